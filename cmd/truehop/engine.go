@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/inject/rdns"
+	"github.com/truehop/truehop/received"
+	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/transfer"
+)
+
+// engine is the configuration brought to life: what all accounts share. It is the
+// one place where the packages are put together.
+type engine struct {
+	cfg    *config.Config
+	log    *slog.Logger
+	ledger *ledger.Ledger
+	mta    *inject.Pool
+	// plain is the way to inject.plain, nil where there is none.
+	plain  *inject.Pool
+	names  *rdns.Resolver
+	budget *semaphore.Weighted
+	// now is the clock of the passes.
+	now func() time.Time
+	// observe is told of every event, after the log; silent leaves the log out.
+	observe func(transfer.Event)
+	silent  bool
+}
+
+// openEngine opens the ledger and readies the way to the MTA; it connects to nobody.
+func openEngine(ctx context.Context, cfg *config.Config, log *slog.Logger) (*engine, error) {
+	if err := os.MkdirAll(cfg.SpoolDir, 0o700); err != nil {
+		return nil, &ledger.Error{Kind: ledger.Permission, Op: "create spool_dir", Err: err}
+	}
+	record, err := ledger.Open(ctx, cfg.StateDir, ledger.Options{})
+	if err != nil {
+		return nil, err
+	}
+	dial, options, err := mtaOptions(cfg)
+	if err != nil {
+		return nil, errors.Join(err, record.Close())
+	}
+	if log.Enabled(ctx, slog.LevelDebug) {
+		options.Trace = func(session uint64, line string) { log.Debug(logSMTP, "session", session, "line", line) }
+	}
+	e := &engine{
+		cfg: cfg, log: log, ledger: record, now: time.Now,
+		mta:    inject.NewPool(dial, options),
+		names:  newResolver(cfg.Resolver),
+		budget: semaphore.NewWeighted(int64(cfg.Budget)),
+	}
+	if cfg.Inject.Plain != (config.Endpoint{}) {
+		e.plain = inject.NewPool(dialEndpoint(cfg.Inject.Plain), inject.Options{
+			XCLIENT: inject.Off, Hello: cfg.Inject.Hello, NotifyNever: true, Connections: 1,
+		})
+	}
+	return e, nil
+}
+
+// close ends the sessions with the MTA and closes the ledger.
+func (e *engine) close(ctx context.Context) error {
+	err := e.mta.Close(ctx)
+	if e.plain != nil {
+		err = errors.Join(err, e.plain.Close(ctx))
+	}
+	return errors.Join(err, e.ledger.Close())
+}
+
+// passOptions are what the command line adds to an account's configuration.
+type passOptions struct {
+	dryRun, accept, adopt bool
+}
+
+// pass makes one pass over an account, under its lock, and records how it ended.
+func (e *engine) pass(ctx context.Context, account *config.Account, o passOptions) (transfer.Summary, error) {
+	unlock, err := e.ledger.Lock(account.Name)
+	if err != nil {
+		return transfer.Summary{}, err
+	}
+	began := e.now()
+	p, err := e.plan(account, o)
+	if err != nil {
+		return transfer.Summary{}, errors.Join(err, unlock())
+	}
+	if o.dryRun {
+		summary, err := p.Run(ctx)
+		return summary, errors.Join(err, unlock())
+	}
+	if err := e.ledger.PassBegan(ctx, account.Name, ledger.Pass{Began: began}); err != nil {
+		return transfer.Summary{}, errors.Join(err, unlock())
+	}
+	summary, err := p.Run(ctx)
+	ended := ledger.Pass{
+		Began: began, Ended: e.now(), OK: err == nil, Listed: summary.Listed, Delivered: summary.Delivered,
+		Deferred: summary.Deferred, Refused: summary.Refused, Held: summary.Held, InDoubt: summary.Doubt,
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		ended.Error = "cut short, the program was told to end"
+	case err != nil:
+		ended.Error = err.Error()
+	}
+	// How a pass ended is recorded even when it ended because the program does.
+	return summary, errors.Join(err, e.ledger.PassEnded(context.WithoutCancel(ctx), account.Name, ended), unlock())
+}
+
+// plan translates an account's configuration into a pass.
+func (e *engine) plan(a *config.Account, o passOptions) (transfer.Pass, error) {
+	boundary, err := policy(a)
+	if err != nil {
+		return transfer.Pass{}, err
+	}
+	folders := a.Folders
+	if a.Protocol == "pop3" {
+		folders = []string{""}
+	}
+	p := transfer.Pass{
+		Account: a.Name, Folders: folders,
+		Dial: func(ctx context.Context) (fetch.Mailbox, error) { return dialUpstream(ctx, a, e.log) },
+		MTA:  e.mta, Ledger: e.ledger, Boundary: boundary, LookupName: e.lookupName,
+		Recipients: a.Recipients, Sender: a.Sender,
+		Recipient: transfer.RecipientRule{From: a.RecipientFrom, Domains: a.RecipientDomains, StripPrefix: a.RecipientStripPrefix},
+		Client:    clientRules(a),
+		Delivered: disposal(a.OnDelivered), Refused: disposal(a.OnRefused),
+		Retry:    transfer.Retry{Min: a.RetryMin, Max: a.RetryMax, GiveUp: a.GiveUpAfter},
+		Flood:    flood(a, o),
+		SpoolDir: e.cfg.SpoolDir, Budget: e.budget, BudgetSize: int64(e.cfg.Budget),
+		Ordered: e.cfg.Inject.Connections == 1, DryRun: o.dryRun, Now: e.now, Observe: e.tell,
+	}
+	if e.plain != nil {
+		p.Plain = e.plain
+	}
+	if a.OnRefused.Verb == config.Quarantine {
+		p.Quarantine = a.OnRefused.Target
+	}
+	return p, nil
+}
+
+// tell logs an event and passes it on.
+func (e *engine) tell(event transfer.Event) {
+	if !e.silent {
+		logEvent(e.log, event, e.cfg.Log.Addresses)
+	}
+	if e.observe != nil {
+		e.observe(event)
+	}
+}
+
+func (e *engine) lookupName(ctx context.Context, addr netip.Addr) transfer.Name {
+	n := e.names.Name(ctx, addr)
+	return transfer.Name{Verified: n.Verified, Reverse: n.Reverse, Temporary: n.Temporary}
+}
+
+// policy is the account's rule of whom to believe.
+func policy(a *config.Account) (received.Policy, error) {
+	if len(a.MX)+len(a.Internal)+len(a.InternalNets) > 0 || a.Hops > 0 {
+		return received.Policy{MX: a.MX, Internal: a.Internal, InternalNets: a.InternalNets, Hops: a.Hops}, nil
+	}
+	if a.Provider == "auto" {
+		return received.Auto(a.Host), nil
+	}
+	p, ok := received.Profile(a.Provider)
+	if !ok {
+		return p, &config.Error{Problems: []config.Problem{{Key: "accounts." + a.Name + ".provider", Text: "no such provider: " + a.Provider}}}
+	}
+	return p, nil
+}
+
+func clientRules(a *config.Account) transfer.ClientRules {
+	rules := transfer.ClientRules{Lookup: a.ClientName == "lookup", StaleAfter: a.StaleAfter, StalePlain: a.OnStale == "plain"}
+	switch a.OnUnknownClient {
+	case "hold":
+		rules.Unknown = transfer.HoldUnknown
+	case "skip":
+		rules.Unknown = transfer.SkipUnknown
+	}
+	switch a.Submission {
+	case "client":
+		rules.Submission = transfer.SubmissionClient
+	case "unavailable":
+		rules.Submission = transfer.SubmissionUnavailable
+	}
+	return rules
+}
+
+func flood(a *config.Account, o passOptions) transfer.Flood {
+	f := transfer.Flood{Limit: a.FloodLimit, Accept: o.accept, Adopt: o.adopt}
+	switch a.FirstRun {
+	case "deliver":
+		f.First = transfer.DeliverAll
+	case "adopt":
+		f.First = transfer.AdoptAll
+	}
+	return f
+}

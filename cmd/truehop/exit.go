@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/transfer"
+)
+
+// The exit codes are those of sysexits.h. They are an interface: scripts and units decide by them.
+const (
+	exitOK          = 0
+	exitUsage       = 64 // the command line is wrong
+	exitPerson      = 65 // refused or held mail, or a mailbox that stopped, wants a person
+	exitUnavailable = 69 // an upstream or the MTA cannot be reached
+	exitInternal    = 70 // a fault of truehop
+	exitCannotWrite = 73 // the ledger or the spool cannot be written
+	exitLater       = 75 // something was deferred, or another process is at work
+	exitProtocol    = 76 // a peer broke the protocol, or TLS failed
+	exitCredentials = 77 // credentials were refused or cannot be read
+	exitConfig      = 78 // the configuration is wrong, here or at a peer
+)
+
+// severity orders exit codes: of several accounts the worst wins.
+var severity = [...]int{exitOK, exitLater, exitPerson, exitUnavailable, exitProtocol, exitCredentials,
+	exitUsage, exitConfig, exitCannotWrite, exitInternal}
+
+// worse returns the more severe of two exit codes. One that is none of ours is a fault of truehop.
+func worse(a, b int) int {
+	i, j := slices.Index(severity[:], a), slices.Index(severity[:], b)
+	if i < 0 || j < 0 {
+		return exitInternal
+	}
+	return severity[max(i, j)]
+}
+
+// usageError is a mistake on the command line.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+
+// outcomeError carries an exit code for what has been told already.
+type outcomeError struct{ code int }
+
+func (e *outcomeError) Error() string { return "see above" }
+
+// exitCode classifies an error for the process's end.
+func exitCode(err error) int {
+	if err == nil {
+		return exitOK
+	}
+	var outcome *outcomeError
+	var usage *usageError
+	var conf *config.Error
+	var secret *config.SecretError
+	var record *ledger.Error
+	var up *fetch.Error
+	var mta *inject.Error
+	var pass *transfer.Error
+	switch {
+	case errors.As(err, &outcome):
+		return outcome.code
+	case errors.As(err, &usage), strings.HasPrefix(err.Error(), "unknown command"):
+		return exitUsage // cobra has no type for an unknown command
+	case errors.As(err, &conf):
+		return exitConfig
+	case errors.As(err, &secret):
+		return exitCredentials
+	case errors.As(err, &record):
+		return ledgerExit(record)
+	case errors.As(err, &up):
+		return upstreamExit(up.Kind)
+	case errors.As(err, &mta):
+		return mtaExit(mta.Kind)
+	case errors.As(err, &pass):
+		return exitPerson
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return exitLater
+	}
+	return exitInternal
+}
+
+func ledgerExit(e *ledger.Error) int {
+	switch e.Kind {
+	case ledger.Busy:
+		return exitLater
+	case ledger.Version, ledger.Network:
+		return exitConfig
+	case ledger.Invalid, ledger.Closed:
+		return exitInternal
+	}
+	return exitCannotWrite
+}
+
+func upstreamExit(k fetch.Kind) int {
+	switch k {
+	case fetch.Unreachable:
+		return exitUnavailable
+	case fetch.Auth:
+		return exitCredentials
+	case fetch.TLS, fetch.Protocol:
+		return exitProtocol
+	case fetch.NoFolder, fetch.Unsupported:
+		return exitConfig
+	}
+	return exitLater
+}
+
+func mtaExit(k inject.Kind) int {
+	switch k {
+	case inject.Unreachable:
+		return exitUnavailable
+	case inject.Auth:
+		return exitCredentials
+	case inject.TLS, inject.Protocol:
+		return exitProtocol
+	case inject.Misconfigured:
+		return exitConfig
+	case inject.Local:
+		return exitCannotWrite
+	}
+	return exitLater
+}
+
+// summaryExit is the exit code of a pass that ended without an error.
+func summaryExit(s transfer.Summary) int {
+	switch {
+	case s.Person() > 0:
+		return exitPerson
+	case s.Later() > 0 || s.Unsettled > 0:
+		return exitLater
+	}
+	return exitOK
+}

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/received"
+)
+
+// explainLive checks the command line of explain over a mailbox and begins it.
+func explainLive(cmd *cobra.Command, args []string, opts explainOptions, live func(context.Context, string, explainOptions) error) error {
+	byUID, byNumber := cmd.Flags().Changed("uid"), cmd.Flags().Changed("last")
+	switch {
+	case byUID && byNumber:
+		return &usageError{errors.New("--uid and --last exclude each other")}
+	case len(args) != 1:
+		return &usageError{errors.New("explain --uid and --last want the name of one ACCOUNT")}
+	case byUID && opts.UID == "":
+		return &usageError{errors.New("--uid wants the UID of a message")}
+	case byNumber && opts.Last < 1:
+		return &usageError{errors.New("--last wants a number of messages, 1 or more")}
+	}
+	opts.Color = colours(cmd.OutOrStdout())
+	return live(cmd.Context(), args[0], opts)
+}
+
+// explainAccount explains messages in an account's mailbox, as they come. It changes nothing there.
+func (p *program) explainAccount(ctx context.Context, name string, opts explainOptions) error {
+	cfg, err := p.readConfig()
+	if err != nil {
+		return err
+	}
+	accounts, err := choose(cfg, []string{name}, nil, nil)
+	if err != nil {
+		return err
+	}
+	x := &liveExplainer{account: accounts[0], opts: opts, out: p.stdout, outcomes: map[received.Outcome]*outcomeCount{}}
+	if x.policy, err = x.rules(); err != nil {
+		return err
+	}
+	mailbox, err := dialUpstream(ctx, x.account, nil)
+	if err != nil {
+		return err
+	}
+	defer mailbox.Abort()
+	for _, folder := range upstreamFolders(x.account) {
+		if err := x.folder(ctx, mailbox, folder); err != nil {
+			return err
+		}
+	}
+	if err := mailbox.Close(ctx); err != nil {
+		return err
+	}
+	return x.end()
+}
+
+// upstreamFolders are the folders to read; POP3 has the one folder "".
+func upstreamFolders(a *config.Account) []string {
+	if a.Protocol == "pop3" {
+		return []string{""}
+	}
+	return a.Folders
+}
+
+// liveExplainer explains one account's messages. Of each it keeps nothing but a number.
+type liveExplainer struct {
+	account *config.Account
+	opts    explainOptions
+	policy  received.Policy
+	out     io.Writer
+	// head is the header of the message at hand.
+	head bytes.Buffer
+
+	seen     int
+	outcomes map[received.Outcome]*outcomeCount
+	// failed is the first message's trouble, failures their number.
+	failed   error
+	failures int
+}
+
+// outcomeCount is how many messages an outcome covers, and one of them.
+type outcomeCount struct {
+	outcome  received.Outcome
+	messages int
+	example  string
+	why      string
+}
+
+// rules is the policy of the flags, if there are any, or the account's.
+func (x *liveExplainer) rules() (received.Policy, error) {
+	o := &x.opts
+	if o.Provider == "" && len(o.MX)+len(o.Internal)+len(o.InternalNets) == 0 && o.Hops < 1 {
+		return policy(x.account)
+	}
+	p, err := o.policy()
+	if err != nil {
+		return p, &usageError{err}
+	}
+	return p, nil
+}
+
+// folder explains the chosen messages of one folder.
+func (x *liveExplainer) folder(ctx context.Context, mailbox fetch.Mailbox, folder string) error {
+	listing, err := mailbox.Open(ctx, folder)
+	if err != nil {
+		return err
+	}
+	refs := listing.Refs
+	if x.opts.UID != "" {
+		refs = slices.DeleteFunc(refs, func(r fetch.Ref) bool { return r.UID != x.opts.UID })
+	} else {
+		refs = refs[max(0, len(refs)-x.opts.Last):]
+	}
+	if len(refs) == 0 {
+		return nil
+	}
+	return mailbox.Retrieve(ctx, refs, x.take)
+}
+
+// take is the [fetch.Sink]: it explains one message by its header and lets the rest pass by.
+func (x *liveExplainer) take(m fetch.Message) error {
+	x.seen++
+	name := x.label(m.Ref)
+	if m.Err != nil {
+		x.failures++
+		if x.failed == nil {
+			x.failed = fmt.Errorf("message %s: %w", name, m.Err)
+		}
+		return nil
+	}
+	x.head.Reset()
+	if _, err := io.Copy(&x.head, io.LimitReader(m.Body, maxExplained+1)); err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, m.Body); err != nil {
+		return err
+	}
+	chain := received.ReadChain(x.head.Bytes())
+	b := chain.Boundary(x.policy)
+	x.count(name, b)
+	if x.opts.JSON {
+		return renderJSON(x.out, name, chain, b)
+	}
+	return renderText(x.out, name, chain, b, x.opts.Color)
+}
+
+// label names a message: ACCOUNT/UID, with the folder between where there are several.
+func (x *liveExplainer) label(ref fetch.Ref) string {
+	uid := ref.UID
+	if uid == "" {
+		uid = "#" + strconv.Itoa(int(ref.Seq)) // the server gives none
+	}
+	if len(upstreamFolders(x.account)) > 1 {
+		uid = ref.Folder + "/" + uid
+	}
+	return x.account.Name + "/" + uid
+}
+
+func (x *liveExplainer) count(name string, b received.Boundary) {
+	c := x.outcomes[b.Outcome]
+	if c == nil {
+		c = &outcomeCount{outcome: b.Outcome, example: name, why: b.Why}
+		x.outcomes[b.Outcome] = c
+	}
+	c.messages++
+}
+
+// end prints the table of outcomes, and tells what could not be had.
+func (x *liveExplainer) end() error {
+	if x.opts.UID != "" && x.seen == 0 {
+		return &usageError{fmt.Errorf("the mailbox of account %s has no message with the UID %q", x.account.Name, fetch.Sanitize(x.opts.UID))}
+	}
+	if x.opts.UID == "" && !x.opts.JSON {
+		x.table()
+	}
+	if x.failures > 1 {
+		return fmt.Errorf("%w; %d messages could not be fetched", x.failed, x.failures)
+	}
+	return x.failed
+}
+
+// table prints how many messages came to which outcome, the most frequent first.
+func (x *liveExplainer) table() {
+	if x.seen == 0 {
+		fmt.Fprintln(x.out, "the mailbox is empty")
+		return
+	}
+	rows := slices.SortedFunc(maps.Values(x.outcomes), func(a, b *outcomeCount) int {
+		return cmp.Or(cmp.Compare(b.messages, a.messages), cmp.Compare(a.outcome, b.outcome))
+	})
+	fmt.Fprintln(x.out)
+	t := newTable(x.out, "OUTCOME", "MESSAGES", "FOR EXAMPLE", "WHY")
+	for _, c := range rows {
+		t.row(string(c.outcome), strconv.Itoa(c.messages), fetch.Sanitize(c.example), fetch.Sanitize(c.why))
+	}
+	if x.failures > 0 {
+		t.row("not fetched", strconv.Itoa(x.failures), "", "")
+	}
+	t.flush()
+}

@@ -1,0 +1,241 @@
+package config
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// account checks one account, all defaults applied. at is its path.
+func (k checker) account(at string, a *Account) {
+	k.upstream(at, a)
+	k.credentials(at, &a.Credentials)
+	k.folders(at, a)
+	k.envelope(at, a)
+	k.multidrop(at, a)
+	k.boundary(at, a)
+	k.pacing(at, a)
+}
+
+func (k checker) upstream(at string, a *Account) {
+	_, notAddr := netip.ParseAddr(a.Host)
+	switch {
+	case a.Host == "":
+		k.wrong(at+"/host", "is missing; give the host name of the upstream")
+	case strings.Contains(a.Host, "://"):
+		k.wrong(at+"/host", "want a host name, not a URL")
+	case notAddr != nil && strings.Contains(a.Host, ":"):
+		k.wrong(at+"/host", "want the host alone; the port is a key of its own")
+	case notAddr != nil && !hostName(a.Host):
+		k.wrong(at+"/host", "%s is no host name (an internationalised one is written xn--…)", show(a.Host))
+	}
+	k.absolute(at+"/tls_ca_file", a.TLSCAFile)
+	if s := a.TLSServerName; s != "" && !hostName(s) {
+		k.wrong(at+"/tls_server_name", "%s is no host name", show(s))
+	}
+	switch {
+	case a.TLS == "none" && !a.AllowPlaintext:
+		k.wrong(at+"/tls", "none shows password and mail to everybody on the way; "+
+			"use implicit or starttls, or say allow_plaintext: true")
+	case a.TLS == "none":
+		k.warn(at+"/tls", "none: password and mail of this account go over the network in the clear")
+	case a.AllowPlaintext:
+		k.warn(at+"/allow_plaintext", "has no effect with tls: %s; remove it", a.TLS)
+	}
+	if a.TLS == "none" && (a.TLSCAFile != "" || a.TLSServerName != "") {
+		k.wrong(at+"/tls_ca_file", "tls_ca_file and tls_server_name have no effect with tls: none; remove them")
+	}
+	k.swapped(at, a)
+}
+
+// swapped refuses the well-known port of the other protocol or of the other form of TLS: the session could only hang or fail.
+func (k checker) swapped(at string, a *Account) {
+	home := map[int]struct{ protocol, implicit string }{
+		993: {"imap", "implicit"}, 143: {"imap", "starttls"}, 995: {"pop3", "implicit"}, 110: {"pop3", "starttls"},
+	}
+	known, ok := home[a.Port]
+	switch {
+	case !ok:
+	case known.protocol != a.Protocol:
+		k.wrong(at+"/port", "%d is the port of %s, and protocol is %s; change one", a.Port, known.protocol, a.Protocol)
+	case (known.implicit == "implicit") != (a.TLS == "implicit"):
+		k.wrong(at+"/port", "%d is the port for tls: %s, and tls is %s; change one", a.Port, known.implicit, a.TLS)
+	}
+}
+
+// folders checks folders and what is done in them. POP3 can only keep and delete.
+func (k checker) folders(at string, a *Account) {
+	if a.Protocol == "pop3" {
+		if k.given(at + "/folders") {
+			k.wrong(at+"/folders", "POP3 has no folders; remove it or set protocol: imap")
+		}
+		for key, act := range map[string]Action{"on_delivered": a.OnDelivered, "on_refused": a.OnRefused} {
+			if act.Verb != Keep && act.Verb != Delete && act.Verb != "" {
+				k.wrong(at+"/"+key, "POP3 cannot do %s; use keep or delete, or set protocol: imap", act)
+			}
+		}
+		return
+	}
+	if len(a.Folders) == 0 {
+		k.wrong(at+"/folders", "the list is empty; name at least one folder")
+	}
+	for i, f := range a.Folders {
+		switch {
+		case f == "":
+			k.wrong(at+"/folders", "a name is empty")
+		case len(f) > 512:
+			k.wrong(at+"/folders", "a name has more than 512 octets")
+		case slices.ContainsFunc(a.Folders[:i], func(g string) bool { return same(f, g) }):
+			k.wrong(at+"/folders", "%s stands there twice", show(f))
+		case a.OnDelivered.Verb == Move && same(f, a.OnDelivered.Target):
+			k.wrong(at+"/on_delivered", "%s is fetched from: the mail would come back; move to another folder", show(f))
+		case a.OnRefused.Verb == Move && same(f, a.OnRefused.Target):
+			k.wrong(at+"/on_refused", "%s is fetched from: the mail would come back; move to another folder", show(f))
+		}
+	}
+}
+
+// same compares folder names; INBOX in any case is one (RFC 9051 section 5.1).
+func same(f, g string) bool {
+	return f == g || strings.EqualFold(f, "INBOX") && strings.EqualFold(g, "INBOX")
+}
+
+func (k checker) envelope(at string, a *Account) {
+	if len(a.Recipients) == 0 && a.RecipientFrom == "" && !k.bad[at+"/recipient_from"] {
+		k.wrong(at+"/recipients", "is missing; give the local address that gets the mail")
+	}
+	for i, rcpt := range a.Recipients {
+		if why := mailbox(rcpt); why != "" {
+			k.wrong(at+"/recipients", "%s is no address: %s", show(rcpt), why)
+		} else if slices.Contains(a.Recipients[:i], rcpt) {
+			k.wrong(at+"/recipients", "%s stands there twice", show(rcpt))
+		}
+	}
+	if a.Sender != "" {
+		if why := mailbox(a.Sender); why != "" {
+			k.wrong(at+"/sender", "%s is no address: %s", show(a.Sender), why)
+		}
+	}
+}
+
+// multidrop checks where the recipients of a mailbox come from that holds the mail of whole domains.
+func (k checker) multidrop(at string, a *Account) {
+	if k.bad[at+"/recipient_from"] {
+		return
+	}
+	if a.RecipientFrom == "" {
+		for key, given := range map[string]bool{"recipient_domains": len(a.RecipientDomains) > 0, "recipient_strip_prefix": a.RecipientStripPrefix != ""} {
+			if given {
+				k.wrong(at+"/"+key, "has no effect without recipient_from; remove it, or say which header field holds the recipient")
+			}
+		}
+		return
+	}
+	if len(a.Recipients) > 0 {
+		k.wrong(at+"/recipients", "recipients and recipient_from are both given; keep one")
+	}
+	if len(a.RecipientDomains) == 0 {
+		k.wrong(at+"/recipient_domains", "is missing; name the domains whose mail the mailbox holds: no other recipient is taken from a message")
+	}
+	for _, d := range a.RecipientDomains {
+		if !hostName(d) || strings.HasSuffix(d, ".") || !strings.Contains(d, ".") {
+			k.wrong(at+"/recipient_domains", "%s is no domain, as in example.org", show(d))
+		}
+	}
+	if p := a.RecipientStripPrefix; p != "" && mailbox(p+"x@example.org") != "" {
+		k.wrong(at+"/recipient_strip_prefix", "%s cannot begin a mail address", show(p))
+	}
+	if a.OnRefused.Verb == Delete {
+		k.warn(at+"/on_refused", "delete: mail to every address that the MTA does not know is deleted unseen; prefer keep")
+	}
+}
+
+// mailbox tells why s cannot be an envelope address as it stands: RFC 5321
+// section 4.1.2 without quoted strings, source routes and SMTPUTF8.
+func mailbox(s string) string {
+	at := strings.LastIndexByte(s, '@')
+	if at < 0 {
+		return "the domain is missing, as in user@example.org"
+	}
+	local, domain := s[:at], s[at+1:]
+	switch {
+	case strings.ContainsAny(s, "<> ,;"):
+		return "write the bare address, one for each item"
+	case local == "" || len(local) > 64 || len(s) > 254:
+		return "the part before @ has 1 to 64 octets, the whole 254"
+	case local[0] == '-' || local[0] == '.' || strings.HasSuffix(local, ".") || strings.Contains(local, ".."):
+		return "the part before @ begins or ends wrongly"
+	case strings.ContainsFunc(local, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-/=?^_`{|}~.", r))
+	}):
+		return "the part before @ holds a character that is not allowed there"
+	case !hostName(domain) || strings.HasSuffix(domain, "."):
+		return "the part after @ is no domain"
+	}
+	return ""
+}
+
+// boundary checks how the client is found.
+func (k checker) boundary(at string, a *Account) {
+	if a.Provider != "auto" && k.Providers != nil && !slices.Contains(k.Providers, a.Provider) {
+		if meant := nearest(a.Provider, k.Providers); meant != "" {
+			k.wrong(at+"/provider", "unknown value %s; did you mean %q?", show(a.Provider), meant)
+		} else {
+			k.wrong(at+"/provider", "unknown value %s; want auto or one of %s", show(a.Provider), strings.Join(k.Providers, ", "))
+		}
+	}
+	for key, list := range map[string][]string{"mx": a.MX, "internal": a.Internal} {
+		for _, p := range list {
+			if !pattern(p) {
+				k.wrong(at+"/"+key, "%s is neither a host name nor a pattern such as mx*.example.net or *.mx.example.net", show(p))
+			}
+		}
+	}
+	k.ownRules(at, a)
+}
+
+// ownRules checks keys that take the place of a profile, as a whole.
+func (k checker) ownRules(at string, a *Account) {
+	given := map[string]bool{
+		"mx": len(a.MX) > 0, "internal": len(a.Internal) > 0, "internal_nets": len(a.InternalNets) > 0, "hops": a.Hops > 0,
+	}
+	for key, is := range given {
+		switch {
+		case !is:
+		case a.Provider != "auto":
+			k.wrong(at+"/"+key, "takes the place of a profile, and provider is %s; keep one of the two", a.Provider)
+		case !given["mx"] && !given["hops"]:
+			k.wrong(at+"/"+key, "needs mx: without a host that faces the Internet no client is ever found")
+		}
+	}
+}
+
+// pattern reports whether s is a pattern of received.Policy: a host name, a domain after a dot, stars
+// within labels; for writers that name themselves by address, an address, a network, or its beginning: 10.*, 2002:*.
+func pattern(s string) bool {
+	if _, err := netip.ParsePrefix(s); err == nil {
+		return true
+	}
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
+	}
+	if head, ok := strings.CutSuffix(s, ":*"); ok {
+		_, err := netip.ParseAddr(head + "::")
+		return err == nil
+	}
+	return s != "*" && hostName(strings.ReplaceAll(strings.TrimPrefix(s, "."), "*", "x"))
+}
+
+func (k checker) pacing(at string, a *Account) {
+	if k.CheckSchedule != nil {
+		if err := k.CheckSchedule(a.Schedule); err != nil {
+			k.wrong(at+"/schedule", "%s: %v; want five fields (minute hour day month weekday) or @every 5m", show(a.Schedule), err)
+		}
+	}
+	if a.RetryMin > a.RetryMax {
+		k.wrong(at+"/retry_min", "%v is more than retry_max, %v", a.RetryMin, a.RetryMax)
+	}
+	if a.GiveUpAfter > 0 && a.GiveUpAfter < a.RetryMin {
+		k.wrong(at+"/give_up_after", "%v is less than retry_min, %v: nothing would ever be tried again", a.GiveUpAfter, a.RetryMin)
+	}
+}

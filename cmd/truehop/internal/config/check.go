@@ -1,0 +1,249 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// checker looks for what no single value shows: missing keys, keys that
+// contradict each other, settings that are allowed but unwise.
+type checker struct {
+	*report
+	Options
+}
+
+func check(c *Config, r *report, o Options) {
+	k := checker{r, o}
+	k.directories(c)
+	k.inject(&c.Inject)
+	if s := c.Resolver.Server; s != "" && !server(s) {
+		k.wrong("resolver/server", "want the address of a name server, such as 192.0.2.53 or [2001:db8::53]:5353, got %s", show(s))
+	}
+	if len(c.Accounts) == 0 {
+		k.wrong("accounts", "no account is configured; add one: accounts: {NAME: {host: …, user: …, password_file: …, recipients: […]}}")
+	}
+	for _, name := range c.Names() {
+		k.account("accounts/"+name, c.Accounts[name])
+		k.plain("accounts/"+name, c.Accounts[name], &c.Inject)
+	}
+	k.twice(c)
+}
+
+func (k checker) directories(c *Config) {
+	if c.StateDir == "" {
+		k.wrong("state_dir", "neither set nor to be had from the environment ($HOME is missing); set it")
+		return
+	}
+	k.absolute("state_dir", c.StateDir)
+	k.absolute("spool_dir", c.SpoolDir)
+}
+
+func (k checker) absolute(path, value string) {
+	if value != "" && !filepath.IsAbs(value) {
+		k.wrong(path, "want an absolute path, got %s (~ and variables are not expanded)", show(value))
+	}
+}
+
+func (k checker) inject(in *Inject) {
+	const at = "inject/"
+	if in.Hello != "" && !heloName(in.Hello) {
+		k.wrong(at+"hello", "want a host name or an address literal such as [192.0.2.1], got %s", show(in.Hello))
+	}
+	if in.Protocol == "lmtp" {
+		k.lmtp(in)
+	}
+	k.xclient(in)
+	k.injectTLS(in)
+	if in.User != "" || len(in.sources()) > 0 {
+		k.credentials("inject", &in.Credentials)
+	}
+	if k.bad[at+"address"] {
+		return
+	}
+	if in.Address.Network == "unix" && in.TLS != "none" {
+		k.wrong(at+"tls", "%s makes no sense on a UNIX socket; remove it, or give address as HOST:PORT", in.TLS)
+	}
+	switch clear := in.Address.Network == "tcp" && !in.Address.Loopback() && in.TLS == "none"; {
+	case clear && in.User != "":
+		k.wrong(at+"user", "the password would go to %s in the clear; set tls: starttls", in.Address)
+	case clear:
+		k.warn(at+"tls", "none: mail goes to %s unencrypted; prefer starttls", in.Address)
+	}
+}
+
+// plain checks what needs the second listener.
+func (k checker) plain(at string, a *Account, in *Inject) {
+	missing := in.Plain == Endpoint{} && !k.bad["inject/plain"]
+	if a.OnRefused.Verb == Quarantine && missing {
+		k.wrong(at+"/on_refused", "quarantine needs a listener that asks no rules about clients; set inject.plain")
+	}
+	if a.OnStale != "plain" {
+		return
+	}
+	if missing {
+		k.wrong(at+"/on_stale", "plain needs a listener that asks no rules about clients; set inject.plain")
+	}
+	if a.StaleAfter == 0 {
+		k.wrong(at+"/on_stale", "has no effect with stale_after: 0; set stale_after, for instance to 30d")
+	}
+}
+
+// xclient warns of every setting in which somebody passes as a client that he is not.
+func (k checker) xclient(in *Inject) {
+	const at = "inject/"
+	switch {
+	case in.Carrier == "xforward":
+		k.warn(at+"carrier", "xforward: the MTA's rules see truehop itself, which may relay and passes all client rules; only its log names the client")
+	case in.Carrier != "xclient":
+		return // the address travels on another road
+	case in.XClient == "off":
+		k.warn(at+"xclient", "off: the MTA takes every message as coming from truehop itself, which may relay and passes all client rules")
+	case in.XClient == "if-available":
+		k.warn(at+"xclient", "if-available: if the MTA stops offering XCLIENT, mail passes all client rules unnoticed; prefer required")
+	case in.Address.Loopback(): // T-XC-24
+		k.warn(at+"address", "every user of this host can connect to %s and present any client by XCLIENT; prefer a UNIX socket (examples/postfix)", in.Address)
+	}
+}
+
+func (k checker) lmtp(in *Inject) {
+	// RFC 2033 section 5.
+	if _, port, err := splitHostPort(in.Address.Address); err == nil && port == 25 {
+		k.wrong("inject/address", "LMTP is not spoken on port 25; name the port of the LMTP server, or set protocol: smtp")
+	}
+	k.warn("inject/protocol", "lmtp reaches a delivery agent: the MTA's rules for clients are never asked")
+}
+
+func (k checker) injectTLS(in *Inject) {
+	const at = "inject/"
+	k.absolute(at+"tls_ca_file", in.TLSCAFile)
+	for key, v := range map[string]string{"tls_ca_file": in.TLSCAFile, "tls_server_name": in.TLSServerName} {
+		if v != "" && in.TLS == "none" {
+			k.wrong(at+key, "has no effect with tls: none; remove it or set tls: starttls")
+		}
+	}
+}
+
+// credentials checks for a user and exactly one source of a password.
+func (k checker) credentials(at string, c *Credentials) {
+	sources := c.sources()
+	switch {
+	case c.User == "":
+		k.wrong(at+"/user", "is missing; give the login name")
+	case len(c.User) > 255:
+		k.wrong(at+"/user", "has more than 255 octets")
+	}
+	switch {
+	case len(sources) == 0 && !slices.ContainsFunc(passwordKeys(), func(key string) bool { return k.bad[at+"/"+key] }):
+		k.wrong(at+"/password_file", "there is no password; give one of %s", strings.Join(passwordKeys(), ", "))
+	case len(sources) > 1:
+		k.wrong(at+"/"+sources[1], "%s are both given; keep one", strings.Join(sources[:2], " and "))
+	}
+	k.absolute(at+"/password_file", c.PasswordFile)
+	if len(c.PasswordCommand) > 0 && !filepath.IsAbs(c.PasswordCommand[0]) {
+		k.wrong(at+"/password_command", "name the program by its full path, as in [/usr/bin/pass, show, mail]; there is no shell and no search")
+	}
+	if name := c.PasswordCredential; name != "" && (strings.ContainsAny(name, "/:") || strings.HasPrefix(name, ".") || len(name) > 255) {
+		k.wrong(at+"/password_credential", "%s is no name of a credential; it is the part before the colon in LoadCredential=NAME:PATH", show(name))
+	}
+	if strings.ContainsFunc(c.InlinePassword.Reveal(), func(r rune) bool { return r == 0 || r == '\r' || r == '\n' }) {
+		k.wrong(at+"/password", "holds a line break or NUL")
+	}
+}
+
+// twice refuses two accounts for one mailbox (T-LOCK-07): each would deliver what
+// the other did, and know nothing of it. POP3 shows the inbox.
+func (k checker) twice(c *Config) {
+	first := map[string]string{}
+	for _, name := range c.Names() {
+		a := c.Accounts[name]
+		if a.Host == "" || a.User == "" {
+			continue
+		}
+		for _, folder := range a.Folders {
+			if folder == "" || strings.EqualFold(folder, "INBOX") {
+				folder = "INBOX"
+			}
+			box := strings.Join([]string{strings.ToLower(strings.TrimSuffix(a.Host, ".")), a.User, folder}, "\x00")
+			if other, dup := first[box]; dup && other != name {
+				k.wrong("accounts/"+name, "fetches %s of %s at %s, as account %s does: every message would be delivered twice; remove one",
+					folder, show(a.User), a.Host, other)
+			}
+			first[box] = name
+		}
+	}
+}
+
+// checkPrivate refuses a file with a password in it that others can read (T-SEC-02). f is nil
+// where the configuration is not a file.
+func checkPrivate(r *report, f *file) {
+	if f == nil {
+		return
+	}
+	err := f.private()
+	if err == nil {
+		return
+	}
+	for path, p := range r.places {
+		if strings.HasSuffix(path, "/password") && p.source == r.name {
+			r.add(p, path, "a password in a file that others can read: %v; or use password_file", err)
+		}
+	}
+}
+
+// hostName reports whether s is a host name of ASCII labels, a trailing dot allowed.
+func hostName(s string) bool {
+	s = strings.TrimSuffix(s, ".")
+	if s == "" || len(s) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
+			strings.ContainsFunc(label, func(r rune) bool {
+				return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
+			}) {
+			return false
+		}
+	}
+	return true
+}
+
+// heloName reports whether s can stand after EHLO (RFC 5321 section 4.1.1.1).
+func heloName(s string) bool {
+	if lit, ok := strings.CutPrefix(s, "["); ok {
+		lit = strings.TrimPrefix(strings.TrimSuffix(lit, "]"), "IPv6:")
+		_, err := netip.ParseAddr(lit)
+		return err == nil && strings.HasSuffix(s, "]")
+	}
+	_, err := netip.ParseAddr(s)
+	return err != nil && hostName(s)
+}
+
+// server reports whether s is an address with or without a port.
+func server(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
+	}
+	_, err := netip.ParseAddrPort(s)
+	return err == nil
+}
+
+// splitHostPort reads HOST:PORT with a numeric port.
+func splitHostPort(s string) (string, int, error) {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return "", 0, fmt.Errorf("want unix:/PATH or HOST:PORT, got %s", show(s))
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil || n < 1 || n > 65535 {
+		return "", 0, fmt.Errorf("%s is no port; want 1 to 65535", show(port))
+	}
+	if _, err := netip.ParseAddr(host); err != nil && !hostName(host) {
+		return "", 0, fmt.Errorf("%s is no host name", show(host))
+	}
+	return host, n, nil
+}

@@ -1,0 +1,252 @@
+// Package config reads truehop's configuration. The struct [Config] is the reference of every
+// key: its field comments are the manual, its tags hold names, defaults and bounds, and
+// [Reference] renders both.
+//
+// A file is either right or refused: unknown keys, wrong types, missing units and
+// contradictions are all reported at once, each with its place in the file and what to do
+// about it ([Error]).
+package config
+
+import (
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Config is the whole configuration after defaults, file and environment.
+type Config struct {
+	// Directory of the durable record of what was delivered. One per installation; its loss means
+	// that every mailbox asks before it delivers again. Must be on a local file system. Default:
+	// $STATE_DIRECTORY (set by systemd), else /var/lib/truehop for root and for its owner, else
+	// $XDG_STATE_HOME/truehop.
+	StateDir string `koanf:"state_dir"`
+	// Directory for messages above 1 MiB while they wait for the MTA, as unlinked temporary files.
+	// Needs room for max_size times inject.connections. Default: spool below state_dir.
+	SpoolDir string `koanf:"spool_dir"`
+	// What is told, and how.
+	Log Log `koanf:"log"`
+	// Accounts worked on at the same time by `run` and `serve`.
+	Passes int `koanf:"passes" default:"4" min:"1" max:"64"`
+	// Octets that retrieval may run ahead of injection, over all accounts. A message above it is
+	// retrieved alone.
+	Budget Size `koanf:"budget" default:"64MiB" min:"1MiB" max:"1TiB"`
+	// The local MTA that judges and takes the mail.
+	Inject Inject `koanf:"inject"`
+	// Name server for the forward-confirmed name of a client.
+	Resolver Resolver `koanf:"resolver"`
+	// Keys of an account that hold for every account which does not set them itself. A list
+	// replaces a list as a whole. An account that names any source of its password ignores the one
+	// given here.
+	Defaults Account `koanf:"defaults"`
+	// The upstream mailboxes, by name. The name stands in logs, in the durable record and in the
+	// systemd instance: a renamed account is a new one. Lower-case letters, digits, dot, hyphen
+	// and underscore, 63 at most, the first a letter or digit.
+	Accounts map[string]*Account `koanf:"accounts"`
+
+	// Path is the file that was read.
+	Path string `koanf:"-"`
+	// Warnings are lines for a person: what is allowed but unwise.
+	Warnings []string `koanf:"-"`
+}
+
+// Log says what is told, and how.
+type Log struct {
+	// Least severe event that is told.
+	Level string `koanf:"level" default:"info" oneof:"debug|info|warn|error"`
+	// Form of a line. auto: journal under systemd, text elsewhere.
+	Format string `koanf:"format" default:"auto" oneof:"auto|text|json|journal"`
+	// How much of an e-mail address is told: all of it, the domain, nothing.
+	Addresses string `koanf:"addresses" default:"domain" oneof:"full|domain|none"`
+}
+
+// Inject is the road into the local MTA.
+type Inject struct {
+	// Where the MTA listens: unix:/PATH or HOST:PORT. A UNIX socket that only truehop's group can
+	// open is the safe choice: over TCP every local user may present any client.
+	Address Endpoint `koanf:"address" default:"unix:/var/spool/postfix/public/truehop"`
+	// What is spoken there. lmtp reaches a delivery agent, which asks no client rules.
+	Protocol string `koanf:"protocol" default:"smtp" oneof:"smtp|lmtp"`
+	// Whether the true client is presented. required: an MTA that does not offer XCLIENT gets
+	// nothing. if-available: without the offer mail goes in as from truehop itself. off: always
+	// so. Mail that comes from truehop itself may relay and passes every client rule.
+	XClient string `koanf:"xclient" default:"required" oneof:"required|if-available|off"`
+	// How the client is presented. xclient: all of it, and the MTA's rules judge it. xforward
+	// (Postfix): for its log and filters behind it only, the rules see truehop. proxy-v1, proxy-v2:
+	// address and port by the PROXY protocol, on a connection for each message; the MTA looks up the
+	// name. For Exim (hosts_proxy), OpenSMTPD (proxy-v2) and Postfix (smtpd_upstream_proxy_protocol).
+	Carrier string `koanf:"carrier" default:"xclient" oneof:"xclient|xforward|proxy-v1|proxy-v2"`
+	// A listener that asks no rules about clients, unix:/PATH or HOST:PORT, for mail that is not
+	// to be judged again: on_refused: quarantine:ADDRESS and on_stale: plain. Nothing else goes there.
+	Plain Endpoint `koanf:"plain"`
+	// SMTP sessions at the same time. 1 keeps the order of the mailbox strictly.
+	Connections int `koanf:"connections" default:"4" min:"1" max:"100"`
+	// Our name in the first EHLO, before a client is presented. Default: the host's name.
+	Hello string `koanf:"hello"`
+	// Encryption towards the MTA. Not with a UNIX socket.
+	TLS string `koanf:"tls" default:"none" oneof:"none|starttls|implicit"`
+	// PEM file with the only authorities that may vouch for the MTA. Default: those of the system.
+	TLSCAFile string `koanf:"tls_ca_file"`
+	// Name that the MTA's certificate must carry. Default: the host of address.
+	TLSServerName string `koanf:"tls_server_name"`
+	// SMTP AUTH, where the MTA wants it. Never presented as a client's login.
+	Credentials `koanf:",squash"`
+	// Networks that are never presented as a client, beside loopback, private and other special
+	// ones: this host's own addresses and whatever $mynetworks or an allow list would trust.
+	NeverPresent []netip.Prefix `koanf:"never_present"`
+	// Content with octets above 127 where the MTA does not offer 8BITMIME. send: as it is, nothing
+	// is ever re-encoded. refuse: it counts as refused.
+	EightBit string `koanf:"eight_bit" default:"send" oneof:"send|refuse"`
+	// Content with NUL octets, which some MTAs remove. send: as it is. refuse: it counts as refused.
+	NUL string `koanf:"nul" default:"send" oneof:"send|refuse"`
+	// Whether content goes by BDAT (CHUNKING) where the MTA offers it, instead of DATA.
+	Chunking bool `koanf:"chunking" default:"false"`
+	// Delivery status notices to the sender after the MTA has taken the mail. never: RCPT says
+	// NOTIFY=NEVER, for the sender's own MTA has had its answer long ago. default: as the MTA
+	// likes.
+	DSN string `koanf:"dsn" default:"never" oneof:"never|default"`
+}
+
+// Resolver is the name server for client names.
+type Resolver struct {
+	// Address or address:port of the name server. Default: those of the system. Should be the one
+	// that the MTA asks, so that both come to the same name.
+	Server string `koanf:"server"`
+	// Limit for one client's name. After it the name counts as temporarily unknown, which most
+	// MTAs answer with a deferral.
+	Timeout time.Duration `koanf:"timeout" default:"5s" min:"100ms" max:"2m"`
+}
+
+// Credentials are a user and exactly one source of a password.
+type Credentials struct {
+	// User name, as the server wants it: often the whole e-mail address.
+	User string `koanf:"user"`
+	// File that holds the password on one line. Absolute path, owner root or truehop's user, mode
+	// 0600.
+	PasswordFile string `koanf:"password_file"`
+	// Program and arguments that print the password, as a list; the program by its full path, no
+	// shell. It gets PATH, HOME and LANG and 30 seconds. What it prints is never told.
+	PasswordCommand []string `koanf:"password_command"`
+	// Name of a systemd credential (LoadCredential=NAME:…), a file below $CREDENTIALS_DIRECTORY.
+	PasswordCredential string `koanf:"password_credential"`
+	// The password itself. Only in a configuration file of mode 0600; never from the environment.
+	InlinePassword Secret `koanf:"password"`
+
+	// getenv looks into the environment that Load was given. A function, because printing the
+	// struct must not print the environment.
+	getenv func(name string) string
+}
+
+// Account is one upstream mailbox.
+type Account struct {
+	// Name is the account's key in [Config.Accounts].
+	Name string `koanf:"-"`
+	// Protocol of the upstream. imap can flag and move, and knows folders.
+	Protocol string `koanf:"protocol" default:"imap" oneof:"imap|pop3"`
+	// Host name of the upstream, without port. Its certificate must carry it.
+	Host string `koanf:"host"`
+	// Port. Default: imap 993, pop3 995; with starttls or none 143 and 110.
+	Port int `koanf:"port" min:"1" max:"65535"`
+	// Encryption. implicit from the first octet; starttls as a command, refused if the server does
+	// not offer it; none only with allow_plaintext.
+	TLS string `koanf:"tls" default:"implicit" oneof:"implicit|starttls|none"`
+	// PEM file with the only authorities that may vouch for the upstream. Default: those of the
+	// system.
+	TLSCAFile string `koanf:"tls_ca_file"`
+	// Name that the certificate must carry. Default: host.
+	TLSServerName string `koanf:"tls_server_name"`
+	// Oldest TLS version that is spoken.
+	TLSMinVersion string `koanf:"tls_min_version" default:"1.2" oneof:"1.2|1.3"`
+	// The login.
+	Credentials `koanf:",squash"`
+	// How the password is proven. auto takes the strongest that the server offers.
+	Auth string `koanf:"auth" default:"auto" oneof:"auto|plain|login|cram-md5|scram-sha-1|scram-sha-256" later:"xoauth2|oauthbearer"`
+	// Allows tls: none, that is to show password and mail to everybody on the way. Told at every
+	// start.
+	AllowPlaintext bool `koanf:"allow_plaintext" default:"false"`
+	// Folders to fetch from. IMAP only; POP3 has one, the inbox.
+	Folders []string `koanf:"folders" default:"INBOX"`
+	// Addresses that the mail is delivered to (RCPT TO). What the message says is never asked.
+	Recipients []string `koanf:"recipients"`
+	// For a mailbox that holds the mail of whole domains (multidrop), in place of recipients: the
+	// header field in which the upstream records the envelope recipient; received-for is the FOR
+	// clause of its Received fields. Only what the upstream's own hosts wrote counts. Mail without
+	// it stays upstream, held for a person.
+	RecipientFrom string `koanf:"recipient_from" oneof:"delivered-to|x-original-to|envelope-to|x-envelope-to|x-delivered-to|received-for"`
+	// Domains in which recipient_from may find a recipient; any other is held. Needs
+	// recipient_from.
+	RecipientDomains []string `koanf:"recipient_domains"`
+	// What is taken off the front of a recipient that recipient_from found: qmail puts the name of
+	// a virtual domain and a hyphen there.
+	RecipientStripPrefix string `koanf:"recipient_strip_prefix"`
+	// Envelope sender where the message has no usable Return-Path. Default: the null sender, <>.
+	Sender string `koanf:"sender"`
+	// Who receives mail at the upstream, by the name of a built-in profile. auto infers it from
+	// host and from the Received fields, and prefers no answer to a wrong one. `truehop explain`
+	// shows what it makes of a message.
+	Provider string `koanf:"provider" default:"auto"`
+	// Names or patterns (*.mx.example.net) of the upstream's hosts that face the Internet, in
+	// place of a profile.
+	MX []string `koanf:"mx"`
+	// Names or patterns of the upstream's hosts behind those. Needs mx.
+	Internal []string `koanf:"internal"`
+	// Networks of the upstream's own hosts: a peer there is not the client yet. Needs mx.
+	InternalNets []netip.Prefix `koanf:"internal_nets"`
+	// Which Received field, 1 for the topmost, shows the client; 0 finds it by the rules above. An
+	// override for upstreams that no rule fits, wrong as soon as the upstream adds a host; mx and
+	// internal, if given, must still match.
+	Hops int `koanf:"hops" default:"0" min:"0" max:"30"`
+	// What becomes of a message upstream once the MTA has taken it. seen, flag and move need IMAP.
+	OnDelivered Action `koanf:"on_delivered" default:"keep" oneof:"keep|delete|seen|flag:KEYWORD|move:FOLDER"`
+	// What becomes of a message that the MTA refused for good. keep: it stays upstream, is not fetched
+	// again and wants a person. delete and move, which needs IMAP, do that upstream. quarantine: it is
+	// delivered to that address through inject.plain, from the null sender, and then goes the way of
+	// on_delivered. Nobody gets a bounce.
+	OnRefused Action `koanf:"on_refused" default:"keep" oneof:"keep|delete|move:FOLDER|quarantine:ADDRESS"`
+	// What happens to mail whose client cannot be told. unavailable: the MTA is told just that, and
+	// judges. hold: it stays upstream for a person. skip: it stays upstream for good, and nobody is
+	// asked to look.
+	OnUnknownClient string `koanf:"on_unknown_client" default:"unavailable" oneof:"unavailable|hold|skip"`
+	// Age, by the stamp of the upstream's MX, from which on a client is not presented any more: an
+	// address that was clean then may be listed today. 0: never.
+	StaleAfter time.Duration `koanf:"stale_after" default:"0" min:"0" max:"3650d"`
+	// Where mail goes that is older. unavailable: to the MTA, with the client unavailable. plain: to
+	// inject.plain, where nobody asks for the client.
+	OnStale string `koanf:"on_stale" default:"unavailable" oneof:"unavailable|plain"`
+	// Who is presented for mail that a user of the upstream sent with a login: client, the user's
+	// own (home) address; relay, the host that took the login; unavailable, nobody.
+	Submission string `koanf:"submission" default:"relay" oneof:"client|relay|unavailable"`
+	// Where the client's name comes from. recorded: the one that the upstream verified, looked up
+	// only where it recorded none. lookup: always looked up here.
+	ClientName string `koanf:"client_name" default:"recorded" oneof:"recorded|lookup"`
+	// Larger messages stay upstream and are told. 0: no limit. Should equal the MTA's
+	// message_size_limit.
+	MaxSize Size `koanf:"max_size" default:"50MiB" min:"0" max:"1TiB"`
+	// When `serve` looks at the mailbox: a cron spec of five fields, or @every 5m. Mail announced
+	// by IMAP IDLE does not wait for it.
+	Schedule string `koanf:"schedule" default:"*/5 * * * *"`
+	// Whether `serve` keeps a second connection on which the server announces new mail (IMAP IDLE), where it offers that. The first of folders is watched.
+	Idle bool `koanf:"idle" default:"true"`
+	// Pause before a deferred message is tried again. It doubles each time. More than the
+	// greylisting delay makes no sense.
+	RetryMin time.Duration `koanf:"retry_min" default:"5m" min:"1s" max:"24h"`
+	// Longest such pause.
+	RetryMax time.Duration `koanf:"retry_max" default:"6h" min:"1s" max:"7d"`
+	// Age since the first attempt after which a deferred message counts as refused. 0: never.
+	GiveUpAfter time.Duration `koanf:"give_up_after" default:"5d" min:"0" max:"365d"`
+	// What happens to the mail found in a mailbox never seen before. deliver it; adopt: leave it
+	// and take only what comes later; ask: deliver up to flood_limit messages, above it stop and
+	// ask.
+	FirstRun string `koanf:"first_run" default:"ask" oneof:"ask|deliver|adopt"`
+	// Unknown messages at once above which a mailbox stops and asks: a new mailbox, renumbered
+	// messages, a lost record. 0: always ask.
+	FloodLimit int `koanf:"flood_limit" default:"100" min:"0" max:"1000000"`
+}
+
+// Names returns the accounts' names in alphabetical order.
+func (c *Config) Names() []string { return slices.Sorted(maps.Keys(c.Accounts)) }
+
+// Addr returns host:port for [net.Dial].
+func (a *Account) Addr() string { return net.JoinHostPort(a.Host, strconv.Itoa(a.Port)) }

@@ -1,0 +1,239 @@
+package config
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// environ is an environment in which all defaults are the same for every user.
+var environ = []string{"HOME=/home/joe", "STATE_DIRECTORY=/var/lib/truehop"}
+
+func options(extra ...string) Options {
+	return Options{
+		Environ:   append(slices.Clone(environ), extra...),
+		Providers: []string{"gmail", "outlook", "yahoo"},
+		CheckSchedule: func(spec string) error {
+			if n := len(strings.Fields(spec)); n != 5 && !strings.HasPrefix(spec, "@every ") {
+				return errors.New("expected exactly 5 fields")
+			}
+			return nil
+		},
+	}
+}
+
+// one is the smallest configuration, with more keys for its account.
+func one(keys string) []byte {
+	return []byte("accounts:\n  work: {host: imap.example.net, user: joe, password_file: /p, recipients: [joe@example.org]" + keys + "}\n")
+}
+
+func mustParse(t *testing.T, data []byte, o Options) *Config {
+	t.Helper()
+	c, err := Parse("truehop.yaml", data, o)
+	if err != nil {
+		t.Fatalf("refused:\n%v\nconfiguration:\n%s", err, data)
+	}
+	return c
+}
+
+// Every file in testdata/bad is refused with the lines of its .want file: all
+// problems at once, each with its place. T-TELL-07
+func TestBad(t *testing.T) {
+	files, err := filepath.Glob("testdata/bad/*.yaml")
+	if err != nil || len(files) < 20 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		name := filepath.Base(file)
+		t.Run(name, func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = Parse(name, data, options())
+			var bad *Error
+			if !errors.As(err, &bad) {
+				t.Fatalf("want an *Error, got %v", err)
+			}
+			golden(t, strings.TrimSuffix(file, ".yaml")+".want", err.Error()+"\n")
+		})
+	}
+}
+
+// golden compares got with the file, or writes the file under -update.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs (go test -update rewrites it)\n--- got\n%s--- want\n%s", file, got, want)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	c := mustParse(t, one(""), options())
+	if len(c.Warnings) > 0 {
+		t.Errorf("warnings: %q", c.Warnings)
+	}
+	want := &Account{
+		Name: "work", Protocol: "imap", Host: "imap.example.net", Port: 993, TLS: "implicit", TLSMinVersion: "1.2",
+		Credentials: Credentials{User: "joe", PasswordFile: "/p"},
+		Auth:        "auto", Folders: []string{"INBOX"}, Recipients: []string{"joe@example.org"}, Provider: "auto",
+		OnDelivered: Action{Verb: Keep}, OnRefused: Action{Verb: Keep}, OnUnknownClient: "unavailable",
+		Submission: "relay", ClientName: "recorded", MaxSize: 50 << 20, Schedule: "*/5 * * * *",
+		RetryMin: 5 * time.Minute, RetryMax: 6 * time.Hour, GiveUpAfter: 120 * time.Hour, Idle: true, OnStale: "unavailable", FirstRun: "ask", FloodLimit: 100,
+	}
+	got := *c.Accounts["work"]
+	got.getenv = nil
+	if !reflect.DeepEqual(&got, want) {
+		t.Errorf("account\n got %+v\nwant %+v", got, *want)
+	}
+	if c.StateDir != "/var/lib/truehop" || c.SpoolDir != "/var/lib/truehop/spool" || c.Passes != 4 || c.Budget != 64<<20 ||
+		c.Log != (Log{"info", "auto", "domain"}) || c.Inject.XClient != "required" || c.Inject.DSN != "never" ||
+		c.Inject.Address != (Endpoint{"unix", "/var/spool/postfix/public/truehop"}) || c.Inject.Connections != 4 || c.Resolver.Timeout != 5*time.Second {
+		t.Errorf("config %+v", *c)
+	}
+	if a := c.Accounts["work"].Addr(); a != "imap.example.net:993" {
+		t.Errorf("Addr = %s", a)
+	}
+}
+
+func TestPorts(t *testing.T) {
+	for keys, want := range map[string]int{
+		"": 993, ", tls: starttls": 143, ", tls: none, allow_plaintext: true": 143,
+		", protocol: pop3": 995, ", protocol: pop3, tls: starttls": 110, ", port: 1993": 1993,
+	} {
+		if got := mustParse(t, one(keys), options()).Accounts["work"].Port; got != want {
+			t.Errorf("{%s}: port %d, want %d", keys, got, want)
+		}
+	}
+}
+
+// POP3 has one folder, which fetch calls "".
+func TestFoldersOfPOP3(t *testing.T) {
+	c := mustParse(t, append(one(", protocol: pop3"), "defaults: {folders: [A, B]}\n"...), options())
+	if got := c.Accounts["work"].Folders; !slices.Equal(got, []string{""}) {
+		t.Errorf("folders %q", got)
+	}
+}
+
+// The layers: built-in, defaults:, account, environment, each over the one before.
+func TestLayers(t *testing.T) {
+	data := []byte(`
+passes: 2
+defaults: {max_size: 10MiB, retry_min: 1m, folders: [A, B], password_file: /common, on_delivered: "move:Done it"}
+accounts:
+  my.mail-1: {host: a.example.net, user: a, recipients: [joe@example.org], retry_min: 2m, folders: [C]}
+  own: {host: b.example.net, user: b, recipients: [joe@example.org], password_command: [/bin/p, "x y"], mx: [mx.example.net], internal_nets: ["192.0.2.0/24", "2001:db8::/32"]}
+`)
+	c := mustParse(t, data, options("TRUEHOP_PASSES=3", "TRUEHOP_ACCOUNTS__OWN__RETRY_MIN=3m",
+		"TRUEHOP_ACCOUNTS__OWN__FOLDERS=X, Y", "TRUEHOP_INJECT__ADDRESS=[::1]:2525", "TRUEHOP_INJECT__XCLIENT=off",
+		"TRUEHOP_DEFAULTS__MAX_SIZE=11MB", "TRUEHOP_ACCOUNTS__OWN__ALLOW_PLAINTEXT=true", "OTHER=1", "NONSENSE"))
+	a, b := c.Accounts["my.mail-1"], c.Accounts["own"]
+	if a == nil || b == nil || !slices.Equal(c.Names(), []string{"my.mail-1", "own"}) {
+		t.Fatalf("accounts %v", c.Names())
+	}
+	if c.Passes != 3 || c.Inject.Address != (Endpoint{"tcp", "[::1]:2525"}) || c.Inject.XClient != "off" {
+		t.Errorf("top %+v", *c)
+	}
+	if a.MaxSize != 11e6 || a.RetryMin != 2*time.Minute || !slices.Equal(a.Folders, []string{"C"}) || a.PasswordFile != "/common" || a.OnDelivered != (Action{Move, "Done it"}) {
+		t.Errorf("my.mail-1 %+v", *a)
+	}
+	if b.RetryMin != 3*time.Minute || !slices.Equal(b.Folders, []string{"X", "Y"}) || !slices.Equal(b.PasswordCommand, []string{"/bin/p", "x y"}) || !b.AllowPlaintext || len(b.InternalNets) != 2 {
+		t.Errorf("own %+v", *b)
+	}
+	if b.PasswordFile != "" {
+		t.Errorf("own inherited password_file %q beside its password_command", b.PasswordFile)
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	for variable, want := range map[string]string{
+		"TRUEHOP_INJECT__ADDRES=x":                `environment TRUEHOP_INJECT__ADDRES: inject.addres: unknown key; did you mean "address"?`,
+		"TRUEHOP_INJECT_ADDRESS=x":                `environment TRUEHOP_INJECT_ADDRESS: inject_address: unknown key; remove it (the README lists every key)`,
+		"TRUEHOP_PASSES=many":                     `environment TRUEHOP_PASSES: passes: want a whole number, got "many"`,
+		"TRUEHOP_LOG=debug":                       `environment TRUEHOP_LOG: log: holds several keys; name one of them, with __ in between`,
+		"TRUEHOP_ACCOUNTS=x":                      `environment TRUEHOP_ACCOUNTS: accounts: holds several keys; name one of them, with __ in between`,
+		"TRUEHOP_PASSES__X=1":                     `environment TRUEHOP_PASSES__X: passes.x: passes is a single value`,
+		"TRUEHOP_INJECT__NEVER_PRESENT=1.2.3.4,x": `environment TRUEHOP_INJECT__NEVER_PRESENT: inject.never_present: "1.2.3.4": want a network; for this one address write 1.2.3.4/32`,
+		"TRUEHOP_ACCOUNTS__A B__HOST=x":           `environment TRUEHOP_ACCOUNTS__A B__HOST: accounts: "a b" is no name for an account; use a-z, 0-9, dot, hyphen and underscore, 63 at most, and begin with a letter or digit`,
+		"TRUEHOP_ACCOUNTS__WORK__PASSWORD=canary": `environment TRUEHOP_ACCOUNTS__WORK__PASSWORD: accounts.work.password: passwords are not read from the environment, which others may see; use password_file or password_credential`,
+	} {
+		_, err := Parse("truehop.yaml", one(""), options(variable))
+		if err == nil || err.Error() != want {
+			t.Errorf("%s\n got %v\nwant %s", variable, err, want)
+		}
+	}
+	mustParse(t, one(""), options("TRUEHOP_REQUIRE_SERVERS=1"))
+}
+
+func TestStateDir(t *testing.T) {
+	for _, tc := range []struct{ env, want string }{
+		{"STATE_DIRECTORY=/run/a:/run/b", "/run/a"},
+		{"STATE_DIRECTORY=/var/lib/private/truehop", "/var/lib/private/truehop"},
+	} {
+		c := mustParse(t, one(""), Options{Environ: []string{tc.env}})
+		if c.StateDir != tc.want {
+			t.Errorf("%s: %s, want %s", tc.env, c.StateDir, tc.want)
+		}
+	}
+	c := mustParse(t, append(one(""), "state_dir: /srv/t\nspool_dir: /tmp/s\n"...), options())
+	if c.StateDir != "/srv/t" || c.SpoolDir != "/tmp/s" {
+		t.Errorf("%s %s", c.StateDir, c.SpoolDir)
+	}
+	for _, tc := range []struct {
+		env  []string
+		ours bool
+		want string
+	}{
+		{[]string{"HOME=/home/joe"}, false, "/home/joe/.local/state/truehop"},
+		{[]string{"HOME=/home/joe", "XDG_STATE_HOME=/s"}, false, "/s/truehop"},
+		{[]string{"HOME=/home/joe", "XDG_STATE_HOME=relative"}, false, "/home/joe/.local/state/truehop"},
+		{[]string{"HOME=/root"}, true, "/var/lib/truehop"},
+		{nil, false, ""},
+	} {
+		if got := stateDir(tc.env, tc.ours); got != tc.want {
+			t.Errorf("%v, %v: %s, want %s", tc.env, tc.ours, got, tc.want)
+		}
+	}
+	if dir := t.TempDir(); !owned(dir) || owned(dir+"/x") {
+		t.Errorf("owned(%s) = %v", dir, owned(dir))
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	for _, tc := range []struct{ id, top, keys, want string }{
+		{"T-XC-24", `inject: {address: "127.0.0.1:2525"}`, "", "truehop.yaml:1:19: inject.address: every user of this host can connect to 127.0.0.1:2525"},
+		{"T-XC-24 name", `inject: {address: "localhost:25"}`, "", "every user of this host"},
+		{"T-XC-24 v6", `inject: {address: "[::1]:25"}`, "", "every user of this host"},
+		{"far", `inject: {address: "mx.example.org:25"}`, "", "goes to mx.example.org:25 unencrypted"},
+		{"off", `inject: {xclient: off}`, "", "inject.xclient: off: the MTA takes every message"},
+		{"if-available", `inject: {xclient: if-available}`, "", "pass"},
+		{"lmtp", `inject: {protocol: lmtp}`, "", "rules for clients are never asked"},
+		{"T-TLS-19", ``, ", tls: none, allow_plaintext: true", "accounts.work.tls: none: password and mail"},
+		{"idle", ``, ", allow_plaintext: true", "has no effect"},
+	} {
+		t.Run(tc.id, func(t *testing.T) {
+			c := mustParse(t, append([]byte(tc.top+"\n"), one(tc.keys)...), options())
+			if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], tc.want) {
+				t.Errorf("warnings %q, want one with %q", c.Warnings, tc.want)
+			}
+		})
+	}
+}

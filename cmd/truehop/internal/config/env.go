@@ -1,0 +1,104 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/knadh/koanf/providers/env/v2"
+)
+
+// prefix of our variables. TRUEHOP_INJECT__ADDRESS is inject.address: two
+// underscores stand between the parts of a path, because keys hold single ones.
+const envPrefix = "TRUEHOP_"
+
+// environment reads variables along the Config struct, as schema reads the file.
+type environment struct {
+	*report
+	environ []string
+}
+
+func (e *environment) options() env.Opt {
+	return env.Opt{
+		Prefix:        envPrefix,
+		TransformFunc: e.variable,
+		EnvironFunc:   func() []string { return e.environ },
+	}
+}
+
+// variable returns the path and the value that a variable sets, "" if it sets none.
+func (e *environment) variable(name, s string) (string, any) {
+	// The switch of the test suite is no key.
+	if name == "TRUEHOP_REQUIRE_SERVERS" {
+		return "", nil
+	}
+	p := place{source: "environment " + clip(name)}
+	path, f, ok := e.resolve(p, strings.ToLower(strings.TrimPrefix(name, envPrefix)))
+	if !ok {
+		return "", nil
+	}
+	v, fault := e.value(f, s)
+	if fault != "" {
+		e.add(p, path, "%s", fault)
+		return "", nil
+	}
+	e.places[path] = p
+	return path, v
+}
+
+// resolve finds the field that a variable names.
+func (e *environment) resolve(p place, name string) (string, field, bool) {
+	path, t := "", reflect.TypeFor[Config]()
+	var f field
+	for part := range strings.SplitSeq(name, "__") {
+		switch {
+		case t.Kind() == reflect.Map:
+			if !accountName(part) {
+				e.badName(p, path, part)
+				return "", f, false
+			}
+			path, t = join(path, part), t.Elem().Elem()
+			if !e.given(path) {
+				e.places[path] = p
+			}
+			continue
+		case t.Kind() != reflect.Struct || readsText(t):
+			e.add(p, join(path, part), "%s is a single value", shown(path))
+			return "", f, false
+		}
+		var ok bool
+		if f, ok = e.known(p, path, part, t); !ok {
+			return "", f, false
+		}
+		path, t = join(path, part), f.typ
+	}
+	if k := t.Kind(); k == reflect.Map || k == reflect.Struct && !readsText(t) {
+		e.add(p, path, "holds several keys; name one of them, with __ in between")
+		return "", f, false
+	}
+	return path, f, true
+}
+
+// value reads the text of a variable. A list is separated by commas.
+func (e *environment) value(f field, s string) (any, string) {
+	if f.typ == reflect.TypeFor[Secret]() {
+		return nil, "passwords are not read from the environment, which others may see; use password_file or password_credential"
+	}
+	if f.typ.Kind() != reflect.Slice {
+		return scalar(f, f.typ, s, bare)
+	}
+	out := []any{}
+	for item := range strings.SplitSeq(s, ",") {
+		item = strings.TrimSpace(item)
+		if item == "" {
+			continue
+		}
+		v, fault := scalar(f, f.typ.Elem(), item, bare)
+		if fault != "" {
+			return nil, fmt.Sprintf("%s: %s", show(item), fault)
+		}
+		out = append(out, v)
+	}
+	return slices.Clip(out), ""
+}

@@ -1,0 +1,131 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// file is an open file whose owner and mode were taken from the descriptor, so
+// that what was checked is what is read.
+type file struct {
+	*os.File
+	path string
+	mode fs.FileMode
+}
+
+// openChecked opens a regular file that nobody but root and we can have written:
+// owner, mode, symlink and directories above it. FIFOs and devices are refused unread.
+func openChecked(path string) (*file, error) {
+	if err := checkLink(path); err != nil {
+		return nil, err
+	}
+	// O_NONBLOCK: a FIFO must not hang us before it is recognised.
+	fd, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := fd.Stat()
+	if err == nil {
+		err = checkInfo(path, info)
+	}
+	if err == nil {
+		err = checkParents(path)
+	}
+	if err != nil {
+		fd.Close()
+		return nil, err
+	}
+	return &file{File: fd, path: path, mode: info.Mode()}, nil
+}
+
+// checkLink refuses a symbolic link that somebody else could point elsewhere.
+func checkLink(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if info.Mode()&fs.ModeSymlink != 0 && !trusted(info) {
+		return fmt.Errorf("is a symbolic link of uid %d; name the file itself", uid(info))
+	}
+	return nil
+}
+
+func checkInfo(path string, info fs.FileInfo) error {
+	switch {
+	case !info.Mode().IsRegular():
+		return errors.New("is not a regular file")
+	case !trusted(info):
+		return fmt.Errorf("belongs to uid %d, who is neither root nor the user truehop runs as (uid %d): chown it", uid(info), os.Geteuid())
+	case info.Mode().Perm()&0o022 != 0:
+		return fmt.Errorf("mode %04o lets others write it: chmod go-w %s", info.Mode().Perm(), strconv.Quote(path))
+	}
+	return nil
+}
+
+// checkParents refuses a file that others can replace: every directory above it
+// must be closed to them, or sticky as /tmp is.
+func checkParents(path string) error {
+	path, err := filepath.Abs(path)
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path)
+	}
+	if err != nil {
+		return err
+	}
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil {
+			return err
+		}
+		open := info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0
+		if open || !trusted(info) {
+			return fmt.Errorf("others can replace it: directory %s has mode %04o and belongs to uid %d; chmod go-w it, or move the file",
+				strconv.Quote(dir), info.Mode().Perm(), uid(info))
+		}
+		if dir == filepath.Dir(dir) {
+			return nil
+		}
+	}
+}
+
+// private tells if others can read the file.
+func (f *file) private() error {
+	if f.mode.Perm()&0o077 == 0 {
+		return nil
+	}
+	return fmt.Errorf("mode %04o lets others read it: chmod 600 %s", f.mode.Perm(), strconv.Quote(f.path))
+}
+
+// read returns the whole file, if it has at most limit octets.
+func (f *file) read(limit int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		return nil, fmt.Errorf("is larger than %d octets", limit)
+	}
+	return data, err
+}
+
+// trusted reports whether the owner is root or the user we run as.
+func trusted(info fs.FileInfo) bool {
+	u := uid(info)
+	return u == 0 || u == os.Geteuid()
+}
+
+func uid(info fs.FileInfo) int {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(st.Uid)
+	}
+	return -1
+}
+
+// owned reports whether path is a directory of ours.
+func owned(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.IsDir() && uid(info) == os.Geteuid()
+}

@@ -1,0 +1,255 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/rawbytes"
+	"github.com/knadh/koanf/v2"
+)
+
+// delim stands between the parts of a path. Account names may hold dots.
+const delim = "/"
+
+// maxFile bounds a configuration file.
+const maxFile = 1 << 20
+
+// Options are what the configuration depends on and this package must not know.
+type Options struct {
+	// Environ is the environment, as [os.Environ] gives it.
+	Environ []string
+	// Providers are the names that provider: takes beside auto. nil takes any.
+	Providers []string
+	// CheckSchedule says what is wrong with a cron spec. nil takes any.
+	CheckSchedule func(spec string) error
+}
+
+// Load reads the configuration in the file at path, or, if path is "", the
+// first that exists of $XDG_CONFIG_HOME/truehop/truehop.yaml (~/.config without it)
+// and /etc/truehop/truehop.yaml. The error is an [*Error].
+//
+// Others must not be able to write the file, and, if it holds a password, not to read it.
+func Load(path string, o Options) (*Config, error) {
+	path, err := find(path, o.Environ)
+	if err != nil {
+		return nil, err
+	}
+	f, err := openChecked(path)
+	if err != nil {
+		return nil, fileError(path, err)
+	}
+	defer f.Close()
+	data, err := f.read(maxFile)
+	if err != nil {
+		return nil, fileError(path, err)
+	}
+	return parse(path, data, o, f)
+}
+
+// Parse reads a configuration from data. name stands for the file in errors.
+func Parse(name string, data []byte, o Options) (*Config, error) {
+	return parse(name, data, o, nil)
+}
+
+func fileError(path string, err error) *Error {
+	var pe *fs.PathError
+	text := err.Error()
+	if errors.As(err, &pe) {
+		text = fmt.Sprintf("cannot be read: %v", pe.Err)
+	}
+	return &Error{Problems: []Problem{{Source: path, Text: text}}, Err: err}
+}
+
+// find returns the file to read.
+func find(path string, environ []string) (string, error) {
+	if path != "" {
+		return path, nil
+	}
+	var places []string
+	if dir := xdg(environ, "XDG_CONFIG_HOME", ".config"); dir != "" {
+		places = append(places, filepath.Join(dir, "truehop", "truehop.yaml"))
+	}
+	places = append(places, "/etc/truehop/truehop.yaml")
+	for _, p := range places {
+		if _, err := os.Lstat(p); !errors.Is(err, fs.ErrNotExist) {
+			return p, nil
+		}
+	}
+	return "", &Error{Err: fs.ErrNotExist, Problems: []Problem{{Source: "truehop",
+		Text: "no configuration in " + strings.Join(places, " or ") + "; write one or name it with --config"}}}
+}
+
+// xdg returns the base directory that variable names, by default one below the home (XDG Base Directory Specification).
+func xdg(environ []string, variable, fallback string) string {
+	if dir := lookup(environ, variable); filepath.IsAbs(dir) {
+		return dir
+	}
+	if home := lookup(environ, "HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, fallback)
+	}
+	return ""
+}
+
+// lookup returns the last value of a variable, as execve(2) would.
+func lookup(environ []string, name string) string {
+	for _, kv := range slices.Backward(environ) {
+		if v, ok := strings.CutPrefix(kv, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+// parse lays defaults, file and environment over each other and checks the result.
+func parse(name string, data []byte, o Options, f *file) (*Config, error) {
+	r := newReport(name)
+	k := koanf.New(delim)
+	file := &schema{report: r}
+	variables := &environment{report: r, environ: o.Environ}
+	for _, layer := range []struct {
+		from koanf.Provider
+		with koanf.Parser
+	}{
+		{confmap.Provider(defaults(reflect.TypeFor[Config]()), ""), nil},
+		{rawbytes.Provider(data), file},
+		{env.Provider(delim, variables.options()), nil},
+	} {
+		if err := k.Load(layer.from, layer.with); err != nil {
+			return nil, fmt.Errorf("config: %w", err)
+		}
+	}
+	c, err := decode(k)
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	c.Path = name
+	c.complete(o.Environ)
+	check(c, r, o)
+	checkPrivate(r, f)
+	for _, w := range r.warnings {
+		c.Warnings = append(c.Warnings, w.String())
+	}
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// decode turns the layers into a Config, each account over defaults: over the built-in defaults.
+func decode(k *koanf.Koanf) (*Config, error) {
+	c := &Config{}
+	common, accounts := k.Cut("defaults").Raw(), k.MapKeys("accounts")
+	rest := k.Copy()
+	rest.Delete("accounts")
+	if err := rest.Unmarshal("", c); err != nil {
+		return nil, err
+	}
+	builtin := defaults(reflect.TypeFor[Account]())
+	c.Accounts = map[string]*Account{}
+	for _, name := range accounts {
+		own := k.Cut("accounts" + delim + name).Raw()
+		layers := koanf.New(delim)
+		for _, m := range []map[string]any{builtin, inherited(common, own), own} {
+			if err := layers.Load(confmap.Provider(m, ""), nil); err != nil {
+				return nil, err
+			}
+		}
+		a := &Account{Name: name}
+		if err := layers.Unmarshal("", a); err != nil {
+			return nil, err
+		}
+		c.Accounts[name] = a
+	}
+	return c, nil
+}
+
+// inherited is what an account takes from defaults: all, but for the sources of
+// a password, or of recipients, if it has its own.
+func inherited(common, own map[string]any) map[string]any {
+	out := maps.Clone(common)
+	for _, sources := range [][]string{passwordKeys(), {"recipients", "recipient_from"}} {
+		if slices.ContainsFunc(sources, func(key string) bool { return own[key] != nil }) {
+			maps.DeleteFunc(out, func(key string, _ any) bool { return slices.Contains(sources, key) })
+		}
+	}
+	if own["recipients"] != nil {
+		delete(out, "recipient_domains")
+		delete(out, "recipient_strip_prefix")
+	}
+	return out
+}
+
+// defaults returns the values of the default tags of struct type t, structs below it included.
+// The block of account keys named defaults has none: they lie beneath each account.
+func defaults(t reflect.Type) map[string]any {
+	out := map[string]any{}
+	for _, f := range fields(t) {
+		def, ok := f.tag.Lookup("default")
+		switch {
+		case ok && f.typ.Kind() == reflect.Slice:
+			out[f.name] = []any{def}
+		case ok:
+			out[f.name], _ = scalar(f, f.typ, def, bare)
+		case f.typ.Kind() == reflect.Struct && !readsText(f.typ) && f.typ != reflect.TypeFor[Account]():
+			out[f.name] = defaults(f.typ)
+		}
+	}
+	return out
+}
+
+// complete fills in the defaults that depend on other keys or on the host.
+func (c *Config) complete(environ []string) {
+	if c.StateDir == "" {
+		c.StateDir = stateDir(environ, os.Geteuid() == 0 || owned(systemState))
+	}
+	if c.SpoolDir == "" && c.StateDir != "" {
+		c.SpoolDir = filepath.Join(c.StateDir, "spool")
+	}
+	getenv := func(name string) string { return lookup(environ, name) }
+	c.Inject.getenv = getenv
+	for _, a := range c.Accounts {
+		a.getenv = getenv
+		if a.Protocol == "pop3" {
+			a.Folders = []string{""}
+		}
+		if a.Port != 0 {
+			continue
+		}
+		switch implicit := a.TLS == "implicit"; {
+		case a.Protocol == "imap" && implicit:
+			a.Port = 993
+		case a.Protocol == "imap":
+			a.Port = 143
+		case implicit:
+			a.Port = 995
+		default:
+			a.Port = 110
+		}
+	}
+}
+
+const systemState = "/var/lib/truehop"
+
+// stateDir is the default of state_dir: see there. ours says that the system's is.
+func stateDir(environ []string, ours bool) string {
+	// systemd.exec(5): several directories are separated by colons.
+	if dir, _, _ := strings.Cut(lookup(environ, "STATE_DIRECTORY"), ":"); dir != "" {
+		return dir
+	}
+	if ours {
+		return systemState
+	}
+	if dir := xdg(environ, "XDG_STATE_HOME", ".local/state"); dir != "" {
+		return filepath.Join(dir, "truehop")
+	}
+	return ""
+}

@@ -1,0 +1,223 @@
+package config
+
+import (
+	"encoding"
+	"fmt"
+	"math"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// literal is the YAML type a scalar has by the way it is written. What comes from the
+// environment is bare: it may be any of them.
+type literal uint8
+
+const (
+	bare literal = iota
+	text
+	integer
+	boolean
+	other // a float, a date, null
+)
+
+// scalar reads one value for field f as type t. It returns what koanf decodes
+// into the field, or what is wrong with it.
+func scalar(f field, t reflect.Type, s string, lit literal) (value any, fault string) {
+	if lit != text && lit != bare && f.tag.Get("oneof") == "" && t.Kind() == reflect.String {
+		return nil, "want text; put the value in quotes"
+	}
+	switch {
+	case t == reflect.TypeFor[time.Duration]():
+		return duration(f, s)
+	case t == reflect.TypeFor[netip.Prefix]():
+		return prefix(s)
+	case t == reflect.TypeFor[Secret]() && lit != text:
+		return nil, "put the password in quotes, else YAML may read another value than you wrote"
+	case readsText(t):
+		return ownText(f, t, s)
+	case t.Kind() == reflect.Bool:
+		if lit != bare && lit != boolean || s != "true" && s != "false" {
+			return nil, fmt.Sprintf("want true or false without quotes, got %s", show(s))
+		}
+		return s == "true", ""
+	case t.Kind() == reflect.Int:
+		return number(f, s, lit)
+	}
+	if strings.ContainsFunc(s, control) {
+		return nil, "holds a control character; remove it"
+	}
+	return s, choice(f, s, s)
+}
+
+// readsText reports whether t decodes itself from text.
+func readsText(t reflect.Type) bool {
+	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
+
+// choice tells if word is not among the values that the tags of f allow.
+func choice(f field, word, s string) string {
+	allowed := f.tag.Get("oneof")
+	if allowed == "" {
+		return ""
+	}
+	if slices.Contains(strings.Split(f.tag.Get("later"), "|"), word) {
+		return fmt.Sprintf("%q is not in this version; want one of %s", word, listed(allowed))
+	}
+	var verbs []string
+	for v := range strings.SplitSeq(allowed, "|") {
+		verb, _, _ := strings.Cut(v, ":")
+		verbs = append(verbs, verb)
+	}
+	if slices.Contains(verbs, word) {
+		return ""
+	}
+	if meant := nearest(word, verbs); meant != "" {
+		return fmt.Sprintf("unknown value %s; did you mean %q?", show(s), meant)
+	}
+	return fmt.Sprintf("unknown value %s; want one of %s", show(s), listed(allowed))
+}
+
+func listed(oneof string) string { return strings.ReplaceAll(oneof, "|", ", ") }
+
+// number reads a decimal number without sign, leading zeros or underscores: YAML would read 010 as 8.
+func number(f field, s string, lit literal) (any, string) {
+	n, err := strconv.Atoi(s)
+	if lit == text || err != nil || strconv.Itoa(n) != s {
+		return nil, fmt.Sprintf("want a whole number, got %s", show(s))
+	}
+	low, _ := strconv.Atoi(f.tag.Get("min"))
+	high, _ := strconv.Atoi(f.tag.Get("max"))
+	if n < low || high > 0 && n > high {
+		return nil, fmt.Sprintf("%d is out of range; want %d to %d", n, low, high)
+	}
+	return n, ""
+}
+
+func duration(f field, s string) (any, string) {
+	d, err := parseDuration(s)
+	if err != nil {
+		return nil, err.Error()
+	}
+	low, _ := parseDuration(f.tag.Get("min"))
+	high, _ := parseDuration(f.tag.Get("max"))
+	if d < low || high > 0 && d > high {
+		return nil, fmt.Sprintf("%s is out of range; want %s to %s", s, f.tag.Get("min"), f.tag.Get("max"))
+	}
+	return d, ""
+}
+
+// parseDuration reads 90s, 1h30m, 5d. A day has 24 hours.
+func parseDuration(s string) (time.Duration, error) {
+	if s == "0" {
+		return 0, nil
+	}
+	var total time.Duration
+	for rest := s; rest != "" || s == ""; {
+		letters := strings.TrimLeft(rest, "0123456789")
+		n, err := strconv.Atoi(rest[:len(rest)-len(letters)])
+		rest = strings.TrimLeft(letters, "dhms")
+		unit := unitOfTime(letters[:len(letters)-len(rest)])
+		switch {
+		case err == nil && letters == "" && n >= 0:
+			return 0, fmt.Errorf("%s needs a unit: s, m, h or d, as in %ss", show(s), s)
+		case err != nil || unit == 0:
+			return 0, fmt.Errorf("want a duration such as 30s, 5m, 2h or 5d, got %s", show(s))
+		case time.Duration(n) > (math.MaxInt64-total)/unit:
+			return 0, fmt.Errorf("%s is too long", show(s))
+		}
+		total += time.Duration(n) * unit
+	}
+	return total, nil
+}
+
+func unitOfTime(name string) time.Duration {
+	switch name {
+	case "ms":
+		return time.Millisecond
+	case "s":
+		return time.Second
+	case "m":
+		return time.Minute
+	case "h":
+		return time.Hour
+	case "d":
+		return 24 * time.Hour
+	}
+	return 0
+}
+
+// prefix reads a network and refuses host bits: 10.0.0.1/8 is a typing error.
+func prefix(s string) (any, string) {
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+			return nil, fmt.Sprintf("want a network; for this one address write %s/%d", a, a.BitLen())
+		}
+		return nil, fmt.Sprintf("want a network such as 192.0.2.0/24 or 2001:db8::/32, got %s", show(s))
+	}
+	if m := p.Masked(); m != p {
+		return nil, fmt.Sprintf("%s has bits set beyond its mask; did you mean %s?", p, m)
+	}
+	return s, ""
+}
+
+// ownText reads a type that decodes itself.
+func ownText(f field, t reflect.Type, s string) (any, string) {
+	if t == reflect.TypeFor[Action]() {
+		verb, _, _ := strings.Cut(s, ":")
+		if fault := choice(f, verb, s); fault != "" {
+			return nil, fault
+		}
+	}
+	v := reflect.New(t)
+	if err := v.Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(s)); err != nil {
+		return nil, err.Error()
+	}
+	if size, ok := v.Interface().(*Size); ok {
+		var low, high Size
+		_ = low.UnmarshalText([]byte(f.tag.Get("min")))
+		_ = high.UnmarshalText([]byte(f.tag.Get("max")))
+		if *size < low || *size > high {
+			return nil, fmt.Sprintf("%s is out of range; want %s to %s", s, low, high)
+		}
+	}
+	return s, ""
+}
+
+// want names the type of a field for a person.
+func want(f field) string {
+	t := f.typ
+	if t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	switch {
+	case t == reflect.TypeFor[time.Duration]():
+		return "duration"
+	case t == reflect.TypeFor[netip.Prefix]():
+		return "network"
+	case t == reflect.TypeFor[Size]():
+		return "size"
+	case t == reflect.TypeFor[Secret]():
+		return "secret"
+	case t.Kind() == reflect.Bool:
+		return "true or false"
+	case t.Kind() == reflect.Int:
+		return "number"
+	}
+	return "text"
+}
+
+// show quotes a value for an error. Fields of type Secret never get here.
+func show(s string) string { return strconv.Quote(clip(s)) }
+
+// clip bounds what is repeated from the file.
+func clip(s string) string {
+	if len(s) <= 60 {
+		return s
+	}
+	return strings.ToValidUTF8(s[:60], "") + "…"
+}

@@ -1,0 +1,305 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// maxDepth bounds the nesting of a configuration; ours needs 4.
+const maxDepth = 16
+
+// field is one key of a mapping, as the tags of a struct describe it.
+type field struct {
+	name string
+	typ  reflect.Type
+	tag  reflect.StructTag
+}
+
+// fields lists the keys of struct type t, those of embedded structs in their place.
+func fields(t reflect.Type) []field {
+	var list []field
+	for f := range t.Fields() {
+		switch name, opts, _ := strings.Cut(f.Tag.Get("koanf"), ","); {
+		case opts == "squash":
+			list = append(list, fields(f.Type)...)
+		case name != "" && name != "-":
+			list = append(list, field{name, f.Type, f.Tag})
+		}
+	}
+	return list
+}
+
+func names(list []field) []string {
+	out := make([]string, len(list))
+	for i, f := range list {
+		out[i] = f.name
+	}
+	return out
+}
+
+// schema walks a YAML document along the Config struct. What is right comes
+// out as plain maps for koanf; what is wrong goes to the report. It is the koanf.Parser of the file.
+type schema struct {
+	*report
+	data []byte
+}
+
+// Unmarshal reads a document.
+func (s *schema) Unmarshal(data []byte) (map[string]any, error) {
+	s.data = data
+	var docs []yaml.Node
+	if err := yaml.Load(data, &docs, yaml.WithAllDocuments()); err != nil {
+		s.syntax(err)
+		return map[string]any{}, nil
+	}
+	if len(docs) > 1 {
+		s.bad["accounts"] = true
+		s.add(s.at(&docs[1]), "", "a second document begins here; a configuration is one document, remove the line ---")
+	}
+	if len(docs) == 0 || len(docs[0].Content) == 0 {
+		return map[string]any{}, nil
+	}
+	return s.mapping(docs[0].Content[0], "", reflect.TypeFor[Config]()), nil
+}
+
+// Marshal completes koanf.Parser; nothing is ever written.
+func (s *schema) Marshal(map[string]any) ([]byte, error) {
+	return nil, fmt.Errorf("config: not written")
+}
+
+func (s *schema) at(n *yaml.Node) place { return place{s.name, n.Line, n.Column} }
+
+// mapping walks the keys of a struct or of a map of structs.
+func (s *schema) mapping(n *yaml.Node, path string, t reflect.Type) map[string]any {
+	out := map[string]any{}
+	if n.Kind != yaml.MappingNode {
+		s.add(s.at(n), path, "want keys and values, got %s", kindOf(n))
+		s.bad[join(path, "accounts")] = true
+		return out
+	}
+	if !s.plain(n, path) {
+		return out
+	}
+	seen := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if key.Kind != yaml.ScalarNode {
+			s.add(s.at(key), path, "a key is a word, not %s", kindOf(key))
+			continue
+		}
+		if line, twice := seen[key.Value]; twice {
+			s.add(s.at(key), join(path, key.Value), "given before on line %d; keep one of the two", line)
+			continue
+		}
+		seen[key.Value] = key.Line
+		if v, ok := s.member(key, value, path, t); ok {
+			out[key.Value] = v
+		}
+	}
+	return out
+}
+
+// member walks one key of a mapping and its value.
+func (s *schema) member(key, value *yaml.Node, path string, t reflect.Type) (any, bool) {
+	at := join(path, key.Value)
+	if t.Kind() == reflect.Map {
+		if !accountName(key.Value) {
+			s.badName(s.at(key), path, key.Value)
+			return nil, false
+		}
+		s.places[at] = s.at(key)
+		if null(value) {
+			s.add(s.at(key), at, "has no keys below it; give at least host, user, a password and recipients")
+			return nil, false
+		}
+		return s.mapping(value, at, t.Elem().Elem()), true
+	}
+	f, ok := s.known(s.at(key), path, key.Value, t)
+	if !ok {
+		return nil, false
+	}
+	s.places[at] = s.at(value)
+	return s.value(key, value, at, f)
+}
+
+// value walks the value of a known key.
+func (s *schema) value(key, value *yaml.Node, at string, f field) (any, bool) {
+	if !s.plain(value, at) {
+		return nil, false
+	}
+	if null(value) {
+		s.add(s.at(key), at, "has no value; give one or remove the line")
+		return nil, false
+	}
+	switch k := f.typ.Kind(); {
+	case readsText(f.typ):
+	case k == reflect.Struct, k == reflect.Map:
+		return s.mapping(value, at, f.typ), true
+	case k == reflect.Slice:
+		return s.list(value, at, f)
+	}
+	if value.Kind != yaml.ScalarNode {
+		s.add(s.at(value), at, "want %s, got %s", want(f), kindOf(value))
+		return nil, false
+	}
+	v, fault := scalar(f, f.typ, value.Value, literalOf(value))
+	if fault != "" {
+		s.add(s.at(value), at, "%s", fault)
+		return nil, false
+	}
+	return v, true
+}
+
+// list walks a sequence of scalars.
+func (s *schema) list(n *yaml.Node, path string, f field) (any, bool) {
+	if n.Kind != yaml.SequenceNode {
+		s.add(s.at(n), path, "want a list, got %s; write [%s]", kindOf(n), clip(n.Value))
+		return nil, false
+	}
+	out := []any{}
+	for i, item := range n.Content {
+		at := fmt.Sprintf("%s/[%d]", path, i)
+		s.places[at] = s.at(item)
+		before := len(s.problems)
+		if v, ok := s.item(item, at, f); ok {
+			out = append(out, v)
+		}
+		s.bad[path] = s.bad[path] || len(s.problems) > before
+	}
+	return out, true
+}
+
+func (s *schema) item(n *yaml.Node, at string, f field) (any, bool) {
+	if !s.plain(n, at) {
+		return nil, false
+	}
+	if n.Kind != yaml.ScalarNode || null(n) {
+		s.add(s.at(n), at, "want %s, got %s", want(f), kindOf(n))
+		return nil, false
+	}
+	v, fault := scalar(f, f.typ.Elem(), n.Value, literalOf(n))
+	if fault != "" {
+		s.add(s.at(n), at, "%s", fault)
+		return nil, false
+	}
+	return v, true
+}
+
+// known returns the field for a key, or tells that there is none and what was probably meant.
+func (r *report) known(p place, path, key string, t reflect.Type) (field, bool) {
+	list := fields(t)
+	if i := slices.IndexFunc(list, func(f field) bool { return f.name == key }); i >= 0 {
+		return list[i], true
+	}
+	switch meant := nearest(key, names(list)); {
+	case meant != "":
+		r.add(p, join(path, key), "unknown key; did you mean %q?", meant)
+		r.bad[join(path, meant)] = true
+	default:
+		r.add(p, join(path, key), "unknown key%s", elsewhere(key))
+	}
+	return field{}, false
+}
+
+// elsewhere tells where a key that is unknown here belongs.
+func elsewhere(key string) string {
+	for _, home := range []struct {
+		path string
+		typ  reflect.Type
+	}{
+		{"accounts.NAME", reflect.TypeFor[Account]()}, {"inject", reflect.TypeFor[Inject]()}, {"log", reflect.TypeFor[Log]()},
+		{"resolver", reflect.TypeFor[Resolver]()}, {"", reflect.TypeFor[Config]()},
+	} {
+		if !slices.Contains(names(fields(home.typ)), key) {
+			continue
+		}
+		if home.path == "" {
+			return "; it belongs at the top level"
+		}
+		return "; it belongs below " + home.path
+	}
+	return "; remove it (the README lists every key)"
+}
+
+// plain refuses what YAML has and a configuration does not need: aliases
+// (which a few lines can blow up to gigabytes), anchors, tags.
+func (s *schema) plain(n *yaml.Node, path string) bool {
+	switch {
+	case n.Kind == yaml.AliasNode || n.Anchor != "":
+		s.add(s.at(n), path, "anchors and aliases are not read here; put shared keys of accounts below defaults:")
+	case n.Style&yaml.TaggedStyle != 0:
+		s.add(s.at(n), path, "tags such as %s are not read here; remove it", clip(n.Tag))
+	case strings.Count(path, "/") > maxDepth:
+		s.add(s.at(n), path, "nested too deeply")
+	default:
+		return true
+	}
+	return false
+}
+
+func null(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && n.Style&quoted == 0 && n.ShortTag() == "!!null"
+}
+
+const quoted = yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle
+
+// literalOf says what a scalar is by the way it is written.
+func literalOf(n *yaml.Node) literal {
+	if n.Style&quoted != 0 {
+		return text
+	}
+	switch n.ShortTag() {
+	case "!!int":
+		return integer
+	case "!!bool":
+		return boolean
+	case "!!str":
+		return text
+	}
+	return other
+}
+
+func kindOf(n *yaml.Node) string {
+	switch {
+	case n.Kind == yaml.MappingNode:
+		return "keys and values"
+	case n.Kind == yaml.SequenceNode:
+		return "a list"
+	case n.Kind == yaml.AliasNode:
+		return "an alias"
+	case null(n):
+		return "nothing"
+	}
+	return "a single value"
+}
+
+func join(path, key string) string {
+	// A key can hold the delimiter only where it is wrong anyway.
+	key = clip(strings.ReplaceAll(key, "/", "\uFF0F"))
+	if path == "" {
+		return key
+	}
+	return path + "/" + key
+}
+
+// badName tells that an account cannot be called so. The name has no path of its own: it may hold the delimiter.
+func (r *report) badName(p place, path, name string) {
+	r.bad[path] = true
+	r.problems = append(r.problems, problem(p, path,
+		"%s is no name for an account; use a-z, 0-9, dot, hyphen and underscore, 63 at most, and begin with a letter or digit", show(name)))
+}
+
+// accountName reports whether s can name an account: it becomes part of log
+// lines, unit names and keys of the ledger.
+func accountName(s string) bool {
+	if s == "" || len(s) > 63 || strings.ContainsRune("._-", rune(s[0])) {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r))
+	})
+}

@@ -1,0 +1,203 @@
+package config
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	// maxSecret bounds a password; tokens are longer than what people choose.
+	maxSecret = 16 << 10
+	// commandTime is how long password_command may take.
+	commandTime = 30 * time.Second
+)
+
+// SecretError says why there is no password. It is a matter of EX_NOPERM (77).
+// It never holds what was read.
+type SecretError struct {
+	// Source is the key and what it names, such as password_file /etc/truehop/work.
+	Source string
+	Err    error
+}
+
+// Error returns source and reason.
+func (e *SecretError) Error() string { return e.Source + ": " + e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *SecretError) Unwrap() error { return e.Err }
+
+// passwordKeys are the keys that name a source of a password.
+func passwordKeys() []string {
+	return []string{"password_file", "password_command", "password_credential", "password"}
+}
+
+// sources returns which of passwordKeys are set.
+func (c *Credentials) sources() []string {
+	set := []bool{c.PasswordFile != "", len(c.PasswordCommand) > 0, c.PasswordCredential != "", !c.InlinePassword.IsZero()}
+	var out []string
+	for i, key := range passwordKeys() {
+		if set[i] {
+			out = append(out, key)
+		}
+	}
+	return out
+}
+
+// Password fetches the password from the source that was configured. It asks
+// anew each time, so that a changed one is seen. The error is a [*SecretError].
+func (c *Credentials) Password(ctx context.Context) (Secret, error) {
+	var data []byte
+	var err error
+	source := strings.Join(c.sources(), "+")
+	switch source {
+	case "password":
+		data = []byte(c.InlinePassword.Reveal())
+	case "password_file":
+		source += " " + c.PasswordFile
+		data, err = readPrivate(c.PasswordFile)
+	case "password_credential":
+		source += " " + c.PasswordCredential
+		data, err = c.credential()
+	case "password_command":
+		source += " " + c.PasswordCommand[0]
+		data, err = c.run(ctx)
+	default:
+		source, err = "password", errors.New("want exactly one source of a password")
+	}
+	if err == nil {
+		data, err = firstLine(data)
+	}
+	if err != nil {
+		return Secret{}, &SecretError{Source: source, Err: err}
+	}
+	return NewSecret(string(data)), nil
+}
+
+// firstLine cuts one line end. A password that holds another, or NUL, cannot be sent by every
+// mechanism and is most likely a wrong file.
+func firstLine(data []byte) ([]byte, error) {
+	data, _ = bytes.CutSuffix(data, []byte("\n"))
+	data, _ = bytes.CutSuffix(data, []byte("\r"))
+	switch {
+	case len(data) == 0:
+		return nil, errors.New("is empty")
+	case bytes.ContainsAny(data, "\r\n"):
+		return nil, errors.New("holds more than one line; the password must be its only one")
+	case bytes.IndexByte(data, 0) >= 0:
+		return nil, errors.New("holds a NUL octet")
+	}
+	return data, nil
+}
+
+// readPrivate reads a file that only its owner can read.
+func readPrivate(path string) ([]byte, error) {
+	f, err := openChecked(path)
+	if err != nil {
+		return nil, plainError(err)
+	}
+	defer f.Close()
+	if err := f.private(); err != nil {
+		return nil, err
+	}
+	return f.read(maxSecret)
+}
+
+// credential reads a file below $CREDENTIALS_DIRECTORY. systemd has seen to who can
+// read it, by an ACL that shows as a group permission, so that the mode says nothing.
+func (c *Credentials) credential() ([]byte, error) {
+	dir := c.lookup("CREDENTIALS_DIRECTORY")
+	if !filepath.IsAbs(dir) {
+		return nil, errors.New("no $CREDENTIALS_DIRECTORY; start truehop by systemd with LoadCredential=, or use password_file")
+	}
+	fd, err := os.OpenFile(filepath.Join(dir, c.PasswordCredential), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, plainError(err)
+	}
+	defer fd.Close()
+	if info, err := fd.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.New("is not a regular file")
+	}
+	return (&file{File: fd}).read(maxSecret)
+}
+
+// plainError drops the path from an error of package os; the source names it already.
+func plainError(err error) error {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// run runs password_command: no shell, no input, a bare environment, and nothing of what it prints is told.
+func (c *Credentials) run(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, commandTime, fmt.Errorf("took longer than %v", commandTime))
+	defer cancel()
+	out := &bounded{limit: maxSecret, cancel: cancel}
+	cmd := exec.CommandContext(ctx, c.PasswordCommand[0], c.PasswordCommand[1:]...)
+	cmd.Env = c.childEnv()
+	cmd.Dir = "/"
+	cmd.Stdout = out
+	// Children of the command may hold its output open: the whole group goes.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case out.over:
+		return nil, fmt.Errorf("printed more than %d octets", maxSecret)
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case errors.As(err, &exit):
+		return nil, fmt.Errorf("%v; run it by hand to see why", exit)
+	case err != nil:
+		return nil, plainError(err)
+	}
+	return out.data.Bytes(), nil
+}
+
+// childEnv is the environment of password_command.
+func (c *Credentials) childEnv() []string {
+	env := []string{"PATH=/usr/local/bin:/usr/bin:/bin"}
+	for _, name := range []string{"PATH", "HOME", "LANG"} {
+		if v := c.lookup(name); v != "" {
+			env = append(env, name+"="+v)
+		}
+	}
+	return slices.Clip(env)
+}
+
+func (c *Credentials) lookup(name string) string {
+	if c.getenv == nil {
+		return ""
+	}
+	return c.getenv(name)
+}
+
+// bounded gathers output up to limit and ends the command above it.
+type bounded struct {
+	data   bytes.Buffer
+	limit  int
+	over   bool
+	cancel context.CancelFunc
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.data.Len()+len(p) > b.limit {
+		b.over = true
+		b.cancel()
+		return 0, io.ErrShortBuffer
+	}
+	return b.data.Write(p)
+}

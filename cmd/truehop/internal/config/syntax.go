@@ -1,0 +1,63 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// syntax reports what the YAML reader stumbled over. It gives up at the first such place.
+func (s *schema) syntax(err error) {
+	s.bad["accounts"] = true // Nothing was read: that they are missing says nothing.
+	p := place{source: s.name}
+	reason := err.Error()
+	var le *yaml.LoadError
+	if errors.As(err, &le) {
+		p.line, p.column, reason = le.Mark.Line, le.Mark.Column, le.Message
+	}
+	switch i := odd(s.data); {
+	case i >= 0:
+		p.line, p.column = position(s.data, i)
+		s.add(p, "", "an octet that is no UTF-8 text; save the file as UTF-8")
+	case strings.Contains(indent(s.data, p.line), "\t"):
+		s.add(p, "", "a tab in the indentation; YAML wants spaces")
+	case strings.Contains(reason, "mapping values are not allowed"):
+		s.add(p, "", "a colon where none can stand; put the value in quotes, or mend the indentation")
+	case strings.Contains(reason, "quoted scalar") || strings.Contains(reason, "unexpected end of stream"):
+		s.add(p, "", "a quotation mark or bracket is not closed")
+	default:
+		s.add(p, "", "not YAML: %s", clip(reason))
+	}
+}
+
+// odd returns the offset of the first octet that YAML cannot hold, -1 if there is none.
+func odd(data []byte) int {
+	for i := 0; i < len(data); {
+		r, n := utf8.DecodeRune(data[i:])
+		if r == utf8.RuneError && n == 1 || r < 0x20 && r != '\t' && r != '\n' && r != '\r' {
+			return i
+		}
+		i += n
+	}
+	return -1
+}
+
+// position returns line and column, from 1, of an offset.
+func position(data []byte, offset int) (line, column int) {
+	before := data[:offset]
+	return bytes.Count(before, []byte("\n")) + 1, offset - bytes.LastIndexByte(before, '\n')
+}
+
+// indent returns the white space that line, counted from 1, begins with.
+func indent(data []byte, line int) string {
+	n := 0
+	for l := range bytes.Lines(data) {
+		if n++; n == line {
+			return string(l[:len(l)-len(bytes.TrimLeft(l, " \t"))])
+		}
+	}
+	return ""
+}

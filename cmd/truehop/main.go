@@ -1,0 +1,108 @@
+// Command truehop pulls mail from upstream POP3 and IMAP mailboxes, finds in each
+// message the SMTP client that the upstream's MX saw, and replays the message into the
+// local MTA with XCLIENT, so that the MTA judges the true client.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// program is what every subcommand shares.
+type program struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	// configPath is --config, quiet is --quiet.
+	configPath string
+	quiet      bool
+	// caught is the signal that asked the program to end, or 0.
+	caught atomic.Int32
+}
+
+// run is the program without its process: it returns the exit code.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	// Most memory is message octets that are used once; a collector that runs early keeps the
+	// program small, and under the limit it still need not run all the time.
+	debug.SetGCPercent(50)
+	debug.SetMemoryLimit(memoryLimit)
+	// Past a file size limit a write must fail, not the process.
+	signal.Ignore(syscall.SIGXFSZ)
+	p := &program{stdin: stdin, stdout: stdout, stderr: stderr}
+	ctx, stop := p.signals(context.Background())
+	defer stop()
+	root := p.rootCommand()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if signal := p.caught.Load(); signal != 0 {
+		return 128 + int(signal)
+	}
+	if err != nil {
+		complain(stderr, err)
+	}
+	return exitCode(err)
+}
+
+// memoryLimit is the soft limit of the Go heap, in octets: the program's promise is 64 MB in all.
+const memoryLimit = 40 << 20
+
+// signals returns a context that ends at the first SIGINT or SIGTERM; a second one ends the
+// process at once, as the system does by default.
+func (p *program) signals(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(parent)
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case s := <-c:
+			if n, ok := s.(syscall.Signal); ok {
+				p.caught.Store(int32(n))
+			}
+			signal.Stop(c)
+			cancel()
+		case <-ctx.Done():
+			signal.Stop(c)
+		}
+	}()
+	return ctx, func() { cancel(); <-done }
+}
+
+func (p *program) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "truehop",
+		Short: "Fetch mail from POP3 and IMAP and inject it with XCLIENT",
+		Long: `truehop pulls mail from upstream POP3 and IMAP mailboxes, finds in each message the
+SMTP client that the upstream's MX saw, and replays the message into the local
+MTA with XCLIENT, so that its rules judge the true client and not localhost.`,
+		SilenceErrors: true, SilenceUsage: true,
+		Version: version(),
+	}
+	root.SetIn(p.stdin)
+	root.SetOut(p.stdout)
+	root.SetErr(p.stderr)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.PersistentFlags().StringVarP(&p.configPath, "config", "c", "", "configuration `FILE`; default $XDG_CONFIG_HOME/truehop/truehop.yaml, then /etc/truehop/truehop.yaml")
+	root.PersistentFlags().BoolVarP(&p.quiet, "quiet", "q", false, "tell only what is wrong")
+	root.AddCommand(p.runCommand(), p.serveCommand(), p.checkCommand(), newExplainCommand(p.explainAccount),
+		p.statusCommand(), p.historyCommand(), p.retryCommand(), p.forgetCommand(), p.demoCommand())
+	return root
+}
+
+// version is what the build knows of itself.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,256 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/inject/injecttest"
+)
+
+// TestMain lets the test binary be the program, so that scripts run what users run.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"truehop": func() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+	})
+}
+
+// TestScripts runs testdata/script: the program as a user meets it, each exit code among it.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Values[embeddedKey{}] = &embedded{}
+			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "xdg"))
+			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "xdg-state"))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"embed": embed, "upstream": upstreamHas, "mta": mtaHas, "plain": plainHas, "exit": exitIs, "await": await, "arrive": arrive,
+		},
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
+
+// embedded is what `embed` started for one script.
+type embedded struct {
+	store *fetchtest.Store
+	mta   *injecttest.Server
+	plain *injecttest.Server
+	// accepted gets a value for each message that the MTA takes.
+	accepted chan struct{}
+}
+
+type embeddedKey struct{}
+
+// embed starts an upstream and an MTA and writes truehop.yaml for them. Its arguments:
+//
+//	protocol=imap|pop3   messages=N (clients 203.0.113.1 and so on)
+//	listed=ADDR          refuses that client
+//	greylist             defers each message once
+//	noxclient            the MTA offers no XCLIENT
+//	down=mta|upstream    nobody listens there
+//	cert=self            the upstream's certificate is of an unknown authority
+//	garbage              the upstream does not speak its protocol
+//	plain                a second MTA takes what is not to be judged
+//	multidrop=DOMAIN     the recipient comes from the Received fields, in that domain
+//	config=LINE          adds a line to the account
+func embed(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("embed cannot fail")
+	}
+	o := map[string]string{"protocol": "imap", "messages": "1"}
+	extra := ""
+	for _, a := range args {
+		key, value, _ := strings.Cut(a, "=")
+		if key == "config" {
+			extra += "    " + value + "\n"
+		}
+		o[key] = value
+	}
+	has := func(key string) bool { _, ok := o[key]; return ok }
+	rules := injecttest.Rules{Greylist: has("greylist"), NoReverse: "550"}
+	if has("listed") {
+		rules.Listed = []netip.Prefix{netip.PrefixFrom(netip.MustParseAddr(o["listed"]), 32)}
+	}
+	w := scriptWorld(ts)
+	w.accepted = make(chan struct{}, 1000)
+	mtaOptions := injecttest.Options{
+		Rules: rules, Recipients: []string{"alice@example.net"},
+		Accepted: func(injecttest.Message) { w.accepted <- struct{}{} },
+	}
+	if has("noxclient") {
+		mtaOptions.XCLIENT = []string{}
+	}
+	w.store, w.mta = fetchtest.NewStore(), injecttest.New(mtaOptions)
+	mta := w.mta
+	ts.Defer(func() { ts.Check(mta.Close()) })
+	_, err := w.mta.Start()
+	ts.Check(err)
+	count, err := strconv.Atoi(o["messages"])
+	ts.Check(err)
+	for n := range count {
+		w.store.Add("INBOX", scriptMail(n+1))
+	}
+	ca := fetchtest.NewCA()
+	upstream := startScriptUpstream(ts, w.store, ca, o)
+	address := w.mta.Addr().String()
+	if has("plain") {
+		w.plain = injecttest.New(injecttest.Options{XCLIENT: []string{}})
+		plain := w.plain
+		ts.Defer(func() { ts.Check(plain.Close()) })
+		at, err := w.plain.Start()
+		ts.Check(err)
+		address += "\n  plain: " + at.String()
+	}
+	switch o["down"] {
+	case "mta":
+		address = unusedAddr(ts)
+	case "upstream":
+		upstream = unusedAddr(ts)
+	}
+	host, port, err := net.SplitHostPort(upstream)
+	ts.Check(err)
+	recipients := "recipients: [alice@example.net]"
+	if has("multidrop") {
+		recipients = "recipient_from: received-for\n    recipient_domains: [" + o["multidrop"] + "]"
+	}
+	config := fmt.Sprintf("state_dir: %s\ninject:\n  address: %s\naccounts:\n  work:\n    protocol: %s\n    host: %s\n    port: %s\n    tls_ca_file: %s\n    user: u\n    password_file: %s\n    %s\n    mx: [mx.example.net]\n%s",
+		ts.MkAbs("state"), address, o["protocol"], host, port, ts.MkAbs("ca.pem"), ts.MkAbs("password"), recipients, extra)
+	ts.Check(os.WriteFile(ts.MkAbs("truehop.yaml"), []byte(config), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs("password"), []byte("secret-canary\n"), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs("ca.pem"), ca.PEM(), 0o600))
+}
+
+// scriptWorld is where embed leaves its servers.
+func scriptWorld(ts *testscript.TestScript) *embedded {
+	w, ok := ts.Value(embeddedKey{}).(*embedded)
+	if !ok {
+		ts.Fatalf("no world in this script")
+	}
+	return w
+}
+
+func startScriptUpstream(ts *testscript.TestScript, store *fetchtest.Store, ca *fetchtest.CA, o map[string]string) string {
+	cert := ca.Issue(fetchtest.Leaf{})
+	if o["cert"] == "self" {
+		cert = fetchtest.SelfSigned(fetchtest.Leaf{})
+	}
+	secure := &tls.Config{Certificates: []tls.Certificate{cert}}
+	serve := (&fetchtest.IMAP{Store: store, User: "u", Password: "secret-canary", TLS: secure, Implicit: true}).Serve
+	if o["protocol"] == "pop3" {
+		serve = (&fetchtest.POP3{Store: store, User: "u", Password: "secret-canary", TLS: secure, Implicit: true}).Serve
+	}
+	if _, garbage := o["garbage"]; garbage {
+		serve = func(conn net.Conn) {
+			c := tls.Server(conn, secure)
+			_, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
+			_ = c.Close()
+		}
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	s := fetchtest.Serve(listener, serve)
+	ts.Defer(s.Close)
+	return s.Addr()
+}
+
+// unusedAddr is an address where nobody listens.
+func unusedAddr(ts *testscript.TestScript) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// scriptMail is a message that the client 203.0.113.N sent.
+func scriptMail(n int) []byte {
+	return []byte(strings.ReplaceAll(fmt.Sprintf(`Return-Path: <sender%[1]d@example.org>
+Received: from host%[1]d.example.org (host%[1]d.example.org [203.0.113.%[1]d])
+	by mx.example.net (Postfix) with ESMTPS id 4XyZ%[1]d
+	for <alice@example.net>; Mon, 23 Nov 2026 12:00:00 +0000 (UTC)
+Subject: canary-subject %[1]d
+
+canary-body
+`, n), "\n", "\r\n"))
+}
+
+// upstreamHas N [FOLDER] wants that many messages to be left upstream.
+func upstreamHas(ts *testscript.TestScript, neg bool, args []string) {
+	folder := "INBOX"
+	if len(args) > 1 {
+		folder = args[1]
+	}
+	compare(ts, neg, args, len(scriptWorld(ts).store.UIDs(folder)), "messages upstream")
+}
+
+// mtaHas N wants the MTA to have taken that many messages.
+func mtaHas(ts *testscript.TestScript, neg bool, args []string) {
+	compare(ts, neg, args, len(scriptWorld(ts).mta.Messages()), "messages at the MTA")
+}
+
+// await N waits until the MTA has taken N messages more.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: await N")
+	}
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for range n {
+		<-scriptWorld(ts).accepted
+	}
+}
+
+// arrive N adds the message of client 203.0.113.N upstream.
+func arrive(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: arrive N")
+	}
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	scriptWorld(ts).store.Add("INBOX", scriptMail(n))
+}
+
+// plainHas N wants the second MTA to have taken that many messages.
+func plainHas(ts *testscript.TestScript, neg bool, args []string) {
+	compare(ts, neg, args, len(scriptWorld(ts).plain.Messages()), "messages at the second MTA")
+}
+
+func compare(ts *testscript.TestScript, neg bool, args []string, got int, what string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: N, without !")
+	}
+	if args[0] != strconv.Itoa(got) {
+		ts.Fatalf("%d %s, want %s", got, what, args[0])
+	}
+}
+
+// exitIs CODE COMMAND ARGS... runs a command and wants this exit code.
+func exitIs(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exit CODE COMMAND [ARG...]")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	got := 0
+	if err != nil {
+		code, ok := strings.CutPrefix(err.Error(), "exit status ")
+		if !ok {
+			ts.Fatalf("%v", err)
+		}
+		got, err = strconv.Atoi(code)
+		ts.Check(err)
+	}
+	if args[0] != strconv.Itoa(got) {
+		ts.Fatalf("exit code %d, want %s", got, args[0])
+	}
+}

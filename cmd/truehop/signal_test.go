@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/schedule/ledger"
+)
+
+// TestSignals ends a pass by a signal, between a dot and its reply or in the middle of retrieval, and
+// wants the exit code of that signal, every verdict recorded, and the next pass to bring the rest, none of it
+// twice: T-ST-07.
+func TestSignals(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		for _, protocol := range []string{"imap", "pop3"} {
+			for _, dot := range []int64{1, 5, 0} {
+				t.Run(fmt.Sprintf("%v/%s/dot %d", signal, protocol, dot), func(t *testing.T) {
+					s := newSignalTrial(t, signal)
+					s.stall(most)
+					s.mta = s.startMTA(t, func(n int64) bool { return dot == n })
+					if dot == 0 {
+						s.stalled = s.kill // the signal comes while the program waits for the upstream
+					}
+					s.start(t, protocol, "")
+					p := s.run(t, "run", "--config", s.config)
+					if code := p.wait(t); code != 128+int(signal) {
+						t.Fatalf("the program ended with %d, want %d:\n%s", code, 128+int(signal), &p.stderr)
+					}
+					s.wantRecorded(t, dot)
+					s.spare.Store(true)
+					s.verify(t, must(t, exitOK, "run", "--config", s.config))
+					if got := s.mta.Count(); got != killMessages {
+						t.Errorf("the MTA took %d messages, want %d: none twice", got, killMessages)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestSecondSignal: a second signal ends the program at once, while it waits for the reply to a
+// dot. The message is in doubt then, and comes again with its label: T-ST-07.
+func TestSecondSignal(t *testing.T) {
+	s := newSignalTrial(t, syscall.SIGTERM)
+	s.end = func(p *process) {
+		for p.Process.Signal(syscall.SIGTERM) == nil { // until it has ended and was waited for
+			time.Sleep(time.Millisecond)
+		}
+	}
+	s.mta = s.startMTA(t, func(n int64) bool { return n == 1 })
+	s.start(t, "imap", "")
+	p := s.run(t, "run", "--config", s.config)
+	if code := p.wait(t); code != -1 {
+		t.Fatalf("the second signal did not end the program, it ended with %d:\n%s", code, &p.stderr)
+	}
+	if counts := s.counts(t, exitLater); counts[ledger.Sending] == 0 {
+		t.Errorf("the ledger does not know of the message on its way: %v", counts)
+	}
+	s.spare.Store(true)
+	s.verify(t, must(t, exitOK, "run", "--config", s.config))
+}
+
+// TestSignalBeforeAnything: ended before the upstream has said a word, the code is that of the signal
+// too, and with --quiet nothing is said.
+func TestSignalBeforeAnything(t *testing.T) {
+	s := newSignalTrial(t, syscall.SIGINT)
+	s.stall(0)
+	s.stalled = s.kill
+	s.mta = s.startMTA(t, func(int64) bool { return false })
+	s.start(t, "pop3", "")
+	p := s.run(t, "run", "--quiet", "--config", s.config)
+	if code := p.wait(t); code != 130 {
+		t.Errorf("it ended with %d, want 130", code)
+	}
+	if said := strings.TrimSpace(p.stderr.String() + p.stdout.String()); said != "" {
+		t.Errorf("it said %s", said)
+	}
+}
+
+const (
+	// large is the size of a message of these trials, in octets.
+	large = 8 << 10
+	// most is what the upstream sends before it falls silent: enough for five messages, too little for all.
+	most = large * (killMessages - 3)
+)
+
+// signalTrial is a [killTrial] whose victim gets a signal that it can catch. For the signal to
+// come in time whatever the machine does, the upstream falls silent in the middle, and the MTA keeps its
+// reply back until the program has let go of the upstream.
+type signalTrial struct {
+	*killTrial
+	// gone is closed when the program has dropped the connection that fell silent.
+	gone chan struct{}
+	// stalled, if not nil, is called when the upstream has fallen silent.
+	stalled func()
+}
+
+func newSignalTrial(t *testing.T, signal syscall.Signal) *signalTrial {
+	s := &signalTrial{killTrial: newKillTrial(t), gone: make(chan struct{})}
+	s.store = fetchtest.NewStore()
+	for n := range killMessages {
+		padding := strings.Repeat(strings.Repeat("x", 70)+"\r\n", large/72)
+		s.store.Add("INBOX", append(scriptMail(n+1), padding...))
+	}
+	s.end = func(p *process) {
+		if err := p.Process.Signal(signal); err != nil {
+			t.Error(err)
+		}
+		if s.stalled == nil {
+			<-s.gone
+		}
+	}
+	return s
+}
+
+// stall lets the first connection to the upstream fall silent after so many octets.
+func (s *signalTrial) stall(after int) {
+	var first sync.Once
+	s.wrap = func(conn net.Conn) net.Conn {
+		first.Do(func() { conn = &stalling{Conn: conn, trial: s, left: after} })
+		return conn
+	}
+}
+
+// stalling is a connection that falls silent until the other side drops it.
+type stalling struct {
+	net.Conn
+	trial          *signalTrial
+	left           int
+	silent, closed sync.Once
+}
+
+func (c *stalling) Write(p []byte) (int, error) {
+	if c.left -= len(p); c.left >= 0 {
+		return c.Conn.Write(p)
+	}
+	c.silent.Do(func() {
+		if c.trial.stalled != nil {
+			c.trial.stalled()
+		}
+		_, _ = io.Copy(io.Discard, c.Conn) // its end is what is waited for
+	})
+	return 0, net.ErrClosed
+}
+
+// Close is called by the upstream when the program has dropped the connection.
+func (c *stalling) Close() error {
+	c.closed.Do(func() { close(c.trial.gone) })
+	return c.Conn.Close()
+}
+
+func (s *signalTrial) run(t *testing.T, args ...string) *process {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // for a signal that never came
+	t.Cleanup(cancel)
+	p := command(t, ctx, args...)
+	p.start(t)
+	s.victim(p)
+	return p
+}
+
+// wantRecorded wants the ledger to have a verdict for every message that the MTA took, at least n, and
+// nothing in doubt.
+func (k *killTrial) wantRecorded(t *testing.T, n int64) {
+	t.Helper()
+	counts := k.counts(t, exitLater) // for the pass did not see the whole account
+	if counts[ledger.Delivered] != k.mta.Count() || len(counts) > 1 {
+		t.Errorf("the MTA took %d messages, the ledger counts %v", k.mta.Count(), counts)
+	}
+	if got := k.mta.Count(); got < int(n) || got == killMessages {
+		t.Errorf("the MTA took %d messages before the end", got)
+	}
+}
+
+func (k *killTrial) counts(t *testing.T, code int) map[ledger.State]int {
+	t.Helper()
+	var s accountStatus
+	p := must(t, code, "status", "--json", "--config", k.config)
+	if err := json.Unmarshal(p.stdout.Bytes(), &s); err != nil {
+		t.Fatal(err)
+	}
+	return s.Counts
+}

@@ -1,0 +1,174 @@
+package main
+
+// Every word for a person is in this file. What goes where:
+//   - what was asked for goes to standard output; everything else to standard error;
+//   - an error is one line, "truehop: what is wrong", and below it "  what to do about it";
+//   - the log is for machines and greps: one line per event, in log.go.
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/transfer"
+)
+
+// complain tells an error that ends the program.
+func complain(w io.Writer, err error) {
+	var outcome *outcomeError
+	if errors.As(err, &outcome) {
+		return // told already, line by line
+	}
+	var conf *config.Error
+	if errors.As(err, &conf) {
+		fmt.Fprintf(w, "truehop: the configuration is refused:\n%s\n", conf.Error())
+		return
+	}
+	fmt.Fprintf(w, "truehop: %v\n", err)
+	var usage *usageError
+	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") {
+		fmt.Fprintln(w, "  truehop --help tells the commands, truehop COMMAND --help their flags")
+		return
+	}
+	if h := hint(err); h != "" {
+		fmt.Fprintf(w, "  %s\n", h)
+	}
+}
+
+// hint returns what a person may do about an error, or "".
+func hint(err error) string {
+	var up *fetch.Error
+	var mta *inject.Error
+	var pass *transfer.Error
+	var record *ledger.Error
+	switch {
+	case errors.As(err, &pass):
+		return pass.Hint
+	case errors.As(err, &record):
+		return record.Hint
+	case errors.As(err, &up):
+		return up.Hint
+	case errors.As(err, &mta):
+		return mta.Hint
+	}
+	return ""
+}
+
+// table writes rows in columns.
+type table struct{ w *tabwriter.Writer }
+
+func newTable(w io.Writer, heads ...string) table {
+	t := table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+	t.row(heads...)
+	return t
+}
+
+func (t table) row(cells ...string) { fmt.Fprintln(t.w, strings.Join(cells, "\t")) }
+
+func (t table) flush() { _ = t.w.Flush() }
+
+// disposalText says in a word or two what became of a message upstream.
+func disposalText(d fetch.Disposal) string {
+	switch d.Action {
+	case fetch.Delete:
+		return "deleted"
+	case fetch.Move:
+		return "moved to " + fetch.Sanitize(d.Target)
+	case fetch.Flag:
+		if d.Target == "" {
+			return `flagged \Seen`
+		}
+		return "flagged " + fetch.Sanitize(d.Target)
+	}
+	return "kept"
+}
+
+// disposal translates the configuration's word.
+func disposal(a config.Action) fetch.Disposal {
+	switch a.Verb {
+	case "delete":
+		return fetch.Disposal{Action: fetch.Delete}
+	case "seen":
+		return fetch.Disposal{Action: fetch.Flag}
+	case "flag":
+		return fetch.Disposal{Action: fetch.Flag, Target: a.Target}
+	case "move":
+		return fetch.Disposal{Action: fetch.Move, Target: a.Target}
+	}
+	return fetch.Disposal{Action: fetch.Keep}
+}
+
+func addrText(a netip.Addr) string {
+	if !a.IsValid() {
+		return "unavailable"
+	}
+	return a.String()
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// replyText is a reply in one line.
+func replyText(r inject.Reply) string {
+	return strings.Join(strings.Fields(fmt.Sprintf("%d %s %s", r.Code, r.Enhanced, r.Text)), " ")
+}
+
+// count puts a number before a word: "1 account", "2 accounts".
+func count(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}
+
+func list(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// cut shortens s to n runes for a table.
+func cut(s string, n int) string {
+	r := []rune(s)
+	if len(r) <= n {
+		return s
+	}
+	return string(r[:n-1]) + "…"
+}
+
+// print writes what the MTA would say of every message.
+func (t *dryTable) print(w io.Writer) {
+	slices.SortFunc(t.events, func(a, b transfer.Event) int {
+		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Ref.Folder, b.Ref.Folder), cmp.Compare(a.Ref.Seq, b.Ref.Seq))
+	})
+	out := newTable(w, "ACCOUNT", "UID", "CLIENT", "NAME", "HELO", "THE MTA WOULD SAY")
+	for _, e := range t.events {
+		shown := e.Receipt.Presented
+		said := "take it"
+		if e.State != string(ledger.Delivered) {
+			said = e.Receipt.Stage + " " + replyText(e.Receipt.Reply)
+		}
+		if e.Receipt.Err != nil {
+			said = e.Receipt.Err.Error()
+		}
+		if e.State == string(ledger.Held) {
+			said = "not asked: " + e.Why
+		}
+		out.row(e.Account, fetch.Sanitize(e.Ref.UID), addrText(shown.Addr), orUnknown(fetch.Sanitize(shown.Name)), orUnknown(fetch.Sanitize(shown.HELO)), said)
+	}
+	out.flush()
+}

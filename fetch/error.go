@@ -1,0 +1,120 @@
+package fetch
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+)
+
+// Kind classifies an [Error]. The package that speaks the protocol decides it.
+type Kind uint8
+
+const (
+	// Unclassified is what nobody has classified: treated as temporary.
+	Unclassified Kind = iota
+	// Unreachable: no connection, a lost one, or silence.
+	Unreachable
+	// TLS: no TLS where it is required, a certificate that does not verify, or
+	// plaintext slipped into the upgrade.
+	TLS
+	// Auth: the credentials were refused, or no acceptable mechanism is offered.
+	Auth
+	// Protocol: the server broke the protocol or left the bounds set for it.
+	Protocol
+	// Busy: the server asks to come back later (IN-USE, LOGIN-DELAY, SYS/TEMP,
+	// THROTTLED, UNAVAILABLE, OVERQUOTA).
+	Busy
+	// NoFolder: the folder does not exist or cannot be selected.
+	NoFolder
+	// Unsupported: the server lacks something that the configuration needs.
+	Unsupported
+	// Refused: the server said no to this command, and it is no other kind.
+	Refused
+	// Gone: this message is no longer there.
+	Gone
+	// TooLarge: this message is larger than the configured limit.
+	TooLarge
+	// Incomplete: the server answered without the body, or with less of it than
+	// it announced.
+	Incomplete
+)
+
+var kindNames = [...]string{"unclassified", "unreachable", "tls", "auth", "protocol", "busy",
+	"no-folder", "unsupported", "refused", "gone", "too-large", "incomplete"}
+
+// String returns the kind's name as logs show it.
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return "kind-" + strconv.Itoa(int(k))
+}
+
+// Error is the one error type of all upstream protocols.
+type Error struct {
+	Kind Kind
+	// Op is the step that failed in the protocol's words: "greeting", "STLS", "RETR".
+	Op string
+	// Text is what the server said, bounded and sanitised by [Sanitize], or "".
+	Text string
+	// Hint says what to do about it, or "".
+	Hint string
+	// Err is the cause, or nil.
+	Err error
+}
+
+// Error puts the step, the server's words and the cause in one line.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Op)
+	if e.Text != "" {
+		b.WriteString(": server said ")
+		b.WriteString(strconv.Quote(e.Text))
+	}
+	if e.Err != nil {
+		b.WriteString(": ")
+		b.WriteString(e.Err.Error())
+	}
+	if e.Text == "" && e.Err == nil {
+		b.WriteString(": ")
+		b.WriteString(e.Kind.String())
+	}
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// KindOf returns the kind of the first *Error in err's chain, else Unclassified.
+func KindOf(err error) Kind {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return Unclassified
+}
+
+// maxText bounds what is kept of a server's words, in octets.
+const maxText = 200
+
+// Sanitize makes a server's words fit to be shown: at most 200 octets of valid UTF-8
+// without control, format or bidirectional characters, which become "?".
+func Sanitize(s string) string {
+	cut := false
+	if len(s) > maxText {
+		s, cut = s[:maxText], true
+	}
+	s = strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return ' '
+		}
+		if r == '\uFFFD' || !strconv.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	if cut {
+		s += "..."
+	}
+	return strings.TrimSpace(s)
+}

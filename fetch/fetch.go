@@ -1,0 +1,150 @@
+// Package fetch is what truehop knows of an upstream mailbox, whatever the
+// protocol: its messages, how they are listed, retrieved and settled, and how
+// an upstream can fail. It does no I/O and speaks no protocol; packages pop3 and
+// imap implement [Mailbox], and package fetchtest holds the suite that both pass.
+package fetch
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// Ref names one message of one [Listing].
+type Ref struct {
+	// Folder is the IMAP mailbox name, "" for POP3.
+	Folder string
+	// Validity is IMAP's UIDVALIDITY (RFC 9051 section 2.3.1.1), 0 for POP3.
+	Validity uint32
+	// UID is the IMAP UID in decimal or the POP3 unique-id (RFC 1939 section 7).
+	// It is opaque, hostile (any octet, up to 1 KiB) and may be "" where the
+	// server gives none. Two messages of a POP3 listing may share one.
+	UID string
+	// Seq tells messages of one listing apart: the POP3 message number or the
+	// IMAP UID. It means nothing in another session.
+	Seq uint32
+	// Size is the size in octets that the server announced, -1 where it
+	// announced none. Servers lie: it serves for limits and progress only.
+	Size int64
+}
+
+// Listing is what a folder held at one moment.
+type Listing struct {
+	// Refs are the messages in the server's order, oldest first.
+	Refs []Ref
+	// Validity is the folder's UIDVALIDITY, 0 for POP3.
+	Validity uint32
+	// Reusable says that a UID seen before may now name another message:
+	// RFC 1939 section 7 allows it once the first one is gone.
+	Reusable bool
+	// ReadOnly says that nothing can be settled in this session.
+	ReadOnly bool
+}
+
+// Message is one retrieved message, handed to a [Sink].
+type Message struct {
+	Ref Ref
+	// Size is the exact length of Body in octets where the protocol states
+	// one (the IMAP literal), -1 where it does not (POP3).
+	Size int64
+	// Body reads the octets as the server holds them, transfer encoding
+	// (dot-stuffing) undone and nothing else. The message is complete if and
+	// only if Body returned io.EOF; any other error means that it is not.
+	// Body is nil if Err is not nil, and must not be used after the sink returned.
+	Body io.Reader
+	// Err says why this one message could not be retrieved, while the session
+	// goes on: Kind Gone, TooLarge, Incomplete or another of [Error].
+	Err error
+}
+
+// Sink takes one message from [Mailbox.Retrieve]. It reads Body to its end.
+// If it returns an error, Retrieve stops and returns that error.
+type Sink func(Message) error
+
+// Disposal is what becomes of a message upstream once its verdict is recorded.
+type Disposal struct {
+	Action Action
+	// Target is the folder for Move, the keyword for Flag ("" means \Seen).
+	Target string
+}
+
+// Action is the verb of a [Disposal].
+type Action uint8
+
+const (
+	// Keep leaves the message as it is.
+	Keep Action = iota
+	// Delete removes it.
+	Delete
+	// Flag marks it with the keyword or system flag in Target. IMAP only.
+	Flag
+	// Move moves it to the folder in Target. IMAP only.
+	Move
+)
+
+// Failure is one message that could not be settled.
+type Failure struct {
+	Ref Ref
+	Err error
+}
+
+// Mailbox is one authenticated session with one upstream. It is used by one
+// goroutine; only Abort may be called from another.
+//
+// Every method that blocks ends when its context does, with an error, and leaves
+// the session unusable: only Abort is allowed then. The same holds after any
+// error of Kind Protocol, TLS or Unreachable, and after an error of a sink: what was
+// asked of the server is still under way. All errors are of type *[Error], but
+// for those of a sink and of the context, which are returned as they are.
+type Mailbox interface {
+	// Open selects folder ("" means the inbox) and lists it. It may be called
+	// again for another folder. It changes nothing upstream.
+	Open(ctx context.Context, folder string) (*Listing, error)
+
+	// Retrieve fetches the messages of the open folder named by refs and calls
+	// sink once for each, in any order, from the calling goroutine. Costs a
+	// constant number of round trips, however many refs there are. It
+	// changes nothing upstream, not even a \Seen flag. A nil result means that sink was
+	// called for every ref; a message that has gone comes with Kind Gone.
+	Retrieve(ctx context.Context, refs []Ref, sink Sink) error
+
+	// Settle disposes of messages in a constant number of round trips. It never
+	// touches a message that is not in refs. The result names those that could
+	// not be settled; the error is for the session as a whole. With POP3,
+	// deletions take effect only when Close succeeds (RFC 1939 section 6).
+	Settle(ctx context.Context, d Disposal, refs []Ref) ([]Failure, error)
+
+	// Close ends the session politely and makes deletions final. An error means
+	// that nothing may be assumed of what Settle did.
+	Close(ctx context.Context) error
+
+	// Abort drops the connection at once. Deletions by POP3 that were not closed
+	// upon do not happen. It may be called at any time, more than once.
+	Abort()
+}
+
+// Timeouts bound an upstream's silence and slowness, for all protocols. Time that a sink
+// takes does not count.
+type Timeouts struct {
+	// Idle is how long one read or write may wait; 0 means 3 minutes.
+	Idle time.Duration
+	// Command is how long all reads of one step may wait: of one reply with POP3, of one call
+	// of a method with IMAP; 0 means 10 minutes. One second is added for every MinRate octets received.
+	Command time.Duration
+	// MinRate is the slowest rate accepted, in octets a second; 0 means 1024.
+	MinRate int64
+}
+
+// WithDefaults fills in what is zero.
+func (t Timeouts) WithDefaults() Timeouts {
+	if t.Idle <= 0 {
+		t.Idle = 3 * time.Minute
+	}
+	if t.Command <= 0 {
+		t.Command = 10 * time.Minute
+	}
+	if t.MinRate <= 0 {
+		t.MinRate = 1024
+	}
+	return t
+}

@@ -1,0 +1,342 @@
+package fetchtest
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+func (s *imapSession) list(args []string) {
+	if len(args) != 2 {
+		s.done("BAD arguments")
+		return
+	}
+	for _, name := range s.Store.Folders() {
+		if pattern := args[1]; pattern == "*" || pattern == "%" || strings.EqualFold(pattern, name) {
+			s.say(`* LIST () "/" %q`, name)
+		}
+	}
+	s.done("OK")
+}
+
+func (s *imapSession) selectFolder(args []string, readOnly bool) {
+	s.folder, s.uids = "", nil
+	if len(args) != 1 || !s.Store.Exists(args[0]) {
+		s.done("NO [NONEXISTENT] no such folder")
+		return
+	}
+	s.folder, s.readOnly = canonical(args[0]), readOnly
+	s.uids = s.Store.UIDs(s.folder)
+	validity, next := s.Store.Validity(s.folder)
+	s.say(`* FLAGS (\Answered \Flagged \Deleted \Seen \Draft)`)
+	s.say(`* OK [PERMANENTFLAGS (\Answered \Flagged \Deleted \Seen \Draft \*)] kept`)
+	s.say("* %d EXISTS", len(s.uids))
+	s.say("* 0 RECENT")
+	if validity != 0 {
+		s.say("* OK [UIDVALIDITY %d] valid", validity)
+	}
+	s.say("* OK [UIDNEXT %d] next", next)
+	if readOnly {
+		s.done("OK [READ-ONLY] examined")
+		return
+	}
+	s.done("OK [READ-WRITE] selected")
+}
+
+// sync tells what happened to the folder (RFC 3501 section 7.3.1, 7.4.1).
+func (s *imapSession) sync() {
+	if s.folder == "" {
+		return
+	}
+	now := s.Store.UIDs(s.folder)
+	for n := len(s.uids) - 1; n >= 0; n-- {
+		if _, found := slices.BinarySearch(now, s.uids[n]); !found {
+			s.say("* %d EXPUNGE", n+1)
+			s.uids = slices.Delete(s.uids, n, n+1)
+		}
+	}
+	if len(now) > len(s.uids) {
+		s.uids = now
+		s.say("* %d EXISTS", len(now))
+	}
+}
+
+// selected serves the commands that need a folder.
+func (s *imapSession) selected(verb, args string) {
+	set, rest, _ := strings.Cut(args, " ")
+	switch {
+	case verb == "UID SEARCH":
+		s.search(args)
+	case verb == "UID FETCH":
+		s.fetch(s.pick(set), rest)
+	case verb == "UID STORE" && !s.readOnly:
+		s.store(s.pick(set), rest)
+	case verb == "EXPUNGE" && !s.readOnly:
+		s.expunge(s.uids)
+	case verb == "UID EXPUNGE" && s.has("UIDPLUS") && !s.readOnly:
+		s.expunge(s.pick(set))
+	case verb == "UID COPY", verb == "UID MOVE" && s.has("MOVE") && !s.readOnly:
+		s.transfer(s.pick(set), words(rest), verb == "UID MOVE")
+	case verb == "UNSELECT" && s.has("UNSELECT"):
+		s.folder = ""
+		s.done("OK")
+	case verb == "CLOSE":
+		if !s.readOnly {
+			s.Store.Remove(s.folder, s.marked(s.uids)...)
+		}
+		s.folder = ""
+		s.done("OK")
+	case s.readOnly:
+		s.done("NO read-only")
+	default:
+		s.done("BAD unknown command")
+	}
+}
+
+// pick returns those of the folder's UIDs that a set names, in order.
+func (s *imapSession) pick(set string) []uint32 {
+	var picked []uint32
+	for part := range strings.SplitSeq(set, ",") {
+		first, last, isRange := strings.Cut(part, ":")
+		low, high := s.uid(first), s.uid(first)
+		if isRange {
+			high = s.uid(last)
+		}
+		low, high = min(low, high), max(low, high)
+		begin, _ := slices.BinarySearch(s.uids, low)
+		for _, uid := range s.uids[begin:] {
+			if uid > high {
+				break
+			}
+			picked = append(picked, uid)
+		}
+	}
+	slices.Sort(picked)
+	return slices.Compact(picked)
+}
+
+// uid reads one UID; "*" is the highest in the folder.
+func (s *imapSession) uid(text string) uint32 {
+	if text == "*" {
+		return append([]uint32{0}, s.uids...)[len(s.uids)]
+	}
+	n, _ := strconv.ParseUint(text, 10, 32)
+	return uint32(n)
+}
+
+func (s *imapSession) search(args string) {
+	list, extended := strings.CutPrefix(strings.ToUpper(args), "RETURN (ALL) ")
+	if extended && !s.has("ESEARCH") {
+		s.done("BAD unknown search key")
+		return
+	}
+	found, ok := s.match(strings.Fields(list))
+	if !ok {
+		s.done("BAD unknown search key")
+		return
+	}
+	if extended {
+		s.write(`* ESEARCH (TAG "` + s.tag + `") UID`)
+		if len(found) > 0 {
+			s.write(" ALL " + compress(found))
+		}
+	} else {
+		s.write("* SEARCH")
+		for _, uid := range found {
+			s.write(" " + strconv.FormatUint(uint64(uid), 10))
+		}
+	}
+	s.write("\r\n")
+	s.sync()
+	s.done("OK")
+}
+
+// match knows ALL, UID set, and flags.
+func (s *imapSession) match(keys []string) (found []uint32, ok bool) {
+	found = s.uids
+	for n := 0; n < len(keys); n++ {
+		switch key := keys[n]; key {
+		case "ALL":
+		case "UID":
+			if n++; n == len(keys) {
+				return nil, false
+			}
+			found = s.pick(keys[n])
+		case "SEEN", "DELETED", "UNSEEN", "UNDELETED":
+			flag, without := strings.CutPrefix(key, "UN")
+			found = slices.DeleteFunc(slices.Clone(found), func(uid uint32) bool {
+				return s.flagged(uid, `\`+flag) == without
+			})
+		default:
+			return nil, false
+		}
+	}
+	return found, true
+}
+
+func (s *imapSession) flagged(uid uint32, flag string) bool {
+	m, ok := s.Store.Get(s.folder, uid)
+	return ok && slices.ContainsFunc(m.Flags, func(f string) bool { return strings.EqualFold(f, flag) })
+}
+
+// marked returns those that are to be expunged.
+func (s *imapSession) marked(uids []uint32) []uint32 {
+	return slices.DeleteFunc(slices.Clone(uids), func(uid uint32) bool { return !s.flagged(uid, `\Deleted`) })
+}
+
+// compress writes ascending UIDs as a set.
+func compress(uids []uint32) string {
+	var b strings.Builder
+	for len(uids) > 0 {
+		n := 1
+		for n < len(uids) && uids[n] == uids[n-1]+1 {
+			n++
+		}
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprint(&b, uids[0])
+		if n > 1 {
+			fmt.Fprintf(&b, ":%d", uids[n-1])
+		}
+		uids = uids[n:]
+	}
+	return b.String()
+}
+
+func (s *imapSession) fetch(uids []uint32, items string) {
+	wanted := strings.Fields(strings.ToUpper(strings.Trim(items, "()")))
+	for _, uid := range uids {
+		m, ok := s.Store.Get(s.folder, uid)
+		n, listed := slices.BinarySearch(s.uids, uid)
+		if !ok || !listed {
+			continue // expunged by another session
+		}
+		s.write("* " + strconv.Itoa(n+1) + " FETCH (")
+		for i, item := range wanted {
+			if i > 0 {
+				s.write(" ")
+			}
+			s.item(m, item)
+		}
+		s.write(")\r\n")
+	}
+	s.sync()
+	s.done("OK")
+}
+
+func (s *imapSession) item(m Message, name string) {
+	switch name {
+	case "UID":
+		s.write("UID " + strconv.FormatUint(uint64(m.UID), 10))
+	case "RFC822.SIZE":
+		s.write("RFC822.SIZE " + strconv.FormatInt(m.Size, 10))
+	case "FLAGS":
+		s.write("FLAGS (" + strings.Join(m.Flags, " ") + ")")
+	case "INTERNALDATE":
+		s.write("INTERNALDATE " + m.Date.Format(`"_2-Jan-2006 15:04:05 -0700"`))
+	case "BODY.PEEK[HEADER]", "BODY[HEADER]":
+		header := m.Raw()
+		if i := bytes.Index(header, []byte("\r\n\r\n")); i >= 0 {
+			header = header[:i+4]
+		}
+		s.write("BODY[HEADER] {" + strconv.Itoa(len(header)) + "}\r\n" + string(header))
+	case "BODY[]":
+		s.mark(m.UID, '+', []string{`\Seen`})
+		s.body(m)
+	case "BODY.PEEK[]":
+		s.body(m)
+	default:
+		s.write(name + " NIL")
+	}
+}
+
+func (s *imapSession) body(m Message) {
+	s.write("BODY[] ")
+	if s.Body != nil {
+		if raw, ok := s.Body(m); ok {
+			s.write(raw)
+			return
+		}
+	}
+	s.write("{" + strconv.FormatInt(m.Size, 10) + "}\r\n")
+	_, _ = io.Copy(s.w, m.Open()) // a client that went away shows at the next read
+}
+
+func (s *imapSession) store(uids []uint32, args string) {
+	what, list, _ := strings.Cut(args, " ")
+	what, silent := strings.CutSuffix(strings.ToUpper(what), ".SILENT")
+	flags := strings.Fields(strings.Trim(list, "()"))
+	op := byte(0)
+	switch what {
+	case "+FLAGS", "-FLAGS":
+		op = what[0]
+	case "FLAGS":
+	default:
+		s.done("BAD arguments")
+		return
+	}
+	for _, uid := range uids {
+		s.mark(uid, op, flags)
+		m, ok := s.Store.Get(s.folder, uid)
+		if n, listed := slices.BinarySearch(s.uids, uid); ok && listed && !silent {
+			s.say("* %d FETCH (UID %d FLAGS (%s))", n+1, uid, strings.Join(m.Flags, " "))
+		}
+	}
+	s.sync()
+	s.done("OK")
+}
+
+// mark adds, removes or replaces flags.
+func (s *imapSession) mark(uid uint32, op byte, flags []string) {
+	s.Store.Update(s.folder, uid, func(m *Message) {
+		if op == 0 {
+			m.Flags = slices.Clone(flags)
+			return
+		}
+		m.Flags = slices.DeleteFunc(m.Flags, func(old string) bool {
+			return slices.ContainsFunc(flags, func(f string) bool { return strings.EqualFold(f, old) })
+		})
+		if op == '+' {
+			m.Flags = append(m.Flags, flags...)
+		}
+	})
+}
+
+func (s *imapSession) expunge(uids []uint32) {
+	s.Store.Remove(s.folder, s.marked(uids)...)
+	s.sync()
+	s.done("OK")
+}
+
+func (s *imapSession) transfer(uids []uint32, target []string, move bool) {
+	if len(target) != 1 || !s.Store.Exists(target[0]) {
+		s.done("NO [TRYCREATE] no such folder")
+		return
+	}
+	var from, to []uint32
+	for _, uid := range uids {
+		m, ok := s.Store.Get(s.folder, uid)
+		if !ok {
+			continue
+		}
+		if move {
+			s.Store.Remove(s.folder, uid)
+		}
+		m.UID, m.UIDL = 0, ""
+		from, to = append(from, uid), append(to, s.Store.AddMessage(target[0], m))
+	}
+	code := ""
+	if validity, _ := s.Store.Validity(target[0]); len(from) > 0 && s.has("UIDPLUS") {
+		code = fmt.Sprintf("[COPYUID %d %s %s] ", validity, compress(from), compress(to))
+	}
+	if move && code != "" {
+		s.say("* OK %smoved", code) // RFC 6851 section 4.3
+		code = ""
+	}
+	s.sync()
+	s.done("OK " + code + "done")
+}

@@ -1,0 +1,180 @@
+// Package imap is an IMAP4rev1 client that implements [fetch.Mailbox] over go-imap:
+// ESEARCH (RFC 4731), UIDPLUS (RFC 4315), MOVE (RFC 6851), IDLE (RFC 2177), all
+// where offered. The library parses; the guard below it keeps deadlines and
+// bounds, for the library has none that hold.
+package imap
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/sasl"
+)
+
+// Options say how to open a session. The zero value of each field but
+// Credentials is usable.
+type Options struct {
+	// Credentials prove the user.
+	Credentials sasl.Credentials
+	// Secure says that the connection is already under TLS, or as good as that.
+	Secure bool
+	// StartTLS asks for STARTTLS, which is then required; TLS configures it and
+	// must have ServerName set.
+	StartTLS bool
+	TLS      *tls.Config
+	// MaxSize is the largest message to download, in octets; 0 means no limit.
+	MaxSize int64
+	// MaxMessages bounds a listing; 0 means 1,000,000.
+	MaxMessages int
+	// Timeouts bound how long the server may take.
+	Timeouts Timeouts
+	// Logger gets what is odd but harmless at Warn and the dialogue at Debug,
+	// without secrets and without messages. Nil means no log.
+	Logger *slog.Logger
+}
+
+// Timeouts bound how long the server may take.
+type Timeouts = fetch.Timeouts
+
+func (o *Options) setDefaults() {
+	o.Timeouts = o.Timeouts.WithDefaults()
+	if o.MaxMessages <= 0 {
+		o.MaxMessages = 1_000_000
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+var _ fetch.Mailbox = (*Client)(nil)
+
+// Client is one authenticated session. See [fetch.Mailbox] for its contract. After
+// an error of a sink, as after a lost connection, only Abort is allowed: what was
+// asked of the server is still under way.
+type Client struct {
+	opts   Options
+	g      *guard
+	lib    *imapclient.Client
+	secure bool
+	caps   map[string]bool // in upper case
+	box    *box            // the open folder, nil if there is none
+
+	mu    sync.Mutex // held by the method that runs
+	ended bool
+}
+
+// New speaks the greeting, CAPABILITY, STARTTLS if asked for, and the authentication
+// over conn, which it owns from then on and closes when it fails. Errors are
+// [*fetch.Error] or the context's.
+//
+// Nothing that proves the user is sent unless the connection is secure, STARTTLS has
+// made it so, or Credentials.AllowPlaintext is set.
+func New(ctx context.Context, conn net.Conn, opts Options) (*Client, error) {
+	opts.setDefaults()
+	c := &Client{
+		opts:   opts,
+		g:      newGuard(conn, opts),
+		secure: opts.Secure,
+	}
+	if err := c.run(ctx, 0, func() error { return c.login(ctx) }); err != nil {
+		c.Abort()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Has tells whether the server offers a capability, "MOVE" for one, in upper case.
+func (c *Client) Has(name string) bool {
+	if c.caps[name] {
+		return true
+	}
+	if !c.caps["IMAP4REV2"] {
+		return false
+	}
+	switch name { // RFC 9051 appendix E: they are part of IMAP4rev2
+	case "UIDPLUS", "MOVE", "ESEARCH", "IDLE", "SASL-IR":
+		return true
+	}
+	return false
+}
+
+// run makes one call under ctx, whose end closes the connection. It is the one
+// place that decides whether the session goes on.
+// messages is how many the call is about: it bounds how much the server may say.
+func (c *Client) run(ctx context.Context, messages int, call func() error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return &fetch.Error{Kind: fetch.Unreachable, Op: "session", Err: errors.New("the session has ended")}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { c.g.fail(errAborted) })
+	c.g.begin(messages)
+	err := call()
+	c.g.end()
+	if !stop() {
+		err = ctx.Err()
+	}
+	if c.g.why() != nil || ends(err) {
+		c.finish()
+	}
+	return err
+}
+
+// finish ends the session and waits for the library's goroutine. No literal may
+// be open then: the goroutine would wait for its reader.
+func (c *Client) finish() {
+	c.ended = true
+	c.g.fail(errAborted)
+	if c.lib != nil {
+		_ = c.lib.Close() // why is known
+	}
+}
+
+// ends tells whether an error leaves the two sides out of step.
+func ends(err error) bool {
+	if err == nil {
+		return false
+	}
+	var e *fetch.Error
+	if !errors.As(err, &e) {
+		return true
+	}
+	switch e.Kind {
+	case fetch.Protocol, fetch.TLS, fetch.Unreachable, fetch.Unclassified:
+		return true
+	}
+	return false
+}
+
+// Close implements [fetch.Mailbox]. What Settle did was final when it
+// returned, so that a server which takes no leave is no error.
+func (c *Client) Close(ctx context.Context) error {
+	err := c.run(ctx, 0, func() error {
+		_ = c.lib.Logout().Wait()
+		return nil
+	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.finish()
+	return err
+}
+
+// Abort implements [fetch.Mailbox].
+func (c *Client) Abort() {
+	c.g.fail(errAborted)
+	// A method that is running finishes by itself.
+	if c.mu.TryLock() {
+		defer c.mu.Unlock()
+		c.finish()
+	}
+}

@@ -1,0 +1,175 @@
+package imap
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/fetch/sasl"
+)
+
+const (
+	user     = "alice@example.org"
+	password = "correct horse"
+)
+
+// plaintext are options for servers without TLS.
+func plaintext() Options {
+	return Options{Credentials: sasl.Credentials{User: user, Password: password, AllowPlaintext: true}}
+}
+
+// server is an embedded server over store.
+func server(store *fetchtest.Store) *fetchtest.IMAP {
+	return &fetchtest.IMAP{Store: store, User: user, Password: password}
+}
+
+// dial logs in to an embedded server.
+func dial(t testing.TB, s *fetchtest.IMAP, o Options) *Client {
+	t.Helper()
+	c, err := New(t.Context(), fetchtest.Dial(t, fetchtest.Listen(t, s.Serve).Addr()), o)
+	if err != nil {
+		t.Fatalf("New: %v", err)
+	}
+	t.Cleanup(c.Abort)
+	return c
+}
+
+// open logs in and opens the inbox.
+func open(t testing.TB, s *fetchtest.IMAP, o Options) (*Client, []fetch.Ref) {
+	t.Helper()
+	c := dial(t, s, o)
+	listing, err := c.Open(t.Context(), "")
+	if err != nil {
+		t.Fatalf("Open: %v", err)
+	}
+	return c, listing.Refs
+}
+
+// TestConformance covers T-IMAP-10 (gone), T-IMAP-13 (cut) and T-IMAP-17 (changes nothing).
+func TestConformance(t *testing.T) {
+	for name, without := range map[string][]string{
+		"all extensions": nil,
+		"no MOVE":        {"MOVE"},
+		"no ESEARCH":     {"ESEARCH", "SASL-IR", "LITERAL+"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fetchtest.Run(t, fetchtest.Upstream{
+				Folders: true,
+				Dial: func(t testing.TB, store *fetchtest.Store, o fetchtest.DialOptions) fetch.Mailbox {
+					s := server(store)
+					s.Without = without
+					conn := fetchtest.Dial(t, fetchtest.Listen(t, s.Serve).Addr())
+					if o.Wrap != nil {
+						// A few octets at a time: the library is always reading, and
+						// what it asked for before a cut is not cut.
+						conn = o.Wrap(fetchtest.Split(conn, 8))
+					}
+					opts := plaintext()
+					opts.MaxSize = o.MaxSize
+					c, err := New(t.Context(), conn, opts)
+					if err != nil {
+						t.Fatalf("New: %v", err)
+					}
+					return c
+				},
+			})
+		})
+	}
+}
+
+// The LOGIN command, with a password that needs a literal, where no mechanism is offered.
+func TestLoginCommand(t *testing.T) {
+	for _, capabilities := range []string{"IMAP4rev1", "IMAP4rev1 LITERAL+"} {
+		s := server(fetchtest.NewStore())
+		s.Password = `pä"ss\wörd`
+		s.Reply = func(verb, _ string) (string, bool) {
+			return "* OK [CAPABILITY " + capabilities + "] x\r\n", verb == "greeting"
+		}
+		o := plaintext()
+		o.Credentials.Password = s.Password
+		c := dial(t, s, o)
+		if !c.Has("UIDPLUS") {
+			t.Error("the capabilities after login are not known")
+		}
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// T-IMAP-18: what another client has read is fetched all the same.
+func TestSeenIsListed(t *testing.T) {
+	store := fetchtest.NewStore()
+	fetchtest.Fill(store, 2)
+	store.Update("", 1, func(m *fetchtest.Message) { m.Flags = []string{`\Seen`} })
+	if _, refs := open(t, server(store), plaintext()); len(refs) != 2 {
+		t.Errorf("listed %d messages of 2", len(refs))
+	}
+}
+
+// T-IMAP-24: an alert is logged, but not as it is.
+func TestAlert(t *testing.T) {
+	var said strings.Builder
+	s := server(fetchtest.NewStore())
+	s.Before = func(verb, _ string) string {
+		if verb == "SELECT" {
+			return "* OK [ALERT] \x1b[31mPay now\x1b[0m\u202e" + strings.Repeat("!", 500) + "\r\n"
+		}
+		return ""
+	}
+	o := plaintext()
+	o.Logger = slog.New(slog.NewTextHandler(&said, nil))
+	open(t, s, o)
+	if got := said.String(); !strings.Contains(got, "Pay now") || strings.ContainsAny(got, "\x1b\u202e") || len(got) > 400 {
+		t.Errorf("logged %q", got)
+	}
+}
+
+// An OAuth 2 token that the server refuses is an error of the credentials, whatever the server
+// says in its challenge.
+func TestToken(t *testing.T) {
+	s := server(fetchtest.NewStore())
+	s.Token = "good"
+	srv := fetchtest.Listen(t, s.Serve)
+	for _, token := range []string{"good", "bad"} {
+		o := plaintext()
+		o.Credentials.Token = func(context.Context) (string, error) { return token, nil }
+		c, err := New(t.Context(), fetchtest.Dial(t, srv.Addr()), o)
+		if token == "good" && err != nil || token == "bad" && fetch.KindOf(err) != fetch.Auth {
+			t.Errorf("a %s token: %v", token, err)
+		}
+		if c != nil {
+			c.Abort()
+		}
+	}
+}
+
+// dovecotOptions are options for a session with a real server.
+func dovecotOptions(d *fetchtest.Dovecot) Options {
+	return Options{
+		Credentials: sasl.Credentials{User: d.User, Password: d.Password},
+		TLS:         &tls.Config{RootCAs: d.CA, ServerName: "localhost"},
+	}
+}
+
+// dialDovecot logs in by STARTTLS, or by TLS from the start.
+func dialDovecot(ctx context.Context, t testing.TB, d *fetchtest.Dovecot, implicit bool, o Options) (*Client, error) {
+	t.Helper()
+	var conn net.Conn
+	if implicit {
+		conn = tls.Client(fetchtest.Dial(t, d.IMAPSAddr), o.TLS)
+	} else {
+		conn = fetchtest.Dial(t, d.IMAPAddr)
+		o.StartTLS = true
+	}
+	c, err := New(ctx, conn, o)
+	if err == nil {
+		t.Cleanup(c.Abort)
+	}
+	return c, err
+}

@@ -1,0 +1,128 @@
+package imap
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"strings"
+
+	imapwire "github.com/emersion/go-imap/v2"
+
+	"github.com/truehop/truehop/fetch"
+)
+
+func protocolError(op, why string, said []byte) *fetch.Error {
+	return &fetch.Error{Kind: fetch.Protocol, Op: op, Err: errors.New(why), Text: fetch.Sanitize(string(said))}
+}
+
+// failed classifies what the library returned for a command, nil for success.
+func (c *Client) failed(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var (
+		reply *imapwire.Error
+		typed *fetch.Error
+	)
+	cause := c.g.why()
+	switch {
+	case errors.As(err, &typed):
+		return typed
+	case errors.As(err, &reply): // whatever became of the connection since
+		text := reply.Text
+		if reply.Code != "" {
+			text = "[" + string(reply.Code) + "] " + text
+		}
+		return status(op, string(reply.Type), []byte(text))
+	case cause != nil && !errors.Is(cause, errLibrary):
+		return c.lost(op, cause)
+	}
+	return protocolError(op, fetch.Sanitize(err.Error()), nil)
+}
+
+// lost classifies the end of the connection. A server that said BYE told why.
+func (c *Client) lost(op string, err error) error {
+	if cause := c.g.why(); cause != nil && !errors.Is(err, cause) {
+		err = cause
+	}
+	var broken *brokenError
+	if errors.As(err, &broken) {
+		return &fetch.Error{Kind: fetch.Protocol, Op: op, Err: err}
+	}
+	if c.g.noted().bye != "" {
+		return c.goodbye(op)
+	}
+	e := &fetch.Error{Kind: fetch.Unreachable, Op: op, Err: err}
+	if op == "greeting" && errors.Is(err, os.ErrDeadlineExceeded) {
+		e.Hint = "the port may want TLS from the start"
+	}
+	return e
+}
+
+// goodbye classifies a BYE.
+func (c *Client) goodbye(op string) error {
+	bye := []byte(c.g.noted().bye)
+	e := &fetch.Error{Kind: fetch.Unreachable, Op: op, Text: fetch.Sanitize(string(bye))}
+	if kind := kindOf(bye); kind != fetch.Unclassified {
+		e.Kind = kind
+	}
+	return e
+}
+
+// status classifies a NO or BAD. What its code leaves open depends on the command.
+func status(op, name string, text []byte) *fetch.Error {
+	e := &fetch.Error{Kind: kindOf(text), Op: op, Text: fetch.Sanitize(string(text))}
+	if e.Text == "" {
+		e.Text = fetch.Sanitize(name)
+	}
+	switch code, _ := responseCode(text); code {
+	case "TRYCREATE":
+		e.Hint = "create the folder at the server"
+	case "PRIVACYREQUIRED":
+		e.Hint = "use TLS"
+	case "CONTACTADMIN":
+		e.Hint = "the provider wants to be asked"
+	}
+	if e.Kind != fetch.Unclassified {
+		return e
+	}
+	verb, _, _ := strings.Cut(op, " ")
+	switch verb {
+	case "LOGIN", "AUTHENTICATE":
+		e.Kind = fetch.Auth
+	case "SELECT":
+		e.Kind = fetch.NoFolder
+	default:
+		e.Kind = fetch.Refused
+	}
+	return e
+}
+
+// kindOf reads the response code (RFC 9051 section 7.1, RFC 9208, and what Yahoo and
+// Google made up), or without one the words of those who use none.
+func kindOf(text []byte) fetch.Kind {
+	code, _ := responseCode(text)
+	switch code {
+	case "AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "PRIVACYREQUIRED":
+		return fetch.Auth
+	case "UNAVAILABLE", "INUSE", "LIMIT", "OVERQUOTA", "THROTTLED", "SERVERBUG":
+		return fetch.Busy
+	case "NONEXISTENT", "TRYCREATE":
+		return fetch.NoFolder
+	case "NOPERM", "CANNOT", "CLIENTBUG":
+		return fetch.Refused
+	case "", "ALERT":
+	default:
+		return fetch.Unclassified
+	}
+	words := bytes.ToLower(text)
+	for _, busy := range []string{
+		"too many", "try again", "temporar", "throttled",
+		"authenticated but not connected", // Exchange Online, when it throttles
+	} {
+		if bytes.Contains(words, []byte(busy)) {
+			return fetch.Busy
+		}
+	}
+	return fetch.Unclassified
+}

@@ -1,0 +1,196 @@
+package imap
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fetchtest"
+)
+
+// flood plays a session up to a FETCH and answers that without end.
+func flood(conn net.Conn, head, chunk string) {
+	r, ok := upToFetch(conn, head)
+	for ok && r != nil {
+		_, err := io.WriteString(conn, chunk)
+		ok = err == nil
+	}
+}
+
+// upToFetch plays a session up to a FETCH of UID 7, which it answers.
+func upToFetch(conn net.Conn, answer string) (*bufio.Reader, bool) {
+	r := bufio.NewReader(conn)
+	for _, turn := range []struct {
+		say  string
+		hear int // lines
+	}{
+		{"* OK [CAPABILITY IMAP4rev1] x\r\n", 1},
+		{"T1 OK [CAPABILITY IMAP4rev1] x\r\n", 2},
+		{"T2 OK x\r\n* SEARCH 7\r\nT3 OK x\r\n", 1},
+		{answer, 0},
+	} {
+		if _, err := io.WriteString(conn, turn.say); err != nil {
+			return r, false
+		}
+		for range turn.hear {
+			if _, err := r.ReadString('\n'); err != nil {
+				return r, false
+			}
+		}
+	}
+	return r, true
+}
+
+// FuzzRetrieve answers a FETCH with anything. Retrieve must come back, and only with a
+// message that stands in the answer behind its announcement.
+func FuzzRetrieve(f *testing.F) {
+	for _, s := range []string{
+		"* 1 FETCH (UID 7 BODY[] {3}\r\nabc)\r\nT4 OK x\r\n",
+		"* 1 FETCH (UID 7 FLAGS (\\Seen) BODY[] \"abc\")\r\n* OK [X y] z\r\nT4 NO x\r\n",
+		"* 1 FETCH (UID 7 BODY[] {3}\r\nabc BODY[] {1}\r\nx)\r\n* 1 EXPUNGE\r\n* BYE x\r\n",
+		"* 1 FETCH (UID 7 ENVELOPE (\"a\" NIL NIL NIL NIL NIL NIL NIL NIL NIL) BODYSTRUCTURE (\"TEXT\" \"PLAIN\" NIL NIL NIL \"7BIT\" 1 1))\r\n",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, answer string) {
+		// A bubble finds every goroutine that hangs.
+		synctest.Test(t, func(t *testing.T) { retrieveFrom(t, answer) })
+	})
+}
+
+func retrieveFrom(t *testing.T, answer string) {
+	client, peer := net.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer peer.Close()
+		r, ok := upToFetch(peer, answer)
+		for ok { // more commands get no answer; the client gives up when we do
+			line, err := r.ReadString('\n')
+			ok = err == nil && !strings.HasPrefix(line, "T5")
+		}
+	}()
+	c, err := New(t.Context(), client, plaintext())
+	if err != nil {
+		t.Fatal(err)
+	}
+	listing, err := c.Open(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = c.Retrieve(t.Context(), listing.Refs, func(m fetch.Message) error {
+		if m.Err != nil {
+			return nil
+		}
+		raw, err := io.ReadAll(m.Body)
+		announced := fmt.Sprintf("{%d}\r\n%s", len(raw), raw)
+		if err == nil && !strings.Contains(answer, announced) && !strings.Contains(answer, `"`) {
+			t.Errorf("the message %q is not in the answer", raw)
+		}
+		return nil
+	})
+	if err == nil && !strings.Contains(strings.ToUpper(answer), "T4 ") {
+		t.Error("Retrieve went well without an end of the command")
+	}
+	c.Abort()
+	<-done
+}
+
+// T-RES-04: sessions leave nothing behind, however they end.
+func TestNoGoroutinesLeft(t *testing.T) {
+	store := fetchtest.NewStore()
+	fetchtest.Fill(store, 50)
+	before := runtime.NumGoroutine()
+	for end := range 5 {
+		t.Run("", func(t *testing.T) {
+			c, refs := open(t, server(store), plaintext())
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			_ = c.Retrieve(ctx, refs, func(m fetch.Message) error {
+				switch end {
+				case 0:
+					return io.ErrShortWrite
+				case 1:
+					c.Abort()
+				case 2:
+					cancel()
+				}
+				_, err := io.Copy(io.Discard, m.Body)
+				return err
+			})
+			if end == 3 {
+				if err := c.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 100 { // what the tests above closed takes a moment to end
+		if runtime.NumGoroutine() <= before {
+			return
+		}
+		runtime.Gosched()
+		time.Sleep(time.Millisecond)
+	}
+	stacks := make([]byte, 64<<10)
+	t.Errorf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(), stacks[:runtime.Stack(stacks, true)])
+}
+
+// T-RES-02: whatever a server sends without end, the session ends soon and memory does not grow.
+func TestFlood(t *testing.T) {
+	for name, server := range map[string]struct{ head, chunk string }{
+		"line":         {"* OK ", strings.Repeat("x", 1<<16)},
+		"tag":          {"", strings.Repeat("T", 1<<16)},
+		"string":       {"* FLAGS (\"", strings.Repeat("x", 1<<16)},
+		"number":       {"* 1", strings.Repeat("1", 1<<16)},
+		"lines":        {"", strings.Repeat("* OK still here\r\n", 4096)},
+		"EXPUNGE":      {"", strings.Repeat("* 1 EXPUNGE\r\n", 4096)},
+		"parentheses":  {"* 1 FETCH (BODYSTRUCTURE ", strings.Repeat("(", 1<<16)},
+		"mailbox name": {"* LIST () \"/\" {9000000000}\r\n", strings.Repeat("x", 1<<16)},
+		"names":        {"", strings.Repeat("* LIST () \"/\" {5}\r\nabcde\r\n", 2048)},
+		"capabilities": {"", strings.Repeat("* CAPABILITY "+strings.Repeat("A B C D ", 4000)+"\r\n", 4)},
+		"SEARCH":       {"* SEARCH", strings.Repeat(" 4294967295", 4096)},
+		"descending":   {"* SEARCH", strings.Repeat(" 9 7 5 3 1", 4096)},
+		"FETCH":        {"", strings.Repeat("* 1 FETCH (UID 7 FLAGS (a b c))\r\n", 4096)},
+		"other bodies": {"", strings.Repeat("* 1 FETCH (UID 8 BODY[HEADER] {9}\r\n012345678)\r\n", 2048)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := fetchtest.Listen(t, func(conn net.Conn) { flood(conn, server.head, server.chunk) })
+			before, begun := heapInUse(), time.Now()
+			c, err := New(t.Context(), fetchtest.Dial(t, s.Addr()), plaintext())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Abort()
+			listing, err := c.Open(t.Context(), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = c.Retrieve(t.Context(), listing.Refs, func(fetch.Message) error { return nil })
+			if fetch.KindOf(err) != fetch.Protocol {
+				t.Errorf("got %v, want Kind protocol", err)
+			}
+			if took := time.Since(begun); took > 15*time.Second {
+				t.Errorf("took %v", took)
+			}
+			if heap := heapInUse(); heap > before+64<<20 {
+				t.Errorf("%d MiB of heap in use, %d before", heap>>20, before>>20)
+			}
+		})
+	}
+}
+
+func heapInUse() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapInuse
+}

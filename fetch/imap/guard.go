@@ -1,0 +1,390 @@
+package imap
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/truehop/truehop/fetch"
+)
+
+var (
+	errSilent  = fmt.Errorf("silence: %w", os.ErrDeadlineExceeded)
+	errSlow    = fmt.Errorf("too slow: %w", os.ErrDeadlineExceeded)
+	errAborted = errors.New("aborted")
+	// errLibrary means that the library closed the connection, having said why.
+	errLibrary = errors.New("response not understood")
+)
+
+// brokenError is a cause that is the server's breach of the protocol or of our bounds.
+type brokenError struct{ why string }
+
+func (e *brokenError) Error() string { return e.why }
+
+// guard is the connection that the library gets. It keeps all deadlines, passes
+// only what [lexer] accepts within the bounds, and takes notes of what the library
+// loses. Whatever goes wrong, the library sees io.EOF, which it alone handles
+// without a retry or a race; the cause is kept here.
+type guard struct {
+	raw  net.Conn
+	conn net.Conn // raw, or TLS over it
+	t    Timeouts
+	log  *slog.Logger
+	once sync.Once // closes raw
+
+	// The reading side. The library reads from one goroutine at a time.
+	br      *bufio.Reader
+	lex     lexer
+	line    []byte
+	out     []byte // passed, but not read yet
+	literal int64  // octets of the literal that are yet to come
+	drop    bool   // line and literal are not for the library
+	settled bool   // the connection is as secure as it will be
+
+	mu      sync.Mutex
+	cause   error
+	active  bool      // a call is under way: the server must answer
+	reading time.Time // since when the read under way waits, zero if there is none
+	waited  time.Duration
+	octets  int64
+	control int64 // octets that are no message and may still come in this call
+	lines   int64 // that may still come in this call
+	secret  bool  // what is said now is not for the log
+	notes   notes
+}
+
+// notes are what the server said beside its answers.
+type notes struct {
+	bye      string          // the text of BYE, not sanitised
+	caps     map[string]bool // the last capabilities it announced, in upper case
+	searched bool            // there was a SEARCH or ESEARCH response
+	readOnly bool            // the folder was opened read-only
+	validity uint32          // the last UIDVALIDITY
+	unstable bool            // UIDNOTSTICKY (RFC 4315 section 2)
+	count    uint32          // EXISTS less EXPUNGE
+	arrived  chan struct{}   // holds one token if count rose
+}
+
+func newGuard(conn net.Conn, o Options) *guard {
+	g := &guard{raw: conn, conn: conn, t: o.Timeouts, log: o.Logger}
+	g.lines, g.control = maxLines, maxControl // up to the first call, too
+	g.lex.limit = maxBody
+	if o.MaxSize > 0 {
+		g.lex.limit = min(o.MaxSize+largeSlack, maxBody)
+	}
+	g.notes.arrived = make(chan struct{}, 1)
+	g.br = bufio.NewReaderSize(readerFunc(g.receive), 32<<10)
+	return g
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// begin starts the clock of one call: until end, silence is an error. messages is
+// how many the call is about.
+func (g *guard) begin(messages int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.active, g.waited, g.octets = true, 0, 0
+	g.lines = maxLines + lineAllowance*int64(messages)
+	g.control = maxControl + allowance*int64(messages)
+	if !g.reading.IsZero() {
+		g.reading = time.Now()
+		_ = g.conn.SetReadDeadline(g.deadline())
+	}
+}
+
+// end stops it: the server may be silent as long as nothing is asked of it.
+func (g *guard) end() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.active = false
+	_ = g.conn.SetReadDeadline(time.Time{})
+}
+
+// deadline is the one place that says how long a read may wait. g.mu is held.
+func (g *guard) deadline() time.Time {
+	return time.Now().Add(min(g.t.Idle, g.left()))
+}
+
+// left is how long the server may still take for this call. g.mu is held.
+func (g *guard) left() time.Duration {
+	return g.t.Command + time.Duration(g.octets/g.t.MinRate)*time.Second - g.waited
+}
+
+// receive reads from the connection.
+func (g *guard) receive(p []byte) (int, error) {
+	g.mu.Lock()
+	if g.cause != nil {
+		g.mu.Unlock()
+		return 0, io.EOF
+	}
+	if g.active {
+		_ = g.conn.SetReadDeadline(g.deadline())
+	}
+	g.reading = time.Now()
+	g.mu.Unlock()
+
+	n, err := g.conn.Read(p)
+
+	g.mu.Lock()
+	if g.active {
+		g.waited += time.Since(g.reading)
+	}
+	slow := g.left() <= 0
+	g.octets += int64(n)
+	g.reading = time.Time{}
+	g.mu.Unlock()
+
+	switch {
+	case n > 0:
+		return n, nil // a lasting error comes again
+	case errors.Is(err, os.ErrDeadlineExceeded) && slow:
+		g.fail(errSlow)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		g.fail(errSilent)
+	case errors.Is(err, io.EOF):
+		g.fail(io.ErrUnexpectedEOF) // io.EOF would mean a complete message
+	case err != nil:
+		g.fail(err)
+	}
+	return 0, io.EOF
+}
+
+// fail ends the connection for a reason, of which the first counts.
+func (g *guard) fail(cause error) {
+	g.mu.Lock()
+	if g.cause == nil {
+		g.cause = cause
+	}
+	g.mu.Unlock()
+	g.once.Do(func() {
+		// Under TLS, what lies below is closed: a farewell might block.
+		if t, ok := g.raw.(*tls.Conn); ok {
+			_ = t.NetConn().Close()
+			return
+		}
+		_ = g.raw.Close()
+	})
+}
+
+// why returns what ended the connection, nil if it stands.
+func (g *guard) why() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.cause
+}
+
+// Read implements net.Conn. Its only error is io.EOF. It never returns octets of
+// two lines or literals together: what follows a literal is not in the library's
+// buffer while somebody reads that literal.
+func (g *guard) Read(p []byte) (int, error) {
+	for {
+		if g.why() != nil {
+			return 0, io.EOF
+		}
+		if len(g.out) > 0 {
+			n := copy(p, g.out)
+			g.out = g.out[n:]
+			return n, nil
+		}
+		if g.literal > 0 {
+			n, err := g.br.Read(p[:min(int64(len(p)), g.literal)])
+			g.literal -= int64(n)
+			if err != nil {
+				return 0, io.EOF
+			}
+			if !g.drop && n > 0 {
+				return n, nil
+			}
+			continue
+		}
+		line, err := g.nextLine()
+		if err != nil {
+			g.fail(err)
+			return 0, io.EOF
+		}
+		g.literal = max(g.lex.literal, 0)
+		if !g.drop {
+			g.out = line
+		}
+	}
+}
+
+// nextLine reads and judges one line; it is valid until the next.
+func (g *guard) nextLine() ([]byte, error) {
+	line, err := g.gather()
+	if err != nil {
+		return nil, err
+	}
+	first := !g.lex.partial
+	if err := g.lex.next(line); err != nil {
+		return nil, &brokenError{err.Error()}
+	}
+	if first {
+		g.drop = g.lex.kind == other
+	}
+	g.mu.Lock()
+	g.lines--
+	switch {
+	case g.lex.kind == search:
+		g.control -= int64(len(line)) / searchCost
+	case g.lex.body:
+		g.control -= int64(len(line))
+	default:
+		g.control -= int64(len(line)) + max(g.lex.literal, 0)
+	}
+	flood := g.lines < 0 || g.control < 0
+	g.mu.Unlock()
+	if flood {
+		return nil, &brokenError{"responses without end"}
+	}
+	g.trace("S", line)
+	if first {
+		g.note()
+	}
+	return g.mend(line), nil
+}
+
+// gather reads one line of bounded length.
+func (g *guard) gather() ([]byte, error) {
+	g.line = g.line[:0]
+	if cap(g.line) > 2*maxLine {
+		g.line = nil // a long list of UIDs is past
+	}
+	for {
+		fragment, err := g.br.ReadSlice('\n')
+		g.line = append(g.line, fragment...)
+		if len(g.line) > maxLine && (len(g.line) > maxSearchLine || !isSearch(g.line)) {
+			return nil, &brokenError{"line without end"}
+		}
+		switch {
+		case err == nil:
+			return g.line, nil
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return nil, io.ErrUnexpectedEOF // receive knows better
+		}
+	}
+}
+
+func isSearch(line []byte) bool {
+	head := bytes.ToUpper(line[:min(len(line), 10)])
+	return bytes.HasPrefix(head, []byte("* SEARCH ")) || bytes.HasPrefix(head, []byte("* ESEARCH "))
+}
+
+// mend changes what the library would misread; the result is no longer than line.
+func (g *guard) mend(line []byte) []byte {
+	if g.lex.body && line[g.lex.header-1] == '~' {
+		// BODY[] ~{3}: a literal8 (RFC 3516) is nothing else to us.
+		return slices.Delete(line, g.lex.header-1, g.lex.header)
+	}
+	if isCapability(&g.lex) && bytes.Contains(bytes.ToUpper(line), []byte("IMAP4REV1")) {
+		// The library sends names of folders in UTF-8 to whoever announces
+		// IMAP4rev2, but that must be enabled first where both are offered
+		// (RFC 9051 section 6.3.1).
+		if i := bytes.Index(bytes.ToUpper(line), []byte("IMAP4REV2")); i >= 0 {
+			copy(line[i:], "IMAP4rev1")
+		}
+	}
+	return line
+}
+
+func isCapability(x *lexer) bool {
+	if x.kind == data {
+		return strings.EqualFold(string(x.name), "CAPABILITY")
+	}
+	code, _ := responseCode(x.text)
+	return (x.kind == tagged || x.kind == untagged) && code == "CAPABILITY"
+}
+
+// Write implements net.Conn. The library sends one command per call, or the lines
+// of an exchange.
+func (g *guard) Write(p []byte) (int, error) {
+	if forbidden(p) {
+		g.fail(&brokenError{"EXPUNGE and CLOSE delete what is not ours"})
+		return 0, g.why()
+	}
+	line := p
+	if string(p) == "=\r\n" {
+		// The library sends an empty SASL response so, which is right for an
+		// initial one only (RFC 9051 section 6.2.2).
+		line = p[1:]
+	}
+	g.trace("C", line)
+	g.mu.Lock()
+	cause := g.cause
+	_ = g.conn.SetWriteDeadline(time.Now().Add(g.t.Idle))
+	g.mu.Unlock()
+	if cause != nil {
+		return 0, cause
+	}
+	if _, err := g.conn.Write(line); err != nil {
+		g.fail(err)
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// forbidden tells whether p is a command that deletes messages other than by UID.
+// Nothing here sends one; the library's Move would, were it ever called wrongly.
+func forbidden(p []byte) bool {
+	_, command := cutWord(bytes.ToUpper(bytes.TrimSpace(p)))
+	return string(command) == "EXPUNGE" || string(command) == "CLOSE"
+}
+
+// Close implements net.Conn for the library, which closes when it cannot parse.
+func (g *guard) Close() error {
+	g.fail(errLibrary)
+	return nil
+}
+
+// LocalAddr implements net.Conn.
+func (g *guard) LocalAddr() net.Addr { return g.raw.LocalAddr() }
+
+// RemoteAddr implements net.Conn.
+func (g *guard) RemoteAddr() net.Addr { return g.raw.RemoteAddr() }
+
+// SetDeadline implements net.Conn. It does nothing, as do the other two: the library
+// sets deadlines that cut a long message short and none where a server is silent.
+func (g *guard) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline implements net.Conn.
+func (g *guard) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline implements net.Conn.
+func (g *guard) SetWriteDeadline(time.Time) error { return nil }
+
+// trace logs a line, unless it may hold a secret.
+func (g *guard) trace(who string, line []byte) {
+	ctx := context.Background()
+	if !g.log.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
+	text := string(bytes.TrimRight(line[:min(len(line), 1000)], "\r\n"))
+	g.mu.Lock()
+	secret := g.secret
+	g.mu.Unlock()
+	if secret {
+		text = "(not shown during authentication)"
+	}
+	g.log.LogAttrs(ctx, slog.LevelDebug, "imap", slog.String(who, fetch.Sanitize(text)))
+}
+
+// hide keeps credentials out of the log until it is called again.
+func (g *guard) hide(secret bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.secret = secret
+}

@@ -1,0 +1,306 @@
+package imap
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/truehop/truehop/fetch"
+)
+
+// through returns what a guard lets pass of what a server sends, and why it stopped.
+func through(t testing.TB, said string, change func(*guard)) (string, error) {
+	t.Helper()
+	client, server := net.Pipe()
+	o := Options{Timeouts: Timeouts{Idle: 5 * time.Second}}
+	o.setDefaults()
+	g := newGuard(client, o)
+	if change != nil {
+		change(g)
+	}
+	g.begin(0)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = io.WriteString(server, said)
+		_ = server.Close()
+	}()
+	passed, err := io.ReadAll(g)
+	if err != nil {
+		t.Errorf("the guard showed %v; only io.EOF is safe", err)
+	}
+	_ = client.Close()
+	<-done
+	return string(passed), g.why()
+}
+
+func TestGuardPasses(t *testing.T) {
+	for _, said := range []string{
+		"* OK [CAPABILITY IMAP4rev1] ready\r\n",
+		"* OK\r\n",
+		"* ok lower case\r\nt1 no [TRYCREATE] (unbalanced \"text {5}\r\n",
+		"+ Y2hhbGxlbmdl\r\n+\r\n+ idling {3}\r\n",
+		"* 4294967295 EXISTS\r\n* 1 RECENT\r\n* 3 EXPUNGE\r\n",
+		"* FLAGS (\\Seen $a)\r\n* SEARCH\r\n* SEARCH 1 2 3\r\n* ESEARCH (TAG \"T3\") UID ALL 1:3,7\r\n",
+		"* 1 FETCH (UID 7 BODY[] {5}\r\na\r(\"{ FLAGS (\\Seen))\r\nT1 OK done\r\n",
+		"* 1 FETCH (UID 7 BODY[] {0}\r\n)\r\n",
+		"* 1 FETCH (UID 7 BODY[] NIL)\r\n* 1 FETCH (UID 7 BODY[] \"a \\\" b\")\r\n",
+		"* 1 FETCH (BODY[HEADER] {3}\r\nabc UID 5)\r\n",
+	} {
+		if got, err := through(t, said, nil); got != said || err != io.ErrUnexpectedEOF {
+			t.Errorf("of %q\npassed %q (%v)", said, got, err)
+		}
+	}
+}
+
+// What the library need not see, or would misread.
+func TestGuardChanges(t *testing.T) {
+	for said, want := range map[string]string{
+		"* VANISHED 1:5\r\n* 1 EXISTS\r\n":                                  "* 1 EXISTS\r\n",
+		"* XUNKNOWN (a \"b\" {4}\r\n(\"{\r) c\r\n* 1 EXISTS\r\n":            "* 1 EXISTS\r\n",
+		"* LIST () \"/\" {5}\r\nINBOX\r\nT1 OK\r\n":                         "T1 OK\r\n",
+		"* 1 FETCH (UID 7 BODY[] ~{3}\r\nabc)\r\n":                          "* 1 FETCH (UID 7 BODY[] {3}\r\nabc)\r\n",
+		"* CAPABILITY IMAP4rev1 IMAP4rev2 IDLE\r\n":                         "* CAPABILITY IMAP4rev1 IMAP4rev1 IDLE\r\n",
+		"* CAPABILITY IMAP4rev2 IDLE\r\n":                                   "* CAPABILITY IMAP4rev2 IDLE\r\n",
+		"T1 OK [CAPABILITY imap4rev2 imap4rev1] in\r\n":                     "T1 OK [CAPABILITY IMAP4rev1 imap4rev1] in\r\n",
+		"* QUOTA a (" + strings.Repeat("x", 60000) + ")\r\n* 2 EXPUNGE\r\n": "* 2 EXPUNGE\r\n",
+	} {
+		if got, err := through(t, said, nil); got != want || err != io.ErrUnexpectedEOF {
+			t.Errorf("of %.80q\npassed %q, want %q (%v)", said, got, want, err)
+		}
+	}
+}
+
+// T-IMAP-03, T-IMAP-12, T-IMAP-27, T-RES-02, and every way to make the guard take for a
+// literal what the library takes for lines.
+func TestGuardRefuses(t *testing.T) {
+	deep := strings.Repeat("(", 100_000)
+	for name, said := range map[string]string{
+		"T-IMAP-03 OKAY":               "T1 OKAY done\r\n",
+		"T-IMAP-03 NONE":               "T1 NONE\r\n",
+		"T-IMAP-12 {-1}":               "* 1 FETCH (UID 1 BODY[] {-1}\r\nabc)\r\n",
+		"T-IMAP-12 {99999999999}":      "* 1 FETCH (UID 1 BODY[] {99999999999}\r\nabc)\r\n",
+		"T-IMAP-12 20 digits":          "* 1 FETCH (UID 1 BODY[] {18446744073709551617}\r\nabc)\r\n",
+		"T-IMAP-12 {3+}":               "* 1 FETCH (UID 1 BODY[] {3+}\r\nabc)\r\n",
+		"T-IMAP-12 longer than stated": "* 1 FETCH (UID 1 BODY[] {3}\r\nabc more text\r\n)\r\n",
+		"T-IMAP-12 shorter":            "* 1 FETCH (UID 1 BODY[] {30}\r\nabc)\r\nT1 OK done\r\n* 1 EXISTS and more\r\n",
+		"T-IMAP-27 nested":             "* 1 FETCH (BODYSTRUCTURE " + deep + "\r\n",
+		"T-IMAP-27 short":              "* 1 FETCH (BODYSTRUCTURE " + deep[:40] + "\r\n",
+		"other literal too long":       "* LIST () \"/\" {9000000000}\r\n",
+		"literal in status text":       "* OK {5}\r\nBODY[] {4}\r\n",
+		"space behind literal":         "* 1 FETCH (UID 1 BODY[] {3} \r\nabc)\r\n",
+		"bare LF behind literal":       "* 1 FETCH (UID 1 BODY[] {3}\nabc)\r\n",
+		"bare LF":                      "* 1 EXISTS\n",
+		"bare CR":                      "* OK a\rb\r\n",
+		"NUL":                          "* OK a\x00b\r\n",
+		"string over the line":         "* 1 FETCH (UID 1 BODY[] \"abc\r\n{5}\r\n\")\r\n",
+		"escaped quote":                "* 1 FETCH (UID 1 BODY[] \"abc\\\"\r\n",
+		"code over the line":           "* OK [X y\r\n* 1 FETCH (BODY[] {9}\r\n]\r\n",
+		"open parenthesis":             "* 1 FETCH (UID 1\r\n",
+		"closing parenthesis":          "* 1 FETCH UID 1)\r\n",
+		"no response":                  "hello\r\n",
+		"empty line":                   "\r\n",
+		"two spaces":                   "*  1 EXISTS\r\n",
+		"33 bits":                      "* 4294967296 EXISTS\r\n",
+		"numbered status":              "* 1 OK [X] y\r\n",
+		"name in brackets":             "* OK[X y\r\n",
+		"tagged data":                  "T1 SEARCH 1\r\n",
+		"long line":                    "* OK " + strings.Repeat("x", 70_000) + "\r\n",
+		"line without end":             "* OK " + strings.Repeat("x", 200_000),
+		"long SEARCH":                  "* SEARCH " + strings.Repeat("1", maxSearchLine) + "\r\n",
+		"SEARCH in no order":           "* SEARCH " + strings.Repeat("9 1 ", 2000) + "\r\n",
+		"100,001 lines":                strings.Repeat("* 1 EXISTS\r\n", 100_001),
+		"lines without end":            strings.Repeat("* OK "+strings.Repeat("x", 60_000)+"\r\n", 50),
+	} {
+		t.Run(name, func(t *testing.T) {
+			passed, err := through(t, said, nil)
+			if _, broken := err.(*brokenError); !broken {
+				t.Errorf("of %.100q the guard passed %.100q and ended with %v, want a refusal", said, passed, err)
+			}
+		})
+	}
+}
+
+func TestGuardMaxSize(t *testing.T) {
+	limit := func(g *guard) { g.lex.limit = 10 }
+	if _, err := through(t, "* 1 FETCH (UID 1 BODY[] {10}\r\n0123456789)\r\n", limit); err != io.ErrUnexpectedEOF {
+		t.Errorf("a message of the limit: %v", err)
+	}
+	if _, err := through(t, "* 1 FETCH (UID 1 BODY[] {11}\r\n0123456789a)\r\n", limit); err == io.ErrUnexpectedEOF {
+		t.Error("a message beyond the limit passed")
+	}
+}
+
+// recorder is a net.Conn that keeps what is written.
+type recorder struct {
+	net.Conn
+	bytes.Buffer
+}
+
+func (r *recorder) Write(p []byte) (int, error)      { return r.Buffer.Write(p) }
+func (r *recorder) Read([]byte) (int, error)         { return 0, io.EOF }
+func (r *recorder) Close() error                     { return nil }
+func (r *recorder) SetWriteDeadline(time.Time) error { return nil }
+
+// T-IMAP-19: whatever the library does, EXPUNGE and CLOSE are never sent.
+func TestGuardWrites(t *testing.T) {
+	for said, want := range map[string]string{
+		"T1 NOOP\r\n":                   "T1 NOOP\r\n",
+		"=\r\n":                         "\r\n",
+		"T1 AUTHENTICATE X =\r\n":       "T1 AUTHENTICATE X =\r\n",
+		"T1 UID EXPUNGE 1:3\r\n":        "T1 UID EXPUNGE 1:3\r\n",
+		"T1 EXPUNGE\r\n":                "",
+		"T1 expunge\r\n":                "",
+		"T1 CLOSE\r\n":                  "",
+		"T1 SELECT \"CLOSE\"\r\n":       "T1 SELECT \"CLOSE\"\r\n",
+		"T1 UID MOVE 1 \"EXPUNGE\"\r\n": "T1 UID MOVE 1 \"EXPUNGE\"\r\n",
+	} {
+		o := Options{}
+		o.setDefaults()
+		r := &recorder{}
+		g := newGuard(r, o)
+		n, err := g.Write([]byte(said))
+		if r.String() != want || (err != nil) != (want == "") || err == nil && n != len(said) {
+			t.Errorf("%q went out as %q, want %q (%d, %v)", said, r.String(), want, n, err)
+		}
+	}
+}
+
+// T-TMO-02: silence, and a server that keeps talking just enough.
+func TestGuardDeadlines(t *testing.T) {
+	for name, test := range map[string]struct {
+		every time.Duration // between two octets
+		want  error
+		after time.Duration
+	}{
+		"silence":   {time.Hour, errSilent, 3 * time.Minute},
+		"slowloris": {50 * time.Second, errSlow, 10 * time.Minute},
+	} {
+		t.Run("T-TMO-02 "+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, server := net.Pipe()
+				o := Options{}
+				o.setDefaults()
+				g := newGuard(client, o)
+				stop := make(chan struct{})
+				go func() {
+					for err := error(nil); err == nil; {
+						select {
+						case <-time.After(test.every):
+							_, err = server.Write([]byte("x"))
+						case <-stop:
+							return
+						}
+					}
+				}()
+				defer close(stop)
+				g.begin(0)
+				begin := time.Now()
+				_, _ = io.ReadAll(g)
+				if took := time.Since(begin); g.why() != test.want || took < test.after || took > test.after+time.Minute {
+					t.Errorf("ended after %v with %v, want %v with %v", took, g.why(), test.after, test.want)
+				}
+				_ = server.Close()
+			})
+		})
+	}
+}
+
+// Between two calls the server may be silent for as long as it likes; a call that
+// begins while a read waits ends that read in time.
+func TestGuardRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		defer server.Close()
+		o := Options{}
+		o.setDefaults()
+		g := newGuard(client, o)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_, _ = io.ReadAll(g)
+		}()
+		g.begin(0)
+		g.end()
+		time.Sleep(24 * time.Hour)
+		if err := g.why(); err != nil {
+			t.Fatalf("between calls the connection ended: %v", err)
+		}
+		g.begin(0)
+		begin := time.Now()
+		<-ended
+		if took := time.Since(begin); took != o.Timeouts.Idle || g.why() != errSilent {
+			t.Errorf("ended after %v with %v, want %v with silence", took, g.why(), o.Timeouts.Idle)
+		}
+	})
+}
+
+// FuzzGuard feeds the guard anything: it must end, and what it passes must be lines
+// and literals that it would pass again.
+func FuzzGuard(f *testing.F) {
+	for _, s := range []string{
+		"* OK [CAPABILITY IMAP4rev1] ready\r\n",
+		"* 1 FETCH (UID 7 BODY[] {5}\r\na\r(\"{ FLAGS (\\Seen))\r\nT1 OK done\r\n",
+		"* ESEARCH (TAG \"T3\") UID ALL 1:3,7\r\n* SEARCH 1 2\r\n+ x\r\n",
+		"* LIST () \"/\" {5}\r\nINBOX\r\n* OK [A b]\r\n* 1 FETCH (BODY[] ~{1}\r\nx)\r\n",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, said []byte) {
+		passed, err := through(t, string(said), nil)
+		if err == nil {
+			t.Fatal("the guard ended for no reason")
+		}
+		again, _ := through(t, passed, nil)
+		if again != passed {
+			t.Errorf("passed %q, and of that %q", passed, again)
+		}
+	})
+}
+
+func TestKindOf(t *testing.T) {
+	for text, want := range map[string]fetch.Kind{
+		"[AUTHENTICATIONFAILED] no":                  fetch.Auth,
+		"[UNAVAILABLE] x":                            fetch.Busy,
+		"[inuse] x":                                  fetch.Busy,
+		"[OVERQUOTA] T-IMAP-25":                      fetch.Busy,
+		"[LIMIT] T-IMAP-25":                          fetch.Busy,
+		"[THROTTLED] T-IMAP-25":                      fetch.Busy,
+		"[NONEXISTENT] x":                            fetch.NoFolder,
+		"[TRYCREATE] x":                              fetch.NoFolder,
+		"[NOPERM] too many":                          fetch.Refused,
+		"[ALERT] Too many simultaneous connections.": fetch.Busy,
+		"User is authenticated but not connected.":   fetch.Busy,
+		"[REFERRAL imap://evil.example/] T-IMAP-29":  fetch.Unclassified,
+		"no such thing":                              fetch.Unclassified,
+	} {
+		if got := kindOf([]byte(text)); got != want {
+			t.Errorf("%q is of Kind %v, want %v", text, got, want)
+		}
+	}
+}
+
+func TestSets(t *testing.T) {
+	var uids []uint32
+	for uid := uint32(1); uid < 40_000; uid += 2 {
+		uids = append(uids, uid)
+	}
+	var back []uint32
+	for _, set := range sets(uids) {
+		if n := len(set.String()); n > 8000 {
+			t.Errorf("a set of %d octets", n)
+		}
+		back = append(back, members(set)...)
+	}
+	if fmt.Sprint(back) != fmt.Sprint(uids) {
+		t.Error("the sets do not hold the UIDs they were made of")
+	}
+	if got := sets([]uint32{1, 2, 3, 5, 4294967294, 4294967295}); len(got) != 1 || got[0].String() != "1:3,5,4294967294:4294967295" {
+		t.Errorf("got %v", got)
+	}
+}

@@ -1,0 +1,310 @@
+package imap
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fetchtest"
+)
+
+// begin is the dialogue of a plaintext session up to the open folder, whose only message
+// has UID 7.
+const begin = `
+S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR UIDPLUS ESEARCH] ready
+C~ T1 AUTHENTICATE PLAIN .*
+S: T1 OK [CAPABILITY IMAP4rev1 UIDPLUS ESEARCH] in
+C: T2 SELECT INBOX
+C: T3 UID SEARCH RETURN (ALL) ALL
+S: * 1 EXISTS
+S: * OK [UIDVALIDITY 5] x
+S: T2 OK [READ-WRITE] x
+S: * ESEARCH (TAG "T3") UID ALL 7
+S: T3 OK x
+`
+
+const fetch7 = "C: T4 UID FETCH 7 (UID BODY.PEEK[])\n"
+
+// play opens the inbox of a scripted server.
+func play(t *testing.T, script string) (*Client, *fetch.Listing, error) {
+	t.Helper()
+	o := plaintext()
+	o.Timeouts = Timeouts{Idle: 10 * time.Second}
+	c, err := New(t.Context(), fetchtest.Play(t, script), o)
+	if err != nil {
+		return nil, nil, err
+	}
+	t.Cleanup(c.Abort)
+	listing, err := c.Open(t.Context(), "")
+	return c, listing, err
+}
+
+// TestLogin has servers that are not to be logged in to. "hangup" sees to it that no
+// credentials are sent.
+func TestLogin(t *testing.T) {
+	for name, test := range map[string]struct {
+		script string
+		kind   fetch.Kind
+	}{
+		"T-IMAP-01 BYE":                {"S: * BYE closed for repairs\nhangup", fetch.Unreachable},
+		"T-IMAP-25 BYE with a code":    {"S: * BYE [UNAVAILABLE] later\nhangup", fetch.Busy},
+		"T-IMAP-01 BAD":                {"S: * BAD go away\nhangup", fetch.Refused},
+		"T-IMAP-01 PREAUTH":            {"S: * PREAUTH [CAPABILITY IMAP4rev1] hello\nhangup", fetch.TLS},
+		"T-IMAP-01 tagged":             {"S: a OK hello\nhangup", fetch.Protocol},
+		"T-IMAP-01 none":               {"close", fetch.Unreachable},
+		"T-IMAP-01 SMTP":               {"S: 220 mx.example.org ESMTP\nhangup", fetch.Protocol},
+		"T-IMAP-01 data":               {"S: * 1 EXISTS\nhangup", fetch.Protocol},
+		"T-IMAP-02 capability":         {"S: * OK hi\nC: H0 CAPABILITY\nS: * CAPABILITY IMAP4rev1\nS: X9 OK done\nhangup", fetch.Protocol},
+		"T-IMAP-05 no capabilities":    {"S: * OK hi\nC: H0 CAPABILITY\nS: H0 OK done\nhangup", fetch.Protocol},
+		"T-IMAP-05 malformed":          {"S: * OK hi\nC: H0 CAPABILITY\nS: * CAPABILITY (((\nS: H0 OK done\nhangup", fetch.Protocol},
+		"T-IMAP-28 continuation":       {"S: * OK hi\nC: H0 CAPABILITY\nS: + go on\nhangup", fetch.Protocol},
+		"T-TLS-07 LOGINDISABLED":       {"S: * OK [CAPABILITY IMAP4rev1 LOGINDISABLED] hi\nhangup", fetch.Auth},
+		"T-TLS-07 and another":         {"S: * OK [CAPABILITY IMAP4rev1 LOGINDISABLED AUTH=KERBEROS_V4] hi\nhangup", fetch.Auth},
+		"wrong password":               {"S: * OK [CAPABILITY IMAP4rev1] hi\nC~ T1 LOGIN .*\nS: T1 NO [AUTHENTICATIONFAILED] no\nhangup", fetch.Auth},
+		"wrong password, no code":      {"S: * OK [CAPABILITY IMAP4rev1] hi\nC~ T1 LOGIN .*\nS: T1 NO LOGIN failed.\nhangup", fetch.Auth},
+		"T-IMAP-25 too many":           {"S: * OK [CAPABILITY IMAP4rev1] hi\nC~ T1 LOGIN .*\nS: T1 NO [ALERT] Too many simultaneous connections. (Failure)\nhangup", fetch.Busy},
+		"T-IMAP-25 unavailable":        {"S: * OK [CAPABILITY IMAP4rev1] hi\nC~ T1 LOGIN .*\nS: T1 NO [UNAVAILABLE] x\nhangup", fetch.Busy},
+		"T-IMAP-29 referral":           {"S: * OK [CAPABILITY IMAP4rev1] hi\nC~ T1 LOGIN .*\nS: T1 NO [REFERRAL imap://b@evil.example/] go there\nhangup", fetch.Auth},
+		"T-IMAP-02 login":              {"S: * OK [CAPABILITY IMAP4rev1] hi\nC~ T1 LOGIN .*\nS: T9 OK in\nhangup", fetch.Protocol},
+		"T-IMAP-04 BYE at login":       {"S: * OK [CAPABILITY IMAP4rev1] hi\nC~ T1 LOGIN .*\nS: * BYE [LIMIT] x\nclose", fetch.Busy},
+		"T-IMAP-28 + flood":            {"S: * OK [CAPABILITY IMAP4rev1] hi\nC~ T1 LOGIN .*\nS: + a\nS: + a\nS: + a\nhangup", fetch.Protocol},
+		"malformed challenge":          {"S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\nC: T1 AUTHENTICATE PLAIN\nS: + \nC~ .*\nS: + !!\nhangup", fetch.Protocol},
+		"close in the middle of login": {"S: * OK [CAPABILITY IMAP4rev1] hi\nC~ T1 LOGIN .*\nclose", fetch.Unreachable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := play(t, test.script)
+			if fetch.KindOf(err) != test.kind {
+				t.Errorf("got %v of Kind %v, want Kind %v", err, fetch.KindOf(err), test.kind)
+			}
+		})
+	}
+}
+
+// An error must not repeat what the server echoed (T-SEC-01).
+func TestLoginEcho(t *testing.T) {
+	_, _, err := play(t, `
+S: * OK [CAPABILITY IMAP4rev1] hi
+C~ T1 LOGIN .*
+S: T1 BAD cannot parse LOGIN "alice@example.org" "correct horse"
+hangup`)
+	if fetch.KindOf(err) != fetch.Auth || strings.Contains(err.Error(), password) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestOpenHostile(t *testing.T) {
+	const in = `
+S: * OK [CAPABILITY IMAP4rev1] ready
+C~ T1 LOGIN .*
+S: T1 OK [CAPABILITY IMAP4rev1 ESEARCH] in
+C: T2 SELECT INBOX
+C: T3 UID SEARCH RETURN (ALL) ALL
+`
+	for name, test := range map[string]struct {
+		script string
+		kind   fetch.Kind
+	}{
+		"T-IMAP-23 NO":                 {"S: T2 NO gone\nS: T3 BAD no folder\n", fetch.NoFolder},
+		"T-IMAP-25 throttled":          {"S: T2 BAD User is authenticated but not connected.\nS: T3 BAD x\n", fetch.Busy},
+		"T-IMAP-08 all the UIDs":       {"S: T2 OK x\nS: * ESEARCH (TAG \"T3\") UID ALL 1:4294967295\nS: T3 OK x\nhangup", fetch.Protocol},
+		"T-IMAP-08 star":               {"S: T2 OK x\nS: * ESEARCH (TAG \"T3\") UID ALL 1:*\nS: T3 OK x\nhangup", fetch.Protocol},
+		"T-IMAP-08 UID 0":              {"S: T2 OK x\nS: * SEARCH 0 1\nS: T3 OK x\nhangup", fetch.Protocol},
+		"T-IMAP-08 UID 2^32":           {"S: T2 OK x\nS: * SEARCH 4294967296\nS: T3 OK x\nhangup", fetch.Protocol},
+		"sequence numbers":             {"S: T2 OK x\nS: * ESEARCH (TAG \"T3\") ALL 1:3\nS: T3 OK x\nhangup", fetch.Protocol},
+		"no result":                    {"S: T2 OK x\nS: T3 OK x\nhangup", fetch.Protocol},
+		"SEARCH refused":               {"S: T2 OK x\nS: T3 NO x\n", fetch.Refused},
+		"T-IMAP-04 BYE":                {"S: T2 OK x\nS: * BYE x\nclose", fetch.Unreachable},
+		"T-IMAP-02 unknown tag":        {"S: T2 OK x\nS: T7 OK x\nhangup", fetch.Protocol},
+		"T-IMAP-03 OKAY":               {"S: T2 OKAY x\nhangup", fetch.Protocol},
+		"UIDVALIDITY beyond 32 bits":   {"S: * OK [UIDVALIDITY 99999999999] x\nhangup", fetch.Protocol},
+		"T-IMAP-06 EXISTS beyond that": {"S: * 99999999999 EXISTS\nhangup", fetch.Protocol},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, listing, err := play(t, in+test.script)
+			if fetch.KindOf(err) != test.kind || listing != nil {
+				t.Errorf("got %v of Kind %v and %v, want Kind %v", err, fetch.KindOf(err), listing, test.kind)
+			}
+		})
+	}
+}
+
+// What is odd but does no harm.
+func TestOpenOdd(t *testing.T) {
+	const in = `
+S: * OK [CAPABILITY IMAP4rev1] ready
+C~ T1 LOGIN .*
+S: * CAPABILITY IMAP4rev1
+S: T1 OK in
+C~ T[23] (CAPABILITY|SELECT INBOX)
+C~ T[23] (CAPABILITY|SELECT INBOX)
+S: * CAPABILITY IMAP4rev1
+S: T2 OK x
+S: T3 OK x
+C: T4 UID SEARCH ALL
+`
+	for name, test := range map[string]struct {
+		script string
+		uids   string
+		want   fetch.Listing
+	}{
+		"T-IMAP-06 EXISTS": {"S: * 4294967295 EXISTS\nS: * 3 EXISTS\nS: * SEARCH 3 4\nS: T4 OK x\n", "3 4", fetch.Listing{Reusable: true}},
+		"T-IMAP-08 order":  {"S: * SEARCH 9 3 4 3\nS: T4 OK x\n", "3 4 9", fetch.Listing{Reusable: true}},
+		"empty":            {"S: * SEARCH\nS: T4 OK x\n", "", fetch.Listing{Reusable: true}},
+		"unknown data":     {"S: * VANISHED 1\nS: * X-THING {3}\nS: abc\nS: * SEARCH 1\nS: T4 OK x\n", "1", fetch.Listing{Reusable: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, listing, err := play(t, in+test.script)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var uids []string
+			for _, ref := range listing.Refs {
+				uids = append(uids, ref.UID)
+			}
+			if got := strings.Join(uids, " "); got != test.uids || listing.Reusable != test.want.Reusable {
+				t.Errorf("got UIDs %q in %+v, want %q in %+v", got, listing, test.uids, test.want)
+			}
+		})
+	}
+}
+
+// TestRetrieveHostile has answers to a FETCH of UID 7 after which there is no message.
+func TestRetrieveHostile(t *testing.T) {
+	const again = "C: T5 UID FETCH 7 (UID RFC822.SIZE)\nS: * 1 FETCH (UID 7 RFC822.SIZE 3)\nS: T5 OK x\nC: T6 UID FETCH 7 (UID BODY.PEEK[])\n"
+	const gone = "C: T5 UID FETCH 7 (UID RFC822.SIZE)\nS: T5 OK x\n"
+	for name, test := range map[string]struct {
+		script  string
+		session fetch.Kind // of Retrieve's error
+		message fetch.Kind // of the message's, Unclassified if the sink had none
+	}{
+		"T-IMAP-10 expunged":           {"S: T4 OK x\n" + gone, 0, fetch.Gone},
+		"T-IMAP-11 no body":            {"S: * 1 FETCH (UID 7 FLAGS ())\nS: T4 OK x\n" + again + "S: * 1 FETCH (UID 7 FLAGS ())\nS: T6 OK x\n", 0, fetch.Incomplete},
+		"T-IMAP-11 NIL":                {"S: * 1 FETCH (UID 7 BODY[] NIL)\nS: T4 OK x\n" + again + "S: * 1 FETCH (UID 7 BODY[] NIL)\nS: T6 OK x\n", 0, fetch.Incomplete},
+		"T-IMAP-11 empty":              {"S: * 1 FETCH (UID 7 BODY[] {0}\nS: )\nS: T4 OK x\n" + again + "S: * 1 FETCH (UID 7 BODY[] {0}\nS: )\nS: T6 OK x\n", 0, fetch.Incomplete},
+		"T-IMAP-11 NO twice":           {"S: T4 NO cannot be converted\n" + again + "S: T6 NO cannot be converted\n", 0, fetch.Incomplete},
+		"T-IMAP-12 longer":             {"S: * 1 FETCH (UID 7 BODY[] {3}\nS: abcdef)\nS: T4 OK x\nhangup", fetch.Protocol, 0},
+		"T-IMAP-12 shorter":            {"S: * 1 FETCH (UID 7 BODY[] {20}\nS: abc)\nS: T4 OK done\nS: * 1 EXISTS\nhangup", fetch.Protocol, 0},
+		"T-IMAP-12 much shorter":       {"S: * 1 FETCH (UID 7 BODY[] {2000}\nS: abc)\nS: T4 OK done\nclose", fetch.Unreachable, 0},
+		"T-IMAP-12 {-1}":               {"S: * 1 FETCH (UID 7 BODY[] {-1}\nS: abc)\nS: T4 OK x\nhangup", fetch.Protocol, 0},
+		"T-IMAP-12 {99999999999}":      {"S: * 1 FETCH (UID 7 BODY[] {99999999999}\nS: abc)\nS: T4 OK x\nhangup", fetch.Protocol, 0},
+		"T-IMAP-02 wrong tag":          {"S: * 1 FETCH (UID 7 BODY[] {3}\nS: abc)\nS: T5 OK x\nhangup", fetch.Protocol, 0},
+		"T-IMAP-03 OKAY":               {"S: * 1 FETCH (UID 7 BODY[] {3}\nS: abc)\nS: T4 OKAY x\nhangup", fetch.Protocol, 0},
+		"T-IMAP-04 BYE behind body":    {"S: * 1 FETCH (UID 7 BODY[] {3}\nS: abc)\nS: * BYE x\nclose", fetch.Unreachable, 0},
+		"T-IMAP-25 throttled":          {"S: T4 NO [THROTTLED] x\n", fetch.Busy, 0},
+		"T-IMAP-07 UIDVALIDITY":        {"S: * OK [UIDVALIDITY 6] x\nS: * 1 FETCH (UID 7 BODY[] {3}\nS: abc)\nS: T4 OK x\nhangup", fetch.Protocol, 0},
+		"T-IMAP-15 another UID":        {"S: * 1 FETCH (UID 8 BODY[] {3}\nS: abc)\nS: T4 OK x\n" + gone, 0, fetch.Gone},
+		"T-IMAP-15 UID behind literal": {"S: * 1 FETCH (BODY[] {3}\nS: abc UID 7)\nS: T4 OK x\n" + again + "S: * 1 FETCH (BODY[] {3}\nS: abc UID 7)\nS: T6 OK x\n", 0, fetch.Incomplete},
+		"T-IMAP-27 nested":             {"S: * 1 FETCH (BODYSTRUCTURE ((((((((((((((((((((((((((((((((((((((((\nhangup", fetch.Protocol, 0},
+		"unknown item":                 {"S: * 1 FETCH (UID 7 X-GM-MSGID 1)\nS: T4 OK x\nhangup", fetch.Protocol, 0},
+		"body when asked for sizes": {"S: T4 OK x\nC: T5 UID FETCH 7 (UID RFC822.SIZE)\nS: * 1 FETCH (UID 7 BODY[] {3}\nS: abc)\nS: T5 OK x\nhangup",
+			fetch.Protocol, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, listing, err := play(t, begin+fetch7+test.script)
+			if err != nil {
+				t.Fatal(err)
+			}
+			message := fetch.Unclassified
+			err = c.Retrieve(t.Context(), listing.Refs, func(m fetch.Message) error {
+				if m.Err != nil {
+					message = fetch.KindOf(m.Err)
+					return nil
+				}
+				if raw, err := io.ReadAll(m.Body); err == nil {
+					t.Errorf("a message came: %q", raw)
+				}
+				return nil
+			})
+			if fetch.KindOf(err) != test.session || message != test.message || err == nil && test.message == 0 {
+				t.Errorf("got %v of Kind %v and a message of Kind %v, want %v and %v", err, fetch.KindOf(err), message, test.session, test.message)
+			}
+		})
+	}
+}
+
+// TestRetrieveOdd has answers from which the message can be had.
+func TestRetrieveOdd(t *testing.T) {
+	const again = "C: T5 UID FETCH 7 (UID RFC822.SIZE)\nS: * 1 FETCH (UID 7 RFC822.SIZE 3)\nS: T5 OK x\nC: T6 UID FETCH 7 (UID BODY.PEEK[])\nS: * 1 FETCH (UID 7 BODY[] {3}\nS: abc)\nS: T6 OK x\n"
+	for name, script := range map[string]string{
+		"T-IMAP-09 EXPUNGE around it":  "S: * 9 EXPUNGE\nS: * 3 EXPUNGE\nS: * 1 FETCH (UID 7 BODY[] {3}\nS: abc)\nS: * 1 EXPUNGE\nS: T4 OK x\n",
+		"T-IMAP-06 EXISTS around it":   "S: * 4294967295 EXISTS\nS: * 1 FETCH (UID 7 BODY[] {3}\nS: abc)\nS: * 0 EXISTS\nS: T4 OK x\n",
+		"T-IMAP-15 another sequence":   "S: * 4711 FETCH (UID 7 BODY[] {3}\nS: abc)\nS: T4 OK x\n",
+		"T-IMAP-15 flags first":        "S: * 1 FETCH (UID 7 FLAGS (\\Seen))\nS: * 1 FETCH (UID 7 BODY[] {3}\nS: abc)\nS: T4 OK x\n" + again,
+		"T-IMAP-15 flags without UID":  "S: * 1 FETCH (FLAGS (\\Seen))\nS: * 1 FETCH (UID 7 BODY[] {3}\nS: abc)\nS: T4 OK x\n",
+		"T-IMAP-15 others first":       "S: * 1 FETCH (UID 6 BODY[] {3}\nS: xyz)\nS: * 1 FETCH (UID 7 BODY[] {3}\nS: abc)\nS: T4 OK x\n",
+		"T-IMAP-15 a second body":      "S: * 1 FETCH (UID 7 BODY[] {3}\nS: abc BODY[] {3}\nS: xyz)\nS: T4 OK x\n",
+		"T-IMAP-15 a second answer":    "S: * 1 FETCH (UID 7 BODY[] {3}\nS: abc)\nS: * 1 FETCH (UID 7 BODY[] {3}\nS: xyz)\nS: T4 OK x\n",
+		"T-IMAP-16 quoted":             "S: * 1 FETCH (UID 7 BODY[] \"abc\")\nS: T4 OK x\n",
+		"T-IMAP-16 literal8":           "S: * 1 FETCH (UID 7 BODY[] ~{3}\nS: abc)\nS: T4 OK x\n",
+		"T-IMAP-14 size lies":          "S: * 1 FETCH (UID 7 RFC822.SIZE 9 BODY[] {3}\nS: abc)\nS: T4 OK x\n",
+		"T-IMAP-03 lower case":         "S: * 1 fetch (uid 7 body[] {3}\nS: abc)\nS: T4 ok\n",
+		"flags behind it":              "S: * 1 FETCH (UID 7 BODY[] {3}\nS: abc FLAGS (\\Recent))\nS: T4 OK x\n",
+		"T-IMAP-11 body at second try": "S: * 1 FETCH (UID 7 BODY[] NIL)\nS: T4 OK x\n" + again,
+		"NO for others":                "S: * 1 FETCH (UID 7 BODY[] {3}\nS: abc)\nS: T4 NO some messages could not be fetched\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, listing, err := play(t, begin+fetch7+script)
+			if err != nil {
+				t.Fatal(err)
+			}
+			octets, failed, err := fetchtest.Collect(t.Context(), c, listing.Refs)
+			if err != nil || len(failed) > 0 || string(octets[listing.Refs[0]]) != "abc" {
+				t.Errorf("got %q, %v, %v; want abc", octets[listing.Refs[0]], failed, err)
+			}
+		})
+	}
+}
+
+// The sink may fail at any message and anywhere in it; the session ends, nothing hangs, and
+// the sink's error comes back.
+func TestSinkFails(t *testing.T) {
+	full := errors.New("spool full")
+	store := fetchtest.NewStore()
+	fetchtest.Fill(store, 200)
+	store.Add("", []byte(strings.Repeat("x", 300_000)))
+	for _, at := range []int{1, 2, 100, 200, 201} {
+		for _, read := range []int64{0, 10, 1 << 30} {
+			c, refs := open(t, server(store), plaintext())
+			n := 0
+			err := c.Retrieve(t.Context(), refs, func(m fetch.Message) error {
+				if n++; n < at {
+					return nil
+				}
+				_, _ = io.CopyN(io.Discard, m.Body, read)
+				return full
+			})
+			if err != full || n != at {
+				t.Errorf("failing at message %d after %d octets: got %v at %d", at, read, err, n)
+			}
+			if _, err := c.Open(t.Context(), ""); fetch.KindOf(err) != fetch.Unreachable {
+				t.Errorf("the session went on: %v", err)
+			}
+		}
+	}
+}
+
+// Abort from another goroutine ends a Retrieve wherever it is.
+func TestAbortWhileRetrieving(t *testing.T) {
+	store := fetchtest.NewStore()
+	for range 50 {
+		store.Add("", []byte(strings.Repeat("x", 50_000)))
+	}
+	for at := range 12 {
+		c, refs := open(t, server(store), plaintext())
+		n, done := 0, make(chan struct{})
+		err := c.Retrieve(t.Context(), refs, func(m fetch.Message) error {
+			if n++; n == 4*at+1 {
+				go func() { defer close(done); c.Abort() }()
+				<-done
+			}
+			_, err := io.Copy(io.Discard, m.Body)
+			return err
+		})
+		if fetch.KindOf(err) != fetch.Unreachable {
+			t.Errorf("aborted at message %d: got %v", 4*at+1, err)
+		}
+	}
+}

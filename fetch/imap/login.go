@@ -1,0 +1,228 @@
+package imap
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/sasl"
+)
+
+// login is the dialogue up to the authenticated state (RFC 9051 section 3). Up to
+// TLS it is spoken by hand: the library would take part in it from above the guard.
+func (c *Client) login(ctx context.Context) error {
+	if err := c.handshake(ctx); err != nil {
+		return err
+	}
+	preauth, err := c.greeting()
+	if err != nil {
+		return err
+	}
+	if c.opts.StartTLS && !c.secure {
+		if preauth {
+			return tlsError("greeting", "the server sent PREAUTH, after which STARTTLS is not possible")
+		}
+		if err := c.startTLS(ctx); err != nil {
+			return err
+		}
+	}
+	if !c.secure && (preauth || !c.opts.Credentials.AllowPlaintext) {
+		e := tlsError("authentication", "the connection is not encrypted")
+		e.Hint = "use TLS, or allow plaintext for this account"
+		return e
+	}
+	if c.caps == nil {
+		if err := c.capability(); err != nil {
+			return err
+		}
+	}
+	c.attach(preauth)
+	if preauth {
+		return nil
+	}
+	if err := c.authenticate(ctx); err != nil {
+		return err
+	}
+	return c.learn()
+}
+
+func tlsError(op, why string) *fetch.Error {
+	return &fetch.Error{Kind: fetch.TLS, Op: op, Err: errors.New(why),
+		Hint: "someone may be tampering with the connection, or the port is the wrong one"}
+}
+
+// handshake completes TLS where conn came with it, so that its errors are told as such.
+func (c *Client) handshake(ctx context.Context) error {
+	t, ok := c.g.raw.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	c.secure = true
+	return c.g.handshake(ctx, t)
+}
+
+// greeting reads the first line (RFC 9051 section 7.1).
+func (c *Client) greeting() (preauth bool, err error) {
+	if _, err := c.g.nextLine(); err != nil {
+		return false, c.lost("greeting", err)
+	}
+	x := &c.g.lex
+	if x.kind != untagged {
+		return false, protocolError("greeting", "the server does not greet as IMAP servers do", x.text)
+	}
+	switch strings.ToUpper(string(x.name)) {
+	case "OK":
+	case "PREAUTH":
+		preauth = true
+	case "BYE":
+		return false, c.goodbye("greeting")
+	default:
+		return false, status("greeting", string(x.name), x.text)
+	}
+	c.caps = c.g.noted().caps
+	return preauth, nil
+}
+
+// command sends one command before the library takes over and reads to its end.
+func (c *Client) command(tag, verb string) error {
+	if _, err := c.g.Write([]byte(tag + " " + verb + "\r\n")); err != nil {
+		return c.lost(verb, err)
+	}
+	for {
+		line, err := c.g.nextLine()
+		if err != nil {
+			return c.lost(verb, err)
+		}
+		switch x := &c.g.lex; {
+		case x.literal >= 0 || x.kind == continuation:
+			return protocolError(verb, "not what was asked for", line)
+		case x.kind != tagged:
+			continue
+		case !bytes.HasPrefix(line, []byte(tag+" ")):
+			return protocolError(verb, "reply to a command that was not sent", line)
+		case strings.EqualFold(string(x.name), "OK"):
+			return nil
+		default:
+			return status(verb, string(x.name), x.text)
+		}
+	}
+}
+
+// capability asks what the server can do.
+func (c *Client) capability() error {
+	if err := c.command("H0", "CAPABILITY"); err != nil {
+		return err
+	}
+	if c.caps = c.g.noted().caps; c.caps == nil {
+		return protocolError("CAPABILITY", "reply without capabilities", nil)
+	}
+	return nil
+}
+
+// startTLS is RFC 9051 section 6.2.1.
+func (c *Client) startTLS(ctx context.Context) error {
+	if c.caps != nil && !c.caps["STARTTLS"] {
+		return &fetch.Error{Kind: fetch.TLS, Op: "STARTTLS", Err: errors.New("the server does not offer it"),
+			Hint: "use implicit TLS (port 993) if the server has it"}
+	}
+	if c.opts.TLS == nil {
+		return &fetch.Error{Kind: fetch.TLS, Op: "STARTTLS", Err: errors.New("no TLS configuration")}
+	}
+	err := c.command("H1", "STARTTLS")
+	var refused *fetch.Error
+	if errors.As(err, &refused) && refused.Kind == fetch.Refused {
+		refused.Kind = fetch.TLS
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.g.upgrade(ctx, c.opts.TLS); err != nil {
+		return err
+	}
+	c.secure, c.caps = true, nil
+	return nil
+}
+
+// attach hands the connection to the library, with a greeting that tells it what is
+// known, so that it asks nothing by itself.
+func (c *Client) attach(preauth bool) {
+	word := "OK"
+	if preauth {
+		word = "PREAUTH"
+	}
+	known := maps.Clone(c.caps)
+	if known["IMAP4REV1"] {
+		delete(known, "IMAP4REV2") // see guard.mend
+	}
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(known)), func(name string) bool {
+		return strings.ContainsAny(name, `(){%*"\]`)
+	})
+	c.g.out = fmt.Appendf(nil, "* %s [CAPABILITY %s] ready\r\n", word, strings.Join(names, " "))
+	c.g.settled = true
+	c.lib = imapclient.New(c.g, nil)
+}
+
+// authenticate proves the user by the best way offered.
+func (c *Client) authenticate(ctx context.Context) error {
+	var offered []string
+	for name := range c.caps {
+		if mechanism, ok := strings.CutPrefix(name, "AUTH="); ok {
+			offered = append(offered, mechanism)
+		}
+	}
+	// The LOGIN command shows the password as PLAIN does. RFC 9051 section 6.2.3:
+	// it is not to be tried where LOGINDISABLED says so.
+	byCommand := !slices.Contains(offered, sasl.Plain) && !c.caps["LOGINDISABLED"]
+	if byCommand {
+		offered = append(offered, sasl.Plain)
+	}
+	slices.Sort(offered)
+	mechanism, client, err := sasl.Choose(ctx, offered, c.opts.Credentials, c.secure)
+	if err != nil {
+		return err
+	}
+	c.g.forgetCapabilities()
+	c.g.hide(true)
+	defer c.g.hide(false)
+	if byCommand && mechanism == sasl.Plain {
+		return c.discreet("LOGIN", c.lib.Login(c.opts.Credentials.User, c.opts.Credentials.Password).Wait())
+	}
+	if err := c.lib.Authenticate(client); err != nil {
+		return c.discreet("AUTHENTICATE "+mechanism, err)
+	}
+	return sasl.Finish(client)
+}
+
+// discreet classifies an error of the authentication. A server that echoes the
+// command would have the password logged.
+func (c *Client) discreet(op string, err error) error {
+	err = c.failed(op, err)
+	var e *fetch.Error
+	if errors.As(err, &e) && c.opts.Credentials.Password != "" && strings.Contains(e.Error(), c.opts.Credentials.Password) {
+		return &fetch.Error{Kind: e.Kind, Op: op, Err: errors.New("the server echoed the password")}
+	}
+	return err
+}
+
+// learn takes the capabilities that the server told with its reply to the
+// authentication, or asks: others may be offered now (RFC 9051 section 6.1.1).
+func (c *Client) learn() error {
+	if c.caps = c.g.noted().caps; c.caps != nil {
+		return nil
+	}
+	if _, err := c.lib.Capability().Wait(); err != nil {
+		return c.failed("CAPABILITY", err)
+	}
+	if c.caps = c.g.noted().caps; c.caps == nil {
+		return protocolError("CAPABILITY", "reply without capabilities", nil)
+	}
+	return nil
+}

@@ -1,0 +1,221 @@
+package imap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+
+	imapwire "github.com/emersion/go-imap/v2"
+
+	"github.com/truehop/truehop/fetch"
+)
+
+// box is the open folder.
+type box struct {
+	name      string
+	validity  uint32
+	readOnly  bool
+	permanent []imapwire.Flag // nil: the server did not say
+}
+
+// Open implements [fetch.Mailbox]. It costs one round trip: SELECT and UID SEARCH go
+// out together. The UIDs of a folder without UIDVALIDITY, or with UIDNOTSTICKY,
+// mean nothing in another session: such a listing is Reusable.
+func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error) {
+	if folder == "" {
+		folder = "INBOX"
+	}
+	if strings.ContainsAny(folder, "\x00\r\n") {
+		return nil, &fetch.Error{Kind: fetch.NoFolder, Op: "SELECT", Err: errors.New("the name of a folder is one line")}
+	}
+	var listing *fetch.Listing
+	err := c.run(ctx, 0, func() (err error) {
+		listing, err = c.open(folder)
+		return err
+	})
+	return listing, err
+}
+
+func (c *Client) open(folder string) (*fetch.Listing, error) {
+	c.box = nil
+	c.g.forget()
+	// SELECT, not EXAMINE: Settle needs it, and it changes but \Recent.
+	selected := c.lib.Select(folder, nil)
+	var options *imapwire.SearchOptions
+	if c.Has("ESEARCH") {
+		options = &imapwire.SearchOptions{ReturnAll: true}
+	}
+	// RFC 9051 section 5.5 has servers keep the order of these two.
+	searched := c.lib.UIDSearch(&imapwire.SearchCriteria{}, options)
+
+	state, err := selected.Wait()
+	found, searchErr := searched.Wait()
+	if err != nil {
+		return nil, c.failed("SELECT", err)
+	}
+	if searchErr != nil {
+		return nil, c.failed("UID SEARCH", searchErr)
+	}
+	seen := c.g.noted()
+	if !seen.searched {
+		return nil, protocolError("UID SEARCH", "OK without a result", nil)
+	}
+	uids, err := c.uids(found.All)
+	if err != nil {
+		return nil, err
+	}
+	b := &box{name: folder, validity: state.UIDValidity, readOnly: seen.readOnly, permanent: state.PermanentFlags}
+	c.box = b
+	return &fetch.Listing{
+		Refs:     makeRefs(b, uids),
+		Validity: b.validity,
+		Reusable: b.validity == 0 || seen.unstable,
+		ReadOnly: b.readOnly,
+	}, nil
+}
+
+// uids walks the ranges that the server gave. It trusts neither their number nor
+// their bounds: "1:4294967295" is short enough to send.
+func (c *Client) uids(all imapwire.NumSet) ([]uint32, error) {
+	set, ok := all.(imapwire.UIDSet)
+	if all != nil && !ok {
+		return nil, protocolError("UID SEARCH", "the result is not of UIDs", nil)
+	}
+	total := int64(0)
+	for _, r := range set {
+		if r.Start == 0 || r.Stop < r.Start { // "*" is 0 here
+			return nil, protocolError("UID SEARCH", "the result holds no UIDs", nil)
+		}
+		total += int64(r.Stop) - int64(r.Start) + 1
+	}
+	if total > int64(c.opts.MaxMessages) {
+		return nil, protocolError("UID SEARCH", fmt.Sprintf("%d messages, more than %d", total, c.opts.MaxMessages), nil)
+	}
+	uids := make([]uint32, 0, total)
+	for _, r := range set {
+		for uid := int64(r.Start); uid <= int64(r.Stop); uid++ {
+			uids = append(uids, uint32(uid))
+		}
+	}
+	return uids, nil
+}
+
+// makeRefs makes refs that share one string, which holds all their UIDs.
+func makeRefs(b *box, uids []uint32) []fetch.Ref {
+	digits := make([]byte, 0, 10*len(uids))
+	for _, uid := range uids {
+		digits = strconv.AppendUint(digits, uint64(uid), 10)
+	}
+	shared, refs := string(digits), make([]fetch.Ref, len(uids))
+	var scratch [10]byte
+	for i, uid := range uids {
+		n := len(strconv.AppendUint(scratch[:0], uint64(uid), 10))
+		refs[i] = fetch.Ref{Folder: b.name, Validity: b.validity, UID: shared[:n], Seq: uid, Size: -1}
+		shared = shared[n:]
+	}
+	return refs
+}
+
+// batch is refs by their UID. The server's answers are matched by UID only: sequence
+// numbers shift whenever another client expunges.
+type batch struct {
+	uids []uint32 // ascending
+	refs map[uint32]fetch.Ref
+}
+
+// accept sorts out the refs that do not name a message of the open folder.
+func (c *Client) accept(refs []fetch.Ref) (b batch, foreign []fetch.Ref) {
+	b.refs = make(map[uint32]fetch.Ref, len(refs))
+	for _, ref := range refs {
+		uid, err := strconv.ParseUint(ref.UID, 10, 32)
+		if err != nil || uid == 0 || ref.Folder != c.box.name || ref.Validity != c.box.validity {
+			foreign = append(foreign, ref)
+			continue
+		}
+		if _, twice := b.refs[uint32(uid)]; !twice {
+			b.refs[uint32(uid)] = ref
+			b.uids = append(b.uids, uint32(uid))
+		}
+	}
+	slices.Sort(b.uids)
+	return b, foreign
+}
+
+func notOpen(op string) *fetch.Error {
+	return &fetch.Error{Kind: fetch.NoFolder, Op: op, Err: errors.New("no folder is open")}
+}
+
+func foreignError(op string) *fetch.Error {
+	return &fetch.Error{Kind: fetch.Gone, Op: op, Err: errors.New("the message is not of the folder that is open")}
+}
+
+// stable fails if the folder got another UIDVALIDITY since it was opened: every
+// UID may now name another message.
+func (c *Client) stable(op string) error {
+	if now := c.g.noted().validity; now != c.box.validity {
+		return protocolError(op, fmt.Sprintf("UIDVALIDITY changed from %d to %d in mid-session", c.box.validity, now), nil)
+	}
+	return nil
+}
+
+// maxSet bounds a set of UIDs in a command, in octets: RFC 7162 section 4 asks
+// servers for lines of 8192 at least.
+const maxSet = 7900
+
+// sets compresses ascending UIDs into as few sets as lines of bounded length allow. A
+// range never covers a UID that was not given.
+func sets(uids []uint32) []imapwire.UIDSet {
+	var (
+		all    []imapwire.UIDSet
+		set    imapwire.UIDSet
+		octets int
+	)
+	for len(uids) > 0 {
+		n := 1
+		for n < len(uids) && uids[n] == uids[n-1]+1 {
+			n++
+		}
+		r := imapwire.UIDRange{Start: imapwire.UID(uids[0]), Stop: imapwire.UID(uids[n-1])}
+		uids = uids[n:]
+		if octets += rangeLength(r); octets > maxSet {
+			all, set, octets = append(all, set), nil, rangeLength(r)
+		}
+		set = append(set, r)
+	}
+	if set != nil {
+		all = append(all, set)
+	}
+	return all
+}
+
+// rangeLength is the length of "first:last," at most.
+func rangeLength(r imapwire.UIDRange) int {
+	var scratch [24]byte
+	n := len(strconv.AppendUint(scratch[:0], uint64(r.Stop), 10)) + 1
+	if r.Start != r.Stop {
+		n += len(strconv.AppendUint(scratch[:0], uint64(r.Start), 10)) + 1
+	}
+	return n
+}
+
+// members lists the UIDs of a set made by [sets].
+func members(set imapwire.UIDSet) []uint32 {
+	var uids []uint32
+	for _, r := range set {
+		for uid := r.Start; ; uid++ {
+			uids = append(uids, uint32(uid))
+			if uid == r.Stop {
+				break
+			}
+		}
+	}
+	return uids
+}
+
+func (c *Client) warn(text string, attrs ...slog.Attr) {
+	c.opts.Logger.LogAttrs(context.Background(), slog.LevelWarn, text, attrs...)
+}

@@ -1,0 +1,254 @@
+package imap
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+
+	imapwire "github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/truehop/truehop/fetch"
+)
+
+// maxAlone bounds the messages of one call that are asked for a second time, one by one.
+const maxAlone = 20
+
+// Retrieve implements [fetch.Mailbox]: one UID FETCH for all messages, or as many as
+// the command's length makes it. A limit on their size costs another, for sizes; a
+// message that did not come costs another for itself.
+func (c *Client) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sink) error {
+	if len(refs) == 0 {
+		return ctx.Err()
+	}
+	if c.box == nil {
+		return notOpen("UID FETCH")
+	}
+	return c.run(ctx, len(refs), func() error {
+		b, foreign := c.accept(refs)
+		for _, ref := range foreign {
+			if err := sink(fetch.Message{Ref: ref, Size: -1, Err: foreignError("UID FETCH")}); err != nil {
+				return err
+			}
+		}
+		r := &retrieval{c: c, batch: b, sink: sink, empty: map[uint32]bool{}}
+		return r.run()
+	})
+}
+
+// retrieval is one call of Retrieve. A message leaves batch.refs when the sink had it.
+type retrieval struct {
+	c *Client
+	batch
+	sink    fetch.Sink
+	empty   map[uint32]bool // came with a body of no octets
+	refusal *fetch.Error    // of the last FETCH, nil if it went well
+}
+
+func (r *retrieval) run() error {
+	if r.c.opts.MaxSize > 0 {
+		if err := r.skipLarge(); err != nil {
+			return err
+		}
+	}
+	for _, set := range sets(r.left()) {
+		if err := r.fetch(set); err != nil {
+			return err
+		}
+	}
+	if len(r.refs) == 0 {
+		return nil
+	}
+	return r.second()
+}
+
+// left lists the messages that the sink has not had.
+func (r *retrieval) left() []uint32 {
+	return slices.DeleteFunc(slices.Clone(r.uids), func(uid uint32) bool {
+		_, waiting := r.refs[uid]
+		return !waiting
+	})
+}
+
+// skipLarge asks for sizes and tells the sink of those beyond the limit.
+func (r *retrieval) skipLarge() error {
+	for _, set := range sets(r.uids) {
+		large := map[uint32]int64{}
+		err := r.ask(set, func(uid uint32, size int64) {
+			if size > r.c.opts.MaxSize {
+				large[uid] = size
+			}
+		})
+		if err != nil {
+			return err
+		}
+		for _, uid := range slices.Sorted(maps.Keys(large)) {
+			if err := r.give(uid, tooLarge(large[uid], r.c.opts.MaxSize)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ask fetches sizes and calls each for every message of ours that is there; a
+// size that the server left out is -1.
+func (r *retrieval) ask(set imapwire.UIDSet, each func(uid uint32, size int64)) error {
+	cmd := r.c.lib.Fetch(set, &imapwire.FetchOptions{UID: true, RFC822Size: true})
+	for m := cmd.Next(); m != nil; m = cmd.Next() {
+		uid, size := uint32(0), int64(-1)
+		for item := m.Next(); item != nil; item = m.Next() {
+			switch item := item.(type) {
+			case imapclient.FetchItemDataUID:
+				uid = uint32(item.UID)
+			case imapclient.FetchItemDataRFC822Size:
+				size = item.Size
+			default:
+				if literalOf(item) != nil {
+					r.c.g.fail(&brokenError{"a body that was not asked for"})
+					drainLiteral(item)
+					return r.c.lost("UID FETCH", nil)
+				}
+			}
+		}
+		if _, waiting := r.refs[uid]; waiting {
+			each(uid, size)
+		}
+	}
+	return r.ended(cmd.Close())
+}
+
+// ended judges the reply that ends a FETCH. NO means that some messages could not be
+// fetched (RFC 9051 section 6.4.5): those will be missing.
+func (r *retrieval) ended(err error) error {
+	var refused *fetch.Error
+	err = r.c.failed("UID FETCH", err)
+	if errors.As(err, &refused) && !ends(err) {
+		r.refusal = refused
+		if refused.Kind == fetch.Busy {
+			return refused
+		}
+		err = nil
+	}
+	if err == nil {
+		err = r.c.stable("UID FETCH")
+	}
+	return err
+}
+
+// fetch asks for the messages of one set and hands over what comes. One FETCH is
+// under way at a time: of several, real servers send bodies of the next before
+// the end of the first, and the library would wait for both.
+func (r *retrieval) fetch(set imapwire.UIDSet) error {
+	r.refusal = nil
+	section := &imapwire.FetchItemBodySection{Peek: true} // PEEK: \Seen stays as it is
+	cmd := r.c.lib.Fetch(set, &imapwire.FetchOptions{UID: true, BodySection: []*imapwire.FetchItemBodySection{section}})
+	for m := cmd.Next(); m != nil; {
+		b := &body{cmd: cmd, message: m, client: r.c, r: r}
+		uid := b.seek()
+		ref, waiting := r.refs[uid]
+		if b.literal == nil || b.size == 0 || !waiting {
+			// No body, or an empty one: Exchange and Dovecot say so of messages that
+			// they cannot read. They stay in refs.
+			r.empty[uid] = b.literal != nil
+			next, err := b.skip()
+			if err != nil {
+				return err
+			}
+			m = next
+			continue
+		}
+		delete(r.refs, uid)
+		if err := r.hand(ref, b); err != nil {
+			return err
+		}
+		m = b.next
+	}
+	return r.ended(cmd.Close())
+}
+
+// hand gives one body to the sink and reads what the sink left of it.
+func (r *retrieval) hand(ref fetch.Ref, b *body) error {
+	m := fetch.Message{Ref: ref, Size: b.size, Body: b}
+	if limit := r.c.opts.MaxSize; limit > 0 && b.size > limit {
+		// The server had said otherwise a moment ago.
+		m.Size, m.Body, m.Err = -1, nil, tooLarge(b.size, limit)
+	}
+	if err := r.sink(m); err != nil {
+		b.abandon()
+		return err
+	}
+	if _, err := io.Copy(io.Discard, b); err != nil {
+		b.abandon()
+		return err
+	}
+	return nil
+}
+
+// second asks again for what did not come. Missing messages are looked for first: what
+// another client expunged is gone, what is still there is asked for once more,
+// alone, and then given up for this session.
+func (r *retrieval) second() error {
+	sizes := map[uint32]int64{}
+	refusal := r.refusal
+	for _, set := range sets(r.left()) {
+		if err := r.ask(set, func(uid uint32, size int64) { sizes[uid] = size }); err != nil {
+			return err
+		}
+	}
+	for n, uid := range r.left() {
+		size, present := sizes[uid]
+		var err error
+		switch {
+		case !present:
+			err = r.give(uid, &fetch.Error{Kind: fetch.Gone, Op: "UID FETCH", Err: errors.New("expunged meanwhile")})
+		case size == 0 && r.empty[uid]:
+			err = r.giveNothing(uid)
+		case n < maxAlone:
+			err = r.alone(uid)
+			refusal = cmp.Or(r.refusal, refusal)
+		}
+		if err != nil {
+			return err
+		}
+		if _, waiting := r.refs[uid]; !waiting {
+			continue
+		}
+		if err := r.give(uid, incomplete(refusal)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *retrieval) alone(uid uint32) error {
+	r.c.warn("message came without a body", slog.String("folder", r.c.box.name), slog.Uint64("uid", uint64(uid)))
+	return r.fetch(imapwire.UIDSet{{Start: imapwire.UID(uid), Stop: imapwire.UID(uid)}})
+}
+
+// give tells the sink that a message does not come.
+func (r *retrieval) give(uid uint32, why error) error {
+	ref := r.refs[uid]
+	delete(r.refs, uid)
+	return r.sink(fetch.Message{Ref: ref, Size: -1, Err: why})
+}
+
+// giveNothing hands over a message that is empty by the server's RFC822.SIZE, too.
+func (r *retrieval) giveNothing(uid uint32) error {
+	ref := r.refs[uid]
+	delete(r.refs, uid)
+	return r.sink(fetch.Message{Ref: ref, Body: strings.NewReader("")})
+}
+
+func incomplete(refusal *fetch.Error) error {
+	e := &fetch.Error{Kind: fetch.Incomplete, Op: "UID FETCH", Err: errors.New("the server has the message and sends no body")}
+	if refusal != nil {
+		e.Text = refusal.Text
+	}
+	return e
+}

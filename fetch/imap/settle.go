@@ -1,0 +1,239 @@
+package imap
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+
+	imapwire "github.com/emersion/go-imap/v2"
+
+	"github.com/truehop/truehop/fetch"
+)
+
+// Settle implements [fetch.Mailbox].
+//
+// Delete and Move remove messages by UID alone: UID EXPUNGE (RFC 4315) or UID MOVE (RFC
+// 6851). A server with neither cannot remove a message without removing what
+// others marked \Deleted: there, Delete marks the messages and Move does nothing, and
+// all of them are Failures of Kind Unsupported.
+func (c *Client) Settle(ctx context.Context, d fetch.Disposal, refs []fetch.Ref) ([]fetch.Failure, error) {
+	if d.Action == fetch.Keep || len(refs) == 0 {
+		return nil, ctx.Err()
+	}
+	if err := checkTarget(d); err != nil {
+		return nil, err
+	}
+	if c.box == nil {
+		return nil, notOpen("settle")
+	}
+	var s *settlement
+	err := c.run(ctx, len(refs), func() error {
+		b, foreign := c.accept(refs)
+		s = &settlement{c: c, batch: b}
+		for _, ref := range foreign {
+			s.failures = append(s.failures, fetch.Failure{Ref: ref, Err: foreignError("settle")})
+		}
+		if err := c.stable("settle"); err != nil {
+			return err
+		}
+		if c.box.readOnly {
+			s.blame(s.uids, &fetch.Error{Kind: fetch.Refused, Op: "settle", Err: errors.New("the folder is read-only")})
+			return nil
+		}
+		return s.dispose(d)
+	})
+	if s == nil {
+		return nil, err
+	}
+	return s.failures, err
+}
+
+// checkTarget refuses what cannot be sent.
+func checkTarget(d fetch.Disposal) error {
+	wrong := func(why string) error {
+		return &fetch.Error{Kind: fetch.Unsupported, Op: "settle", Err: errors.New(why)}
+	}
+	switch d.Action {
+	case fetch.Delete:
+	case fetch.Flag:
+		name := strings.TrimPrefix(d.Target, `\`)
+		if d.Target != "" && !isWord([]byte(strings.TrimPrefix(name, "$"))) {
+			return wrong("a flag is a word, with \\ or $ before it or without")
+		}
+	case fetch.Move:
+		if d.Target == "" || strings.ContainsAny(d.Target, "\x00\r\n") {
+			return wrong("the name of a folder is one line, not empty")
+		}
+	default:
+		return wrong("unknown action")
+	}
+	return nil
+}
+
+// settlement is one call of Settle.
+type settlement struct {
+	c *Client
+	batch
+	failures []fetch.Failure
+}
+
+func (s *settlement) dispose(d fetch.Disposal) error {
+	switch d.Action {
+	case fetch.Delete:
+		return s.remove(sets(s.uids))
+	case fetch.Flag:
+		return s.flag(imapwire.Flag(d.Target))
+	case fetch.Move:
+		return s.move(d.Target)
+	}
+	return nil
+}
+
+// blame records that messages could not be settled.
+func (s *settlement) blame(uids []uint32, why error) {
+	for _, uid := range uids {
+		s.failures = append(s.failures, fetch.Failure{Ref: s.refs[uid], Err: why})
+	}
+}
+
+// result is how one command ended.
+type result struct {
+	set imapwire.UIDSet
+	op  string
+	err error
+}
+
+// results waits for commands that are under way. All are waited for at once: the
+// library stands still when the responses of one of them are not taken.
+func (s *settlement) results(sent []pending) ([]result, error) {
+	results := make([]result, len(sent))
+	var wg sync.WaitGroup
+	for i, p := range sent {
+		wg.Go(func() { results[i] = result{p.set, p.op, p.wait()} })
+	}
+	wg.Wait()
+	for i := range results {
+		results[i].err = s.c.failed(results[i].op, results[i].err)
+		if ends(results[i].err) {
+			return nil, results[i].err
+		}
+	}
+	return results, nil
+}
+
+// pending is a command under way.
+type pending struct {
+	set  imapwire.UIDSet
+	op   string
+	wait func() error
+}
+
+func (s *settlement) store(set imapwire.UIDSet, flag imapwire.Flag) pending {
+	cmd := s.c.lib.Store(set, &imapwire.StoreFlags{Op: imapwire.StoreFlagsAdd, Silent: true, Flags: []imapwire.Flag{flag}}, nil)
+	return pending{set, "UID STORE", cmd.Close}
+}
+
+// remove deletes for good. Should STORE fail where EXPUNGE goes well, EXPUNGE has
+// removed nothing but what someone else had marked among these very messages.
+func (s *settlement) remove(all []imapwire.UIDSet) error {
+	var sent []pending
+	for _, set := range all {
+		sent = append(sent, s.store(set, imapwire.FlagDeleted))
+		if s.c.Has("UIDPLUS") {
+			sent = append(sent, pending{set, "UID EXPUNGE", s.c.lib.UIDExpunge(set).Close})
+		}
+	}
+	results, err := s.results(sent)
+	if err != nil {
+		return err
+	}
+	failed := map[imapwire.UID]bool{} // sets, by their first UID
+	for _, r := range results {
+		if r.err != nil && !failed[r.set[0].Start] {
+			failed[r.set[0].Start] = true
+			s.blame(members(r.set), r.err)
+		}
+	}
+	if s.c.Has("UIDPLUS") {
+		return nil
+	}
+	for _, set := range all {
+		if !failed[set[0].Start] {
+			s.blame(members(set), &fetch.Error{Kind: fetch.Unsupported, Op: "UID EXPUNGE",
+				Err:  errors.New("the server lacks UIDPLUS: messages are marked \\Deleted and not removed"),
+				Hint: "let another client expunge, or settle by flag"})
+		}
+	}
+	return nil
+}
+
+// flag marks the messages. A keyword that the server would drop is not sent (RFC 9051
+// section 7.1, PERMANENTFLAGS).
+func (s *settlement) flag(flag imapwire.Flag) error {
+	if flag == "" {
+		flag = imapwire.FlagSeen
+	}
+	if p := s.c.box.permanent; p != nil && !slices.ContainsFunc(p, func(f imapwire.Flag) bool {
+		return strings.EqualFold(string(f), string(flag)) || f == imapwire.FlagWildcard && flag[0] != '\\'
+	}) {
+		s.blame(s.uids, &fetch.Error{Kind: fetch.Unsupported, Op: "UID STORE",
+			Err: errors.New("the server does not keep the flag " + string(flag))})
+		return nil
+	}
+	var sent []pending
+	for _, set := range sets(s.uids) {
+		sent = append(sent, s.store(set, flag))
+	}
+	results, err := s.results(sent)
+	if err != nil {
+		return err
+	}
+	for _, r := range results {
+		if r.err != nil {
+			s.blame(members(r.set), r.err)
+		}
+	}
+	return nil
+}
+
+// move uses MOVE, else COPY and, for what was copied, deletion by UID.
+func (s *settlement) move(target string) error {
+	// The library falls back to EXPUNGE where it knows of no MOVE itself.
+	atomic := s.c.Has("MOVE") && s.c.lib.Caps().Has(imapwire.CapMove)
+	if !atomic && !s.c.Has("UIDPLUS") {
+		s.blame(s.uids, &fetch.Error{Kind: fetch.Unsupported, Op: "UID MOVE",
+			Err: errors.New("the server has neither MOVE nor UIDPLUS: nothing was moved")})
+		return nil
+	}
+	var sent []pending
+	for _, set := range sets(s.uids) {
+		sent = append(sent, s.transfer(set, target, atomic))
+	}
+	results, err := s.results(sent)
+	if err != nil {
+		return err
+	}
+	var copied []imapwire.UIDSet
+	for _, r := range results {
+		if r.err != nil {
+			s.blame(members(r.set), r.err)
+		} else {
+			copied = append(copied, r.set)
+		}
+	}
+	if atomic || len(copied) == 0 {
+		return nil
+	}
+	return s.remove(copied)
+}
+
+func (s *settlement) transfer(set imapwire.UIDSet, target string, atomic bool) pending {
+	if atomic {
+		cmd := s.c.lib.Move(set, target)
+		return pending{set, "UID MOVE", func() error { _, err := cmd.Wait(); return err }}
+	}
+	cmd := s.c.lib.Copy(set, target)
+	return pending{set, "UID COPY", func() error { _, err := cmd.Wait(); return err }}
+}

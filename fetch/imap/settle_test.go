@@ -1,0 +1,247 @@
+package imap
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fetchtest"
+)
+
+// spoken records the commands that a server gets, and answers some in its stead.
+type spoken struct {
+	mu       sync.Mutex
+	commands []string
+	instead  map[string]string // by verb
+}
+
+func (s *spoken) reply(verb, args string) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.commands = append(s.commands, strings.TrimSpace(verb+" "+args))
+	raw, ok := s.instead[verb]
+	return raw, ok
+}
+
+// since returns the commands after SEARCH.
+func (s *spoken) since() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.commands, func(c string) bool { return strings.HasPrefix(c, "UID SEARCH") })
+	return s.commands[i+1:]
+}
+
+func TestSettle(t *testing.T) {
+	remove := fetch.Disposal{Action: fetch.Delete}
+	move := fetch.Disposal{Action: fetch.Move, Target: "Done"}
+	store := `UID STORE 2:3 +FLAGS.SILENT (\Deleted)`
+	for name, test := range map[string]struct {
+		d       fetch.Disposal
+		without []string
+		instead map[string]string
+		said    []string
+		left    string     // UIDs in the inbox
+		done    int        // messages in Done
+		kind    fetch.Kind // of the failures of messages 2 and 3
+	}{
+		"delete":                     {d: remove, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 4 5]"},
+		"T-IMAP-19 delete, UIDPLUS":  {d: remove, without: []string{"UIDPLUS"}, said: []string{store}, left: "[1 2 3 4 5]", kind: fetch.Unsupported},
+		"T-IMAP-20 STORE NO":         {d: remove, instead: map[string]string{"UID STORE": "%T NO read-only\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
+		"T-IMAP-20 EXPUNGE NO":       {d: remove, instead: map[string]string{"UID EXPUNGE": "%T NO no\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
+		"T-IMAP-25 STORE over quota": {d: remove, instead: map[string]string{"UID STORE": "%T NO [OVERQUOTA] x\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Busy},
+		"T-IMAP-20 READ-ONLY":        {d: remove, instead: map[string]string{"SELECT": "* OK [UIDVALIDITY 1] x\r\n%T OK [READ-ONLY] x\r\n", "UID SEARCH": "* ESEARCH (TAG \"%T\") UID ALL 1:5\r\n%T OK x\r\n"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
+		"move":                       {d: move, said: []string{`UID MOVE 2:3 "Done"`}, left: "[1 4 5]", done: 2},
+		"T-IMAP-21 move, no MOVE":    {d: move, without: []string{"MOVE"}, said: []string{`UID COPY 2:3 "Done"`, store, "UID EXPUNGE 2:3"}, left: "[1 4 5]", done: 2},
+		"T-IMAP-21 neither":          {d: move, without: []string{"MOVE", "UIDPLUS"}, left: "[1 2 3 4 5]", kind: fetch.Unsupported},
+		"T-IMAP-21 TRYCREATE":        {d: fetch.Disposal{Action: fetch.Move, Target: "None"}, said: []string{`UID MOVE 2:3 "None"`}, left: "[1 2 3 4 5]", kind: fetch.NoFolder},
+		"T-IMAP-21 COPY fails":       {d: fetch.Disposal{Action: fetch.Move, Target: "None"}, without: []string{"MOVE"}, said: []string{`UID COPY 2:3 "None"`}, left: "[1 2 3 4 5]", kind: fetch.NoFolder},
+		"T-IMAP-21 STORE fails":      {d: move, without: []string{"MOVE"}, instead: map[string]string{"UID STORE": "%T NO x\r\n"}, said: []string{`UID COPY 2:3 "Done"`, store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", done: 2, kind: fetch.Refused},
+		"flag":                       {d: fetch.Disposal{Action: fetch.Flag, Target: `\Flagged`}, said: []string{`UID STORE 2:3 +FLAGS.SILENT (\Flagged)`}, left: "[1 2 3 4 5]"},
+		"flag seen":                  {d: fetch.Disposal{Action: fetch.Flag}, said: []string{`UID STORE 2:3 +FLAGS.SILENT (\Seen)`}, left: "[1 2 3 4 5]"},
+		"keyword":                    {d: fetch.Disposal{Action: fetch.Flag, Target: "$Fetched"}, said: []string{`UID STORE 2:3 +FLAGS.SILENT ($Fetched)`}, left: "[1 2 3 4 5]"},
+		"flag not kept":              {d: fetch.Disposal{Action: fetch.Flag, Target: `\Other`}, left: "[1 2 3 4 5]", kind: fetch.Unsupported},
+		"keep":                       {left: "[1 2 3 4 5]"},
+		"T-IMAP-09 EXPUNGE in STORE": {d: remove, instead: map[string]string{"UID STORE": strings.Repeat("* 1 EXPUNGE\r\n", 500) + "%T NO x\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
+		"T-IMAP-15 FETCH in EXPUNGE": {d: remove, instead: map[string]string{"UID STORE": strings.Repeat("* 1 FETCH (UID 2 FLAGS ())\r\n* 1 EXPUNGE\r\n", 500) + "%T OK x\r\n", "UID EXPUNGE": strings.Repeat("* 1 FETCH (UID 3 FLAGS ())\r\n", 500) + "%T OK x\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			box := fetchtest.NewStore()
+			box.Create("Done")
+			fetchtest.Fill(box, 5)
+			// Another client's: it must outlive everything.
+			box.Update("", 5, func(m *fetchtest.Message) { m.Flags = []string{`\Deleted`} })
+			said := &spoken{instead: test.instead}
+			s := server(box)
+			s.Without, s.Reply = test.without, said.reply
+			c, refs := open(t, s, plaintext())
+			failures, err := c.Settle(t.Context(), test.d, refs[1:3])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.kind != 0 && len(failures) != 2 || test.kind == 0 && len(failures) != 0 {
+				t.Errorf("failures: %v", failures)
+			}
+			for _, f := range failures {
+				if fetch.KindOf(f.Err) != test.kind {
+					t.Errorf("message %s: %v, want Kind %v", f.Ref.UID, f.Err, test.kind)
+				}
+			}
+			if got := said.since(); !slices.Equal(got, test.said) {
+				t.Errorf("the client sent %q, want %q", got, test.said)
+			}
+			if err := c.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if got := fmt.Sprint(box.UIDs("")); got != test.left || len(box.UIDs("Done")) != test.done {
+				t.Errorf("left %s and %d in Done, want %s and %d", got, len(box.UIDs("Done")), test.left, test.done)
+			}
+		})
+	}
+}
+
+// Refs of another folder, of another UIDVALIDITY or made up are never settled.
+func TestSettleForeign(t *testing.T) {
+	box := fetchtest.NewStore()
+	box.Add("Other", []byte("x"))
+	fetchtest.Fill(box, 3)
+	c, refs := open(t, server(box), plaintext())
+	foreign := slices.Clone(refs)
+	foreign[0].Validity++
+	foreign[1].Folder = "Other"
+	foreign[2].UID = "1:*"
+	failures, err := c.Settle(t.Context(), fetch.Disposal{Action: fetch.Delete}, foreign)
+	if err != nil || len(failures) != 3 {
+		t.Errorf("got %v, %v; want three failures", failures, err)
+	}
+	_, failed, err := fetchtest.Collect(t.Context(), c, foreign)
+	if err != nil || len(failed) != 3 {
+		t.Errorf("Retrieve: got %v, %v; want three failures", failed, err)
+	}
+	if got := box.UIDs(""); len(got) != 3 {
+		t.Errorf("left %v", got)
+	}
+}
+
+// T-IMAP-07: a folder whose UIDVALIDITY changed in mid-session is not touched.
+func TestSettleValidityChanged(t *testing.T) {
+	box := fetchtest.NewStore()
+	fetchtest.Fill(box, 3)
+	s := server(box)
+	s.Before = func(verb, _ string) string {
+		if verb == "UID FETCH" {
+			return "* OK [UIDVALIDITY 2] changed\r\n"
+		}
+		return ""
+	}
+	c, refs := open(t, s, plaintext())
+	err := c.Retrieve(t.Context(), refs, func(m fetch.Message) error {
+		if raw, err := io.ReadAll(m.Body); err == nil {
+			t.Errorf("a message came: %q", raw)
+		}
+		return nil
+	})
+	if fetch.KindOf(err) != fetch.Protocol {
+		t.Errorf("Retrieve: got %v, want Kind protocol", err)
+	}
+	if _, err := c.Settle(t.Context(), fetch.Disposal{Action: fetch.Delete}, refs); err == nil {
+		t.Error("Settle went on")
+	}
+	if got := box.UIDs(""); len(got) != 3 {
+		t.Errorf("left %v", got)
+	}
+}
+
+func TestTargets(t *testing.T) {
+	c, refs := open(t, server(fetchtest.NewStore()), plaintext())
+	refs = append(refs, fetch.Ref{Folder: "INBOX", Validity: 1, UID: "1", Seq: 1})
+	for _, d := range []fetch.Disposal{
+		{Action: fetch.Move}, {Action: fetch.Move, Target: "a\r\nT9 EXPUNGE"}, {Action: fetch.Flag, Target: "a b"},
+		{Action: fetch.Flag, Target: `\`}, {Action: fetch.Flag, Target: "a)"}, {Action: fetch.Flag, Target: "a\r\n"}, {Action: 99},
+	} {
+		if _, err := c.Settle(t.Context(), d, refs); fetch.KindOf(err) != fetch.Unsupported {
+			t.Errorf("%+v: got %v, want Kind unsupported", d, err)
+		}
+	}
+	if _, err := c.Open(t.Context(), "a\r\nT9 EXPUNGE"); fetch.KindOf(err) != fetch.NoFolder {
+		t.Errorf("a folder of two lines: %v", err)
+	}
+}
+
+// T-IMAP-22: names go out as IMAP4rev1 wants them and come to the right folder.
+func TestFolderNames(t *testing.T) {
+	for name, wire := range map[string]string{
+		"../../etc": `"../../etc"`, "Entwürfe": `"Entw&APw-rfe"`, "a \"b\" \\c": `"a \"b\" \\c"`, "*": `"*"`, "a&b": `"a&-b"`, "inbox": "INBOX",
+	} {
+		said := &spoken{}
+		s := server(fetchtest.NewStore())
+		s.Capabilities, s.Reply = []string{"IMAP4rev2"}, said.reply
+		c := dial(t, s, plaintext())
+		_, _ = c.Open(t.Context(), name)
+		if got := said.commands[2]; got != "SELECT "+wire {
+			t.Errorf("%q: the client sent %q, want %q", name, got, "SELECT "+wire)
+		}
+		c.Abort()
+	}
+}
+
+func TestWatch(t *testing.T) {
+	box := fetchtest.NewStore()
+	fetchtest.Fill(box, 2)
+	c, _ := open(t, server(box), plaintext())
+	if !c.CanWatch() {
+		t.Fatal("the server offers IDLE")
+	}
+	if arrived, err := c.Watch(t.Context(), 10*time.Millisecond); arrived || err != nil {
+		t.Errorf("nothing came: %v, %v", arrived, err)
+	}
+	box.Remove("", 1) // no news
+	if arrived, err := c.Watch(t.Context(), 10*time.Millisecond); arrived || err != nil {
+		t.Errorf("a message went: %v, %v", arrived, err)
+	}
+	box.Add("", []byte("x"))
+	if arrived, err := c.Watch(t.Context(), time.Minute); !arrived || err != nil {
+		t.Errorf("a message came: %v, %v", arrived, err)
+	}
+	if listing, err := c.Open(t.Context(), ""); err != nil || len(listing.Refs) != 2 {
+		t.Errorf("after IDLE: %v, %v", listing, err)
+	}
+}
+
+// T-IMAP-26: IDLE is renewed within 29 minutes, survives silence, ends with the connection
+// and with its context.
+func TestWatchLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		script := strings.Replace(begin, "UIDPLUS ESEARCH] in", "ESEARCH IDLE] in", 1)
+		for tag := 4; tag < 7; tag++ {
+			script += fmt.Sprintf("C: T%d IDLE\nS: + idling\nC: DONE\nS: T%d OK x\n", tag, tag)
+		}
+		c, _, err := play(t, script+"C: T7 IDLE\nS: + idling\nS: * OK still here\nS: * BYE x\nclose")
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		arrived, err := c.Watch(t.Context(), time.Hour)
+		if took := time.Since(begun); arrived || err != nil || took < time.Hour || took > time.Hour+time.Second {
+			t.Errorf("got %v, %v after %v", arrived, err, took)
+		}
+		if arrived, err := c.Watch(t.Context(), time.Hour); arrived || fetch.KindOf(err) != fetch.Unreachable {
+			t.Errorf("after BYE: %v, %v; want Kind unreachable", arrived, err)
+		}
+		c, _, err = play(t, strings.Replace(begin, "UIDPLUS ESEARCH] in", "ESEARCH IDLE] in", 1)+"C: T4 IDLE\nS: + idling\nsilence")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := c.Watch(ctx, time.Hour); err != context.DeadlineExceeded {
+			t.Errorf("cancelled: got %v", err)
+		}
+	})
+}

@@ -1,0 +1,139 @@
+package pop3
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+)
+
+// body reads the octets of one message from the wire and undoes dot-stuffing
+// (RFC 1939 section 3). It is byte-exact: only CRLF ends a line, only a dot between two
+// CRLF ends the message, everything else is passed on as it is. A "\n.\n" that some
+// reader took for the end would cut the message there and leave the rest to be read as replies.
+//
+// A line that starts with a dot loses it, stuffed or not, as the RFC says.
+type body struct {
+	w     *wire
+	limit int64 // octets, 0 for none
+	n     int64 // octets passed on
+	err   error // sticky; io.EOF after the terminator
+	cut   bool  // err is the limit's
+	// What the last octet read from the wire was part of.
+	lineStart bool // CRLF, or the beginning
+	cr        bool // a CR
+}
+
+func newBody(w *wire, limit int64) *body {
+	return &body{w: w, limit: limit, lineStart: true}
+}
+
+// Read returns io.EOF after the terminator and at no other time.
+func (b *body) Read(p []byte) (int, error) {
+	if b.err != nil || len(p) == 0 {
+		return 0, b.err
+	}
+	total := 0
+	for total < len(p) {
+		if total > 0 && b.w.br.Buffered() == 0 {
+			break // what is there is better than waiting for more
+		}
+		n, err := b.some(p[total:])
+		total += n
+		b.n += int64(n)
+		if b.limit > 0 && b.n > b.limit {
+			b.cut, err = true, tooLarge(b.limit, fmt.Errorf("more than %d octets came", b.limit))
+		}
+		if err != nil {
+			b.err = err
+			break
+		}
+	}
+	if total > 0 {
+		return total, nil
+	}
+	return 0, b.err
+}
+
+// some copies what is buffered, after waiting for at least one octet, or deals
+// with a dot that needs a closer look.
+func (b *body) some(p []byte) (int, error) {
+	br := b.w.br
+	if _, err := br.Peek(1); err != nil {
+		return 0, b.w.lost("RETR", err)
+	}
+	data, _ := br.Peek(br.Buffered())
+	copied, used := b.undo(p, data)
+	if used == 0 {
+		return 0, b.dot()
+	}
+	_, err := br.Discard(used)
+	return copied, err
+}
+
+// undo copies data to p without the dots that start a line. It stops at one that
+// may be the end of the message.
+func (b *body) undo(p, data []byte) (copied, used int) {
+	for copied < len(p) && used < len(data) {
+		rest := data[used:]
+		if b.lineStart && rest[0] == '.' {
+			if len(rest) < 3 || string(rest[:3]) == ".\r\n" {
+				break
+			}
+			b.lineStart, b.cr = false, false
+			used++
+			continue
+		}
+		n := b.plain(rest[:min(len(rest), len(p)-copied)])
+		copy(p[copied:], rest[:n])
+		copied += n
+		used += n
+	}
+	return copied, used
+}
+
+// plain tells how many octets of data come before a dot that starts a line, and
+// takes the state to the end of them.
+func (b *body) plain(data []byte) int {
+	for at := 0; ; {
+		i := bytes.Index(data[at:], newlineDot)
+		if i < 0 {
+			break
+		}
+		at += i
+		if at > 0 && data[at-1] == '\r' || at == 0 && b.cr {
+			b.lineStart, b.cr = true, false
+			return at + 1
+		}
+		at++
+	}
+	last := len(data) - 1
+	before := b.cr
+	if last > 0 {
+		before = data[last-1] == '\r'
+	}
+	b.lineStart = data[last] == '\n' && before
+	b.cr = data[last] == '\r'
+	return len(data)
+}
+
+var newlineDot = []byte("\n.")
+
+// dot handles a dot that starts a line: the end of the message, or one to drop.
+// It asks for no octet more than it needs to tell.
+func (b *body) dot() error {
+	br := b.w.br
+	head, err := br.Peek(2)
+	if err == nil && head[1] == '\r' {
+		head, err = br.Peek(3)
+	}
+	if err != nil {
+		return b.w.lost("RETR", err)
+	}
+	if string(head) == ".\r\n" {
+		_, _ = br.Discard(3) // cannot fail after Peek
+		return io.EOF
+	}
+	b.lineStart, b.cr = false, false
+	_, err = br.Discard(1)
+	return err
+}

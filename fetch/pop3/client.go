@@ -1,0 +1,329 @@
+// Package pop3 is a POP3 client (RFC 1939) that implements [fetch.Mailbox]:
+// CAPA and RESP-CODES (RFC 2449), STLS (RFC 2595), AUTH (RFC 5034), PIPELINING.
+// It streams messages byte-exact, holds none in memory, and trusts the server with
+// nothing: not with a size, a number, a count or the end of a line.
+package pop3
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/sasl"
+)
+
+// Options say how to open a session. The zero value of each field but
+// Credentials is usable.
+type Options struct {
+	// Credentials prove the user. Beyond the mechanisms of package sasl, Mechanism may
+	// be "USER" (USER and PASS) or "APOP". By default AUTH is preferred to USER.
+	Credentials sasl.Credentials
+	// Secure says that the connection is already as good as under TLS.
+	Secure bool
+	// StartTLS asks for STLS, which is then required; TLS configures it and
+	// must have ServerName set.
+	StartTLS bool
+	TLS      *tls.Config
+	// WithoutUIDL accepts a server without UIDL; its messages then have no UID.
+	WithoutUIDL bool
+	// NoPipelining sends one command at a time, whatever the server announces.
+	NoPipelining bool
+	// MaxSize is the largest message to download, in octets; 0 means no limit.
+	MaxSize int64
+	// MaxMessages bounds a listing; 0 means 1,000,000.
+	MaxMessages int
+	// Timeouts bound how long the server may take.
+	Timeouts Timeouts
+	// Logger gets what is odd but harmless at Warn and the dialogue at Debug,
+	// without secrets and without messages. Nil means no log.
+	Logger *slog.Logger
+}
+
+// Timeouts bound how long the server may take.
+type Timeouts = fetch.Timeouts
+
+func (o *Options) setDefaults() {
+	o.Timeouts = o.Timeouts.WithDefaults()
+	if o.MaxMessages <= 0 {
+		o.MaxMessages = 1_000_000
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+var _ fetch.Mailbox = (*Client)(nil)
+
+// Client is one authenticated session. See [fetch.Mailbox] for its contract. After
+// an error of a sink, as after a lost connection, only Abort is allowed: what was
+// asked of the server is still under way.
+type Client struct {
+	w       *wire
+	opts    Options
+	secure  bool
+	ended   bool
+	banner  string
+	caps    map[string]string // nil: the server has no CAPA
+	index   []entry           // of the listing, by ascending number
+	deleted map[uint32]bool   // numbers marked by DELE in this session
+}
+
+// New speaks the greeting, CAPA, STLS if asked for, and the authentication over
+// conn, which it owns from then on and closes when it fails. Errors are
+// [*fetch.Error] or the context's.
+//
+// Nothing that proves the user is sent unless the connection is secure, STLS has
+// made it so, or Credentials.AllowPlaintext is set.
+func New(ctx context.Context, conn net.Conn, opts Options) (*Client, error) {
+	opts.setDefaults()
+	c := &Client{
+		w:       newWire(conn, opts.Timeouts, opts.Logger),
+		opts:    opts,
+		secure:  opts.Secure,
+		deleted: map[uint32]bool{},
+	}
+	if err := c.run(ctx, func() error { return c.login(ctx) }); err != nil {
+		c.Abort()
+		return nil, err
+	}
+	return c, nil
+}
+
+// login is the dialogue up to the transaction state (RFC 1939 section 5).
+func (c *Client) login(ctx context.Context) error {
+	if err := c.w.handshake(ctx); err != nil {
+		return err
+	}
+	if err := c.greeting(); err != nil {
+		return err
+	}
+	if err := c.capa(); err != nil {
+		return err
+	}
+	if c.opts.StartTLS && !c.secure {
+		if err := c.startTLS(ctx); err != nil {
+			return err
+		}
+		// RFC 2595 section 4: what was said before TLS may be an attacker's.
+		c.caps = nil
+		if err := c.capa(); err != nil {
+			return err
+		}
+	}
+	if !c.secure && !c.opts.Credentials.AllowPlaintext {
+		return &fetch.Error{Kind: fetch.TLS, Op: "authentication", Hint: "use TLS, or allow plaintext for this account",
+			Err: errors.New("the connection is not encrypted")}
+	}
+	if err := c.authenticate(ctx); err != nil {
+		return err
+	}
+	// RFC 2449 section 3: some capabilities show only after authentication. The
+	// round trip is spent only where it may bring something.
+	if c.caps != nil && !(c.has("UIDL") && c.has("PIPELINING")) {
+		return c.capa()
+	}
+	return nil
+}
+
+func (c *Client) greeting() error {
+	r, err := c.w.reply("greeting")
+	if err != nil {
+		return err
+	}
+	if !r.ok {
+		return r.failure("greeting", fetch.Refused)
+	}
+	c.banner = r.text
+	return nil
+}
+
+// Bounds of a CAPA reply.
+const maxCapabilities = 200
+
+// capa asks what the server can do. A server without CAPA is not an error.
+func (c *Client) capa() error {
+	r, err := c.w.command("CAPA")
+	if err != nil || !r.ok {
+		return err
+	}
+	caps := map[string]string{}
+	for {
+		line, end, err := c.w.listLine("CAPA")
+		if err != nil {
+			return err
+		}
+		if end {
+			break
+		}
+		if len(caps) == maxCapabilities {
+			return broken("CAPA", "capabilities without end", nil)
+		}
+		name, args, _ := strings.Cut(string(line), " ")
+		caps[strings.ToUpper(name)] = args
+	}
+	c.caps = caps
+	return nil
+}
+
+func (c *Client) has(capability string) bool {
+	_, ok := c.caps[capability]
+	return ok
+}
+
+// Capability returns the arguments of a capability that the server announced last,
+// as sent: "EXPIRE" for one tells what becomes of retrieved messages (RFC 2449 section 6.7).
+func (c *Client) Capability(name string) (args string, ok bool) {
+	args, ok = c.caps[strings.ToUpper(name)]
+	return args, ok
+}
+
+// LoginDelay is the least time that the server wants between two logins
+// (RFC 2449 section 6.5), 0 if it announced none.
+func (c *Client) LoginDelay() time.Duration {
+	seconds, _, _ := strings.Cut(c.caps["LOGIN-DELAY"], " ")
+	n, err := strconv.ParseUint(seconds, 10, 31)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(n) * time.Second
+}
+
+// startTLS is RFC 2595 section 4.
+func (c *Client) startTLS(ctx context.Context) error {
+	if c.caps != nil && !c.has("STLS") {
+		return &fetch.Error{Kind: fetch.TLS, Op: "STLS", Err: errors.New("the server does not offer it"),
+			Hint: "use implicit TLS (port 995) if the server has it"}
+	}
+	if c.opts.TLS == nil {
+		return &fetch.Error{Kind: fetch.TLS, Op: "STLS", Err: errors.New("no TLS configuration")}
+	}
+	r, err := c.w.command("STLS")
+	if err != nil {
+		return err
+	}
+	if !r.ok {
+		return r.failure("STLS", fetch.TLS)
+	}
+	if err := c.w.upgrade(ctx, c.opts.TLS); err != nil {
+		return err
+	}
+	c.secure = true
+	return nil
+}
+
+// run does one exchange under ctx, whose end closes the connection. It is the one
+// place that decides whether the session goes on.
+func (c *Client) run(ctx context.Context, exchange func() error) error {
+	if c.ended {
+		return &fetch.Error{Kind: fetch.Unreachable, Op: "session", Err: errors.New("the session has ended")}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c.w.ctx = ctx
+	stop := context.AfterFunc(ctx, c.Abort)
+	err := exchange()
+	if !stop() || ends(err) {
+		c.ended = true
+		c.Abort()
+	}
+	return err
+}
+
+// ends tells whether an error leaves the two sides out of step.
+func ends(err error) bool {
+	if err == nil {
+		return false
+	}
+	var e *fetch.Error
+	if !errors.As(err, &e) {
+		return true
+	}
+	switch e.Kind {
+	case fetch.Protocol, fetch.TLS, fetch.Unreachable, fetch.Unclassified:
+		return true
+	}
+	return false
+}
+
+// Settle implements [fetch.Mailbox]. POP3 knows Keep, which does nothing, and
+// Delete; the others are of Kind Unsupported.
+func (c *Client) Settle(ctx context.Context, d fetch.Disposal, refs []fetch.Ref) ([]fetch.Failure, error) {
+	switch d.Action {
+	case fetch.Keep:
+		return nil, nil
+	case fetch.Delete:
+	default:
+		return nil, &fetch.Error{Kind: fetch.Unsupported, Op: "settle", Hint: "use IMAP",
+			Err: errors.New("POP3 has neither flags nor folders")}
+	}
+	var failures []fetch.Failure
+	err := c.run(ctx, func() error {
+		ask := make([]fetch.Ref, 0, len(refs))
+		for _, ref := range refs {
+			switch {
+			case !c.listed(ref):
+				failures = append(failures, fetch.Failure{Ref: ref, Err: notListed("DELE")})
+			case !c.deleted[ref.Seq]:
+				ask = append(ask, ref)
+			}
+		}
+		return c.pipeline("DELE", ask, func(ref fetch.Ref, r reply) error {
+			if r.ok {
+				c.deleted[ref.Seq] = true
+			} else {
+				failures = append(failures, fetch.Failure{Ref: ref, Err: r.messageFailure("DELE")})
+			}
+			return nil
+		})
+	})
+	return failures, err
+}
+
+// Close implements [fetch.Mailbox]: QUIT, upon which the server deletes (RFC 1939
+// section 6). A refusal means that some messages may not have been deleted.
+func (c *Client) Close(ctx context.Context) error {
+	err := c.run(ctx, func() error {
+		r, err := c.w.command("QUIT")
+		if err != nil {
+			return err
+		}
+		if !r.ok {
+			return r.failure("QUIT", fetch.Refused)
+		}
+		return nil
+	})
+	if err == nil {
+		// The reply is what counts; a failing close changes nothing.
+		_ = c.w.conn.Close()
+	}
+	c.ended = true
+	c.Abort()
+	return err
+}
+
+// Abort implements [fetch.Mailbox].
+func (c *Client) Abort() { c.w.abort() }
+
+// listed tells whether the listing has this very message under its number. A
+// number alone names nothing: after another listing it may be another message.
+func (c *Client) listed(ref fetch.Ref) bool {
+	i, ok := find(c.index, ref.Seq)
+	return ok && c.index[i].uid == ref.UID
+}
+
+func notListed(op string) *fetch.Error {
+	return &fetch.Error{Kind: fetch.Gone, Op: op, Err: errors.New("not in the listing")}
+}
+
+// broken is a breach of the protocol, with the octets that show it.
+func broken(op, why string, octets []byte) *fetch.Error {
+	return &fetch.Error{Kind: fetch.Protocol, Op: op, Text: fetch.Sanitize(string(octets)), Err: fmt.Errorf("pop3: %s", why)}
+}

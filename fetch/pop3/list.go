@@ -1,0 +1,198 @@
+package pop3
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/truehop/truehop/fetch"
+)
+
+// entry is what a listing is remembered by, to check refs against.
+type entry struct {
+	number uint32
+	uid    string
+}
+
+func find(index []entry, number uint32) (int, bool) {
+	return slices.BinarySearchFunc(index, number, func(e entry, n uint32) int {
+		return int(int64(e.number) - int64(n))
+	})
+}
+
+// Open implements [fetch.Mailbox]. POP3 has the inbox only. The numbers are UIDL's;
+// LIST adds sizes where it agrees. What is odd in them is logged.
+func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error) {
+	if folder != "" && !strings.EqualFold(folder, "INBOX") {
+		return nil, &fetch.Error{Kind: fetch.NoFolder, Op: "open", Hint: "use IMAP", Err: errors.New("POP3 has the inbox only")}
+	}
+	var refs []fetch.Ref
+	err := c.run(ctx, func() (err error) {
+		c.index = nil
+		refs, err = c.list()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.index = make([]entry, len(refs))
+	for i, ref := range refs {
+		c.index[i] = entry{ref.Seq, ref.UID}
+	}
+	return &fetch.Listing{Refs: refs, Reusable: true}, nil
+}
+
+// list asks for UIDL and LIST, in one write where the server allows it. STAT is not
+// asked: nothing would follow from its count.
+func (c *Client) list() ([]fetch.Ref, error) {
+	together := c.pipelining()
+	if together {
+		if err := c.w.send("UIDL\r\nLIST", "UIDL LIST"); err != nil {
+			return nil, err
+		}
+	}
+	refs, noUIDL, err := c.readList("UIDL", !together)
+	if err != nil {
+		return nil, err
+	}
+	sizes, noLIST, err := c.readList("LIST", !together)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case noUIDL == nil && noLIST == nil:
+		c.addSizes(refs, sizes)
+		return refs, nil
+	case noUIDL == nil:
+		c.note("sizes are unknown", slog.String("reply", noLIST.Text))
+		return refs, nil
+	case noUIDL.Kind == fetch.Refused && !c.has("UIDL"):
+		noUIDL.Kind, noUIDL.Hint = fetch.Unsupported, "without UIDL messages can be told apart by content only"
+	}
+	if noUIDL.Kind != fetch.Unsupported || !c.opts.WithoutUIDL {
+		return nil, noUIDL
+	}
+	if noLIST != nil {
+		return nil, noLIST
+	}
+	return sizes, nil
+}
+
+// readList reads the reply to UIDL or LIST, after sending it if told to, and returns
+// the messages by ascending number. A refusal is not an error: the session goes on.
+func (c *Client) readList(verb string, send bool) (refs []fetch.Ref, refusal *fetch.Error, err error) {
+	if send {
+		if err := c.w.send(verb, verb); err != nil {
+			return nil, nil, err
+		}
+	}
+	r, err := c.w.reply(verb)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !r.ok {
+		return nil, r.failure(verb, fetch.Refused), nil
+	}
+	rejected := 0
+	for {
+		line, end, err := c.w.listLine(verb)
+		if err != nil {
+			return nil, nil, err
+		}
+		if end {
+			break
+		}
+		ref, ok := parseListing(verb, line)
+		if !ok {
+			rejected++
+			c.noteFew(rejected, verb+": line rejected", slog.String("line", fetch.Sanitize(string(line))))
+		} else {
+			refs = append(refs, ref)
+		}
+		if len(refs)+rejected > c.opts.MaxMessages {
+			return nil, nil, broken(verb, fmt.Sprintf("more than %d messages", c.opts.MaxMessages), nil)
+		}
+	}
+	return c.unique(verb, refs), nil, nil
+}
+
+// parseListing reads one line of UIDL (number, unique-id) or LIST (number, size).
+func parseListing(verb string, line []byte) (fetch.Ref, bool) {
+	digits, rest, _ := bytes.Cut(line, []byte{' '})
+	n, err := strconv.ParseUint(string(digits), 10, 31)
+	if err != nil || n == 0 {
+		return fetch.Ref{}, false
+	}
+	ref := fetch.Ref{Seq: uint32(n), Size: -1}
+	rest = bytes.Trim(rest, " ")
+	if verb == "LIST" {
+		// RFC 1939 section 5 lets a server add to a scan listing.
+		octets, _, _ := bytes.Cut(rest, []byte{' '})
+		if size, err := strconv.ParseInt(string(octets), 10, 64); err == nil && size >= 0 {
+			ref.Size = size
+		}
+		return ref, true
+	}
+	// A unique-id is opaque; one beyond all measure serves as none.
+	if len(rest) <= maxUID {
+		ref.UID = string(rest)
+	}
+	return ref, true
+}
+
+// unique sorts by number and makes each number occur once. A number with two
+// unique-ids has neither: taking the wrong one could delete another message.
+func (c *Client) unique(verb string, refs []fetch.Ref) []fetch.Ref {
+	byNumber := func(a, b fetch.Ref) int { return int(int64(a.Seq) - int64(b.Seq)) }
+	if !slices.IsSortedFunc(refs, byNumber) {
+		slices.SortStableFunc(refs, byNumber)
+	}
+	kept, repeated := refs[:0], 0
+	for _, ref := range refs {
+		last := len(kept) - 1
+		if last < 0 || kept[last].Seq != ref.Seq {
+			kept = append(kept, ref)
+			continue
+		}
+		kept[last].UID, kept[last].Size = "", -1
+		repeated++
+	}
+	if repeated > 0 {
+		c.note(verb+": numbers given twice", slog.Int("lines", repeated))
+	}
+	return kept
+}
+
+// addSizes takes the sizes of LIST for the messages of UIDL. What only one of
+// them has is logged: LIST's extra messages wait for the next session.
+func (c *Client) addSizes(refs, sizes []fetch.Ref) {
+	i, matched := 0, 0
+	for _, s := range sizes {
+		for i < len(refs) && refs[i].Seq < s.Seq {
+			i++
+		}
+		if i < len(refs) && refs[i].Seq == s.Seq {
+			refs[i].Size = s.Size
+			matched++
+		}
+	}
+	if matched != len(refs) || matched != len(sizes) {
+		c.note("UIDL and LIST disagree", slog.Int("uidl", len(refs)), slog.Int("list", len(sizes)), slog.Int("both", matched))
+	}
+}
+
+func (c *Client) note(text string, attrs ...slog.Attr) {
+	c.w.log.LogAttrs(c.w.ctx, slog.LevelWarn, text, attrs...)
+}
+
+// noteFew logs the first of many alike.
+func (c *Client) noteFew(nth int, text string, attrs ...slog.Attr) {
+	if nth <= 5 {
+		c.note(text, attrs...)
+	}
+}

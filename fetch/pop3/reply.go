@@ -1,0 +1,98 @@
+package pop3
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/truehop/truehop/fetch"
+)
+
+// reply is the first line of what the server answers.
+type reply struct {
+	ok bool
+	// code is the response code of RFC 2449 section 8, upper case, or "".
+	code string
+	// text is what follows "+OK" or "-ERR", code included.
+	text string
+}
+
+// reply reads a status line and restarts the clock of what it begins.
+func (w *wire) reply(op string) (reply, error) {
+	w.clock.restart()
+	line, err := w.line(op)
+	if err != nil {
+		return reply{}, err
+	}
+	w.trace("S", string(line))
+	r, ok := parseReply(line)
+	if !ok {
+		return reply{}, broken(op, "not a reply", line)
+	}
+	return r, nil
+}
+
+// parseReply accepts "+OK" and "-ERR" in upper case, as RFC 1939 section 3 has them,
+// alone or followed by a space.
+func parseReply(line []byte) (reply, bool) {
+	status, text, _ := bytes.Cut(line, []byte{' '})
+	r := reply{text: string(text)}
+	switch string(status) {
+	case "+OK":
+		r.ok = true
+	case "-ERR":
+	default:
+		return reply{}, false
+	}
+	if code, _, ok := strings.Cut(r.text, "]"); ok && strings.HasPrefix(code, "[") {
+		r.code = strings.ToUpper(code[1:])
+	}
+	return r, true
+}
+
+// failure classifies a refusal; kind is for one that says nothing of its cause.
+func (r reply) failure(op string, kind fetch.Kind) *fetch.Error {
+	e := &fetch.Error{Kind: kind, Op: op, Text: fetch.Sanitize(r.text)}
+	top, _, _ := strings.Cut(r.code, "/")
+	switch {
+	case r.code == "IN-USE": // RFC 2449 section 8.1.2
+		e.Kind, e.Hint = fetch.Busy, "another session has the mailbox open"
+	case r.code == "LOGIN-DELAY": // RFC 2449 section 8.1.1
+		e.Kind, e.Hint = fetch.Busy, "the server wants more time between two logins"
+	case r.code == "SYS/TEMP": // RFC 3206 section 4
+		e.Kind = fetch.Busy
+	case r.code == "AUTH": // RFC 3206 section 4
+		e.Kind = fetch.Auth
+	case top == "SYS":
+		e.Kind = fetch.Refused
+	case r.code == "" && kind == fetch.Auth && soundsBusy(r.text):
+		e.Kind = fetch.Busy
+	}
+	return e
+}
+
+// soundsBusy spots a locked maildrop in the reply to PASS of servers without
+// RESP-CODES (RFC 1939 section 7), which is no reason to doubt the password.
+func soundsBusy(text string) bool {
+	return containsAny(text, "unable to lock", "mailbox locked", "maildrop locked", "mailbox is locked", "maildrop is locked",
+		"already locked", "lock busy", "in use", "try again later", "temporar")
+}
+
+// messageFailure classifies the refusal to retrieve or delete one message.
+// POP3 has no code for one that has gone.
+func (r reply) messageFailure(op string) *fetch.Error {
+	e := r.failure(op, fetch.Refused)
+	if r.code == "" && containsAny(r.text, "no such message", "no message", "not found", "deleted", "expunged", "not exist") {
+		e.Kind = fetch.Gone
+	}
+	return e
+}
+
+func containsAny(text string, words ...string) bool {
+	text = strings.ToLower(text)
+	for _, w := range words {
+		if strings.Contains(text, w) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,152 @@
+package pop3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/truehop/truehop/fetch"
+)
+
+// Retrieve implements [fetch.Mailbox] by RETR: pipelined up to 16 KiB of commands
+// (some 1,500) where the server announces PIPELINING, else one at a time. It calls
+// sink in the order of refs.
+//
+// A message announced as larger than Options.MaxSize is not asked for and comes
+// with Kind TooLarge. One that turns out larger has its Body end with that error; a sink that
+// then returns nil goes on with the next. What a sink leaves of a Body is read
+// and thrown away, up to a bound.
+func (c *Client) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sink) error {
+	return c.run(ctx, func() error {
+		ask := make([]fetch.Ref, 0, len(refs))
+		for _, ref := range refs {
+			why := c.unfit(ref)
+			if why == nil {
+				ask = append(ask, ref)
+				continue
+			}
+			if err := sink(fetch.Message{Ref: ref, Size: -1, Err: why}); err != nil {
+				return c.stop(err)
+			}
+		}
+		return c.pipeline("RETR", ask, func(ref fetch.Ref, r reply) error {
+			return c.deliver(ref, r, sink)
+		})
+	})
+}
+
+// unfit says why a message is not asked for, nil if it is.
+func (c *Client) unfit(ref fetch.Ref) error {
+	switch {
+	case !c.listed(ref), c.deleted[ref.Seq]:
+		return notListed("RETR")
+	case c.opts.MaxSize > 0 && ref.Size > c.opts.MaxSize:
+		return tooLarge(c.opts.MaxSize, fmt.Errorf("announced with %d octets", ref.Size))
+	}
+	return nil
+}
+
+func tooLarge(limit int64, err error) *fetch.Error {
+	return &fetch.Error{Kind: fetch.TooLarge, Op: "RETR", Hint: fmt.Sprintf("the limit is %d octets", limit), Err: err}
+}
+
+// stop ends the session after a sink's error, which is returned as it is: the
+// commands under way could only be followed by reading all they bring.
+func (c *Client) stop(err error) error {
+	c.ended = true
+	c.Abort()
+	return err
+}
+
+func (c *Client) deliver(ref fetch.Ref, r reply, sink fetch.Sink) error {
+	if !r.ok {
+		if err := sink(fetch.Message{Ref: ref, Size: -1, Err: r.messageFailure("RETR")}); err != nil {
+			return c.stop(err)
+		}
+		return nil
+	}
+	b := newBody(c.w, c.opts.MaxSize)
+	if err := sink(fetch.Message{Ref: ref, Size: -1, Body: b}); err != nil {
+		return c.stop(err)
+	}
+	return b.finish()
+}
+
+func (c *Client) pipelining() bool {
+	return !c.opts.NoPipelining && c.has("PIPELINING")
+}
+
+// pipeline sends verb for each ref and calls each with every reply in order. It
+// keeps up to window octets of commands under way and refills when half are answered.
+func (c *Client) pipeline(verb string, refs []fetch.Ref, each func(fetch.Ref, reply) error) error {
+	var commands []byte
+	next, flying := 0, 0
+	for i, ref := range refs {
+		if next == i || c.pipelining() && flying <= window/2 {
+			commands = commands[:0]
+			for next < len(refs) && (next == i || c.pipelining() && flying+len(commands) < window) {
+				commands = appendCommand(commands, verb, refs[next].Seq)
+				next++
+			}
+			if err := c.sendMany(verb, commands, flying == 0); err != nil {
+				return err
+			}
+			flying += len(commands)
+		}
+		r, err := c.w.reply(verb)
+		if err != nil {
+			return err
+		}
+		flying -= len(appendCommand(nil, verb, ref.Seq))
+		if err := each(ref, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func appendCommand(b []byte, verb string, number uint32) []byte {
+	b = append(b, verb...)
+	b = append(b, ' ')
+	b = strconv.AppendUint(b, uint64(number), 10)
+	return append(b, "\r\n"...)
+}
+
+// sendMany sends commands that end in CRLF each. If none are under way, nothing
+// may have arrived.
+func (c *Client) sendMany(verb string, commands []byte, idle bool) error {
+	if len(commands) == 0 {
+		return nil
+	}
+	if idle {
+		text := string(commands[:len(commands)-2])
+		return c.w.send(text, text)
+	}
+	c.w.trace("C", string(commands))
+	return c.w.write(verb, commands)
+}
+
+// drainBound is how much of a message is read and thrown away to save the session.
+const drainBound = 64 << 20
+
+// errUnread is what a Body returns once its sink has returned.
+var errUnread = errors.New("pop3: Body used after the sink returned")
+
+// finish reads what the sink left, so that the next reply can be read.
+func (b *body) finish() error {
+	if b.err == nil || b.cut {
+		b.err, b.cut, b.limit = nil, false, 0
+		n, err := io.Copy(io.Discard, io.LimitReader(b, drainBound))
+		if err == nil && n == drainBound {
+			return broken("RETR", "message far beyond the limit", nil)
+		}
+	}
+	err := b.err
+	b.err = errUnread
+	if err != io.EOF {
+		return err
+	}
+	return nil
+}

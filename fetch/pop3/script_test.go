@@ -1,0 +1,274 @@
+package pop3_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/fetch/pop3"
+)
+
+// loggedIn is the dialogue of a login to a server with PIPELINING and UIDL.
+const loggedIn = `
+	S: +OK ready
+	C: CAPA
+	S= "+OK\r\nUSER\r\nUIDL\r\nPIPELINING\r\n.\r\n"
+	C: USER alice@example.org
+	S: +OK
+	C: PASS sesame
+	S: +OK welcome
+`
+
+// twoListed continues it with a listing of two messages.
+const twoListed = loggedIn + `
+	C: UIDL
+	C: LIST
+	S= "+OK\r\n1 a\r\n2 b\r\n.\r\n"
+	S= "+OK\r\n1 100\r\n2 200\r\n.\r\n"
+`
+
+// play logs in to a scripted server and opens the inbox.
+func play(t *testing.T, script string, opts pop3.Options) (*pop3.Client, *fetch.Listing) {
+	t.Helper()
+	client, err := pop3.New(t.Context(), fetchtest.Play(t, script), opts)
+	if err != nil {
+		t.Fatalf("New: %v", err)
+	}
+	t.Cleanup(client.Abort)
+	listing, err := client.Open(t.Context(), "")
+	if err != nil {
+		t.Fatalf("Open: %v", err)
+	}
+	return client, listing
+}
+
+// wantKind checks the kind, and the words where they are given.
+func wantKind(t *testing.T, err error, kind fetch.Kind, words string) {
+	t.Helper()
+	var e *fetch.Error
+	if !errors.As(err, &e) || e.Kind != kind {
+		t.Fatalf("got %v (kind %v), want kind %v", err, fetch.KindOf(err), kind)
+	}
+	if !strings.Contains(e.Error()+" "+e.Hint, words) {
+		t.Errorf("got %q, hint %q, want it to say %q", e.Error(), e.Hint, words)
+	}
+}
+
+func TestLoginRefused(t *testing.T) {
+	const capa = "S: +OK ready\nC: CAPA\nS= \"+OK\\r\\nUSER\\r\\nRESP-CODES\\r\\n.\\r\\n\"\nC: USER alice@example.org\nS: +OK\nC: PASS sesame\n"
+	long := strings.Repeat("x", 1<<20)
+	for name, test := range map[string]struct {
+		script string
+		kind   fetch.Kind
+		words  string
+	}{
+		"T-POP-01 -ERR":            {"S: -ERR closed for today\nhangup", fetch.Refused, "closed for today"},
+		"T-POP-01 busy":            {"S: -ERR [SYS/TEMP] later\nhangup", fetch.Busy, "later"},
+		"T-POP-01 garbage":         {"S: 220 smtp.example.org ESMTP\nhangup", fetch.Protocol, "220 smtp"},
+		"T-POP-01 empty line":      {"S:\nhangup", fetch.Protocol, "not a reply"},
+		"T-POP-01 lower case":      {"S: +ok ready\nhangup", fetch.Protocol, "not a reply"},
+		"T-POP-01 +OKAY":           {"S: +OKAY\nhangup", fetch.Protocol, "not a reply"},
+		"T-POP-01 bare LF":         {"S= \"+OK ready\\n\"\nhangup", fetch.Protocol, "bare LF"},
+		"T-POP-01 none":            {"close", fetch.Unreachable, "unexpected EOF"},
+		"T-POP-01 cut":             {"S= \"+OK rea\"\nclose", fetch.Unreachable, "unexpected EOF"},
+		"T-POP-01 1 MB":            {"S: +OK " + long + "\nhangup", fetch.Protocol, "line without end"},
+		"T-TLS-09 TLS alert":       {"S= \"\\x15\\x03\\x01\\x00\\x02\\x02\\n\"\nhangup", fetch.Protocol, "speak TLS"},
+		"T-POP-02 endless CAPA":    {"S: +OK\nC: CAPA\nS: +OK\n" + manyLines("S: X%d", 300) + "hangup", fetch.Protocol, "without end"},
+		"T-POP-02 CAPA cut":        {"S: +OK\nC: CAPA\nS: +OK\nS: USER\nclose", fetch.Unreachable, "CAPA"},
+		"no mechanism":             {"S: +OK\nC: CAPA\nS= \"+OK\\r\\nUIDL\\r\\n.\\r\\n\"\nhangup", fetch.Auth, "no acceptable mechanism"},
+		"USER refused":             {"S: +OK\nC: CAPA\nS: -ERR\nC: USER alice@example.org\nS: -ERR who?\nhangup", fetch.Auth, "who?"},
+		"T-POP-26 no code":         {capa + "S: -ERR bad password\nhangup", fetch.Auth, "bad password"},
+		"T-POP-26 [AUTH]":          {capa + "S: -ERR [AUTH] no\nhangup", fetch.Auth, "[AUTH] no"},
+		"T-POP-26 [SYS/TEMP]":      {capa + "S: -ERR [SYS/TEMP] disk\nhangup", fetch.Busy, "disk"},
+		"T-POP-26 [SYS/PERM]":      {capa + "S: -ERR [SYS/PERM] closed\nhangup", fetch.Refused, "closed"},
+		"T-POP-26 [LOGIN-DELAY]":   {capa + "S: -ERR [LOGIN-DELAY] wait\nhangup", fetch.Busy, "more time"},
+		"T-POP-26 [in-use]":        {capa + "S: -ERR [in-use] locked\nhangup", fetch.Busy, "another session"},
+		"T-POP-26 unable to lock":  {capa + "S: -ERR unable to lock maildrop\nhangup", fetch.Busy, "lock"},
+		"T-POP-26 unknown code":    {capa + "S: -ERR [X-ODD] no\nhangup", fetch.Auth, "X-ODD"},
+		"T-LOG-01 escape sequence": {capa + "S= \"-ERR \\x1b[2J\\u202egone\\x00\\r\\n\"\nhangup", fetch.Auth, "?[2J?gone?"},
+		"connection lost at PASS":  {capa + "close", fetch.Unreachable, "PASS"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := pop3.New(t.Context(), fetchtest.Play(t, test.script), plaintext())
+			wantKind(t, err, test.kind, test.words)
+			if strings.Contains(fmt.Sprintf("%v %+v", err, err), password) {
+				t.Errorf("the error holds the password: %v", err)
+			}
+		})
+	}
+}
+
+func manyLines(format string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, format+"\n", i)
+	}
+	return b.String()
+}
+
+func TestWithoutCAPA(t *testing.T) {
+	// T-POP-02: the fallback knows neither PIPELINING nor SASL.
+	play(t, `
+		S: +OK ready
+		C: CAPA
+		S: -ERR unknown command
+		C: USER alice@example.org
+		S: +OK
+		C: PASS sesame
+		S: +OK
+		C: UIDL
+		S= "+OK\r\n1 a\r\n.\r\n"
+		C: LIST
+		S= "+OK\r\n1 100\r\n.\r\n"
+		hangup`, plaintext())
+}
+
+func TestCapabilities(t *testing.T) {
+	// The capabilities are asked for again after the login if they lack
+	// what the session can use (RFC 2449 section 3).
+	client, err := pop3.New(t.Context(), fetchtest.Play(t, `
+		S: +OK ready
+		C: CAPA
+		S= "+OK\r\nUSER\r\n.\r\n"
+		C: USER alice@example.org
+		S: +OK
+		C: PASS sesame
+		S: +OK
+		C: CAPA
+		S= "+OK\r\nUIDL\r\nexpire 0 USER\r\nLOGIN-DELAY 900 USER\r\n.\r\n"
+		hangup`), plaintext())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Abort()
+	if args, ok := client.Capability("EXPIRE"); !ok || args != "0 USER" {
+		t.Errorf("EXPIRE: got %q, %v", args, ok)
+	}
+	if _, ok := client.Capability("PIPELINING"); ok {
+		t.Error("PIPELINING is said to be there")
+	}
+	if got := client.LoginDelay().Seconds(); got != 900 {
+		t.Errorf("LoginDelay: got %v s, want 900", got)
+	}
+}
+
+// warnings counts the records at Warn and above.
+type warnings struct {
+	slog.Handler
+	texts []string
+}
+
+func (w *warnings) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+
+func (w *warnings) Handle(_ context.Context, r slog.Record) error {
+	w.texts = append(w.texts, r.Message)
+	return nil
+}
+
+func TestListing(t *testing.T) {
+	ref := func(n uint32, uid string, size int64) fetch.Ref { return fetch.Ref{Seq: n, UID: uid, Size: size} }
+	uid := func(n int) string { return strings.Repeat("u", n) }
+	for name, test := range map[string]struct {
+		uidl, list string
+		want       []fetch.Ref
+		told       bool
+	}{
+		"plain":                   {"1 a\n2 b", "1 10\n2 20", []fetch.Ref{ref(1, "a", 10), ref(2, "b", 20)}, false},
+		"empty":                   {"", "", nil, false},
+		"T-POP-03 LIST shorter":   {"1 a\n2 b", "2 20", []fetch.Ref{ref(1, "a", -1), ref(2, "b", 20)}, true},
+		"T-POP-03 UIDL shorter":   {"2 b", "1 10\n2 20", []fetch.Ref{ref(2, "b", 20)}, true},
+		"T-POP-04 new mail":       {"1 a", "1 10\n2 20", []fetch.Ref{ref(1, "a", 10)}, true},
+		"T-POP-05 zero":           {"0 z\n1 a", "0 5\n1 10", []fetch.Ref{ref(1, "a", 10)}, true},
+		"T-POP-05 negative":       {"-1 z\n1 a", "1 10", []fetch.Ref{ref(1, "a", 10)}, true},
+		"T-POP-05 2^31":           {"2147483648 z\n1 a", "1 10", []fetch.Ref{ref(1, "a", 10)}, true},
+		"T-POP-05 word":           {"one a\n1 a\n+2 b\n 3 c", "1 10", []fetch.Ref{ref(1, "a", 10)}, true},
+		"T-POP-05 duplicate":      {"1 a\n1 b\n2 c", "1 10\n2 20", []fetch.Ref{ref(1, "", 10), ref(2, "c", 20)}, true},
+		"T-POP-05 gaps, order":    {"7 g\n3 c", "3 30\n7 70", []fetch.Ref{ref(3, "c", 30), ref(7, "g", 70)}, false},
+		"T-POP-06 odd sizes":      {"1 a\n2 b\n3 c\n4 d", "1 0\n2 -5\n3 99999999999999999999\n4 x", []fetch.Ref{ref(1, "a", 0), ref(2, "b", -1), ref(3, "c", -1), ref(4, "d", -1)}, false},
+		"size with more":          {"1 a", "1 10 extra", []fetch.Ref{ref(1, "a", 10)}, false},
+		"T-POP-08 70 and 71":      {"1 " + uid(70) + "\n2 " + uid(71), "1 1\n2 2", []fetch.Ref{ref(1, uid(70), 1), ref(2, uid(71), 2)}, false},
+		"T-POP-08 1 KiB":          {"1 " + uid(1024), "1 1", []fetch.Ref{ref(1, uid(1024), 1)}, false},
+		"T-POP-08 4096":           {"1 " + uid(4096), "1 1", []fetch.Ref{ref(1, "", 1)}, false},
+		"T-POP-08 odd octets":     {"1 a b\xff\x01\x1b[2J", "1 1", []fetch.Ref{ref(1, "a b\xff\x01\x1b[2J", 1)}, false},
+		"T-POP-09 none":           {"1\n2 \n3 c", "1 1\n2 2\n3 3", []fetch.Ref{ref(1, "", 1), ref(2, "", 2), ref(3, "c", 3)}, false},
+		"T-POP-10 same twice":     {"1 a\n2 a", "1 1\n2 2", []fetch.Ref{ref(1, "a", 1), ref(2, "a", 2)}, false},
+		"T-POP-15 no file name":   {"1 /../%s\x00", "1 1", []fetch.Ref{ref(1, "/../%s\x00", 1)}, false},
+		"UID that is a dot":       {"1 .\n2 ..", "1 1\n2 2", []fetch.Ref{ref(1, ".", 1), ref(2, "..", 2)}, false},
+		"byte-stuffed line":       {".1 a", "1 1", []fetch.Ref{ref(1, "a", 1)}, false},
+		"T-POP-03 LIST garbage":   {"1 a", "what", []fetch.Ref{ref(1, "a", -1)}, true},
+		"T-POP-03 nothing listed": {"", "1 10", nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			told := &warnings{Handler: slog.DiscardHandler}
+			opts := plaintext()
+			opts.Logger = slog.New(told)
+			_, listing := play(t, loggedIn+"C: UIDL\nC: LIST\n"+multiline(test.uidl)+multiline(test.list)+"hangup", opts)
+			if !slices.Equal(listing.Refs, test.want) {
+				t.Errorf("got  %#v\nwant %#v", listing.Refs, test.want)
+			}
+			if !listing.Reusable || listing.ReadOnly || listing.Validity != 0 {
+				t.Errorf("T-POP-12: got %+v, want it Reusable and no more", listing)
+			}
+			if told := len(told.texts) > 0; told != test.told {
+				t.Errorf("told: %v, want %v", told, test.told)
+			}
+		})
+	}
+}
+
+// multiline is a step that sends a multi-line reply.
+func multiline(lines string) string {
+	text := "+OK\r\n"
+	for line := range strings.Lines(lines) {
+		text += strings.TrimSuffix(line, "\n") + "\r\n"
+	}
+	return fmt.Sprintf("S= %q\n", text+".\r\n")
+}
+
+func TestListingRefused(t *testing.T) {
+	lists := func(uidl, list string) string { return loggedIn + "C: UIDL\nC: LIST\n" + uidl + "\n" + list + "\n" }
+	without := plaintext()
+	without.WithoutUIDL = true
+	few := plaintext()
+	few.MaxMessages = 3
+	noUIDL := strings.Replace(lists("S: -ERR what?", `S= "+OK\r\n1 10\r\n.\r\n"`), `UIDL\r\nPIPELINING`, "PIPELINING", 1)
+	noUIDL = strings.Replace(noUIDL, "S: +OK welcome", "S: +OK welcome\nC: CAPA\nS= \"+OK\\r\\nPIPELINING\\r\\n.\\r\\n\"", 1)
+	for name, test := range map[string]struct {
+		script string
+		opts   pop3.Options
+		kind   fetch.Kind
+		words  string
+	}{
+		"T-POP-07 no UIDL":       {noUIDL, plaintext(), fetch.Unsupported, "what?"},
+		"UIDL announced":         {lists("S: -ERR broken index", "S: -ERR"), plaintext(), fetch.Refused, "broken index"},
+		"UIDL busy":              {lists("S: -ERR [SYS/TEMP] wait", "S: -ERR"), without, fetch.Busy, "wait"},
+		"T-POP-28 3 billion":     {lists("S: +OK\n"+manyLines("S: %d x", 100), "S: +OK"), few, fetch.Protocol, "more than 3"},
+		"T-RES-02 rejected only": {lists("S: +OK\n"+manyLines("S: x%d", 100), "S: +OK"), few, fetch.Protocol, "more than 3"},
+		"T-RES-02 line":          {lists("S: +OK\nS: 1 "+strings.Repeat("u", 100_000), "S: +OK"), plaintext(), fetch.Protocol, "without end"},
+		"T-RES-02 9 KB line":     {lists("S: +OK\nS: 1 "+strings.Repeat("u", 9_000), "S: +OK"), plaintext(), fetch.Protocol, "without end"},
+		"cut":                    {lists("S: +OK\nS: 1 a\nclose", ""), plaintext(), fetch.Unreachable, "UIDL"},
+		"bare LF":                {lists(`S= "+OK\r\n1 a\n.\n"`, ""), plaintext(), fetch.Protocol, "bare LF"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, err := pop3.New(t.Context(), fetchtest.Play(t, test.script), test.opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Abort()
+			_, err = client.Open(t.Context(), "")
+			wantKind(t, err, test.kind, test.words)
+		})
+	}
+	t.Run("T-POP-07 no UIDL, allowed", func(t *testing.T) {
+		_, listing := play(t, noUIDL+"hangup", without)
+		if len(listing.Refs) != 1 || listing.Refs[0] != (fetch.Ref{Seq: 1, Size: 10}) {
+			t.Errorf("got %+v", listing.Refs)
+		}
+	})
+}

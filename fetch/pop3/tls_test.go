@@ -1,0 +1,208 @@
+package pop3_test
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/fetch/pop3"
+)
+
+// spied starts a server that records the commands it gets.
+func spied(t *testing.T, server *fetchtest.POP3) (addr string, verbs func() []string) {
+	t.Helper()
+	var mu sync.Mutex
+	var seen []string
+	server.Store, server.User, server.Password = fetchtest.NewStore(), user, password
+	server.Reply = func(verb, _ string) (string, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen = append(seen, verb)
+		return "", false
+	}
+	return fetchtest.Listen(t, server.Serve).Addr(), func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return seen
+	}
+}
+
+func wantNoCredentials(t *testing.T, verbs []string) {
+	t.Helper()
+	for _, verb := range verbs {
+		switch verb {
+		case "USER", "PASS", "AUTH", "APOP":
+			t.Errorf("the server got %s; all it got: %v", verb, verbs)
+		}
+	}
+}
+
+func TestCertificates(t *testing.T) {
+	// T-TLS-10, over implicit TLS and STLS: the exact reason, and no credentials.
+	ours, theirs := fetchtest.NewCA(), fetchtest.NewCA()
+	now := time.Now()
+	for name, test := range map[string]struct {
+		certificate tls.Certificate
+		words       string
+	}{
+		"good":          {ours.Issue(fetchtest.Leaf{}), ""},
+		"expired":       {ours.Issue(fetchtest.Leaf{NotBefore: now.Add(-2 * time.Hour), NotAfter: now.Add(-time.Hour)}), "expired"},
+		"not yet valid": {ours.Issue(fetchtest.Leaf{NotBefore: now.Add(time.Hour), NotAfter: now.Add(2 * time.Hour)}), "not yet valid"},
+		"wrong host":    {ours.Issue(fetchtest.Leaf{Names: []string{"mail.example.net"}}), "mail.example.net, not localhost"},
+		"NUL in name":   {ours.Issue(fetchtest.Leaf{Names: []string{"localhost\x00.example.net"}}), "not localhost"},
+		"self-signed":   {fetchtest.SelfSigned(fetchtest.Leaf{}), "unknown authority"},
+		"unknown CA":    {theirs.Issue(fetchtest.Leaf{}), "authority is not trusted here"},
+	} {
+		for _, implicit := range []bool{true, false} {
+			t.Run(name+map[bool]string{true: ", implicit", false: ", STLS"}[implicit], func(t *testing.T) {
+				server := &fetchtest.POP3{Implicit: implicit, TLS: &tls.Config{Certificates: []tls.Certificate{test.certificate}}}
+				addr, verbs := spied(t, server)
+				config := &tls.Config{RootCAs: ours.Pool(), ServerName: "localhost"}
+				opts := plaintext()
+				opts.Credentials.AllowPlaintext = false
+				conn := fetchtest.Dial(t, addr)
+				if implicit {
+					conn, opts.Secure = tls.Client(conn, config), true
+				} else {
+					opts.StartTLS, opts.TLS = true, config
+				}
+				client, err := pop3.New(t.Context(), conn, opts)
+				if test.words == "" {
+					if err != nil {
+						t.Fatal(err)
+					}
+					client.Abort()
+					return
+				}
+				wantKind(t, err, fetch.TLS, test.words)
+				wantNoCredentials(t, verbs())
+			})
+		}
+	}
+}
+
+func TestSTLSRefused(t *testing.T) {
+	_, config := fetchtest.TLS()
+	const capa = "S: +OK ready\nC: CAPA\nS= \"+OK\\r\\nUSER\\r\\nSTLS\\r\\n.\\r\\n\"\nC: STLS\n"
+	for name, test := range map[string]struct {
+		script string
+		kind   fetch.Kind
+		words  string
+	}{
+		"T-TLS-01 not offered":     {"S: +OK\nC: CAPA\nS= \"+OK\\r\\nUSER\\r\\n.\\r\\n\"\nhangup", fetch.TLS, "does not offer it"},
+		"T-TLS-02 -ERR":            {capa + "S: -ERR not now\nhangup", fetch.TLS, "not now"},
+		"T-TLS-02 no CAPA, -ERR":   {"S: +OK\nC: CAPA\nS: -ERR\nC: STLS\nS: -ERR what?\nhangup", fetch.TLS, "what?"},
+		"T-TLS-02 continuation":    {capa + "S: + \nhangup", fetch.Protocol, "not a reply"},
+		"T-TLS-02 454":             {capa + "S: 454 TLS not available\nhangup", fetch.Protocol, "454"},
+		"T-TLS-02 closed":          {capa + "close", fetch.Unreachable, "STLS"},
+		"T-TLS-03 octets after":    {capa + "S= \"+OK\\r\\n+OK injected\\r\\n\"\nsilence", fetch.TLS, "plaintext after the reply"},
+		"T-TLS-09 no TLS after it": {capa + "S: +OK begin\nclose", fetch.Unreachable, "TLS handshake"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			opts := plaintext()
+			opts.StartTLS, opts.TLS = true, config
+			_, err := pop3.New(t.Context(), fetchtest.Play(t, test.script), opts)
+			wantKind(t, err, test.kind, test.words)
+		})
+	}
+}
+
+func TestResponseInjection(t *testing.T) {
+	// T-TLS-03 with a real handshake waiting behind the injected octets.
+	serverTLS, config := fetchtest.TLS()
+	addr, verbs := spied(t, &fetchtest.POP3{TLS: serverTLS, AfterSTLS: "+OK\r\nUSER\r\n.\r\n"})
+	opts := plaintext()
+	opts.StartTLS, opts.TLS = true, config
+	_, err := pop3.New(t.Context(), fetchtest.Dial(t, addr), opts)
+	wantKind(t, err, fetch.TLS, "tampering")
+	wantNoCredentials(t, verbs())
+}
+
+func TestNoTLSNoCredentials(t *testing.T) {
+	// T-TLS-08: whatever the mechanism, nothing is sent in plaintext unasked.
+	for _, mechanism := range []string{"", "PLAIN", "USER", "APOP", "SCRAM-SHA-256", "CRAM-MD5"} {
+		addr, verbs := spied(t, &fetchtest.POP3{Capabilities: []string{"SASL PLAIN SCRAM-SHA-256 CRAM-MD5"}})
+		opts := plaintext()
+		opts.Credentials.AllowPlaintext = false
+		opts.Credentials.Mechanism = mechanism
+		_, err := pop3.New(t.Context(), fetchtest.Dial(t, addr), opts)
+		wantKind(t, err, fetch.TLS, "not encrypted")
+		wantNoCredentials(t, verbs())
+	}
+}
+
+func TestCapabilitiesBeforeTLS(t *testing.T) {
+	// T-TLS-05, T-TLS-06: what was announced before TLS is forgotten, even if
+	// nothing is announced under it.
+	serverTLS, config := fetchtest.TLS()
+	for _, underTLS := range []string{"", "-ERR what?\r\n"} {
+		server := &fetchtest.POP3{TLS: serverTLS, Store: fetchtest.NewStore(), NoPipelining: true}
+		asked := 0
+		server.Reply = func(verb, _ string) (string, bool) {
+			if verb != "CAPA" {
+				return "", false
+			}
+			if asked++; asked == 1 {
+				return "+OK\r\nSTLS\r\nPIPELINING\r\nUSER\r\n.\r\n", true
+			}
+			return underTLS, underTLS != ""
+		}
+		opts := plaintext()
+		opts.StartTLS, opts.TLS = true, config
+		client := dial(t, server, opts, nil)
+		if _, ok := client.Capability("PIPELINING"); ok || asked < 2 {
+			t.Errorf("PIPELINING is believed: %v; CAPA was asked for %d times", ok, asked)
+		}
+	}
+}
+
+func TestPlainServerOnTLSPort(t *testing.T) {
+	// T-TLS-09
+	addr, verbs := spied(t, &fetchtest.POP3{})
+	_, config := fetchtest.TLS()
+	opts := plaintext()
+	opts.Secure = true
+	_, err := pop3.New(t.Context(), tls.Client(fetchtest.Dial(t, addr), config), opts)
+	wantKind(t, err, fetch.TLS, "does not speak TLS")
+	wantNoCredentials(t, verbs())
+}
+
+func TestTruncationUnderTLS(t *testing.T) {
+	// T-TLS-15: the stream ends without close_notify. In the message that is a
+	// lost message, after its terminator it is nothing.
+	serverTLS, config := fetchtest.TLS()
+	const raw = "Subject: a\r\n\r\nb\r\n"
+	for _, sent := range []string{".\r\n", ".\r", "\r\n"} {
+		store := fetchtest.NewStore()
+		store.Add("", []byte(raw))
+		var line *fetchtest.Cutter
+		server := &fetchtest.POP3{Store: store, TLS: serverTLS, Terminator: sent}
+		opts := plaintext()
+		opts.StartTLS, opts.TLS = true, config
+		client := dial(t, server, opts, func(c net.Conn) net.Conn { line = fetchtest.Cut(c); return line })
+		listing, err := client.Open(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The reply is one record of TLS 1.3, which adds 22 octets.
+		line.Reads(int64(len("+OK 17 octets\r\n"+raw) + len(sent) + 22))
+		var bodyErr error
+		err = client.Retrieve(t.Context(), listing.Refs, func(m fetch.Message) error {
+			_, bodyErr = io.Copy(io.Discard, m.Body)
+			return nil
+		})
+		if sent == ".\r\n" && (err != nil || bodyErr != nil) {
+			t.Errorf("cut after the terminator: got %v, Body %v", err, bodyErr)
+		}
+		if sent != ".\r\n" && (!errors.Is(bodyErr, io.ErrUnexpectedEOF) || fetch.KindOf(err) != fetch.Unreachable) {
+			t.Errorf("cut in place of the terminator, after %q: got %v, Body %v", sent, err, bodyErr)
+		}
+		client.Abort()
+	}
+}

@@ -1,0 +1,222 @@
+package pop3
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/truehop/truehop/fetch"
+)
+
+// Bounds of what is read and sent, in octets.
+const (
+	bufferSize = 64 << 10
+	// maxLine bounds a status line and a line of a listing. RFC 2449 section 4
+	// has 512; unique-ids longer than they may be have been seen.
+	maxLine = 8 << 10
+	// maxUID is what fetch.Ref allows.
+	maxUID = 1 << 10
+	// window bounds the commands that are under way. It is below any TCP buffer
+	// (RFC 2449 section 6.6), so that a write never waits for a server that
+	// waits for us to read.
+	window = 16 << 10
+)
+
+// wire is the connection: lines in, commands out, deadlines, trace.
+type wire struct {
+	raw   net.Conn // what New got
+	close sync.Once
+	clock *clock
+	conn  net.Conn // clock, or TLS over it
+	br    *bufio.Reader
+	ctx   context.Context // of the exchange under way
+	log   *slog.Logger
+}
+
+func newWire(conn net.Conn, t Timeouts, log *slog.Logger) *wire {
+	k := &clock{Conn: conn, t: t}
+	return &wire{raw: conn, clock: k, conn: k, br: bufio.NewReaderSize(k, bufferSize), ctx: context.Background(), log: log}
+}
+
+// clock is the one place where deadlines are set. It counts the time spent in
+// reads only, so that a sink may take its time.
+type clock struct {
+	net.Conn
+	t      Timeouts
+	spent  time.Duration
+	octets int64
+}
+
+var errSlow = fmt.Errorf("the server is too slow: %w", os.ErrDeadlineExceeded)
+
+// restart begins the time of a new reply.
+func (k *clock) restart() { k.spent, k.octets = 0, 0 }
+
+func (k *clock) Read(p []byte) (int, error) {
+	left := k.t.Command + time.Duration(k.octets/k.t.MinRate)*time.Second - k.spent
+	if left <= 0 {
+		return 0, errSlow
+	}
+	begin := time.Now()
+	if err := k.Conn.SetReadDeadline(begin.Add(min(k.t.Idle, left))); err != nil {
+		return 0, err
+	}
+	n, err := k.Conn.Read(p)
+	k.spent += time.Since(begin)
+	k.octets += int64(n)
+	return n, err
+}
+
+func (k *clock) Write(p []byte) (int, error) {
+	if err := k.Conn.SetWriteDeadline(time.Now().Add(k.t.Idle)); err != nil {
+		return 0, err
+	}
+	return k.Conn.Write(p)
+}
+
+// abort closes what lies under TLS, for a farewell might block.
+func (w *wire) abort() {
+	w.close.Do(func() {
+		if t, ok := w.raw.(*tls.Conn); ok {
+			_ = t.NetConn().Close()
+			return
+		}
+		_ = w.raw.Close()
+	})
+}
+
+// handshake completes TLS where conn came with it, so that its errors are told as such.
+func (w *wire) handshake(ctx context.Context) error {
+	t, ok := w.raw.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	deadline := time.Now().Add(w.clock.t.Idle)
+	if err := t.SetDeadline(deadline); err != nil {
+		return w.lost("TLS handshake", err)
+	}
+	if err := t.HandshakeContext(ctx); err != nil {
+		return w.lost("TLS handshake", err)
+	}
+	return nil
+}
+
+// upgrade starts TLS after the reply to STLS. What has arrived in plaintext after
+// that reply would be taken as if it came under TLS (response injection): fail.
+func (w *wire) upgrade(ctx context.Context, config *tls.Config) error {
+	if n := w.br.Buffered(); n > 0 {
+		return &fetch.Error{Kind: fetch.TLS, Op: "STLS", Hint: "someone may be tampering with the connection",
+			Err: fmt.Errorf("%d octets of plaintext after the reply to STLS", n)}
+	}
+	w.clock.restart()
+	t := tls.Client(w.clock, config)
+	if err := t.HandshakeContext(ctx); err != nil {
+		return w.lost("TLS handshake", err)
+	}
+	w.conn = t
+	w.br = bufio.NewReaderSize(t, bufferSize)
+	return nil
+}
+
+// lost classifies an error of the connection. Cancellation wins, for it
+// closes the connection and what is seen then is its consequence.
+func (w *wire) lost(op string, err error) error {
+	if e := w.ctx.Err(); e != nil {
+		return e
+	}
+	e := &fetch.Error{Kind: fetch.Unreachable, Op: op, Err: err}
+	var (
+		record      tls.RecordHeaderError
+		alert       tls.AlertError
+		certificate *tls.CertificateVerificationError
+		unknown     x509.UnknownAuthorityError
+	)
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrClosedPipe):
+		// io.EOF means a complete message to whoever reads a Body; net.Pipe says it otherwise
+		// where the peer has closed before a deadline is set.
+		e.Err = io.ErrUnexpectedEOF
+	case errors.As(err, &record):
+		e.Kind, e.Hint = fetch.TLS, "this port does not speak TLS; is it one for STLS?"
+	case errors.As(err, &unknown):
+		e.Kind, e.Hint = fetch.TLS, "the certificate's authority is not trusted here"
+	case errors.As(err, &certificate), errors.As(err, &alert):
+		e.Kind = fetch.TLS
+	}
+	return e
+}
+
+// command sends one command and reads the first line of its reply.
+func (w *wire) command(text string) (reply, error) {
+	if err := w.send(text, text); err != nil {
+		return reply{}, err
+	}
+	return w.reply(text)
+}
+
+// send writes one command; shown is what the trace may know of it. Octets that
+// have arrived before the server was asked anything mean that it lost step.
+func (w *wire) send(text, shown string) error {
+	if n := w.br.Buffered(); n > 0 {
+		extra, _ := w.br.Peek(n)
+		return broken(shown, "octets that belong to no reply", extra)
+	}
+	w.trace("C", shown)
+	return w.write(shown, append([]byte(text), "\r\n"...))
+}
+
+func (w *wire) write(op string, commands []byte) error {
+	if _, err := w.conn.Write(commands); err != nil {
+		return w.lost(op, err)
+	}
+	return nil
+}
+
+// line reads one line that ends in CRLF, without it. It is valid until the next read.
+func (w *wire) line(op string) ([]byte, error) {
+	line, err := w.br.ReadSlice('\n')
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull), len(line) > maxLine:
+		return nil, broken(op, "line without end", line[:100])
+	case err != nil:
+		return nil, w.lost(op, err)
+	}
+	text, ok := bytes.CutSuffix(line, []byte("\r\n"))
+	if !ok {
+		e := broken(op, "line ends in a bare LF", line)
+		if line[0] == 0x15 || line[0] == 0x16 { // a TLS alert or handshake; the commonest alert ends in LF
+			e.Hint = "this port seems to speak TLS from the start"
+		}
+		return nil, e
+	}
+	return text, nil
+}
+
+// listLine reads one line of a multi-line reply that is not a message.
+func (w *wire) listLine(op string) (line []byte, end bool, err error) {
+	line, err = w.line(op)
+	if err != nil {
+		return nil, false, err
+	}
+	if len(line) > 0 && line[0] == '.' {
+		return line[1:], len(line) == 1, nil
+	}
+	return line, false, nil
+}
+
+// trace logs one line of the dialogue.
+func (w *wire) trace(who, text string) {
+	if w.log.Enabled(w.ctx, slog.LevelDebug) {
+		w.log.LogAttrs(w.ctx, slog.LevelDebug, "pop3", slog.String(who, fetch.Sanitize(text)))
+	}
+}

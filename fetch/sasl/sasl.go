@@ -1,0 +1,233 @@
+// Package sasl chooses how to prove to an upstream who the user is, and makes
+// the client side of that mechanism (RFC 4422). The mechanisms themselves come
+// from go-sasl and xdg-go/scram; what is here is the choice, the mechanisms those
+// lack, and the checks of what a user wrote and a server sends.
+//
+// No error of this package holds a password or a token.
+package sasl
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-sasl"
+
+	"github.com/truehop/truehop/fetch"
+)
+
+// Names of the mechanisms that [Choose] knows.
+const (
+	Plain       = "PLAIN"         // RFC 4616
+	Login       = "LOGIN"         // draft-murchison-sasl-login
+	CRAMMD5     = "CRAM-MD5"      // RFC 2195, only by name
+	SCRAMSHA1   = "SCRAM-SHA-1"   // RFC 5802
+	SCRAMSHA256 = "SCRAM-SHA-256" // RFC 7677
+	XOAUTH2     = "XOAUTH2"       // Google's and Microsoft's, older than the RFC
+	OAuthBearer = "OAUTHBEARER"   // RFC 7628
+)
+
+// Credentials are what a user has to show. They never print their secret.
+type Credentials struct {
+	// User is the authentication identity.
+	User string
+	// Password is the secret for all mechanisms but the two of OAuth 2.
+	Password string
+	// Token, if not nil, returns an OAuth 2 access token; no other mechanism is
+	// used then. It is called once per [Choose].
+	Token func(context.Context) (string, error)
+	// Mechanism is the one to use, in any case; "" means the best one offered.
+	Mechanism string
+	// AllowPlaintext lets a password or token be sent as it is over a
+	// connection without TLS.
+	AllowPlaintext bool
+}
+
+// String names the user only.
+func (c Credentials) String() string { return "credentials of " + fetch.Sanitize(c.User) }
+
+// GoString names the user only.
+func (c Credentials) GoString() string { return c.String() }
+
+// LogValue names the user only.
+func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// A mechanism that shows the secret itself to the server needs TLS.
+type mechanism struct {
+	name  string
+	shows bool
+	auto  bool
+	make  func(c Credentials, token string) (sasl.Client, error)
+}
+
+// mechanismsFor lists, best first, what these credentials can be used with.
+func mechanismsFor(c Credentials) []mechanism {
+	if c.Token != nil {
+		// XOAUTH2 first: it is the one that every provider documents.
+		return []mechanism{
+			{XOAUTH2, true, true, newXOAUTH2},
+			{OAuthBearer, true, true, newOAuthBearer},
+		}
+	}
+	return []mechanism{
+		{SCRAMSHA256, false, true, newSCRAM},
+		{SCRAMSHA1, false, true, newSCRAMSHA1},
+		{Plain, true, true, newPlain},
+		{Login, true, true, newLogin},
+		{CRAMMD5, false, false, newCRAMMD5},
+	}
+}
+
+// Choose picks a mechanism from those that the server offered (in any case) and
+// makes its client. secure says that the connection is under TLS.
+//
+// The caller drives the client and, once the server has reported success, calls
+// [Finish] with it. Errors are [*fetch.Error]: of Kind Auth when no mechanism is
+// acceptable or the credentials cannot be sent by it; what Token returned
+// is passed on if it is one itself.
+func Choose(ctx context.Context, offered []string, c Credentials, secure bool) (name string, client sasl.Client, err error) {
+	if err := check(c); err != nil {
+		return "", nil, refusal(err.Error(), "")
+	}
+	m, err := pick(offered, c, secure)
+	if err != nil {
+		return "", nil, err
+	}
+	token := ""
+	if c.Token != nil {
+		if token, err = fetchToken(ctx, c.Token); err != nil {
+			return "", nil, err
+		}
+	}
+	client, err = m.make(c, token)
+	if err != nil {
+		return "", nil, refusal(m.name+": "+err.Error(), "")
+	}
+	return m.name, &bounded{Client: client, name: m.name}, nil
+}
+
+func pick(offered []string, c Credentials, secure bool) (mechanism, error) {
+	withheld := ""
+	for _, m := range mechanismsFor(c) {
+		if c.Mechanism == "" && !m.auto || c.Mechanism != "" && !strings.EqualFold(c.Mechanism, m.name) {
+			continue
+		}
+		if !slices.ContainsFunc(offered, func(o string) bool { return strings.EqualFold(o, m.name) }) {
+			continue
+		}
+		if m.shows && !secure && !c.AllowPlaintext {
+			withheld = m.name
+			continue
+		}
+		if c.Mechanism == "" && !prepares(m, c) {
+			continue
+		}
+		return m, nil
+	}
+	if withheld != "" {
+		return mechanism{}, refusal(withheld+" would show the secret on a connection without TLS", "use TLS")
+	}
+	return mechanism{}, refusal("no acceptable mechanism among those offered: "+list(offered), hint(c))
+}
+
+// prepares tells whether the mechanism can carry the password at all: SASLprep
+// (RFC 4013) refuses some that PLAIN would carry as they are.
+func prepares(m mechanism, c Credentials) bool {
+	if c.Token != nil {
+		return true
+	}
+	_, err := m.make(c, "")
+	return err == nil
+}
+
+func hint(c Credentials) string {
+	switch {
+	case c.Mechanism != "":
+		return "the server does not offer " + fetch.Sanitize(c.Mechanism)
+	case c.Token == nil:
+		return "the server may want OAuth 2 or an application password"
+	}
+	return "the server takes no OAuth 2 token here"
+}
+
+// list shows what was offered, bounded and sanitised.
+func list(offered []string) string {
+	if len(offered) == 0 {
+		return "none"
+	}
+	return fetch.Sanitize(strings.Join(offered[:min(len(offered), 20)], " "))
+}
+
+// check refuses credentials that would be read as something else. NUL separates
+// the fields of PLAIN, and no mechanism here allows it.
+func check(c Credentials) error {
+	switch {
+	case c.User == "":
+		return errors.New("no user name")
+	case c.Token == nil && c.Password == "":
+		return errors.New("no password")
+	case strings.ContainsRune(c.User, 0) || strings.ContainsRune(c.Password, 0):
+		return errors.New("NUL in the user name or password")
+	}
+	return nil
+}
+
+func fetchToken(ctx context.Context, source func(context.Context) (string, error)) (string, error) {
+	token, err := source(ctx)
+	var classified *fetch.Error
+	switch {
+	case err == nil && token == "":
+		return "", refusal("empty access token", "")
+	case err == nil:
+		return token, nil
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case errors.As(err, &classified):
+		return "", err
+	}
+	return "", &fetch.Error{Kind: fetch.Unclassified, Op: "access token", Err: err}
+}
+
+func refusal(why, hint string) *fetch.Error {
+	return &fetch.Error{Kind: fetch.Auth, Op: "authentication", Hint: hint, Err: errors.New(why)}
+}
+
+// Finish is called when the server has reported success. It fails if the
+// mechanism has the server prove itself (SCRAM, RFC 5802 section 3) and it did not.
+func Finish(client sasl.Client) error {
+	if b, ok := client.(*bounded); ok {
+		client = b.Client
+	}
+	if s, ok := client.(*scramClient); ok && (s.failed || !s.conv.Valid()) {
+		return &fetch.Error{Kind: fetch.Protocol, Op: "authentication",
+			Err: errors.New("the server did not prove that it knows the password")}
+	}
+	return nil
+}
+
+// maxChallenge bounds a server's challenge, in octets: it is far above any
+// that a mechanism here needs.
+const maxChallenge = 16 << 10
+
+// bounded makes every error of a mechanism a *fetch.Error without the challenge.
+type bounded struct {
+	sasl.Client
+	name  string
+	steps int
+}
+
+// Next refuses challenges without end and classifies what the mechanism refuses.
+func (b *bounded) Next(challenge []byte) ([]byte, error) {
+	b.steps++
+	if len(challenge) > maxChallenge || b.steps > 8 {
+		return nil, &fetch.Error{Kind: fetch.Protocol, Op: b.name, Err: errors.New("challenges without end")}
+	}
+	response, err := b.Client.Next(challenge)
+	var classified *fetch.Error
+	if err != nil && !errors.As(err, &classified) {
+		return nil, &fetch.Error{Kind: fetch.Auth, Op: b.name, Err: err}
+	}
+	return response, err
+}

@@ -1,0 +1,122 @@
+package inject
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+)
+
+// forwarded are the attributes of XFORWARD. SOURCE and IDENT are known and fixed.
+var forwarded = [...]string{"NAME", "ADDR", "PORT", "PROTO", "HELO", "IDENT", "SOURCE"}
+
+// xforward tells the MTA what to log and to hand to its filters
+// (https://www.postfix.org/XFORWARD_README.html). Attributes outlive the message, so all are set.
+func (t *transaction) xforward() bool {
+	const op = "XFORWARD"
+	s := t.s
+	if s.ext.xforward == nil {
+		s.spent = true
+		return t.misconfigured(Reply{}, "XFORWARD is not offered", "put this host into smtpd_authorized_xforward_hosts of this listener")
+	}
+	if !t.reset() {
+		return false
+	}
+	value := func(name string) string {
+		switch name {
+		case "IDENT":
+			return unavailable
+		case "SOURCE":
+			return "REMOTE"
+		}
+		if v := t.client.attribute(name); v != tempUnavail {
+			return v
+		}
+		return unavailable
+	}
+	for _, line := range commands(op, forwarded[:], s.ext.xforward, value) {
+		reply, _, err := s.command(s.o.Timeouts.Command, line)
+		if err != nil {
+			return t.lost(stageXCLIENT, err)
+		}
+		switch {
+		case reply.class() == 4:
+			s.spent = true
+			return t.verdict(stageXCLIENT, Deferred, reply)
+		case reply.Code != 250:
+			return t.misconfigured(reply, "XFORWARD was refused", "")
+		}
+	}
+	t.receipt.Presented = t.client
+	return true
+}
+
+// proxy sends the PROXY header, which comes before all else on a connection.
+func (s *Session) proxy(c Client) *Error {
+	header, err := proxyHeader(c, s.o.Carrier, s.conn.RemoteAddr())
+	if err != nil {
+		return &Error{Kind: Unsayable, Op: "PROXY", Err: err}
+	}
+	if s.o.Carrier == PROXYv1 {
+		s.trace("C: ", strings.TrimSpace(string(header)))
+	} else {
+		s.trace("C: ", fmt.Sprintf("(PROXY v2 header of %d octets for %s)", len(header), c.Addr))
+	}
+	s.out = append(s.out, header...)
+	if _, err := s.flush(s.o.Timeouts.Greeting); err != nil {
+		return classify("PROXY", err)
+	}
+	return nil
+}
+
+// proxySignature begins each header of version 2 (proxy-protocol.txt section 2.2).
+const proxySignature = "\r\n\r\n\x00\r\nQUIT\n"
+
+// proxyHeader builds the header of proxy-protocol.txt sections 2.1 and 2.2. The
+// destination is the one recorded, else that of the connection, else an address of no meaning, in
+// the family of the source.
+func proxyHeader(c Client, version Carrier, peer net.Addr) ([]byte, error) {
+	if !c.Addr.IsValid() {
+		return nil, fmt.Errorf("the client is unknown, and PROXY cannot say so")
+	}
+	src := c.Addr.Unmap()
+	dst, port := destination(c, peer)
+	if dst.Is4() != src.Is4() {
+		dst = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		if src.Is6() {
+			dst = netip.IPv6Loopback()
+		}
+	}
+	if version == PROXYv1 {
+		family := "TCP4"
+		if src.Is6() {
+			family = "TCP6"
+		}
+		return fmt.Appendf(nil, "PROXY %s %s %s %d %d\r\n", family, src, dst, c.Port, port), nil
+	}
+	family := byte(0x11) // TCP over IPv4
+	if src.Is6() {
+		family = 0x21
+	}
+	addrs := append(src.AsSlice(), dst.AsSlice()...)
+	addrs = binary.BigEndian.AppendUint16(addrs, c.Port)
+	addrs = binary.BigEndian.AppendUint16(addrs, port)
+	header := append([]byte(proxySignature), 0x21, family) // version 2, command PROXY
+	header = binary.BigEndian.AppendUint16(header, uint16(len(addrs)))
+	return append(header, addrs...), nil
+}
+
+func destination(c Client, peer net.Addr) (netip.Addr, uint16) {
+	port := c.DestPort
+	if port == 0 {
+		port = 25
+	}
+	if c.DestAddr.IsValid() {
+		return c.DestAddr.Unmap(), port
+	}
+	if tcp, ok := peer.(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap(), port
+	}
+	return netip.IPv6Loopback(), port
+}

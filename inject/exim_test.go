@@ -1,0 +1,164 @@
+//go:build unix
+
+package inject_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/truehop/truehop/inject"
+)
+
+// eximConfig takes everything from everybody and keeps it in its queue.
+const eximConfig = `primary_hostname = mx.example.org
+spool_directory = {dir}/spool
+log_file_path = {dir}/log/%slog
+pid_file_path = {dir}/log/pid
+local_interfaces = 127.0.0.1
+daemon_smtp_ports = {port}
+hosts_proxy = 127.0.0.1
+queue_only
+host_lookup =
+rfc1413_hosts =
+tls_advertise_hosts =
+keep_environment =
+acl_smtp_rcpt = take
+begin acl
+take:
+  accept
+`
+
+// exim is a running daemon of one's own.
+type exim struct{ dir, addr string }
+
+// startExim starts Exim and stops it when the test ends.
+func startExim(t *testing.T) *exim {
+	t.Helper()
+	program := eximProgram()
+	if program == "" || os.Geteuid() != 0 {
+		t.Skip("needs root and Exim (exim4 in PATH or /usr/sbin, or TRUEHOP_EXIM); its package conflicts with Postfix's, so TRUEHOP_REQUIRE_SERVERS=1 does not require it")
+	}
+	// Not t.TempDir: Exim needs to search it as another user.
+	dir, err := os.MkdirTemp("", "exim")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &exim{dir: dir, addr: l.Addr().String()}
+	_, port, _ := net.SplitHostPort(x.addr)
+	config := filepath.Join(dir, "config")
+	if err := errors.Join(l.Close(), os.Chmod(dir, 0o755),
+		os.WriteFile(config, []byte(strings.NewReplacer("{dir}", dir, "{port}", port).Replace(eximConfig)), 0o644),
+		os.Mkdir(x.path("spool"), 0o755), os.Chmod(x.path("spool"), 0o777),
+		os.Mkdir(x.path("log"), 0o755), os.Chmod(x.path("log"), 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	cmd := exec.Command(program, "-C", config, "-bdf")
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan bool)
+	go func() { _ = cmd.Wait(); close(ended) }()
+	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
+	for end := time.Now().Add(20 * time.Second); !x.answers(); time.Sleep(5 * time.Millisecond) {
+		select {
+		case <-ended:
+			if strings.Contains(out.String(), `option "hosts_proxy" unknown`) {
+				t.Skip("this Exim is built without PROXY, as Debian's exim4-daemon-light is: take exim4-daemon-heavy")
+			}
+			t.Fatalf("Exim ended: %s%s", out.String(), x.read("log/mainlog"))
+		default:
+		}
+		if time.Now().After(end) {
+			t.Fatalf("Exim does not listen: %s", x.read("log/mainlog"))
+		}
+	}
+	return x
+}
+
+func eximProgram() string {
+	for _, name := range []string{os.Getenv("TRUEHOP_EXIM"), "exim4", "/usr/sbin/exim4"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
+func (x *exim) path(name string) string { return filepath.Join(x.dir, name) }
+
+func (x *exim) read(name string) string {
+	text, err := os.ReadFile(x.path(name))
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+func (x *exim) dial(ctx context.Context) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", x.addr)
+}
+
+func (x *exim) answers() bool {
+	conn, err := x.dial(context.Background())
+	return err == nil && conn.Close() == nil
+}
+
+// TestEximProxy: Exim, which has no XCLIENT, takes the client from a PROXY header, and an unknown
+// client is not presented as this host.
+func TestEximProxy(t *testing.T) {
+	x := startExim(t)
+	n := 0
+	for _, carrier := range []inject.Carrier{inject.PROXYv1, inject.PROXYv2} {
+		var ms []*inject.Message
+		for _, addr := range []string{"192.0.2.1", "2001:db8::25", "203.0.113.9"} {
+			n++
+			m := message(n)
+			m.Client.Addr = netip.MustParseAddr(addr)
+			ms = append(ms, m)
+		}
+		for i, r := range injectAll(t, x.dial, inject.Options{Carrier: carrier, Connections: 1}, ms...) {
+			c := ms[i].Client
+			if r.Outcome != inject.Delivered || r.QueueID == "" || r.Presented.Addr != c.Addr {
+				t.Fatalf("carrier %d, %s: %+v, err %v\n%s", carrier, c.Addr, r, r.Err, x.read("log/mainlog"))
+			}
+			if want := fmt.Sprintf("%s <= %s H=(%s) [%s]", r.QueueID, ms[i].From, c.HELO, c.Addr); !strings.Contains(x.read("log/mainlog"), want) {
+				t.Errorf("carrier %d: want %q in the log:\n%s", carrier, want, x.read("log/mainlog"))
+			}
+			if head, want := x.read("spool/input/"+r.QueueID+"-H"), fmt.Sprintf("Received: from [%s] (helo=%s)", c.Addr, c.HELO); !strings.Contains(head, want) {
+				t.Errorf("carrier %d: want %q in\n%s", carrier, want, head)
+			}
+		}
+		unknown := message(99)
+		unknown.Client = inject.Client{HELO: "helo.example.net"}
+		r := injectAll(t, x.dial, inject.Options{Carrier: carrier}, unknown)[0]
+		if r.Outcome != inject.Refused || kindOf(r) != inject.Unsayable || strings.Contains(x.read("log/mainlog"), unknown.From) {
+			t.Errorf("carrier %d, unknown client: %+v, err %v\n%s", carrier, r, r.Err, x.read("log/mainlog"))
+		}
+	}
+	r := injectAll(t, x.dial, inject.Options{}, message(100))[0]
+	if r.Outcome != inject.Deferred || strings.Contains(x.read("log/mainlog"), "<= "+message(100).From) {
+		t.Errorf("without PROXY it takes nothing, or this test shows nothing: %+v, err %v", r, r.Err)
+	}
+}

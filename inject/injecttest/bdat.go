@@ -1,0 +1,69 @@
+package injecttest
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// bdat takes one chunk (RFC 3030 section 2). As with Postfix its octets are read whatever the
+// reply will be, chunks behind a failed one are discarded, and a last one ends the message.
+func (c *conn) bdat(rest string) {
+	number, word, more := strings.Cut(rest, " ")
+	size, err := strconv.ParseUint(number, 10, 31)
+	if err != nil || more && upper(word) != "LAST" {
+		c.say("501 5.5.4 Syntax: BDAT count [LAST]")
+		c.over = true // what follows is no command
+		return
+	}
+	m := &c.message
+	take := c.inMail && len(m.To) > 0 && !c.failed
+	if !c.readChunk(int64(size), take && !c.s.o.Discard) {
+		c.over = true
+		return
+	}
+	switch {
+	case !c.inMail:
+		c.reply(BDAT, "503 5.5.1 Error: need RCPT command")
+	case len(m.To) == 0:
+		c.reply(BDAT, "554 5.5.1 Error: no valid recipients")
+	case c.failed:
+		c.reply(BDAT, fmt.Sprintf("551 5.0.0 Discarded %d bytes after earlier error", size))
+	case !more:
+		m.Octets, m.Chunks = m.Octets+int(size), m.Chunks+1
+		c.failed = !c.reply(BDAT, fmt.Sprintf("250 2.0.0 Ok: %d bytes", size))
+	default:
+		m.Octets, m.Chunks = m.Octets+int(size), m.Chunks+1
+		m.Bare = bareWithin(m.Data)
+		if c.atDot = c.s.fault(DOT); c.atDot != nil && c.atDot.Early {
+			c.atDot = nil
+		}
+		c.finish()
+		return
+	}
+	c.inMail = c.inMail && !more
+}
+
+// readChunk reads the octets of a chunk, and keeps them if they are wanted.
+func (c *conn) readChunk(size int64, keep bool) bool {
+	if c.r.Buffered() == 0 {
+		c.flush()
+	}
+	if !keep {
+		n, err := io.CopyN(io.Discard, c.r, size)
+		return err == nil && n == size
+	}
+	data := bytes.NewBuffer(c.message.Data)
+	_, err := io.CopyN(data, c.r, size)
+	c.message.Data = data.Bytes()
+	c.s.record("C: (" + strconv.FormatInt(size, 10) + " octets of content)")
+	return err == nil
+}
+
+// bareWithin reports whether content holds a CR or LF on its own, or ends without a line ending.
+func bareWithin(data []byte) bool {
+	rest := bytes.ReplaceAll(data, []byte("\r\n"), nil)
+	return bytes.ContainsAny(rest, "\r\n") || len(data) > 0 && !bytes.HasSuffix(data, []byte("\r\n"))
+}

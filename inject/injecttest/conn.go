@@ -1,0 +1,436 @@
+package injecttest
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// conn is one dialogue.
+type conn struct {
+	s   *Server
+	id  int
+	raw net.Conn
+	r   *bufio.Reader
+	w   *bufio.Writer
+
+	client  Client
+	user    string
+	tls     bool
+	hello   string
+	xclient bool // presented by XCLIENT
+	inMail  bool
+	message Message
+	serial  int
+	atDot   *Fault // of this message's dot
+	failed  bool   // a chunk of this message
+
+	dead bool // answers 503 to everything
+	over bool
+}
+
+func newConn(s *Server, raw net.Conn, id int) *conn {
+	r, ok := s.readers.Get().(*bufio.Reader)
+	if !ok {
+		r = bufio.NewReaderSize(nil, readSize)
+	}
+	r.Reset(raw)
+	c := &conn{s: s, id: id, raw: raw, r: r, w: bufio.NewWriter(raw)}
+	c.client = Client{Name: "localhost", Addr: "127.0.0.1", ReverseName: "localhost", Port: "[UNAVAILABLE]",
+		Proto: "SMTP", HELO: "[UNAVAILABLE]", Login: "[UNAVAILABLE]", DestAddr: "[UNAVAILABLE]", DestPort: "[UNAVAILABLE]"}
+	return c
+}
+
+const (
+	maxLine = 4096
+	// readSize is more than a client gathers into one write: on a pipe, which holds nothing,
+	// the server would otherwise reply to the first half while the client writes the second.
+	readSize = 128 << 10
+)
+
+func (c *conn) serve() {
+	defer c.s.readers.Put(c.r)
+	c.reply(Greeting, "220 "+c.s.o.Hostname+" ESMTP injecttest")
+	for !c.over {
+		line, err := c.line()
+		if err != nil {
+			return
+		}
+		c.command(line)
+	}
+	c.flush()
+}
+
+// line reads one command line. Replies go out only when nothing more is waiting to be
+// read, as RFC 2920 section 3.2 asks of servers.
+func (c *conn) line() (string, error) {
+	if c.r.Buffered() == 0 {
+		c.flush()
+	}
+	line, err := c.r.ReadSlice('\n')
+	if err != nil {
+		c.flush()
+		return "", err
+	}
+	if len(line) > maxLine {
+		return "", errors.New("line too long")
+	}
+	text := strings.TrimRight(string(line), "\r\n")
+	c.s.record("C: " + text)
+	return text, nil
+}
+
+func (c *conn) write(s string) bool {
+	_, err := c.w.WriteString(s)
+	return err == nil
+}
+
+// say writes a reply. It returns whether that is a positive one.
+func (c *conn) say(text string) bool {
+	for line := range strings.SplitSeq(text, "\r\n") {
+		c.s.record("S: " + line)
+	}
+	return c.write(text+"\r\n") && (text[0] == '2' || text[0] == '3')
+}
+
+func (c *conn) flush() {
+	if c.w.Flush() != nil {
+		c.over = true
+	}
+}
+
+// pause waits, and swallows nothing.
+func (c *conn) pause(d time.Duration) { time.Sleep(d) }
+
+// swallow reads and forgets until the client closes.
+func (c *conn) swallow() { _, _ = io.Copy(io.Discard, c.r) }
+
+func (c *conn) command(line string) {
+	verb, rest, _ := strings.Cut(line, " ")
+	verb = upper(verb)
+	if c.dead && verb != "QUIT" {
+		c.say("503 5.7.0 Error: access denied for " + c.client.Name + "[" + c.client.Addr + "]")
+		return
+	}
+	switch verb {
+	case "EHLO", "LHLO", "HELO":
+		c.greet(verb, rest)
+	case "STARTTLS":
+		c.startTLS()
+	case "AUTH":
+		c.auth(rest)
+	case "XCLIENT":
+		c.present(rest)
+	case "XFORWARD":
+		c.forward(rest)
+	case "MAIL":
+		c.mail(rest)
+	case "RCPT":
+		c.rcpt(rest)
+	case "DATA":
+		c.data()
+	case "BDAT":
+		c.bdat(rest)
+	case "RSET":
+		c.inMail = false
+		c.say("250 2.0.0 Ok")
+	case "NOOP":
+		c.say("250 2.0.0 Ok")
+	case "QUIT":
+		c.say("221 2.0.0 Bye")
+		c.over = true
+	default:
+		c.say("502 5.5.2 Error: command not recognized")
+	}
+}
+
+// authorised reports whether the client as it is now may use XCLIENT.
+func (c *conn) authorised() bool {
+	return len(c.s.o.XCLIENT) > 0 && (!c.s.o.Once || c.client.Addr == "127.0.0.1")
+}
+
+func (c *conn) greet(verb, name string) {
+	stage := EHLO
+	switch {
+	case verb == "HELO":
+		stage = HELO
+	case c.xclient:
+		stage = EHLO2
+	}
+	if verb == "EHLO" && c.s.o.NoEHLO {
+		c.say("502 5.5.2 Error: command not recognized")
+		return
+	}
+	if (verb == "LHLO") != c.s.o.LMTP {
+		c.say("502 5.5.1 wrong greeting for this protocol")
+		return
+	}
+	if v := c.s.o.Rules.helo(name); v != "" && c.xclient {
+		c.reply(stage, v)
+		return
+	}
+	c.hello, c.inMail = name, false
+	c.client.HELO, c.client.Proto = name, "ESMTP"
+	if verb == "HELO" {
+		c.client.Proto = "SMTP"
+		c.reply(stage, "250 "+c.s.o.Hostname)
+		return
+	}
+	lines := []string{c.s.o.Hostname}
+	for _, k := range []string{"PIPELINING", "8BITMIME", "SMTPUTF8", "DSN", "CHUNKING", "ENHANCEDSTATUSCODES"} {
+		if c.s.offers(k) {
+			lines = append(lines, k)
+		}
+	}
+	if c.s.offers("SIZE") {
+		lines = append(lines, "SIZE "+strconv.FormatInt(c.s.o.SizeLimit, 10))
+	}
+	if c.authorised() {
+		lines = append(lines, "XCLIENT "+strings.Join(c.s.o.XCLIENT, " "))
+	}
+	if len(c.s.o.XFORWARD) > 0 {
+		lines = append(lines, "XFORWARD "+strings.Join(c.s.o.XFORWARD, " "))
+	}
+	if c.s.o.TLS != nil && !c.tls {
+		lines = append(lines, "STARTTLS")
+	}
+	if len(c.s.o.Users) > 0 {
+		lines = append(lines, "AUTH PLAIN")
+	}
+	c.reply(stage, "250-"+strings.Join(lines[:len(lines)-1], "\r\n250-")+"\r\n250 "+lines[len(lines)-1])
+}
+
+func (c *conn) startTLS() {
+	if c.s.o.TLS == nil || c.tls {
+		c.say("502 5.5.1 STARTTLS not offered")
+		return
+	}
+	if !c.reply(STARTTLS, "220 2.0.0 Ready to start TLS") {
+		return
+	}
+	c.flush()
+	conn := tls.Server(c.raw, c.s.o.TLS)
+	if conn.Handshake() != nil {
+		c.over = true
+		return
+	}
+	c.tls, c.hello = true, ""
+	c.r, c.w = bufio.NewReaderSize(conn, readSize), bufio.NewWriter(conn)
+}
+
+// auth takes AUTH PLAIN (RFC 4616) with an initial response.
+func (c *conn) auth(rest string) {
+	mech, initial, _ := strings.Cut(rest, " ")
+	raw, err := base64.StdEncoding.DecodeString(initial)
+	parts := strings.Split(string(raw), "\x00")
+	if upper(mech) != "PLAIN" || err != nil || len(parts) != 3 {
+		c.say("504 5.5.4 mechanism not supported")
+		return
+	}
+	if pass, ok := c.s.o.Users[parts[1]]; !ok || pass != parts[2] {
+		c.say("535 5.7.8 authentication failed")
+		return
+	}
+	c.user = parts[1]
+	c.say("235 2.7.0 authentication successful")
+}
+
+func (c *conn) mail(rest string) {
+	path, params, ok := path(rest, "FROM:")
+	switch {
+	case !ok:
+		c.reply(MAIL, "501 5.5.4 Syntax: MAIL FROM:<address>")
+		return
+	case c.hello == "" || c.inMail:
+		c.reply(MAIL, "503 5.5.1 Error: bad sequence")
+		return
+	case c.s.o.SizeLimit > 0 && declared(params) > c.s.o.SizeLimit:
+		c.reply(MAIL, "552 5.3.4 Message size exceeds fixed limit")
+		return
+	}
+	if c.reply(MAIL, "250 2.1.0 Ok") {
+		c.inMail, c.failed = true, false
+		c.message = Message{Client: c.client, Hello: c.hello, From: path, FromParams: params, TLS: c.tls, User: c.user}
+	}
+}
+
+func declared(params string) int64 {
+	for _, p := range strings.Fields(params) {
+		if v, ok := strings.CutPrefix(upper(p), "SIZE="); ok {
+			n, _ := strconv.ParseInt(v, 10, 64)
+			return n
+		}
+	}
+	return 0
+}
+
+// path splits "FROM:<path> params".
+func path(s, prefix string) (path, params string, ok bool) {
+	if len(s) < len(prefix) || upper(s[:len(prefix)]) != prefix {
+		return "", "", false
+	}
+	s = strings.TrimLeft(s[len(prefix):], " ")
+	if !strings.HasPrefix(s, "<") {
+		return "", "", false
+	}
+	quoted := false
+	for i := 1; i < len(s); i++ {
+		switch {
+		case s[i] == '\\' && quoted:
+			i++
+		case s[i] == '"':
+			quoted = !quoted
+		case s[i] == '>' && !quoted:
+			return s[1:i], strings.TrimSpace(s[i+1:]), true
+		}
+	}
+	return "", "", false
+}
+
+func (c *conn) rcpt(rest string) {
+	to, params, ok := path(rest, "TO:")
+	switch {
+	case !c.inMail:
+		c.reply(RCPT, "503 5.5.1 Error: need MAIL command")
+		return
+	case !ok || to == "":
+		c.reply(RCPT, "501 5.5.4 Syntax: RCPT TO:<address>")
+		return
+	}
+	v := c.recipient(to)
+	if v == "" {
+		v = "250 2.1.5 Ok"
+	}
+	if c.reply(RCPT, v) {
+		c.message.To = append(c.message.To, to)
+		c.message.ToParams = append(c.message.ToParams, params)
+	}
+}
+
+func (c *conn) data() {
+	switch {
+	case !c.inMail:
+		c.reply(DATA, "503 5.5.1 Error: need RCPT command")
+		return
+	case len(c.message.To) == 0:
+		c.reply(DATA, "554 5.5.1 Error: no valid recipients")
+		return
+	}
+	if !c.reply(DATA, "354 End data with <CR><LF>.<CR><LF>") {
+		return
+	}
+	if c.over || !c.readContent() {
+		c.over = true
+		return
+	}
+	c.finish()
+}
+
+// finish judges a message that is complete.
+func (c *conn) finish() {
+	c.inMail = false
+	if c.s.o.SizeLimit > 0 && int64(c.message.Octets) > c.s.o.SizeLimit {
+		c.verdict("552 5.3.4 Error: message file too big", false)
+		return
+	}
+	c.serial++
+	c.message.QueueID = fmt.Sprintf("%X%04X", c.id, c.serial)
+	c.message.Time = time.Now()
+	c.verdict("250 2.0.0 Ok: queued as "+c.message.QueueID, true)
+}
+
+// verdict replies to the dot, once for each recipient with LMTP.
+func (c *conn) verdict(text string, accept bool) {
+	n := 1
+	if c.s.o.LMTP {
+		n = len(c.message.To)
+	}
+	kept := false
+	for i := range n {
+		if c.over {
+			return
+		}
+		f := c.atDot
+		if i > 0 {
+			f = c.s.fault(DOT)
+		}
+		if accept && !kept && (f == nil || f.Accept || f.Reply == "" && f.Then == GoOn || strings.HasPrefix(f.Reply, "2")) {
+			kept = true
+			c.s.keep(c.message)
+		}
+		if f == nil {
+			c.say(text)
+		} else if !f.Early {
+			c.misbehave(f, text)
+		}
+	}
+}
+
+// readContent reads up to the final dot: CRLF "." CRLF and nothing else.
+func (c *conn) readContent() bool {
+	c.flush()
+	c.atDot = c.s.fault(DOT)
+	if f := c.atDot; f != nil && f.Early {
+		if _, err := c.r.Peek(1); err != nil {
+			return false
+		}
+		c.misbehave(f, f.Reply)
+		c.flush()
+		if f.Said != nil {
+			f.Said()
+		}
+		if c.over {
+			return false
+		}
+	}
+	var data []byte
+	if !c.s.o.Discard {
+		data = make([]byte, 0, 4096)
+	}
+	m := &c.message
+	atStart := true // of a line that begins behind CRLF
+	for {
+		line, err := c.r.ReadSlice('\n')
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return false
+		}
+		if err != nil && line[len(line)-1] == '\r' && c.r.UnreadByte() == nil { // its LF may follow
+			line = line[:len(line)-1]
+		}
+		if atStart && line[0] == '.' {
+			if string(line) == ".\r\n" {
+				break
+			}
+			line = line[1:]
+		}
+		m.Octets += len(line)
+		atStart = bytes.HasSuffix(line, []byte("\r\n"))
+		m.Bare = m.Bare || bare(line, err == nil)
+		if !c.s.o.Discard {
+			data = append(data, line...)
+		}
+	}
+	m.Data = data
+	c.s.record("C: (" + strconv.Itoa(m.Octets) + " octets of content)")
+	c.s.record("C: .")
+	return true
+}
+
+// bare reports whether a line holds a CR or LF on its own.
+func bare(line []byte, whole bool) bool {
+	if whole {
+		if !bytes.HasSuffix(line, []byte("\r\n")) {
+			return true
+		}
+		line = line[:len(line)-2]
+	}
+	return bytes.IndexByte(line, '\r') >= 0
+}

@@ -1,0 +1,434 @@
+//go:build unix
+
+package injecttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Names of the listeners that every [Postfix] has.
+const (
+	// ListenUnix is a UNIX socket in public/ that lets everybody present any client.
+	ListenUnix = "unix"
+	// ListenOnce is a TCP port that lets 127.0.0.0/8 use XCLIENT: once in each session.
+	ListenOnce = "once"
+	// ListenAll is a TCP port that lets everybody present any client (static:all).
+	ListenAll = "all"
+)
+
+// PostfixOptions add to the configuration of [StartPostfix].
+type PostfixOptions struct {
+	// Main are "name = value" lines for main.cf. They replace those of its own.
+	Main []string
+	// Listeners are further smtpd listeners on TCP.
+	Listeners []Listener
+	// Master are lines for master.cf.
+	Master []string
+	// Files are written below the configuration directory, names to contents. In
+	// them and in all lines {etc} stands for that directory.
+	Files map[string]string
+}
+
+// Listener is an smtpd, or another program, on a free port of 127.0.0.1.
+type Listener struct {
+	Name string
+	// Program is "smtpd" if "".
+	Program string
+	// Options are "name=value" pairs for this listener.
+	Options []string
+}
+
+// Postfix is a running instance of Postfix that shares nothing with the system's. It
+// takes mail for example.org, delivers all of it into one place, and sends nothing anywhere.
+type Postfix struct {
+	// Dir is the directory of everything.
+	Dir string
+
+	t     TB
+	ports map[string]string
+	pid   int
+}
+
+// TB is what is needed of a testing.TB. Package testing itself must not get into the
+// programs that use this package for a demonstration.
+type TB interface {
+	Helper()
+	Cleanup(func())
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Skipf(format string, args ...any)
+}
+
+// StartPostfix starts an instance and stops it when the test ends. Without Postfix, or without the
+// right to run it, the test is skipped, or fails if TRUEHOP_REQUIRE_SERVERS=1.
+func StartPostfix(t TB, o PostfixOptions) *Postfix {
+	t.Helper()
+	if why := lacking(); why != "" {
+		if os.Getenv("TRUEHOP_REQUIRE_SERVERS") == "1" {
+			t.Fatalf("TRUEHOP_REQUIRE_SERVERS=1, but %s", why)
+		}
+		t.Skipf("needs Postfix: %s", why)
+	}
+	// Not t.TempDir: Postfix needs to search it as another user, and the path of a
+	// UNIX socket must be short.
+	dir, err := os.MkdirTemp("", "pf")
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("removing Postfix's directory: %v", err)
+		}
+	})
+	p := &Postfix{Dir: dir, t: t, ports: map[string]string{}}
+	if err := p.configure(o); err != nil {
+		t.Fatalf("configuring Postfix: %v", err)
+	}
+	t.Cleanup(p.stop)
+	if err := p.start(); err != nil {
+		t.Fatalf("starting Postfix: %v\n%s", err, p.Log())
+	}
+	return p
+}
+
+func lacking() string {
+	if os.Geteuid() != 0 {
+		return "Postfix can only be started by root"
+	}
+	if _, err := exec.LookPath("postfix"); err != nil {
+		return "no program postfix in PATH"
+	}
+	return ""
+}
+
+const postfixMain = `compatibility_level = 3.6
+queue_directory = {dir}/q
+data_directory = {dir}/data
+maillog_file = {dir}/log
+maillog_file_prefixes = {dir}
+myhostname = mx.example.org
+mydestination =
+local_recipient_maps =
+alias_maps =
+alias_database =
+inet_interfaces = loopback-only
+inet_protocols = all
+mynetworks = 127.0.0.0/8 [::1]/128
+smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination
+smtpd_authorized_xclient_hosts =
+smtpd_peername_lookup = no
+smtp_dns_support_level = disabled
+default_transport = discard:
+relay_transport = discard:
+virtual_transport = virtual
+virtual_mailbox_domains = example.org
+virtual_mailbox_base = {dir}/mail
+virtual_mailbox_maps = static:user/
+virtual_mailbox_limit = 0
+virtual_minimum_uid = 1
+virtual_uid_maps = static:{uid}
+virtual_gid_maps = static:{gid}
+message_size_limit = 0
+mailbox_size_limit = 0
+default_process_limit = 50
+`
+
+const postfixMaster = `pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+proxywrite unix - - n - 1 proxymap
+showq unix n - n - - showq
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+virtual unix - n n - - virtual
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+`
+
+func (p *Postfix) configure(o PostfixOptions) error {
+	if err := p.makeDirs(); err != nil {
+		return err
+	}
+	etc := filepath.Join(p.Dir, "etc")
+	listeners := append([]Listener{
+		{Name: ListenOnce, Options: []string{"smtpd_authorized_xclient_hosts=127.0.0.0/8", "smtpd_authorized_xforward_hosts=127.0.0.0/8"}},
+		{Name: ListenAll, Options: []string{"smtpd_authorized_xclient_hosts=static:all"}},
+	}, o.Listeners...)
+	master := postfixMaster + "injectsmtpd unix n - n - - smtpd\n  -o smtpd_authorized_xclient_hosts=static:all\n"
+	for _, l := range listeners {
+		addr, err := freePort()
+		if err != nil {
+			return err
+		}
+		p.ports[l.Name] = addr
+		program := l.Program
+		if program == "" {
+			program = "smtpd"
+		}
+		limit := "-"
+		if program == "postscreen" {
+			limit = "1"
+		}
+		master += addr + " inet n - n - " + limit + " " + program + "\n"
+		for _, option := range l.Options {
+			master += "  -o {" + option + "}\n"
+		}
+	}
+	fill := strings.NewReplacer("{dir}", p.Dir, "{etc}", etc, "{uid}", nobody, "{gid}", nobody)
+	files := map[string]string{
+		"main.cf":   mainCF(o.Main),
+		"master.cf": master + strings.Join(o.Master, "\n") + "\n",
+	}
+	for name, content := range o.Files {
+		files[name] = content
+	}
+	// Postfix waits until a configuration file is two seconds old.
+	old := time.Now().Add(-time.Hour)
+	for name, content := range files {
+		path := filepath.Join(etc, name)
+		if err := errors.Join(os.WriteFile(path, []byte(fill.Replace(content)), 0o644), os.Chtimes(path, old, old)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mainCF merges lines into postfixMain. Each name must be there once: every daemon logs a
+// warning about a second, postlogd too, which can fill its socket and block it for ever.
+func mainCF(lines []string) string {
+	names := map[string]bool{}
+	for _, l := range lines {
+		name, _, _ := strings.Cut(l, "=")
+		names[strings.TrimSpace(name)] = true
+	}
+	var b strings.Builder
+	for l := range strings.Lines(postfixMain) {
+		if name, _, _ := strings.Cut(l, "="); !names[strings.TrimSpace(name)] {
+			b.WriteString(l)
+		}
+	}
+	return b.String() + strings.Join(lines, "\n") + "\n"
+}
+
+// nobody is the user and group that owns delivered mail.
+const nobody = "65534"
+
+// makeDirs makes what postfix-files(5) lists.
+func (p *Postfix) makeDirs() error {
+	owner, err := user.Lookup("postfix")
+	if err != nil {
+		return err
+	}
+	group, err := user.LookupGroup("postdrop")
+	if err != nil {
+		return err
+	}
+	for _, d := range []struct {
+		path     string
+		mode     fs.FileMode
+		uid, gid string
+	}{
+		{"", 0o755, "0", "0"},
+		{"etc", 0o755, "0", "0"},
+		{"data", 0o700, owner.Uid, "0"},
+		{"mail", 0o755, nobody, nobody},
+		{"q", 0o755, "0", "0"},
+		{"q/pid", 0o755, "0", "0"},
+		{"q/maildrop", 0o730, owner.Uid, group.Gid},
+		{"q/public", 0o710, owner.Uid, group.Gid},
+		{"q/private", 0o700, owner.Uid, "0"},
+	} {
+		if err := p.makeDir(d.path, d.mode, d.uid, d.gid); err != nil {
+			return err
+		}
+	}
+	for _, q := range []string{"active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "saved", "trace"} {
+		if err := p.makeDir("q/"+q, 0o700, owner.Uid, "0"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Postfix) makeDir(path string, mode fs.FileMode, uid, gid string) error {
+	path = filepath.Join(p.Dir, path)
+	u, uerr := strconv.Atoi(uid)
+	g, gerr := strconv.Atoi(gid)
+	return errors.Join(uerr, gerr, os.MkdirAll(path, mode), os.Chown(path, u, g), os.Chmod(path, mode))
+}
+
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// start runs master itself. The command postfix would first spend seconds on making
+// directories and, where the limit is high, on closing descriptors that nobody opened.
+func (p *Postfix) start() error {
+	daemons, err := exec.Command("postconf", "-dh", "daemon_directory").Output()
+	if err != nil {
+		return err
+	}
+	master := filepath.Join(strings.TrimSpace(string(daemons)), "master")
+	cmd := exec.Command("sh", "-c", `ulimit -n 1024; exec "$0" -c "$1" -w`, master, filepath.Join(p.Dir, "etc"))
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("master: %w: %s", err, out)
+	}
+	text, err := os.ReadFile(filepath.Join(p.Dir, "q/pid/master.pid"))
+	if err != nil {
+		return err
+	}
+	if p.pid, err = strconv.Atoi(strings.TrimSpace(string(text))); err != nil {
+		return err
+	}
+	return p.await("its listeners", func() bool {
+		for name := range p.ports {
+			if !p.answers(name) {
+				return false
+			}
+		}
+		return p.answers(ListenUnix)
+	})
+}
+
+func (p *Postfix) answers(name string) bool {
+	conn, err := p.Dialer(name)(context.Background())
+	if err != nil {
+		return false
+	}
+	return conn.Close() == nil
+}
+
+// await polls until done: what it waits for happens in another program.
+func (p *Postfix) await(what string, done func() bool) error {
+	for end := time.Now().Add(30 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			return fmt.Errorf("waited 30 s for %s", what)
+		}
+	}
+	return nil
+}
+
+// stop ends all processes of the instance, those too that a test has suspended.
+func (p *Postfix) stop() {
+	if p.pid == 0 {
+		return
+	}
+	// master leads a process group of its own, in which all its daemons are.
+	_ = syscall.Kill(-p.pid, syscall.SIGKILL)
+	if err := p.await("its processes to end", func() bool { return len(p.Processes("")) == 0 }); err != nil {
+		p.t.Errorf("stopping Postfix: %v", err)
+	}
+}
+
+// Addr returns where a listener is: "unix", path or "tcp", "host:port".
+func (p *Postfix) Addr(listener string) (network, addr string) {
+	if listener == ListenUnix {
+		return "unix", filepath.Join(p.Dir, "q/public/injectsmtpd")
+	}
+	return "tcp", p.ports[listener]
+}
+
+// Dialer returns an inject.Dialer for a listener.
+func (p *Postfix) Dialer(listener string) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		network, addr := p.Addr(listener)
+		return d.DialContext(ctx, network, addr)
+	}
+}
+
+// Log returns what the instance has logged so far.
+func (p *Postfix) Log() string {
+	text, err := os.ReadFile(filepath.Join(p.Dir, "log"))
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// Mail waits until the queue is empty and returns the messages delivered since the start, in
+// no particular order, as they are in the mailbox: with LF.
+func (p *Postfix) Mail() []string {
+	p.t.Helper()
+	if err := p.await("the queue to become empty", p.idle); err != nil {
+		p.t.Fatalf("%v\n%s", err, p.Log())
+	}
+	var mail []string
+	files, _ := filepath.Glob(filepath.Join(p.Dir, "mail/user/new/*"))
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			p.t.Fatalf("%v", err)
+		}
+		mail = append(mail, string(text))
+	}
+	return mail
+}
+
+// idle reports whether no message is in the queue.
+func (p *Postfix) idle() bool {
+	for _, q := range []string{"maildrop", "incoming", "active", "deferred"} {
+		busy := false
+		_ = filepath.WalkDir(filepath.Join(p.Dir, "q", q), func(_ string, d fs.DirEntry, err error) error {
+			busy = busy || err == nil && !d.IsDir()
+			return nil
+		})
+		if busy {
+			return false
+		}
+	}
+	return true
+}
+
+// Processes returns the process ids of the instance's daemons of that name, such as
+// "cleanup", or of all if daemon is "".
+func (p *Postfix) Processes(daemon string) []int {
+	var pids []int
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, f := range stats {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			continue // has ended
+		}
+		// pid (comm) state ppid pgrp ..., see proc_pid_stat(5)
+		pid, rest, _ := strings.Cut(string(text), " (")
+		name, rest, _ := strings.Cut(rest, ") ")
+		fields := strings.Fields(rest)
+		if len(fields) < 3 || fields[0] == "Z" || fields[2] != strconv.Itoa(p.pid) || daemon != "" && name != daemon {
+			continue
+		}
+		if n, err := strconv.Atoi(pid); err == nil {
+			pids = append(pids, n)
+		}
+	}
+	slices.Sort(pids)
+	return pids
+}

@@ -1,0 +1,186 @@
+package inject
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/emersion/go-sasl"
+)
+
+// Dialer makes one connection to the MTA: plain TCP, a UNIX socket or implicit TLS.
+// This package never dials by itself.
+type Dialer func(ctx context.Context) (net.Conn, error)
+
+// Mode says what to do about XCLIENT.
+type Mode uint8
+
+const (
+	// Required sends nothing to an MTA that does not offer XCLIENT with NAME and ADDR.
+	Required Mode = iota
+	// IfAvailable goes without where XCLIENT is not offered: the MTA then takes this
+	// host for the client.
+	IfAvailable
+	// Off never sends XCLIENT: the MTA takes this host for the client.
+	Off
+)
+
+// Carrier is how the client is presented.
+type Carrier uint8
+
+const (
+	// XCLIENT presents all of it, and the MTA's checks apply.
+	XCLIENT Carrier = iota
+	// XFORWARD changes what the MTA logs and its content filters see; its checks
+	// and relay rights still go by this host's address
+	// (https://www.postfix.org/XFORWARD_README.html).
+	XFORWARD
+	// PROXYv1 and PROXYv2 present the address and port on a connection of its own
+	// for each message (https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt).
+	// The MTA looks the name up. An unknown client cannot be presented: such a message is refused
+	// as [Unsayable], because PROXY UNKNOWN and LOCAL stand for this host.
+	PROXYv1
+	PROXYv2
+)
+
+// EightBitPolicy says what to do with octets above 127 where 8BITMIME is not offered.
+type EightBitPolicy uint8
+
+const (
+	// SendAnyway sends them as they are, with a note in the receipt. Nothing is re-encoded.
+	SendAnyway EightBitPolicy = iota
+	// RefuseEightBit refuses the message as [Unsayable] and sends nothing of it.
+	RefuseEightBit
+)
+
+// NULPolicy says what to do with content that holds NUL, which RFC 5322 section 4 calls
+// obsolete and some MTAs remove or refuse.
+type NULPolicy uint8
+
+const (
+	// SendNUL sends it as it is.
+	SendNUL NULPolicy = iota
+	// RefuseNUL refuses the message as [Unsayable] and sends nothing of it.
+	RefuseNUL
+)
+
+// TLSMode says whether a plain connection is upgraded.
+type TLSMode uint8
+
+const (
+	// NoTLS leaves the connection as the Dialer made it.
+	NoTLS TLSMode = iota
+	// StartTLS upgrades it (RFC 3207) and sends nothing where that fails.
+	StartTLS
+)
+
+// Options govern a [Pool] or [Session]. The zero value is fit for use.
+type Options struct {
+	// LMTP speaks RFC 2033: LHLO, and one verdict for each recipient.
+	LMTP bool
+	// XCLIENT is the mode for Carrier XCLIENT.
+	XCLIENT Mode
+	// Carrier is how the client is presented.
+	Carrier Carrier
+	// Hello is our own name for the first EHLO, and for the second where the client's
+	// name is unknown or cannot be said. "" means the host's name if it has a
+	// domain, else an address literal of 127.0.0.1.
+	Hello string
+	// StartTLS upgrades a plain connection, with TLSConfig (which needs ServerName).
+	StartTLS  TLSMode
+	TLSConfig *tls.Config
+	// Auth, if not nil, makes the SASL client for one session (RFC 4954). It
+	// is used only within TLS or on a connection that does not leave the host.
+	Auth func() (sasl.Client, error)
+	// NotifyNever asks the MTA never to send a delivery status notification to the
+	// sender (RFC 3461 section 4.1), where it offers DSN.
+	NotifyNever bool
+	// Chunking sends content by BDAT instead of DATA where CHUNKING (RFC 3030) and PIPELINING
+	// are offered; never with LMTP, for which nothing says who answers a chunk. Line endings are
+	// made the same; no dots are doubled. A message whose content fails is then
+	// given up with RSET, and the session kept. Takes up to 256 KB more for each session.
+	Chunking bool
+	// EightBit and NUL are the policies for a [Message] with EightBit or NUL set.
+	EightBit EightBitPolicy
+	NUL      NULPolicy
+	// Never are further addresses that must not be presented, see [Client.Safe].
+	Never []netip.Prefix
+	// Connections is how many messages a Pool has under way at a time, 4 if 0. Where each
+	// connection serves one message only, as many again may be open ahead of need.
+	Connections int
+	// Timeouts, where zero, are those of RFC 5321 section 4.5.3.2.
+	Timeouts Timeouts
+	// Trace, if not nil, gets each line of each dialogue, "C: " or "S: " first,
+	// sanitised, without credentials and content. Sessions are numbered. It is
+	// called from several goroutines.
+	Trace func(session uint64, line string)
+}
+
+// Timeouts bound each phase of a dialogue. Each holds for the whole of a reply
+// or the whole of a write, however it trickles.
+type Timeouts struct {
+	// Connect bounds the Dialer, 30 s if zero.
+	Connect time.Duration
+	// Greeting bounds the wait for the first 220, 5 min.
+	Greeting time.Duration
+	// Command bounds the replies to EHLO, XCLIENT, MAIL, RCPT and RSET, 5 min.
+	Command time.Duration
+	// Data bounds the reply to DATA, 2 min.
+	Data time.Duration
+	// Block bounds each write of content, and the reply to a chunk that is not the last, 3 min.
+	Block time.Duration
+	// Dot bounds the reply to the final dot or last chunk, 10 min. A shorter time makes duplicates.
+	Dot time.Duration
+	// Quit bounds the farewell, 5 s.
+	Quit time.Duration
+	// Idle is how long a Pool keeps an unused session, 10 s.
+	Idle time.Duration
+	// Grace is how long the reply to a dot is still awaited after the context ended, 10 s.
+	Grace time.Duration
+}
+
+func (t Timeouts) withDefaults() Timeouts {
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&t.Connect, 30 * time.Second},
+		{&t.Greeting, 5 * time.Minute},
+		{&t.Command, 5 * time.Minute},
+		{&t.Data, 2 * time.Minute},
+		{&t.Block, 3 * time.Minute},
+		{&t.Dot, 10 * time.Minute},
+		{&t.Quit, 5 * time.Second},
+		{&t.Idle, 10 * time.Second},
+		{&t.Grace, 10 * time.Second},
+	} {
+		if *d.field <= 0 {
+			*d.field = d.value
+		}
+	}
+	return t
+}
+
+func (o Options) withDefaults() *Options {
+	o.Timeouts = o.Timeouts.withDefaults()
+	if o.Connections <= 0 {
+		o.Connections = 4
+	}
+	if o.Hello == "" {
+		o.Hello = ownName()
+	}
+	return &o
+}
+
+// ownName is the host's name if it can pass for a domain (RFC 5321 section 4.1.1.1),
+// else an address literal.
+func ownName() string {
+	name, err := os.Hostname()
+	if err != nil || !hasDomain(name) {
+		return "[127.0.0.1]"
+	}
+	return name
+}

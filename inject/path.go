@@ -1,0 +1,211 @@
+package inject
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	// maxPath is RFC 5321 section 4.5.3.1.3 without the angle brackets.
+	maxPath   = 254
+	maxDomain = 255
+)
+
+var errPath = errors.New("not a path of RFC 5321")
+
+// ParsePath returns s, a mailbox without angle brackets, as a reverse-path may hold it:
+// "" for the null sender, else local-part and domain, the local-part quoted if and
+// only if it must be. It takes a local-part that is quoted (RFC 5321 section 4.1.2),
+// needs no quotes, or has lost them (as net/mail returns it), and drops a source route
+// (appendix C). What holds a control character, no domain, or a domain that is none
+// is an error: nothing of it could end the path or add a parameter.
+//
+// Local-parts may exceed 64 octets: section 4.5.3.1 sets that as what all must take, not
+// as what none may send, and forwarders' rewritten senders are longer every day.
+func ParsePath(s string) (string, error) {
+	if s == "" {
+		return "", nil
+	}
+	local, domain, err := splitPath(s)
+	if err != nil {
+		return "", err
+	}
+	if domain == "" {
+		return "", fmt.Errorf("%w: no domain", errPath)
+	}
+	return joinPath(local, domain)
+}
+
+// ParseRecipient returns s as a forward-path may hold it. Other than a reverse-path it is never
+// null and may be a local user without domain. A local-part that could pass for an
+// option, a command or a file is an error.
+func ParseRecipient(s string) (string, error) {
+	local, domain, err := splitPath(s)
+	if err != nil {
+		return "", err
+	}
+	if local == "" {
+		return "", fmt.Errorf("%w: empty", errPath)
+	}
+	if strings.ContainsRune("-|/:", rune(local[0])) {
+		return "", fmt.Errorf("%w: recipient begins with %q", errPath, local[0])
+	}
+	return joinPath(local, domain)
+}
+
+// splitPath returns the local-part without quotes and the domain, unchecked but for
+// control characters and UTF-8.
+func splitPath(s string) (local, domain string, err error) {
+	if len(s) > maxPath*2 {
+		return "", "", fmt.Errorf("%w: too long", errPath)
+	}
+	if !utf8.ValidString(s) {
+		return "", "", fmt.Errorf("%w: not UTF-8", errPath)
+	}
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' || s[i] == 0x7f {
+			return "", "", fmt.Errorf("%w: control character", errPath)
+		}
+	}
+	s = dropRoute(s)
+	if strings.HasPrefix(s, `"`) {
+		if local, rest, ok := unquote(s); ok {
+			if rest == "" {
+				return local, "", nil
+			}
+			if domain, ok := strings.CutPrefix(rest, "@"); ok {
+				return local, domain, nil
+			}
+		}
+	}
+	at := strings.LastIndexByte(s, '@')
+	if at < 0 {
+		return s, "", nil
+	}
+	return s[:at], s[at+1:], nil
+}
+
+// dropRoute drops "@a,@b:" before a mailbox.
+func dropRoute(s string) string {
+	if !strings.HasPrefix(s, "@") {
+		return s
+	}
+	route, mailbox, ok := strings.Cut(s, ":")
+	if !ok || strings.ContainsAny(route, `"\ <>`) {
+		return s
+	}
+	return mailbox
+}
+
+// unquote reads a Quoted-string at the start of s and returns its content and what follows.
+func unquote(s string) (content, rest string, ok bool) {
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		switch s[i] {
+		case '"':
+			return b.String(), s[i+1:], true
+		case '\\':
+			i++
+			if i == len(s) {
+				return "", "", false
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return "", "", false
+}
+
+func joinPath(local, domain string) (string, error) {
+	if local == "" {
+		return "", fmt.Errorf("%w: no local-part", errPath)
+	}
+	if !dotString(local) {
+		local = quote(local)
+	}
+	path := local
+	if domain != "" {
+		if err := checkDomain(domain); err != nil {
+			return "", err
+		}
+		path += "@" + domain
+	}
+	if len(path) > maxPath {
+		return "", fmt.Errorf("%w: longer than %d octets", errPath, maxPath)
+	}
+	return path, nil
+}
+
+// dotString is the Dot-string of RFC 5321 section 4.1.2, with RFC 6531's additions.
+func dotString(s string) bool {
+	for atom := range strings.SplitSeq(s, ".") {
+		if atom == "" {
+			return false
+		}
+		for i := 0; i < len(atom); i++ {
+			if ch := atom[i]; ch < 0x80 && !alnum(ch) && !strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", rune(ch)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func quote(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for i := 0; i < len(s); i++ {
+		if s[i] == '"' || s[i] == '\\' {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(s[i])
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// checkDomain takes a domain, of letters or of U-labels, or an address-literal.
+func checkDomain(d string) error {
+	if len(d) > maxDomain {
+		return fmt.Errorf("%w: domain longer than %d octets", errPath, maxDomain)
+	}
+	if strings.HasPrefix(d, "[") {
+		return checkLiteral(d)
+	}
+	for label := range strings.SplitSeq(d, ".") {
+		if len(label) == 0 || label[0] == '-' || label[len(label)-1] == '-' {
+			return fmt.Errorf("%w: bad domain", errPath)
+		}
+		for i := 0; i < len(label); i++ {
+			if ch := label[i]; ch < 0x80 && !alnum(ch) && ch != '-' && ch != '_' {
+				return fmt.Errorf("%w: bad domain", errPath)
+			}
+		}
+	}
+	return nil
+}
+
+// checkLiteral takes the IPv4 and IPv6 address literals of RFC 5321 section 4.1.3.
+func checkLiteral(d string) error {
+	inner, ok := strings.CutSuffix(d[1:], "]")
+	if v6, is6 := strings.CutPrefix(inner, "IPv6:"); is6 {
+		inner = v6
+	}
+	a, err := netip.ParseAddr(inner)
+	if !ok || err != nil || a.Zone() != "" {
+		return fmt.Errorf("%w: bad address literal", errPath)
+	}
+	return nil
+}
+
+// ascii reports whether s needs no SMTPUTF8.
+func ascii(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,96 @@
+package inject
+
+import (
+	"context"
+	"crypto/tls"
+	"net/netip"
+)
+
+// Capabilities are what [Probe] found out about a listener.
+type Capabilities struct {
+	// Greeting is the first reply.
+	Greeting Reply
+	// Extensions are the lines of the EHLO reply, sanitised.
+	Extensions []string
+	// XCLIENT and XFORWARD are the attributes offered, nil where the verb is not.
+	XCLIENT, XFORWARD []string
+	// AUTH are the mechanisms offered.
+	AUTH []string
+	// TLS is the protocol version in use, "" for none. STARTTLS says that it is offered.
+	TLS      string
+	STARTTLS bool
+	// Pipelining, DSN, EightBit, UTF8 and Chunking say what else is offered.
+	Pipelining, DSN, EightBit, UTF8, Chunking bool
+	// SizeLimit is the largest message the MTA takes, in octets; 0 for no limit or none told.
+	SizeLimit int64
+	// Unknown and Foreign tell what became of XCLIENT with everything unavailable, and
+	// with an address of a network that the MTA cannot know (192.0.2.1).
+	Unknown, Foreign Presentation
+}
+
+// Presentation is the result of one XCLIENT.
+type Presentation struct {
+	// Reply is the MTA's reply to XCLIENT, or to the EHLO behind it where that was refused.
+	Reply Reply
+	// Reset says that XCLIENT was offered again: a session serves many messages.
+	Reset bool
+}
+
+// Probe looks at a listener without sending mail. It uses up to two connections. The error is
+// an *[Error]; what had been found out until then is returned with it.
+func Probe(ctx context.Context, dial Dialer, o Options) (Capabilities, error) {
+	var c Capabilities
+	s, e := open(ctx, dial, o.withDefaults(), 1, nil)
+	if e != nil {
+		return c, e
+	}
+	s.describe(&c)
+	if e := s.offersXCLIENT(); e != nil || o.Carrier != XCLIENT || o.XCLIENT == Off {
+		s.Close()
+		if o.Carrier == XCLIENT && o.XCLIENT == Required {
+			return c, e
+		}
+		return c, nil
+	}
+	c.Unknown, e = s.present(ctx, Client{ESMTP: true})
+	if e != nil {
+		return c, e
+	}
+	s, e = open(ctx, dial, o.withDefaults(), 2, nil)
+	if e != nil {
+		return c, e
+	}
+	c.Foreign, e = s.present(ctx, Client{Addr: netip.AddrFrom4([4]byte{192, 0, 2, 1}), ESMTP: true})
+	if e != nil {
+		return c, e
+	}
+	return c, nil
+}
+
+func (s *Session) describe(c *Capabilities) {
+	c.Greeting = s.greeting
+	for _, line := range s.ext.lines {
+		c.Extensions = append(c.Extensions, sanitize(line))
+	}
+	c.XCLIENT, c.XFORWARD, c.AUTH = s.ext.xclient, s.ext.xforward, s.ext.auth
+	c.STARTTLS, c.Pipelining, c.DSN = s.ext.startTLS, s.ext.pipelining, s.ext.dsn
+	c.EightBit, c.UTF8, c.Chunking = s.ext.eightBit, s.ext.utf8, s.ext.chunking
+	c.SizeLimit = s.ext.sizeLimit
+	if conn, ok := s.conn.(*tls.Conn); ok {
+		c.TLS = tls.VersionName(conn.ConnectionState().Version)
+	}
+}
+
+// present presents client, notes whether another could be presented, and ends the session. A
+// refusal of that client is a result, not an error.
+func (s *Session) present(ctx context.Context, client Client) (Presentation, *Error) {
+	stop := s.watch(ctx)
+	defer stop()
+	defer s.Close()
+	t := newTransaction(s, &Message{}, client, "")
+	t.introduce()
+	if t.receipt.Err != nil {
+		return Presentation{Reply: t.receipt.Reply}, t.receipt.Err
+	}
+	return Presentation{Reply: t.receipt.Reply, Reset: !s.spent}, nil
+}

@@ -1,0 +1,235 @@
+// Package rdns finds the name of an SMTP client as an MTA does: the name that its
+// address resolves to (PTR), verified if that name resolves to the address again.
+package rdns
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Lookup is what is needed of a resolver. *net.Resolver is one.
+type Lookup interface {
+	LookupAddr(ctx context.Context, addr string) ([]string, error)
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+var _ Lookup = (*net.Resolver)(nil)
+
+// Options govern a [Resolver]. The zero value is fit for use.
+type Options struct {
+	// Lookup asks the DNS; nil is net.DefaultResolver.
+	Lookup Lookup
+	// Timeout bounds all questions about one address together, 10 s if zero.
+	Timeout time.Duration
+	// TTL is how long an answer, good or bad, is kept, 10 min if zero. A temporary
+	// failure is kept for a tenth of that.
+	TTL time.Duration
+	// Size is how many answers are kept, 4096 if zero.
+	Size int
+}
+
+// Name is what is known of an address's name.
+type Name struct {
+	// Verified is the name that the address resolves to and that resolves to it, or "".
+	Verified string
+	// Reverse is the name that the address resolves to, verified or not, or "".
+	Reverse string
+	// Temporary says that Verified is "" because a lookup failed temporarily.
+	Temporary bool
+}
+
+// maxNames bounds how many names of one address are tried. Anybody can put
+// hundreds of PTR records on his address.
+const maxNames = 4
+
+// Resolver finds names and remembers them. It may be used from several goroutines.
+type Resolver struct {
+	o Options
+
+	mu      sync.Mutex
+	entries map[netip.Addr]*list.Element
+	recent  *list.List // of *entry, the most recently used first
+}
+
+// entry is an answer, or a question that somebody is asking.
+type entry struct {
+	addr    netip.Addr
+	done    chan struct{} // closed when name and expires hold
+	name    Name
+	expires time.Time
+}
+
+// New returns a Resolver.
+func New(o Options) *Resolver {
+	if o.Lookup == nil {
+		o.Lookup = net.DefaultResolver
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = 10 * time.Second
+	}
+	if o.TTL <= 0 {
+		o.TTL = 10 * time.Minute
+	}
+	if o.Size <= 0 {
+		o.Size = 4096
+	}
+	return &Resolver{o: o, entries: map[netip.Addr]*list.Element{}, recent: list.New()}
+}
+
+// Name returns the name of addr within Options.Timeout. Callers who ask for the same
+// address at a time share one lookup. If ctx ends, the answer is a temporary failure.
+func (r *Resolver) Name(ctx context.Context, addr netip.Addr) Name {
+	addr = addr.Unmap().WithZone("")
+	if !addr.IsValid() {
+		return Name{}
+	}
+	for {
+		e, mine := r.entry(addr)
+		if mine {
+			r.ask(ctx, e)
+			return e.name
+		}
+		select {
+		case <-e.done:
+			if e.name != (Name{Temporary: true}) || time.Now().Before(e.expires) {
+				return e.name
+			}
+			// Whoever asked was called off: ask again.
+		case <-ctx.Done():
+			return Name{Temporary: true}
+		}
+		if ctx.Err() != nil {
+			return Name{Temporary: true}
+		}
+	}
+}
+
+// entry returns the entry for addr, and whether the caller is to ask.
+func (r *Resolver) entry(addr netip.Addr) (e *entry, mine bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if el, ok := r.entries[addr]; ok {
+		e := el.Value.(*entry)
+		select {
+		case <-e.done:
+			if time.Now().Before(e.expires) {
+				r.recent.MoveToFront(el)
+				return e, false
+			}
+			r.remove(el)
+		default:
+			return e, false
+		}
+	}
+	e = &entry{addr: addr, done: make(chan struct{})}
+	r.entries[addr] = r.recent.PushFront(e)
+	for r.recent.Len() > r.o.Size {
+		r.remove(r.recent.Back())
+	}
+	return e, true
+}
+
+func (r *Resolver) remove(el *list.Element) {
+	r.recent.Remove(el)
+	delete(r.entries, el.Value.(*entry).addr)
+}
+
+// ask asks the DNS and completes e.
+func (r *Resolver) ask(ctx context.Context, e *entry) {
+	defer close(e.done)
+	tctx, cancel := context.WithTimeout(ctx, r.o.Timeout)
+	defer cancel()
+	e.name = r.lookup(tctx, e.addr)
+	ttl := r.o.TTL
+	switch {
+	case ctx.Err() != nil: // the caller gave up, which says nothing about the DNS
+		ttl = 0
+	case e.name.Temporary:
+		ttl /= 10
+	}
+	e.expires = time.Now().Add(ttl)
+}
+
+func (r *Resolver) lookup(ctx context.Context, addr netip.Addr) Name {
+	names, err := r.o.Lookup.LookupAddr(ctx, addr.String())
+	var n Name
+	tried := 0
+	for _, name := range names { // there may be some beside an error about others
+		name = strings.TrimSuffix(name, ".")
+		if !hostname(name) {
+			continue
+		}
+		if n.Reverse == "" {
+			n.Reverse = name
+		}
+		if tried++; tried > maxNames {
+			break
+		}
+		ok, temporary := r.confirms(ctx, name, addr)
+		if ok {
+			return Name{Verified: name, Reverse: name}
+		}
+		n.Temporary = n.Temporary || temporary
+	}
+	if n.Reverse == "" {
+		n.Temporary = err != nil && temporary(err)
+	}
+	return n
+}
+
+// confirms reports whether name resolves to addr, or whether that could not be found out now.
+func (r *Resolver) confirms(ctx context.Context, name string, addr netip.Addr) (ok, temp bool) {
+	network := "ip4"
+	if addr.Is6() {
+		network = "ip6"
+	}
+	// The final dot keeps the resolver from appending a search domain.
+	addrs, err := r.o.Lookup.LookupNetIP(ctx, network, name+".")
+	for _, a := range addrs {
+		if a.Unmap().WithZone("") == addr {
+			return true, false
+		}
+	}
+	return false, err != nil && temporary(err)
+}
+
+// temporary reports whether asking again later may help. Only the DNS's clear word that
+// there is nothing is taken for permanent.
+func temporary(err error) bool {
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		return !dns.IsNotFound
+	}
+	return true
+}
+
+// hostname reports whether a PTR record holds a name of letters, digits, hyphens and
+// underscores, and not an address: what it holds is for its owner to choose.
+func hostname(s string) bool {
+	if len(s) == 0 || len(s) > 253 {
+		return false
+	}
+	if _, err := netip.ParseAddr(s); err == nil {
+		return false
+	}
+	last := ""
+	for label := range strings.SplitSeq(s, ".") {
+		if len(label) == 0 || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for i := 0; i < len(label); i++ {
+			ch := label[i]
+			if (ch|0x20 < 'a' || ch|0x20 > 'z') && (ch < '0' || ch > '9') && ch != '-' && ch != '_' {
+				return false
+			}
+		}
+		last = label
+	}
+	return strings.Trim(last, "0123456789") != ""
+}

@@ -1,0 +1,256 @@
+package inject
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+const (
+	// maxReplyLine is four times RFC 5321 section 4.5.3.1.5: servers put long texts
+	// and URLs into refusals.
+	maxReplyLine = 2048
+	// maxReplyLines bounds one reply; the longest seen is an EHLO's, of some twenty.
+	maxReplyLines = 200
+)
+
+// replyReader reads the replies of RFC 5321 section 4.2.
+type replyReader struct {
+	r     *bufio.Reader
+	text  []byte   // of all lines of the reply at hand
+	ends  []int    // of each line in text
+	lines []string // of the last reply
+}
+
+func newReplyReader(r io.Reader) *replyReader {
+	return &replyReader{r: bufio.NewReaderSize(r, maxReplyLine)}
+}
+
+// read reads one reply. The lines are its texts as sent, in a slice that is valid until the
+// next call; they serve EHLO. Errors wrap errMalformed, or come from the reader below.
+func (rr *replyReader) read() (Reply, []string, error) {
+	rr.text, rr.ends = rr.text[:0], rr.ends[:0]
+	first := 0
+	for {
+		line, err := rr.line()
+		if err != nil {
+			return Reply{}, nil, err
+		}
+		code, more, text, err := parseReplyLine(line)
+		if err != nil {
+			return Reply{}, nil, err
+		}
+		if first == 0 {
+			first = code
+		}
+		// RFC 5321 section 4.2.1: all lines carry the same code. One that does
+		// not may belong to another reply.
+		if code != first {
+			return Reply{}, nil, fmt.Errorf("%w: code %d continued by %d", errMalformed, first, code)
+		}
+		rr.text = append(rr.text, text...)
+		rr.ends = append(rr.ends, len(rr.text))
+		if !more {
+			lines := rr.split()
+			return makeReply(code, lines), lines, nil
+		}
+		if len(rr.ends) == maxReplyLines {
+			return Reply{}, nil, fmt.Errorf("%w: more than %d lines", errMalformed, maxReplyLines)
+		}
+	}
+}
+
+// split makes strings of the lines read: one allocation for all, as EHLO's come with each message.
+func (rr *replyReader) split() []string {
+	text, start := string(rr.text), 0
+	rr.lines = rr.lines[:0]
+	for _, end := range rr.ends {
+		rr.lines = append(rr.lines, text[start:end])
+		start = end
+	}
+	return rr.lines
+}
+
+// line reads one line without its ending, valid until the next call. A bare LF ends it too.
+func (rr *replyReader) line() ([]byte, error) {
+	line, err := rr.r.ReadSlice('\n')
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull):
+		return nil, fmt.Errorf("%w: line longer than %d octets", errMalformed, maxReplyLine)
+	case errors.Is(err, io.EOF) && len(line) > 0:
+		return nil, io.ErrUnexpectedEOF
+	case err != nil:
+		return nil, err
+	}
+	line = line[:len(line)-1]
+	if n := len(line); n > 0 && line[n-1] == '\r' {
+		line = line[:n-1]
+	}
+	return line, nil
+}
+
+// parseReplyLine takes "250-text", "250 text" and "250", which RFC 5321 section 4.2 tells
+// clients to accept.
+func parseReplyLine(line []byte) (code int, more bool, text []byte, err error) {
+	bad := func() (int, bool, []byte, error) {
+		return 0, false, nil, fmt.Errorf("%w: %q", errMalformed, sanitize(string(line)))
+	}
+	if len(line) < 3 {
+		return bad()
+	}
+	for _, ch := range line[:3] {
+		if ch < '0' || ch > '9' {
+			return bad()
+		}
+		code = code*10 + int(ch-'0')
+	}
+	if code < 200 || code > 599 {
+		return bad()
+	}
+	if len(line) == 3 {
+		return code, false, nil, nil
+	}
+	switch line[3] {
+	case '-':
+		more = true
+	case ' ', '\t':
+	default:
+		return bad()
+	}
+	return code, more, line[4:], nil
+}
+
+func makeReply(code int, lines []string) Reply {
+	reply := Reply{Code: code}
+	var rest string
+	reply.Enhanced, rest = enhancedCode(code, lines[0])
+	if len(lines) == 1 {
+		reply.Text = sanitize(rest)
+		return reply
+	}
+	if code == 250 { // an EHLO's: what follows is for parseExtensions
+		reply.Text = sanitize(rest)
+		return reply
+	}
+	texts := append([]string{rest}, lines[1:]...)
+	if reply.Enhanced != "" { // RFC 2034 repeats it on each line
+		for i, t := range texts[1:] {
+			texts[i+1] = strings.TrimPrefix(t, reply.Enhanced+" ")
+		}
+	}
+	size := 0
+	for i, t := range texts {
+		if size += len(t); size > maxText {
+			texts = texts[:i+1]
+			break
+		}
+	}
+	reply.Text = sanitize(strings.Join(texts, " / "))
+	return reply
+}
+
+// enhancedCode splits the status code of RFC 3463 off a text. Its class must be that of
+// the reply (RFC 2034 section 4).
+func enhancedCode(code int, text string) (enhanced, rest string) {
+	word, rest, _ := strings.Cut(text, " ")
+	parts := strings.Split(word, ".")
+	if len(word) > 9 || len(parts) != 3 || len(parts[0]) != 1 || int(parts[0][0]-'0') != code/100 {
+		return "", text
+	}
+	for _, p := range parts[1:] {
+		if p == "" || len(p) > 3 || strings.Trim(p, "0123456789") != "" {
+			return "", text
+		}
+	}
+	return word, rest
+}
+
+// queueID finds the MTA's name for the message in its reply to the dot: "queued as X"
+// (Postfix), "OK id=X" (Exim), "X Message accepted for delivery" (sendmail, OpenSMTPD).
+func queueID(text string) string {
+	var id string
+	if _, after, ok := strings.Cut(text, "queued as "); ok {
+		id, _, _ = strings.Cut(after, " ")
+	} else if _, after, ok := strings.Cut(text, "id="); ok {
+		id, _, _ = strings.Cut(after, " ")
+	} else if before, _, ok := strings.Cut(text, " Message accepted for delivery"); ok {
+		id = before[strings.LastIndexByte(before, ' ')+1:]
+	}
+	id = strings.TrimRight(id, ".,;")
+	if len(id) > 64 {
+		return ""
+	}
+	for i := 0; i < len(id); i++ {
+		if !alnum(id[i]) && id[i] != '-' && id[i] != '.' && id[i] != '_' {
+			return ""
+		}
+	}
+	return id
+}
+
+// extensions are what an EHLO reply offers.
+type extensions struct {
+	lines      []string
+	pipelining bool
+	eightBit   bool
+	utf8       bool
+	dsn        bool
+	chunking   bool
+	startTLS   bool
+	size       bool
+	sizeLimit  int64
+	auth       []string
+	xclient    []string // nil if not offered
+	xforward   []string // likewise
+}
+
+// parseExtensions reads the lines of an EHLO reply but the first (RFC 5321 section 4.1.1.1).
+func parseExtensions(lines []string) extensions {
+	var x extensions
+	if len(lines) == 0 {
+		return x
+	}
+	x.lines = slices.Clone(lines[1:])
+	for _, line := range x.lines {
+		keyword, rest, _ := strings.Cut(line, " ")
+		switch strings.ToUpper(keyword) {
+		case "PIPELINING":
+			x.pipelining = true
+		case "8BITMIME":
+			x.eightBit = true
+		case "SMTPUTF8":
+			x.utf8 = true
+		case "DSN":
+			x.dsn = true
+		case "CHUNKING":
+			x.chunking = true
+		case "STARTTLS":
+			x.startTLS = true
+		case "SIZE":
+			x.size = true
+			x.sizeLimit = parseSize(strings.TrimSpace(rest))
+		case "AUTH":
+			x.auth = strings.Fields(strings.ToUpper(rest))
+		case "XCLIENT":
+			x.xclient = strings.Fields(strings.ToUpper(rest))
+		case "XFORWARD":
+			x.xforward = strings.Fields(strings.ToUpper(rest))
+		}
+	}
+	return x
+}
+
+// parseSize reads the limit of RFC 1870 section 4, 0 (no limit) if it is no number.
+func parseSize(s string) int64 {
+	var n int64
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' || n > 1<<52 {
+			return 0
+		}
+		n = n*10 + int64(s[i]-'0')
+	}
+	return n
+}

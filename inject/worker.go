@@ -1,0 +1,219 @@
+package inject
+
+import (
+	"context"
+	"time"
+)
+
+// worker delivers messages one after the other, on one session at a time.
+type worker struct {
+	p       *Pool
+	session *Session
+	// used says that the session has waited or delivered: the MTA may have closed it since.
+	used bool
+	// held is a job taken from the queue early, because its XCLIENT could ride behind a dot.
+	held *job
+	// spare is the connection being opened ahead of need, where each serves one message only.
+	spare *spare
+}
+
+// spare is a session being opened by a goroutine of its own.
+type spare struct {
+	opened chan *Session // gets the session, or nil where that failed
+	cancel context.CancelFunc
+}
+
+// run delivers until the queue is closed and empty.
+func (w *worker) run() {
+	for j := w.take(); j != nil; j = w.take() {
+		j.done(w.deliver(j))
+		if w.session != nil && !w.session.Reusable() {
+			w.dismiss()
+		}
+	}
+	w.retire()
+}
+
+// take waits for the next job, nil at the end. Sessions that nothing needs for a while are
+// given back to the MTA.
+func (w *worker) take() *job {
+	if j := w.held; j != nil {
+		w.held = nil
+		return j
+	}
+	select {
+	case j := <-w.p.queue:
+		return j
+	default:
+	}
+	if w.session == nil && w.spare == nil {
+		return <-w.p.queue
+	}
+	idle := time.NewTimer(w.p.o.Timeouts.Idle)
+	defer idle.Stop()
+	select {
+	case j := <-w.p.queue:
+		return j
+	case <-idle.C:
+		w.retire()
+		return <-w.p.queue
+	}
+}
+
+// next takes a job ahead of its turn if one is waiting. It is delivered next.
+func (w *worker) next() *Message {
+	select {
+	case w.held = <-w.p.queue:
+	default:
+	}
+	if w.held == nil {
+		return nil
+	}
+	return w.held.m
+}
+
+// retire ends the session and the spare one.
+func (w *worker) retire() {
+	w.dismiss()
+	if w.spare == nil {
+		return
+	}
+	late := time.AfterFunc(w.p.o.Timeouts.Quit, w.spare.cancel)
+	w.session = <-w.spare.opened
+	late.Stop()
+	w.spare.cancel()
+	w.spare = nil
+	w.dismiss()
+}
+
+// dismiss ends the session.
+func (w *worker) dismiss() {
+	if w.session != nil {
+		w.session.Close()
+	}
+	w.session = nil
+}
+
+// deliver delivers one job, in up to two more attempts: where a session that had been in
+// use may have failed for reasons of its own, and where the MTA did not take an attribute.
+func (w *worker) deliver(j *job) Receipt {
+	ctx, cancel := context.WithCancelCause(j.ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(w.p.ctx, func() { cancel(context.Cause(w.p.ctx)) })
+	defer stop()
+
+	client, note := j.m.Client.Safe(w.p.o.Never)
+	if ctx.Err() != nil {
+		if w.session != nil && w.session.announced == j.m {
+			w.dismiss()
+		}
+		return w.p.undelivered(j.m, &Error{Kind: Aborted, Op: stageConnect, Err: context.Cause(ctx)}, client, note)
+	}
+	for stale, refused := false, false; ; {
+		t, e := w.attempt(ctx, j, client, note)
+		if e != nil {
+			return w.p.undelivered(j.m, e, client, note)
+		}
+		switch {
+		case t.refused != "" && !refused:
+			refused = true
+			client = client.without(t.refused)
+			note = join(note, t.refused+" refused with 501, sent "+unavailable)
+		case w.used && !stale && t.stale():
+			stale = true
+		default:
+			w.used = true
+			return t.receipt
+		}
+		w.dismiss()
+	}
+}
+
+// stale reports whether a failure may be that of a session too long in use: closed before
+// it answered, or out of step with its replies, so that they seem to say that XCLIENT
+// does not work here.
+func (t *transaction) stale() bool {
+	e := t.receipt.Err
+	return e != nil && (t.fresh && e.Kind == Unreachable || e.Kind == Misconfigured && e.Op == stageXCLIENT)
+}
+
+func join(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a + "; " + b
+}
+
+// attempt delivers j on the session at hand, or on a new one.
+func (w *worker) attempt(ctx context.Context, j *job, client Client, note string) (*transaction, *Error) {
+	if s := w.session; s != nil && s.announced != j.m && s.quiet() != nil {
+		s.Abort() // closed by the MTA in the meantime, or out of step
+		w.session = nil
+	}
+	if w.session == nil {
+		s, e := w.open(ctx, client)
+		if e != nil {
+			return nil, e
+		}
+		s.onSpent = w.prepare
+		w.session = s
+	}
+	return w.session.deliver(ctx, j.m, client, note, w.next), nil
+}
+
+// prepare opens a connection for the next message while this one is under way.
+func (w *worker) prepare() {
+	if w.spare != nil || len(w.p.queue) == 0 || w.p.o.Carrier != XCLIENT {
+		return
+	}
+	ctx, cancel := context.WithCancel(w.p.ctx)
+	sp := &spare{opened: make(chan *Session, 1), cancel: cancel}
+	w.spare = sp
+	w.p.workers.Go(func() {
+		s, _ := open(ctx, w.p.dial, w.p.o, w.p.sessions.Add(1), nil)
+		sp.opened <- s
+	})
+}
+
+// open returns a session that is ready to present client.
+func (w *worker) open(ctx context.Context, client Client) (*Session, *Error) {
+	if w.spare != nil {
+		select {
+		case s := <-w.spare.opened:
+			w.spare.cancel()
+			w.spare = nil
+			if s != nil {
+				w.used = true
+				return s, nil
+			}
+		case <-ctx.Done():
+			return nil, &Error{Kind: Aborted, Op: stageConnect, Err: context.Cause(ctx)}
+		}
+	}
+	w.used = false
+	p := w.p
+	if p.proxied() {
+		return open(ctx, p.dial, p.o, p.sessions.Add(1), &client)
+	}
+	return open(ctx, p.dial, p.o, p.sessions.Add(1), nil)
+}
+
+// proxied reports whether the client is presented before the greeting.
+func (p *Pool) proxied() bool { return p.o.Carrier == PROXYv1 || p.o.Carrier == PROXYv2 }
+
+// undelivered is the receipt of a message for which no session could be had.
+func (p *Pool) undelivered(m *Message, e *Error, client Client, note string) Receipt {
+	t := newTransaction(&Session{o: p.o}, m, client, note)
+	switch {
+	case e.Kind == Unsayable:
+		t.unsayable(e.Op, e.Text, e.Err)
+	case p.proxied() && e.Reply.Code != 0:
+		// The MTA knew the client when it said so.
+		t.receipt.Presented = client
+		t.greetingRefused(e)
+	default:
+		t.fail(e.Op, e)
+	}
+	t.receipt.Note = note
+	return t.receipt
+}

@@ -1,0 +1,156 @@
+package received
+
+// builtin are the profiles. Where a profile is drawn from public chains, its
+// comment says what they showed; where it is not, it says so, and is strict:
+// it names only hosts that the provider documents or that carry its name.
+var builtin = [...]profile{
+	{
+		// Gmail and Google Workspace. Stores and spools write "by 2002:... with
+		// SMTP id" without a peer (before 2015 "by 10.x"); groups and
+		// forwarding add "by mail-xx.google.com" on top. The line that shows
+		// the client is by mx.google.com, for groups gmr-mx.google.com, before
+		// 2006 mx.gmail.com. SPF results stand below it; those of a customer's
+		// inbound gateway are about the hop before the gateway.
+		name:     "gmail",
+		accounts: []string{"imap.gmail.com", "pop.gmail.com", "*.gmail.com", "*.googlemail.com"},
+		marks:    []string{"2002:*", "10.*", "mx.google.com", "gmr-mx.google.com", "mail-*.google.com"},
+		mx:       []string{"mx.google.com", "gmr-mx.google.com", "mx.gmail.com", "smtp.gmail.com"},
+		internal: []string{"2002:*", "10.*", "mail-*.google.com", "gmailapi.google.com"},
+		proofs:   []string{"received-spf", "authentication-results", "arc-authentication-results"},
+		writer:   []string{"mx.google.com", "gmr-mx.google.com", "google.com"},
+		edge:     true,
+	},
+	{
+		// Outlook.com, Hotmail and Microsoft 365. Mailbox servers and transport
+		// hubs in *.prod.outlook.com speak to each other over public
+		// addresses, under the names they give themselves. The first line by
+		// *.mail.protection.outlook.com shows the client; a sender on the same
+		// service leaves more of them below.
+		name:     "outlook",
+		accounts: []string{"outlook.office365.com", "*.outlook.com", "*.office365.com", "*.hotmail.com", "*.live.com", "*.office.com"},
+		marks:    []string{"*.prod.outlook.com", "*.outlook.office365.com", "*.protection.outlook.com", "*.prod.exchangelabs.com"},
+		mx:       []string{"*.mail.protection.outlook.com"},
+		internal: []string{"*.prod.outlook.com", "*.outlook.office365.com", "*.prod.protection.outlook.com", "*.prod.exchangelabs.com"},
+		proofs:   []string{"received-spf", "authentication-results"},
+		edge:     true,
+	},
+	{
+		// Yahoo and AOL. Today a store on top writes "from 127.0.0.1 by
+		// X.omega.yahoo.com .. with HTTP", and the MX names itself by an
+		// address of 10/8: that line counts only with X-Originating-Ip above
+		// it. Before about 2020 mta*.mail.*.yahoo.com wrote the client's
+		// address as the second one, and AOL's *.mx.aol.com in sendmail's way.
+		name:     "yahoo",
+		accounts: []string{"*.yahoo.com", "*.aol.com", "*.ymail.com"},
+		marks:    []string{"*.yahoo.com", "*.mx.aol.com"},
+		mx:       []string{"10.*", "*.mail.*.yahoo.com", "*.mx.aol.com"},
+		internal: []string{"*.omega.yahoo.com"},
+		proofs:   []string{"x-originating-ip"},
+		confirm:  []string{"10.*"},
+	},
+	{
+		// Fastmail. A Cyrus store, a proxy in the .internal zone, a Postfix
+		// beside it, the Authentication Milter on the MX, and the MX itself.
+		name:     "fastmail",
+		accounts: []string{"*.fastmail.com", "*.messagingengine.com"},
+		marks:    []string{"*.messagingengine.com"},
+		mx:       []string{"*.messagingengine.com"},
+		internal: []string{"*.internal", "sloti*"},
+		proofs:   []string{"x-spam-source"},
+	},
+	{
+		// Proton, through its Bridge. One line, by the MX.
+		name:     "proton",
+		accounts: []string{"*.protonmail.com", "*.proton.me", "*.protonmail.ch"},
+		marks:    []string{"*.protonmail.ch", "*.proton.ch"},
+		mx:       []string{"mailin*.protonmail.ch", "mail*.protonmail.ch"},
+		edge:     true,
+	},
+	{
+		// GMX, web.de and mail.com (1&1 Mail & Media). One line by the MX, by
+		// software that calls itself Nemesis; before 2013 a remark of qmail's
+		// above it.
+		name:     "gmx",
+		accounts: []string{"*.gmx.net", "*.gmx.com", "*.gmx.de", "*.gmx.at", "*.gmx.ch", "*.web.de", "*.mail.com"},
+		marks:    []string{"mx*.gmx.net", "mx*.gmx.com", "mx*.web.de", "mx*.mail.com"},
+		mx:       []string{"mx*.gmx.net", "mx*.gmx.com", "mx*.web.de", "mx*.mail.com"},
+		internal: []string{"*.server.lan"},
+		edge:     true,
+	},
+	{
+		// IONOS (1&1). Nemesis as at GMX. No chain at hand: strict.
+		name:     "ionos",
+		accounts: []string{"imap.ionos.*", "pop.ionos.*", "imap.ionos.co.uk", "pop.ionos.co.uk", "*.1und1.de", "*.1and1.com", "*.1and1.co.uk", "*.perfora.net"},
+		marks:    []string{"mx*.kundenserver.de", "mx*.perfora.net"},
+		mx:       []string{"mx*.kundenserver.de", "mx*.perfora.net", "mx*.ionos.com", "mx*.ionos.de"},
+		internal: []string{"*.server.lan"},
+		edge:     true,
+	},
+	{
+		// iCloud. Apple's hosts speak to each other from 17.0.0.0/8, which is
+		// Apple's alone. No chain at hand: strict, and mail from Apple itself
+		// gets no answer.
+		name:     "icloud",
+		accounts: []string{"*.mail.me.com", "*.mail.icloud.com", "*.icloud.com", "*.me.com", "*.mac.com"},
+		marks:    []string{"*.mail.icloud.com", "*smtpin*.me.com", "*smtpin*.icloud.com"},
+		mx:       []string{"*.mail.icloud.com", "*smtpin*.me.com", "*smtpin*.mac.com", "*smtpin*.icloud.com"},
+		internal: []string{"*.me.com", "*.mac.com", "*.icloud.com"},
+		nets:     []string{"17.0.0.0/8", "2620:149::/32"},
+	},
+	{
+		// Zoho. One line by the MX.
+		name:     "zoho",
+		accounts: []string{"*.zoho.com", "*.zoho.eu", "*.zoho.in", "*.zoho.com.au", "*.zoho.jp"},
+		marks:    []string{"mx*.zohomail.com", "mx*.zohomail.eu", "mx*.zoho.com", "mx*.zoho.eu"},
+		mx:       []string{"mx*.zohomail.*", "mx*.zoho.com", "mx*.zoho.eu", "mx*.zoho.in"},
+		edge:     true,
+	},
+	{
+		// Yandex. The MX hands over to itself by LMTP; older mail has a
+		// forwarding host between, which is not stepped over: strict.
+		name:     "yandex",
+		accounts: []string{"*.yandex.ru", "*.yandex.com", "*.yandex.net"},
+		marks:    []string{"*.mail.yandex.net", "*.yp-c.yandex.net"},
+		mx:       []string{"mxfront*.mail.yandex.net", "mxback*.mail.yandex.net", "*mxfront*.yp-c.yandex.net", "*mxfront*.*.yp-c.yandex.net"},
+		internal: []string{"*.mail.yandex.net", "*.yp-c.yandex.net"},
+	},
+	{
+		// Mail.ru. One line, in Exim's form.
+		name:     "mail.ru",
+		accounts: []string{"*.mail.ru", "*.inbox.ru", "*.list.ru", "*.bk.ru"},
+		marks:    []string{"mx*.mail.ru", "mx*.i.mail.ru"},
+		mx:       []string{"mx*.mail.ru", "mx*.i.mail.ru"},
+		internal: []string{"*.i.mail.ru"},
+		edge:     true,
+	},
+	{
+		// OVH (MX Plan). qmail on the store, Postfix relays with private
+		// addresses, the MX in*.mail.ovh.net. Customers' servers have names in
+		// ovh.net too, so only these patterns count.
+		name:     "ovh",
+		accounts: []string{"*.mail.ovh.net", "ssl0.ovh.net", "imap.mail.ovh.net", "pop.mail.ovh.net"},
+		marks:    []string{"*.mail.ovh.net", "*.ha.ovh.net"},
+		mx:       []string{"in*.mail.ovh.net", "mx*.mail.ovh.net"},
+		internal: []string{"localhost", "*.ha.ovh.net", "*.mail.ovh.net"},
+		edge:     true,
+	},
+	{
+		// T-Online. No chain at hand: strict.
+		name:     "t-online",
+		accounts: []string{"*.t-online.de", "*.magenta.de"},
+		marks:    []string{"mailin*.t-online.de", "mailin*.*.t-online.de", "mailin*.*.*.t-online.de"},
+		mx:       []string{"mailin*.t-online.de", "mailin*.*.t-online.de", "mailin*.*.*.t-online.de"},
+		edge:     true,
+	},
+	{
+		// KPN. Dovecot stores under unqualified names, a relay, and the MX,
+		// which speaks to it from a public network. Drawn from one chain.
+		name:     "kpn",
+		accounts: []string{"*.kpnmail.nl", "*.planet.nl", "*.hetnet.nl", "imap.kpnmail.nl"},
+		marks:    []string{"*.kpnmail.nl"},
+		mx:       []string{"mx.kpnmail.nl"},
+		internal: []string{"mta.kpnmail.nl", "cpxdc*"},
+		nets:     []string{"195.121.90.0/24"},
+		edge:     true,
+	},
+}

@@ -1,0 +1,215 @@
+package received
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	date   = "; Mon, 15 Jan 2024 10:00:00 +0000\r\n"
+	ownHop = "Received: from mx.example.org (mx.example.org [10.0.0.2]) by mx.example.org (Postfix) with ESMTP id 4A" + date
+	mxHop  = "Received: from client.example (mail.example.com [192.0.2.10]) by mx.example.org (Postfix) with ESMTP id 4B" + date
+	lie    = "Received: from good.example (good.example [198.51.100.7]) by mx.example.org (Postfix) with ESMTP id 4C" + date
+)
+
+var own = Policy{MX: []string{"mx.example.org"}, Internal: []string{"store.example.org", "localhost"}}
+
+func TestReadChain(t *testing.T) {
+	for _, tt := range []struct {
+		name, header string
+		hops         int
+		err          error // of the last hop
+	}{
+		{"nothing", "", 0, nil},
+		{"T-RCV-17 the body is not read", mxHop + "Subject: x\r\n\r\n" + lie, 1, nil},
+		{"T-RCV-17 an empty line on top", "\r\n" + mxHop, 0, nil},
+		{"T-RCV-17 after other fields", "Subject: x\r\nDKIM-Signature: a\r\n\tb\r\n" + mxHop, 1, nil},
+		{"LF", strings.ReplaceAll(mxHop+lie, "\r\n", "\n") + "\nbody", 2, nil},
+		{"no line end", strings.TrimSuffix(mxHop, "\r\n"), 1, nil},
+		{"upper case", "RECEIVED:" + mxHop[len("Received:"):], 1, nil},
+		{"mbox line", "From x@example.com Mon Jan 15 10:00:00 2024\r\n" + mxHop, 1, nil},
+		{"T-RCV-17 a folded blank line", "Received: from client.example (mail.example.com [192.0.2.10])\r\n \r\n by mx.example.org (Postfix) with ESMTP id 4B" + date, 1, nil},
+		{"T-RCV-10 white space before the colon", "Received : x\r\n" + mxHop, 2, nil},
+		{"a line that is no field", ownHop + ">From x\r\n" + mxHop, 2, errJunk},
+		{"a folded line on top", " x\r\n" + mxHop, 1, errJunk},
+		{"T-RCV-10 NUL", "Received: from a\x00 (b [192.0.2.10]) by mx.example.org (Postfix) with ESMTP id 4" + date, 1, errControl},
+		{"T-RCV-10 CR", "Received: from a\r (b [192.0.2.10]) by mx.example.org (Postfix) with ESMTP id 4" + date, 1, errControl},
+		{"T-RCV-09 a long field", "Received: from " + strings.Repeat("x", 500<<10) + date, 1, errTooLong},
+		{"T-RCV-09 many fields", strings.Repeat(ownHop, 1000) + mxHop, maxHops + 1, errTooMany},
+		{"a long header", mxHop + "X: " + strings.Repeat("x", 2<<20) + "\r\n", 2, errHeaderEnd},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := ReadChain([]byte(tt.header))
+			if len(c.Hops) != tt.hops {
+				t.Fatalf("%d hops, want %d", len(c.Hops), tt.hops)
+			}
+			if tt.hops == 0 {
+				return
+			}
+			if err := c.Hops[tt.hops-1].Err; !errors.Is(err, tt.err) && (err != nil || tt.err != nil) {
+				t.Errorf("the last hop's error is %v, want %v", err, tt.err)
+			}
+		})
+	}
+}
+
+// T-RCV-10: what cannot be read above the boundary leaves no answer.
+func TestUnreadableAboveBoundary(t *testing.T) {
+	for name, above := range map[string]string{
+		"white space before the colon": "Received : from a by mx.example.org" + date,
+		"no field":                     "hello\r\n",
+		"NUL":                          "Received: from a\x00 (b [10.0.0.3]) by mx.example.org (Postfix) with ESMTP id 4" + date,
+		"long field":                   "Received: from " + strings.Repeat("x", 500<<10) + date,
+		"500 fields":                   strings.Repeat(ownHop, maxHops),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if b := ReadChain([]byte(above + mxHop + "\r\n")).Boundary(own); b.Found {
+				t.Errorf("an answer: %s", b.Why)
+			}
+		})
+	}
+}
+
+// T-RCV-09: time and space stay linear whatever a field holds.
+func TestHostileFields(t *testing.T) {
+	for name, unit := range map[string]string{
+		"comments":     "(",
+		"closed":       "()",
+		"closing":      ")",
+		"backslashes":  `\`,
+		"quotes":       `"`,
+		"angles":       "<",
+		"blank angles": "< ",
+		"brackets":     "[",
+		"blanks":       " ",
+		"folds":        "\r\n ",
+		"words":        "a ",
+		"by":           "by ",
+		"from":         "from ",
+		"with":         "with x ",
+		"semicolons":   ";",
+		"peers":        "([192.0.2.1]) ",
+		"helo":         "(helo= helo=",
+		"claiming":     "claiming to be ",
+		"colons":       ":",
+		"8-bit":        "\xff",
+		"NUL":          "\x00",
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, prefix := range []string{"", "from x ", "from x (", "from x (y [192.0.2.1]) by mx.example.org ", "by mx.example.org; "} {
+				value := prefix + strings.Repeat(unit, (maxField-len(prefix))/len(unit))
+				start := time.Now()
+				h := Parse([]byte(value))
+				if d := time.Since(start); d > 2*time.Second {
+					t.Errorf("%q: %v", prefix, d)
+				}
+				if len(h.HELO) > maxField {
+					t.Errorf("%q: a HELO of %d octets", prefix, len(h.HELO))
+				}
+			}
+		})
+	}
+	deep := "from x " + strings.Repeat("(", 1000) + strings.Repeat(")", 1000) + " (mail.example.com [192.0.2.10]) by mx.example.org (Postfix) with ESMTP id 4; Mon, 15 Jan 2024 10:00:00 +0000"
+	if h := Parse([]byte(deep)); h.Err != nil || h.Addr.String() != "192.0.2.10" {
+		t.Errorf("comments nested 1,000 deep: %v, %v", h.Addr, h.Err)
+	}
+}
+
+func TestParseAllocations(t *testing.T) {
+	for _, f := range benchFields {
+		value := []byte(f.field)
+		if n := testing.AllocsPerRun(100, func() { Parse(value) }); n >= 10 {
+			t.Errorf("%s: %v allocations", f.name, n)
+		}
+	}
+	var header []byte
+	for i := range 400 {
+		header = fmt.Appendf(header, "X-Field-%d: %s\r\n", i, strings.Repeat("x", 100))
+	}
+	header = append(header, mxHop...)
+	if n := testing.AllocsPerRun(100, func() { ReadChain(header) }); n > 50 {
+		t.Errorf("a header of 400 other fields: %v allocations", n)
+	}
+}
+
+func TestEnvelopeFields(t *testing.T) {
+	c := ReadChain([]byte("Return-Path: <>\r\nDelivered-To: <user@example.org>\r\n" + ownHop +
+		"X-Original-To: other@example.org\r\nEnvelope-To: a b\r\n" + mxHop +
+		"Return-Path: <forged@example.com>\r\nX-Envelope-To: forged@example.org\r\nDELIVERED-TO: bad\x00\r\n\r\n"))
+	var got bytes.Buffer
+	for _, f := range c.Envelope.ReturnPath {
+		fmt.Fprintf(&got, "path %q at %d\n", f.Address, f.At)
+	}
+	for _, f := range c.Envelope.Recipients {
+		fmt.Fprintf(&got, "%s %q at %d\n", f.Name, f.Address, f.At)
+	}
+	const want = `path "" at 0
+path "forged@example.com" at 2
+Delivered-To "user@example.org" at 0
+X-Original-To "other@example.org" at 1
+Envelope-To "" at 1
+X-Envelope-To "forged@example.org" at 2
+DELIVERED-TO "" at 2
+`
+	if got.String() != want {
+		t.Errorf("got\n%swant\n%s", &got, want)
+	}
+	b := c.Boundary(own)
+	if b.Sender != "" || b.Recipient != "user@example.org" {
+		t.Errorf("sender %q, recipient %q: not what the trusted part records", b.Sender, b.Recipient)
+	}
+}
+
+func TestParseProof(t *testing.T) {
+	for _, tt := range []struct{ name, value, addr, writer string }{
+		{"Received-SPF", " pass (google.com: domain of a@example.com designates 192.0.2.10 as permitted sender) client-ip=192.0.2.10;", "192.0.2.10", "google.com"},
+		{"Received-SPF", " Pass (protection.outlook.com: domain of example.com designates\r\n 192.0.2.10 as permitted sender) receiver=protection.outlook.com;\r\n client-ip=192.0.2.10; helo=x", "192.0.2.10", "protection.outlook.com"},
+		{"received-spf", ` pass (domain example.com) client-ip="2001:db8::10"; receiver=mx.example.org`, "2001:db8::10", "mx.example.org"},
+		{"Received-SPF", " neutral (mx.example.org: 192.0.2.10 is neither permitted nor denied by domain of example.com)", "192.0.2.10", "mx.example.org"},
+		{"Received-SPF", " fail (mx.example.org: domain of a@example.com does not designate 192.0.2.10 as permitted sender)", "192.0.2.10", "mx.example.org"},
+		{"Received-SPF", " none (no address)", "", ""},
+		{"Authentication-Results", " spf=pass (sender IP is 192.0.2.10)\r\n smtp.mailfrom=example.com", "192.0.2.10", ""},
+		{"Authentication-Results", " mx.example.org 1; arc=none smtp.remote-ip=192.0.2.10", "192.0.2.10", "mx.example.org"},
+		{"Authentication-Results", " mx.example.org; dkim=pass", "", "mx.example.org"},
+		{"ARC-Authentication-Results", " i=1; mx.google.com; spf=pass (google.com: domain of a@example.com designates 192.0.2.10 as permitted sender)", "192.0.2.10", "mx.google.com"},
+		{"X-Forefront-Antispam-Report", "\r\n CIP:192.0.2.10;CTRY:;H:mail.example.com;PTR:x;", "192.0.2.10", ""},
+		{"X-Sender-IP", " 192.0.2.10", "192.0.2.10", ""},
+		{"X-Originating-Ip", " [192.0.2.10]", "192.0.2.10", ""},
+		{"X-Spam-source", " IP='192.0.2.10', Host='mail.example.com', Country='US'", "192.0.2.10", ""},
+		{"X-Originating-IP", " 192.0.2.10, 198.51.100.7", "", ""},
+		{"Subject", " client-ip=192.0.2.10", "", ""},
+	} {
+		p, ok := parseProof([]byte(tt.name), []byte(tt.value))
+		if ok != (tt.addr != "") || ok && (p.Addr.String() != tt.addr || p.Writer != tt.writer) {
+			t.Errorf("%s:%s\n got %v by %q, %v; want %s by %q", tt.name, tt.value, p.Addr, p.Writer, ok, tt.addr, tt.writer)
+		}
+	}
+}
+
+func TestReturnPathThatHoldsNoAddress(t *testing.T) { // T-ENV-10
+	for _, c := range []struct {
+		value, address string
+		bad            bool
+	}{
+		{"<>", "", false},
+		{" <> ", "", false},
+		{"<a@example.org>", "a@example.org", false},
+		{"a@example.org", "a@example.org", false},
+		{"", "", true},
+		{"<a b@example.org>", "", true},
+		{"<a@example.org> SIZE=1", "", true},
+	} {
+		chain := ReadChain([]byte("Return-Path: " + c.value + "\r\n\r\n"))
+		if len(chain.Envelope.ReturnPath) != 1 {
+			t.Errorf("%q: %d fields", c.value, len(chain.Envelope.ReturnPath))
+			continue
+		}
+		if got := chain.Envelope.ReturnPath[0]; got.Address != c.address || got.Bad != c.bad {
+			t.Errorf("%q: address %q, bad %v, want %q and %v", c.value, got.Address, got.Bad, c.address, c.bad)
+		}
+	}
+}

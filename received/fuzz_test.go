@@ -1,0 +1,146 @@
+package received
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// real is the peer in the fuzzed fields; a HELO may say anything else.
+var real = netip.MustParseAddr("192.0.2.10")
+
+// heloFields are fields of each form with a place for the client's words.
+var heloFields = [...]string{
+	"from % (mail.example.com [192.0.2.10]) by mx.example.org (Postfix) with ESMTP id 4B for <user@example.org>; Mon, 15 Jan 2024 10:00:00 +0000 (UTC)",
+	"from % (unknown [192.0.2.10]) (using TLSv1.3 with cipher X (256/256 bits)) (No client certificate requested) by mx.example.org (Postfix) with ESMTPS id 4B; Mon, 15 Jan 2024 10:00:00 +0000",
+	"from mail.example.com ([192.0.2.10]:43210 helo=%) by mx.example.org with esmtp (Exim 4.96) (envelope-from <a@example.com>) id 1rPAbc-0001xY-2z for user@example.org; Mon, 15 Jan 2024 10:00:00 +0000",
+	"from [192.0.2.10] (port=43210 helo=% ident=x) by mx.example.org with esmtp (Exim 4.96) id 1rPAbc-0001xY-2z; Mon, 15 Jan 2024 10:00:00 +0000",
+	"from mail.example.com (HELO %) (192.0.2.10) by mx.example.org with SMTP; 15 Jan 2024 10:00:00 -0000",
+	"from unknown (HELO x) (%@192.0.2.10) by mx.example.org with SMTP; 15 Jan 2024 10:00:00 -0000",
+	"from 192.0.2.10 (EHLO %) by 10.253.233.86 with SMTPs (version=TLS1_3 cipher=X); Mon, 15 Jan 2024 10:00:00 +0000",
+	"from 127.0.0.1 (EHLO %) (192.0.2.10) by mta1.mail.bf1.yahoo.com with SMTPS; Mon, 15 Jan 2024 10:00:00 +0000",
+	"from % (IDENT:%@mail.example.com [192.0.2.10] (may be forged)) by mx.example.org (8.17.1/8.17.1) with ESMTP id 40F; Mon, 15 Jan 2024 10:00:00 GMT",
+	"from % (192.0.2.10) by X.mail.protection.outlook.com (10.13.30.111) with Microsoft SMTP Server (version=TLS1_2, cipher=X) id 15.20.7181.29 via Frontend Transport; Mon, 15 Jan 2024 10:00:00 +0000",
+	"from % (mail.example.com. [192.0.2.10]) by mx.google.com with ESMTPS id x1 for <user@gmail.com> (version=TLS1_3 bits=256/256); Mon, 15 Jan 2024 02:00:00 -0800 (PST)",
+	"from % ([192.0.2.10]) by mx.example.org with Microsoft SMTPSVC(8.5); Mon, 15 Jan 2024 10:00:00 +0100",
+	"from [192.0.2.10] ([192.0.2.10:60938] helo=%) by mta1.example.org (ecelerity 4.3 r(Core:4.3.1.0)) with ESMTPS id BD/7B; Mon, 15 Jan 2024 10:00:00 +0000",
+	"from mail.example.com ([192.0.2.10]:5003 \"EHLO %\" rhost-flags-OK) by vger.kernel.org with ESMTP id S1 (ORCPT <rfc822;l@vger.kernel.org>); Mon, 15 Jan 2024 10:00:00 +0000",
+	"from [192.0.2.10] (account user@example.org HELO %) by mx.example.org (CommuniGate Pro SMTP 6.3.3) with ESMTPA id 1; Mon, 15 Jan 2024 10:00:00 +0000",
+	"from % ([192.0.2.10]) by mx-ha.gmx.net (mxgmx014 [212.227.15.9]) with ESMTPS (Nemesis) id 1M; Mon, 15 Jan 2024 10:00:00 +0100",
+}
+
+// FuzzHELO puts words of the client's choosing where each form has them. The
+// address must be the peer's, or in doubt; never one out of those words.
+func FuzzHELO(f *testing.F) {
+	for _, s := range []string{
+		"client.example", "[198.51.100.7]", "198.51.100.7", "evil([198.51.100.7])", "x (y [198.51.100.7]) by mx.example.org (Postfix) with ESMTP id 9; Mon, 15 Jan 2024 10:00:00 +0000",
+		"x ([198.51.100.7]) by mx.example.org (", "x ([198.51.100.7]) by mx.example.org \"", "by", "x helo=[198.51.100.7]", "x) ([198.51.100.7]", `x\) ([198.51.100.7] \(`,
+		"x [198.51.100.7]", "x\" [198.51.100.7]", "x; Mon, 15 Jan 2024 10:00:00 +0000", "x ([198.51.100.7]) by a.outlook.com with MailboxResubmission", "<", "a ident=[198.51.100.7]",
+		"account x HELO y [198.51.100.7]", "198.51.100.7 with plain", "x) ([198.51.100.7]) (a(b)", "a(b)", "[198.51.100.7] helo=x", "x) (y [198.51.100.7]) (z", "x) (198.51.100.7", "x), claiming to be y (198.51.100.7",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, words string) {
+		words = strings.NewReplacer("\r", "", "\n", "", "\x00", "").Replace(words) // ends the command
+		for _, form := range heloFields {
+			field := strings.ReplaceAll(form, "%", words)
+			h := Parse([]byte(field))
+			if h.Err == nil && h.Addr.IsValid() && h.Addr != real && !h.AddrUncertain {
+				t.Errorf("%s\ngives %v", field, h.Addr)
+			}
+		}
+	})
+}
+
+func FuzzParse(f *testing.F) {
+	text, err := os.ReadFile("testdata/fields.txt")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for block := range strings.SplitSeq(string(text), "\n\n") {
+		_, field, _ := strings.Cut(block, "\n")
+		field, _, _ = strings.Cut(field, "\n= ")
+		f.Add(wire(field))
+	}
+	f.Fuzz(func(t *testing.T, value []byte) {
+		h := Parse(value)
+		if h.Err == nil && h.Kind != Noise && h.By == "" {
+			t.Error("a field without a writer is taken for good")
+		}
+		if h.NameVerified && (h.Name == "" || !h.Addr.IsValid()) {
+			t.Error("a verified name without a name, or without an address")
+		}
+		if h.Addr.Is4In6() || h.Addr.Zone() != "" {
+			t.Errorf("%v is not canonical", h.Addr)
+		}
+		if again := Parse(value); describe(again) != describe(h) {
+			t.Error("two readings differ")
+		}
+	})
+}
+
+func FuzzChain(f *testing.F) {
+	addFixtures(f)
+	f.Fuzz(func(t *testing.T, header []byte) {
+		c := ReadChain(header)
+		if len(c.Hops) > maxHops+1 || len(c.Proofs) > maxProofs || len(c.Envelope.Recipients) > maxEnv || len(c.Envelope.ReturnPath) > maxEnv {
+			t.Errorf("%d hops, %d proofs: over the limits", len(c.Hops), len(c.Proofs))
+		}
+		for _, p := range c.Proofs {
+			if !p.Addr.IsValid() || p.At > len(c.Hops) {
+				t.Errorf("proof %+v", p)
+			}
+		}
+	})
+}
+
+// FuzzBoundary holds each boundary against the rules, and checks that nothing
+// below the boundary can move it.
+func FuzzBoundary(f *testing.F) {
+	addFixtures(f)
+	f.Fuzz(func(t *testing.T, header []byte) {
+		c := ReadChain(header)
+		for _, name := range Profiles() {
+			p, _ := Profile(name)
+			b := c.Boundary(p)
+			mustBeSafe(t, c, b)
+			mustBeTrusted(t, c, b, p)
+		}
+		mustBeTrusted(t, c, c.Boundary(own), own)
+
+		below := ReadChain(append([]byte(ownHop+mxHop+"X: y\r\n"), header...)).Boundary(own)
+		if !below.Found || below.Hop != 1 || below.Client.Addr != real {
+			t.Errorf("text below the boundary moves it: %+v", below)
+		}
+	})
+}
+
+// mustBeTrusted checks that all fields down to the boundary were written by
+// hosts of the policy's.
+func mustBeTrusted(t *testing.T, c *Chain, b Boundary, p Policy) {
+	t.Helper()
+	if !b.Found || p.infers() {
+		return
+	}
+	for i, h := range c.Hops[:b.Hop+1] {
+		if h.Kind != Noise && !matchAny(p.MX, h.By) && !matchAny(p.Internal, h.By) {
+			t.Errorf("%s: field %d by %q is not the provider's, and the boundary is at %d", p.Provider, i, h.By, b.Hop)
+		}
+	}
+}
+
+func addFixtures(f *testing.F) {
+	files, err := filepath.Glob("testdata/chains/*.eml")
+	if err != nil || len(files) == 0 {
+		f.Fatalf("no fixtures: %v", err)
+	}
+	for _, file := range files {
+		header, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(header)
+	}
+}

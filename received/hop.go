@@ -1,0 +1,103 @@
+package received
+
+import (
+	"net/netip"
+	"time"
+)
+
+// A Kind says what sort of hand-over a Received field records.
+type Kind string
+
+// The kinds of hand-over.
+const (
+	SMTP       Kind = "smtp"       // SMTP or ESMTP between servers
+	Submission Kind = "submission" // SMTP with authentication
+	LMTP       Kind = "lmtp"       // delivery to a store, RFC 2033
+	MAPI       Kind = "mapi"       // a client of an Exchange store
+	HTTP       Kind = "http"       // webmail, or a store that speaks HTTP
+	Local      Kind = "local"      // a program on the writer's own host
+	Fetch      Kind = "fetch"      // a mail fetcher over POP3, IMAP, ODMR, ETRN
+	ByOnly     Kind = "by-only"    // no peer is recorded
+	Noise      Kind = "noise"      // a remark that names neither peer nor writer
+)
+
+// A Hop is what one Received field says. The zero value of a field means that
+// the writer did not record it.
+//
+// Strings are as the writer put them, without folding: HELO is text of the
+// client's choosing, and any of them may hold control characters and octets
+// above 127. Clean them before they reach a log or a terminal.
+type Hop struct {
+	// HELO is the argument of HELO or EHLO. Some forms record it only where it
+	// differs from the name; it is then the name.
+	HELO string
+
+	// Name is the name that the writer's own lookup gave for Addr, without a
+	// final dot. NameVerified says that the writer also found Addr among the
+	// addresses of Name. A name that is not verified was chosen by whoever
+	// holds the reverse zone.
+	Name         string
+	NameVerified bool
+
+	// Addr is the address of the connection that the writer saw: never taken
+	// from HELO text. It may be an internal one: see [Public].
+	Addr netip.Addr
+	Port uint16 // 0 if not recorded
+
+	// AddrUncertain says that the field holds one address in the place of the
+	// name, and that the form does not tell whether the writer saw it or the
+	// client said it. Such an address is never a boundary's client.
+	AddrUncertain bool
+
+	By     string     // the writer, as it names itself: a host name or an address
+	ByAddr netip.Addr // the writer's address, if it says one
+
+	With          string // protocol, as written: "ESMTPS", "Microsoft SMTP Server"
+	ESMTP         bool   // the client said EHLO
+	TLS           bool   // the session was encrypted
+	Authenticated bool   // the client logged in
+
+	ID           string    // queue id
+	For          string    // recipient, without angle brackets
+	EnvelopeFrom string    // sender, without angle brackets
+	Time         time.Time // in UTC
+
+	// Form names the writer's software by the way it writes: "postfix",
+	// "exim", "exchange", "generic", ...
+	Form string
+	Kind Kind
+
+	// Err is set where the field cannot be trusted for its address: bad
+	// syntax, more than one candidate, an address in a doubtful spelling, no
+	// writer. It is a *ParseError. What could be read is kept; Addr is kept
+	// only where it is beyond doubt.
+	Err error
+}
+
+// A ParseError says why a Received field cannot be trusted.
+type ParseError struct {
+	Reason string // a few words, none of them from the field
+}
+
+func (e *ParseError) Error() string { return "received: " + e.Reason }
+
+// The reasons, allocated once. They are compared with errors.Is.
+var (
+	errEmpty     = &ParseError{"empty field"}
+	errTooLong   = &ParseError{"field longer than 64 KiB"}
+	errComplex   = &ParseError{"more parts than any writer has"}
+	errControl   = &ParseError{"NUL, or CR or LF that does not fold"}
+	errUnclosed  = &ParseError{"comment without end"}
+	errStray     = &ParseError{"closing parenthesis without a comment"}
+	errQuote     = &ParseError{"quoted string that could hide a clause"}
+	errNoBy      = &ParseError{"no writer (by)"}
+	errTwoBy     = &ParseError{"more than one writer (by)"}
+	errTwoAddr   = &ParseError{"more than one address in the place of the peer"}
+	errBadAddr   = &ParseError{"doubtful spelling of the peer's address"}
+	errPeer      = &ParseError{"unknown form of the peer"}
+	errShape     = &ParseError{"no shape of a Received field"}
+	errSpace     = &ParseError{"white space before the colon"}
+	errJunk      = &ParseError{"line in the header that is no field"}
+	errTooMany   = &ParseError{"more Received fields than are read"}
+	errHeaderEnd = &ParseError{"header longer than is read"}
+)

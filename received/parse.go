@@ -1,0 +1,194 @@
+package received
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// Parse reads the body of one Received field, folded or not, without the
+// field's name. It never fails as a whole: [Hop.Err] says whether the result
+// may be trusted for its address. It does not panic, call itself, or allocate
+// more than a small multiple of the value, whatever the value holds; fields
+// longer than 64 KiB are not read at all.
+func Parse(value []byte) Hop {
+	if len(value) > maxField {
+		return Hop{Kind: Noise, Err: errTooLong}
+	}
+	var p parser
+	var bad *ParseError
+	p.s, bad = unfold(value)
+	if bad != nil {
+		p.fail(bad)
+	}
+	p.scan()
+	p.split()
+	p.readWriter()
+	p.findForm()
+	p.classify()
+	p.readPeer()
+	p.refine()
+	p.settleError()
+	return p.hop
+}
+
+// A parser reads one field: scan into tokens, split into the peer's part, the
+// writer's part and the date, and read each.
+type parser struct {
+	scanner
+	hop Hop
+
+	lead   span // comments before "from" or "by"
+	peer   span // after "from", up to "by"
+	writer span // after "by", up to the date
+	date   span // after the last semicolon
+	isFrom bool // the field begins with "from"
+	isBy   bool // there is a writer's part
+
+	found      socket // what the peer's part says about the connection
+	helo       string // from a comment (HELO ...) or helo=
+	hasHELO    bool
+	port       uint16 // from a comment without an address: (port=1 helo=HELO)
+	local      bool   // the peer came over a socket of the writer's own host
+	unknown    bool   // a comment of no known form holds an address
+	submission bool   // a comment says that the client logged in
+}
+
+// settleError completes the error, and drops an address that is in doubt.
+func (p *parser) settleError() {
+	h := &p.hop
+	if h.Kind != Noise && (!p.isBy || h.By == "") {
+		p.fail(errNoBy)
+		if p.err == errStray {
+			p.err = errNoBy // nobody vouches, whatever else is wrong
+		}
+	}
+	switch p.err {
+	case nil:
+		return
+	case errNoBy, errControl:
+		// The address is where it should be; the field as a whole is not to
+		// be trusted.
+	default:
+		h.Addr, h.Port, h.AddrUncertain = netip.Addr{}, 0, false
+		h.Name, h.NameVerified = "", false
+	}
+	h.Err = p.err
+}
+
+// split finds the clauses that every form has: from, by, and the date behind
+// the last semicolon. The word right after "from" is the name even if it
+// reads "by": it may be the client's HELO.
+func (p *parser) split() {
+	if p.n == 0 {
+		p.fail(errEmpty)
+		return
+	}
+	t := p.tokens(span{0, p.n})
+	end := p.n
+	for i := p.n - 1; i > 0; i-- {
+		if t[i].kind == semi {
+			end, p.date = i, span{i + 1, p.n}
+			p.hop.Time = parseTime(p.s[t[i].end:])
+			if (p.err == errUnclosed || p.err == errStray) && p.at >= int(t[i].end) {
+				p.err = nil // nothing that counts stands behind the date
+			}
+			break
+		}
+	}
+	i := 0
+	for i < end && t[i].kind == comment {
+		i++
+	}
+	p.lead = span{0, i}
+	if i < end && t[i].key == kwFrom {
+		p.isFrom = true
+		i++
+	}
+	by := p.findBy(span{i, end})
+	if by < 0 && p.isFrom && i+1 < end && t[i].key == kwBy {
+		by = i // "from by HOST": an empty name
+	}
+	switch {
+	case by >= 0:
+		p.isBy = true
+		p.peer, p.writer = span{i, by}, span{by + 1, end}
+	case p.isFrom:
+		p.peer = span{i, end}
+	}
+}
+
+// findBy returns the index of the "by" that starts the writer's part, and
+// fails where there is a second one: then the first may be the client's.
+func (p *parser) findBy(body span) int {
+	t := p.tokens(span{0, p.n})
+	by, first := -1, body.from
+	if p.isFrom {
+		first++
+	}
+	for i := first; i < body.to; i++ {
+		switch {
+		case t[i].key != kwBy:
+		case by < 0:
+			by = i
+		case p.is(t[i-1], "MailboxResubmission") && isMicrosoft(p.text(t[by+1])):
+			// Exchange Online: "with MailboxResubmission by AntispamTT"
+		default:
+			p.fail(errTwoBy)
+			return by
+		}
+	}
+	for _, d := range p.tokens(p.date) {
+		if d.key == kwBy && by >= 0 {
+			p.fail(errTwoBy)
+		}
+	}
+	return by
+}
+
+// foldEqual is strings.EqualFold for ASCII, which is all that keywords are.
+func foldEqual(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := 0; i < len(a); i++ {
+		if a[i] != b[i] && lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && foldEqual(s[:len(prefix)], prefix)
+}
+
+func hasSuffixFold(s, suffix string) bool {
+	return len(s) >= len(suffix) && foldEqual(s[len(s)-len(suffix):], suffix)
+}
+
+// indexFold is strings.Index without regard to case, for an ASCII needle.
+func indexFold(s, needle string) int {
+	first := lower(needle[0])
+	for i := 0; i+len(needle) <= len(s); i++ {
+		if lower(s[i]) == first && foldEqual(s[i:i+len(needle)], needle) {
+			return i
+		}
+	}
+	return -1
+}
+
+// unangle strips white space and one pair of angle brackets.
+func unangle(s string) string {
+	s = strings.TrimSpace(s)
+	if len(s) >= 2 && s[0] == '<' && s[len(s)-1] == '>' {
+		s = s[1 : len(s)-1]
+	}
+	return s
+}

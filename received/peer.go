@@ -1,0 +1,230 @@
+package received
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// readPeer reads the tokens between "from" and "by". The forms, with the
+// client's words in capitals:
+//
+//	HELO (rdns [ip])               Postfix, sendmail, Gmail, most others
+//	HELO ([ip])  HELO (ip)         no lookup, or Exchange
+//	rdns ([ip] helo=HELO)          Exim
+//	[ip] (port=1 helo=HELO)        Exim, no rdns
+//	rdns (HELO HELO) (IDENT@ip)    qmail
+//	ip (EHLO HELO)                 Yahoo
+//	HELO [ip]                      fetchmail, old writers
+//
+// Each may be followed by comments about TLS and login. The address is taken
+// from one place; a second address in such a place is a reason to refuse.
+func (p *parser) readPeer() {
+	all := p.tokens(p.peer)
+	if !p.isFrom || len(all) == 0 {
+		return
+	}
+	name, rest := all[0], all[1:]
+	if name.kind == comment {
+		name, rest = token{}, all
+	}
+	for name.kind == word && len(rest) > 0 && rest[0].glued && rest[0].kind != comment {
+		name.end, rest = rest[0].end, rest[1:] // Computer_[192.168.1.1], x;y
+	}
+	remark := ""
+	for i, t := range rest {
+		switch t.kind {
+		case comment:
+			c := strings.TrimSpace(p.text(t))
+			if !p.peerComment(c) && i == 0 {
+				remark = c
+			}
+		case literal:
+			p.bracket(p.text(t), remark, i > 0 && rest[i-1].kind == comment)
+		case word:
+			if i+3 < len(rest) && p.is(t, "claiming") && p.is(rest[i+2], "be") {
+				p.setHelo(p.text(rest[i+3]), false) // smap: UNKNOWN(ip), claiming to be "HELO"
+			}
+			if port, ok := strings.CutPrefix(p.raw(t), ":"); ok && t.glued && p.found.addr.IsValid() {
+				p.found.port, _ = parsePort(port)
+			}
+		}
+	}
+	p.settle(name)
+}
+
+// bracket reads an address in brackets that stands outside a comment. Behind a
+// comment it is the writer's; right behind the name it may be HELO text with a
+// blank in it, unless the form has it there. remark is a comment before it.
+func (p *parser) bracket(text, remark string, behind bool) {
+	a, port, ok := parseAddrPort(text)
+	switch {
+	case !ok:
+		return
+	case alwaysComments(p.hop.Form):
+		p.fail(errPeer)
+		return
+	}
+	s := socket{addr: a, port: port}
+	if p.hop.Form == "exim" && remark != "" {
+		p.setHelo(remark, false) // Exim 3: rdns (HELO) [ip]
+	} else {
+		s.lookup(remark)
+	}
+	if !p.found.addr.IsValid() {
+		p.hop.AddrUncertain = !behind && !writesAddrSecond(p.hop.Form)
+	}
+	p.candidate(s)
+}
+
+// candidate records an address found in a place for the peer.
+func (p *parser) candidate(s socket) {
+	switch {
+	case s.bad != nil:
+		p.fail(s.bad)
+	case p.found.addr.IsValid() && p.found.addr != s.addr:
+		p.fail(errTwoAddr)
+	default:
+		p.found = s
+	}
+}
+
+// peerComment reads one comment of the peer's part. It returns false if the
+// comment told nothing.
+func (p *parser) peerComment(c string) bool {
+	switch {
+	case isHeloComment(c):
+		p.setHelo(strings.TrimSpace(c[4:]), c[0]|0x20 == 'e')
+		return true
+	case hasPrefixFold(c, "envelope-from "), hasPrefixFold(c, "envelope-sender "):
+		p.hop.EnvelopeFrom = unangle(c[strings.IndexByte(c, ' '):])
+		return true
+	case hasPrefixFold(c, "proxying for "), hasPrefixFold(c, "original mail from"):
+		return true
+	case p.note(c):
+		return true
+	}
+	s, ok := readSocket(c, p.hop.Form)
+	if s.hasHELO {
+		p.setHelo(s.helo, s.ehlo)
+	}
+	if s.login {
+		p.submission = true
+	}
+	if s.port != 0 {
+		p.port = s.port
+	}
+	if !ok && s.bad == nil {
+		p.unknown = p.unknown || hidesAddr(c)
+		p.local = p.local || s.local || p.hop.Form == "sendmail" && hasSuffixFold(c, "@localhost")
+		return s.hasHELO
+	}
+	p.candidate(s)
+	return true
+}
+
+// isHeloComment reports whether c is "HELO name" or the like; the name may be
+// empty.
+func isHeloComment(c string) bool {
+	if len(c) < 4 || len(c) > 4 && c[4] != ' ' && c[4] != '\t' {
+		return false
+	}
+	k := c[:4]
+	return foldEqual(k, "HELO") || foldEqual(k, "EHLO") || foldEqual(k, "LHLO")
+}
+
+func (p *parser) setHelo(h string, ehlo bool) {
+	if !p.hasHELO {
+		p.helo, p.hasHELO = h, true
+		p.hop.ESMTP = p.hop.ESMTP || ehlo
+	}
+}
+
+// settle decides what the first name is, by the writer's form.
+func (p *parser) settle(name token) {
+	h := &p.hop
+	h.HELO = p.helo
+	first := p.text(name)
+	addr, _, isAddr := parseAddrPort(first)
+	if name.kind == literal {
+		first = p.raw(name)
+	}
+	switch {
+	case p.found.addr.IsValid():
+		p.weigh(addr)
+	case p.err == errBadAddr, p.err == errTwoAddr:
+	case isAddr && alwaysComments(h.Form):
+		p.fail(errPeer)
+		h.HELO = first
+		return
+	case isAddr: // and there is no other
+		h.AddrUncertain = !p.hasHELO && h.Kind != HTTP && !writesAddrFirst(h.Form) // HTTP has no HELO
+		p.found.addr = addr
+		first = ""
+	default:
+		p.settleName(first)
+		return
+	}
+	h.Addr, h.Port, h.Name = p.found.addr, p.found.port, p.found.name
+	if h.Port == 0 {
+		h.Port = p.port
+	}
+	if host := hostOf(first); (p.hasHELO || h.Form == "exim" && name.kind == word) && h.Name == "" && isName(host) {
+		h.Name = host
+	}
+	if !p.hasHELO {
+		h.HELO = first
+	}
+}
+
+// weigh looks for a second address besides the one in a comment: one that
+// stands in the place of the name, where that is not HELO text, or one hidden
+// in a remark, which may be the writer's while the rest is the client's.
+func (p *parser) weigh(name netip.Addr) {
+	inName := name.IsValid() && (p.hasHELO || writesAddrFirst(p.hop.Form))
+	switch {
+	case p.unknown:
+		p.fail(errPeer)
+	case inName && name != p.found.addr && !name.IsLoopback(): // Yahoo of old wrote 127.0.0.1
+		p.fail(errTwoAddr)
+	}
+}
+
+// settleName is settle for a field without an address.
+func (p *parser) settleName(first string) {
+	h := &p.hop
+	switch host := hostOf(first); {
+	case h.Kind == Local:
+	case !p.hasHELO:
+		h.HELO = first
+	case isName(host):
+		h.Name = host
+	}
+}
+
+// hostOf returns the name that a writer put first, without an RFC 1413 answer
+// before it and without a final dot.
+func hostOf(first string) string {
+	return strings.TrimSuffix(first[strings.LastIndexByte(first, '@')+1:], ".")
+}
+
+// writesAddrSecond reports whether software of this form writes "HELO [ip]",
+// the brackets not in a comment.
+func writesAddrSecond(form string) bool {
+	return form == "fetchmail" || form == "mdaemon" || form == "imail"
+}
+
+// alwaysComments reports whether software of this form writes the peer's
+// address into a comment and nowhere else.
+func alwaysComments(form string) bool {
+	switch form {
+	case "postfix", "sendmail", "exchange", "google", "amavis", "opensmtpd", "haraka", "stalwart", "halon":
+		return true
+	}
+	return false
+}
+
+// writesAddrFirst reports whether software of this form puts the address in
+// the place of the name where it knows no name.
+func writesAddrFirst(form string) bool {
+	return form == "exim" || form == "communigate" || form == "yahoo"
+}

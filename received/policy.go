@@ -1,0 +1,186 @@
+package received
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// A Policy says whose Received fields are trusted: the hosts of the upstream
+// provider. The zero value trusts nobody and gives no answer.
+type Policy struct {
+	// Provider names the profile the policy comes from. "auto", "generic",
+	// "postfix" and "exim" infer the provider's hosts from the chain itself,
+	// as long as MX and Internal are empty.
+	Provider string
+
+	// MX are the hosts that face the Internet, as they name themselves after
+	// "by". The first public peer of one of them is the client.
+	//
+	// A pattern is a host name; ".example.org" or "*.example.org" for all
+	// names below it; or a name with * inside a label ("mx*.example.org").
+	// A star never reaches across a dot, except as the whole first label. For
+	// writers that give an address instead of a name: an address, a prefix in
+	// CIDR form, or the beginning of an address and a star ("10.*").
+	MX []string
+
+	// Internal are the hosts behind them: stores, filters, relays. Their
+	// peers are the upstream's own if their addresses are not public or in
+	// InternalNets. Without InternalNets, so is a public peer that wrote the
+	// next field, if its name in that domain is verified, and among the
+	// servers of Exchange Online, which record no names, by what it calls
+	// itself. Any other public peer is the client.
+	Internal []string
+
+	// InternalNets are public networks of the upstream's own. If there are
+	// any, addresses alone decide who is internal, never names.
+	InternalNets []netip.Prefix
+
+	// Hops, if above 0, is an override by position: the Hops-th Received
+	// field from the top, 1 for the topmost, is the one that shows the
+	// client. All fields down to it must be parseable; MX and Internal, if
+	// given, must still match.
+	Hops int
+
+	profile *profile // of a built-in provider
+	org     string   // inferring: registered domain of the account's host
+}
+
+// infers reports whether the provider's hosts are to be inferred.
+func (p *Policy) infers() bool {
+	if p.profile != nil || len(p.MX)+len(p.Internal) > 0 {
+		return false
+	}
+	switch p.Provider {
+	case "auto", "generic", "postfix", "exim":
+		return true
+	}
+	return false
+}
+
+// formFits reports whether a policy for one software takes fields of form f.
+func (p *Policy) formFits(f string) bool {
+	switch p.Provider {
+	case "postfix":
+		return f == "postfix" || f == "dovecot" || f == "amavis" || f == "generic"
+	case "exim":
+		return f == "exim" || f == "dovecot" || f == "amavis"
+	}
+	return true
+}
+
+// matchAny reports whether host fits one of the patterns.
+func matchAny(patterns []string, host string) bool {
+	for _, p := range patterns {
+		if matchHost(p, host) {
+			return true
+		}
+	}
+	return false
+}
+
+// matchHost reports whether a writer's own name, or its address if the name
+// is one, fits pattern.
+func matchHost(pattern, host string) bool {
+	if a, ok := parseAddr(host); ok {
+		return matchAddrPattern(pattern, a)
+	}
+	host = strings.TrimSuffix(host, ".")
+	pattern = strings.TrimSuffix(pattern, ".")
+	if host == "" || pattern == "" || isAddrPattern(pattern) {
+		return false
+	}
+	if rest, ok := strings.CutPrefix(pattern, "*."); ok {
+		return hasSuffixLabels(host, rest)
+	}
+	if rest, ok := strings.CutPrefix(pattern, "."); ok {
+		return hasSuffixLabels(host, rest)
+	}
+	for {
+		pl, prest, pmore := strings.Cut(pattern, ".")
+		hl, hrest, hmore := strings.Cut(host, ".")
+		if pmore != hmore || !matchLabel(pl, hl) {
+			return false
+		}
+		if !pmore {
+			return true
+		}
+		pattern, host = prest, hrest
+	}
+}
+
+// hasSuffixLabels reports whether host is below the domain whose pattern is
+// suffix: at least one label more, cut at a dot.
+func hasSuffixLabels(host, suffix string) bool {
+	n := strings.Count(suffix, ".") + 1
+	for i := len(host) - 1; i > 0; i-- {
+		if host[i] != '.' {
+			continue
+		}
+		if n--; n == 0 {
+			return matchHost(suffix, host[i+1:])
+		}
+	}
+	return false
+}
+
+// matchLabel matches one label against a pattern with any number of stars,
+// in time linear in the product, without recursion.
+func matchLabel(pattern, label string) bool {
+	p, l, star, mark := 0, 0, -1, 0
+	for l < len(label) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, mark = p, l
+			p++
+		case p < len(pattern) && lower(pattern[p]) == lower(label[l]):
+			p++
+			l++
+		case star >= 0:
+			mark++
+			p, l = star+1, mark
+		default:
+			return false
+		}
+	}
+	for p < len(pattern) && pattern[p] == '*' {
+		p++
+	}
+	return p == len(pattern)
+}
+
+// isAddrPattern reports whether pattern is the beginning of an address and a
+// star: it must not fit a name such as "10.example".
+func isAddrPattern(pattern string) bool {
+	head, ok := strings.CutSuffix(pattern, "*")
+	if !ok || head == "" || strings.Trim(head, "0123456789abcdefABCDEF.:") != "" {
+		return false
+	}
+	last := head[len(head)-1]
+	return last == ':' || last == '.' && head[0] >= '0' && head[0] <= '9'
+}
+
+// matchAddrPattern fits an address against an address, a prefix, or the
+// beginning of an address followed by a star.
+func matchAddrPattern(pattern string, a netip.Addr) bool {
+	if strings.HasSuffix(pattern, "*") {
+		return isAddrPattern(pattern) && strings.HasPrefix(a.String(), strings.ToLower(pattern[:len(pattern)-1]))
+	}
+	if p, err := netip.ParsePrefix(pattern); err == nil {
+		return p.Contains(a)
+	}
+	b, ok := parseAddr(pattern)
+	return ok && a == b
+}
+
+// internalAddr reports whether a is one the policy counts as the upstream's.
+func (p *Policy) internalAddr(a netip.Addr) bool {
+	if !Public(a) {
+		return true
+	}
+	for _, n := range p.InternalNets {
+		if n.Contains(a) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,88 @@
+package received
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// A profile is what is known about one provider.
+type profile struct {
+	name     string
+	accounts []string // hosts of the provider's POP3 and IMAP servers
+	marks    []string // writers by which auto knows the provider
+	mx       []string
+	internal []string
+	nets     []string
+	proofs   []string // proof fields of the provider, in lower case
+	writer   []string // hosts that sign them; empty where they are not signed
+	confirm  []string // writers whose hop counts only if a proof agrees
+	edge     bool     // the MX has no peers inside: one without a public address is no answer
+}
+
+func (pr *profile) policy() Policy {
+	p := Policy{Provider: pr.name, MX: slices.Clone(pr.mx), Internal: slices.Clone(pr.internal), profile: pr}
+	for _, n := range pr.nets {
+		p.InternalNets = append(p.InternalNets, netip.MustParsePrefix(n))
+	}
+	return p
+}
+
+// shaped reports whether h fits the provider's way of writing, where the
+// writer's name alone does not tell.
+func (pr *profile) shaped(h *Hop) bool {
+	if !h.ByAddr.IsValid() || !looksLikeAddr(h.By) {
+		return true
+	}
+	return h.Kind == ByOnly && hasPrefixFold(h.With, "SMTP") || h.Kind == HTTP && !h.Addr.IsValid()
+}
+
+// needsProof reports whether h counts only if a proof agrees.
+func (pr *profile) needsProof(h *Hop) bool {
+	return matchAny(pr.confirm, h.By)
+}
+
+// accepts reports whether the provider writes proofs like p, about hop i.
+func (pr *profile) accepts(p *Proof, i int) bool {
+	known := false
+	for _, f := range pr.proofs {
+		known = known || strings.EqualFold(f, p.Field)
+	}
+	if !known {
+		return false
+	}
+	if len(pr.writer) == 0 {
+		return p.At == i || p.Writer == "" && p.At <= i
+	}
+	return p.Writer != "" && matchAny(pr.writer, p.Writer)
+}
+
+// inferring are the names of the policies that infer the provider's hosts:
+// "auto" knows the built-in providers, "generic" does not, "postfix" and
+// "exim" are generic for one software with Dovecot and amavis behind it.
+var inferring = [...]string{"auto", "exim", "generic", "postfix"}
+
+// Profile returns the policy of a built-in provider, or one of "auto",
+// "generic", "postfix" and "exim", which name no hosts and infer them.
+func Profile(name string) (Policy, bool) {
+	name = strings.ToLower(name)
+	if slices.Contains(inferring[:], name) {
+		return Policy{Provider: name}, true
+	}
+	for i := range builtin {
+		if builtin[i].name == name {
+			return builtin[i].policy(), true
+		}
+	}
+	return Policy{}, false
+}
+
+// Profiles returns the names of the built-in policies, sorted.
+func Profiles() []string {
+	names := slices.Clone(inferring[:])
+	for i := range builtin {
+		names = append(names, builtin[i].name)
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,155 @@
+package received
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// A Proof is a field in which a receiver named the client it saw: the result
+// of an SPF check, or the plain address. Anybody can write one, so it counts
+// only where it stands: above the line it is about, where only that receiver
+// and the hosts behind it could write.
+type Proof struct {
+	Field  string // as written
+	Addr   netip.Addr
+	HELO   string
+	Sender string // reverse-path that was checked: an address, or its domain alone
+	Writer string // authserv-id or receiver; empty if it does not say
+	At     int    // number of Received fields above it
+}
+
+// proofFields are the fields that name a client, in lower case.
+var proofFields = [...]string{
+	"received-spf",
+	"authentication-results",
+	"arc-authentication-results",
+	"x-forefront-antispam-report",
+	"x-sender-ip",
+	"x-originating-ip",
+	"x-spam-source",
+}
+
+// parseProof reads a proof field. ok is false where name is no such field or
+// the value names no address.
+func parseProof(name, value []byte) (p Proof, ok bool) {
+	if len(name) < len("x-sender-ip") || len(value) > maxField {
+		return p, false
+	}
+	field := ""
+	for _, f := range proofFields {
+		if foldEqual(string(name), f) {
+			field = f
+		}
+	}
+	if field == "" {
+		return p, false
+	}
+	v, bad := unfold(value)
+	if bad != nil {
+		return p, false
+	}
+	v = strings.TrimSpace(v)
+	p.Field = string(name)
+	switch field {
+	case "received-spf":
+		p.spf(v)
+	case "authentication-results":
+		p.authResults(v)
+	case "arc-authentication-results":
+		if _, rest, found := strings.Cut(v, ";"); found && hasPrefixFold(v, "i=") {
+			v = strings.TrimSpace(rest)
+		}
+		p.authResults(v)
+	case "x-forefront-antispam-report":
+		p.Addr = addrAfter(v, "CIP:")
+		p.HELO = valueAfter(v, ";H:")
+	case "x-spam-source":
+		p.Addr = addrAfter(v, "IP='")
+	default:
+		p.Addr, _ = parseAddr(strings.Trim(v, "[]"))
+	}
+	return p, p.Addr.IsValid()
+}
+
+// spf reads Received-SPF (RFC 7208, 9.1), with the key-value pairs or with
+// only the words in the comment.
+func (p *Proof) spf(v string) {
+	p.Addr = addrAfter(v, "client-ip=")
+	p.HELO = valueAfter(v, "helo=")
+	if p.Sender = valueAfter(v, "envelope-from="); p.Sender == "" {
+		p.Sender = valueAfter(v, "domain of ")
+	}
+	p.Writer = valueAfter(v, "receiver=")
+	if p.Writer == "" {
+		if _, rest, ok := strings.Cut(v, "("); ok {
+			if w, _, ok := strings.Cut(rest, ": "); ok && strings.IndexByte(w, ' ') < 0 {
+				p.Writer = w
+			}
+		}
+	}
+	if !p.Addr.IsValid() {
+		p.Addr = spfWords(v)
+	}
+}
+
+// authResults reads Authentication-Results (RFC 8601). Exchange Online puts
+// no authserv-id before the first result.
+func (p *Proof) authResults(v string) {
+	id, _, _ := strings.Cut(v, ";")
+	id, _, _ = strings.Cut(strings.TrimSpace(id), " ")
+	if strings.IndexByte(id, '=') < 0 {
+		p.Writer = id
+	}
+	for _, key := range [...]string{"sender IP is ", "smtp.remote-ip=", "smtp.client-ip=", "client-ip=", "policy.iprev="} {
+		if p.Addr = addrAfter(v, key); p.Addr.IsValid() {
+			break
+		}
+	}
+	if !p.Addr.IsValid() {
+		p.Addr = spfWords(v)
+	}
+	p.HELO = valueAfter(v, "smtp.helo=")
+	p.Sender = valueAfter(v, "smtp.mailfrom=")
+}
+
+// spfWords finds the address in "designates X as permitted sender" and "X is
+// neither permitted nor denied".
+func spfWords(v string) netip.Addr {
+	if a := addrAfter(v, "designates "); a.IsValid() {
+		return a
+	}
+	if a := addrAfter(v, "designate "); a.IsValid() {
+		return a
+	}
+	if i := strings.Index(v, " is neither permitted"); i > 0 {
+		j := strings.LastIndexByte(v[:i], ' ')
+		a, _ := parseAddr(v[j+1 : i])
+		return a
+	}
+	return netip.Addr{}
+}
+
+// addrAfter reads the address that follows key, else nothing.
+func addrAfter(v, key string) netip.Addr {
+	a, _ := parseAddr(valueAfter(v, key))
+	return a
+}
+
+// valueAfter returns the text between key and the next delimiter.
+func valueAfter(v, key string) string {
+	i := strings.Index(v, key)
+	if i < 0 {
+		return ""
+	}
+	v = v[i+len(key):]
+	if strings.HasPrefix(v, "\"") {
+		v = v[1:]
+		if end := strings.IndexByte(v, '"'); end >= 0 {
+			return v[:end]
+		}
+	}
+	if end := strings.IndexAny(v, " \t\r\n;,)'\""); end >= 0 {
+		v = v[:end]
+	}
+	return v
+}

@@ -1,0 +1,342 @@
+package received
+
+import (
+	"bytes"
+	"strings"
+)
+
+// Limits of one field.
+const (
+	maxField  = 64 << 10
+	maxTokens = 2048
+	maxAngle  = 2048
+	inlineTok = 64 // tokens without a heap allocation; most fields have 20
+)
+
+type tokenKind uint8
+
+const (
+	word    tokenKind = iota // a run without white space
+	comment                  // ( ... ), nested
+	literal                  // [ ... ]
+	quoted                   // " ... "
+	angle                    // < ... >
+	semi                     // ;
+)
+
+// A keyword begins a clause of RFC 5321, 4.4.
+type keyword uint8
+
+const (
+	kwNone keyword = iota
+	kwFrom
+	kwBy
+	kwWith
+	kwID
+	kwFor
+	kwVia
+)
+
+// A token is a piece of the field outside comments: s[pos:end], delimiters
+// included.
+type token struct {
+	pos, end int32
+	kind     tokenKind
+	key      keyword
+	glued    bool // no white space before it
+}
+
+// A scanner splits a field into tokens once, from left to right. Its error is
+// sticky: the first one stays, and scanning goes on as well as it can.
+type scanner struct {
+	s   string
+	i   int
+	err *ParseError
+	at  int // where err was found
+
+	// The tokens: the first ones in few, all of them in long if there are
+	// more. Slices of few are never stored, or the scanner would have to live
+	// on the heap.
+	few  [inlineTok]token
+	n    int
+	long []token
+}
+
+// A span is a run of tokens, by index.
+type span struct{ from, to int }
+
+// tokens returns the tokens of a span.
+func (sc *scanner) tokens(at span) []token {
+	if sc.long != nil {
+		return sc.long[at.from:at.to]
+	}
+	return sc.few[at.from:at.to]
+}
+
+// add appends a token.
+func (sc *scanner) add(t token) {
+	if sc.n < inlineTok {
+		sc.few[sc.n] = t
+		sc.n++
+		return
+	}
+	if sc.long == nil {
+		sc.long = append(make([]token, 0, 4*inlineTok), sc.few[:]...)
+	}
+	sc.long = append(sc.long, t)
+	sc.n++
+}
+
+func (sc *scanner) fail(e *ParseError) {
+	if sc.err == nil {
+		sc.err, sc.at = e, sc.i
+	}
+}
+
+// text is a token without its delimiters.
+func (sc *scanner) text(t token) string {
+	if t.kind != word && t.end-t.pos >= 2 {
+		return sc.s[t.pos+1 : t.end-1]
+	}
+	return sc.s[t.pos:t.end]
+}
+
+// raw is a token with its delimiters.
+func (sc *scanner) raw(t token) string { return sc.s[t.pos:t.end] }
+
+// is reports whether t is the word w, in any case.
+func (sc *scanner) is(t token, w string) bool {
+	return t.kind == word && int(t.end-t.pos) == len(w) && foldEqual(sc.raw(t), w)
+}
+
+// scan reads all tokens.
+func (sc *scanner) scan() {
+	glued := false
+	for sc.i < len(sc.s) {
+		if sc.s[sc.i] == ' ' {
+			sc.i++
+			glued = false
+			continue
+		}
+		if sc.n == maxTokens {
+			sc.fail(errComplex)
+			return
+		}
+		start := sc.i
+		kind := sc.next()
+		t := token{pos: int32(start), end: int32(sc.i), kind: kind, glued: glued}
+		if kind == word {
+			t.key = keywordOf(sc.s[start:sc.i])
+		}
+		sc.add(t)
+		glued = true
+	}
+}
+
+// next moves i behind one token, whose first octet it is at.
+func (sc *scanner) next() tokenKind {
+	rest := sc.s[sc.i+1:]
+	switch sc.s[sc.i] {
+	case '(':
+		sc.comment()
+		return comment
+	case ';':
+		sc.i++
+		return semi
+	case '"':
+		if end := strings.IndexByte(rest, '"'); end >= 0 {
+			if strings.ContainsAny(rest[:end], "()[];") {
+				sc.fail(errQuote)
+			}
+			sc.i += end + 2
+			return quoted
+		}
+	case '[':
+		if end := strings.IndexAny(rest, "[]("); end >= 0 && rest[end] == ']' {
+			sc.i += end + 2
+			return literal
+		}
+	case '<':
+		if end := closingAngle(rest); end >= 0 {
+			sc.i += end + 2
+			return angle
+		}
+	}
+	sc.word()
+	return word
+}
+
+// keywords are the ones of each length, in lower case.
+var keywords = [...][]struct {
+	word string
+	key  keyword
+}{
+	2: {{"by", kwBy}, {"id", kwID}},
+	3: {{"for", kwFor}, {"via", kwVia}},
+	4: {{"from", kwFrom}, {"with", kwWith}},
+}
+
+// keywordOf returns the keyword that w is, in any case.
+func keywordOf(w string) keyword {
+	if len(w) < 2 || len(w) >= len(keywords) {
+		return kwNone
+	}
+	for _, k := range keywords[len(w)] {
+		if foldEqual(w, k.word) {
+			return k.key
+		}
+	}
+	return kwNone
+}
+
+// comment reads a comment with those inside it. It counts instead of calling
+// itself: depth costs nothing. RFC 5322, 3.2.2: a backslash quotes.
+func (sc *scanner) comment() {
+	// Most hold neither another nor a backslash.
+	if n := strings.IndexByte(sc.s[sc.i:], ')'); n > 0 {
+		inside := sc.s[sc.i+1 : sc.i+n]
+		if strings.IndexByte(inside, '(') < 0 && strings.IndexByte(inside, '\\') < 0 {
+			sc.i += n + 1
+			return
+		}
+	}
+	depth := 0
+	for i := sc.i; i < len(sc.s); i++ {
+		switch sc.s[i] {
+		case '\\':
+			i++
+		case '(':
+			depth++
+		case ')':
+			depth--
+			if depth == 0 {
+				sc.i = i + 1
+				return
+			}
+		}
+	}
+	sc.fail(errUnclosed)
+	sc.i = len(sc.s)
+}
+
+func (sc *scanner) word() {
+	start := sc.i
+	i := start + 1
+loop:
+	for ; i < len(sc.s); i++ {
+		c := sc.s[i]
+		if c > '[' {
+			continue // most octets are letters
+		}
+		switch c {
+		case ' ', '(', ';', '[':
+			break loop
+		case ')':
+			sc.fail(errStray)
+		}
+	}
+	if sc.s[start] == ')' {
+		sc.fail(errStray)
+	}
+	sc.i = i
+}
+
+// closingAngle finds the > that ends an angle bracket opened before s. Writers
+// nest them now and then. It looks no further than an address can reach.
+func closingAngle(s string) int {
+	depth := 1
+	for i := 0; i < min(len(s), maxAngle); i++ {
+		switch s[i] {
+		case '<':
+			depth++
+		case '>':
+			depth--
+			if depth == 0 {
+				return i
+			}
+		case ';', '(', ')':
+			return -1
+		}
+	}
+	return -1
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+// unfold turns a field body into a string with one blank for each run of
+// white space and folding (RFC 5322, 2.2.3). A CR or LF that does not fold, and
+// NUL, are errors, because two readers would see two different fields; the
+// former become blanks too, NUL stays, so that what it splits does not join.
+func unfold(value []byte) (string, *ParseError) {
+	value = trimEnd(value)
+	u := unfolder{blank: true}
+	u.out.Grow(len(value))
+	for first := true; len(value) > 0; first = false {
+		line, rest, ends := value, value[len(value):], false
+		if n := bytes.IndexByte(value, '\n'); n >= 0 {
+			line, rest, ends = value[:n], value[n+1:], true
+		}
+		if !first && (len(line) == 0 || line[0] != ' ' && line[0] != '\t') {
+			u.bad = errControl // the line end before it does not fold
+		}
+		if ends && len(line) > 0 && line[len(line)-1] == '\r' {
+			line = line[:len(line)-1]
+		}
+		u.line(line)
+		if ends {
+			u.space()
+		}
+		value = rest
+	}
+	return u.out.String(), u.bad
+}
+
+// An unfolder builds the string.
+type unfolder struct {
+	out   strings.Builder
+	blank bool // a blank would be one too many
+	bad   *ParseError
+}
+
+func (u *unfolder) space() {
+	if !u.blank {
+		u.out.WriteByte(' ')
+		u.blank = true
+	}
+}
+
+// line takes one line without its end. Most have blanks at their beginning only.
+func (u *unfolder) line(line []byte) {
+	for len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
+		u.space()
+		line = line[1:]
+	}
+	if len(line) == 0 {
+		return
+	}
+	if line[len(line)-1] != ' ' && !bytes.Contains(line, []byte("  ")) && bytes.IndexByte(line, '\t') < 0 &&
+		bytes.IndexByte(line, '\r') < 0 && bytes.IndexByte(line, 0) < 0 {
+		u.out.Write(line)
+		u.blank = false
+		return
+	}
+	for _, c := range line {
+		if c == 0 || c == '\r' {
+			u.bad = errControl
+		}
+		if isSpace(c) {
+			u.space()
+			continue
+		}
+		u.out.WriteByte(c)
+		u.blank = false
+	}
+}
+
+// trimEnd drops the line end, and white space before it.
+func trimEnd(b []byte) []byte {
+	for len(b) > 0 && isSpace(b[len(b)-1]) {
+		b = b[:len(b)-1]
+	}
+	return b
+}

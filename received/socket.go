@@ -1,0 +1,299 @@
+package received
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// A socket is what a writer recorded about the connection.
+type socket struct {
+	addr    netip.Addr
+	port    uint16
+	name    string // from the writer's lookup
+	helo    string
+	hasHELO bool
+	forged  bool        // sendmail: "(may be forged)"
+	login   bool        // the comment says that the client logged in
+	local   bool        // the peer came over a socket of the writer's own host
+	ehlo    bool        // and it was EHLO
+	bad     *ParseError // there is an address, but not one to trust
+}
+
+// readSocket reads the content of a comment that says what the writer saw.
+// The address is in the last bracket of the text that is the writer's own:
+// behind an RFC 1413 answer, and before HELO text and inner comments.
+func readSocket(c, form string) (socket, bool) {
+	var s socket
+	head := c
+	switch {
+	case form == "communigate":
+		head = s.takeAccount(c)
+	case form == "yahoo":
+		head = s.takeLogin(c)
+	case strings.IndexByte(c, '=') >= 0:
+		head = s.takeHelo(c)
+		if at := strings.LastIndexByte(c, '@'); at >= len(head) && !writesHelo(form) {
+			s.bad = errTwoAddr // Exim's helo=a@b, or qmail's ident of "[ip] helo=a"
+			return s, false
+		}
+	}
+	head, after := s.takeInner(head, form)
+	if hidesAddr(after) && form != "zmailer" {
+		s.bad = errTwoAddr
+		return s, false
+	}
+	if at := strings.LastIndexByte(head, '@'); at >= 0 {
+		head = head[at+1:]
+	}
+	open := strings.LastIndexByte(head, '[')
+	if open < 0 {
+		return s.bare(head)
+	}
+	end := strings.IndexByte(head[open:], ']')
+	if end < 0 {
+		return s, false
+	}
+	s.forged = strings.HasPrefix(after, "(may be forged)")
+	if port, ok := strings.CutPrefix(head[open+end+1:], ":"); ok {
+		port, _, _ = strings.Cut(port, " ")
+		s.port, _ = parsePort(port)
+	}
+	return s.bracketed(strings.TrimSpace(head[:open]), head[open+1:open+end])
+}
+
+// bracketed reads "name [ip]".
+func (s *socket) bracketed(before, inside string) (socket, bool) {
+	a, port, ok := parseAddrPort(inside)
+	switch {
+	case strings.IndexByte(before, ' ') >= 0 && before != "Not Verified": // a remark with a bracket in it
+		return *s, false
+	case isSocketWord(inside):
+		s.local = true
+		return *s, false
+	case !ok:
+		s.bad = doubtful(inside)
+		return *s, false
+	case twoLiterals(before, a):
+		s.bad = errTwoAddr
+		return *s, false
+	}
+	s.addr = a
+	if port != 0 {
+		s.port = port
+	}
+	s.lookup(strings.TrimSuffix(before, "["))
+	return *s, true
+}
+
+// writesHelo reports whether software of this form writes "helo=" into the
+// comment with the address.
+func writesHelo(form string) bool {
+	return form == "exim" || form == "momentum" || form == "mail.ru"
+}
+
+// twoLiterals reports whether s holds an address in brackets other than a: an
+// answer of the client's ident server, or worse.
+func twoLiterals(s string, a netip.Addr) bool {
+	for {
+		_, rest, ok := strings.Cut(s, "[")
+		if !ok {
+			return false
+		}
+		inside, _, _ := strings.Cut(rest, "]")
+		if b, _, ok := parseAddrPort(inside); ok && b != a {
+			return true
+		}
+		s = rest
+	}
+}
+
+// takeInner cuts c before an inner comment, which remarks upon the lookup, or
+// before ZMailer's quotation of the HELO.
+func (s *socket) takeInner(c, form string) (head, after string) {
+	mark := byte('(')
+	if form == "zmailer" {
+		mark = '"'
+	}
+	i := strings.IndexByte(c, mark)
+	if i < 0 {
+		return c, ""
+	}
+	head, after = strings.TrimSpace(c[:i]), c[i:]
+	if form == "zmailer" && len(after) > 6 && isHeloComment(after[1:6]) {
+		s.helo, _, _ = strings.Cut(after[6:], "\"")
+		s.hasHELO, s.ehlo = true, lower(after[1]) == 'e'
+	}
+	return head, after
+}
+
+// takeHelo cuts off "helo=...", "ident=..." and what follows: that text is the
+// client's. Exim writes port= before it.
+func (s *socket) takeHelo(c string) string {
+	if strings.IndexByte(c, '=') < 0 {
+		return c
+	}
+	head := c
+	if at := indexKey(c, "helo="); at >= 0 {
+		head = strings.TrimSpace(c[:at])
+		s.helo, s.hasHELO = c[at+len("helo="):], true
+		if i := strings.LastIndex(s.helo, " ident="); i >= 0 {
+			s.helo = s.helo[:i]
+		}
+	} else if at := indexKey(c, "ident="); at >= 0 {
+		head = strings.TrimSpace(c[:at])
+	}
+	if hasPrefixFold(head, "port=") {
+		port, rest, _ := strings.Cut(head[len("port="):], " ")
+		s.port, _ = parsePort(port)
+		head = rest
+	}
+	return head
+}
+
+// indexKey finds a key at the beginning of a word.
+func indexKey(s, key string) int {
+	for from := 0; ; {
+		i := indexFold(s[from:], key)
+		if i < 0 {
+			return -1
+		}
+		if i += from; i == 0 || s[i-1] == ' ' {
+			return i
+		}
+		from = i + 1
+	}
+}
+
+// isSocketWord reports whether s is what OpenSMTPD, Cyrus and sendmail write
+// in the place of an address for a socket of their own host.
+func isSocketWord(s string) bool {
+	return s == "local" || s == "unix socket" || hasPrefixFold(s, "UNIX: localhost")
+}
+
+// takeAccount cuts off what CommuniGate writes about a login:
+// "account USER HELO name", "account USER [ip] verified".
+func (s *socket) takeAccount(c string) string {
+	if !hasPrefixFold(c, "account ") {
+		return c
+	}
+	s.login = true
+	if i := strings.LastIndex(c, " HELO "); i > 0 {
+		s.helo, s.hasHELO = c[i+6:], true
+		return ""
+	}
+	return c[max(strings.LastIndexByte(c, '['), 0):]
+}
+
+// takeLogin cuts off what Yahoo wrote about a login: "user@ip with plain".
+func (s *socket) takeLogin(c string) string {
+	if i := strings.IndexByte(c, ' '); i > 0 {
+		if how, ok := strings.CutPrefix(c[i:], " with "); ok && isMechanism(how) {
+			s.login = true
+			return c[:i]
+		}
+	}
+	return c
+}
+
+// isMechanism reports whether w is one of the words Yahoo wrote for a login.
+func isMechanism(w string) bool {
+	return w == "login" || w == "plain" || w == "cram-md5" || w == "xymcookie"
+}
+
+// bare reads "ip", "/ip", "name ip".
+func (s *socket) bare(c string) (socket, bool) {
+	if first, last, ok := strings.Cut(c, " "); ok {
+		return s.pair(first, last)
+	}
+	last := strings.TrimPrefix(c, "/")
+	a, port, ok := parseAddrPort(last)
+	if !ok {
+		s.bad = doubtful(last)
+		return *s, false
+	}
+	s.addr, s.port = a, port
+	return *s, true
+}
+
+// pair reads "name ip".
+func (s *socket) pair(first, last string) (socket, bool) {
+	a, port, ok := parseAddrPort(last)
+	if !ok {
+		return *s, false
+	}
+	if b, _, ok := parseAddrPort(first); ok && a != b {
+		s.bad = errTwoAddr
+		return *s, false
+	}
+	s.addr, s.port = a, port
+	s.lookup(first)
+	return *s, true
+}
+
+// lookup takes the text before the address for the name that the writer
+// looked up, if it is one.
+func (s *socket) lookup(n string) {
+	n = strings.TrimSuffix(n, ".")
+	if isName(n) {
+		s.name = n
+	}
+}
+
+// notNames are the words that writers put where they have no name: Postfix,
+// EMWAC and Vircom, Courier.
+var notNames = [...]string{"unknown", "unverified", "softdnserr"}
+
+// isName reports whether n is a host name that a lookup could have given:
+// not a word for "none", not an address.
+func isName(n string) bool {
+	if n == "" || len(n) > 255 {
+		return false
+	}
+	for _, w := range notNames {
+		if foldEqual(n, w) {
+			return false
+		}
+	}
+	for i := 0; i < len(n); i++ {
+		c := n[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == '_') {
+			return false
+		}
+	}
+	_, isAddr := parseAddr(n)
+	return !isAddr
+}
+
+// doubtful returns an error where s is meant to be an address but is none that
+// parseAddr takes: 010.1.1.1, 0x7f.1, 1.2.3, 3232235777, 1.2.3.4evil.
+func doubtful(s string) *ParseError {
+	if s == "" {
+		return nil
+	}
+	number := strings.Trim(s, "0123456789") == ""
+	if strings.Count(s, ":") >= 2 || number || s[0] >= '0' && s[0] <= '9' && strings.IndexByte(s, '.') > 0 {
+		return errBadAddr
+	}
+	return nil
+}
+
+// hidesAddr reports whether an address stands anywhere in a comment of no
+// known form: it could be the writer's own, disguised by the client.
+func hidesAddr(c string) bool {
+	for i := 0; i < len(c); i++ {
+		start := i
+		for i < len(c) && isAddrChar(c[i]) {
+			i++
+		}
+		if i-start > 2 {
+			if _, _, ok := parseAddrPort(c[start:i]); ok {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func isAddrChar(c byte) bool {
+	return c >= '0' && c <= '9' || c == '.' || c == ':' || lower(c) >= 'a' && lower(c) <= 'f'
+}

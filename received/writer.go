@@ -1,0 +1,120 @@
+package received
+
+import "strings"
+
+// readWriter reads by, via, with, id, for, from and the comments among them.
+func (p *parser) readWriter() {
+	t := p.tokens(p.writer)
+	if len(t) > 0 && p.namesWriter(t) {
+		p.hop.By = strings.TrimRight(p.text(t[0]), ",.")
+		t = t[1:]
+	}
+	for i := 0; i < len(t); i++ {
+		switch {
+		case t[i].kind == comment:
+			p.writerComment(p.text(t[i]), i == 0)
+		case t[i].kind == literal && i == 0:
+			p.hop.ByAddr, _ = parseAddr(p.text(t[i]))
+		case t[i].key == kwWith:
+			i = p.with(t, i+1)
+		case t[i].key == kwID:
+			i += p.value(t[i+1:], &p.hop.ID)
+		case t[i].key == kwFor:
+			i += p.value(t[i+1:], &p.hop.For)
+		case t[i].key == kwFrom, p.is(t[i], "envelope-from"):
+			i += p.value(t[i+1:], &p.hop.EnvelopeFrom)
+		}
+	}
+	date := p.tokens(p.date)
+	for i := range date { // Courier writes "; date id X"
+		if date[i].key == kwID {
+			p.value(date[i+1:], &p.hop.ID)
+		}
+		if c := p.text(date[i]); date[i].kind == comment && hasPrefixFold(c, "envelope-from ") { // PowerMTA
+			p.hop.EnvelopeFrom = unangle(c[len("envelope-from "):])
+		}
+	}
+	if !p.hop.ByAddr.IsValid() {
+		p.hop.ByAddr, _ = parseAddr(p.hop.By)
+	}
+}
+
+// namesWriter reports whether t begins with a host: not with a comment, and
+// not with the next clause.
+func (p *parser) namesWriter(t []token) bool {
+	if t[0].kind == comment {
+		return false
+	}
+	return t[0].key == kwNone || len(t) > 1 && (t[1].kind == comment || t[1].key != kwNone)
+}
+
+// value takes the token after a keyword as its value, unless there is one
+// already. It returns the number of tokens taken.
+func (p *parser) value(t []token, to *string) int {
+	if len(t) == 0 || *to != "" || t[0].kind == comment {
+		return 0
+	}
+	*to = p.text(t[0])
+	return 1
+}
+
+// with takes the words after "with", up to a comment or the next clause, and
+// returns the index of the last one taken.
+func (p *parser) with(t []token, i int) int {
+	first, last := i, i-1
+	for ; i < len(t) && (t[i].kind == word || t[i].kind == literal) && t[i].key == kwNone; i++ {
+		last = i
+	}
+	if last >= first && p.hop.With == "" {
+		p.hop.With = p.s[t[first].pos:t[last].end]
+	}
+	return last
+}
+
+// writerComment reads a comment behind "by": the writer's address, if it is
+// the first one, the envelope sender, TLS and login.
+func (p *parser) writerComment(c string, first bool) {
+	c = strings.TrimSpace(c)
+	switch {
+	case p.note(c):
+	case hasPrefixFold(c, "envelope-from "):
+		p.hop.EnvelopeFrom = unangle(c[len("envelope-from "):])
+	case hasPrefixFold(c, "envelope-sender "): // maddy
+		p.hop.EnvelopeFrom = unangle(c[len("envelope-sender "):])
+	case first && !p.hop.ByAddr.IsValid() && strings.ContainsRune(c, '.'), first && strings.ContainsRune(c, ':'):
+		if s, ok := readSocket(c, p.hop.Form); ok {
+			p.hop.ByAddr = s.addr
+		}
+	}
+}
+
+// note looks a comment over for what it says about TLS and login. It returns
+// true if the comment is about those.
+func (p *parser) note(c string) bool {
+	if len(c) < 3 {
+		return false
+	}
+	switch c[0] | 0x20 {
+	case 'u', 'v', 't', 's':
+		switch {
+		case hasPrefixFold(c, "using TLS"), hasPrefixFold(c, "version=TLS"), hasPrefixFold(c, "TLS"),
+			hasPrefixFold(c, "using SSL"), hasPrefixFold(c, "version=SSL"):
+			p.hop.TLS = true
+			return true
+		case hasPrefixFold(c, "smtp-auth"), hasPrefixFold(c, "smtpauth"), hasPrefixFold(c, "smtp auth"),
+			hasPrefixFold(c, "SquirrelMail authenticated"):
+			p.submission = true
+			return true
+		}
+	case 'a':
+		if hasPrefixFold(c, "authenticated") || hasPrefixFold(c, "auth: ") || hasPrefixFold(c, "auth=") || hasPrefixFold(c, "auth ") {
+			p.submission = true
+			return true
+		}
+	case 'n':
+		return hasPrefixFold(c, "no client certificate")
+	case 'c':
+		return hasPrefixFold(c, "client ") || hasPrefixFold(c, "client-")
+	}
+	return false
+}

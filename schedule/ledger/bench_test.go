@@ -1,0 +1,156 @@
+package ledger
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// fill writes n delivered records in transactions of 1000.
+func fillLedger(b *testing.B, l *Ledger, n int) {
+	b.Helper()
+	at := time.UnixMilli(1_700_000_000_000)
+	for from := 0; from < n; from += 1000 {
+		rs := make([]Record, 0, 1000)
+		for i := from; i < min(from+1000, n); i++ {
+			rs = append(rs, Record{
+				Key: Key{Account: "work", Folder: "INBOX", Validity: 1, UID: strconv.Itoa(i),
+					Hash: sha256.Sum256([]byte(strconv.Itoa(i)))},
+				State: Delivered, Disposed: true, Size: 12345, Token: fmt.Sprintf("tok%023d", i), Attempts: 1,
+				First: at, Last: at, Client: "192.0.2.1", HELO: "mail.example.org", Sender: "someone@example.org",
+				Recipients: "user@example.net", Code: 250, Reply: "2.0.0 Ok: queued as 4XyZ1234567", QueueID: "4XyZ1234567",
+			})
+		}
+		put(b, l, rs...)
+	}
+}
+
+// T-ST-28: opening a ledger of 200,000 records, after a clean close and after a crash.
+func BenchmarkOpen200k(b *testing.B) {
+	clean := b.TempDir()
+	l := open(b, clean)
+	fillLedger(b, l, 200_000)
+	if err := l.Close(); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("clean", func(b *testing.B) {
+		for b.Loop() {
+			l, err := Open(b.Context(), clean, Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := l.Close(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		info, err := os.Stat(filepath.Join(clean, fileName))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(info.Size())/200_000, "file-B/record")
+	})
+	b.Run("crashed", func(b *testing.B) {
+		l := open(b, clean)
+		put(b, l, record("last", Delivered))
+		crashed := b.TempDir()
+		copyLedger(b, clean, crashed)
+		for b.Loop() {
+			b.StopTimer()
+			fresh := b.TempDir()
+			copyLedger(b, crashed, fresh)
+			b.StartTimer()
+			l, err := Open(b.Context(), fresh, Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.StopTimer()
+			if err := l.Close(); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+		}
+	})
+	b.Run("counts", func(b *testing.B) {
+		l := open(b, clean)
+		for b.Loop() {
+			if _, err := l.Counts(b.Context(), "work"); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("held", func(b *testing.B) {
+		l := open(b, clean)
+		for b.Loop() {
+			if _, err := l.List(b.Context(), Filter{States: []State{Held, Doubt, Refused, Deferred}}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// copyLedger copies the files as a crash would leave them.
+func copyLedger(t testing.TB, from, to string) {
+	t.Helper()
+	for _, name := range []string{fileName, fileName + "-wal", reserveName} {
+		octets, err := os.ReadFile(filepath.Join(from, name))
+		if os.IsNotExist(err) {
+			continue
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(to, name), octets, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkBriefs50k(b *testing.B) {
+	l := open(b, b.TempDir())
+	fillLedger(b, l, 50_000)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	var kept map[string][]Brief
+	for b.Loop() {
+		var err error
+		if kept, err = l.Briefs(b.Context(), "work", "INBOX", 1); err != nil {
+			b.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(len(kept)), "kept-B/record")
+	runtime.KeepAlive(kept)
+}
+
+func BenchmarkPut(b *testing.B) {
+	for _, callers := range []int{1, 4, 16} {
+		b.Run(strconv.Itoa(callers), func(b *testing.B) {
+			l := open(b, b.TempDir())
+			var n atomic.Int64
+			b.SetParallelism(max(1, callers/runtime.GOMAXPROCS(0)))
+			if callers == 1 {
+				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+			}
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if err := l.Put(b.Context(), record(strconv.FormatInt(n.Add(1), 10), Delivered)); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+			b.StopTimer()
+			if err := l.Close(); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(b.N)/float64(l.writer.commits), "puts/commit")
+		})
+	}
+}

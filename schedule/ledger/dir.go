@@ -1,0 +1,104 @@
+package ledger
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// prepareDir creates dir with mode 0700 if it does not exist, and refuses one that
+// cannot be trusted or written.
+func prepareDir(dir string, o Options) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return failed("cannot be created", dir, err)
+	}
+	if err := checkLink(dir); err != nil {
+		return err
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return failed("cannot be read", dir, err)
+	}
+	switch {
+	case !info.IsDir():
+		return &Error{Kind: Permission, Op: "is not a directory", Path: dir, Hint: hintOwner}
+	case !trusted(info):
+		return &Error{Kind: Permission, Op: "belongs to another user", Path: dir, Hint: hintOwner}
+	case info.Mode().Perm()&0o022 != 0:
+		return &Error{Kind: Permission, Op: "can be written by others", Path: dir, Hint: hintOwner}
+	}
+	if err := unix.Access(dir, unix.R_OK|unix.W_OK|unix.X_OK); err != nil {
+		return failed("cannot be written", dir, err)
+	}
+	name, err := networkFS(dir)
+	if err != nil {
+		return failed("file system cannot be told", dir, err)
+	}
+	return o.checkFS(dir, name)
+}
+
+// checkFS refuses the network file system called name, "" for a local one.
+func (o Options) checkFS(dir, name string) error {
+	if name == "" || o.AllowNetwork {
+		return nil
+	}
+	return &Error{Kind: Network, Op: "is on " + name, Path: dir,
+		Hint: "locks and shared memory do not hold there: put the state on a local disk"}
+}
+
+// checkLink refuses a symbolic link unless root or we made it. systemd makes
+// /var/lib/NAME one to /var/lib/private/NAME where a unit has DynamicUser=.
+func checkLink(dir string) error {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return failed("cannot be read", dir, err)
+	}
+	if info.Mode()&fs.ModeSymlink != 0 && !trusted(info) {
+		return &Error{Kind: Permission, Op: "is another user's symbolic link", Path: dir, Hint: hintOwner}
+	}
+	return nil
+}
+
+// trusted says whether a file belongs to us or to root.
+func trusted(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && (st.Uid == 0 || int(st.Uid) == os.Geteuid())
+}
+
+// inspect looks at the files without opening them, since closing a file would drop
+// the POSIX locks that SQLite holds on it elsewhere in this process. It returns
+// the sizes of the database and the WAL in octets. No ledger is Kind NotFound;
+// traces of one that is gone, or an empty one, are Kind Corrupt.
+func inspect(dir string) (size, wal int64, err error) {
+	path := filepath.Join(dir, fileName)
+	sizes := make(map[string]int64, 4)
+	for _, name := range []string{fileName, fileName + "-wal", fileName + "-shm", reserveName} {
+		info, err := os.Lstat(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return 0, 0, failed("cannot be read", filepath.Join(dir, name), err)
+		}
+		if !info.Mode().IsRegular() {
+			return 0, 0, &Error{Kind: Permission, Op: "is not a regular file",
+				Path: filepath.Join(dir, name), Hint: hintOwner}
+		}
+		sizes[name] = info.Size()
+	}
+	size, found := sizes[fileName]
+	switch {
+	case !found && len(sizes) > 0:
+		return 0, 0, &Error{Kind: Corrupt, Op: "is gone, though other files say that it was there",
+			Path: path, Hint: hintCorrupt}
+	case !found:
+		return 0, 0, &Error{Kind: NotFound, Op: "does not exist yet", Path: path}
+	case size == 0:
+		return 0, 0, &Error{Kind: Corrupt, Op: "is empty: what it recorded is lost", Path: path, Hint: hintCorrupt}
+	}
+	return size, sizes[fileName+"-wal"], nil
+}

@@ -1,0 +1,177 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// Kind classifies an [Error].
+type Kind uint8
+
+const (
+	// Unclassified is what nobody has classified.
+	Unclassified Kind = iota
+	// Corrupt: the file is damaged, empty, lost or no ledger. Nothing may be
+	// assumed about what was delivered.
+	Corrupt
+	// Version: the file was written by a newer truehop.
+	Version
+	// Permission: the directory or file cannot be written, or somebody else can write it.
+	Permission
+	// Full: no space left.
+	Full
+	// Busy: another process works on the account, or holds the database.
+	Busy
+	// IO: the disk failed. Later writes fail too, until the ledger is opened
+	// again: after a failed fsync nothing tells what the disk holds.
+	IO
+	// NotFound: there is no ledger yet.
+	NotFound
+	// Network: the state directory is on a network file system, where neither
+	// locks nor shared memory can be relied on.
+	Network
+	// Invalid: the caller asked for something that cannot be recorded.
+	Invalid
+	// Closed: the ledger was closed.
+	Closed
+)
+
+var kindNames = [...]string{"unclassified", "corrupt", "version", "permission", "full", "busy", "io",
+	"not-found", "network", "invalid", "closed"}
+
+// String returns the kind's name as logs show it.
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return "kind-" + strconv.Itoa(int(k))
+}
+
+// Error is the one error type of this package.
+type Error struct {
+	Kind Kind
+	// Op is the step that failed.
+	Op string
+	// Path is the file or directory concerned, or "".
+	Path string
+	// Holder names who holds the lock ("pid 4711 on mail.example.org"), or "".
+	Holder string
+	// Hint says what to do about it, or "".
+	Hint string
+	// Err is the cause, or nil.
+	Err error
+}
+
+// Error puts the step, the file and the cause in one line.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("ledger: ")
+	if e.Path != "" {
+		b.WriteString(e.Path + ": ")
+	}
+	b.WriteString(e.Op)
+	if e.Holder != "" {
+		b.WriteString(" by " + e.Holder)
+	}
+	if e.Err != nil {
+		b.WriteString(": " + e.Err.Error())
+	}
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// KindOf returns the kind of the first *Error in err's chain, else Unclassified.
+func KindOf(err error) Kind {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return Unclassified
+}
+
+const (
+	hintCorrupt = "restore the state directory from a backup, or move ledger.* out of it; " +
+		"a new ledger knows of no delivery, so mail that is still upstream would come again"
+	hintVersion = "it was written by a newer truehop: run that one"
+	hintOwner   = "the state directory must belong to the user that runs truehop, with mode 0700"
+	hintFull    = "free some space on this file system"
+	hintIO      = "check the disk, then start truehop again"
+)
+
+// failed wraps err as an *Error of the kind that its cause shows. Errors of a
+// context and those that are an *Error already come back as they are.
+func failed(op, path string, err error) error {
+	var known *Error
+	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	e := &Error{Kind: kindOfCause(err), Op: op, Path: path, Err: err}
+	switch e.Kind {
+	case Corrupt:
+		e.Hint = hintCorrupt
+	case Permission:
+		e.Hint = hintOwner
+	case Full:
+		e.Hint = hintFull
+	case IO:
+		e.Hint = hintIO
+	}
+	return e
+}
+
+func kindOfCause(err error) Kind {
+	var se *sqlite.Error
+	if errors.As(err, &se) {
+		return kindOfCode(se.Code())
+	}
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return Full
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return Permission
+	case errors.Is(err, fs.ErrNotExist):
+		return NotFound
+	}
+	return IO
+}
+
+// kindOfCode classifies an SQLite result code (https://www.sqlite.org/rescode.html).
+func kindOfCode(code int) Kind {
+	switch code & 0xff {
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return Corrupt
+	case sqlite3.SQLITE_FULL:
+		return Full
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		return Busy
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_CANTOPEN:
+		return Permission
+	}
+	if code == sqlite3.SQLITE_IOERR_CORRUPTFS {
+		return Corrupt
+	}
+	return IO
+}
+
+// noRoom says whether err means that a write, not an fsync, found no space. SQLite
+// reports only ENOSPC as FULL; a quota and a file size limit come as IOERR_WRITE.
+func noRoom(err error) bool {
+	var se *sqlite.Error
+	if !errors.As(err, &se) {
+		return false
+	}
+	switch se.Code() {
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE:
+		return true
+	}
+	return false
+}

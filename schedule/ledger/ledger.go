@@ -1,0 +1,262 @@
+// Package ledger is the durable record of what became of every message: settled,
+// in doubt, deferred, refused. It is what keeps mail from being delivered twice
+// or not at all, so a write has reached the disk when it returns, nothing is
+// forgotten by clock, and a file that is damaged, empty or foreign is refused and
+// never begun anew.
+//
+// The record is an SQLite database in WAL mode with synchronous=FULL. One
+// goroutine owns the only writing connection and commits all writes that wait in
+// one transaction, so that one fsync serves them all. Readers have a connection
+// of their own and neither block the writer nor wait for it.
+//
+// Layout of the state directory:
+//
+//	ledger.db           the database, with ledger.db-wal and ledger.db-shm beside it
+//	ledger.reserve      1 MiB set aside for verdicts on a full disk; ledger.db-wal holds on to 2 MiB more
+//	lock/ACCOUNT        flock: one process at a time works on an account
+package ledger
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// State is what is known of a message.
+type State string
+
+const (
+	// Sending is durable before the final dot goes out. Found at the start of a
+	// pass it means that nobody knows whether the MTA took the message.
+	Sending State = "sending"
+	// Delivered means that the MTA answered 2xx to the dot.
+	Delivered State = "delivered"
+	// Deferred means not now: try again, not before Next.
+	Deferred State = "deferred"
+	// Refused means that the MTA said 5xx, or that deferring took too long.
+	Refused State = "refused"
+	// Quarantined means that the MTA refused the message and that it was put aside for a
+	// person to look at.
+	Quarantined State = "quarantined"
+	// Held means that a person has to decide.
+	Held State = "held"
+	// Doubt means that the dot was sent and no reply came.
+	Doubt State = "doubt"
+	// Adopted means known and never to be injected: the mail that a mailbox held
+	// when it was taken over, or that another agent has fetched.
+	Adopted State = "adopted"
+)
+
+// states are all of them.
+func states() [8]State {
+	return [...]State{Sending, Delivered, Deferred, Refused, Quarantined, Held, Doubt, Adopted}
+}
+
+func (s State) valid() bool { return canonical(string(s)) != "" }
+
+// settles says whether a record of s is the end of an attempt: such a write may
+// use the space that is set aside for a full disk, the begin of one may not.
+func (s State) settles() bool { return s != Sending && s != Adopted }
+
+// Bounds of the parts of a [Key] and of the text in a [Record], in octets. A key
+// beyond them is an error of Kind [Invalid]; text is cut.
+const (
+	maxAccount = 128
+	maxFolder  = 1024
+	maxUID     = 1024
+	maxText    = 512
+)
+
+// Key identifies a message. A UID alone does not: RFC 1939 section 7 lets two
+// messages of one mailbox share one and lets it come back for another message,
+// and UIDVALIDITY may change (RFC 9051 section 2.3.1.1). Hence the content.
+type Key struct {
+	Account, Folder string
+	Validity        uint32
+	// UID is opaque: any octets, at most 1 KiB, "" where the server gives none.
+	UID string
+	// Hash is the SHA-256 of the message as retrieved.
+	Hash [sha256.Size]byte
+}
+
+func (k *Key) check() error {
+	switch {
+	case k.Account == "" || len(k.Account) > maxAccount:
+		return &Error{Kind: Invalid, Op: "account name is empty or longer than 128 octets"}
+	case len(k.Folder) > maxFolder:
+		return &Error{Kind: Invalid, Op: "folder name is longer than 1024 octets"}
+	case len(k.UID) > maxUID:
+		return &Error{Kind: Invalid, Op: "UID is longer than 1024 octets"}
+	}
+	return nil
+}
+
+// Record is all that is kept of a message. Times have a resolution of one
+// millisecond. Text is stored as given, cut after 512 octets.
+type Record struct {
+	Key
+	State State
+	// Disposed says that the message is settled upstream: its disposal was asked
+	// for and confirmed.
+	Disposed bool
+	// Absent says that a later complete listing did not hold the message.
+	Absent bool
+	// Size is the size in octets as retrieved.
+	Size int64
+	// Token is the Truehop-ID.
+	Token string
+	// Attempts counts injections begun, Doubts those that ended in doubt.
+	Attempts, Doubts int
+	// First is when the message was first seen, Last the time of the last
+	// change, Next the time before which a deferred one is not tried again.
+	First, Last, Next time.Time
+	// Client, HELO, Sender and Recipients are what was presented to the MTA.
+	Client, HELO, Sender, Recipients string
+	// Code and Reply are the MTA's last words, QueueID its name for the message.
+	Code    int
+	Reply   string
+	QueueID string
+	// Why explains State to a person.
+	Why string
+}
+
+// Brief is the part of a [Record] that a pass decides by.
+type Brief struct {
+	UID              string
+	Hash             [sha256.Size]byte
+	State            State
+	Disposed, Absent bool
+	Attempts, Doubts int
+	Next             time.Time
+	Token            string
+	First            time.Time
+}
+
+// Generation is one UIDVALIDITY of a folder and the number of records under it.
+type Generation struct {
+	Validity uint32
+	Count    int
+}
+
+// Filter selects records. Empty fields select all.
+type Filter struct {
+	Account string
+	States  []State
+	UID     string
+	Token   string
+	// Since is the earliest Last.
+	Since time.Time
+	// Limit is the most records to return, the newest first; 0 means all of them.
+	// [Ledger.Forget] ignores it.
+	Limit int
+}
+
+// Pass sums up one pass over an account.
+type Pass struct {
+	Began, Ended time.Time
+	// OK says that the pass saw the whole account and met no error.
+	OK                                                  bool
+	Listed, Delivered, Deferred, Refused, Held, InDoubt int
+	// Error is why the pass failed, or "".
+	Error string
+}
+
+// Ledger is an open record. Its methods may be called from several goroutines.
+// Errors are of type *[Error], but for those of a context, returned as they are.
+type Ledger struct {
+	dir      string // absolute
+	readOnly bool
+	inUse    *os.File // the directory, flocked while the ledger is open
+	db       *sql.DB  // reads
+	writer   *writer  // nil if readOnly
+	close    sync.Once
+	closing  atomic.Bool
+	closed   error // what Close returned
+}
+
+// Put inserts r, or replaces the record of the same key, and returns once that
+// is durable. If ctx ends first, nothing was written; once the write has begun,
+// Put waits for its end. With the disk full, space that was set aside serves
+// every State but [Sending] and [Adopted], which fail with Kind [Full].
+func (l *Ledger) Put(ctx context.Context, r Record) error {
+	return l.PutAll(ctx, []Record{r})
+}
+
+// PutAll is [Ledger.Put] for several records: all are written, or none.
+func (l *Ledger) PutAll(ctx context.Context, rs []Record) error {
+	settles := true
+	for i := range rs {
+		if err := rs[i].check(); err != nil {
+			return err
+		}
+		if !rs[i].State.valid() {
+			return &Error{Kind: Invalid, Op: "no such state: " + string(rs[i].State)}
+		}
+		settles = settles && rs[i].State.settles()
+	}
+	if len(rs) == 0 {
+		return nil
+	}
+	return l.write(ctx, settles, func(tx *tx) error {
+		for i := range rs {
+			if err := tx.put(&rs[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// SetDisposed records that these messages are settled upstream, in one
+// transaction. Keys without a record are ignored.
+func (l *Ledger) SetDisposed(ctx context.Context, keys []Key) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	return l.write(ctx, true, func(tx *tx) error { return tx.flag(tx.disposed, keys, true) })
+}
+
+// SetAbsent records whether a complete listing held these messages, in one
+// transaction. Keys without a record are ignored.
+func (l *Ledger) SetAbsent(ctx context.Context, keys []Key, absent bool) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	return l.write(ctx, true, func(tx *tx) error { return tx.flag(tx.absent, keys, absent) })
+}
+
+// Forget removes the records that f selects and returns their number. A filter
+// that selects everything is an error of Kind [Invalid].
+func (l *Ledger) Forget(ctx context.Context, f Filter) (int, error) {
+	if f.Account == "" && len(f.States) == 0 && f.UID == "" && f.Token == "" {
+		return 0, &Error{Kind: Invalid, Op: "refusing to forget everything: name an account, a state, a UID or a token"}
+	}
+	var n int
+	err := l.write(ctx, true, func(tx *tx) (err error) {
+		n, err = tx.forget(f)
+		return err
+	})
+	return n, err
+}
+
+// PassBegan records the begin of a pass. It stands as not OK until PassEnded.
+func (l *Ledger) PassBegan(ctx context.Context, account string, p Pass) error {
+	p.OK, p.Ended = false, time.Time{}
+	return l.putPass(ctx, account, p)
+}
+
+// PassEnded records the end of a pass, and if it is OK, the time of the last success.
+func (l *Ledger) PassEnded(ctx context.Context, account string, p Pass) error {
+	return l.putPass(ctx, account, p)
+}
+
+func (l *Ledger) putPass(ctx context.Context, account string, p Pass) error {
+	if err := (&Key{Account: account}).check(); err != nil {
+		return err
+	}
+	return l.write(ctx, true, func(tx *tx) error { return tx.pass(account, p) })
+}

@@ -1,0 +1,227 @@
+package ledger
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Briefs returns the records of one generation of a folder, by UID, but for messages
+// that were disposed of and have gone since: an account that deletes what it fetched has many
+// of those. They share one backing array: about 250 octets for each message.
+func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity uint32) (map[string][]Brief, error) {
+	const from = ` FROM record WHERE mailbox =
+		(SELECT id FROM mailbox WHERE account = ? AND folder = ? AND validity = ?)
+		AND (disposed = 0 OR absent = 0)`
+	args := []any{account, folder, int64(validity)}
+	var count int // only a hint: the writer goes on
+	if err := l.db.QueryRowContext(ctx, "SELECT count(*)"+from, args...).Scan(&count); err != nil {
+		return nil, l.readError(err)
+	}
+	rows, err := l.db.QueryContext(ctx, `SELECT mailbox, uid, hash, state, disposed, absent,
+		attempts, doubts, next, token, first, sum`+from+" ORDER BY uid, hash", args...)
+	if err != nil {
+		return nil, l.readError(err)
+	}
+	defer rows.Close()
+	slab := make([]Brief, 0, count)
+	for rows.Next() {
+		var b Brief
+		if err := scanBrief(rows, &b); err != nil {
+			return nil, l.readError(err)
+		}
+		slab = append(slab, b)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, l.readError(err)
+	}
+	return byUID(slab), nil
+}
+
+// byUID cuts records sorted by UID into those of each.
+func byUID(sorted []Brief) map[string][]Brief {
+	m := make(map[string][]Brief, len(sorted))
+	for from := 0; from < len(sorted); {
+		to := from + 1
+		for to < len(sorted) && sorted[to].UID == sorted[from].UID {
+			to++
+		}
+		m[sorted[from].UID] = sorted[from:to:to]
+		from = to
+	}
+	return m
+}
+
+func scanBrief(rows *sql.Rows, b *Brief) error {
+	var mailbox, next, first, sum int64
+	var uid, hash, state, token sql.RawBytes
+	if err := rows.Scan(&mailbox, &uid, &hash, &state, &b.Disposed, &b.Absent,
+		&b.Attempts, &b.Doubts, &next, &token, &first, &sum); err != nil {
+		return err
+	}
+	b.UID, b.Token = string(uid), string(token)
+	b.Next, b.First = fromMillis(next), fromMillis(first)
+	var err error
+	b.State, b.Hash, err = sound(mailbox, uid, hash, string(state), b.Token, sum)
+	return err
+}
+
+// errUnsound is a row whose checksum does not hold.
+var errUnsound = errors.New("a record is damaged")
+
+// sound checks what a row says against its checksum.
+func sound(mailbox int64, uid, hash []byte, state, token string, sum int64) (s State, h [sha256.Size]byte, err error) {
+	s = canonical(state)
+	if len(hash) != len(h) || !s.valid() || checksum(mailbox, uid, hash, state, token) != sum {
+		return "", h, errUnsound
+	}
+	copy(h[:], hash)
+	return s, h, nil
+}
+
+// canonical returns the constant for a state, so that no row keeps text of its own.
+func canonical(s string) State {
+	for _, known := range states() {
+		if s == string(known) {
+			return known
+		}
+	}
+	return ""
+}
+
+func (l *Ledger) readError(err error) error {
+	if err != nil && l.closing.Load() {
+		return errClosed()
+	}
+	path := filepath.Join(l.dir, fileName)
+	if errors.Is(err, errUnsound) {
+		return &Error{Kind: Corrupt, Op: "cannot be trusted", Path: path, Hint: hintCorrupt, Err: err}
+	}
+	return failed("cannot be read", path, err)
+}
+
+// ByHash returns the records of a folder, of all generations, that have this content.
+func (l *Ledger) ByHash(ctx context.Context, account, folder string, hash [sha256.Size]byte) ([]Record, error) {
+	return l.records(ctx, "hash = ? AND account = ? AND folder = ?", 0, hash[:], account, folder)
+}
+
+// List returns the records that f selects, those changed last first.
+func (l *Ledger) List(ctx context.Context, f Filter) ([]Record, error) {
+	where, args := f.where()
+	return l.records(ctx, where, f.Limit, args...)
+}
+
+func (l *Ledger) records(ctx context.Context, where string, limit int, args ...any) ([]Record, error) {
+	query := "SELECT account, folder, validity, " + columns + " FROM record" +
+		" JOIN (SELECT id, account, folder, validity FROM mailbox) ON id = mailbox" +
+		" WHERE " + where + " ORDER BY last DESC, mailbox, uid, hash"
+	if limit > 0 {
+		query += " LIMIT " + strconv.Itoa(limit)
+	}
+	rows, err := l.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, l.readError(err)
+	}
+	defer rows.Close()
+	var rs []Record
+	for rows.Next() {
+		var r Record
+		if err := scanRecord(rows, &r); err != nil {
+			return nil, l.readError(err)
+		}
+		rs = append(rs, r)
+	}
+	return rs, l.readError(rows.Err())
+}
+
+func scanRecord(rows *sql.Rows, r *Record) error {
+	var mailbox, first, last, next, sum int64
+	var uid, hash sql.RawBytes
+	var state string
+	if err := rows.Scan(&r.Account, &r.Folder, &r.Validity, &mailbox, &uid, &hash, &state,
+		&r.Disposed, &r.Absent, &r.Size, &r.Token, &r.Attempts, &r.Doubts, &first, &last, &next, &sum,
+		&r.Client, &r.HELO, &r.Sender, &r.Recipients, &r.Code, &r.Reply, &r.QueueID, &r.Why); err != nil {
+		return err
+	}
+	r.UID = string(uid)
+	r.First, r.Last, r.Next = fromMillis(first), fromMillis(last), fromMillis(next)
+	var err error
+	r.State, r.Hash, err = sound(mailbox, uid, hash, state, r.Token, sum)
+	return err
+}
+
+// Generations returns the UIDVALIDITYs under which a folder has records, the
+// lowest first.
+func (l *Ledger) Generations(ctx context.Context, account, folder string) ([]Generation, error) {
+	rows, err := l.db.QueryContext(ctx, `SELECT validity, count(*) FROM mailbox JOIN record ON mailbox = id
+		WHERE account = ? AND folder = ? GROUP BY validity ORDER BY validity`, account, folder)
+	if err != nil {
+		return nil, l.readError(err)
+	}
+	defer rows.Close()
+	var gs []Generation
+	for rows.Next() {
+		var g Generation
+		if err := rows.Scan(&g.Validity, &g.Count); err != nil {
+			return nil, l.readError(err)
+		}
+		gs = append(gs, g)
+	}
+	return gs, l.readError(rows.Err())
+}
+
+// Known says whether there is any record of the account, or any pass of it that
+// ended OK, ever. If not, the account is new, or its ledger was lost.
+func (l *Ledger) Known(ctx context.Context, account string) (bool, error) {
+	var known bool
+	err := l.db.QueryRowContext(ctx, `SELECT
+		EXISTS (SELECT 1 FROM record WHERE mailbox IN (SELECT id FROM mailbox WHERE account = ?1)) OR
+		EXISTS (SELECT 1 FROM pass WHERE account = ?1 AND success > 0)`, account).Scan(&known)
+	return known, l.readError(err)
+}
+
+// Counts returns the number of records in each state, of all accounts if account is "".
+func (l *Ledger) Counts(ctx context.Context, account string) (map[State]int, error) {
+	// One scan; GROUP BY would sort all records.
+	states := states()
+	var numbers [len(states)]int
+	var sums []string
+	var into []any
+	for i, s := range states {
+		sums = append(sums, "count(*) FILTER (WHERE state = '"+string(s)+"')")
+		into = append(into, &numbers[i])
+	}
+	if err := l.db.QueryRowContext(ctx, "SELECT "+strings.Join(sums, ", ")+` FROM record
+		WHERE ?1 = '' OR mailbox IN (SELECT id FROM mailbox WHERE account = ?1)`, account).Scan(into...); err != nil {
+		return nil, l.readError(err)
+	}
+	counts := make(map[State]int)
+	for i, s := range states {
+		if numbers[i] > 0 {
+			counts[s] = numbers[i]
+		}
+	}
+	return counts, nil
+}
+
+// LastPass returns the last pass that began over account, and when one last
+// ended OK. Both are zero if there was none.
+func (l *Ledger) LastPass(ctx context.Context, account string) (last Pass, lastSuccess time.Time, err error) {
+	var began, ended, success int64
+	err = l.db.QueryRowContext(ctx, `SELECT began, ended, ok, listed, delivered, deferred, refused, held, doubt,
+		error, success FROM pass WHERE account = ?`, account).Scan(&began, &ended, &last.OK, &last.Listed,
+		&last.Delivered, &last.Deferred, &last.Refused, &last.Held, &last.InDoubt, &last.Error, &success)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Pass{}, time.Time{}, nil
+	}
+	if err != nil {
+		return Pass{}, time.Time{}, l.readError(err)
+	}
+	last.Began, last.Ended = fromMillis(began), fromMillis(ended)
+	return last, fromMillis(success), nil
+}

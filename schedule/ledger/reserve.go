@@ -1,0 +1,86 @@
+package ledger
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// reserveSize is the space set aside, in octets. A verdict changes about four
+// pages of 4 KiB, so it serves some sixty of them, more if they are grouped.
+const reserveSize = 1 << 20
+
+// A verdict must find room though the disk filled up while the MTA took the
+// message. Two things see to that. The WAL has its space allocated when the ledger is
+// opened, twice what it grows to between checkpoints, and nobody else can take
+// that. Where the file system cannot do it, or checkpoints fail because the
+// database cannot grow, there is the reserve.
+
+const (
+	// walPages is the length in pages of 4 KiB at which the WAL is checkpointed.
+	walPages = 256
+	// walSize is the space the WAL holds on to, in octets.
+	walSize = 2 << 20
+)
+
+// allocateWAL gives the WAL at path its space. Where it cannot, the reserve has
+// to do. Opening and closing this file drops no lock: SQLite locks the others.
+func allocateWAL(path string) {
+	f, err := os.OpenFile(path, os.O_WRONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	_ = allocateBeyond(f, walSize)
+}
+
+// reserve is a file that only takes up space. When a verdict finds the disk
+// full it is removed, and the write is tried once more: what the MTA has
+// accepted can be recorded though the disk filled up meanwhile. Until the space
+// can be taken again, no delivery begins.
+type reserve struct {
+	path  string
+	spent bool
+}
+
+// restore takes the space unless it is taken.
+func (r *reserve) restore() error {
+	info, err := os.Lstat(r.path)
+	if err == nil && info.Size() >= reserveSize {
+		r.spent = false
+		return nil
+	}
+	f, err := os.OpenFile(r.path, os.O_CREATE|os.O_WRONLY|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	err = fill(f)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		_ = os.Remove(r.path)
+		return err
+	}
+	r.spent = false
+	return nil
+}
+
+// fill makes f take up reserveSize octets.
+func fill(f *os.File) error {
+	err := allocate(f, reserveSize)
+	if !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	if _, err := f.WriteAt(make([]byte, reserveSize), 0); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// release gives the space back.
+func (r *reserve) release() {
+	_ = os.Remove(r.path)
+	r.spent = true
+}

@@ -1,0 +1,207 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+	"time"
+)
+
+// tx is the writing connection with its prepared statements. Only the writer's
+// goroutine uses it, and no context interrupts it: what was begun ends.
+type tx struct {
+	conn                             *sql.Conn
+	insert, disposed, absent, passed *sql.Stmt
+	find, add                        *sql.Stmt
+	// mailboxes caches the ids of table mailbox; a rollback empties it.
+	mailboxes map[mailbox]int64
+}
+
+type mailbox struct {
+	account, folder string
+	validity        uint32
+}
+
+const columns = `mailbox, uid, hash, state, disposed, absent, size, token, attempts, doubts,
+	first, last, next, sum, client, helo, sender, recipients, code, reply, queueid, why`
+
+const insertRecord = `INSERT INTO record (` + columns + `)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (mailbox, uid, hash) DO UPDATE SET
+	state = excluded.state, disposed = excluded.disposed, absent = excluded.absent,
+	size = excluded.size, token = excluded.token,
+	attempts = excluded.attempts, doubts = excluded.doubts,
+	first = excluded.first, last = excluded.last, next = excluded.next, sum = excluded.sum,
+	client = excluded.client, helo = excluded.helo, sender = excluded.sender,
+	recipients = excluded.recipients, code = excluded.code, reply = excluded.reply,
+	queueid = excluded.queueid, why = excluded.why`
+
+const insertPass = `INSERT INTO pass VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, iif(?4, ?3, 0))
+ON CONFLICT (account) DO UPDATE SET
+	began = excluded.began, ended = excluded.ended, ok = excluded.ok, listed = excluded.listed,
+	delivered = excluded.delivered, deferred = excluded.deferred, refused = excluded.refused,
+	held = excluded.held, doubt = excluded.doubt, error = excluded.error,
+	success = iif(excluded.ok, excluded.ended, success)`
+
+func newTx(ctx context.Context, db *sql.DB) (*tx, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t := &tx{conn: conn, mailboxes: make(map[mailbox]int64)}
+	for _, p := range []struct {
+		stmt **sql.Stmt
+		sql  string
+	}{
+		{&t.insert, insertRecord},
+		{&t.disposed, "UPDATE record SET disposed = ? WHERE mailbox = ? AND uid = ? AND hash = ?"},
+		{&t.absent, "UPDATE record SET absent = ? WHERE mailbox = ? AND uid = ? AND hash = ?"},
+		{&t.passed, insertPass},
+		{&t.find, "SELECT id FROM mailbox WHERE account = ? AND folder = ? AND validity = ?"},
+		{&t.add, "INSERT INTO mailbox (id, account, folder, validity, sum) VALUES (?, ?, ?, ?, ?)"},
+	} {
+		if *p.stmt, err = conn.PrepareContext(ctx, p.sql); err != nil {
+			t.close()
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+func (t *tx) close() {
+	for _, s := range []*sql.Stmt{t.insert, t.disposed, t.absent, t.passed, t.find, t.add} {
+		if s != nil {
+			_ = s.Close()
+		}
+	}
+	_ = t.conn.Close()
+}
+
+func (t *tx) exec(query string, args ...any) error {
+	_, err := t.conn.ExecContext(context.Background(), query, args...)
+	return err
+}
+
+// rollback ends a failed transaction. Its own error says nothing new: SQLite has
+// often rolled back already.
+func (t *tx) rollback() {
+	_ = t.exec("ROLLBACK")
+	clear(t.mailboxes)
+}
+
+// touch proves that the database can be written.
+func (t *tx) touch(*tx) error {
+	return t.exec("UPDATE opened SET at = ?", time.Now().UnixMilli())
+}
+
+// mailbox returns the id of the mailbox of k, 0 if there is none and add is false.
+func (t *tx) mailbox(k *Key, add bool) (int64, error) {
+	m := mailbox{k.Account, k.Folder, k.Validity}
+	if id, ok := t.mailboxes[m]; ok {
+		return id, nil
+	}
+	var id int64
+	err := t.find.QueryRow(m.account, m.folder, int64(m.validity)).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) && !add {
+		return 0, nil
+	}
+	if errors.Is(err, sql.ErrNoRows) {
+		id, err = t.addMailbox(&m)
+	}
+	if err != nil {
+		return 0, err
+	}
+	t.mailboxes[m] = id
+	return id, nil
+}
+
+// addMailbox inserts m. The transaction holds the only write lock, so that m
+// cannot have come since it was looked for.
+func (t *tx) addMailbox(m *mailbox) (id int64, err error) {
+	if err := t.conn.QueryRowContext(context.Background(),
+		"SELECT 1 + coalesce(max(id), 0) FROM mailbox").Scan(&id); err != nil {
+		return 0, err
+	}
+	_, err = t.add.Exec(id, m.account, m.folder, int64(m.validity), m.checksum(id))
+	return id, err
+}
+
+func (t *tx) put(r *Record) error {
+	id, err := t.mailbox(&r.Key, true)
+	if err != nil {
+		return err
+	}
+	uid, token := []byte(r.UID), cut(r.Token)
+	sum := checksum(id, uid, r.Hash[:], string(r.State), token)
+	_, err = t.insert.Exec(id, uid, r.Hash[:], string(r.State), flag(r.Disposed), flag(r.Absent), r.Size,
+		token, r.Attempts, r.Doubts, millis(r.First), millis(r.Last), millis(r.Next), sum,
+		cut(r.Client), cut(r.HELO), cut(r.Sender), cut(r.Recipients),
+		r.Code, cut(r.Reply), cut(r.QueueID), cut(r.Why))
+	return err
+}
+
+func (t *tx) flag(stmt *sql.Stmt, keys []Key, on bool) error {
+	for i := range keys {
+		k := &keys[i]
+		id, err := t.mailbox(k, false)
+		if err != nil {
+			return err
+		}
+		if _, err := stmt.Exec(flag(on), id, []byte(k.UID), k.Hash[:]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func flag(on bool) int64 {
+	if on {
+		return 1
+	}
+	return 0
+}
+
+func (t *tx) forget(f Filter) (int, error) {
+	where, args := f.where()
+	res, err := t.conn.ExecContext(context.Background(), "DELETE FROM record WHERE "+where, args...)
+	if err != nil {
+		return 0, err
+	}
+	n, err := res.RowsAffected()
+	return int(n), err
+}
+
+func (t *tx) pass(account string, p Pass) error {
+	_, err := t.passed.Exec(account, millis(p.Began), millis(p.Ended), flag(p.OK), p.Listed,
+		p.Delivered, p.Deferred, p.Refused, p.Held, p.InDoubt, cut(p.Error))
+	return err
+}
+
+// where returns the condition that f stands for, and its arguments.
+func (f *Filter) where() (string, []any) {
+	conds, args := []string{"TRUE"}, []any(nil)
+	and := func(cond string, arg ...any) {
+		conds, args = append(conds, cond), append(args, arg...)
+	}
+	if f.Account != "" {
+		and("mailbox IN (SELECT id FROM mailbox WHERE account = ?)", f.Account)
+	}
+	if f.UID != "" {
+		and("uid = ?", []byte(f.UID))
+	}
+	if f.Token != "" {
+		and("token = ?", f.Token)
+	}
+	if !f.Since.IsZero() {
+		and("last >= ?", millis(f.Since))
+	}
+	if len(f.States) > 0 {
+		var states []any
+		for _, s := range f.States {
+			states = append(states, string(s))
+		}
+		and("state IN (?"+strings.Repeat(", ?", len(states)-1)+")", states...)
+	}
+	return strings.Join(conds, " AND "), args
+}

@@ -1,0 +1,257 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+)
+
+// One transaction, and so one fsync, serves all who wait.
+func TestGrouping(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		l, err := Open(context.Background(), dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		gate := make(chan struct{})
+		var callers sync.WaitGroup
+		callers.Go(func() {
+			if err := l.write(t.Context(), true, func(*tx) error { <-gate; return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		before := l.writer.commits // the one in hand is counted
+		for i := range 100 {
+			callers.Go(func() {
+				if err := l.Put(t.Context(), record(strconv.Itoa(i), Delivered)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		close(gate)
+		callers.Wait()
+		if got := l.writer.commits - before; got != 1 {
+			t.Errorf("100 waiting writes took %d transactions, want 1", got)
+		}
+		if got := list(t, l, Filter{}); len(got) != 100 {
+			t.Errorf("%d records, want 100", len(got))
+		}
+	})
+}
+
+// Close ends the group in hand; those that still wait get an error.
+func TestCloseWhileWriting(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		l, err := Open(context.Background(), dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		gate := make(chan struct{})
+		var inHand, waiting, closed error
+		var callers sync.WaitGroup
+		callers.Go(func() {
+			inHand = l.write(t.Context(), true, func(tx *tx) error {
+				<-gate
+				r := record("1", Delivered)
+				return tx.put(&r)
+			})
+		})
+		synctest.Wait()
+		callers.Go(func() { waiting = l.Put(t.Context(), record("2", Delivered)) })
+		synctest.Wait()
+		callers.Go(func() { closed = l.Close() })
+		synctest.Wait()
+		close(gate)
+		callers.Wait()
+		if inHand != nil || closed != nil || KindOf(waiting) != Closed {
+			t.Errorf("the write in hand: %v, Close: %v, the waiting write: %v; want nil, nil, Kind closed", inHand, closed, waiting)
+		}
+	})
+	if got := list(t, open(t, dir), Filter{}); len(got) != 1 || got[0].UID != "1" {
+		t.Errorf("the ledger holds %v, want record 1", got)
+	}
+}
+
+// A caller that gives up while it waits has written nothing.
+func TestGivingUp(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		l, err := Open(context.Background(), dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		gate := make(chan struct{})
+		var callers sync.WaitGroup
+		callers.Go(func() { _ = l.write(t.Context(), true, func(*tx) error { <-gate; return nil }) })
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		callers.Go(func() {
+			if err := l.Put(ctx, record("1", Delivered)); !errors.Is(err, context.Canceled) {
+				t.Errorf("Put = %v, want context.Canceled", err)
+			}
+		})
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		close(gate)
+		callers.Wait()
+		if got := list(t, l, Filter{}); len(got) != 0 {
+			t.Errorf("the ledger holds %v, want nothing", got)
+		}
+	})
+}
+
+// T-ST-19, T-ST-20: after an error of the disk nothing more is claimed to be
+// durable. A write that fails leaves nothing of its group.
+func TestDiskFails(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir)
+	put(t, l, record("0", Delivered))
+	err := l.write(t.Context(), true, func(tx *tx) error {
+		r := record("1", Delivered)
+		if err := tx.put(&r); err != nil {
+			return err
+		}
+		return fmt.Errorf("fsync: %w", syscall.EIO)
+	})
+	if KindOf(err) != IO || !errors.Is(err, syscall.EIO) {
+		t.Fatalf("%v, want Kind io", err)
+	}
+	if err := l.Put(t.Context(), record("2", Delivered)); KindOf(err) != IO {
+		t.Errorf("T-ST-19: the next write: %v, want Kind io", err)
+	}
+	if got := list(t, l, Filter{}); len(got) != 1 {
+		t.Errorf("T-ST-20: the ledger holds %d records, want the one from before", len(got))
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	put(t, open(t, dir), record("2", Delivered)) // opened again, it is checked again
+}
+
+// A rollback forgets the mailboxes that it took back.
+func TestRollbackOfMailbox(t *testing.T) {
+	l := open(t, t.TempDir())
+	busy := &Error{Kind: Busy}
+	r := record("1", Delivered)
+	r.Folder = "new"
+	err := l.writer.commit([]*write{{apply: func(tx *tx) error { return errors.Join(tx.put(&r), busy) }}})
+	if !errors.Is(err, busy) {
+		t.Fatal(err)
+	}
+	put(t, l, r)
+	if got := list(t, l, Filter{}); len(got) != 1 || got[0].Folder != "new" {
+		t.Errorf("the ledger holds %+v, want the record in folder new", got)
+	}
+}
+
+// T-SYS-10: durability rests on these settings, and no crash of a process shows
+// that one is missing.
+func TestPragmas(t *testing.T) {
+	l := open(t, t.TempDir())
+	for pragma, want := range map[string]string{
+		"synchronous": "2", "journal_mode": "wal", "busy_timeout": "10000", "trusted_schema": "0", "temp_store": "2",
+	} {
+		var got string
+		if err := l.writer.tx.conn.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got); err != nil || got != want {
+			t.Errorf("PRAGMA %s = %q, %v, want %s", pragma, got, err, want)
+		}
+	}
+}
+
+// Writers and readers at once: each sees a moment, and nothing is lost.
+func TestConcurrent(t *testing.T) {
+	l := open(t, t.TempDir())
+	const workers, each = 4, 40
+	var all sync.WaitGroup
+	for w := range workers {
+		all.Go(func() {
+			for i := range each {
+				r := record(fmt.Sprintf("%d-%d", w, i), Sending)
+				err := l.Put(t.Context(), r)
+				if err == nil {
+					r.State = Delivered
+					err = l.Put(t.Context(), r)
+				}
+				if err == nil && i%2 == 0 {
+					err = l.SetDisposed(t.Context(), []Key{r.Key})
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 2 {
+		all.Go(func() {
+			for last := 0; last < workers*each; {
+				briefs, err := l.Briefs(t.Context(), "work", "INBOX", 7)
+				if err != nil || len(briefs) < last {
+					t.Errorf("%d records after %d: %v", len(briefs), last, err)
+					return
+				}
+				last = len(briefs)
+			}
+		})
+	}
+	all.Wait()
+	disposed := 0
+	for uid, b := range must[map[string][]Brief](t)(l.Briefs(t.Context(), "work", "INBOX", 7)) {
+		if b[0].State != Delivered {
+			t.Errorf("%s is %s", uid, b[0].State)
+		}
+		if b[0].Disposed {
+			disposed++
+		}
+	}
+	if disposed != workers*each/2 {
+		t.Errorf("%d disposed, want %d", disposed, workers*each/2)
+	}
+}
+
+// Whatever upstreams and MTAs say comes back as it was, cut where it is too long.
+func FuzzRecord(f *testing.F) {
+	f.Add("uid", "a@example.org", "250 ok", int64(1), int64(1_700_000_000_000))
+	f.Add("", "\x00", "\xff\xfe", int64(-1), int64(-5))
+	f.Add("'; --", "\u202e", "%s%n", int64(1<<62), int64(1<<40))
+	l := open(f, f.TempDir())
+	f.Fuzz(func(t *testing.T, uid, sender, reply string, size, ms int64) {
+		r := record("x", Refused)
+		r.UID, r.Sender, r.Reply, r.Size = uid, sender, reply, size
+		r.Next = fromMillis(ms % (1 << 45))
+		err := l.Put(t.Context(), r)
+		if len(uid) > maxUID {
+			if KindOf(err) != Invalid {
+				t.Fatalf("a UID of %d octets: %v, want Kind invalid", len(uid), err)
+			}
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Sender, r.Reply = cut(sender), cut(reply)
+		briefs := must[map[string][]Brief](t)(l.Briefs(t.Context(), r.Account, r.Folder, r.Validity))
+		if len(briefs) != 1 || len(briefs[uid]) != 1 {
+			t.Fatalf("Briefs = %+v, want one record under %q", briefs, uid)
+		}
+		got := list(t, l, Filter{})
+		if len(got) != 1 || got[0] != r {
+			t.Fatalf("got %+v\nwant %+v", got, r)
+		}
+		if n := must[int](t)(l.Forget(t.Context(), Filter{Account: r.Account})); n != 1 {
+			t.Fatalf("forgot %d records, want 1", n)
+		}
+	})
+}

@@ -1,0 +1,244 @@
+package schedule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// Pass goes once over an account. It ends soon after ctx does.
+type Pass func(ctx context.Context, account string) error
+
+// Account is one account in a [Loop].
+type Account struct {
+	Name string
+	Spec Spec
+	// AtStart runs a pass as soon as the loop runs.
+	AtStart bool
+	// Jitter delays each pass that the clock starts by a random time below it.
+	Jitter time.Duration
+	// Wake starts a pass at once, whatever the clock and the back-off say; only
+	// MinInterval holds. Wake-ups during a pass lead to one more after it, if the
+	// channel keeps one: it should have a buffer of 1 and senders that do not wait.
+	Wake <-chan struct{}
+}
+
+// Back-off after the first failure in a row; it doubles with each, up to the bound.
+const (
+	backOff        = time.Minute
+	maxBackOff     = 30 * time.Minute
+	hardBackOff    = 15 * time.Minute
+	maxHardBackOff = 12 * time.Hour
+)
+
+// recheck bounds how long the loop sleeps without looking at the wall clock, which
+// may have been set, and which goes on while the machine is suspended.
+const recheck = time.Minute
+
+// Loop runs passes until its context ends. Its fields must not change meanwhile.
+// The hooks may be nil; they are called from several goroutines and must not block.
+type Loop struct {
+	Pass     Pass
+	Accounts []Account
+	// Parallel is the most passes at once, 0 for as many as there are accounts.
+	Parallel int
+	// Hard says whether a failure is one that repetition makes worse, such as
+	// refused credentials: the back-off then is 15 minutes to 12 hours instead
+	// of 1 to 30 minutes. nil means that none is.
+	Hard func(error) bool
+	// OnStart is called before a pass, OnEnd after it.
+	OnStart func(account string)
+	OnEnd   func(account string, took time.Duration, err error)
+	// OnNext tells when the clock will start the next pass, the zero time for never.
+	// It is called at the start, after each pass, and when the clock was set back.
+	OnNext func(account string, at time.Time)
+	// Now is the wall clock, time.Now if nil.
+	Now func() time.Time
+}
+
+// PanicError is a panic in a pass.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+// Error tells the value that the pass panicked with.
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+// Run runs passes until ctx ends, waits for those in progress and returns nil. It
+// returns an error at once if the loop is no loop: no Pass, or an account twice.
+func (l *Loop) Run(ctx context.Context) error {
+	if l.Pass == nil {
+		return errors.New("schedule: no pass to run")
+	}
+	seen := make(map[string]bool, len(l.Accounts))
+	for _, a := range l.Accounts {
+		if seen[a.Name] {
+			return fmt.Errorf("schedule: account %q twice", a.Name)
+		}
+		seen[a.Name] = true
+	}
+	parallel := l.Parallel
+	if parallel <= 0 {
+		parallel = max(1, len(l.Accounts))
+	}
+	slots := make(chan struct{}, parallel)
+	var owners sync.WaitGroup
+	for _, a := range l.Accounts {
+		o := &owner{loop: l, account: a, slots: slots}
+		owners.Go(func() { o.run(ctx) })
+	}
+	owners.Wait()
+	return nil
+}
+
+// owner is the goroutine of one account. That there is one makes passes single.
+type owner struct {
+	loop    *Loop
+	account Account
+	slots   chan struct{}
+	// due is when the clock starts the next pass, by the wall clock; base is
+	// what it was computed from.
+	due, base time.Time
+	// earliest and retry are by the monotonic clock: no pass before earliest,
+	// and before retry only one that was woken.
+	earliest, retry time.Time
+	failures        int
+}
+
+func (o *owner) run(ctx context.Context) {
+	if o.account.AtStart {
+		o.pass(ctx)
+	} else {
+		o.plan(o.now())
+	}
+	for o.wait(ctx) {
+		o.pass(ctx)
+	}
+}
+
+// now returns the wall clock, without the monotonic reading that would hide steps.
+func (o *owner) now() time.Time {
+	if o.loop.Now != nil {
+		return o.loop.Now().Round(0)
+	}
+	return time.Now().Round(0)
+}
+
+// plan computes the next pass after base. Those that fell due before now are not
+// made up for.
+func (o *owner) plan(base time.Time) {
+	now := o.now()
+	o.base = base
+	o.due = o.account.Spec.Next(base)
+	if !o.due.IsZero() && !o.due.After(now) {
+		o.due = o.account.Spec.Next(now)
+	}
+	if !o.due.IsZero() && o.account.Jitter > 0 {
+		o.due = o.due.Add(rand.N(o.account.Jitter))
+	}
+	if o.loop.OnNext == nil {
+		return
+	}
+	at := o.due
+	if held := now.Add(time.Until(o.retry)); !at.IsZero() && held.After(at) {
+		at = held
+	}
+	o.loop.OnNext(o.account.Name, at)
+}
+
+// wait returns true when the next pass may start, false when ctx has ended.
+func (o *owner) wait(ctx context.Context) bool {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	woken := false
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case _, open := <-o.account.Wake:
+			if !open {
+				o.account.Wake = nil
+			}
+			woken = woken || open
+		case <-timer.C:
+		}
+		left := o.left(woken)
+		if left <= 0 {
+			return ctx.Err() == nil
+		}
+		timer.Reset(min(left, recheck))
+	}
+}
+
+// left returns how long it is to the next pass.
+func (o *owner) left(woken bool) time.Duration {
+	now := o.now()
+	// The clock was set back: what was planned by the old one may be years away.
+	if now.Before(o.base) {
+		o.plan(now)
+	}
+	earliest := time.Until(o.earliest)
+	if woken {
+		return earliest
+	}
+	if o.due.IsZero() {
+		return recheck
+	}
+	return max(o.due.Sub(now), time.Until(o.retry), earliest)
+}
+
+// pass waits for a slot, runs one pass and plans the next.
+func (o *owner) pass(ctx context.Context) {
+	select {
+	case o.slots <- struct{}{}:
+		defer func() { <-o.slots }()
+	case <-ctx.Done():
+		return
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	if o.loop.OnStart != nil {
+		o.loop.OnStart(o.account.Name)
+	}
+	began, start := o.now(), time.Now()
+	err := o.protected(ctx)
+	if o.loop.OnEnd != nil {
+		o.loop.OnEnd(o.account.Name, time.Since(start), err)
+	}
+	o.earliest = start.Add(MinInterval)
+	o.backOff(err)
+	o.plan(began)
+}
+
+// protected runs the pass and makes a panic an error.
+func (o *owner) protected(ctx context.Context) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	return o.loop.Pass(ctx, o.account.Name)
+}
+
+// backOff counts failures in a row and sets when the clock may start a pass again.
+func (o *owner) backOff(err error) {
+	if err == nil {
+		o.failures, o.retry = 0, time.Time{}
+		return
+	}
+	wait, bound := backOff, maxBackOff
+	if o.loop.Hard != nil && o.loop.Hard(err) {
+		wait, bound = hardBackOff, maxHardBackOff
+	}
+	for range min(o.failures, 16) {
+		wait = min(2*wait, bound)
+	}
+	o.failures++
+	o.retry = time.Now().Add(wait)
+}

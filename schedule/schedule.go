@@ -1,0 +1,158 @@
+// Package schedule decides when passes over accounts run: by the clock, when
+// somebody wakes them, later after failures, and never two at once over one
+// account. It knows nothing of mail.
+package schedule
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"strings"
+	"time"
+
+	"github.com/robfig/cron/v3"
+)
+
+// MinInterval is the shortest time between the starts of two passes over an account.
+const MinInterval = 10 * time.Second
+
+const (
+	// maxInterval bounds "@every".
+	maxInterval = 366 * 24 * time.Hour
+	// maxSpec bounds the text of a spec, in octets.
+	maxSpec = 256
+)
+
+// Spec says at what times passes run. The zero Spec says never.
+type Spec struct {
+	text  string
+	every time.Duration
+	cron  *cron.SpecSchedule
+}
+
+// Parse reads a spec: the five fields of crontab(5) (minute, hour, day of month, month,
+// day of week, Sunday being 0), one of @hourly, @daily, @weekly, @monthly, @yearly, or
+// "@every" with a duration of 10 seconds to 366 days, such as "@every 5m". The fields
+// may follow "TZ=Area/City"; else they are in local time.
+func Parse(spec string) (Spec, error) {
+	if len(spec) > maxSpec {
+		return Spec{}, fmt.Errorf("schedule is longer than %d octets", maxSpec)
+	}
+	spec = strings.Join(strings.Fields(spec), " ")
+	if err := checkZone(spec); err != nil {
+		return Spec{}, fmt.Errorf("schedule %q: %w", spec, err)
+	}
+	if d, ok := strings.CutPrefix(spec, "@every"); ok {
+		every, err := parseEvery(strings.TrimSpace(d))
+		if err != nil {
+			return Spec{}, fmt.Errorf("schedule %q: %w", spec, err)
+		}
+		return Spec{text: spec, every: every}, nil
+	}
+	parsed, err := cron.ParseStandard(spec)
+	if err != nil {
+		return Spec{}, fmt.Errorf("schedule %q: %w", spec, err)
+	}
+	fields, ok := parsed.(*cron.SpecSchedule)
+	if !ok {
+		return Spec{}, fmt.Errorf("schedule %q: \"@every\" cannot have a time zone", spec)
+	}
+	s := Spec{text: spec, cron: fields}
+	// Any year will do that is followed by a leap day within the five years that
+	// package cron searches.
+	if s.Next(time.Date(2023, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
+		return Spec{}, fmt.Errorf("schedule %q: no such date ever comes", spec)
+	}
+	return s, nil
+}
+
+// checkZone refuses what makes package cron panic: "TZ=" without anything
+// behind it (parser.go:96 slices at the index of a space that may be missing).
+func checkZone(spec string) error {
+	prefixed := strings.HasPrefix(spec, "TZ=") || strings.HasPrefix(spec, "CRON_TZ=")
+	if !prefixed {
+		return nil
+	}
+	head, rest, _ := strings.Cut(spec, " ")
+	if _, zone, _ := strings.Cut(head, "="); zone == "" {
+		return errors.New("no time zone after \"TZ=\"")
+	}
+	if rest == "" {
+		return errors.New("nothing after the time zone")
+	}
+	return nil
+}
+
+func parseEvery(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no duration such as 5m or 1h30m", text)
+	}
+	if d < MinInterval || d > maxInterval {
+		return 0, fmt.Errorf("%v is not between %v and %v", d, MinInterval, maxInterval)
+	}
+	return d, nil
+}
+
+// String returns the text that the spec was parsed from, "" for the zero Spec.
+func (s Spec) String() string { return s.text }
+
+// Next returns the first time after t, or the zero time if there is none within five
+// years. For "@every" it is t plus the interval.
+//
+// Where a time of day does not exist because clocks are put forward, the pass
+// runs as much later as they are put; where it comes twice because they are put
+// back, it runs once. Specs that name neighbouring hours follow the hours as they pass.
+func (s Spec) Next(t time.Time) time.Time {
+	switch {
+	case s.every > 0:
+		return t.Add(s.every)
+	case s.cron == nil:
+		return time.Time{}
+	}
+	loc := s.cron.Location
+	if loc == time.Local {
+		loc = t.Location()
+	}
+	if !s.apart() {
+		return s.cron.Next(t)
+	}
+	// Reckon in what the clock on the wall shows, where all days have 24 hours.
+	wall := *s.cron
+	wall.Location = time.UTC
+	for shown := wall.Next(shownAt(t, loc)); !shown.IsZero(); shown = wall.Next(shown) {
+		// A time that comes twice is past when it comes again.
+		if at := instant(shown, loc); at.After(t) {
+			return at.In(t.Location())
+		}
+	}
+	return time.Time{}
+}
+
+// apart says whether the spec names no two neighbouring hours, so that an hour
+// too many or too few makes a difference.
+func (s Spec) apart() bool {
+	const hours = 1<<24 - 1
+	m := uint32(s.cron.Hour & hours)
+	return bits.OnesCount32(m&(m<<1|m>>23)) == 0
+}
+
+// shownAt returns what a clock in loc shows at t, as if it were UTC.
+func shownAt(t time.Time, loc *time.Location) time.Time {
+	_, offset := t.In(loc).Zone()
+	return t.UTC().Add(time.Duration(offset) * time.Second)
+}
+
+// instant returns when a clock in loc first shows this time; if it never does because
+// it is put forward, when it would have without that.
+func instant(shown time.Time, loc *time.Location) time.Time {
+	// time.Date does not say which it returns if there are two, or none.
+	some := time.Date(shown.Year(), shown.Month(), shown.Day(),
+		shown.Hour(), shown.Minute(), shown.Second(), 0, loc)
+	_, before := some.Add(-4 * time.Hour).Zone()
+	first := shown.Add(-time.Duration(before) * time.Second)
+	if !shownAt(first, loc).Equal(shown) && shownAt(some, loc).Equal(shown) {
+		return some
+	}
+	return first
+}

@@ -1,0 +1,91 @@
+package transfer
+
+import (
+	"bytes"
+	"strings"
+)
+
+// fieldNames that this package looks for or writes.
+const (
+	fieldID          = "Truehop-ID"
+	fieldRedelivery  = "Truehop-Redelivery"
+	fieldDeliveredTo = "Delivered-To"
+	// renamedDeliveredTo is what a Delivered-To field becomes that names a
+	// recipient of ours.
+	renamedDeliveredTo = "X-Upstream-Delivered-To"
+)
+
+// values returns the bodies of the fields called name, top down, unfolded and
+// trimmed. Lines that are no fields are passed over.
+func values(head []byte, name string) []string {
+	var found []string
+	eachField(head, func(field []byte) {
+		if value, ok := fieldValue(field, name); ok {
+			found = append(found, value)
+		}
+	})
+	return found
+}
+
+// rename returns head with every field called name, whose value is one of these
+// (compared without regard to case), called to instead. No other octet changes.
+// It returns head itself where nothing had to.
+func rename(head []byte, name, to string, these []string) []byte {
+	var out []byte
+	done := 0
+	at := 0
+	eachField(head, func(field []byte) {
+		start := at
+		at += len(field)
+		value, ok := fieldValue(field, name)
+		if !ok || !containsFold(these, strings.Trim(value, "<>")) {
+			return
+		}
+		out = append(out, head[done:start]...)
+		out = append(out, to...)
+		done = start + len(name)
+	})
+	if done == 0 {
+		return head
+	}
+	return append(out, head[done:]...)
+}
+
+// eachField calls f for every field with its folded lines and line ends, and for
+// every line that is no field; their concatenation is head.
+func eachField(head []byte, f func(field []byte)) {
+	start := 0
+	for at := 0; at < len(head); {
+		eol := bytes.IndexByte(head[at:], '\n')
+		if eol < 0 {
+			eol = len(head) - at - 1
+		}
+		at += eol + 1
+		if at < len(head) && (head[at] == ' ' || head[at] == '\t') {
+			continue // RFC 5322 section 2.2.3: a folded line belongs to its field
+		}
+		f(head[start:at])
+		start = at
+	}
+}
+
+// fieldValue returns the unfolded body of field if it is called name.
+func fieldValue(field []byte, name string) (string, bool) {
+	if len(field) <= len(name) || !strings.EqualFold(string(field[:len(name)]), name) {
+		return "", false
+	}
+	rest := bytes.TrimLeft(field[len(name):], " \t") // RFC 5322 section 4.5 allows space before the colon
+	if len(rest) == 0 || rest[0] != ':' {
+		return "", false
+	}
+	return strings.TrimSpace(strings.NewReplacer("\r", "", "\n", "").Replace(string(rest[1:]))), true
+}
+
+func containsFold(list []string, s string) bool {
+	for _, one := range list {
+		if strings.EqualFold(one, s) {
+			return true
+		}
+	}
+	return false
+}

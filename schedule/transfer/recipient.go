@@ -1,0 +1,100 @@
+package transfer
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/truehop/truehop/received"
+)
+
+// RecipientRule finds the envelope recipient of each message of a mailbox that holds the mail of
+// whole domains (multidrop). The zero value means that [Pass.Recipients] are the recipients.
+//
+// Only what the upstream's own hosts wrote counts, and of that the topmost. Where it is missing, ambiguous,
+// no plain address or outside the domains, the message is held: it is never guessed from To or
+// Cc, and never given to somebody else.
+type RecipientRule struct {
+	// From is the header field, such as "delivered-to", or [ReceivedFor].
+	From string
+	// Domains are those that recipients may be in, compared without regard to case.
+	Domains []string
+	// StripPrefix is taken off the local part where it begins with it: qmail puts the name of a
+	// virtual domain there.
+	StripPrefix string
+}
+
+// ReceivedFor is the FOR clause of the Received fields (RFC 5321 section 4.4).
+const ReceivedFor = "received-for"
+
+// find returns the recipient of a message, or why there is none.
+func (r *RecipientRule) find(chain *received.Chain, b received.Boundary) (recipient, why string) {
+	if b.Trusted == 0 {
+		return "", "nothing in the header is the upstream's for certain, so nothing says who the recipient is"
+	}
+	if r.From == ReceivedFor {
+		recipient, why = r.fromHops(chain.Hops[:min(b.Trusted, len(chain.Hops))])
+	} else {
+		recipient, why = r.fromField(chain.Envelope.Recipients, b.Trusted)
+	}
+	if why != "" {
+		return "", why
+	}
+	return r.accept(recipient)
+}
+
+// fromHops returns the recipient that the topmost field with a FOR clause names.
+func (r *RecipientRule) fromHops(trusted []received.Hop) (recipient, why string) {
+	for i := range trusted {
+		if trusted[i].For != "" {
+			return trusted[i].For, ""
+		}
+	}
+	return "", "no Received field of the upstream has a FOR clause with the recipient"
+}
+
+// fromField returns what the topmost of the configured fields says. A field above the last trusted
+// Received field is the upstream's; one below it is the sender's.
+func (r *RecipientRule) fromField(fields []received.EnvelopeField, trusted int) (recipient, why string) {
+	found, at := false, 0
+	for _, f := range fields {
+		switch {
+		case f.At >= trusted || !strings.EqualFold(f.Name, r.From):
+		case !found:
+			found, at, recipient = true, f.At, f.Address
+		case f.At == at && !strings.EqualFold(f.Address, recipient):
+			return "", fmt.Sprintf("the upstream wrote more than one %s, for different recipients", r.From)
+		}
+	}
+	if !found {
+		return "", fmt.Sprintf("the upstream wrote no %s", r.From)
+	}
+	return recipient, ""
+}
+
+// accept checks an address against the rule. It is the choice of whoever wrote to the upstream: nothing
+// that a mail system could take for an option, a route, a file or a command gets through.
+func (r *RecipientRule) accept(address string) (recipient, why string) {
+	at := strings.LastIndexByte(address, '@')
+	if at < 0 || len(address) > 254 {
+		return "", fmt.Sprintf("the recipient in %s is no address", r.From)
+	}
+	local, domain := strings.TrimPrefix(address[:at], r.StripPrefix), address[at+1:]
+	if !containsFold(r.Domains, domain) {
+		return "", fmt.Sprintf("the recipient in %s is in none of the domains of this account", r.From)
+	}
+	if !plainLocal(local) {
+		return "", fmt.Sprintf("the recipient in %s has a local part that is not safe to use", r.From)
+	}
+	return local + "@" + domain, ""
+}
+
+// plainLocal reports whether a local part is a dot-atom (RFC 5321 section 4.1.2) without the characters
+// that route mail (! and %) or mean something to a delivery agent.
+func plainLocal(s string) bool {
+	if s == "" || len(s) > 64 || strings.ContainsRune("-./", rune(s[0])) || strings.HasSuffix(s, ".") || strings.Contains(s, "..") {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(c rune) bool {
+		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("#&'*+-/=?^_{}~.", c))
+	})
+}

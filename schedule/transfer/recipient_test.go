@@ -1,0 +1,131 @@
+package transfer_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/transfer"
+)
+
+const (
+	innerHop = "Received: from mx.example.net (mx.example.net [10.0.0.1])\r\n\tby store.example.net (Postfix) with LMTP id 7Q\r\n\tfor <inner@example.org>; Mon, 23 Nov 2026 12:00:01 +0000 (UTC)\r\n"
+	outerHop = "Received: from helo.example.com (host.example.com [203.0.113.9])\r\n\tby mx.example.net (Postfix) with ESMTPS id 4X\r\n\tfor <outer@example.org>; Mon, 23 Nov 2026 12:00:00 +0000 (UTC)\r\n"
+	rest     = "To: cc@example.org\r\nCc: other@example.org\r\nSubject: number 1\r\n\r\nbody\r\n"
+)
+
+// multidrop is a world whose mailbox holds the mail of example.org and example.net.
+func multidrop(t *testing.T, from string) *world {
+	w := newWorld(t)
+	w.pass.Recipients = nil
+	w.pass.Recipient = transfer.RecipientRule{From: from, Domains: []string{"example.org", "example.net"}, StripPrefix: "example.org-"}
+	w.pass.Boundary.Internal = []string{"store.example.net"}
+	return w
+}
+
+// TestRecipient: where the recipient of a message in a multidrop mailbox comes from, and when there is
+// none: T-ENV-07, T-ENV-08, T-ENV-09.
+func TestRecipient(t *testing.T) {
+	chain := innerHop + outerHop
+	for _, c := range []struct {
+		name, from, mail string
+		want             string // the recipient, or
+		held             string // why there is none
+	}{
+		{"top", "delivered-to", "Delivered-To: joe@example.org\r\n" + chain, "joe@example.org", ""},
+		{"between the upstream's hosts", "delivered-to", innerHop + "Delivered-To: joe@example.org\r\n" + outerHop, "joe@example.org", ""},
+		{"the topmost wins", "delivered-to", "Delivered-To: joe@example.org\r\n" + innerHop + "Delivered-To: list@example.org\r\n" + outerHop, "joe@example.org", ""},
+		{"case of name and domain", "delivered-to", "DELIVERED-TO: <Joe@Example.ORG>\r\n" + chain, "Joe@Example.ORG", ""},
+		{"another domain of ours", "x-original-to", "X-Original-To: joe@example.net\r\n" + chain, "joe@example.net", ""},
+		{"the same twice", "envelope-to", "Envelope-To: joe@example.org\r\nEnvelope-To: JOE@example.org\r\n" + chain, "joe@example.org", ""},
+		{"only the configured field", "x-envelope-to", "Delivered-To: a@example.org\r\nX-Envelope-To: b@example.org\r\n" + chain, "b@example.org", ""},
+		{"prefix of a virtual domain", "delivered-to", "Delivered-To: example.org-joe@example.org\r\n" + chain, "joe@example.org", ""},
+		{"FOR of the upstream's host", transfer.ReceivedFor, chain, "inner@example.org", ""},
+		{"FOR of the MX", transfer.ReceivedFor, strings.Replace(chain, "\r\n\tfor <inner@example.org>", "", 1), "outer@example.org", ""},
+
+		{"T-ENV-07/To and Cc are never asked", "delivered-to", chain, "", "wrote no delivered-to"},
+		{"T-ENV-07/another field is never asked", "delivered-to", "X-Envelope-To: joe@example.org\r\n" + chain, "", "wrote no delivered-to"},
+		{"T-ENV-08/forged below the boundary", "delivered-to", chain + "Delivered-To: joe@example.org\r\n", "", "wrote no delivered-to"},
+		{"T-ENV-08/forged chain below", transfer.ReceivedFor, strings.Replace(strings.Replace(chain, "\r\n\tfor <inner@example.org>", "", 1), "\r\n\tfor <outer@example.org>", "", 1) + outerHop, "", "no Received field of the upstream"},
+		{"T-ENV-08/two recipients", "delivered-to", "Delivered-To: a@example.org\r\nDelivered-To: b@example.org\r\n" + chain, "", "more than one delivered-to"},
+		{"T-ENV-08/10,000 recipients", "delivered-to", strings.Repeat("Delivered-To: a@example.org\r\n", 10_000) + chain, "a@example.org", ""},
+		{"T-ENV-08/foreign", "delivered-to", "Delivered-To: joe@elsewhere.example\r\n" + chain, "", "none of the domains"},
+		{"T-ENV-08/a subdomain is foreign", "delivered-to", "Delivered-To: joe@sub.example.org\r\n" + chain, "", "none of the domains"},
+		{"nothing is trusted", "delivered-to", "Delivered-To: joe@example.org\r\n", "", "nothing in the header is the upstream's"},
+		{"written by nobody known", "delivered-to", "Delivered-To: joe@example.org\r\n" + strings.ReplaceAll(outerHop, "mx.example.net", "mx.example.com"), "", "nothing in the header is the upstream's"},
+		{"empty", "delivered-to", "Delivered-To: <>\r\n" + chain, "", "no address"},
+		{"no domain", "delivered-to", "Delivered-To: joe\r\n" + chain, "", "no address"},
+		{"two in one", "delivered-to", "Delivered-To: a@example.org, b@example.org\r\n" + chain, "", "no address"},
+
+		{"T-ENV-09/option", "delivered-to", "Delivered-To: -oQ/tmp@example.org\r\n" + chain, "", "not safe"},
+		{"T-ENV-09/option behind the prefix", "delivered-to", "Delivered-To: example.org--oQ/tmp@example.org\r\n" + chain, "", "not safe"},
+		{"T-ENV-09/command", "delivered-to", "Delivered-To: |cmd@example.org\r\n" + chain, "", "not safe"},
+		{"T-ENV-09/file", "delivered-to", "Delivered-To: /file@example.org\r\n" + chain, "", "not safe"},
+		{"T-ENV-09/route", "delivered-to", "Delivered-To: joe%elsewhere.example@example.org\r\n" + chain, "", "not safe"},
+		{"T-ENV-09/bang path", "delivered-to", "Delivered-To: elsewhere!joe@example.org\r\n" + chain, "", "not safe"},
+		{"T-ENV-09/parameter", "delivered-to", "Delivered-To: <a@b>NOTIFY=NEVER@example.org\r\n" + chain, "", "not safe"},
+		{"T-ENV-09/quoted", "delivered-to", "Delivered-To: \"joe\"@example.org\r\n" + chain, "", "not safe"},
+		{"T-ENV-09/eight bit", "delivered-to", "Delivered-To: jürgen@example.org\r\n" + chain, "", "not safe"},
+		{"T-ENV-09/nothing but the prefix", "delivered-to", "Delivered-To: example.org-@example.org\r\n" + chain, "", "not safe"},
+		{"T-ENV-09/too long", "delivered-to", "Delivered-To: " + strings.Repeat("x", 65) + "@example.org\r\n" + chain, "", "not safe"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := multidrop(t, c.from)
+			w.store.Add("", []byte(c.mail+rest))
+			w.run()
+			if c.held == "" {
+				w.delivered(1)
+				if len(w.mta.taken) == 1 && strings.Join(w.mta.taken[0].to, " ") != c.want {
+					t.Errorf("delivered to %q, want %s", w.mta.taken[0].to, c.want)
+				}
+				return
+			}
+			w.delivered()
+			w.left(1)
+			w.states(map[ledger.State]int{ledger.Held: 1})
+			if why := w.events[len(w.events)-1].Why; !strings.Contains(why, c.held) {
+				t.Errorf("held because %q, want %q", why, c.held)
+			}
+		})
+	}
+}
+
+// TestRecipientUnknown: one unknown address is that message's matter; that the MTA does not take the
+// domain is everybody's.
+func TestRecipientUnknown(t *testing.T) {
+	for _, c := range []struct {
+		name, enhanced, text string
+		stops                bool
+	}{
+		{"user unknown", "5.1.1", "User unknown", false},
+		{"relay", "5.7.1", "Relay access denied", true},
+		{"bad domain", "5.1.2", "Bad destination", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := multidrop(t, "delivered-to")
+			w.pass.Refused = fetch.Disposal{Action: fetch.Keep}
+			for _, to := range []string{"nobody", "joe"} {
+				w.store.Add("", []byte("Delivered-To: "+to+"@example.org\r\n"+outerHop+rest+to))
+			}
+			w.mta.verdict = func(m *inject.Message, _ int) inject.Receipt {
+				if m.To[0] == "nobody@example.org" {
+					return inject.Receipt{Outcome: inject.Refused, Stage: "RCPT", Reply: inject.Reply{Code: 550, Enhanced: c.enhanced, Text: c.text}}
+				}
+				return inject.Receipt{Outcome: inject.Delivered, Stage: "dot", Reply: inject.Reply{Code: 250}}
+			}
+			_, err := w.try()
+			if (err != nil) != c.stops {
+				t.Errorf("the pass ended with %v", err)
+			}
+			if !c.stops {
+				w.delivered(1)
+				w.states(map[ledger.State]int{ledger.Delivered: 1, ledger.Refused: 1})
+			}
+			if c.stops && len(w.store.UIDs("")) != 2 {
+				t.Error("something was disposed of")
+			}
+		})
+	}
+}

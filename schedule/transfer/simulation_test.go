@@ -1,0 +1,283 @@
+package transfer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/inject"
+
+	"github.com/truehop/truehop/schedule/transfer"
+)
+
+// TestSimulation plays seeded histories of mailbox, MTA and process with faults of all kinds, and holds
+// each against the promises: T-SYS-01. TRUEHOP_SEEDS sets how many, TRUEHOP_SEED plays one.
+func TestSimulation(t *testing.T) {
+	seeds := 60
+	if n, err := strconv.Atoi(os.Getenv("TRUEHOP_SEEDS")); err == nil {
+		seeds = n
+	}
+	w := newWorld(t)
+	if seed, err := strconv.ParseUint(os.Getenv("TRUEHOP_SEED"), 10, 64); err == nil {
+		simulate(t, w, seed)
+		return
+	}
+	for seed := range uint64(seeds) {
+		simulate(t, w, seed)
+		if t.Failed() {
+			t.Fatalf("seed %d: play it alone with TRUEHOP_SEED=%d", seed, seed)
+		}
+	}
+}
+
+// history is one seed's world and what is known of it from outside.
+type history struct {
+	*world
+	// random decides for the mailbox, whose steps come one after the other. The MTA's whims depend on
+	// the message and the attempt alone, because its steps do not.
+	random *rand.Rand
+	whims  map[string]int
+	seed   uint64
+	// next numbers the messages.
+	next int
+	// copies counts what the MTA holds of each message, doubts the times nobody could know, refused
+	// those it refused, labelled the copies that say that they may be second ones.
+	copies, doubts, labelled map[string]int
+	refused                  map[string]bool
+}
+
+func simulate(t *testing.T, base *world, seed uint64) {
+	t.Helper()
+	w := *base
+	w.store = fetchtest.NewStore()
+	h := &history{world: &w, random: rand.New(rand.NewPCG(seed, 1)), seed: seed, whims: map[string]int{},
+		copies: map[string]int{}, doubts: map[string]int{}, labelled: map[string]int{}, refused: map[string]bool{}}
+	w.reusable = h.random.IntN(2) == 0
+	w.pass.Account = fmt.Sprintf("sim-%d", seed)
+	w.pass.MTA = simMTA{h}
+	w.pass.Dial = func(ctx context.Context) (fetch.Mailbox, error) { return h.dial() }
+	w.pass.Batch = 1 + h.random.IntN(4)
+	w.pass.Flood.Accept = true
+	w.pass.Retry.GiveUp = 0
+	w.pass.Now = func() time.Time { return w.clock }
+	w.pass.Observe = nil
+	if h.random.IntN(2) == 0 {
+		w.pass.Delivered = fetch.Disposal{} // keep
+	}
+	for range 6 + h.random.IntN(6) {
+		h.happen()
+		w.clock = w.clock.Add(time.Duration(h.random.IntN(7200)) * time.Second)
+		_, err := w.pass.Run(t.Context())
+		h.expected(t, err)
+	}
+	h.calm(t)
+	h.verify(t)
+}
+
+// happen is what happens to the mailbox between passes.
+func (h *history) happen() {
+	for range h.random.IntN(4) {
+		h.next++
+		h.store.Add("", simMail(h.next))
+		if h.reusable && h.random.IntN(4) == 0 {
+			h.uidl(fmt.Sprintf("reused-%d", h.random.IntN(3)))
+		}
+	}
+	if !h.reusable && h.random.IntN(8) == 0 {
+		validity, _ := h.store.Validity("")
+		h.store.SetValidity("", validity+1)
+	}
+}
+
+func simMail(n int) []byte {
+	return []byte(strings.Replace(string(mail(n%250)), fmt.Sprintf("Subject: number %d\r\n", n%250), fmt.Sprintf("Subject: number %d\r\n", n), 1))
+}
+
+// expected fails on an error that no fault of the simulation explains.
+func (h *history) expected(t *testing.T, err error) {
+	t.Helper()
+	if err == nil || errors.Is(err, errDied) || fetch.KindOf(err) == fetch.Unreachable || inject.KindOf(err) == inject.Unreachable {
+		return
+	}
+	t.Errorf("seed %d: the pass ended with %v", h.seed, err)
+}
+
+// calm lets everything work until nothing is left to do.
+func (h *history) calm(t *testing.T) {
+	t.Helper()
+	h.seed |= 1 << 63 // no more faults
+	for range 4 {
+		h.clock = h.clock.Add(24 * time.Hour)
+		if _, err := h.pass.Run(t.Context()); err != nil {
+			t.Errorf("seed %d: with all faults gone the pass ended with %v", h.seed&^(1<<63), err)
+		}
+	}
+	h.seed &^= 1 << 63
+}
+
+func (h *history) faulty(oneIn int) bool { return h.seed>>63 == 0 && h.random.IntN(oneIn) == 0 }
+
+// whim is faulty for the MTA.
+func (h *history) whim(id string, oneIn int) bool {
+	h.whims[id]++
+	n, _ := strconv.Atoi(id)
+	return h.seed>>63 == 0 && rand.New(rand.NewPCG(h.seed, uint64(n)<<32|uint64(h.whims[id]))).IntN(oneIn) == 0
+}
+
+// verify holds the history against the promises.
+func (h *history) verify(t *testing.T) {
+	t.Helper()
+	for n := 1; n <= h.next; n++ {
+		id := strconv.Itoa(n)
+		switch {
+		case h.copies[id] == 0 && !h.refused[id]:
+			t.Errorf("seed %d: message %s was lost", h.seed, id)
+		case h.copies[id] > 1+h.doubts[id]:
+			t.Errorf("seed %d: message %s arrived %d times with %d doubts", h.seed, id, h.copies[id], h.doubts[id])
+		case h.copies[id] > 1+h.labelled[id]:
+			t.Errorf("seed %d: message %s arrived %d times, %d of them labelled", h.seed, id, h.copies[id], h.labelled[id])
+		}
+	}
+	left := map[string]bool{}
+	for _, m := range h.store.List("") {
+		left[taken{body: string(m.Raw())}.subject()] = true
+	}
+	if h.pass.Delivered.Action == fetch.Delete {
+		for n := 1; n <= h.next; n++ {
+			id := strconv.Itoa(n)
+			if left["number "+id] != h.refused[id] {
+				t.Errorf("seed %d: message %s: refused %v, left upstream %v", h.seed, id, h.refused[id], left["number "+id])
+			}
+		}
+	} else if len(left) != h.next {
+		t.Errorf("seed %d: %d of %d messages are left in a mailbox that keeps them", h.seed, len(left), h.next)
+	}
+}
+
+// simMTA takes, refuses, defers, dies and loses replies.
+type simMTA struct{ *history }
+
+func (m simMTA) Submit(ctx context.Context, msg *inject.Message, done func(inject.Receipt)) error {
+	r, err := msg.Body()
+	if err != nil {
+		return err
+	}
+	raw, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	id := strings.TrimPrefix(taken{body: string(raw)}.subject(), "number ")
+	if m.whim(id, 15) {
+		done(inject.Receipt{Stage: "connect", Err: &inject.Error{Kind: inject.Unreachable, Op: "connect"}})
+		return nil
+	}
+	if m.whim(id, 6) {
+		done(reply(inject.Deferred, "RCPT", 450, "4.7.1", "later"))
+		return nil
+	}
+	if n, _ := strconv.Atoi(id); n%7 == 0 {
+		m.refused[id] = true
+		done(reply(inject.Refused, "RCPT", 554, "5.7.1", "no"))
+		return nil
+	}
+	if err := msg.BeforeDot(ctx); err != nil {
+		return err
+	}
+	return m.dot(id, msg, done)
+}
+
+// dot is the moment of doubt: the MTA takes the message or not, and the reply arrives or not, or the
+// process dies before it does.
+func (m simMTA) dot(id string, msg *inject.Message, done func(inject.Receipt)) error {
+	lost, died := m.whim(id, 8), m.whim(id, 10)
+	if lost || died {
+		m.doubts[id]++
+		if m.whim(id, 2) {
+			m.take(id, msg)
+		}
+		if died {
+			return errDied
+		}
+		done(inject.Receipt{Outcome: inject.InDoubt, Stage: "dot", Err: &inject.Error{Kind: inject.Unreachable, Op: "dot"}})
+		return nil
+	}
+	m.take(id, msg)
+	done(accept())
+	return nil
+}
+
+func (m simMTA) take(id string, msg *inject.Message) {
+	m.copies[id]++
+	if strings.Contains(string(msg.Header), "Truehop-Redelivery: possible") {
+		m.labelled[id]++
+	}
+}
+
+// dial opens a session that may break at any step.
+func (h *history) dial() (fetch.Mailbox, error) {
+	if h.faulty(12) {
+		return nil, &fetch.Error{Kind: fetch.Unreachable, Op: "connect"}
+	}
+	return &simSession{session: &session{world: h.world}, history: h}, nil
+}
+
+type simSession struct {
+	*session
+	history *history
+}
+
+var errLost = &fetch.Error{Kind: fetch.Unreachable, Op: "connection lost"}
+
+func (s *simSession) Open(ctx context.Context, folder string) (*fetch.Listing, error) {
+	if s.history.faulty(20) {
+		return nil, errLost
+	}
+	l, err := s.session.Open(ctx, folder)
+	if err == nil && s.history.faulty(20) {
+		l.Refs = nil // a server that shows an empty mailbox once: T-POP-14
+	}
+	return l, err
+}
+
+func (s *simSession) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sink) error {
+	if s.history.faulty(10) {
+		refs = refs[:s.history.random.IntN(len(refs)+1)]
+		if err := s.session.Retrieve(ctx, refs, sink); err != nil {
+			return err
+		}
+		return errLost
+	}
+	return s.session.Retrieve(ctx, refs, sink)
+}
+
+func (s *simSession) Settle(ctx context.Context, d fetch.Disposal, refs []fetch.Ref) ([]fetch.Failure, error) {
+	if s.history.faulty(8) {
+		return nil, errLost
+	}
+	return s.session.Settle(ctx, d, refs)
+}
+
+// Close may lose its way there, or the reply on its way back.
+func (s *simSession) Close(ctx context.Context) error {
+	if s.history.faulty(8) {
+		return errLost
+	}
+	if err := s.session.Close(ctx); err != nil {
+		return err
+	}
+	if s.history.faulty(8) {
+		return errLost
+	}
+	return nil
+}
+
+var _ transfer.Sender = simMTA{}

@@ -1,0 +1,171 @@
+package transfer
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+)
+
+const (
+	// memoryLimit is the size in octets up to which a message is spooled in
+	// memory; a larger one goes to an unlinked temporary file.
+	memoryLimit = 1 << 20
+	// headLimit bounds the header block that is looked at, in octets: one more than
+	// [received.ReadChain] reads, so that it sees where a header goes on. What
+	// lies beyond is carried, never read.
+	headLimit = 1<<20 + 1
+)
+
+// spooled is one message held complete on this side: retrieved to its end
+// before a word about it is said to the MTA.
+type spooled struct {
+	mem      []byte
+	file     *os.File // nil while the message is in memory
+	size     int64
+	hash     [sha256.Size]byte
+	eightBit bool // holds octets above 127
+	nul      bool // holds octets of value 0
+	// head is the header block with its closing empty line, or as much of it as headLimit allows.
+	head []byte
+}
+
+// errSpool marks a failure of this side's disk or memory, as opposed to one of
+// the upstream that the message is read from.
+var errSpool = errors.New("the spool cannot be written")
+
+// spool reads r to its end. hint is the announced size in octets, or negative;
+// it saves work when right and does no harm when wrong.
+func spool(r io.Reader, hint int64, dir string) (*spooled, error) {
+	w := &spoolWriter{dir: dir, sum: sha256.New()}
+	if hint > 0 && hint <= memoryLimit {
+		w.buf.Grow(int(hint) + bytes.MinRead)
+	}
+	if _, err := io.Copy(w, r); err != nil {
+		w.discard()
+		return nil, err
+	}
+	s := &spooled{mem: w.buf.Bytes(), file: w.file, size: w.size, eightBit: w.eightBit, nul: w.nul}
+	w.sum.Sum(s.hash[:0])
+	if err := s.readHead(); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *spooled) readHead() error {
+	head := s.mem
+	if s.file != nil {
+		head = make([]byte, min(s.size, headLimit))
+		if _, err := s.file.ReadAt(head, 0); err != nil {
+			return fmt.Errorf("%w: %w", errSpool, err)
+		}
+	}
+	s.head = head[:min(headEnd(head), headLimit)]
+	if s.file != nil {
+		s.head = bytes.Clone(s.head) // and let go of the rest
+	}
+	return nil
+}
+
+// headEnd returns the length of the header block with its closing empty line,
+// whichever line ends it uses; all of b where it has none.
+func headEnd(b []byte) int {
+	for at := 0; at < len(b); {
+		eol := bytes.IndexByte(b[at:], '\n')
+		if eol < 0 {
+			return len(b)
+		}
+		line := b[at : at+eol]
+		at += eol + 1
+		if len(line) == 0 || len(line) == 1 && line[0] == '\r' {
+			return at
+		}
+	}
+	return len(b)
+}
+
+// reader returns the message from octet at on. Several readers may be open at once.
+func (s *spooled) reader(at int64) io.Reader {
+	if s.file != nil {
+		return io.NewSectionReader(s.file, at, s.size-at)
+	}
+	return bytes.NewReader(s.mem[at:])
+}
+
+// close frees what the message holds. It cannot fail in a way that matters: the
+// file has no name any more.
+func (s *spooled) close() {
+	if s.file != nil {
+		_ = s.file.Close()
+	}
+	s.mem, s.head = nil, nil
+}
+
+// spoolWriter collects a message, in memory first, and computes on the way what
+// needs every octet.
+type spoolWriter struct {
+	dir      string
+	buf      bytes.Buffer
+	file     *os.File
+	sum      hash.Hash
+	size     int64
+	eightBit bool
+	nul      bool
+}
+
+func (w *spoolWriter) Write(p []byte) (int, error) {
+	_, _ = w.sum.Write(p) // a hash never fails
+	w.eightBit = w.eightBit || hasEightBit(p)
+	w.nul = w.nul || bytes.IndexByte(p, 0) >= 0
+	w.size += int64(len(p))
+	if w.file == nil && w.size > memoryLimit {
+		if err := w.spill(); err != nil {
+			return 0, fmt.Errorf("%w: %w", errSpool, err)
+		}
+	}
+	if w.file == nil {
+		return w.buf.Write(p)
+	}
+	n, err := w.file.Write(p)
+	if err != nil {
+		return n, fmt.Errorf("%w: %w", errSpool, err)
+	}
+	return n, nil
+}
+
+// spill moves what is in memory to a temporary file that has no name, so that
+// nothing is left behind whatever becomes of the process.
+func (w *spoolWriter) spill() error {
+	f, err := os.CreateTemp(w.dir, "spool-*")
+	if err != nil {
+		return err
+	}
+	w.file = f
+	if err := os.Remove(f.Name()); err != nil {
+		return err
+	}
+	_, err = f.Write(w.buf.Bytes())
+	w.buf = bytes.Buffer{}
+	return err
+}
+
+func (w *spoolWriter) discard() {
+	if w.file != nil {
+		_ = w.file.Close()
+	}
+}
+
+// hasEightBit reports whether p holds an octet above 127.
+func hasEightBit(p []byte) bool {
+	for _, c := range p {
+		if c >= 0x80 {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,272 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/schedule/ledger"
+)
+
+// work is the pipeline of one folder: the caller of retrieve fills jobs, feed gives
+// them to the MTA, whose sessions record the verdicts, and the caller settles what is ready.
+type work struct {
+	*run
+	plan *plan
+	// stop ends retrieval and feeding, with the trouble as the cause.
+	stop context.CancelCauseFunc
+	// feeding ends when stop was called or the pass was asked to end.
+	feeding context.Context
+	// lasting outlives the pass's context: a message that is with the MTA is
+	// waited for, and its verdict recorded.
+	lasting context.Context
+
+	jobs chan *job
+	// feeder is the feeding goroutine, inflight what it has submitted.
+	feeder, inflight sync.WaitGroup
+
+	mu    sync.Mutex
+	ready []settlement
+	// claimed are old records that a message of this pass was recognised by.
+	claimed map[ledger.Key]bool
+}
+
+// open starts the pipeline.
+func (r *run) open(ctx context.Context, p *plan) *work {
+	w := &work{run: r, plan: p, lasting: context.WithoutCancel(ctx),
+		jobs: make(chan *job, aheadLimit), claimed: map[ledger.Key]bool{}}
+	w.feeding, w.stop = context.WithCancelCause(ctx)
+	w.feeder.Go(w.feed)
+	return w
+}
+
+// retrieve fetches all messages of the plan, batch by batch, and settles between
+// the batches what has its verdict by then.
+func (w *work) retrieve(ctx context.Context) error {
+	size := w.Batch
+	if size <= 0 {
+		size = batchSize
+	}
+	for batch := range slices.Chunk(w.plan.retrieve, size) {
+		if err := w.mailbox.Retrieve(w.feeding, batch, w.take); err != nil {
+			return err
+		}
+		if err := w.settle(ctx, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finish waits for everything under way and settles what is left to settle. broken is the
+// error that ended retrieval. It returns what stopped the pass, if anything did.
+func (w *work) finish(ctx context.Context, broken error) error {
+	close(w.jobs)
+	w.feeder.Wait()
+	w.inflight.Wait()
+	trouble := context.Cause(w.feeding)
+	w.stop(nil)
+	if broken == nil && ctx.Err() == nil {
+		return errors.Join(trouble, w.settle(ctx, w))
+	}
+	w.settleAfresh(ctx)
+	if trouble != nil {
+		return trouble // retrieval ended because of it
+	}
+	return broken
+}
+
+// settleAfresh settles in a session of its own what has its verdict, after the first session broke.
+// It is a courtesy to whoever looks at the mailbox: what it does not do, the next pass does. Where a
+// UID may name another message by now, only the next pass can, which looks at the content first.
+func (w *work) settleAfresh(ctx context.Context) {
+	ready := w.takeReady()
+	if len(ready) == 0 || !w.plan.immediate {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleAgain)
+	defer cancel()
+	w.mailbox.Abort()
+	mailbox, err := w.Dial(ctx)
+	if err != nil {
+		return
+	}
+	defer mailbox.Abort()
+	listing, err := mailbox.Open(ctx, ready[0].ref.Folder)
+	if err != nil {
+		return
+	}
+	w.mailbox = mailbox
+	now := map[string]fetch.Ref{}
+	for _, ref := range listing.Refs {
+		now[ref.UID] = ref
+	}
+	for _, s := range ready {
+		if ref, ok := now[s.ref.UID]; ok && ref.Validity == s.ref.Validity && s.ref.UID != "" {
+			s.ref = ref
+			w.settled(s)
+		}
+	}
+	if w.settle(ctx, w) == nil && mailbox.Close(ctx) == nil {
+		_ = w.confirm(ctx) // the next pass asks the server again
+	}
+}
+
+// take is the [fetch.Sink]: it spools one message and puts it on its way.
+func (w *work) take(m fetch.Message) error {
+	if m.Err != nil {
+		return w.notRetrieved(m.Ref, m.Err)
+	}
+	hint := m.Size
+	if hint < 0 {
+		hint = m.Ref.Size
+	}
+	weight := min(max(hint, leastWeight), w.BudgetSize)
+	if err := w.Budget.Acquire(w.feeding, weight); err != nil {
+		return err
+	}
+	s, err := spool(m.Body, hint, w.SpoolDir)
+	if err != nil {
+		w.Budget.Release(weight)
+		if !errors.Is(err, errSpool) {
+			return err
+		}
+		if err := drain(m.Body); err != nil {
+			return err
+		}
+		return w.notRetrieved(m.Ref, err)
+	}
+	j := &job{ref: m.Ref, spool: s, weight: weight}
+	if known, err := w.recognise(j); known || err != nil {
+		w.done(j)
+		return err
+	}
+	ready, err := w.prepare(j)
+	if err != nil {
+		w.done(j)
+		return err
+	}
+	if !ready {
+		w.record(j) // held or skipped by our own rules
+		return nil
+	}
+	select {
+	case w.jobs <- j:
+		return nil
+	case <-w.feeding.Done():
+		w.done(j)
+		return context.Cause(w.feeding)
+	}
+}
+
+// done frees what a job holds.
+func (w *work) done(j *job) {
+	j.spool.close()
+	w.Budget.Release(j.weight)
+}
+
+// feed gives jobs to the MTA in order. A name that must be looked up first holds up
+// its own message only, unless the order is to be kept.
+func (w *work) feed() {
+	var names errgroup.Group
+	names.SetLimit(lookupLimit)
+	for j := range w.jobs {
+		if w.feeding.Err() != nil {
+			w.done(j) // not begun: it stays upstream as it was
+			continue
+		}
+		if j.lookup && !w.Ordered {
+			names.Go(func() error { w.submit(j); return nil })
+			continue
+		}
+		w.submit(j)
+	}
+	_ = names.Wait() // its functions return nil
+}
+
+// submit names the client and queues the message for injection.
+func (w *work) submit(j *job) {
+	if j.lookup {
+		name := w.LookupName(w.feeding, j.client.Addr)
+		j.client.Name, j.client.ReverseName, j.client.NameTemporary = name.Verified, name.Reverse, name.Temporary
+		if w.feeding.Err() != nil {
+			w.done(j) // the pass ends, and the look-up may have ended early because of it
+			return
+		}
+	}
+	to := w.MTA
+	if j.plain {
+		to = w.Plain
+	}
+	w.hand(j, to, w.message(j), w.record)
+}
+
+// hand queues m for injection; verdict is called with the job and its receipt.
+func (w *work) hand(j *job, to Sender, m *inject.Message, verdict func(*job)) {
+	w.inflight.Add(1)
+	err := to.Submit(w.lasting, m, func(receipt inject.Receipt) {
+		defer w.inflight.Done()
+		j.receipt = receipt
+		verdict(j)
+	})
+	if err != nil {
+		w.inflight.Done()
+		w.done(j)
+		w.stop(err)
+	}
+}
+
+// record writes a verdict down and readies the message to be settled once that is durable. It
+// runs in the session that got the verdict, which sends no further dot before: so there are
+// never more messages in doubt than sessions. The ledger groups what several sessions write.
+func (w *work) record(j *job) {
+	if !w.judge(j) {
+		w.done(j)
+		return
+	}
+	if j.record.State == ledger.Refused && w.Quarantine != "" && !w.DryRun {
+		w.quarantine(j)
+		return
+	}
+	w.conclude(j)
+}
+
+// conclude makes the job's record durable and tells of it.
+func (w *work) conclude(j *job) {
+	defer w.done(j)
+	if !w.DryRun {
+		err := w.Ledger.Put(w.lasting, j.record)
+		if err == nil {
+			err = w.Ledger.Remove(w.lasting, j.replaces)
+		}
+		if err != nil {
+			w.stop(err) // what was accepted stands at "sending" and is told as in doubt
+			return
+		}
+	}
+	w.announce(j)
+}
+
+// settled adds to what is ready to be settled.
+func (w *work) settled(s ...settlement) {
+	if w.DryRun {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ready = append(w.ready, s...)
+}
+
+// takeReady returns what is ready to be settled and empties the list.
+func (w *work) takeReady() []settlement {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ready := w.ready
+	w.ready = nil
+	return ready
+}

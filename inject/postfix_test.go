@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -303,19 +304,18 @@ func TestPostfixKilled(t *testing.T) {
 	t.Run("T-MTA-10", func(t *testing.T) {
 		p := injecttest.StartPostfix(t, injecttest.PostfixOptions{})
 		m := message(1)
-		killed := make(chan bool)
 		m.BeforeDot = func(context.Context) error {
 			signal(t, p, "cleanup", syscall.SIGSTOP)
-			go func() { // once the dot is on its way, which only cleanup's answer could show
-				defer close(killed)
-				time.Sleep(300 * time.Millisecond)
-				signal(t, p, "smtpd", syscall.SIGKILL)
-				signal(t, p, "cleanup", syscall.SIGCONT)
-			}()
 			return nil
 		}
-		r := injectAll(t, p.Dialer(injecttest.ListenAll), inject.Options{}, m)[0]
-		<-killed
+		dial := func(ctx context.Context) (net.Conn, error) {
+			conn, err := p.Dialer(injecttest.ListenAll)(ctx)
+			return &dotConn{Conn: conn, sent: func() {
+				signal(t, p, "smtpd", syscall.SIGKILL)
+				signal(t, p, "cleanup", syscall.SIGCONT)
+			}}, err
+		}
+		r := injectAll(t, dial, inject.Options{}, m)[0]
 		if r.Outcome != inject.InDoubt || kindOf(r) != inject.Unreachable {
 			t.Errorf("%+v, err %v", r, r.Err)
 		}
@@ -359,6 +359,20 @@ func TestPostfixKilled(t *testing.T) {
 			t.Errorf("%+v, err %v", r, r.Err)
 		}
 	})
+}
+
+// dotConn calls sent, once the dot is on its way.
+type dotConn struct {
+	net.Conn
+	sent func()
+}
+
+func (c *dotConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if err == nil && bytes.HasSuffix(b, []byte("\r\n.\r\n")) {
+		c.sent()
+	}
+	return n, err
 }
 
 // awaitGone waits until a daemon of another program has ended.

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
-	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/truehop/truehop/inject"
@@ -351,18 +351,21 @@ func TestSession(t *testing.T) {
 }
 
 // TestNothingLeft covers T-RES-04: many passes leave no goroutine and no connection behind.
+// The bubble ends when all its goroutines have, and fails where one stays.
 func TestNothingLeft(t *testing.T) {
-	s := newServer(t, injecttest.Options{Once: true, Discard: true})
-	before := runtime.NumGoroutine()
-	for range 30 {
-		injectAll(t, s.Dial, inject.Options{Connections: 3}, message(1), message(2), message(3), message(4), message(5))
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if n := runtime.NumGoroutine(); n > before {
-		t.Errorf("%d goroutines, %d before", n, before)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, injecttest.Options{Once: true, Discard: true})
+		for range 30 {
+			injectAll(t, s.Dial, inject.Options{Connections: 3}, message(1), message(2), message(3), message(4), message(5))
+		}
+		if s.Count() != 150 {
+			t.Errorf("%d messages arrived, want 150", s.Count())
+		}
+		synctest.Wait()
+		if n := s.Connected(); n > 0 {
+			t.Errorf("%d connections are open after the last pool was closed", n)
+		}
+	})
 }
 
 // TestCanceledInQueue: a message whose context ended before its turn disturbs no other.

@@ -236,6 +236,13 @@ func (s *Server) Sessions() int {
 	return s.sessions
 }
 
+// Connected returns how many connections are open now.
+func (s *Server) Connected() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
 // Transcript returns the recorded dialogues, each line "C: " or "S: " and what was said, or
 // "# " and a remark. Lines of sessions held at the same time are mixed.
 func (s *Server) Transcript() []string {

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestMatchHost(t *testing.T) {
@@ -52,15 +51,12 @@ func TestMatchHost(t *testing.T) {
 	}
 }
 
-// A pattern of stars must not take time that grows with a power of the name.
-func TestMatchHostTime(t *testing.T) {
+// A pattern of stars must not take time that grows with a power of the name: one that
+// tried all the ways would not end before the tests' own limit.
+func TestMatchHostStars(t *testing.T) {
 	pattern := strings.Repeat("*a", 100) + "*b"
-	start := time.Now()
 	if matchHost(pattern, strings.Repeat("a", 10000)) {
 		t.Error("it matches")
-	}
-	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("it took %v", d)
 	}
 }
 

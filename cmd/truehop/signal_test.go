@@ -51,16 +51,23 @@ func TestSignals(t *testing.T) {
 // dot. The message is in doubt then, and comes again with its label: T-ST-07.
 func TestSecondSignal(t *testing.T) {
 	s := newSignalTrial(t, syscall.SIGTERM)
+	s.stall(most)
+	dead := make(chan struct{})
+	first := s.end
 	s.end = func(p *process) {
-		for p.Process.Signal(syscall.SIGTERM) == nil { // until it has ended and was waited for
-			time.Sleep(time.Millisecond)
+		first(p) // returns when the program has heard it
+		if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
 		}
+		<-dead // the MTA's reply comes too late
 	}
 	s.mta = s.startMTA(t, func(n int64) bool { return n == 1 })
 	s.start(t, "imap", "")
 	p := s.run(t, "run", "--config", s.config)
-	if code := p.wait(t); code != -1 {
-		t.Fatalf("the second signal did not end the program, it ended with %d:\n%s", code, &p.stderr)
+	code := p.wait(t)
+	close(dead)
+	if status, ok := p.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGTERM {
+		t.Fatalf("the second signal did not end the program, it ended with %d (%v):\n%s", code, p.ProcessState, &p.stderr)
 	}
 	if counts := s.counts(t, exitLater); counts[ledger.Sending] == 0 {
 		t.Errorf("the ledger does not know of the message on its way: %v", counts)

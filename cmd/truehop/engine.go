@@ -82,24 +82,25 @@ type passOptions struct {
 }
 
 // pass makes one pass over an account, under its lock, and records how it ended.
-func (e *engine) pass(ctx context.Context, account *config.Account, o passOptions) (transfer.Summary, error) {
+func (e *engine) pass(ctx context.Context, account *config.Account, o passOptions) (summary transfer.Summary, err error) {
 	unlock, err := e.ledger.Lock(account.Name)
 	if err != nil {
 		return transfer.Summary{}, err
 	}
+	// Deferred, so that a pass that panics under serve does not keep the account from the next.
+	defer func() { err = errors.Join(err, unlock()) }()
 	began := e.now()
 	p, err := e.plan(account, o)
 	if err != nil {
-		return transfer.Summary{}, errors.Join(err, unlock())
+		return summary, err
 	}
 	if o.dryRun {
-		summary, err := p.Run(ctx)
-		return summary, errors.Join(err, unlock())
+		return p.Run(ctx)
 	}
 	if err := e.ledger.PassBegan(ctx, account.Name, ledger.Pass{Began: began}); err != nil {
-		return transfer.Summary{}, errors.Join(err, unlock())
+		return summary, err
 	}
-	summary, err := p.Run(ctx)
+	summary, err = p.Run(ctx)
 	ended := ledger.Pass{
 		Began: began, Ended: e.now(), OK: err == nil, Listed: summary.Listed, Delivered: summary.Delivered,
 		Deferred: summary.Deferred, Refused: summary.Refused, Held: summary.Held, InDoubt: summary.Doubt,
@@ -111,7 +112,7 @@ func (e *engine) pass(ctx context.Context, account *config.Account, o passOption
 		ended.Error = err.Error()
 	}
 	// How a pass ended is recorded even when it ended because the program does.
-	return summary, errors.Join(err, e.ledger.PassEnded(context.WithoutCancel(ctx), account.Name, ended), unlock())
+	return summary, errors.Join(err, e.ledger.PassEnded(context.WithoutCancel(ctx), account.Name, ended))
 }
 
 // plan translates an account's configuration into a pass.

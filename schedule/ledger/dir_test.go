@@ -215,6 +215,17 @@ func TestLockRefused(t *testing.T) {
 	}
 }
 
+// T-LOCK-05: a lock that cannot be had for another reason than a holder (ENOLCK, here EBADF) is no lock.
+func TestLockThatFails(t *testing.T) {
+	f := must[*os.File](t)(os.Create(filepath.Join(t.TempDir(), "work")))
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := take(f, f.Name()); err == nil || KindOf(err) == Busy {
+		t.Errorf("T-LOCK-05: flock failed, and take says %v", err)
+	}
+}
+
 func TestOpenReadOnly(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	if _, err := OpenReadOnly(t.Context(), dir); KindOf(err) != NotFound {

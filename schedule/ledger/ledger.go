@@ -63,7 +63,8 @@ func (s State) valid() bool { return canonical(string(s)) != "" }
 func (s State) settles() bool { return s != Sending && s != Adopted }
 
 // Bounds of the parts of a [Key] and of the text in a [Record], in octets. A key
-// beyond them is an error of Kind [Invalid]; text is cut.
+// beyond them is an error of Kind [Invalid]; text is cut, but for Recipients, which
+// the configuration bounds: an address that was cut off would never get the message.
 const (
 	maxAccount = 128
 	maxFolder  = 1024
@@ -96,7 +97,7 @@ func (k *Key) check() error {
 }
 
 // Record is all that is kept of a message. Times have a resolution of one
-// millisecond. Text is stored as given, cut after 512 octets.
+// millisecond. Text is stored as given, cut after 512 octets, but for Recipients.
 type Record struct {
 	Key
 	State State

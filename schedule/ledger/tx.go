@@ -136,7 +136,7 @@ func (t *tx) put(r *Record) error {
 	sum := checksum(id, uid, r.Hash[:], string(r.State), token)
 	_, err = t.insert.Exec(id, uid, r.Hash[:], string(r.State), flag(r.Disposed), flag(r.Absent), r.Size,
 		token, r.Attempts, r.Doubts, millis(r.First), millis(r.Last), millis(r.Next), sum,
-		cut(r.Client), cut(r.HELO), cut(r.Sender), cut(r.Recipients),
+		cut(r.Client), cut(r.HELO), cut(r.Sender), r.Recipients,
 		r.Code, cut(r.Reply), cut(r.QueueID), cut(r.Why))
 	return err
 }

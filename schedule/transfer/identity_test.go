@@ -84,6 +84,23 @@ func TestTwoMessagesShareAUID(t *testing.T) { // T-POP-10 T-POP-11
 	w.delivered(1, 2)
 }
 
+func TestNewMessageSharesTheUIDOfAKnownOne(t *testing.T) { // T-POP-10
+	for name, disposal := range map[string]fetch.Disposal{"keep": {}, "delete": {Action: fetch.Delete}} {
+		t.Run(name, func(t *testing.T) {
+			w := keeping(t, true)
+			w.add(1)
+			w.uidl("twin")
+			w.run()
+			w.pass.Delivered = disposal
+			w.add(2)
+			w.uidl("twin")
+			w.run()
+			w.run()
+			w.delivered(1, 2)
+		})
+	}
+}
+
 func TestMessageWithoutUID(t *testing.T) { // T-POP-09
 	w := keeping(t, true)
 	w.listing = func(refs []fetch.Ref) []fetch.Ref {

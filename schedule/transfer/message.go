@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
@@ -45,6 +46,7 @@ func (w *work) recognise(j *job) (bool, error) {
 			return w.resume(j, b)
 		}
 		if !final(b.State) && b.Hash == (ledger.Key{}).Hash {
+			j.known = true
 			j.replaces = append(j.replaces, w.key(j.ref.Folder, j.ref.Validity, j.ref.UID, b.Hash))
 		}
 	}
@@ -57,16 +59,15 @@ func (w *work) recognise(j *job) (bool, error) {
 // resume takes up what the ledger says of this very message.
 func (w *work) resume(j *job, b ledger.Brief) (bool, error) {
 	if final(b.State) {
-		if b.Absent {
-			if err := w.Ledger.SetAbsent(w.lasting, []ledger.Key{j.record.Key}, false); err != nil {
-				return false, err
-			}
+		if err := w.there(j, b.Absent); err != nil {
+			return false, err
 		}
 		w.tell(Event{Kind: Recognised, Ref: j.ref, Token: b.Token, State: string(b.State), Why: "delivered at an earlier pass"})
 		w.settleFinal(j.ref, j.record.Key, b.Token, b.State)
 		return true, nil
 	}
-	j.record.First, j.record.Attempts, j.record.Doubts, j.record.Token = b.First, b.Attempts, b.Doubts, b.Token
+	j.known = true
+	j.record.First, j.record.Attempts, j.record.Doubts, j.record.Token = w.since(b.First, b.Next), b.Attempts, b.Doubts, b.Token
 	if b.State == ledger.Sending {
 		j.record.Doubts++ // a run that died between the dot and the reply
 	}
@@ -95,7 +96,9 @@ func (w *work) recogniseMoved(j *job) (bool, error) {
 		fresh := old
 		fresh.Key, fresh.Absent = j.record.Key, false
 		if !final(old.State) {
+			j.known = true
 			j.record = fresh
+			j.record.First = w.since(old.First, old.Next)
 			if old.State == ledger.Sending {
 				j.record.Doubts++
 			}
@@ -118,12 +121,40 @@ func (w *work) recogniseMoved(j *job) (bool, error) {
 // returned takes up a message that was disposed of, had gone, and is there again as it was: a lost
 // QUIT, a mailbox restored from a backup.
 func (w *work) returned(j *job, old ledger.Record) error {
-	if err := w.Ledger.SetAbsent(w.lasting, []ledger.Key{old.Key}, false); err != nil {
+	if err := w.there(j, true); err != nil {
 		return err
 	}
 	w.tell(Event{Kind: Recognised, Ref: j.ref, Token: old.Token, State: string(old.State), Why: "disposed of at an earlier pass, and there again"})
 	w.settleFinal(j.ref, old.Key, old.Token, old.State)
 	return nil
+}
+
+// there records that a message with a final verdict is listed, was if it had gone, and makes void what
+// was recorded while it could not be retrieved.
+func (w *work) there(j *job, was bool) error {
+	if w.DryRun {
+		return nil
+	}
+	if was {
+		if err := w.Ledger.SetAbsent(w.lasting, []ledger.Key{j.record.Key}, false); err != nil {
+			return err
+		}
+	}
+	return w.Ledger.Remove(w.lasting, j.replaces)
+}
+
+// since returns the time from which on the age of a message counts that was first seen at first and due
+// again at next. A time in which nobody tried it, longer than the age that ends it, does not count: the
+// machine was off, or the clock is another one now.
+func (w *work) since(first, next time.Time) time.Time {
+	now := w.now()
+	if late := now.Sub(next); !next.IsZero() && w.Retry.GiveUp > 0 && late > w.Retry.GiveUp {
+		first = first.Add(late)
+	}
+	if first.After(now) {
+		return now
+	}
+	return first
 }
 
 // settleFinal readies a message with a final verdict to be disposed of.
@@ -137,6 +168,10 @@ func (w *work) settleFinal(ref fetch.Ref, key ledger.Key, id string, state ledge
 // where the message is held back, with the reason in the record. An error is the ledger's, and
 // leaves the message as it was.
 func (w *work) prepare(j *job) (bool, error) {
+	if w.plan.adopt && !j.known {
+		j.record.State, j.record.Why = ledger.Adopted, whyAdopted
+		return false, nil
+	}
 	chain := received.ReadChain(j.spool.head)
 	j.boundary = chain.Boundary(w.Boundary)
 	j.record.Sender, j.note = w.sender(chain, j.boundary)
@@ -214,8 +249,9 @@ func (w *work) remaining(j *job) error {
 	if err != nil || len(found) == 0 || found[0].Recipients == "" {
 		return err
 	}
-	waiting := strings.Fields(found[0].Recipients)
-	j.recipients = slices.DeleteFunc(slices.Clone(w.Recipients), func(to string) bool { return !slices.Contains(waiting, to) })
+	// A quoted local part may hold a space, so the list cannot be taken apart at those.
+	waiting := " " + found[0].Recipients + " "
+	j.recipients = slices.DeleteFunc(slices.Clone(w.Recipients), func(to string) bool { return !strings.Contains(waiting, " "+to+" ") })
 	if len(j.recipients) == 0 {
 		j.recipients = w.Recipients // the configuration has changed since
 	}

@@ -17,6 +17,8 @@ type plan struct {
 	known map[string][]ledger.Brief
 	// listed holds the UIDs of the listing.
 	listed map[string]bool
+	// twice holds the UIDs that more than one of its messages has.
+	twice map[string]bool
 	// absent and back are records whose presence upstream has changed.
 	absent, back []ledger.Key
 	// vanished is the number of absent ones that nobody here disposed of.
@@ -29,6 +31,8 @@ type plan struct {
 	moved bool
 	// immediate says that a disposal is final at once, not at the session's end.
 	immediate bool
+	// adopt says that what is unknown in this folder is recorded as done and not delivered.
+	adopt bool
 }
 
 // settlement is one disposal to carry out.
@@ -45,18 +49,17 @@ func (r *run) plan(ctx context.Context, folder string, listing *fetch.Listing) (
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{known: known, listed: make(map[string]bool, len(listing.Refs)), immediate: !listing.Reusable}
+	p := &plan{known: known, listed: make(map[string]bool, len(listing.Refs)), twice: map[string]bool{}, immediate: !listing.Reusable}
 	p.counts.Listed = len(listing.Refs)
-	twice := map[string]bool{}
 	for _, ref := range listing.Refs {
 		if p.listed[ref.UID] {
-			twice[ref.UID] = true
+			p.twice[ref.UID] = true
 		}
 		p.listed[ref.UID] = true
 	}
 	for _, ref := range listing.Refs {
 		// Without a UID of its own a message is known by its content only.
-		if ref.UID == "" || twice[ref.UID] {
+		if ref.UID == "" || p.twice[ref.UID] {
 			p.retrieve = append(p.retrieve, ref)
 			continue
 		}
@@ -95,7 +98,7 @@ func (r *run) classify(p *plan, ref fetch.Ref, reusable bool) {
 		return
 	}
 	if !final(b.State) {
-		if b.Next.After(r.now()) && b.State != ledger.Sending {
+		if b.State != ledger.Sending && r.Retry.waits(b.Next.Sub(r.now())) {
 			p.counts.Waiting++
 			return
 		}
@@ -161,6 +164,7 @@ func (r *run) disposal(s ledger.State) fetch.Disposal {
 // guard stops the pass where a listing looks like a mailbox that was renumbered or
 // whose ledger was lost: delivering it all would be a flood of old mail.
 func (r *run) guard(ctx context.Context, folder string, listing *fetch.Listing, p *plan) error {
+	p.adopt = r.Flood.Adopt
 	if p.fresh == 0 {
 		return nil
 	}
@@ -169,7 +173,16 @@ func (r *run) guard(ctx context.Context, folder string, listing *fetch.Listing, 
 		return err
 	}
 	p.moved = p.moved || len(generations) > 1 || len(generations) == 1 && generations[0].Validity != listing.Validity
-	if p.fresh <= r.Flood.Limit || r.Flood.Accept || r.Flood.Adopt {
+	if r.Flood.Accept || r.Flood.Adopt {
+		return nil
+	}
+	if len(generations) == 0 {
+		if adopt, err := r.adoptsFirst(ctx, p); adopt || err != nil {
+			p.adopt = adopt
+			return err
+		}
+	}
+	if p.fresh <= r.Flood.Limit {
 		return nil
 	}
 	others := 0
@@ -192,6 +205,16 @@ func (r *run) guard(ctx context.Context, folder string, listing *fetch.Listing, 
 	return nil
 }
 
+// adoptsFirst reports whether the mail of a folder that the ledger knows nothing of is to be adopted.
+// After a pass that went well the folder may just have been empty, so that a few messages are new ones.
+func (r *run) adoptsFirst(ctx context.Context, p *plan) (bool, error) {
+	if r.Flood.First != AdoptAll {
+		return false, nil
+	}
+	_, success, err := r.Ledger.LastPass(ctx, r.Account)
+	return err == nil && (success.IsZero() || p.fresh > r.Flood.Limit), err
+}
+
 // guardFirst is for a folder that the ledger knows nothing of: a new account, or a lost ledger.
 // Where messages are kept upstream, most of what is there may have been delivered long ago.
 func (r *run) guardFirst(folder string, p *plan, hint string) error {
@@ -199,11 +222,7 @@ func (r *run) guardFirst(folder string, p *plan, hint string) error {
 	case fetch.Delete, fetch.Move:
 		return nil // what was delivered is not there any more
 	}
-	switch r.Flood.First {
-	case DeliverAll:
-		return nil
-	case AdoptAll:
-		r.Flood.Adopt = true
+	if r.Flood.First == DeliverAll {
 		return nil
 	}
 	return &Error{Op: "list " + folderName(folder), Hint: hint, Text: fmt.Sprintf(

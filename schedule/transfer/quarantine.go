@@ -28,11 +28,12 @@ func (w *work) quarantine(j *job) {
 			rec.Why = "put into quarantine at " + w.Quarantine
 		default:
 			rec.State = ledger.Deferred
-			if put.Outcome == inject.InDoubt {
-				rec.State = ledger.Doubt
-			}
 			rec.Next = rec.Last.Add(w.Retry.after(rec.Attempts))
 			rec.Why = "refused, and the quarantine did not take it: " + failure(put)
+			if put.Outcome == inject.InDoubt {
+				rec.State = ledger.Doubt
+				w.later(rec)
+			}
 		}
 		w.conclude(j)
 	})

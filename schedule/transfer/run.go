@@ -3,6 +3,7 @@ package transfer
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -29,6 +30,8 @@ const (
 	adoptGroup = 500
 	// settleAgain bounds the session that settles after a broken one.
 	settleAgain = 30 * time.Second
+	// whyAdopted is what a person is told of an adopted message.
+	whyAdopted = "was there before the first pass"
 )
 
 // run is one pass under way.
@@ -42,6 +45,10 @@ type run struct {
 	disposed []settlement
 	// unsettled is the first reason why a disposal that was asked for could not be carried out.
 	unsettled error
+	// stopped is the first reason why a folder was passed over.
+	stopped error
+	// unspooled is the first reason why a message could not be kept on this side.
+	unspooled error
 }
 
 // job is one message on its way from the spool to its verdict.
@@ -56,6 +63,8 @@ type job struct {
 	recipients []string
 	redelivery bool
 	lookup     bool
+	// known says that the ledger has a record of this message.
+	known bool
 	// plain sends it through Pass.Plain.
 	plain bool
 	// note is what a person should know of how the message was prepared.
@@ -89,14 +98,25 @@ func (p Pass) Run(ctx context.Context) (Summary, error) {
 	if err := r.confirm(ctx); err != nil {
 		return r.summary, err
 	}
-	return r.summary, r.unsettled
+	return r.summary, errors.Join(r.stopped, r.unspooled, r.unsettled)
+}
+
+// passOver notes an error that is about one folder: mail in the others need not wait until a
+// person has looked into it. Any other error it returns.
+func (r *run) passOver(err error) error {
+	var guarded *Error
+	if fetch.KindOf(err) != fetch.NoFolder && !errors.As(err, &guarded) {
+		return err
+	}
+	r.stopped = cmp.Or(r.stopped, err)
+	return nil
 }
 
 // folder makes the pass over one folder.
 func (r *run) folder(ctx context.Context, folder string) error {
 	listing, err := r.mailbox.Open(ctx, folder)
 	if err != nil {
-		return err
+		return r.passOver(err)
 	}
 	p, err := r.plan(ctx, folder, listing)
 	if err != nil {
@@ -105,12 +125,12 @@ func (r *run) folder(ctx context.Context, folder string) error {
 	r.tell(Event{Kind: Listed, Folder: folder, Plan: p.counts})
 	if !r.DryRun {
 		if err := r.guard(ctx, folder, listing, p); err != nil {
-			return err
+			return r.passOver(err)
 		}
 		if err := r.presence(ctx, p); err != nil {
 			return err
 		}
-		if r.Flood.Adopt {
+		if p.adopt {
 			if err := r.adopt(ctx, folder, listing, p); err != nil {
 				return err
 			}
@@ -141,13 +161,13 @@ func (r *run) adopt(ctx context.Context, folder string, listing *fetch.Listing, 
 		return err
 	}
 	for _, ref := range p.retrieve {
-		if len(p.known[ref.UID]) > 0 || ref.UID == "" {
-			known = append(known, ref)
+		if len(p.known[ref.UID]) > 0 || ref.UID == "" || p.twice[ref.UID] {
+			known = append(known, ref) // or to be known by its content only
 			continue
 		}
 		group = append(group, ledger.Record{
 			Key: r.key(folder, listing.Validity, ref.UID, [32]byte{}), State: ledger.Adopted, Size: ref.Size,
-			First: now, Last: now, Why: "was there before the first pass",
+			First: now, Last: now, Why: whyAdopted,
 		})
 		if len(group) == adoptGroup {
 			if err := put(); err != nil {

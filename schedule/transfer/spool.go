@@ -8,6 +8,9 @@ import (
 	"hash"
 	"io"
 	"os"
+	"syscall"
+
+	"github.com/truehop/truehop/schedule/ledger"
 )
 
 const (
@@ -36,6 +39,16 @@ type spooled struct {
 // errSpool marks a failure of this side's disk or memory, as opposed to one of
 // the upstream that the message is read from.
 var errSpool = errors.New("the spool cannot be written")
+
+// spoolError is what a pass ends with that could not spool a message: like the ledger's, a
+// trouble of this side's disk that a person must look into.
+func spoolError(dir string, cause error) error {
+	e := &ledger.Error{Kind: ledger.IO, Op: "a message stays upstream", Path: dir, Err: cause}
+	if errors.Is(cause, syscall.ENOSPC) || errors.Is(cause, syscall.EDQUOT) {
+		e.Kind, e.Hint = ledger.Full, "free some space on this file system"
+	}
+	return e
+}
 
 // spool reads r to its end. hint is the announced size in octets, or negative;
 // it saves work when right and does no harm when wrong.

@@ -139,7 +139,8 @@ const (
 // Retry spaces attempts at a message that the MTA defers: Min, doubled each time up to Max.
 type Retry struct {
 	Min, Max time.Duration
-	// GiveUp ends a message as refused that was deferred for longer; 0 means never.
+	// GiveUp ends a message as refused that was deferred for longer, and as held that was in doubt for
+	// longer; 0 means never.
 	GiveUp time.Duration
 }
 
@@ -151,6 +152,10 @@ func (r Retry) after(attempts int) time.Duration {
 	}
 	return min(wait, max(r.Max, r.Min))
 }
+
+// waits reports whether a message due in d is to wait. One due later than any wait of ours was put off by a
+// clock that has been set back since.
+func (r Retry) waits(d time.Duration) bool { return d > 0 && d <= max(r.Max, r.Min) }
 
 // Flood guards against a mailbox that looks new and is not: a new UIDVALIDITY,
 // renumbered unique-ids, a lost ledger.

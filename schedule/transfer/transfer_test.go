@@ -298,8 +298,12 @@ func TestSpoolFailureKeepsTheMessage(t *testing.T) { // T-ST-21
 	w.pass.SpoolDir = filepath.Join(t.TempDir(), "missing")
 	w.store.Add("", append(mail(1), strings.Repeat("x", 2<<20)...))
 	w.add(2)
-	if s := w.run(); s.Failed != 1 || s.Delivered != 1 {
+	s, err := w.try()
+	if s.Failed != 1 || s.Delivered != 1 {
 		t.Errorf("summary %+v, want one failed and one delivered", s)
+	}
+	if ledger.KindOf(err) != ledger.IO {
+		t.Errorf("the pass ended with %v, want the spool's trouble told", err)
 	}
 	w.delivered(2)
 	w.left(1)

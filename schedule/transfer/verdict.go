@@ -11,6 +11,10 @@ import (
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
+// leastDoubts is how often at least a message was in doubt before a person is asked: one may be in doubt
+// once after days of being deferred.
+const leastDoubts = 3
+
 // judge turns a receipt into the message's record. It reports false where there is nothing to
 // record: the trouble is the MTA's, and the message was not begun.
 func (w *work) judge(j *job) bool {
@@ -22,7 +26,8 @@ func (w *work) judge(j *job) bool {
 	}
 	if trouble := w.trouble(r); trouble != nil {
 		w.stop(trouble)
-		if !j.sending {
+		// No room for this message may mean none for one of its size: put off, it blocks no other.
+		if noRoom := r.Err == nil && r.Outcome == inject.Deferred; !j.sending && !noRoom {
 			return false
 		}
 	}
@@ -39,18 +44,29 @@ func (w *work) judge(j *job) bool {
 		rec.State = ledger.Delivered // it would have gone on; nothing is recorded
 	}
 	w.perRecipient(j)
-	switch rec.State {
-	case ledger.Doubt:
-		rec.Doubts++
-		rec.Next = rec.Last.Add(w.Retry.after(rec.Attempts))
-	case ledger.Deferred:
-		rec.Next = rec.Last.Add(w.Retry.after(rec.Attempts))
-		if age := rec.Last.Sub(rec.First); w.Retry.GiveUp > 0 && age > w.Retry.GiveUp {
-			rec.State = ledger.Refused
-			rec.Why = fmt.Sprintf("deferred for longer than %v", w.Retry.GiveUp)
-		}
+	if !final(rec.State) {
+		w.later(rec)
 	}
 	return true
+}
+
+// later says when a message that is deferred or in doubt is tried again, and ends what has been so for too
+// long. What is in doubt may have been delivered at each attempt, which only a person can find out.
+func (w *work) later(rec *ledger.Record) {
+	rec.Next = rec.Last.Add(w.Retry.after(rec.Attempts))
+	doubt := rec.State == ledger.Doubt
+	if doubt {
+		rec.Doubts++
+	}
+	switch tooLong := w.Retry.GiveUp > 0 && rec.Last.Sub(rec.First) > w.Retry.GiveUp; {
+	case tooLong && doubt && rec.Doubts < leastDoubts:
+	case tooLong && doubt:
+		rec.State = ledger.Held
+		rec.Why = fmt.Sprintf("in doubt for longer than %v: %d times the MTA may have taken it", w.Retry.GiveUp, rec.Doubts)
+	case tooLong:
+		rec.State = ledger.Refused
+		rec.Why = fmt.Sprintf("deferred for longer than %v", w.Retry.GiveUp)
+	}
 }
 
 // reasons puts together what a person should know beside the reply.
@@ -164,6 +180,9 @@ func (w *work) announce(j *job) {
 // asked for again at once.
 func (w *work) notRetrieved(ref fetch.Ref, cause error) error {
 	w.tell(Event{Kind: NotRetrieved, Ref: ref, Size: ref.Size, Err: cause})
+	if errors.Is(cause, errSpool) && w.unspooled == nil {
+		w.unspooled = spoolError(w.SpoolDir, cause)
+	}
 	kind := fetch.KindOf(cause)
 	if w.DryRun || kind == fetch.Gone || ref.UID == "" || errors.Is(cause, errSpool) {
 		return nil

@@ -122,26 +122,16 @@ func (w *work) take(m fetch.Message) error {
 	if m.Err != nil {
 		return w.notRetrieved(m.Ref, m.Err)
 	}
-	hint := m.Size
-	if hint < 0 {
-		hint = m.Ref.Size
-	}
-	weight := min(max(hint, leastWeight), w.BudgetSize)
-	if err := w.Budget.Acquire(w.feeding, weight); err != nil {
-		return err
-	}
-	s, err := spool(m.Body, hint, w.SpoolDir)
-	if err != nil {
-		w.Budget.Release(weight)
-		if !errors.Is(err, errSpool) {
-			return err
-		}
+	j, err := w.receive(m)
+	if errors.Is(err, errSpool) {
 		if err := drain(m.Body); err != nil {
 			return err
 		}
 		return w.notRetrieved(m.Ref, err)
 	}
-	j := &job{ref: m.Ref, spool: s, weight: weight}
+	if err != nil {
+		return err
+	}
 	if known, err := w.recognise(j); known || err != nil {
 		w.done(j)
 		return err
@@ -163,6 +153,36 @@ func (w *work) take(m fetch.Message) error {
 		return context.Cause(w.feeding)
 	}
 }
+
+// receive spools a message as far as the budget allows. Servers lie about sizes: one that turned out larger
+// waits for the difference holding nothing of the budget, since others may wait just so.
+func (w *work) receive(m fetch.Message) (*job, error) {
+	hint := m.Size
+	if hint < 0 {
+		hint = m.Ref.Size
+	}
+	weight := w.weigh(hint)
+	if err := w.Budget.Acquire(w.feeding, weight); err != nil {
+		return nil, err
+	}
+	s, err := spool(m.Body, hint, w.SpoolDir)
+	if err != nil {
+		w.Budget.Release(weight)
+		return nil, err
+	}
+	if real := w.weigh(s.size); real > weight {
+		w.Budget.Release(weight)
+		weight = real
+		if err := w.Budget.Acquire(w.feeding, weight); err != nil {
+			s.close()
+			return nil, err
+		}
+	}
+	return &job{ref: m.Ref, spool: s, weight: weight}, nil
+}
+
+// weigh returns what a message of this size costs of the budget.
+func (w *work) weigh(size int64) int64 { return min(max(size, leastWeight), w.BudgetSize) }
 
 // done frees what a job holds.
 func (w *work) done(j *job) {
@@ -229,11 +249,15 @@ func (w *work) record(j *job) {
 		w.done(j)
 		return
 	}
-	if j.record.State == ledger.Refused && w.Quarantine != "" && !w.DryRun {
+	switch {
+	case j.record.State != ledger.Refused || w.Quarantine == "" || w.DryRun:
+		w.conclude(j)
+	case j.plain:
+		// This is a session of Plain itself, which would wait for room in its own queue.
+		w.inflight.Go(func() { w.quarantine(j) })
+	default:
 		w.quarantine(j)
-		return
 	}
-	w.conclude(j)
 }
 
 // conclude makes the job's record durable and tells of it.

@@ -40,6 +40,8 @@ type world struct {
 	broken   error
 	listing  func([]fetch.Ref) []fetch.Ref
 	sessions int
+	// retrieved counts the messages handed over.
+	retrieved int
 }
 
 func newWorld(t *testing.T) *world {
@@ -202,6 +204,9 @@ type session struct {
 
 func (s *session) Open(_ context.Context, folder string) (*fetch.Listing, error) {
 	validity, _ := s.store.Validity(folder)
+	if validity == 0 && folder != "" {
+		return nil, &fetch.Error{Kind: fetch.NoFolder, Op: "open " + folder, Err: errors.New("no such folder")}
+	}
 	if s.reusable {
 		validity = 0
 	}
@@ -237,6 +242,7 @@ func (s *session) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sin
 			}
 			continue
 		}
+		s.retrieved++
 		var body io.Reader = bytes.NewReader(m.Raw())
 		if s.cut > 0 {
 			body = io.MultiReader(io.LimitReader(body, int64(s.cut)), failing{})

@@ -234,11 +234,12 @@ type Account struct {
 	RetryMin time.Duration `koanf:"retry_min" default:"5m" min:"1s" max:"24h"`
 	// Longest such pause.
 	RetryMax time.Duration `koanf:"retry_max" default:"6h" min:"1s" max:"7d"`
-	// Age since the first attempt after which a deferred message counts as refused. 0: never.
+	// Age since the first attempt after which a deferred message counts as refused, and one that was
+	// in doubt again and again as held. 0: never.
 	GiveUpAfter time.Duration `koanf:"give_up_after" default:"5d" min:"0" max:"365d"`
 	// What happens to the mail found in a mailbox never seen before. deliver it; adopt: leave it
 	// and take only what comes later; ask: deliver up to flood_limit messages, above it stop and
-	// ask.
+	// ask, unless on_delivered is delete or move.
 	FirstRun string `koanf:"first_run" default:"ask" oneof:"ask|deliver|adopt"`
 	// Unknown messages at once above which a mailbox stops and asks: a new mailbox, renumbered
 	// messages, a lost record. 0: always ask.

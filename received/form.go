@@ -65,6 +65,7 @@ var writerMarks = [...]struct {
 	{"LSMTP", "lsmtp"},
 	{"LISTSERV", "lsmtp"},
 	{"SMTPD32", "imail"},
+	{"SMTPD-", "imail"},
 	{"EMWAC", "emwac"},
 	{"Vircom", "vircom"},
 	{"qpsmtpd", "qpsmtpd"},
@@ -112,6 +113,7 @@ var writerDomains = [...]struct{ suffix, form string }{
 	{".google.com", "google"},
 	{".gmail.com", "google"},
 	{".yahoo.com", "yahoo"},
+	{".yahoo.co.jp", "yahoo"},
 	{".mail.ru", "mail.ru"},
 	{".yandex.net", "yandex"},
 	{".mimecast.com", "mimecast"},
@@ -227,7 +229,11 @@ func (p *parser) classify() {
 	if h.Kind == Noise && p.err == nil && h.Form != "qmail" && p.lead.to == 0 {
 		p.fail(errShape)
 	}
-	w, _, _ := strings.Cut(h.With, " ")
+	w := h.With
+	if _, last, ok := strings.Cut(w, " encrypted "); ok { // CIPHER encrypted SMTP
+		w, h.TLS = last, true
+	}
+	w, _, _ = strings.Cut(w, " ")
 	p.protocol(w)
 	if (h.Kind == SMTP || h.Kind == ByOnly) && p.isLocal() {
 		h.Kind = Local
@@ -288,7 +294,7 @@ func (p *parser) refine() {
 func (p *parser) protocol(w string) {
 	h := &p.hop
 	switch {
-	case hasPrefixFold(w, "LMTP"):
+	case hasPrefixFold(w, "LMTP"), hasPrefixFold(w, "UTF8LMTP"):
 		h.Kind = LMTP
 	case hasPrefixFold(w, "HTTP"):
 		h.Kind = HTTP
@@ -300,7 +306,7 @@ func (p *parser) protocol(w string) {
 	case hasPrefixFold(w, "LOCAL"):
 		h.Kind = Local
 	}
-	h.ESMTP = indexFold(w, "ESMTP") >= 0 || h.Form == "exchange"
+	h.ESMTP = indexFold(w, "ESMTP") >= 0 || hasPrefixFold(w, "UTF8SMTP") || h.Form == "exchange"
 	if hasSuffixFold(w, "SMTPA") || hasSuffixFold(w, "SMTPSA") || hasSuffixFold(w, "asmtp") {
 		h.Authenticated = true
 	}

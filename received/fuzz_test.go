@@ -11,7 +11,8 @@ import (
 // real is the peer in the fuzzed fields; a HELO may say anything else.
 var real = netip.MustParseAddr("192.0.2.10")
 
-// heloFields are fields of each form with a place for the client's words.
+// heloFields are fields of each form with places for the client's words: % is
+// the HELO, # the sender, the login or the certificate's name.
 var heloFields = [...]string{
 	"from % (mail.example.com [192.0.2.10]) by mx.example.org (Postfix) with ESMTP id 4B for <user@example.org>; Mon, 15 Jan 2024 10:00:00 +0000 (UTC)",
 	"from % (unknown [192.0.2.10]) (using TLSv1.3 with cipher X (256/256 bits)) (No client certificate requested) by mx.example.org (Postfix) with ESMTPS id 4B; Mon, 15 Jan 2024 10:00:00 +0000",
@@ -29,6 +30,13 @@ var heloFields = [...]string{
 	"from mail.example.com ([192.0.2.10]:5003 \"EHLO %\" rhost-flags-OK) by vger.kernel.org with ESMTP id S1 (ORCPT <rfc822;l@vger.kernel.org>); Mon, 15 Jan 2024 10:00:00 +0000",
 	"from [192.0.2.10] (account user@example.org HELO %) by mx.example.org (CommuniGate Pro SMTP 6.3.3) with ESMTPA id 1; Mon, 15 Jan 2024 10:00:00 +0000",
 	"from % ([192.0.2.10]) by mx-ha.gmx.net (mxgmx014 [212.227.15.9]) with ESMTPS (Nemesis) id 1M; Mon, 15 Jan 2024 10:00:00 +0100",
+	"from % (mail.example.com [192.0.2.10]) by mx.example.org (envelope-sender <#>) with ESMTPS id 8b; Mon, 15 Jan 2024 10:00:00 +0000",
+	"from % (mail.example.com [192.0.2.10]) (using TLSv1.3 with cipher X (256/256 bits)) (Client CN \"#\", Issuer \"R3\" (not verified)) by mx.example.org (Postfix) with ESMTPS id 4B; Mon, 15 Jan 2024 10:00:00 +0000",
+	"from % (mail.example.com [192.0.2.10]) (Authenticated sender: #) by mx.example.org (Postfix) with ESMTPA id 4B; Mon, 15 Jan 2024 10:00:00 +0000",
+	"from % (mail.example.com [::ffff:192.0.2.10]) (AUTH: LOGIN #, TLS: X) by mx.example.org with esmtp; Mon, 15 Jan 2024 10:00:00 +0000 id 0B.65",
+	"from mail.example.com ([192.0.2.10] helo=% ident=#) by mx.example.org with esmtp (Exim 4.96) (envelope-from <#>) id 1rPAbc-0001xY-2z; Mon, 15 Jan 2024 10:00:00 +0000",
+	"from % [192.0.2.10] by mx.example.org [10.0.0.1] with ESMTP (MDaemon PRO v20.0.1) for <user@example.org>; Mon, 15 Jan 2024 10:00:00 +0000",
+	"from unknown (HELO %) ([192.0.2.10]) by mx.example.org with ESMTP; 15 Jan 2024 10:00:00 -0000",
 }
 
 // FuzzHELO puts words of the client's choosing where each form has them. The
@@ -40,15 +48,34 @@ func FuzzHELO(f *testing.F) {
 		"x [198.51.100.7]", "x\" [198.51.100.7]", "x; Mon, 15 Jan 2024 10:00:00 +0000", "x ([198.51.100.7]) by a.outlook.com with MailboxResubmission", "<", "a ident=[198.51.100.7]",
 		"account x HELO y [198.51.100.7]", "198.51.100.7 with plain", "x) ([198.51.100.7]) (a(b)", "a(b)", "[198.51.100.7] helo=x", "x) (y [198.51.100.7]) (z", "x) (198.51.100.7", "x), claiming to be y (198.51.100.7",
 	} {
-		f.Add(s)
+		f.Add(s, "a")
 	}
-	f.Fuzz(func(t *testing.T, words string) {
-		words = strings.NewReplacer("\r", "", "\n", "", "\x00", "").Replace(words) // ends the command
+	const date = "; Mon, 15 Jan 2024 10:00:00 +0000"
+	for _, s := range []struct{ words, others string }{
+		{"x ([198.51.100.7]) by mx.example.org with ESMTP" + date + " (", "a"},
+		{"x) ([198.51.100.7]) by mx.example.org with ESMTP" + date + " ((", "a"},
+		{"x([198.51.100.7])by[mx.example.org](", `"a)"@example.com`},
+		{"x ([198.51.100.7]) (using TLS", "a) b"},
+		{"x ([198.51.100.7]) (HELO y", "a)b"},
+		{"198.51.100.7 (helo=y", "a)b"},
+		{"( good.example 198.51.100.7 ident=", "a)b"},
+		{"good.example (HELO x)", "a"},
+		{"[198.51.100.7])(HELO ", "a"},
+		{"[198.51.100.7])(TLS", "a"},
+	} {
+		f.Add(s.words, s.others)
+	}
+	clean := strings.NewReplacer("\r", "", "\n", "", "\x00", "") // they end the command
+	f.Fuzz(func(t *testing.T, words, others string) {
+		client := strings.NewReplacer("%", clean.Replace(words), "#", clean.Replace(others))
 		for _, form := range heloFields {
-			field := strings.ReplaceAll(form, "%", words)
+			field := client.Replace(form)
 			h := Parse([]byte(field))
 			if h.Err == nil && h.Addr.IsValid() && h.Addr != real && !h.AddrUncertain {
 				t.Errorf("%s\ngives %v", field, h.Addr)
+			}
+			if h.Err == nil && h.NameVerified && h.Name != "mail.example.com" {
+				t.Errorf("%s\ngives the name %q", field, h.Name)
 			}
 		}
 	})

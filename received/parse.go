@@ -50,6 +50,7 @@ type parser struct {
 	port       uint16 // from a comment without an address: (port=1 helo=HELO)
 	local      bool   // the peer came over a socket of the writer's own host
 	unknown    bool   // a comment of no known form holds an address
+	stray      bool   // an address stands where the form has HELO text only
 	submission bool   // a comment says that the client logged in
 }
 
@@ -89,7 +90,7 @@ func (p *parser) split() {
 		if t[i].kind == semi {
 			end, p.date = i, span{i + 1, p.n}
 			p.hop.Time = parseTime(p.s[t[i].end:])
-			if (p.err == errUnclosed || p.err == errStray) && p.at >= int(t[i].end) {
+			if (p.err == errUnclosed || p.err == errStray) && p.at >= int(t[i].end) && isRemark(p.s[p.at:]) {
 				p.err = nil // nothing that counts stands behind the date
 			}
 			break
@@ -115,6 +116,13 @@ func (p *parser) split() {
 	case p.isFrom:
 		p.peer = span{i, end}
 	}
+}
+
+// isRemark reports whether what is wrong behind a date is no more than a
+// damaged remark: not the writer's own part, which a HELO with a whole field in
+// it has pushed there. That part has an address and a date of its own.
+func isRemark(behind string) bool {
+	return strings.IndexByte(behind, ';') < 0 && !hidesAddr(behind)
 }
 
 // findBy returns the index of the "by" that starts the writer's part, and

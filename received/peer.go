@@ -61,7 +61,7 @@ func (p *parser) bracket(text, remark string, behind bool) {
 	case !ok:
 		return
 	case alwaysComments(p.hop.Form):
-		p.fail(errPeer)
+		p.stray = true // HELO text, if there is a comment
 		return
 	}
 	s := socket{addr: a, port: port}
@@ -91,16 +91,13 @@ func (p *parser) candidate(s socket) {
 // peerComment reads one comment of the peer's part. It returns false if the
 // comment told nothing.
 func (p *parser) peerComment(c string) bool {
-	switch {
-	case isHeloComment(c):
-		p.setHelo(strings.TrimSpace(c[4:]), c[0]|0x20 == 'e')
+	if i := strings.IndexByte(c, '('); i >= 0 && hidesAddr(c[i:]) {
+		p.fail(errTwoAddr) // the writer's own, in a comment that the client opened
 		return true
-	case hasPrefixFold(c, "envelope-from "), hasPrefixFold(c, "envelope-sender "):
-		p.hop.EnvelopeFrom = unangle(c[strings.IndexByte(c, ' '):])
-		return true
-	case hasPrefixFold(c, "proxying for "), hasPrefixFold(c, "original mail from"):
-		return true
-	case p.note(c):
+	}
+	if p.peerRemark(c) {
+		_, _, ident := parseAddrPort(strings.Trim(c[strings.LastIndexByte(c, '@')+1:], "[]"))
+		p.unknown = p.unknown || ident // user@ip, the user's name made to look like a remark
 		return true
 	}
 	s, ok := readSocket(c, p.hop.Form)
@@ -119,6 +116,21 @@ func (p *parser) peerComment(c string) bool {
 		return s.hasHELO
 	}
 	p.candidate(s)
+	return true
+}
+
+// peerRemark reads a comment that is not about the address. It returns false if
+// the comment is none of those.
+func (p *parser) peerRemark(c string) bool {
+	switch {
+	case isHeloComment(c):
+		p.setHelo(strings.TrimSpace(c[4:]), c[0]|0x20 == 'e')
+	case hasPrefixFold(c, "envelope-from "), hasPrefixFold(c, "envelope-sender "):
+		p.hop.EnvelopeFrom = unangle(c[strings.IndexByte(c, ' '):])
+	case hasPrefixFold(c, "proxying for "), hasPrefixFold(c, "original mail from"):
+	default:
+		return p.note(c)
+	}
 	return true
 }
 
@@ -148,6 +160,9 @@ func (p *parser) settle(name token) {
 	if name.kind == literal {
 		first = p.raw(name)
 	}
+	if p.stray && !p.found.addr.IsValid() {
+		p.fail(errPeer)
+	}
 	switch {
 	case p.found.addr.IsValid():
 		p.weigh(addr)
@@ -168,7 +183,8 @@ func (p *parser) settle(name token) {
 	if h.Port == 0 {
 		h.Port = p.port
 	}
-	if host := hostOf(first); (p.hasHELO || h.Form == "exim" && name.kind == word) && h.Name == "" && isName(host) {
+	named := p.hasHELO && !alwaysComments(h.Form) || h.Form == "exim" && name.kind == word
+	if host := hostOf(first); named && h.Name == "" && isName(host) {
 		h.Name = host
 	}
 	if !p.hasHELO {

@@ -210,6 +210,9 @@ func (sc *scanner) comment() {
 		case ')':
 			depth--
 			if depth == 0 {
+				if hidesWriter(sc.s[sc.i : i+1]) {
+					sc.fail(errTwoBy)
+				}
 				sc.i = i + 1
 				return
 			}
@@ -217,6 +220,14 @@ func (sc *scanner) comment() {
 	}
 	sc.fail(errUnclosed)
 	sc.i = len(sc.s)
+}
+
+// hidesWriter reports whether a comment holds another one with an address, and
+// a "by": the writer's own words, in a comment that the client's opened, and
+// that something else of the client's closed.
+func hidesWriter(c string) bool {
+	i := strings.IndexByte(c[1:], '(') + 1
+	return i > 0 && (strings.Contains(c[i:], "by ") || strings.Contains(c[i:], "BY ")) && hidesAddr(c[i:])
 }
 
 func (sc *scanner) word() {

@@ -24,12 +24,14 @@ type socket struct {
 // behind an RFC 1413 answer, and before HELO text and inner comments.
 func readSocket(c, form string) (socket, bool) {
 	var s socket
+	c = s.takeLogin(c)
+	if form != "zmailer" && quotesHelo(c) {
+		form = "zmailer"
+	}
 	head := c
 	switch {
 	case form == "communigate":
 		head = s.takeAccount(c)
-	case form == "yahoo":
-		head = s.takeLogin(c)
 	case strings.IndexByte(c, '=') >= 0:
 		head = s.takeHelo(c)
 		if at := strings.LastIndexByte(c, '@'); at >= len(head) && !writesHelo(form) {
@@ -61,8 +63,11 @@ func readSocket(c, form string) (socket, bool) {
 	return s.bracketed(strings.TrimSpace(head[:open]), head[open+1:open+end])
 }
 
-// bracketed reads "name [ip]".
+// bracketed reads "name [ip]", and what some write like it: "name [[ip]]",
+// "name [ ip ]", "ip[ip port:1]".
 func (s *socket) bracketed(before, inside string) (socket, bool) {
+	before = strings.TrimRight(before, " [")
+	inside, _, _ = strings.Cut(strings.TrimSpace(inside), " port:")
 	a, port, ok := parseAddrPort(inside)
 	switch {
 	case strings.IndexByte(before, ' ') >= 0 && before != "Not Verified": // a remark with a bracket in it
@@ -81,7 +86,7 @@ func (s *socket) bracketed(before, inside string) (socket, bool) {
 	if port != 0 {
 		s.port = port
 	}
-	s.lookup(strings.TrimSuffix(before, "["))
+	s.lookup(before)
 	return *s, true
 }
 
@@ -124,6 +129,16 @@ func (s *socket) takeInner(c, form string) (head, after string) {
 		s.hasHELO, s.ehlo = true, lower(after[1]) == 'e'
 	}
 	return head, after
+}
+
+// quotesHelo recognises ZMailer's way: [ip]:port "EHLO name" and more.
+func quotesHelo(c string) bool {
+	if c == "" || c[0] != '[' {
+		return false
+	}
+	_, rest, _ := strings.Cut(c, "]:")
+	_, rest, ok := strings.Cut(rest, " \"")
+	return ok && len(rest) > 5 && isHeloComment(rest[:5])
 }
 
 // takeHelo cuts off "helo=...", "ident=..." and what follows: that text is the
@@ -184,7 +199,8 @@ func (s *socket) takeAccount(c string) string {
 	return c[max(strings.LastIndexByte(c, '['), 0):]
 }
 
-// takeLogin cuts off what Yahoo wrote about a login: "user@ip with plain".
+// takeLogin cuts off what Yahoo and its licensees write about a login:
+// "user@ip with plain". The client's words stand before the address only.
 func (s *socket) takeLogin(c string) string {
 	if i := strings.IndexByte(c, ' '); i > 0 {
 		if how, ok := strings.CutPrefix(c[i:], " with "); ok && isMechanism(how) {
@@ -280,13 +296,25 @@ func doubtful(s string) *ParseError {
 // hidesAddr reports whether an address stands anywhere in a comment of no
 // known form: it could be the writer's own, disguised by the client.
 func hidesAddr(c string) bool {
+	return strings.Count(c, ".") >= 3 && hidesRun(c, isAddr4Char, ".") ||
+		strings.Count(c, ":") >= 2 && hidesRun(c, isAddr6Char, ".:")
+}
+
+// hidesRun looks for an address among the runs of certain octets, with or
+// without the punctuation at its ends, and behind a tag such as the 6 of IPv6.
+func hidesRun(c string, in func(byte) bool, punctuation string) bool {
 	for i := 0; i < len(c); i++ {
 		start := i
-		for i < len(c) && isAddrChar(c[i]) {
+		for i < len(c) && in(c[i]) {
 			i++
 		}
-		if i-start > 2 {
-			if _, _, ok := parseAddrPort(c[start:i]); ok {
+		run := c[start:i]
+		if len(run) < 3 {
+			continue
+		}
+		_, tagged, _ := strings.Cut(run, ":")
+		for _, s := range [...]string{run, strings.Trim(run, punctuation), tagged, strings.TrimRight(tagged, punctuation)} {
+			if _, ok := parseAddr(s); ok {
 				return true
 			}
 		}
@@ -294,6 +322,8 @@ func hidesAddr(c string) bool {
 	return false
 }
 
-func isAddrChar(c byte) bool {
-	return c >= '0' && c <= '9' || c == '.' || c == ':' || lower(c) >= 'a' && lower(c) <= 'f'
+func isAddr4Char(c byte) bool { return c >= '0' && c <= '9' || c == '.' }
+
+func isAddr6Char(c byte) bool {
+	return isAddr4Char(c) || c == ':' || lower(c) >= 'a' && lower(c) <= 'f'
 }

@@ -16,6 +16,9 @@ func (p *parser) readWriter() {
 		case t[i].kind == literal && i == 0:
 			p.hop.ByAddr, _ = parseAddr(p.text(t[i]))
 		case t[i].key == kwWith:
+			if i+1 < len(t) && t[i+1].kind == comment {
+				i++ // with (CIPHER encrypted) ESMTPS
+			}
 			i = p.with(t, i+1)
 		case t[i].key == kwID:
 			i += p.value(t[i+1:], &p.hop.ID)

@@ -161,6 +161,44 @@ func isMicrosoft(h string) bool {
 	return false
 }
 
+// exchangeOnline are networks of Exchange Online's servers: those its documentation lists
+// ("Exchange Online Protection IP addresses", now and in earlier years), and those that
+// its servers write when they speak to each other.
+var exchangeOnline = [...]netip.Prefix{
+	netip.MustParsePrefix("2603:1000::/24"),
+	netip.MustParsePrefix("2a01:111::/32"),
+	netip.MustParsePrefix("13.101.0.0/16"),
+	netip.MustParsePrefix("20.176.0.0/13"),
+	netip.MustParsePrefix("23.103.128.0/17"),
+	netip.MustParsePrefix("40.64.0.0/10"),
+	netip.MustParsePrefix("52.96.0.0/12"),
+	netip.MustParsePrefix("52.132.0.0/14"),
+	netip.MustParsePrefix("65.55.88.0/24"),
+	netip.MustParsePrefix("65.55.169.0/24"),
+	netip.MustParsePrefix("94.245.120.64/26"),
+	netip.MustParsePrefix("104.47.0.0/17"),
+	netip.MustParsePrefix("134.170.132.0/24"),
+	netip.MustParsePrefix("134.170.140.0/24"),
+	netip.MustParsePrefix("157.55.234.0/24"),
+	netip.MustParsePrefix("157.56.110.0/23"),
+	netip.MustParsePrefix("157.56.112.0/24"),
+	netip.MustParsePrefix("207.46.51.64/26"),
+	netip.MustParsePrefix("207.46.100.0/24"),
+	netip.MustParsePrefix("207.46.163.0/24"),
+	netip.MustParsePrefix("213.199.154.0/24"),
+	netip.MustParsePrefix("213.199.180.0/24"),
+	netip.MustParsePrefix("216.32.180.0/23"),
+}
+
+func isExchangeOnline(a netip.Addr) bool {
+	for _, n := range exchangeOnline {
+		if n.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
 // relay reports whether the peer of h, whose name is verified and of the
 // writer's domain, is a relay that wrote next: by the name it gave, and
 // either a close neighbour of that writer or named for the purpose, right
@@ -173,6 +211,9 @@ func relay(h, next *Hop) bool {
 		return false
 	}
 	label, parent, _ := strings.Cut(h.Name, ".")
+	if rented(h.Name) {
+		return false
+	}
 	if !strings.EqualFold(parent, registered(h.Name)) {
 		_, other, _ := strings.Cut(next.By, ".")
 		return !strings.EqualFold(h.Name, next.By) && strings.EqualFold(parent, other)
@@ -187,6 +228,32 @@ func relay(h, next *Hop) bool {
 
 // relayWords begin the names of hosts that stand between an MX and a store.
 var relayWords = [...]string{"mx", "relay", "mta", "inbound", "filter", "gateway"}
+
+// rentedWords begin the names of machines that providers rent out or that
+// belong to their users, and of the domains that hold those.
+var rentedWords = [...]string{
+	"cloud", "compute", "cpe", "dedi", "guest", "host", "instance", "lab", "lan", "nat", "node", "pc",
+	"reseller", "rev", "root", "server", "srv", "student", "user", "vm", "wifi", "wlan",
+}
+
+// rented reports whether a name may be that of a machine that somebody else
+// than the provider commands: by such a word, or by a number of three digits.
+func rented(name string) bool {
+	host := strings.TrimSuffix(strings.ToLower(name), registered(name))
+	for part := range strings.FieldsFuncSeq(host, func(r rune) bool { return r < 'a' || r > 'z' }) {
+		for _, w := range rentedWords {
+			if strings.HasPrefix(part, w) {
+				return true
+			}
+		}
+	}
+	for part := range strings.FieldsFuncSeq(host, func(r rune) bool { return r < '0' || r > '9' }) {
+		if len(part) > 2 {
+			return true
+		}
+	}
+	return false
+}
 
 // customerWords are words that providers put into the names of their
 // customers' lines and rented servers. They count at the beginning of a word:

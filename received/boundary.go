@@ -153,6 +153,9 @@ func (w *walk) byPosition(i int) (Boundary, verdict) {
 // another host of its own.
 func (w *walk) trusts(i int) (mx, own bool) {
 	h := &w.chain.Hops[i]
+	if !isASCII(h.By) {
+		return false, false // no host has such a name, and one may look like the provider's
+	}
 	if w.infers {
 		ok := w.consistent(i)
 		return ok, ok
@@ -178,12 +181,12 @@ func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 		return w.lmtp(i)
 	case h.Kind == LMTP && !Public(h.Addr):
 		return Boundary{}, goOn // RFC 2033, 5: not over a wide area network
-	case h.Kind == HTTP && h.Authenticated && !Public(h.Addr):
+	case h.Kind == HTTP && !Public(h.Addr) && (h.Authenticated || !storeSpeaksHTTP(h.Form)):
 		return w.origin(i, OutcomeWebmail, "the message was written in the provider's webmail")
 	case h.Authenticated && h.Kind != HTTP && !w.listed(h.Addr):
 		return w.submission(i), stop
 	case !h.Addr.IsValid(), h.AddrUncertain:
-		return w.unrecorded(i)
+		return w.unrecorded(i, mx)
 	case mx && w.policy.profile != nil && w.policy.profile.edge && !Public(h.Addr):
 		return w.none(i, OutcomeUnsafe, "the provider's MX records a peer without a public address"), giveUp
 	case w.policy.internalAddr(h.Addr):
@@ -220,11 +223,14 @@ func (w *walk) listed(a netip.Addr) bool {
 }
 
 // unrecorded judges a field without a peer's address.
-func (w *walk) unrecorded(i int) (Boundary, verdict) {
-	switch h := &w.chain.Hops[i]; h.Kind {
-	case ByOnly:
+func (w *walk) unrecorded(i int, mx bool) (Boundary, verdict) {
+	switch h := &w.chain.Hops[i]; {
+	case h.Kind == ByOnly && mx && indexFold(h.With, "SMTP") >= 0:
+		// Somebody spoke SMTP to a host that faces the Internet: it may have been the sender.
+		return w.none(i, OutcomeUnparseable, "the provider's MX does not record who spoke to it"), giveUp
+	case h.Kind == ByOnly:
 		return Boundary{}, goOn
-	case HTTP:
+	case h.Kind == HTTP:
 		return w.origin(i, OutcomeWebmail, "the message was written in the provider's webmail")
 	default:
 		return w.none(i, OutcomeUnparseable, "the provider's field does not record the peer's address"), giveUp
@@ -242,7 +248,7 @@ func (w *walk) public(i int, mx bool) (Boundary, verdict) {
 	if w.linked(i) {
 		return Boundary{}, goOn
 	}
-	if w.policy.profile != nil {
+	if w.policy.profile != nil || w.kin(i) {
 		return w.none(i, OutcomeAmbiguous, "an inner host of the provider has a peer that is not known to be the provider's"), giveUp
 	}
 	return w.answer(i, "it is a public peer that spoke to an inner host of the provider"), stop
@@ -250,8 +256,8 @@ func (w *walk) public(i int, mx bool) (Boundary, verdict) {
 
 // linked reports whether the public peer of the inner host that wrote hop i
 // is one of the provider's own: the writer of the next field, by a name the
-// client could not choose; or, where the form has no such name and the
-// software does not face the Internet (Exchange), by the name it gave.
+// client could not choose; or, among the servers of Exchange Online, which
+// record no such name, by the name it gave and an address of that service.
 func (w *walk) linked(i int) bool {
 	if i+1 >= len(w.chain.Hops) {
 		return false
@@ -269,8 +275,35 @@ func (w *walk) linked(i int) bool {
 	if h.NameVerified {
 		return !customer(h.Name, h.Addr) && (sameHost(h.Name, next.By) || sameHost(h.HELO, next.By) && sameOrg(h.Name, next.By))
 	}
-	return h.Form == "exchange" && sameHost(h.HELO, next.By)
+	return h.Form == "exchange" && isMicrosoft(h.By) && isExchangeOnline(h.Addr) && sameHost(h.HELO, next.By)
 }
+
+// kin reports whether the public peer of an inner host may be one of the
+// provider's own although nothing links it to the next field: then it is not
+// the client, and what stands below it is not believed.
+func (w *walk) kin(i int) bool {
+	h := &w.chain.Hops[i]
+	switch {
+	case !w.byName():
+		return false
+	case h.NameVerified:
+		return w.named(h.Name) && !customer(h.Name, h.Addr)
+	case h.Form == "exchange" && isMicrosoft(h.By):
+		return true
+	case h.Form == "postfix", h.Form == "exim", h.Form == "sendmail":
+		return false // they would have verified the name of such a peer
+	}
+	return w.named(h.HELO) || w.named(h.Name)
+}
+
+// named reports whether a host of this name is one that the policy trusts.
+func (w *walk) named(host string) bool {
+	return matchAny(w.policy.MX, host) || matchAny(w.policy.Internal, host)
+}
+
+// storeSpeaksHTTP reports whether a field of this form with HTTP is the
+// delivery to a store. Elsewhere it is a user at a browser.
+func storeSpeaksHTTP(form string) bool { return form == "yahoo" || form == "exchange" }
 
 // origin is the end of a chain that began inside the provider. Where the
 // provider is inferred, a relay stepped over may have been none: then it is

@@ -161,3 +161,82 @@ func TestReturnPathAmongTheMessagesFields(t *testing.T) {
 		}
 	}
 }
+
+// TestBoundaryThatIsNotRecorded: what the MX did not write down is not looked for in the fields below,
+// and a relay of the provider's own is not the client.
+func TestBoundaryThatIsNotRecorded(t *testing.T) {
+	store := "Received: from mx.example.org ([10.0.0.2]) by store.example.org with LMTP id a1" + date
+	inner := func(peer, with string) string {
+		return "Received: from " + peer + " by store.example.org " + with + date
+	}
+	const exchange = "(10.0.0.3) with Microsoft SMTP Server id 15.1.2507.1"
+	nets := own
+	nets.InternalNets = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	broken := line("a", "b [198.51.100.7]) (c [192.0.2.10]", "mx.example.org")
+	wide := Policy{MX: own.MX, Internal: []string{"*.example.org"}}
+	for _, tt := range []struct {
+		name    string
+		policy  Policy
+		header  string
+		outcome Outcome
+		addr    string
+	}{
+		{"the MX wrote no peer", own, store + "Received: by mx.example.org (Postfix) with ESMTPS id 4A" + date + lie, OutcomeUnparseable, ""},
+		{"nor did it on top of all", own, "Received: by mx.example.org with SMTP id 4A" + date + lie, OutcomeUnparseable, ""},
+		{"a second queue of the MX", own, store + "Received: by mx.example.org (Postfix) id 4A" + date + mxHop, OutcomeClient, "192.0.2.10"},
+		{"a store that writes no peer", own, "Received: by store.example.org with SMTP id 4A" + date + mxHop, OutcomeClient, "192.0.2.10"},
+		{"webmail from a private address", own, store + "Received: from [10.0.0.9] ([10.0.0.9]) by mx.example.org with HTTP (HTTP/1.1 POST)" + date + lie, OutcomeWebmail, ""},
+		{"a name that only looks like the MX's", wide, store + line("good", "good [198.51.100.7]", "m\u0445.example.org"), OutcomeForeign, ""},
+		{"our MX by a verified name, its field unreadable", own, line("mx.example.org", "mx.example.org [203.0.113.5]", "store.example.org") + broken, OutcomeAmbiguous, ""},
+		{"our MX by a verified name, its field missing", own, line("mx.example.org", "mx.example.org [203.0.113.5]", "store.example.org") + line("x", "y [198.51.100.7]", "mx.example.com"), OutcomeAmbiguous, ""},
+		{"a customer by a verified name", wide, line("mx.example.org", "dsl-17.example.org [203.0.113.5]", "store.example.org") + lie, OutcomeClient, "203.0.113.5"},
+		{"the MX's name, networks are given", nets, line("mx.example.org", "mx.example.org [203.0.113.5]", "store.example.org") + broken, OutcomeClient, "203.0.113.5"},
+		{"Exchange past the MX, under its name", own, inner("mx.example.org (192.0.2.10)", exchange) + lie, OutcomeAmbiguous, ""},
+		{"Exchange past the MX, under another", own, inner("client.example (192.0.2.10)", exchange) + lie, OutcomeClient, "192.0.2.10"},
+		{"qmail past the MX, under its name", own, inner("unknown (HELO mx.example.org) (192.0.2.10)", "with SMTP") + lie, OutcomeAmbiguous, ""},
+		{"the same, networks are given", nets, inner("unknown (HELO mx.example.org) (192.0.2.10)", "with SMTP") + lie, OutcomeClient, "192.0.2.10"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := ReadChain([]byte(tt.header + "\r\n"))
+			b := c.Boundary(tt.policy)
+			addr := ""
+			if b.Found {
+				addr = b.Client.Addr.String()
+			}
+			if b.Outcome != tt.outcome || addr != tt.addr {
+				t.Errorf("%s %q, want %s %q: %s", b.Outcome, addr, tt.outcome, tt.addr, b.Why)
+			}
+			mustBeSafe(t, c, b)
+		})
+	}
+}
+
+// TestExchangeOnlineInside: a user who logs in there may call himself by the name of one of its hosts, and
+// write that host's field below. A name counts only together with an address of the service's own.
+func TestExchangeOnlineInside(t *testing.T) {
+	const mx = "AM0FT001.mail.protection.outlook.com"
+	hop := func(helo, peer, by, own string) string {
+		return "Received: from " + helo + " (" + peer + ") by " + by + " (" + own + ") with Microsoft SMTP Server id 15.20.7181.15" + date
+	}
+	top := hop("AM0PR02.eurprd01.prod.outlook.com", "2603:10a6:20b::5", "AM0PR01.eurprd01.prod.outlook.com", "2603:10a6:20b::6")
+	below := hop("good.example", "198.51.100.7", mx, "10.13.0.1")
+	profile, _ := Profile("outlook")
+	auto, _ := Profile("auto")
+	hosts := Policy{MX: profile.MX, Internal: profile.Internal}
+	for _, p := range []Policy{profile, auto, hosts} {
+		for _, tt := range []struct {
+			peer string
+			want bool
+		}{
+			{"2603:10a6:20b::9", true}, {"2a01:111:f400::9", true}, {"52.133.1.1", true}, {"10.167.1.1", true},
+			{"192.0.2.10", false}, {"2001:470::9", false}, {"53.0.0.1", false},
+		} {
+			c := ReadChain([]byte(top + hop("AM0FT001.eop-eur01.prod.protection.outlook.com", tt.peer, "AM0PR02.eurprd01.prod.outlook.com", "2603:10a6:20b::5") + below + "\r\n"))
+			b := c.Boundary(p)
+			if b.Found != tt.want || tt.want && b.Hop != 2 || !tt.want && b.Outcome != OutcomeAmbiguous {
+				t.Errorf("%q, %s: %s at %d: %s", p.Provider, tt.peer, b.Outcome, b.Hop, b.Why)
+			}
+			mustBeSafe(t, c, b)
+		}
+	}
+}

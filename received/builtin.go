@@ -55,7 +55,7 @@ var builtin = [...]profile{
 		accounts: []string{"*.fastmail.com", "*.messagingengine.com"},
 		marks:    []string{"*.messagingengine.com"},
 		mx:       []string{"*.messagingengine.com"},
-		internal: []string{"*.internal", "sloti*"},
+		internal: []string{"*.internal", "slot*"},
 		proofs:   []string{"x-spam-source"},
 	},
 	{
@@ -72,8 +72,8 @@ var builtin = [...]profile{
 		// above it.
 		name:     "gmx",
 		accounts: []string{"*.gmx.net", "*.gmx.com", "*.gmx.de", "*.gmx.at", "*.gmx.ch", "*.web.de", "*.mail.com"},
-		marks:    []string{"mx*.gmx.net", "mx*.gmx.com", "mx*.web.de", "mx*.mail.com"},
-		mx:       []string{"mx*.gmx.net", "mx*.gmx.com", "mx*.web.de", "mx*.mail.com"},
+		marks:    []string{"mx*.gmx.net", "mx*.emig.gmx.net", "mx*.gmx.com", "mx*.web.de", "mx*.mail.com"},
+		mx:       []string{"mx*.gmx.net", "mx*.emig.gmx.net", "mx*.gmx.com", "mx*.web.de", "mx*.mail.com"},
 		internal: []string{"*.server.lan"},
 		edge:     true,
 	},
@@ -81,8 +81,8 @@ var builtin = [...]profile{
 		// IONOS (1&1). Nemesis as at GMX. No chain at hand: strict.
 		name:     "ionos",
 		accounts: []string{"imap.ionos.*", "pop.ionos.*", "imap.ionos.co.uk", "pop.ionos.co.uk", "*.1und1.de", "*.1and1.com", "*.1and1.co.uk", "*.perfora.net"},
-		marks:    []string{"mx*.kundenserver.de", "mx*.perfora.net"},
-		mx:       []string{"mx*.kundenserver.de", "mx*.perfora.net", "mx*.ionos.com", "mx*.ionos.de"},
+		marks:    []string{"mx*.kundenserver.de", "mx*.emig.kundenserver.de", "mx*.perfora.net"},
+		mx:       []string{"mx*.kundenserver.de", "mx*.emig.kundenserver.de", "mx*.perfora.net", "mx*.ionos.com", "mx*.ionos.de"},
 		internal: []string{"*.server.lan"},
 		edge:     true,
 	},
@@ -92,7 +92,7 @@ var builtin = [...]profile{
 		// gets no answer.
 		name:     "icloud",
 		accounts: []string{"*.mail.me.com", "*.mail.icloud.com", "*.icloud.com", "*.me.com", "*.mac.com"},
-		marks:    []string{"*.mail.icloud.com", "*smtpin*.me.com", "*smtpin*.icloud.com"},
+		marks:    []string{"*.mail.icloud.com", "ms*.mac.com", "ms*.me.com", "*smtpin*.me.com", "*smtpin*.icloud.com"},
 		mx:       []string{"*.mail.icloud.com", "*smtpin*.me.com", "*smtpin*.mac.com", "*smtpin*.icloud.com"},
 		internal: []string{"*.me.com", "*.mac.com", "*.icloud.com"},
 		nets:     []string{"17.0.0.0/8", "2620:149::/32"},
@@ -135,11 +135,12 @@ var builtin = [...]profile{
 		edge:     true,
 	},
 	{
-		// T-Online. No chain at hand: strict.
+		// T-Online. Dovecot stores (ehead*) behind the MX. No chain at hand: strict.
 		name:     "t-online",
 		accounts: []string{"*.t-online.de", "*.magenta.de"},
-		marks:    []string{"mailin*.t-online.de", "mailin*.*.t-online.de", "mailin*.*.*.t-online.de"},
+		marks:    []string{"ehead*.*.t-online.de", "ehead*.*.*.t-online.de", "mailin*.t-online.de", "mailin*.*.t-online.de", "mailin*.*.*.t-online.de"},
 		mx:       []string{"mailin*.t-online.de", "mailin*.*.t-online.de", "mailin*.*.*.t-online.de"},
+		internal: []string{"ehead*.*.t-online.de", "ehead*.*.*.t-online.de"},
 		edge:     true,
 	},
 	{

@@ -28,7 +28,9 @@ type Policy struct {
 	// InternalNets. Without InternalNets, so is a public peer that wrote the
 	// next field, if its name in that domain is verified, and among the
 	// servers of Exchange Online, which record no names, by what it calls
-	// itself. Any other public peer is the client.
+	// itself and an address of that service. A public peer that bears the name
+	// of an own host and did not write the next field gives no answer. Any
+	// other is the client.
 	Internal []string
 
 	// InternalNets are public networks of the upstream's own. If there are
@@ -170,6 +172,16 @@ func matchAddrPattern(pattern string, a netip.Addr) bool {
 	}
 	b, ok := parseAddr(pattern)
 	return ok && a == b
+}
+
+// isASCII reports whether s has neither control characters nor octets above 127.
+func isASCII(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // internalAddr reports whether a is one the policy counts as the upstream's.

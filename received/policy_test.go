@@ -101,3 +101,41 @@ func TestAutoByHost(t *testing.T) {
 		}
 	}
 }
+
+// TestProviderHosts are names of the providers' own hosts, and of others that look like them.
+func TestProviderHosts(t *testing.T) {
+	for _, tt := range []struct {
+		provider, by string
+		mx, inner    bool
+	}{
+		{"gmx", "mx-ha.gmx.net", true, false},
+		{"gmx", "mx00.emig.gmx.net", true, false},
+		{"gmx", "mx.emig.gmx.net.evil.example", false, false},
+		{"ionos", "mx.kundenserver.de", true, false},
+		{"ionos", "mx01.emig.kundenserver.de", true, false},
+		{"ionos", "s17.kundenserver.de", false, false},
+		{"fastmail", "phl-mx-05.messagingengine.com", true, false},
+		{"fastmail", "slotpi12d1t03", false, true},
+		{"fastmail", "sloti22d1t06", false, true},
+		{"fastmail", "slot.example.org", false, false},
+		{"t-online", "mailin25.aul.t-online.de", true, false},
+		{"t-online", "ehead26a12.aul.t-online.de", false, true},
+		{"t-online", "ehead37a13.mgt.mul.t-online.de", false, true},
+		{"t-online", "ehead.dip.t-dialin.net", false, false},
+		{"yandex", "mxfront1j.mail.yandex.net", true, true},
+		{"icloud", "ms71021.mac.com", false, true},
+	} {
+		p, _ := Profile(tt.provider)
+		if mx, inner := matchAny(p.MX, tt.by), matchAny(p.Internal, tt.by); mx != tt.mx || inner != tt.inner {
+			t.Errorf("%s: %s is an MX %v, inner %v", tt.provider, tt.by, mx, inner)
+		}
+	}
+}
+
+// A store of Apple's on top says who the provider is.
+func TestRecogniseStore(t *testing.T) {
+	c := ReadChain([]byte("Received: from relay.me.com ([17.58.1.1]) by ms71021.mac.com (Oracle Communications Messaging Server 8.0) with ESMTP id 1" + date + lie))
+	if pr := c.recognise(); pr == nil || pr.name != "icloud" {
+		t.Errorf("%v", pr)
+	}
+}

@@ -63,6 +63,7 @@ func (s *Session) proxy(c Client) *Error {
 	} else {
 		s.trace("C: ", fmt.Sprintf("(PROXY v2 header of %d octets for %s)", len(header), c.Addr))
 	}
+	s.told = &c
 	s.out = append(s.out, header...)
 	if _, err := s.flush(s.o.Timeouts.Greeting); err != nil {
 		return classify("PROXY", err)
@@ -93,7 +94,8 @@ func proxyHeader(c Client, version Carrier, peer net.Addr) ([]byte, error) {
 		if src.Is6() {
 			family = "TCP6"
 		}
-		return fmt.Appendf(nil, "PROXY %s %s %s %d %d\r\n", family, src, dst, c.Port, port), nil
+		// Exim's reader of version 1 takes no port 0, and there is no other word for an unknown one.
+		return fmt.Appendf(nil, "PROXY %s %s %s %d %d\r\n", family, src, dst, max(c.Port, 1), port), nil
 	}
 	family := byte(0x11) // TCP over IPv4
 	if src.Is6() {

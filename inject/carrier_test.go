@@ -22,11 +22,12 @@ func TestProxyHeader(t *testing.T) {
 		want    string
 	}{
 		{Client{Addr: addr("192.0.2.1"), Port: 4711}, PROXYv1, tcp, "PROXY TCP4 192.0.2.1 127.0.0.1 4711 25\r\n"},
-		{Client{Addr: addr("192.0.2.1"), DestAddr: addr("203.0.113.1"), DestPort: 587}, PROXYv1, tcp, "PROXY TCP4 192.0.2.1 203.0.113.1 0 587\r\n"},
-		{Client{Addr: addr("2001:db8::1")}, PROXYv1, tcp, "PROXY TCP6 2001:db8::1 ::1 0 25\r\n"},
-		{Client{Addr: addr("192.0.2.1")}, PROXYv1, unix, "PROXY TCP4 192.0.2.1 127.0.0.1 0 25\r\n"},
+		{Client{Addr: addr("192.0.2.1"), DestAddr: addr("203.0.113.1"), DestPort: 587}, PROXYv1, tcp, "PROXY TCP4 192.0.2.1 203.0.113.1 1 587\r\n"},
+		{Client{Addr: addr("2001:db8::1")}, PROXYv1, tcp, "PROXY TCP6 2001:db8::1 ::1 1 25\r\n"},
+		{Client{Addr: addr("192.0.2.1")}, PROXYv1, unix, "PROXY TCP4 192.0.2.1 127.0.0.1 1 25\r\n"},
 		{Client{Addr: addr("192.0.2.1"), Port: 4711}, PROXYv2, tcp, "hex:" + v2 + "2111000c" + "c0000201" + "7f000001" + "1267" + "0019"},
 		{Client{Addr: addr("2001:db8::1"), Port: 4711}, PROXYv2, unix, "hex:" + v2 + "21210024" + "20010db8000000000000000000000001" + "00000000000000000000000000000001" + "1267" + "0019"},
+		{Client{Addr: addr("192.0.2.1")}, PROXYv2, tcp, "hex:" + v2 + "2111000c" + "c0000201" + "7f000001" + "0000" + "0019"},
 		{Client{}, PROXYv1, tcp, ""},
 		{Client{}, PROXYv2, tcp, ""},
 	} {

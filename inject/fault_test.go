@@ -151,6 +151,9 @@ func TestFaults(t *testing.T) {
 					if want := strings.TrimSuffix(string(stage), "2"); r.Stage != want {
 						t.Errorf("stage %q, want %q", r.Stage, want)
 					}
+					if strings.HasPrefix(c.id, "T-MTA-02") && s.Sessions() != 2 {
+						t.Errorf("%d sessions: nothing more is said to who closes down", s.Sessions())
+					}
 					if n := arrived(s, message(1)); n > 0 && r.Outcome != inject.InDoubt || n > 1 {
 						t.Errorf("it arrived %d times\n%s", n, strings.Join(s.Transcript(), "\n"))
 					}
@@ -309,31 +312,36 @@ func bodyOf(content string) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }
 }
 
-// TestDeafServer covers T-TMO-03: a server that stops reading in the middle of the content.
+// TestDeafServer covers T-TMO-03: a server that stops reading in the middle of the content, or at
+// its beginning with all of it in one write. The dot has not left: there is no doubt.
 func TestDeafServer(t *testing.T) {
-	bubble(t, "T-TMO-03", func(t *testing.T) {
-		client, server := net.Pipe()
-		var serving sync.WaitGroup
-		serving.Go(func() {
-			r := bufio.NewReader(server)
-			for _, reply := range []string{"220 hello", "250 ok", "250 ok", "250 ok", "354 go ahead"} {
-				if _, err := io.WriteString(server, reply+"\r\n"); err != nil {
-					t.Error(err)
-				}
-				if reply[0] != '3' {
-					_, _ = r.ReadString('\n')
-				}
+	for _, size := range []int{100, 1 << 20} {
+		bubble(t, fmt.Sprintf("T-TMO-03/%d octets", size), func(t *testing.T) { deaf(t, size) })
+	}
+}
+
+func deaf(t *testing.T, size int) {
+	client, server := net.Pipe()
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		r := bufio.NewReader(server)
+		for _, reply := range []string{"220 hello", "250 ok", "250 ok", "250 ok", "354 go ahead"} {
+			if _, err := io.WriteString(server, reply+"\r\n"); err != nil {
+				t.Error(err)
 			}
-		})
-		dial := func(context.Context) (net.Conn, error) { return client, nil }
-		start := time.Now()
-		m := message(1)
-		m.Size, m.Body = 1<<20, bodyOf(strings.Repeat("x", 1<<20))
-		r := injectAll(t, dial, inject.Options{XCLIENT: inject.Off, Connections: 1}, m)[0]
-		serving.Wait()
-		if took := time.Since(start); r.Outcome != inject.Deferred || kindOf(r) != inject.Unreachable || took.Round(time.Minute) != 3*time.Minute {
-			t.Errorf("%+v, err %v, after %v", r, r.Err, took)
+			if reply[0] != '3' {
+				_, _ = r.ReadString('\n')
+			}
 		}
-		_ = server.Close()
 	})
+	dial := func(context.Context) (net.Conn, error) { return client, nil }
+	start := time.Now()
+	m := message(1)
+	m.Size, m.Body = int64(size), bodyOf(strings.Repeat("x", size))
+	r := injectAll(t, dial, inject.Options{XCLIENT: inject.Off, Connections: 1}, m)[0]
+	serving.Wait()
+	if took := time.Since(start); r.Outcome != inject.Deferred || kindOf(r) != inject.Unreachable || took.Round(time.Minute) != 3*time.Minute {
+		t.Errorf("%+v, err %v, after %v", r, r.Err, took)
+	}
+	_ = server.Close()
 }

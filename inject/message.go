@@ -93,6 +93,7 @@ const (
 	stageConnect  = "connect"
 	stageGreeting = "greeting"
 	stageEHLO     = "EHLO"
+	stageHELO     = "HELO"
 	stageXCLIENT  = "XCLIENT"
 	stageMAIL     = "MAIL"
 	stageRCPT     = "RCPT"

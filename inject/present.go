@@ -1,6 +1,9 @@
 package inject
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // introduce presents the client: the carrier's commands, then EHLO in the client's name.
 func (t *transaction) introduce() bool {
@@ -8,7 +11,6 @@ func (t *transaction) introduce() bool {
 	case XFORWARD:
 		return t.xforward()
 	case PROXYv1, PROXYv2: // done before the greeting
-		t.s.spent = true
 		t.receipt.Presented = t.client
 		return t.reset()
 	}
@@ -172,7 +174,8 @@ func (t *transaction) ehlo() bool {
 		return t.greetingRefused(e)
 	}
 	// What is no longer offered cannot be set again: it would outlive its message.
-	s.spent = len(s.ext.xclient) < len(offered) || s.offersXCLIENT() != nil
+	gone := func(a string) bool { return !slices.Contains(s.ext.xclient, a) }
+	s.spent = slices.ContainsFunc(offered, gone) || s.offersXCLIENT() != nil
 	if s.spent && s.onSpent != nil {
 		s.onSpent()
 	}

@@ -36,11 +36,13 @@ type Presentation struct {
 	Reset bool
 }
 
-// Probe looks at a listener without sending mail. It uses up to two connections. The error is
-// an *[Error]; what had been found out until then is returned with it.
+// Probe looks at a listener without sending mail. It uses up to two connections. A PROXY header,
+// where one is wanted, presents 192.0.2.1. The error is an *[Error]; what had been found
+// out until then is returned with it.
 func Probe(ctx context.Context, dial Dialer, o Options) (Capabilities, error) {
 	var c Capabilities
-	s, e := open(ctx, dial, o.withDefaults(), 1, nil)
+	foreign := Client{Addr: netip.AddrFrom4([4]byte{192, 0, 2, 1}), ESMTP: true}
+	s, e := open(ctx, dial, o.withDefaults(), 1, o.beforehand(foreign))
 	if e != nil {
 		return c, e
 	}
@@ -60,7 +62,7 @@ func Probe(ctx context.Context, dial Dialer, o Options) (Capabilities, error) {
 	if e != nil {
 		return c, e
 	}
-	c.Foreign, e = s.present(ctx, Client{Addr: netip.AddrFrom4([4]byte{192, 0, 2, 1}), ESMTP: true})
+	c.Foreign, e = s.present(ctx, foreign)
 	if e != nil {
 		return c, e
 	}

@@ -38,6 +38,8 @@ type Session struct {
 
 	// open says that a mail transaction was begun which RSET must end.
 	open bool
+	// told is the client that a PROXY header presented, for as long as the connection lasts.
+	told *Client
 	// announced is the message whose XCLIENT went out behind the last dot; its reply is due.
 	announced *Message
 	// spent says that nothing but QUIT may follow.
@@ -58,7 +60,8 @@ type Session struct {
 }
 
 // Open dials and brings a session to where a client can be presented: greeting, EHLO,
-// STARTTLS and AUTH as the options say. The error is an *[Error].
+// STARTTLS and AUTH as the options say. The error is an *[Error]. Where a PROXY header is to
+// present the client, only a [Pool] can: such a session delivers nothing.
 func Open(ctx context.Context, dial Dialer, o Options) (*Session, error) {
 	s, err := open(ctx, dial, o.withDefaults(), 1, nil)
 	if err != nil {
@@ -182,13 +185,12 @@ func (s *Session) firstHello(name string) *Error {
 	if e == nil || s.o.LMTP || e.Reply.Code != 500 && e.Reply.Code != 502 {
 		return e
 	}
-	const op = "HELO"
-	reply, _, err := s.command(s.o.Timeouts.Command, op+" "+name)
+	reply, _, err := s.command(s.o.Timeouts.Command, stageHELO+" "+name)
 	if err != nil {
-		return classify(op, err)
+		return classify(stageHELO, err)
 	}
 	if reply.Code != 250 {
-		return s.turnedAway(op, reply)
+		return s.turnedAway(stageHELO, reply)
 	}
 	return nil
 }

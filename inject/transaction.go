@@ -65,9 +65,12 @@ func (s *Session) deliver(ctx context.Context, m *Message, client Client, note s
 
 // inStep refuses a session that cannot take this message.
 func (t *transaction) inStep() bool {
-	if t.s.announced != nil && t.s.announced != t.m || !t.s.Reusable() {
+	s, proxied := t.s, t.s.o.proxied()
+	if s.announced != nil && s.announced != t.m || !s.Reusable() || proxied && (s.told == nil || *s.told != t.client) {
 		return t.fail(stageXCLIENT, &Error{Kind: Protocol, Op: stageXCLIENT, Text: "session not usable"})
 	}
+	// A PROXY header presents one client for good, whatever becomes of the message.
+	s.spent = proxied
 	return true
 }
 

@@ -2,6 +2,7 @@ package inject
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -192,14 +193,8 @@ func (w *worker) open(ctx context.Context, client Client) (*Session, *Error) {
 	}
 	w.used = false
 	p := w.p
-	if p.proxied() {
-		return open(ctx, p.dial, p.o, p.sessions.Add(1), &client)
-	}
-	return open(ctx, p.dial, p.o, p.sessions.Add(1), nil)
+	return open(ctx, p.dial, p.o, p.sessions.Add(1), p.o.beforehand(client))
 }
-
-// proxied reports whether the client is presented before the greeting.
-func (p *Pool) proxied() bool { return p.o.Carrier == PROXYv1 || p.o.Carrier == PROXYv2 }
 
 // undelivered is the receipt of a message for which no session could be had.
 func (p *Pool) undelivered(m *Message, e *Error, client Client, note string) Receipt {
@@ -207,8 +202,8 @@ func (p *Pool) undelivered(m *Message, e *Error, client Client, note string) Rec
 	switch {
 	case e.Kind == Unsayable:
 		t.unsayable(e.Op, e.Text, e.Err)
-	case p.proxied() && e.Reply.Code != 0:
-		// The MTA knew the client when it said so.
+	case p.o.proxied() && e.Reply.Code != 0 && slices.Contains([]string{stageGreeting, stageEHLO, stageHELO}, e.Op):
+		// The MTA knew the client when it said so. STARTTLS and AUTH are between it and us.
 		t.receipt.Presented = client
 		t.greetingRefused(e)
 	default:

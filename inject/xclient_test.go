@@ -137,6 +137,22 @@ func TestAttributesOffered(t *testing.T) {
 	}
 }
 
+// TestAttributesChange: an attribute that is no longer offered cannot be set again for the next
+// message, which therefore gets another connection, however many others are offered instead.
+func TestAttributesChange(t *testing.T) {
+	s := newServer(t, injecttest.Options{Faults: []injecttest.Fault{{Stage: injecttest.EHLO2, Nth: 1,
+		Reply: "250-mx.example.org\r\n250-PIPELINING\r\n250 XCLIENT NAME ADDR PROTO HELO REVERSE_NAME FUTURE LOGIN DESTADDR DESTPORT"}}})
+	a, b := message(1), message(2)
+	for i, r := range injectAll(t, s.Dial, inject.Options{Connections: 1}, a, b) {
+		if r.Outcome != inject.Delivered {
+			t.Fatalf("message %d: %+v, err %v", i, r, r.Err)
+		}
+	}
+	if got := s.Messages()[1].Client.Port; got != fmt.Sprint(b.Client.Port) {
+		t.Errorf("the second client's port is %s; the first one's was %d", got, a.Client.Port)
+	}
+}
+
 // TestHostileHELO covers T-XC-17, T-XC-18 and T-XC-22 on the wire: one line, no control
 // character, and the very octets at the other end.
 func TestHostileHELO(t *testing.T) {
@@ -384,9 +400,22 @@ func TestStaleSession(t *testing.T) {
 }
 
 // TestDelayedAck: a server that sends the replies to a dot and to the XCLIENT behind it in two
-// segments, the second only when the first is acknowledged, does not cost 40 ms a message.
+// segments, the second only when the first is acknowledged, does not cost 40 ms a message. A busy
+// machine may cost more: one run of several in time shows that the wait is not the rule.
 func TestDelayedAck(t *testing.T) {
-	const messages = 25
+	const messages, limit = 25, 25 * 40 * time.Millisecond / 2
+	var took [5]time.Duration
+	for i := range took {
+		if took[i] = unacknowledged(t, messages); runtime.GOOS != "linux" || took[i] < limit {
+			return
+		}
+	}
+	t.Errorf("%d messages took %v", messages, took)
+}
+
+// unacknowledged returns how long so many messages take to a server that minds Nagle.
+func unacknowledged(t *testing.T, messages int) time.Duration {
+	t.Helper()
 	s := newServer(t, injecttest.Options{Faults: []injecttest.Fault{{Stage: injecttest.XCLIENT, Delay: time.Millisecond}}})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -413,7 +442,5 @@ func TestDelayedAck(t *testing.T) {
 			t.Fatalf("message %d: %+v, err %v", i, r, r.Err)
 		}
 	}
-	if took := time.Since(start); runtime.GOOS == "linux" && took > messages*40*time.Millisecond/2 {
-		t.Errorf("%d messages took %v", messages, took)
-	}
+	return time.Since(start)
 }

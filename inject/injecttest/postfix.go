@@ -12,9 +12,11 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -59,7 +61,9 @@ type Postfix struct {
 
 	t     TB
 	ports map[string]string
+	free  func() (string, error)
 	pid   int
+	marks atomic.Int64
 }
 
 // TB is what is needed of a testing.TB. Package testing itself must not get into the
@@ -75,6 +79,11 @@ type TB interface {
 // StartPostfix starts an instance and stops it when the test ends. Without Postfix, or without the
 // right to run it, the test is skipped, or fails if TRUEHOP_REQUIRE_SERVERS=1.
 func StartPostfix(t TB, o PostfixOptions) *Postfix {
+	t.Helper()
+	return startPostfix(t, o, freePort)
+}
+
+func startPostfix(t TB, o PostfixOptions, free func() (string, error)) *Postfix {
 	t.Helper()
 	if why := lacking(); why != "" {
 		if os.Getenv("TRUEHOP_REQUIRE_SERVERS") == "1" {
@@ -93,15 +102,26 @@ func StartPostfix(t TB, o PostfixOptions) *Postfix {
 			t.Errorf("removing Postfix's directory: %v", err)
 		}
 	})
-	p := &Postfix{Dir: dir, t: t, ports: map[string]string{}}
-	if err := p.configure(o); err != nil {
-		t.Fatalf("configuring Postfix: %v", err)
-	}
+	p := &Postfix{Dir: dir, t: t, ports: map[string]string{}, free: free}
 	t.Cleanup(p.stop)
-	if err := p.start(); err != nil {
+	if err := p.launch(o); err != nil {
 		t.Fatalf("starting Postfix: %v\n%s", err, p.Log())
 	}
 	return p
+}
+
+// launch configures and starts the instance: anew, with other ports, where master does not come
+// up, because a port that was free may no longer be when master wants it.
+func (p *Postfix) launch(o PostfixOptions) (err error) {
+	for range 3 {
+		if err = p.configure(o); err != nil {
+			return err
+		}
+		if err = p.start(); err == nil || p.pid != 0 {
+			return err
+		}
+	}
+	return err
 }
 
 func lacking() string {
@@ -179,7 +199,7 @@ func (p *Postfix) configure(o PostfixOptions) error {
 	}, o.Listeners...)
 	master := postfixMaster + "injectsmtpd unix n - n - - smtpd\n  -o smtpd_authorized_xclient_hosts=static:all\n"
 	for _, l := range listeners {
-		addr, err := freePort()
+		addr, err := p.free()
 		if err != nil {
 			return err
 		}
@@ -365,20 +385,47 @@ func (p *Postfix) Dialer(listener string) func(context.Context) (net.Conn, error
 	}
 }
 
-// Log returns what the instance has logged so far.
+// Log returns what the instance has logged so far. Its daemons leave their lines to postlogd, which
+// may be behind: once a line of our own has come through, so have all before it.
 func (p *Postfix) Log() string {
-	text, err := os.ReadFile(filepath.Join(p.Dir, "log"))
-	if err != nil {
-		return err.Error()
+	mark := fmt.Sprintf("injecttest: mark %d\n", p.marks.Add(1))
+	read := func() string {
+		text, err := os.ReadFile(filepath.Join(p.Dir, "log"))
+		if err != nil {
+			return err.Error()
+		}
+		return string(text)
 	}
-	return string(text)
+	if p.pid == 0 || p.tellPostlogd(mark) != nil {
+		return read()
+	}
+	if err := p.await("its log", func() bool { return strings.Contains(read(), mark) }); err != nil {
+		p.t.Errorf("%v", err)
+	}
+	return regexp.MustCompile(`injecttest: mark \d+\n`).ReplaceAllString(read(), "")
+}
+
+func (p *Postfix) tellPostlogd(line string) error {
+	conn, err := net.Dial("unixgram", filepath.Join(p.Dir, "q/public/postlog"))
+	if err != nil {
+		return err
+	}
+	_, err = conn.Write([]byte(strings.TrimSuffix(line, "\n")))
+	return errors.Join(err, conn.Close())
 }
 
 // Mail waits until the queue is empty and returns the messages delivered since the start, in
 // no particular order, as they are in the mailbox: with LF.
 func (p *Postfix) Mail() []string {
 	p.t.Helper()
-	if err := p.await("the queue to become empty", p.idle); err != nil {
+	next := time.Now().Add(time.Second)
+	if err := p.await("the queue to become empty", func() bool {
+		if time.Now().After(next) {
+			p.stir()
+			next = time.Now().Add(time.Second)
+		}
+		return p.idle()
+	}); err != nil {
 		p.t.Fatalf("%v\n%s", err, p.Log())
 	}
 	var mail []string
@@ -391,6 +438,15 @@ func (p *Postfix) Mail() []string {
 		mail = append(mail, string(text))
 	}
 	return mail
+}
+
+// stir makes the queue manager look into the queue, and master start it. One that was ended while
+// it had a message in hand, by a reload, is otherwise not missed for minutes.
+func (p *Postfix) stir() {
+	if conn, err := net.Dial("unix", filepath.Join(p.Dir, "q/public/qmgr")); err == nil {
+		_, _ = conn.Write([]byte("I")) // QMGR_REQ_SCAN_INCOMING
+		_ = conn.Close()
+	}
 }
 
 // idle reports whether no message is in the queue.

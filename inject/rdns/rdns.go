@@ -97,7 +97,7 @@ func (r *Resolver) Name(ctx context.Context, addr netip.Addr) Name {
 		}
 		select {
 		case <-e.done:
-			if e.name != (Name{Temporary: true}) || time.Now().Before(e.expires) {
+			if !e.name.Temporary || time.Now().Before(e.expires) {
 				return e.name
 			}
 			// Whoever asked was called off: ask again.

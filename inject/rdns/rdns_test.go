@@ -186,6 +186,28 @@ func TestShared(t *testing.T) {
 	})
 }
 
+// TestSharedHalfWay: the asker is called off when the reverse name is known already, and
+// what he leaves behind is no answer for the others.
+func TestSharedHalfWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := &zone{delay: 3 * time.Second, ptr: map[string][]string{"192.0.2.1": {"a.example.net."}},
+			addrs: map[string][]string{"a.example.net.": {"192.0.2.1"}}}
+		r := New(Options{Lookup: z})
+		addr := netip.MustParseAddr("192.0.2.1")
+		first, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		var wg sync.WaitGroup
+		wg.Go(func() { r.Name(first, addr) })
+		synctest.Wait()
+		wg.Go(func() {
+			if n := r.Name(t.Context(), addr); n.Verified != "a.example.net" {
+				t.Errorf("got %+v", n)
+			}
+		})
+		wg.Wait()
+	})
+}
+
 func TestTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := New(Options{Lookup: &zone{delay: time.Hour}, Timeout: 7 * time.Second})

@@ -1,0 +1,87 @@
+package inject_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/inject/injecttest"
+)
+
+// TestUsedSession: on a session that has delivered before, what fails before the MTA has said a word
+// to a message is tried again at once; nothing else is, and least of all a message whose dot is out.
+func TestUsedSession(t *testing.T) {
+	for _, mode := range []inject.Mode{inject.Required, inject.Off} {
+		first := injecttest.XCLIENT
+		if mode == inject.Off {
+			first = injecttest.MAIL
+		}
+		for _, stage := range []injecttest.Stage{injecttest.XCLIENT, injecttest.EHLO2, injecttest.MAIL, injecttest.RCPT, injecttest.DATA, injecttest.DOT} {
+			if mode == inject.Off && (stage == injecttest.XCLIENT || stage == injecttest.EHLO2) {
+				continue
+			}
+			for _, then := range []injecttest.Then{injecttest.CloseConn, injecttest.Silence} {
+				bubble(t, fmt.Sprintf("mode %d/%s/%d", mode, stage, then), func(t *testing.T) {
+					s := newServer(t, injecttest.Options{Record: true, Faults: []injecttest.Fault{{Stage: stage, Nth: 2, Then: then, Accept: true}}})
+					rs := injectAll(t, s.Dial, inject.Options{Connections: 1, XCLIENT: mode}, message(1), message(2), message(3))
+					want, copies := inject.Deferred, 0
+					switch stage {
+					case first:
+						want, copies = inject.Delivered, 1
+					case injecttest.DOT:
+						want, copies = inject.InDoubt, 1
+					}
+					if rs[1].Outcome != want || rs[0].Outcome != inject.Delivered || rs[2].Outcome != inject.Delivered {
+						t.Errorf("%v, %v, %v; want the second one %v: %v", rs[0].Outcome, rs[1].Outcome, rs[2].Outcome, want, rs[1].Err)
+					}
+					if n := arrived(s, message(2)); n != copies || s.Sessions() != 2 {
+						t.Errorf("it arrived %d times, want %d, over %d sessions\n%s", n, copies, s.Sessions(), strings.Join(s.Transcript(), "\n"))
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestLateReply covers T-SMTP-07: a reply that comes when its command has been given up is never
+// counted for another, because nothing more is said on that session.
+func TestLateReply(t *testing.T) {
+	for _, stage := range injecttest.Stages() {
+		for _, mode := range []inject.Mode{inject.Required, inject.Off} {
+			if mode == inject.Off && (stage == injecttest.XCLIENT || stage == injecttest.EHLO2) {
+				continue
+			}
+			bubble(t, fmt.Sprintf("T-SMTP-07/%s/mode %d", stage, mode), func(t *testing.T) {
+				late := injecttest.Fault{Stage: stage, Nth: 1, Delay: silence()[stage] + time.Second}
+				r, s, _ := one(t, injecttest.Options{Faults: []injecttest.Fault{late}}, inject.Options{XCLIENT: mode})
+				want := inject.Deferred
+				if stage == injecttest.DOT {
+					want = inject.InDoubt
+				}
+				if r.Outcome != want || s.Sessions() != 2 {
+					t.Errorf("%v, want %v, over %d sessions: %v\n%s", r.Outcome, want, s.Sessions(), r.Err, strings.Join(s.Transcript(), "\n"))
+				}
+			})
+		}
+	}
+}
+
+// TestSpentByRefusal covers T-XC-05 and T-XC-06 as they concern the message behind: on the session
+// on which a client was turned away everything gets 503, so that it goes by another.
+func TestSpentByRefusal(t *testing.T) {
+	for _, reply := range []string{"450 4.7.1 Client host rejected", "554 5.7.1 Client host rejected", "250 2.0.0 Ok",
+		"550 5.7.0 Error: insufficient authorization", "503 5.7.0 Error: access denied"} {
+		t.Run(reply, func(t *testing.T) {
+			s := newServer(t, injecttest.Options{Record: true, Faults: []injecttest.Fault{{Stage: injecttest.XCLIENT, Nth: 1, Reply: reply, Then: injecttest.Dead}}})
+			rs := injectAll(t, s.Dial, inject.Options{Connections: 1}, message(1), message(2))
+			if rs[0].Outcome == inject.Delivered || rs[1].Outcome != inject.Delivered || s.Sessions() != 2 {
+				t.Errorf("%v, then %v by %v, over %d sessions", rs[0].Outcome, rs[1].Outcome, rs[1].Reply, s.Sessions())
+			}
+			if got := verbs(said(s)); strings.Count(got, "XCLIENT") != 2 {
+				t.Errorf("said %s", got)
+			}
+		})
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/emersion/go-sasl"
@@ -36,8 +37,8 @@ func (p *program) readConfig() (*config.Config, error) {
 }
 
 // tlsConfig returns a configuration that verifies host against the system's authorities, or
-// against those in caFile alone.
-func tlsConfig(host, caFile, minVersion string) (*tls.Config, error) {
+// against those in caFile alone, which the key below section names.
+func tlsConfig(section, host, caFile, minVersion string) (*tls.Config, error) {
 	c := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
 	if minVersion == "1.3" {
 		c.MinVersion = tls.VersionTLS13
@@ -47,11 +48,11 @@ func tlsConfig(host, caFile, minVersion string) (*tls.Config, error) {
 	}
 	pem, err := os.ReadFile(caFile)
 	if err != nil {
-		return nil, &config.Error{Problems: []config.Problem{{Key: "tls_ca_file", Text: err.Error()}}, Err: err}
+		return nil, &config.Error{Problems: []config.Problem{{Key: section + ".tls_ca_file", Text: err.Error()}}, Err: err}
 	}
 	c.RootCAs = x509.NewCertPool()
 	if !c.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, &config.Error{Problems: []config.Problem{{Key: "tls_ca_file", Text: caFile + " holds no certificate in PEM form"}}}
+		return nil, &config.Error{Problems: []config.Problem{{Key: section + ".tls_ca_file", Text: caFile + " holds no certificate in PEM form"}}}
 	}
 	return c, nil
 }
@@ -59,6 +60,16 @@ func tlsConfig(host, caFile, minVersion string) (*tls.Config, error) {
 // dialUpstream opens an authenticated session with an account's upstream. log, if not nil, gets what is
 // odd about the server, and at debug level the dialogue without secrets.
 func dialUpstream(ctx context.Context, a *config.Account, log *slog.Logger) (fetch.Mailbox, error) {
+	mailbox, err := logIn(ctx, a, log)
+	var refused *fetch.Error
+	if errors.As(err, &refused) && refused.Kind == fetch.Auth && refused.Hint == "" {
+		refused.Hint = fmt.Sprintf("correct accounts.%s.user or the password; many providers want one made for programs, and %s switched on", a.Name, strings.ToUpper(a.Protocol))
+	}
+	return mailbox, err
+}
+
+// logIn is dialUpstream without advice.
+func logIn(ctx context.Context, a *config.Account, log *slog.Logger) (fetch.Mailbox, error) {
 	if log != nil {
 		log = log.With("account", a.Name)
 	}
@@ -70,7 +81,7 @@ func dialUpstream(ctx context.Context, a *config.Account, log *slog.Logger) (fet
 	if name == "" {
 		name = a.Host
 	}
-	secure, err := tlsConfig(name, a.TLSCAFile, a.TLSMinVersion)
+	secure, err := tlsConfig("accounts."+a.Name, name, a.TLSCAFile, a.TLSMinVersion)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +175,7 @@ func mtaOptions(cfg *config.Config) (inject.Dialer, inject.Options, error) {
 	if name == "" {
 		name = in.Address.Host()
 	}
-	secure, err := tlsConfig(name, in.TLSCAFile, "")
+	secure, err := tlsConfig("inject", name, in.TLSCAFile, "")
 	if err != nil {
 		return nil, o, err
 	}

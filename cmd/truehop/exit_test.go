@@ -111,6 +111,9 @@ func TestComplain(t *testing.T) {
 		{&usageError{errors.New("no such thing")}, "truehop: no such thing\n  truehop --help tells the commands, truehop COMMAND --help their flags\n"},
 		{&fetch.Error{Kind: fetch.Auth, Op: "LOGIN", Hint: "look at the password"}, "truehop: LOGIN: auth\n  look at the password\n"},
 		{errors.New("odd"), "truehop: odd\n"},
+		{&config.Error{Problems: []config.Problem{{Source: "f.yaml", Line: 3, Column: 5, Key: "a", Text: "b"}}}, "truehop: the configuration is refused:\nf.yaml:3:5: a: b\n"},
+		{&config.Error{Problems: []config.Problem{{Key: "accounts.work.tls_ca_file", Text: "no such file"}}}, "truehop: accounts.work.tls_ca_file: no such file\n"},
+		{&config.Error{Problems: []config.Problem{{Text: "no configuration in /etc"}}}, "truehop: no configuration in /etc\n"},
 	} {
 		var b bytes.Buffer
 		complain(&b, c.err)

@@ -80,10 +80,10 @@ func TestExplainText(t *testing.T) {
 	file := writeMessage(t, explained)
 	opts := explainOptions{Files: []string{file}, MX: []string{"mx.example.org"}, Internal: []string{"store.example.org"}}
 	const want = `FILE
-  trusted    0  store.example.org with LMTP from 10.0.0.2 as mx.example.org [dovecot lmtp]
+  trusted    1  store.example.org with LMTP from 10.0.0.2 as mx.example.org [dovecot lmtp]
                  Received-SPF by mx.example.org says 192.0.2.10
-> boundary   1  mx.example.org with ESMTPS from 192.0.2.10 (mail.example.com) as client?[31m.example [postfix smtp]
-  untrusted  2  mx.example.org with ESMTP from 198.51.100.7 (good.example) as good.example [postfix smtp]
+> boundary   2  mx.example.org with ESMTPS from 192.0.2.10 (mail.example.com) as client?[31m.example [postfix smtp]
+  untrusted  3  mx.example.org with ESMTP from 198.51.100.7 (good.example) as good.example [postfix smtp]
 client 192.0.2.10, confirmed (client)
   mx.example.org received the message from 192.0.2.10: it is the first public peer of the provider's MX
   XCLIENT `

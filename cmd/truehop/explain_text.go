@@ -67,7 +67,7 @@ func (l *ladder) line(sgr, format string, args ...any) {
 	fmt.Fprintf(l.w, format+"\n", args...)
 }
 
-// hop shows one Received field: who wrote it, and whom it saw.
+// hop shows one Received field: who wrote it, and whom it saw. It counts as hops: and --hops do, from 1.
 func (l *ladder) hop(i int, h *received.Hop, b received.Boundary) {
 	mark, sgr := "  untrusted", sgrDim
 	switch {
@@ -78,7 +78,7 @@ func (l *ladder) hop(i int, h *received.Hop, b received.Boundary) {
 	case h.Err != nil && i == b.Trusted:
 		mark, sgr = "! refused  ", sgrRed
 	}
-	l.line(sgr, "%s %2d  %s", mark, i, hopText(h))
+	l.line(sgr, "%s %2d  %s", mark, i+1, hopText(h))
 }
 
 // hopText describes a field in one line.

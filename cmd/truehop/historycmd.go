@@ -73,7 +73,10 @@ func (p *program) history(ctx context.Context, names []string, last int, asJSON 
 	record, err := ledger.OpenReadOnly(ctx, cfg.StateDir)
 	var missing *ledger.Error
 	if errors.As(err, &missing) && missing.Kind == ledger.NotFound {
-		return nil // no pass has been made yet: there is no history
+		if !p.quiet {
+			fmt.Fprintf(p.stderr, "truehop: no pass has been made by the record in %s\n", cfg.StateDir)
+		}
+		return nil
 	} else if err != nil {
 		return err
 	}
@@ -114,12 +117,8 @@ func (p *program) printHistory(found []ledger.Record) {
 	}
 	t := newTable(p.stdout, "WHEN", "ACCOUNT", "UID", "ID", "STATE", "CLIENT", "QUEUE", "REASON")
 	for _, r := range found {
-		reason := r.Reply
-		if reason == "" || r.Why != "" {
-			reason = r.Why
-		}
 		t.row(when(moment(r.Last)), r.Account, fetch.Sanitize(r.UID), orUnknown(r.Token), string(r.State), orUnknown(r.Client),
-			orUnknown(fetch.Sanitize(r.QueueID)), fetch.Sanitize(reason))
+			orUnknown(fetch.Sanitize(r.QueueID)), reason(r.Reply, r.Why))
 	}
 	t.flush()
 }

@@ -37,10 +37,10 @@ type messageStatus struct {
 	Why    string       `json:"why"`
 }
 
-// openStates are those that status lists message by message.
-var openStates = [...]ledger.State{ledger.Sending, ledger.Doubt, ledger.Deferred, ledger.Refused, ledger.Held}
+// openStates are those that status lists message by message, in this order.
+var openStates = [...][]ledger.State{{ledger.Refused, ledger.Held}, {ledger.Sending, ledger.Doubt}, {ledger.Deferred}}
 
-// statusLimit bounds the messages listed for an account.
+// statusLimit bounds the messages listed for an account, of each group of states.
 const statusLimit = 1000
 
 func (p *program) statusCommand() *cobra.Command {
@@ -87,7 +87,7 @@ func (p *program) status(ctx context.Context, names []string, asJSON bool) error
 		if asJSON {
 			err = encoder.Encode(s)
 		} else {
-			p.printStatus(s)
+			p.printStatus(s, cfg.StateDir)
 		}
 		if err != nil {
 			return errors.Join(err, closeRecord(record))
@@ -112,10 +112,12 @@ func closeRecord(l *ledger.Ledger) error {
 // exit is the code by which a monitor sees that messages want a person or wait, or that the last
 // pass failed.
 func (s *accountStatus) exit() int {
-	switch {
-	case s.Counts[ledger.Refused]+s.Counts[ledger.Held] > 0:
-		return exitPerson
-	case s.Error != nil, s.Counts[ledger.Deferred]+s.Counts[ledger.Doubt]+s.Counts[ledger.Sending] > 0:
+	for _, m := range s.Open {
+		if m.State == ledger.Refused || m.State == ledger.Held {
+			return exitPerson
+		}
+	}
+	if s.Error != nil || len(s.Open) > 0 {
 		return exitLater
 	}
 	return exitOK
@@ -137,15 +139,20 @@ func readStatus(ctx context.Context, l *ledger.Ledger, a *config.Account) (*acco
 	if s.Counts, err = l.Counts(ctx, a.Name); err != nil {
 		return nil, err
 	}
-	open, err := l.List(ctx, ledger.Filter{Account: a.Name, States: openStates[:], Limit: statusLimit})
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range open {
-		s.Open = append(s.Open, messageStatus{
-			Folder: r.Folder, UID: r.UID, ID: r.Token, State: r.State, Client: r.Client, Since: r.First,
-			Next: moment(r.Next), Reply: r.Reply, Why: r.Why,
-		})
+	for _, states := range openStates {
+		// Refused or deferred mail that was disposed of, or taken away by somebody, wants nothing more; what
+		// was in doubt when it went may never have arrived.
+		doubtful := states[0] == ledger.Sending
+		open, err := l.List(ctx, ledger.Filter{Account: a.Name, States: states, Upstream: !doubtful, Limit: statusLimit})
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range open {
+			s.Open = append(s.Open, messageStatus{
+				Folder: r.Folder, UID: r.UID, ID: r.Token, State: r.State, Client: r.Client, Since: r.First,
+				Next: moment(r.Next), Reply: r.Reply, Why: r.Why,
+			})
+		}
 	}
 	return s, nil
 }
@@ -157,11 +164,12 @@ func moment(t time.Time) *time.Time {
 	return &t
 }
 
-func (p *program) printStatus(s *accountStatus) {
+func (p *program) printStatus(s *accountStatus, dir string) {
 	fmt.Fprintf(p.stdout, "%s: ", s.Account)
 	switch {
 	case s.LastPass == nil:
-		fmt.Fprintln(p.stdout, "no pass yet")
+		// Another user's record may be another one (state_dir): it is named.
+		fmt.Fprintf(p.stdout, "no pass yet, by the record in %s\n", dir)
 		return
 	case s.Error != nil:
 		fmt.Fprintf(p.stdout, "last pass %s FAILED: %s\n", when(s.LastPass), *s.Error)
@@ -178,11 +186,7 @@ func (p *program) printStatus(s *accountStatus) {
 	}
 	t := newTable(p.stdout, "  STATE", "UID", "SINCE", "NEXT TRY", "CLIENT", "REASON")
 	for _, m := range s.Open {
-		reason := m.Reply
-		if reason == "" || m.Why != "" {
-			reason = m.Why
-		}
-		t.row("  "+string(m.State), fetch.Sanitize(m.UID), when(&m.Since), nextTry(m), orUnknown(m.Client), fetch.Sanitize(reason))
+		t.row("  "+string(m.State), fetch.Sanitize(m.UID), when(&m.Since), nextTry(m), orUnknown(m.Client), reason(m.Reply, m.Why))
 	}
 	t.flush()
 }

@@ -29,7 +29,7 @@ func complain(w io.Writer, err error) {
 		return // told already, line by line
 	}
 	var conf *config.Error
-	if errors.As(err, &conf) {
+	if errors.As(err, &conf) && !(len(conf.Problems) == 1 && conf.Problems[0].Source == "") {
 		fmt.Fprintf(w, "truehop: the configuration is refused:\n%s\n", conf.Error())
 		return
 	}
@@ -124,6 +124,14 @@ func orUnknown(s string) string {
 // replyText is a reply in one line.
 func replyText(r inject.Reply) string {
 	return strings.Join(strings.Fields(fmt.Sprintf("%d %s %s", r.Code, r.Enhanced, r.Text)), " ")
+}
+
+// reason is why a message stands as it does: the MTA's reply, and what is to be known beside it.
+func reason(reply, why string) string {
+	if reply != "" && why != "" {
+		return fetch.Sanitize(reply + "; " + why)
+	}
+	return fetch.Sanitize(reply + why)
 }
 
 // count puts a number before a word: "1 account", "2 accounts".

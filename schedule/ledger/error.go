@@ -156,8 +156,11 @@ func kindOfCode(code int) Kind {
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_CANTOPEN:
 		return Permission
 	}
-	if code == sqlite3.SQLITE_IOERR_CORRUPTFS {
+	switch code {
+	case sqlite3.SQLITE_IOERR_CORRUPTFS:
 		return Corrupt
+	case sqlite3.SQLITE_IOERR_SHMSIZE: // the first thing that needs room when a database is opened
+		return Full
 	}
 	return IO
 }

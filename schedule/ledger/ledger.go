@@ -149,6 +149,8 @@ type Filter struct {
 	States  []State
 	UID     string
 	Token   string
+	// Upstream selects messages that are upstream as far as is known: not disposed of, and not gone.
+	Upstream bool
 	// Since is the earliest Last.
 	Since time.Time
 	// Limit is the most records to return, the newest first; 0 means all of them.

@@ -193,6 +193,9 @@ func (f *Filter) where() (string, []any) {
 	if f.Token != "" {
 		and("token = ?", f.Token)
 	}
+	if f.Upstream {
+		and("disposed = 0 AND absent = 0")
+	}
 	if !f.Since.IsZero() {
 		and("last >= ?", millis(f.Since))
 	}

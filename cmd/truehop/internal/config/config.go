@@ -18,8 +18,8 @@ import (
 
 // Config is the whole configuration after defaults, file and environment.
 type Config struct {
-	// Directory of the durable record of what was delivered. One per installation; its loss means
-	// that every mailbox asks before it delivers again. Must be on a local file system. Default:
+	// Directory of the durable record of what was delivered. One per installation; with its
+	// loss a mailbox that keeps its messages asks before it delivers more than flood_limit of them again. Must be on a local file system. Default:
 	// $STATE_DIRECTORY (set by systemd), else /var/lib/truehop for root and for its owner, else
 	// $XDG_STATE_HOME/truehop.
 	StateDir string `koanf:"state_dir"`
@@ -163,8 +163,8 @@ type Account struct {
 	Credentials `koanf:",squash"`
 	// How the password is proven. auto takes the strongest that the server offers.
 	Auth string `koanf:"auth" default:"auto" oneof:"auto|plain|login|cram-md5|scram-sha-1|scram-sha-256" later:"xoauth2|oauthbearer"`
-	// Allows tls: none, that is to show password and mail to everybody on the way. Told at every
-	// start.
+	// Allows tls: none, that is to show password and mail to everybody on the way. check and
+	// serve tell of it.
 	AllowPlaintext bool `koanf:"allow_plaintext" default:"false"`
 	// Folders to fetch from. IMAP only; POP3 has one, the inbox.
 	Folders []string `koanf:"folders" default:"INBOX"`

@@ -84,7 +84,7 @@ func find(path string, environ []string) (string, error) {
 			return p, nil
 		}
 	}
-	return "", &Error{Err: fs.ErrNotExist, Problems: []Problem{{Source: "truehop",
+	return "", &Error{Err: fs.ErrNotExist, Problems: []Problem{{
 		Text: "no configuration in " + strings.Join(places, " or ") + "; write one or name it with --config"}}}
 }
 

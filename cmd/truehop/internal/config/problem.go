@@ -18,7 +18,7 @@ type Error struct {
 
 // Problem is one thing to put right.
 type Problem struct {
-	// Source is the file's name or "environment NAME".
+	// Source is the file's name or "environment NAME", "" where neither is to blame.
 	Source string
 	// Line and Column count from 1; 0 where there is no such place.
 	Line, Column int
@@ -40,14 +40,16 @@ func (e *Error) Error() string {
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// String returns source:line:column: key: text.
+// String returns source:line:column: key: text, without what is not known.
 func (p Problem) String() string {
 	var b strings.Builder
-	b.WriteString(p.Source)
-	if p.Line > 0 {
-		fmt.Fprintf(&b, ":%d:%d", p.Line, p.Column)
+	if p.Source != "" {
+		b.WriteString(p.Source)
+		if p.Line > 0 {
+			fmt.Fprintf(&b, ":%d:%d", p.Line, p.Column)
+		}
+		b.WriteString(": ")
 	}
-	b.WriteString(": ")
 	if p.Key != "" {
 		b.WriteString(p.Key + ": ")
 	}

@@ -73,7 +73,7 @@ func (e *Error) Error() string {
 	}
 	if e.Err != nil {
 		b.WriteString(": ")
-		b.WriteString(e.Err.Error())
+		b.WriteString(oneLine(e.Err.Error()))
 	}
 	if e.Text == "" && e.Err == nil {
 		b.WriteString(": ")
@@ -104,7 +104,17 @@ func Sanitize(s string) string {
 	if len(s) > maxText {
 		s, cut = s[:maxText], true
 	}
-	s = strings.Map(func(r rune) rune {
+	s = oneLine(s)
+	if cut {
+		s += "..."
+	}
+	return strings.TrimSpace(s)
+}
+
+// oneLine makes "?" of what could disturb a terminal or begin another line. A cause needs it as
+// well: that of a certificate which does not fit quotes the names in it, and anyone may write those.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
 		if r == '\t' {
 			return ' '
 		}
@@ -113,8 +123,4 @@ func Sanitize(s string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(s, "?"))
-	if cut {
-		s += "..."
-	}
-	return strings.TrimSpace(s)
 }

@@ -84,9 +84,12 @@ func TestConformance(t *testing.T) {
 
 // The LOGIN command, with a password that needs a literal, where no mechanism is offered.
 func TestLoginCommand(t *testing.T) {
-	for _, capabilities := range []string{"IMAP4rev1", "IMAP4rev1 LITERAL+"} {
+	for capabilities, secret := range map[string]string{
+		"IMAP4rev1": `pä"ss\wörd`, "IMAP4rev1 LITERAL+": `pä"ss\wörd`,
+		"IMAP4rev1 X": "pä close", "IMAP4rev1 LITERAL+ X": "ö expunge", // a literal is no command
+	} {
 		s := server(fetchtest.NewStore())
-		s.Password = `pä"ss\wörd`
+		s.Password = secret
 		s.Reply = func(verb, _ string) (string, bool) {
 			return "* OK [CAPABILITY " + capabilities + "] x\r\n", verb == "greeting"
 		}

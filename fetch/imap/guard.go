@@ -51,6 +51,7 @@ type guard struct {
 	literal int64  // octets of the literal that are yet to come
 	drop    bool   // line and literal are not for the library
 	settled bool   // the connection is as secure as it will be
+	inside  bool   // what is written next is a literal, no command
 
 	mu      sync.Mutex
 	cause   error
@@ -312,7 +313,9 @@ func isCapability(x *lexer) bool {
 // Write implements net.Conn. The library sends one command per call, or the lines
 // of an exchange.
 func (g *guard) Write(p []byte) (int, error) {
-	if forbidden(p) {
+	inside := g.inside
+	g.inside = bytes.HasSuffix(p, []byte("}\r\n"))
+	if !inside && forbidden(p) { // a password may read "x close"
 		g.fail(&brokenError{"EXPUNGE and CLOSE delete what is not ours"})
 		return 0, g.why()
 	}

@@ -150,15 +150,16 @@ func (r *recorder) SetWriteDeadline(time.Time) error { return nil }
 // T-IMAP-19: whatever the library does, EXPUNGE and CLOSE are never sent.
 func TestGuardWrites(t *testing.T) {
 	for said, want := range map[string]string{
-		"T1 NOOP\r\n":                   "T1 NOOP\r\n",
-		"=\r\n":                         "\r\n",
-		"T1 AUTHENTICATE X =\r\n":       "T1 AUTHENTICATE X =\r\n",
-		"T1 UID EXPUNGE 1:3\r\n":        "T1 UID EXPUNGE 1:3\r\n",
-		"T1 EXPUNGE\r\n":                "",
-		"T1 expunge\r\n":                "",
-		"T1 CLOSE\r\n":                  "",
-		"T1 SELECT \"CLOSE\"\r\n":       "T1 SELECT \"CLOSE\"\r\n",
-		"T1 UID MOVE 1 \"EXPUNGE\"\r\n": "T1 UID MOVE 1 \"EXPUNGE\"\r\n",
+		"T1 NOOP\r\n":                    "T1 NOOP\r\n",
+		"=\r\n":                          "\r\n",
+		"T1 AUTHENTICATE X =\r\n":        "T1 AUTHENTICATE X =\r\n",
+		"T1 UID EXPUNGE 1:3\r\n":         "T1 UID EXPUNGE 1:3\r\n",
+		"T1 EXPUNGE\r\n":                 "",
+		"T1 expunge\r\n":                 "",
+		"T1 CLOSE\r\n":                   "",
+		"T1 SELECT \"CLOSE\"\r\n":        "T1 SELECT \"CLOSE\"\r\n",
+		"T1 UID MOVE 1 \"EXPUNGE\"\r\n":  "T1 UID MOVE 1 \"EXPUNGE\"\r\n",
+		"T1 LOGIN a {5+}\r\nx CLOSE\r\n": "T1 LOGIN a {5+}\r\nx CLOSE\r\n",
 	} {
 		o := Options{}
 		o.setDefaults()

@@ -2,6 +2,8 @@ package imap
 
 import (
 	"bufio"
+	"context"
+	"encoding/base64"
 	"errors"
 	"io"
 	"net"
@@ -86,15 +88,45 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-// An error must not repeat what the server echoed (T-SEC-01).
+// An error must not repeat what the server echoed (T-SEC-01), in whatever form.
 func TestLoginEcho(t *testing.T) {
-	_, _, err := play(t, `
-S: * OK [CAPABILITY IMAP4rev1] hi
-C~ T1 LOGIN .*
-S: T1 BAD cannot parse LOGIN "alice@example.org" "correct horse"
-hangup`)
-	if fetch.KindOf(err) != fetch.Auth || strings.Contains(err.Error(), password) {
-		t.Errorf("got %v", err)
+	const canary = `can"ary\4711`
+	base := base64.StdEncoding.EncodeToString([]byte("\x00alice\x00" + canary))
+	token := base64.StdEncoding.EncodeToString([]byte("user=alice\x01auth=Bearer " + canary + "\x01\x01"))
+	for name, test := range map[string]struct{ offered, said string }{
+		"as it is":       {"", "BAD cannot parse LOGIN alice " + canary},
+		"quoted":         {"", `BAD cannot parse LOGIN "alice" "can\"ary\\4711"`},
+		"cut":            {"", "NO " + strings.Repeat("x", 193) + canary},
+		"BYE":            {"", "BYE cannot parse " + canary},
+		"base64":         {"AUTH=PLAIN SASL-IR", "BAD cannot parse AUTHENTICATE PLAIN " + base},
+		"base64, no IR":  {"AUTH=PLAIN", "NO cannot parse response=" + base},
+		"base64 of more": {"AUTH=PLAIN SASL-IR", "NO what?" + base64.StdEncoding.EncodeToString([]byte("AUTH \x00alice\x00"+canary+" there"))},
+		"token":          {"AUTH=XOAUTH2 SASL-IR", "BAD cannot parse " + token},
+	} {
+		t.Run(name, func(t *testing.T) {
+			script := "S: * OK [CAPABILITY IMAP4rev1 " + test.offered + "] hi\nC~ T1 .*\n"
+			if test.offered == "AUTH=PLAIN" {
+				script += "S: +\nC: " + base + "\n"
+			}
+			tag := "T1 "
+			if name == "BYE" {
+				tag = "* "
+			}
+			o := plaintext()
+			o.Credentials.User, o.Credentials.Password = "alice", canary
+			if name == "token" {
+				o.Credentials.Password, o.Credentials.Token = "", func(context.Context) (string, error) { return canary, nil }
+			}
+			_, err := New(t.Context(), fetchtest.Play(t, script+"S: "+tag+test.said+"\nclose"), o)
+			if kind := fetch.KindOf(err); kind != fetch.Auth && kind != fetch.Unreachable {
+				t.Fatalf("got %v", err)
+			}
+			for _, secret := range []string{"can\"", `can\"`, "ary", base, token, test.said[len(test.said)-12:]} {
+				if strings.Contains(err.Error(), secret) {
+					t.Errorf("%q is shown by: %v", secret, err)
+				}
+			}
+		})
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/emersion/go-imap/v2/imapclient"
+	gosasl "github.com/emersion/go-sasl"
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/fetch/sasl"
@@ -193,21 +194,25 @@ func (c *Client) authenticate(ctx context.Context) error {
 	c.g.hide(true)
 	defer c.g.hide(false)
 	if byCommand && mechanism == sasl.Plain {
-		return c.discreet("LOGIN", c.lib.Login(c.opts.Credentials.User, c.opts.Credentials.Password).Wait())
+		return c.discreet("LOGIN", client, c.lib.Login(c.opts.Credentials.User, c.opts.Credentials.Password).Wait())
 	}
 	if err := c.lib.Authenticate(client); err != nil {
-		return c.discreet("AUTHENTICATE "+mechanism, err)
+		return c.discreet("AUTHENTICATE "+mechanism, client, err)
 	}
 	return sasl.Finish(client)
 }
 
 // discreet classifies an error of the authentication. A server that echoes the
-// command would have the password logged.
-func (c *Client) discreet(op string, err error) error {
+// command would have the password logged, or the token, or either in base64.
+func (c *Client) discreet(op string, client gosasl.Client, err error) error {
+	if err == nil {
+		return nil
+	}
+	raw := err.Error() + " " + c.g.noted().bye // what is shown may be cut within the secret
 	err = c.failed(op, err)
 	var e *fetch.Error
-	if errors.As(err, &e) && c.opts.Credentials.Password != "" && strings.Contains(e.Error(), c.opts.Credentials.Password) {
-		return &fetch.Error{Kind: e.Kind, Op: op, Err: errors.New("the server echoed the password")}
+	if errors.As(err, &e) && sasl.Echoes(client, raw+" "+e.Error()) {
+		return &fetch.Error{Kind: e.Kind, Op: op, Hint: e.Hint, Err: errors.New("the server echoed the secret, its words are withheld")}
 	}
 	return err
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"sync"
 
 	imapwire "github.com/emersion/go-imap/v2"
 
@@ -105,15 +104,12 @@ type result struct {
 	err error
 }
 
-// results waits for commands that are under way. All are waited for at once: the
-// library stands still when the responses of one of them are not taken.
+// results waits for all commands that are under way.
 func (s *settlement) results(sent []pending) ([]result, error) {
 	results := make([]result, len(sent))
-	var wg sync.WaitGroup
 	for i, p := range sent {
-		wg.Go(func() { results[i] = result{p.set, p.op, p.wait()} })
+		results[i] = result{p.set, p.op, <-p.done}
 	}
-	wg.Wait()
 	for i := range results {
 		results[i].err = s.c.failed(results[i].op, results[i].err)
 		if ends(results[i].err) {
@@ -127,12 +123,20 @@ func (s *settlement) results(sent []pending) ([]result, error) {
 type pending struct {
 	set  imapwire.UIDSet
 	op   string
-	wait func() error
+	done chan error
+}
+
+// under takes a command's responses from the moment it was sent: the library stands still when
+// they are not taken, the server then does, and the next command could not be written.
+func under(set imapwire.UIDSet, op string, wait func() error) pending {
+	p := pending{set, op, make(chan error, 1)}
+	go func() { p.done <- wait() }() // ends with the connection at the latest
+	return p
 }
 
 func (s *settlement) store(set imapwire.UIDSet, flag imapwire.Flag) pending {
 	cmd := s.c.lib.Store(set, &imapwire.StoreFlags{Op: imapwire.StoreFlagsAdd, Silent: true, Flags: []imapwire.Flag{flag}}, nil)
-	return pending{set, "UID STORE", cmd.Close}
+	return under(set, "UID STORE", cmd.Close)
 }
 
 // remove deletes for good. Should STORE fail where EXPUNGE goes well, EXPUNGE has
@@ -142,7 +146,7 @@ func (s *settlement) remove(all []imapwire.UIDSet) error {
 	for _, set := range all {
 		sent = append(sent, s.store(set, imapwire.FlagDeleted))
 		if s.c.Has("UIDPLUS") {
-			sent = append(sent, pending{set, "UID EXPUNGE", s.c.lib.UIDExpunge(set).Close})
+			sent = append(sent, under(set, "UID EXPUNGE", s.c.lib.UIDExpunge(set).Close))
 		}
 	}
 	results, err := s.results(sent)
@@ -232,8 +236,8 @@ func (s *settlement) move(target string) error {
 func (s *settlement) transfer(set imapwire.UIDSet, target string, atomic bool) pending {
 	if atomic {
 		cmd := s.c.lib.Move(set, target)
-		return pending{set, "UID MOVE", func() error { _, err := cmd.Wait(); return err }}
+		return under(set, "UID MOVE", func() error { _, err := cmd.Wait(); return err })
 	}
 	cmd := s.c.lib.Copy(set, target)
-	return pending{set, "UID COPY", func() error { _, err := cmd.Wait(); return err }}
+	return under(set, "UID COPY", func() error { _, err := cmd.Wait(); return err })
 }

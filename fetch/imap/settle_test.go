@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -155,6 +156,74 @@ func TestSettleValidityChanged(t *testing.T) {
 	}
 	if got := box.UIDs(""); len(got) != 3 {
 		t.Errorf("left %v", got)
+	}
+}
+
+// T-IMAP-07: nor does Settle touch it when it was told of the change by then.
+func TestSettleAfterValidityChanged(t *testing.T) {
+	box := fetchtest.NewStore()
+	fetchtest.Fill(box, 3)
+	said := &spoken{}
+	s := server(box)
+	s.Reply = said.reply
+	s.Before = func(verb, _ string) string {
+		if verb == "UID STORE" {
+			return "* OK [UIDVALIDITY 2] changed\r\n"
+		}
+		return ""
+	}
+	c, refs := open(t, s, plaintext())
+	if _, err := c.Settle(t.Context(), fetch.Disposal{Action: fetch.Flag}, refs[:1]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Settle(t.Context(), fetch.Disposal{Action: fetch.Delete}, refs); fetch.KindOf(err) != fetch.Protocol {
+		t.Errorf("Settle: got %v, want Kind protocol", err)
+	}
+	if got := said.since(); len(got) != 1 {
+		t.Errorf("the client sent %q", got)
+	}
+}
+
+// TestSettleManyAtOnce has more commands and responses under way than the line holds: net.Pipe
+// holds none. Whoever writes all before it reads waits for a server that waits as well.
+func TestSettleManyAtOnce(t *testing.T) {
+	for name, test := range map[string]struct {
+		without []string
+		d       fetch.Disposal
+	}{
+		"delete": {nil, fetch.Disposal{Action: fetch.Delete}},
+		"move":   {nil, fetch.Disposal{Action: fetch.Move, Target: "Done"}},
+		"copy":   {[]string{"MOVE"}, fetch.Disposal{Action: fetch.Move, Target: "Done"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				box := fetchtest.NewStore()
+				box.Create("Done")
+				fetchtest.Fill(box, 10_000)
+				s := server(box)
+				s.Without = test.without
+				near, far := net.Pipe()
+				var wg sync.WaitGroup
+				wg.Go(func() { s.Serve(far) })
+				defer wg.Wait()
+				c, err := New(t.Context(), near, plaintext())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Abort()
+				listing, err := c.Open(t.Context(), "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				var odd []fetch.Ref // a set of its own for each 1,300 of them
+				for i := 0; i < len(listing.Refs); i += 2 {
+					odd = append(odd, listing.Refs[i])
+				}
+				if failures, err := c.Settle(t.Context(), test.d, odd); err != nil || len(failures) > 0 || len(box.UIDs("")) != 5000 {
+					t.Errorf("%d failures, %v, %d left", len(failures), err, len(box.UIDs("")))
+				}
+			})
+		})
 	}
 }
 

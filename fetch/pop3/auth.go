@@ -19,19 +19,31 @@ import (
 func (c *Client) authenticate(ctx context.Context) error {
 	cred := c.opts.Credentials
 	cred.AllowPlaintext = true
+	c.w.hidden = true
+	defer func() { c.w.hidden, c.w.said = false, "" }()
 	switch {
 	case cred.Token != nil:
 	case strings.EqualFold(cred.Mechanism, "USER"):
-		return c.userPass(cred)
+		return c.discreet(c.userPass(cred), cred.Echoed)
 	case strings.EqualFold(cred.Mechanism, "APOP"):
-		return c.apop(cred)
+		return c.discreet(c.apop(cred), cred.Echoed)
 	}
 	_, client, err := sasl.Choose(ctx, c.offered(cred), cred, c.secure)
 	if err == nil {
-		return c.auth(client)
+		return c.discreet(c.auth(client), func(words string) bool { return sasl.Echoes(client, words) })
 	}
 	if cred.Mechanism == "" && cred.Token == nil && (c.caps == nil || c.has("USER")) {
-		return c.userPass(cred)
+		return c.discreet(c.userPass(cred), cred.Echoed)
+	}
+	return err
+}
+
+// discreet withholds the words of a server that echoes what it was sent: the
+// password would be logged with them.
+func (c *Client) discreet(err error, echoes func(words string) bool) error {
+	var e *fetch.Error
+	if errors.As(err, &e) && e.Text != "" && echoes(c.w.said+" "+e.Text) {
+		return &fetch.Error{Kind: e.Kind, Op: e.Op, Hint: e.Hint, Err: errors.New("the server echoed the secret, its words are withheld")}
 	}
 	return err
 }
@@ -190,7 +202,7 @@ func (c *Client) challenge() (challenge []byte, r reply, err error) {
 	if len(line) == 0 || line[0] != '+' || len(line) > 1 && line[1] != ' ' {
 		return nil, reply{}, broken("AUTH", "neither a challenge nor a reply", line)
 	}
-	// A challenge may quote what it was sent: it is neither traced nor told.
+	// A challenge may quote what it was sent: it is not told.
 	c.w.trace("S", "+ ***")
 	text := strings.TrimSpace(string(line[1:]))
 	challenge = make([]byte, base64.StdEncoding.DecodedLen(len(text)))

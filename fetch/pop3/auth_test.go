@@ -171,6 +171,41 @@ func TestTraceHoldsNoSecret(t *testing.T) {
 	}
 }
 
+// T-SEC-01: a server that quotes the command it refuses, as some do, has the password
+// neither told nor traced.
+func TestEchoedSecret(t *testing.T) {
+	const canary = `can"ary\\4711`
+	const login = "S: +OK <a@b>\nC: CAPA\nS= \"+OK\\r\\nUSER\\r\\nSASL PLAIN LOGIN XOAUTH2\\r\\n.\\r\\n\"\n"
+	long := strings.Repeat("x", 190)
+	for name, test := range map[string]struct{ mechanism, script string }{
+		"PASS":            {"USER", "C: USER alice\nS: +OK\nC: PASS " + canary + "\nS: -ERR bad command: PASS " + canary},
+		"PASS, cut":       {"USER", "C: USER alice\nS: +OK\nC: PASS " + canary + "\nS: -ERR " + long + canary},
+		"PASS, no status": {"USER", "C: USER alice\nS: +OK\nC: PASS " + canary + "\nS: " + canary},
+		"PLAIN":           {"PLAIN", "C~ AUTH PLAIN .*\nS: -ERR bad command: AUTH PLAIN " + b64("\x00alice\x00"+canary)},
+		"LOGIN":           {"LOGIN", "C: AUTH LOGIN\nS: +\nC~ .*\nS: +\nC: " + b64(canary) + "\nS: -ERR what is " + b64(canary) + "?"},
+		"XOAUTH2":         {"", "C: AUTH XOAUTH2\nS: +\nC~ .*\nS: -ERR cannot read " + b64("user=alice\x01auth=Bearer "+canary+"\x01\x01")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			cred := sasl.Credentials{User: "alice", Password: canary, Mechanism: test.mechanism, AllowPlaintext: true}
+			if test.mechanism == "" {
+				cred.Password, cred.Token = "", func(context.Context) (string, error) { return canary, nil }
+			}
+			opts := pop3.Options{Credentials: cred, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+			_, err := pop3.New(t.Context(), fetchtest.Play(t, login+test.script+"\nhangup"), opts)
+			if kind := fetch.KindOf(err); kind != fetch.Auth && kind != fetch.Protocol {
+				t.Fatalf("got %v", err)
+			}
+			// Neither as it is nor quoted, and no more than its beginning where the words were cut.
+			for _, secret := range []string{"can", b64(canary)[:4], b64("\x00alice\x00" + canary)[8:16], "QmVhcmVy"} {
+				if shown := log.String() + err.Error(); strings.Contains(shown, secret) {
+					t.Errorf("%q is shown in:\n%s", secret, shown)
+				}
+			}
+		})
+	}
+}
+
 // echo sends a challenge that quotes what it was sent.
 func echo(verb, arg string) (string, bool) {
 	_, initial, _ := strings.Cut(arg, " ")

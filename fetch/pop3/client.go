@@ -154,7 +154,7 @@ func (c *Client) capa() error {
 		return err
 	}
 	caps := map[string]string{}
-	for {
+	for lines := 0; ; lines++ {
 		line, end, err := c.w.listLine("CAPA")
 		if err != nil {
 			return err
@@ -162,7 +162,7 @@ func (c *Client) capa() error {
 		if end {
 			break
 		}
-		if len(caps) == maxCapabilities {
+		if lines == maxCapabilities { // of lines: the same one may come without end
 			return broken("CAPA", "capabilities without end", nil)
 		}
 		name, args, _ := strings.Cut(string(line), " ")

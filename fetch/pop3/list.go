@@ -83,6 +83,13 @@ func (c *Client) list() ([]fetch.Ref, error) {
 	return sizes, nil
 }
 
+// Bounds of a listing, in octets: it is held in memory, and a unique-id of 1 KiB for each of
+// a million messages would not fit there. RFC 1939 section 7 allows 70 octets for one.
+const (
+	listingSlack = 1 << 20
+	listingShare = 128 // for each message of Options.MaxMessages
+)
+
 // readList reads the reply to UIDL or LIST, after sending it if told to, and returns
 // the messages by ascending number. A refusal is not an error: the session goes on.
 func (c *Client) readList(verb string, send bool) (refs []fetch.Ref, refusal *fetch.Error, err error) {
@@ -98,7 +105,7 @@ func (c *Client) readList(verb string, send bool) (refs []fetch.Ref, refusal *fe
 	if !r.ok {
 		return nil, r.failure(verb, fetch.Refused), nil
 	}
-	rejected := 0
+	rejected, octets := 0, listingSlack+listingShare*int64(c.opts.MaxMessages)
 	for {
 		line, end, err := c.w.listLine(verb)
 		if err != nil {
@@ -106,6 +113,9 @@ func (c *Client) readList(verb string, send bool) (refs []fetch.Ref, refusal *fe
 		}
 		if end {
 			break
+		}
+		if octets -= int64(len(line)); octets < 0 {
+			return nil, nil, broken(verb, "listing without end", nil)
 		}
 		ref, ok := parseListing(verb, line)
 		if !ok {

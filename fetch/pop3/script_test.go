@@ -80,6 +80,7 @@ func TestLoginRefused(t *testing.T) {
 		"T-POP-01 1 MB":            {"S: +OK " + long + "\nhangup", fetch.Protocol, "line without end"},
 		"T-TLS-09 TLS alert":       {"S= \"\\x15\\x03\\x01\\x00\\x02\\x02\\n\"\nhangup", fetch.Protocol, "speak TLS"},
 		"T-POP-02 endless CAPA":    {"S: +OK\nC: CAPA\nS: +OK\n" + manyLines("S: X%d", 300) + "hangup", fetch.Protocol, "without end"},
+		"T-POP-02 same for ever":   {"S: +OK\nC: CAPA\nS: +OK\n" + strings.Repeat("S: USER\n", 300) + "close", fetch.Protocol, "without end"},
 		"T-POP-02 CAPA cut":        {"S: +OK\nC: CAPA\nS: +OK\nS: USER\nclose", fetch.Unreachable, "CAPA"},
 		"no mechanism":             {"S: +OK\nC: CAPA\nS= \"+OK\\r\\nUIDL\\r\\n.\\r\\n\"\nhangup", fetch.Auth, "no acceptable mechanism"},
 		"USER refused":             {"S: +OK\nC: CAPA\nS: -ERR\nC: USER alice@example.org\nS: -ERR who?\nhangup", fetch.Auth, "who?"},
@@ -235,8 +236,8 @@ func TestListingRefused(t *testing.T) {
 	lists := func(uidl, list string) string { return loggedIn + "C: UIDL\nC: LIST\n" + uidl + "\n" + list + "\n" }
 	without := plaintext()
 	without.WithoutUIDL = true
-	few := plaintext()
-	few.MaxMessages = 3
+	few, many := plaintext(), plaintext()
+	few.MaxMessages, many.MaxMessages = 3, 1200
 	noUIDL := strings.Replace(lists("S: -ERR what?", `S= "+OK\r\n1 10\r\n.\r\n"`), `UIDL\r\nPIPELINING`, "PIPELINING", 1)
 	noUIDL = strings.Replace(noUIDL, "S: +OK welcome", "S: +OK welcome\nC: CAPA\nS= \"+OK\\r\\nPIPELINING\\r\\n.\\r\\n\"", 1)
 	for name, test := range map[string]struct {
@@ -250,6 +251,7 @@ func TestListingRefused(t *testing.T) {
 		"UIDL busy":              {lists("S: -ERR [SYS/TEMP] wait", "S: -ERR"), without, fetch.Busy, "wait"},
 		"T-POP-28 3 billion":     {lists("S: +OK\n"+manyLines("S: %d x", 100), "S: +OK"), few, fetch.Protocol, "more than 3"},
 		"T-RES-02 rejected only": {lists("S: +OK\n"+manyLines("S: x%d", 100), "S: +OK"), few, fetch.Protocol, "more than 3"},
+		"T-RES-02 octets":        {lists("S: +OK\n"+manyLines("S: %d "+strings.Repeat("u", 1000), 1200), "S: +OK"), many, fetch.Protocol, "listing without end"},
 		"T-RES-02 line":          {lists("S: +OK\nS: 1 "+strings.Repeat("u", 100_000), "S: +OK"), plaintext(), fetch.Protocol, "without end"},
 		"T-RES-02 9 KB line":     {lists("S: +OK\nS: 1 "+strings.Repeat("u", 9_000), "S: +OK"), plaintext(), fetch.Protocol, "without end"},
 		"cut":                    {lists("S: +OK\nS: 1 a\nclose", ""), plaintext(), fetch.Unreachable, "UIDL"},

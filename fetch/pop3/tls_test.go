@@ -55,6 +55,7 @@ func TestCertificates(t *testing.T) {
 		"expired":       {ours.Issue(fetchtest.Leaf{NotBefore: now.Add(-2 * time.Hour), NotAfter: now.Add(-time.Hour)}), "expired"},
 		"not yet valid": {ours.Issue(fetchtest.Leaf{NotBefore: now.Add(time.Hour), NotAfter: now.Add(2 * time.Hour)}), "not yet valid"},
 		"wrong host":    {ours.Issue(fetchtest.Leaf{Names: []string{"mail.example.net"}}), "mail.example.net, not localhost"},
+		"T-LOG-01":      {ours.Issue(fetchtest.Leaf{Names: []string{"a\n\x1b[2J.example.net"}}), "for a??[2J.example.net, not localhost"},
 		"NUL in name":   {ours.Issue(fetchtest.Leaf{Names: []string{"localhost\x00.example.net"}}), "not localhost"},
 		"self-signed":   {fetchtest.SelfSigned(fetchtest.Leaf{}), "unknown authority"},
 		"unknown CA":    {theirs.Issue(fetchtest.Leaf{}), "authority is not trusted here"},

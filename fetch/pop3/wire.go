@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,6 +42,9 @@ type wire struct {
 	br    *bufio.Reader
 	ctx   context.Context // of the exchange under way
 	log   *slog.Logger
+	// During the authentication.
+	hidden bool   // what the server says is not traced: it may echo what it was sent
+	said   string // its last line, as it came
 }
 
 func newWire(conn net.Conn, t Timeouts, log *slog.Logger) *wire {
@@ -185,6 +189,9 @@ func (w *wire) write(op string, commands []byte) error {
 // line reads one line that ends in CRLF, without it. It is valid until the next read.
 func (w *wire) line(op string) ([]byte, error) {
 	line, err := w.br.ReadSlice('\n')
+	if w.hidden {
+		w.said = string(line)
+	}
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull), len(line) > maxLine:
 		return nil, broken(op, "line without end", line[:100])
@@ -216,7 +223,16 @@ func (w *wire) listLine(op string) (line []byte, end bool, err error) {
 
 // trace logs one line of the dialogue.
 func (w *wire) trace(who, text string) {
-	if w.log.Enabled(w.ctx, slog.LevelDebug) {
-		w.log.LogAttrs(w.ctx, slog.LevelDebug, "pop3", slog.String(who, fetch.Sanitize(text)))
+	if !w.log.Enabled(w.ctx, slog.LevelDebug) {
+		return
 	}
+	if w.hidden && who == "S" {
+		switch status, _, _ := strings.Cut(text, " "); status {
+		case "+", "+OK", "-ERR":
+			text = status + " ***"
+		default:
+			text = "***"
+		}
+	}
+	w.log.LogAttrs(w.ctx, slog.LevelDebug, "pop3", slog.String(who, fetch.Sanitize(text)))
 }

@@ -7,6 +7,7 @@
 package sasl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -105,7 +106,7 @@ func Choose(ctx context.Context, offered []string, c Credentials, secure bool) (
 	if err != nil {
 		return "", nil, refusal(m.name+": "+err.Error(), "")
 	}
-	return m.name, &bounded{Client: client, name: m.name}, nil
+	return m.name, &bounded{Client: client, name: m.name, secret: cmp.Or(token, c.Password)}, nil
 }
 
 func pick(offered []string, c Credentials, secure bool) (mechanism, error) {
@@ -214,8 +215,9 @@ const maxChallenge = 16 << 10
 // bounded makes every error of a mechanism a *fetch.Error without the challenge.
 type bounded struct {
 	sasl.Client
-	name  string
-	steps int
+	name   string
+	secret string // what the server must not be quoted with
+	steps  int
 }
 
 // Next refuses challenges without end and classifies what the mechanism refuses.

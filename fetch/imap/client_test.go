@@ -3,8 +3,11 @@ package imap
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
+	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -149,6 +152,57 @@ func TestToken(t *testing.T) {
 		if c != nil {
 			c.Abort()
 		}
+	}
+}
+
+// T-SEC-01, T-LOG-02, T-LOG-03: the dialogue at Debug, without passwords, tokens and messages.
+func TestTraceHoldsNoSecret(t *testing.T) {
+	const canary = `can"ary 4711`
+	quoted := `can\"ary 4711`
+	for name, test := range map[string]struct {
+		without                 []string
+		greeting, server, token string
+	}{
+		"PLAIN": {server: canary}, "PLAIN, no SASL-IR": {server: canary, without: []string{"SASL-IR"}}, "wrong PLAIN": {server: "x"},
+		"LOGIN": {server: canary, greeting: "IMAP4rev1"}, "wrong LOGIN": {server: "x", greeting: "IMAP4rev1"},
+		"XOAUTH2": {token: canary}, "wrong XOAUTH2": {token: "x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log strings.Builder
+			s := server(fetchtest.NewStore())
+			s.Store.Add("", []byte("Subject: "+canary+"\r\n"))
+			s.Password, s.Token, s.Without = test.server, test.token, test.without
+			s.Reply = func(verb, _ string) (string, bool) {
+				return "* OK [CAPABILITY " + test.greeting + "] x\r\n", verb == "greeting" && test.greeting != ""
+			}
+			o := plaintext()
+			o.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			if o.Credentials.Password = canary; test.token != "" {
+				o.Credentials.Token = func(context.Context) (string, error) { return canary, nil }
+			}
+			c, err := New(t.Context(), fetchtest.Dial(t, fetchtest.Listen(t, s.Serve).Addr()), o)
+			if (err != nil) != strings.HasPrefix(name, "wrong") {
+				t.Fatal(err)
+			}
+			if err == nil {
+				listing, _ := c.Open(t.Context(), "")
+				if _, _, err = fetchtest.Collect(t.Context(), c, listing.Refs); err != nil {
+					t.Fatal(err)
+				}
+				_ = c.Close(t.Context())
+			}
+			shown := fmt.Sprintf("%s %v %+v", log.String(), err, o.Credentials)
+			encode := base64.StdEncoding.EncodeToString
+			for _, secret := range []string{canary, quoted, strconv.Quote(quoted), "4711", encode([]byte("\x00" + user + "\x00" + canary)),
+				encode([]byte("user=" + user + "\x01auth=Bearer " + canary + "\x01\x01"))} {
+				if strings.Contains(shown, secret) {
+					t.Errorf("%q is shown in:\n%s", secret, shown)
+				}
+			}
+			if err == nil && !strings.Contains(shown, "UID FETCH 1") {
+				t.Errorf("the trace lacks the dialogue: %s", shown)
+			}
+		})
 	}
 }
 

@@ -76,6 +76,7 @@ func TestLogin(t *testing.T) {
 		"T-IMAP-02 login":              {"S: * OK [CAPABILITY IMAP4rev1] hi\nC~ T1 LOGIN .*\nS: T9 OK in\nhangup", fetch.Protocol},
 		"T-IMAP-04 BYE at login":       {"S: * OK [CAPABILITY IMAP4rev1] hi\nC~ T1 LOGIN .*\nS: * BYE [LIMIT] x\nclose", fetch.Busy},
 		"T-IMAP-28 + flood":            {"S: * OK [CAPABILITY IMAP4rev1] hi\nC~ T1 LOGIN .*\nS: + a\nS: + a\nS: + a\nhangup", fetch.Protocol},
+		"SCRAM without proof":          {"S: * OK [CAPABILITY IMAP4rev1 AUTH=SCRAM-SHA-256 SASL-IR] hi\nC~ T1 AUTHENTICATE SCRAM-SHA-256 .*\nS: T1 OK [CAPABILITY IMAP4rev1] in\nhangup", fetch.Protocol},
 		"malformed challenge":          {"S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\nC: T1 AUTHENTICATE PLAIN\nS: + \nC~ .*\nS: + !!\nhangup", fetch.Protocol},
 		"close in the middle of login": {"S: * OK [CAPABILITY IMAP4rev1] hi\nC~ T1 LOGIN .*\nclose", fetch.Unreachable},
 	} {

@@ -227,6 +227,73 @@ func TestSettleManyAtOnce(t *testing.T) {
 	}
 }
 
+// T-IMAP-07: a server that gives no UIDVALIDITY, or says that UIDs do not last (RFC 4315 section 2),
+// has every UID doubted in another session; any other has not.
+func TestReusable(t *testing.T) {
+	for code, want := range map[string]bool{
+		"* OK [UIDVALIDITY 5] x\n": false, "* OK [UIDVALIDITY 5] x\nS: * NO [UIDNOTSTICKY] x\n": true, "* OK x\n": true,
+		"* OK [UIDVALIDITY 0] x\n": true,
+	} {
+		_, listing, err := play(t, strings.Replace(begin, "* OK [UIDVALIDITY 5] x\n", code, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if listing.Reusable != want {
+			t.Errorf("%q: Reusable is %v, want %v", code, listing.Reusable, want)
+		}
+	}
+}
+
+// TestSettleAfterFailedOpen: the server may have another folder open than the one whose refs these are,
+// and there their UIDs name other messages.
+func TestSettleAfterFailedOpen(t *testing.T) {
+	c, listing, err := play(t, begin+`
+C: T4 SELECT "Other"
+C: T5 UID SEARCH RETURN (ALL) ALL
+S: * OK [UIDVALIDITY 5] x
+S: T4 OK [READ-WRITE] x
+S: T5 NO not now
+hangup`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Open(t.Context(), "Other"); fetch.KindOf(err) != fetch.Refused {
+		t.Fatalf("Open: got %v, want Kind refused", err)
+	}
+	if _, err := c.Settle(t.Context(), fetch.Disposal{Action: fetch.Delete}, listing.Refs); fetch.KindOf(err) != fetch.NoFolder {
+		t.Errorf("Settle: got %v, want Kind no-folder", err)
+	}
+	if err := c.Retrieve(t.Context(), listing.Refs, nil); fetch.KindOf(err) != fetch.NoFolder {
+		t.Errorf("Retrieve: got %v, want Kind no-folder", err)
+	}
+}
+
+// TestOpenForgets: what the server said of one folder does not hold for the next.
+func TestOpenForgets(t *testing.T) {
+	c, first, err := play(t, strings.NewReplacer("READ-WRITE", "READ-ONLY", "S: * 1 EXISTS", "S: * NO [UIDNOTSTICKY] x").Replace(begin)+`
+C: T4 SELECT "Other"
+C: T5 UID SEARCH RETURN (ALL) ALL
+S: * OK [UIDVALIDITY 6] x
+S: T4 OK [READ-WRITE] x
+S: * ESEARCH (TAG "T5") UID ALL 7
+S: T5 OK x
+C: T6 SELECT "Third"
+C: T7 UID SEARCH RETURN (ALL) ALL
+S: T6 OK x
+S: T7 OK no result
+hangup`)
+	if err != nil || !first.ReadOnly || !first.Reusable {
+		t.Fatalf("the first: %+v, %v", first, err)
+	}
+	second, err := c.Open(t.Context(), "Other")
+	if err != nil || second.ReadOnly || second.Reusable || second.Validity != 6 {
+		t.Errorf("the second: %+v, %v", second, err)
+	}
+	if third, err := c.Open(t.Context(), "Third"); fetch.KindOf(err) != fetch.Protocol {
+		t.Errorf("the third: %+v, %v; want Kind protocol", third, err)
+	}
+}
+
 func TestTargets(t *testing.T) {
 	c, refs := open(t, server(fetchtest.NewStore()), plaintext())
 	refs = append(refs, fetch.Ref{Folder: "INBOX", Validity: 1, UID: "1", Seq: 1})
@@ -302,6 +369,14 @@ func TestWatchLong(t *testing.T) {
 		}
 		if arrived, err := c.Watch(t.Context(), time.Hour); arrived || fetch.KindOf(err) != fetch.Unreachable {
 			t.Errorf("after BYE: %v, %v; want Kind unreachable", arrived, err)
+		}
+		c, _, err = play(t, strings.Replace(begin, "UIDPLUS ESEARCH] in", "ESEARCH IDLE] in", 1)+
+			"C: T4 IDLE\nS: + idling\nS: * OK [UIDVALIDITY 6] x\nC: DONE\nS: T4 OK x\nhangup")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if arrived, err := c.Watch(t.Context(), time.Minute); arrived || fetch.KindOf(err) != fetch.Protocol {
+			t.Errorf("T-IMAP-07: %v, %v; want Kind protocol", arrived, err)
 		}
 		c, _, err = play(t, strings.Replace(begin, "UIDPLUS ESEARCH] in", "ESEARCH IDLE] in", 1)+"C: T4 IDLE\nS: + idling\nsilence")
 		if err != nil {

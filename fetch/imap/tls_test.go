@@ -3,6 +3,7 @@ package imap
 import (
 	"crypto/tls"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -36,7 +37,9 @@ func TestStartTLSRefused(t *testing.T) {
 		"BYE":                     {"S: * OK x\nC: H1 STARTTLS\nS: * BYE x\nclose", fetch.Unreachable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := New(t.Context(), fetchtest.Play(t, test.script), starttls(client))
+			o := starttls(client)
+			o.Credentials.AllowPlaintext = true // STARTTLS is required all the same
+			_, err := New(t.Context(), fetchtest.Play(t, test.script), o)
 			if fetch.KindOf(err) != test.kind {
 				t.Errorf("got %v of Kind %v, want Kind %v", err, fetch.KindOf(err), test.kind)
 			}
@@ -69,11 +72,17 @@ func TestStartTLSForgets(t *testing.T) {
 		}
 		return "", false
 	}
-	c, err := New(t.Context(), fetchtest.Dial(t, fetchtest.Listen(t, s.Serve).Addr()), starttls(client))
+	var log strings.Builder
+	o := starttls(client)
+	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	c, err := New(t.Context(), fetchtest.Dial(t, fetchtest.Listen(t, s.Serve).Addr()), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Abort()
+	if log.Len() > 0 {
+		t.Errorf("T-IMAP-24: of what came before TLS is told: %s", log.String())
+	}
 	if listing, err := c.Open(t.Context(), ""); err != nil || len(listing.Refs) != 0 {
 		t.Errorf("Open: %v, %v", listing, err)
 	}
@@ -228,6 +237,22 @@ func TestHandshakeStalls(t *testing.T) {
 				}
 				<-done
 				_ = peer.Close()
+			})
+		})
+		t.Run("T-TLS-14 implicit, "+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				conn, peer := net.Pipe()
+				defer peer.Close()
+				go func() {
+					_, _ = io.ReadFull(peer, make([]byte, 5))
+					_, _ = io.WriteString(peer, script)
+					_, _ = io.Copy(io.Discard, peer)
+				}()
+				begun := time.Now()
+				_, err := New(t.Context(), tls.Client(conn, client), starttls(client))
+				if took := time.Since(begun); fetch.KindOf(err) != fetch.Unreachable || took != 3*time.Minute {
+					t.Errorf("got %v after %v, want Kind unreachable after 3 minutes", err, took)
+				}
 			})
 		})
 	}

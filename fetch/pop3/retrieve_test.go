@@ -193,6 +193,26 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// T-RES-02: a message without end is not read to see whether it has one.
+func TestFarBeyondTheLimit(t *testing.T) {
+	store := fetchtest.NewStore()
+	const size = 100 << 20
+	store.AddMessage("", fetchtest.Message{Size: size, Open: func() io.Reader { return io.LimitReader(&lines{}, size) }})
+	opts := plaintext()
+	opts.MaxSize = 1000
+	client := dial(t, &fetchtest.POP3{Store: store, Size: func(fetchtest.Message) int64 { return 1 }}, opts, nil)
+	listing, err := client.Open(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = client.Retrieve(t.Context(), listing.Refs, func(m fetch.Message) error {
+		_, err := io.Copy(io.Discard, m.Body)
+		wantKind(t, err, fetch.TooLarge, "more than 1000")
+		return nil
+	})
+	wantKind(t, err, fetch.Protocol, "far beyond the limit")
+}
+
 func TestSinkErrorSendsNoQuit(t *testing.T) {
 	// T-POP-25: a server may delete at QUIT what was retrieved.
 	// The sink's error may be one that a server's reply could be.
@@ -201,7 +221,13 @@ func TestSinkErrorSendsNoQuit(t *testing.T) {
 			C: RETR 1
 			S= "+OK\r\nabc\r\n.\r\n"
 			hangup`, plaintext())
-		if err := client.Retrieve(t.Context(), listing.Refs[:1], func(fetch.Message) error { return full }); err != full {
+		err := client.Retrieve(t.Context(), listing.Refs[:1], func(m fetch.Message) error {
+			if _, err := io.Copy(io.Discard, m.Body); err != nil {
+				t.Error(err)
+			}
+			return full
+		})
+		if err != full {
 			t.Errorf("got %v, want the sink's error", err)
 		}
 		if err := client.Close(t.Context()); err == nil {

@@ -250,7 +250,7 @@ func (t *transaction) lmtpVerdicts() bool {
 			t.doubtFrom(i)
 			return false
 		}
-		r.Reply = reply
+		r.Stage, r.Reply = stageDot, reply
 		r.Outcome = [...]Outcome{2: Delivered, 4: Deferred, 5: Refused}[reply.class()]
 		t.receipt.Reply = reply
 		if r.Outcome == Delivered && t.receipt.QueueID == "" {
@@ -267,7 +267,7 @@ func (t *transaction) lmtpVerdicts() bool {
 func (t *transaction) doubtFrom(i int) {
 	for ; i < len(t.receipt.Recipients); i++ {
 		if r := &t.receipt.Recipients[i]; r.Reply.class() == 2 {
-			r.Outcome, r.Reply = InDoubt, Reply{}
+			r.Outcome, r.Stage, r.Reply = InDoubt, stageDot, Reply{}
 		}
 	}
 	t.fresh = false

@@ -1,6 +1,9 @@
 package inject
 
-import "strconv"
+import (
+	"fmt"
+	"strconv"
+)
 
 // envelope sends MAIL, RCPT and, unless chunks follow, DATA, in one write where PIPELINING
 // allows it.
@@ -147,7 +150,7 @@ func (t *transaction) replied(i int, reply Reply) (ok, done bool) {
 // recipient takes the reply to one RCPT.
 func (t *transaction) recipient(i int, reply Reply) (ok, done bool) {
 	r := &t.receipt.Recipients[i]
-	r.Reply = reply
+	r.Stage, r.Reply = stageRCPT, reply
 	switch {
 	case reply.Code == 421 || commandError(reply) || reply.class() == 3:
 		return t.negative(stageRCPT, reply), true
@@ -203,7 +206,11 @@ func (t *transaction) mailCommand() (string, bool) {
 	x := &t.s.ext
 	line := "MAIL FROM:<" + t.from + ">"
 	if x.size && t.m.Size >= 0 { // RFC 1870 section 5: an estimate
-		line += " SIZE=" + strconv.FormatInt(t.m.Size+int64(len(t.m.Header)), 10)
+		size := t.m.Size + int64(len(t.m.Header))
+		if x.sizeLimit > 0 && size > x.sizeLimit { // section 4: it would be refused
+			return "", t.unsayable(stageMAIL, fmt.Sprintf("%d octets are more than the MTA takes, %d by its SIZE", size, x.sizeLimit), nil)
+		}
+		line += " SIZE=" + strconv.FormatInt(size, 10)
 	}
 	if t.m.EightBit {
 		if x.eightBit {

@@ -32,7 +32,8 @@ const (
 	// Local: the body could not be read or BeforeDot said no.
 	Local
 	// Unsayable: the message cannot be put to this MTA: an address that no path of
-	// RFC 5321 can hold, SMTPUTF8 not offered, a client that the carrier cannot name.
+	// RFC 5321 can hold, SMTPUTF8 not offered, a client that the carrier cannot name, a size
+	// above the one that it announces.
 	Unsayable
 	// Aborted: the context ended.
 	Aborted

@@ -45,13 +45,16 @@ const (
 	Deferred Outcome = iota
 	// Delivered: the MTA has taken responsibility for it.
 	Delivered
-	// Refused: not delivered and not worth another attempt as it is.
+	// Refused: the MTA said 5xx, in the Reply.
 	Refused
 	// InDoubt: the dot was sent and no reply understood (RFC 1047). It may have been delivered.
 	InDoubt
+	// Withheld: the MTA was not asked, because it cannot be told of the message or has announced that it
+	// will not take its size; Err, of Kind [Unsayable], says why. Another attempt would end alike.
+	Withheld
 )
 
-var outcomeNames = [...]string{"deferred", "delivered", "refused", "in-doubt"}
+var outcomeNames = [...]string{"deferred", "delivered", "refused", "in-doubt", "withheld"}
 
 // String returns the outcome's name as logs show it.
 func (o Outcome) String() string {
@@ -104,7 +107,7 @@ const (
 // Receipt is what became of one message.
 type Receipt struct {
 	// Outcome sums up Recipients: InDoubt if any is in doubt, else Deferred if any is
-	// deferred, else Delivered if any got it, else Refused.
+	// deferred, else Delivered if any got it, else Refused; Withheld if all are.
 	Outcome Outcome
 	// Stage is how far it went: "connect", "greeting", "EHLO", "XCLIENT", "MAIL",
 	// "RCPT", "DATA" or "dot".
@@ -127,5 +130,8 @@ type Receipt struct {
 type RecipientReceipt struct {
 	Address string
 	Outcome Outcome
-	Reply   Reply
+	// Stage is where the Reply came, as in [Receipt]: a recipient may have been refused at RCPT
+	// and the others at the dot.
+	Stage string
+	Reply Reply
 }

@@ -40,7 +40,7 @@ const (
 	XFORWARD
 	// PROXYv1 and PROXYv2 present the address and port on a connection of its own
 	// for each message (https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt).
-	// The MTA looks the name up. An unknown client cannot be presented: such a message is refused
+	// The MTA looks the name up. An unknown client cannot be presented: such a message is withheld
 	// as [Unsayable], because PROXY UNKNOWN and LOCAL stand for this host.
 	PROXYv1
 	PROXYv2
@@ -52,7 +52,7 @@ type EightBitPolicy uint8
 const (
 	// SendAnyway sends them as they are, with a note in the receipt. Nothing is re-encoded.
 	SendAnyway EightBitPolicy = iota
-	// RefuseEightBit refuses the message as [Unsayable] and sends nothing of it.
+	// RefuseEightBit withholds the message as [Unsayable] and sends nothing of it.
 	RefuseEightBit
 )
 
@@ -63,7 +63,7 @@ type NULPolicy uint8
 const (
 	// SendNUL sends it as it is.
 	SendNUL NULPolicy = iota
-	// RefuseNUL refuses the message as [Unsayable] and sends nothing of it.
+	// RefuseNUL withholds the message as [Unsayable] and sends nothing of it.
 	RefuseNUL
 )
 

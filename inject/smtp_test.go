@@ -117,12 +117,12 @@ func TestParameters(t *testing.T) {
 		{"UTF-8 header", nil, func(m *inject.Message) { m.UTF8 = true }, false, inject.Delivered, "SIZE=40 SMTPUTF8", "", false},
 		{"UTF-8 header, not offered", []string{"SMTPUTF8"}, func(m *inject.Message) { m.UTF8 = true }, false, inject.Delivered, "SIZE=40", "", true},
 		{"UTF-8 address", nil, func(m *inject.Message) { m.From = "jürgen@example.net" }, false, inject.Delivered, "SIZE=40 SMTPUTF8", "", false},
-		{"T-SMTP-13", []string{"SMTPUTF8"}, func(m *inject.Message) { m.From = "jürgen@example.net" }, false, inject.Refused, "", "", false},
+		{"T-SMTP-13", []string{"SMTPUTF8"}, func(m *inject.Message) { m.From = "jürgen@example.net" }, false, inject.Withheld, "", "", false},
 		{"T-ENV-10", nil, func(m *inject.Message) { m.From = "" }, false, inject.Delivered, "SIZE=40", "", false},
-		{"T-ENV-01", nil, func(m *inject.Message) { m.From = "a@b\r\nRCPT TO:<x@y>" }, false, inject.Refused, "", "", false},
-		{"T-ENV-02", nil, func(m *inject.Message) { m.From = "a@b> NOTIFY=NEVER" }, false, inject.Refused, "", "", false},
-		{"T-ENV-09", nil, func(m *inject.Message) { m.To = []string{"|cmd"} }, false, inject.Refused, "", "", false},
-		{"no recipients", nil, func(m *inject.Message) { m.To = nil }, false, inject.Refused, "", "", false},
+		{"T-ENV-01", nil, func(m *inject.Message) { m.From = "a@b\r\nRCPT TO:<x@y>" }, false, inject.Withheld, "", "", false},
+		{"T-ENV-02", nil, func(m *inject.Message) { m.From = "a@b> NOTIFY=NEVER" }, false, inject.Withheld, "", "", false},
+		{"T-ENV-09", nil, func(m *inject.Message) { m.To = []string{"|cmd"} }, false, inject.Withheld, "", "", false},
+		{"no recipients", nil, func(m *inject.Message) { m.To = nil }, false, inject.Withheld, "", "", false},
 	} {
 		t.Run(c.id, func(t *testing.T) {
 			s := newServer(t, injecttest.Options{Without: c.without, Record: true})
@@ -134,7 +134,7 @@ func TestParameters(t *testing.T) {
 			if r.Outcome != c.outcome || (r.Note != "") != c.noted || rs[0].Outcome != inject.Delivered || rs[2].Outcome != inject.Delivered {
 				t.Fatalf("%+v, err %v; beside it %v, %v", r, r.Err, rs[0].Outcome, rs[2].Outcome)
 			}
-			if c.outcome == inject.Refused {
+			if c.outcome == inject.Withheld {
 				if kindOf(r) != inject.Unsayable || s.Count() != 2 {
 					t.Errorf("%v, %d arrived", r.Err, s.Count())
 				}

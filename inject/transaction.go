@@ -99,7 +99,7 @@ func closing(r Reply) bool { return r.Code == 421 || r.Code == 521 }
 func (t *transaction) settle(o Outcome, reply Reply) {
 	for i := range t.receipt.Recipients {
 		if r := &t.receipt.Recipients[i]; r.Reply.Code == 0 || r.Reply.class() == 2 {
-			r.Outcome, r.Reply = o, reply
+			r.Outcome, r.Stage, r.Reply = o, t.receipt.Stage, reply
 		}
 	}
 	t.sumUp()
@@ -110,11 +110,11 @@ func (t *transaction) settle(o Outcome, reply Reply) {
 
 // sumUp derives Outcome from the recipients'.
 func (t *transaction) sumUp() {
-	var seen [InDoubt + 1]bool
+	var seen [Withheld + 1]bool
 	for _, r := range t.receipt.Recipients {
 		seen[r.Outcome] = true
 	}
-	for _, o := range []Outcome{InDoubt, Deferred, Delivered, Refused} {
+	for _, o := range []Outcome{InDoubt, Deferred, Delivered, Refused, Withheld} {
 		if seen[o] {
 			t.receipt.Outcome = o
 			return
@@ -152,7 +152,7 @@ func (t *transaction) unsayable(stage, text string, err error) bool {
 	t.fresh = false
 	t.receipt.Stage, t.receipt.Reply = stage, Reply{}
 	t.receipt.Err = &Error{Kind: Unsayable, Op: stage, Text: text, Err: err}
-	t.settle(Refused, Reply{})
+	t.settle(Withheld, Reply{})
 	return false
 }
 

@@ -51,7 +51,7 @@ func TestRefusedFiles(t *testing.T) {
 			exec(t, dir, "CREATE TABLE moz_places (id)")
 			return nil
 		}, Corrupt, "not a ledger"},
-		{"T-ST-14 newer", func(t *testing.T, dir string) error { exec(t, dir, "PRAGMA user_version = 2"); return nil }, Version, "format 2"},
+		{"T-ST-14 newer", func(t *testing.T, dir string) error { exec(t, dir, "PRAGMA user_version = 3"); return nil }, Version, "format 3"},
 		{"version 0", func(t *testing.T, dir string) error { exec(t, dir, "PRAGMA user_version = 0"); return nil }, Corrupt, "never was"},
 		{"T-ST-25 symbolic link", func(_ *testing.T, dir string) error {
 			if err := os.Rename(path(dir), path(dir)+".moved"); err != nil {

@@ -102,6 +102,7 @@ const (
 	hintCorrupt = "restore the state directory from a backup, or move ledger.* out of it; " +
 		"a new ledger knows of no delivery, so mail that is still upstream would come again"
 	hintVersion = "it was written by a newer truehop: run that one"
+	hintOlder   = "restart truehop serve, and let other runs of it end; then the ledger can be brought to the new format"
 	hintOwner   = "the state directory must belong to the user that runs truehop, with mode 0700"
 	hintFull    = "free some space on this file system"
 	hintIO      = "check the disk, then start truehop again"

@@ -37,8 +37,11 @@ const (
 	Delivered State = "delivered"
 	// Deferred means not now: try again, not before Next.
 	Deferred State = "deferred"
-	// Refused means that the MTA said 5xx, or that deferring took too long.
+	// Refused means that the MTA said 5xx to the message or its client.
 	Refused State = "refused"
+	// PartlyRefused means that some recipients have the message and that it was refused for
+	// others, which a person has to look at: see [Record.Verdicts].
+	PartlyRefused State = "partly-refused"
 	// Quarantined means that the MTA refused the message and that it was put aside for a
 	// person to look at.
 	Quarantined State = "quarantined"
@@ -52,8 +55,8 @@ const (
 )
 
 // states are all of them.
-func states() [8]State {
-	return [...]State{Sending, Delivered, Deferred, Refused, Quarantined, Held, Doubt, Adopted}
+func states() [9]State {
+	return [...]State{Sending, Delivered, Deferred, Refused, PartlyRefused, Quarantined, Held, Doubt, Adopted}
 }
 
 func (s State) valid() bool { return canonical(string(s)) != "" }
@@ -123,7 +126,24 @@ type Record struct {
 	QueueID string
 	// Why explains State to a person.
 	Why string
+	// Verdicts are what became of single recipients, where not all of them got the message at once.
+	// A recipient that is not among them waits.
+	Verdicts []Verdict
+	// Ran is what [Ledger.Tick] said when State came about.
+	Ran time.Duration
 }
+
+// Verdict is what became of one recipient of a message.
+type Verdict struct {
+	Address string `json:"recipient"`
+	// State is Delivered, Refused or Held.
+	State State `json:"state"`
+	// Reply is the MTA's.
+	Reply string `json:"reply"`
+}
+
+// String says it in a line.
+func (v Verdict) String() string { return v.Address + " " + string(v.State) + ": " + v.Reply }
 
 // Brief is the part of a [Record] that a pass decides by.
 type Brief struct {
@@ -135,6 +155,7 @@ type Brief struct {
 	Next             time.Time
 	Token            string
 	First            time.Time
+	Ran              time.Duration
 }
 
 // Generation is one UIDVALIDITY of a folder and the number of records under it.
@@ -173,6 +194,7 @@ type Pass struct {
 type Ledger struct {
 	dir      string // absolute
 	readOnly bool
+	added    string   // the columns of a record that version 1 has not, or what stands for them
 	inUse    *os.File // the directory, flocked while the ledger is open
 	db       *sql.DB  // reads
 	writer   *writer  // nil if readOnly

@@ -75,8 +75,11 @@ func TestRoundTrip(t *testing.T) {
 	most.Validity, most.UID, most.Size = 1<<32-1, strings.Repeat("u", maxUID), 1<<62
 	most.Absent = true
 	odd.Disposed = true
+	parted := record("parted", PartlyRefused)
+	parted.Ran = 77 * time.Hour
+	parted.Verdicts = []Verdict{{`"a b"@example.net`, Delivered, "250 2.0.0 <ok>"}, {"jürgen@example.net", Refused, "550 no\u202e"}, {"", Held, ""}}
 
-	for name, want := range map[string]Record{"plain": plain, "hostile octets": odd, "zero fields": zero, "largest": most} {
+	for name, want := range map[string]Record{"plain": plain, "hostile octets": odd, "zero fields": zero, "largest": most, "recipients apart": parted} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			l := open(t, dir)
@@ -95,7 +98,7 @@ func TestRoundTrip(t *testing.T) {
 			}
 			briefs := must[map[string][]Brief](t)(l.Briefs(t.Context(), want.Account, want.Folder, want.Validity))
 			brief := Brief{UID: want.UID, Hash: want.Hash, State: want.State, Disposed: want.Disposed, Absent: want.Absent,
-				Attempts: want.Attempts, Doubts: want.Doubts, Next: want.Next, Token: want.Token, First: want.First}
+				Attempts: want.Attempts, Doubts: want.Doubts, Next: want.Next, Token: want.Token, First: want.First, Ran: want.Ran}
 			if want := map[string][]Brief{want.UID: {brief}}; !reflect.DeepEqual(briefs, want) {
 				t.Errorf("Briefs = %+v, want %+v", briefs, want)
 			}

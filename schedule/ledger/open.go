@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -74,8 +75,12 @@ func (l *Ledger) open(ctx context.Context, alone bool) error {
 	if l.db, err = connect(path, "ro", 2, 1024); err != nil {
 		return failed("cannot be opened", path, err)
 	}
-	if err := verify(ctx, l.db, path); err != nil {
+	version, err := verify(ctx, l.db, path)
+	if err != nil {
 		return err
+	}
+	if version < schemaVersion && !alone {
+		return &Error{Kind: Busy, Op: "is in use by an older truehop", Path: path, Hint: hintOlder}
 	}
 	// The last one to close a ledger removes the WAL. If it is still there and
 	// nobody has the ledger open, somebody did not get that far.
@@ -92,6 +97,13 @@ func (l *Ledger) open(ctx context.Context, alone bool) error {
 	if err != nil {
 		return failed("cannot be opened", path, err)
 	}
+	if version < schemaVersion {
+		if err := upgrade(ctx, db); err != nil {
+			_ = db.Close()
+			return failed("cannot be brought to format "+strconv.Itoa(schemaVersion), path, err)
+		}
+	}
+	l.added = addedColumns
 	if l.writer, err = startWriter(ctx, path, db, r); err != nil {
 		_ = db.Close()
 		return err
@@ -119,11 +131,16 @@ func OpenReadOnly(ctx context.Context, dir string) (*Ledger, error) {
 	if err != nil {
 		return nil, failed("cannot be opened", path, err)
 	}
-	if err := verify(ctx, db, path); err != nil {
+	version, err := verify(ctx, db, path)
+	if err != nil {
 		_ = db.Close()
 		return nil, err
 	}
-	return &Ledger{dir: dir, readOnly: true, db: db}, nil
+	l := &Ledger{dir: dir, readOnly: true, db: db, added: addedColumns}
+	if version < schemaVersion {
+		l.added = "'', 0"
+	}
+	return l, nil
 }
 
 // Close ends the write in hand and closes the files. Later calls do nothing and

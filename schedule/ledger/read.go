@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,7 +26,7 @@ func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity ui
 		return nil, l.readError(err)
 	}
 	rows, err := l.db.QueryContext(ctx, `SELECT mailbox, uid, hash, state, disposed, absent,
-		attempts, doubts, next, token, first, sum`+from+" ORDER BY uid, hash", args...)
+		attempts, doubts, next, token, first, sum, `+l.added+from+" ORDER BY uid, hash", args...)
 	if err != nil {
 		return nil, l.readError(err)
 	}
@@ -58,16 +60,16 @@ func byUID(sorted []Brief) map[string][]Brief {
 }
 
 func scanBrief(rows *sql.Rows, b *Brief) error {
-	var mailbox, next, first, sum int64
-	var uid, hash, state, token sql.RawBytes
+	var mailbox, next, first, sum, ran int64
+	var uid, hash, state, token, verdicts sql.RawBytes
 	if err := rows.Scan(&mailbox, &uid, &hash, &state, &b.Disposed, &b.Absent,
-		&b.Attempts, &b.Doubts, &next, &token, &first, &sum); err != nil {
+		&b.Attempts, &b.Doubts, &next, &token, &first, &sum, &verdicts, &ran); err != nil {
 		return err
 	}
 	b.UID, b.Token = string(uid), string(token)
-	b.Next, b.First = fromMillis(next), fromMillis(first)
+	b.Next, b.First, b.Ran = fromMillis(next), fromMillis(first), time.Duration(ran)*time.Millisecond
 	var err error
-	b.State, b.Hash, err = sound(mailbox, uid, hash, string(state), b.Token, sum)
+	b.State, b.Hash, err = sound(mailbox, uid, hash, string(state), b.Token, string(verdicts), sum)
 	return err
 }
 
@@ -75,9 +77,9 @@ func scanBrief(rows *sql.Rows, b *Brief) error {
 var errUnsound = errors.New("a record is damaged")
 
 // sound checks what a row says against its checksum.
-func sound(mailbox int64, uid, hash []byte, state, token string, sum int64) (s State, h [sha256.Size]byte, err error) {
+func sound(mailbox int64, uid, hash []byte, state, token, verdicts string, sum int64) (s State, h [sha256.Size]byte, err error) {
 	s = canonical(state)
-	if len(hash) != len(h) || !s.valid() || checksum(mailbox, uid, hash, state, token) != sum {
+	if len(hash) != len(h) || !s.valid() || checksum(mailbox, uid, hash, state, token, verdicts) != sum {
 		return "", h, errUnsound
 	}
 	copy(h[:], hash)
@@ -117,7 +119,7 @@ func (l *Ledger) List(ctx context.Context, f Filter) ([]Record, error) {
 }
 
 func (l *Ledger) records(ctx context.Context, where string, limit int, args ...any) ([]Record, error) {
-	query := "SELECT account, folder, validity, " + columns + " FROM record" +
+	query := "SELECT account, folder, validity, " + columns + ", " + l.added + " FROM record" +
 		" JOIN (SELECT id, account, folder, validity FROM mailbox) ON id = mailbox" +
 		" WHERE " + where + " ORDER BY last DESC, mailbox, uid, hash"
 	if limit > 0 {
@@ -140,19 +142,47 @@ func (l *Ledger) records(ctx context.Context, where string, limit int, args ...a
 }
 
 func scanRecord(rows *sql.Rows, r *Record) error {
-	var mailbox, first, last, next, sum int64
+	var mailbox, first, last, next, sum, ran int64
 	var uid, hash sql.RawBytes
-	var state string
+	var state, verdicts string
 	if err := rows.Scan(&r.Account, &r.Folder, &r.Validity, &mailbox, &uid, &hash, &state,
 		&r.Disposed, &r.Absent, &r.Size, &r.Token, &r.Attempts, &r.Doubts, &first, &last, &next, &sum,
-		&r.Client, &r.HELO, &r.Sender, &r.Recipients, &r.Code, &r.Reply, &r.QueueID, &r.Why); err != nil {
+		&r.Client, &r.HELO, &r.Sender, &r.Recipients, &r.Code, &r.Reply, &r.QueueID, &r.Why, &verdicts, &ran); err != nil {
 		return err
 	}
 	r.UID = string(uid)
 	r.First, r.Last, r.Next = fromMillis(first), fromMillis(last), fromMillis(next)
+	r.Ran = time.Duration(ran) * time.Millisecond
 	var err error
-	r.State, r.Hash, err = sound(mailbox, uid, hash, state, r.Token, sum)
+	if r.State, r.Hash, err = sound(mailbox, uid, hash, state, r.Token, verdicts, sum); err != nil {
+		return err
+	}
+	r.Verdicts, err = decodeVerdicts(verdicts)
 	return err
+}
+
+// encodeVerdicts makes a text of verdicts, "" of none.
+func encodeVerdicts(vs []Verdict) (string, error) {
+	if len(vs) == 0 {
+		return "", nil
+	}
+	stored := slices.Clone(vs)
+	for i := range stored {
+		stored[i].Reply = cut(stored[i].Reply)
+	}
+	text, err := json.Marshal(stored)
+	return string(text), err
+}
+
+// decodeVerdicts reads what encodeVerdicts wrote.
+func decodeVerdicts(text string) (vs []Verdict, err error) {
+	if text == "" {
+		return nil, nil
+	}
+	if json.Unmarshal([]byte(text), &vs) != nil {
+		return nil, errUnsound
+	}
+	return vs, nil
 }
 
 // Generations returns the UIDVALIDITYs under which a folder has records, the

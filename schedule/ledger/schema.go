@@ -15,10 +15,11 @@ import (
 // applicationID marks the file as a ledger: "Thop".
 const applicationID = 0x54686f70
 
-// schemaVersion is the user_version that this program writes and reads.
-const schemaVersion = 1
+// schemaVersion is the user_version that this program writes. It reads version 1 as well, and
+// makes it this one when it opens it for writing.
+const schemaVersion = 2
 
-// schema is version 1. Times are milliseconds since 1970, 0 for none. UID is
+// schema is version 2. Times are milliseconds since 1970, 0 for none. UID is
 // a BLOB because it is any octets. The sums guard what decides about
 // redelivery: SQLite has no checksums on pages of the database file. A mailbox is
 // found by reading them all: they are few, and a damaged index would hide one.
@@ -55,6 +56,8 @@ CREATE TABLE record (
 	reply      TEXT NOT NULL,
 	queueid    TEXT NOT NULL,
 	why        TEXT NOT NULL,
+	verdicts   TEXT NOT NULL DEFAULT '',
+	ran        INTEGER NOT NULL DEFAULT 0,
 	PRIMARY KEY (mailbox, uid, hash)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX record_hash ON record (hash);
@@ -72,6 +75,17 @@ CREATE TABLE pass (
 	doubt     INTEGER NOT NULL,
 	error     TEXT NOT NULL,
 	success   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+` + schemaClock
+
+// schemaClock is the table of [Ledger.Tick], in milliseconds.
+const schemaClock = `
+CREATE TABLE clock (
+	account TEXT PRIMARY KEY,
+	at      INTEGER NOT NULL,
+	ran     INTEGER NOT NULL,
+	latest  INTEGER NOT NULL,
+	base    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 `
 
@@ -122,27 +136,27 @@ func install(ctx context.Context, path string) error {
 	return err
 }
 
-// verify refuses a database that is no ledger, or one of another version. It
-// reads only.
-func verify(ctx context.Context, db *sql.DB, path string) error {
-	var id, version int64
+// verify refuses a database that is no ledger, or one of a version that is not known, and returns
+// the version. It reads only.
+func verify(ctx context.Context, db *sql.DB, path string) (version int64, err error) {
+	var id int64
 	if err := db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id); err != nil {
-		return failed("cannot be read", path, err)
+		return 0, failed("cannot be read", path, err)
 	}
 	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
-		return failed("cannot be read", path, err)
+		return 0, failed("cannot be read", path, err)
 	}
 	switch {
 	case id != applicationID:
-		return &Error{Kind: Corrupt, Op: "is a database, but not a ledger", Path: path, Hint: hintCorrupt}
+		return 0, &Error{Kind: Corrupt, Op: "is a database, but not a ledger", Path: path, Hint: hintCorrupt}
 	case version > schemaVersion:
-		return &Error{Kind: Version, Op: "has format " + strconv.FormatInt(version, 10) +
+		return 0, &Error{Kind: Version, Op: "has format " + strconv.FormatInt(version, 10) +
 			", newer than " + strconv.Itoa(schemaVersion), Path: path, Hint: hintVersion}
-	case version < schemaVersion:
-		return &Error{Kind: Corrupt, Op: "has format " + strconv.FormatInt(version, 10) +
+	case version < 1:
+		return 0, &Error{Kind: Corrupt, Op: "has format " + strconv.FormatInt(version, 10) +
 			", which never was", Path: path, Hint: hintCorrupt}
 	}
-	return verifyMailboxes(ctx, db, path)
+	return version, verifyMailboxes(ctx, db, path)
 }
 
 // verifyMailboxes refuses a damaged mailbox: all records of one would be out of sight.
@@ -185,9 +199,12 @@ func quickCheck(ctx context.Context, db *sql.DB, path string) error {
 	return nil
 }
 
-// checksum is the CRC-32C of what decides about redelivery.
-func checksum(mailbox int64, uid, hash []byte, state, token string) int64 {
-	return crc(mailbox, uid, hash, []byte(state), []byte(token))
+// checksum is the CRC-32C of what decides about redelivery. Without verdicts it is that of version 1.
+func checksum(mailbox int64, uid, hash []byte, state, token, verdicts string) int64 {
+	if verdicts == "" {
+		return crc(mailbox, uid, hash, []byte(state), []byte(token))
+	}
+	return crc(mailbox, uid, hash, []byte(state), []byte(token), []byte(verdicts))
 }
 
 func (m *mailbox) checksum(id int64) int64 {

@@ -14,6 +14,7 @@ type tx struct {
 	conn                             *sql.Conn
 	insert, disposed, absent, passed *sql.Stmt
 	find, add                        *sql.Stmt
+	clock, ticked                    *sql.Stmt
 	// mailboxes caches the ids of table mailbox; a rollback empties it.
 	mailboxes map[mailbox]int64
 }
@@ -26,8 +27,11 @@ type mailbox struct {
 const columns = `mailbox, uid, hash, state, disposed, absent, size, token, attempts, doubts,
 	first, last, next, sum, client, helo, sender, recipients, code, reply, queueid, why`
 
-const insertRecord = `INSERT INTO record (` + columns + `)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+// addedColumns came with version 2.
+const addedColumns = `verdicts, ran`
+
+const insertRecord = `INSERT INTO record (` + columns + `, ` + addedColumns + `)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (mailbox, uid, hash) DO UPDATE SET
 	state = excluded.state, disposed = excluded.disposed, absent = excluded.absent,
 	size = excluded.size, token = excluded.token,
@@ -35,7 +39,8 @@ ON CONFLICT (mailbox, uid, hash) DO UPDATE SET
 	first = excluded.first, last = excluded.last, next = excluded.next, sum = excluded.sum,
 	client = excluded.client, helo = excluded.helo, sender = excluded.sender,
 	recipients = excluded.recipients, code = excluded.code, reply = excluded.reply,
-	queueid = excluded.queueid, why = excluded.why`
+	queueid = excluded.queueid, why = excluded.why,
+	verdicts = excluded.verdicts, ran = excluded.ran`
 
 const insertPass = `INSERT INTO pass VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, iif(?4, ?3, 0))
 ON CONFLICT (account) DO UPDATE SET
@@ -60,6 +65,8 @@ func newTx(ctx context.Context, db *sql.DB) (*tx, error) {
 		{&t.passed, insertPass},
 		{&t.find, "SELECT id FROM mailbox WHERE account = ? AND folder = ? AND validity = ?"},
 		{&t.add, "INSERT INTO mailbox (id, account, folder, validity, sum) VALUES (?, ?, ?, ?, ?)"},
+		{&t.clock, "SELECT at, ran, latest, base FROM clock WHERE account = ?"},
+		{&t.ticked, "REPLACE INTO clock (account, at, ran, latest, base) VALUES (?, ?, ?, ?, ?)"},
 	} {
 		if *p.stmt, err = conn.PrepareContext(ctx, p.sql); err != nil {
 			t.close()
@@ -70,7 +77,7 @@ func newTx(ctx context.Context, db *sql.DB) (*tx, error) {
 }
 
 func (t *tx) close() {
-	for _, s := range []*sql.Stmt{t.insert, t.disposed, t.absent, t.passed, t.find, t.add} {
+	for _, s := range []*sql.Stmt{t.insert, t.disposed, t.absent, t.passed, t.find, t.add, t.clock, t.ticked} {
 		if s != nil {
 			_ = s.Close()
 		}
@@ -133,11 +140,15 @@ func (t *tx) put(r *Record) error {
 		return err
 	}
 	uid, token := []byte(r.UID), cut(r.Token)
-	sum := checksum(id, uid, r.Hash[:], string(r.State), token)
+	verdicts, err := encodeVerdicts(r.Verdicts)
+	if err != nil {
+		return err
+	}
+	sum := checksum(id, uid, r.Hash[:], string(r.State), token, verdicts)
 	_, err = t.insert.Exec(id, uid, r.Hash[:], string(r.State), flag(r.Disposed), flag(r.Absent), r.Size,
 		token, r.Attempts, r.Doubts, millis(r.First), millis(r.Last), millis(r.Next), sum,
 		cut(r.Client), cut(r.HELO), cut(r.Sender), r.Recipients,
-		r.Code, cut(r.Reply), cut(r.QueueID), cut(r.Why))
+		r.Code, cut(r.Reply), cut(r.QueueID), cut(r.Why), verdicts, r.Ran.Milliseconds())
 	return err
 }
 

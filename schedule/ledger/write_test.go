@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"sync"
 	"syscall"
@@ -247,7 +248,7 @@ func FuzzRecord(f *testing.F) {
 			t.Fatalf("Briefs = %+v, want one record under %q", briefs, uid)
 		}
 		got := list(t, l, Filter{})
-		if len(got) != 1 || got[0] != r {
+		if len(got) != 1 || !reflect.DeepEqual(got[0], r) {
 			t.Fatalf("got %+v\nwant %+v", got, r)
 		}
 		if n := must[int](t)(l.Forget(t.Context(), Filter{Account: r.Account})); n != 1 {

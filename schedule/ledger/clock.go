@@ -1,0 +1,68 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+)
+
+// longestStep is the most that one tick of an account's clock counts, as for a mailbox that is looked
+// at once a day: for the rest of a longer time the machine was off, or its clock was set.
+const longestStep = 24 * time.Hour
+
+// clock measures how long an account has been looked after. It is not the wall clock: it never
+// goes back, and neither a wall clock that was set nor a machine that was off moves it far.
+type clock struct {
+	// at is the time of the last tick, and ran what has passed by then.
+	at  time.Time
+	ran time.Duration
+	// latest is the latest time of any tick, and base what had passed by then. They differ from
+	// the above while the wall clock is set back.
+	latest time.Time
+	base   time.Duration
+}
+
+// tick returns the clock as it is at a wall clock's now.
+func (c clock) tick(now time.Time) clock {
+	step := func(since time.Time) time.Duration {
+		if since.IsZero() {
+			return 0
+		}
+		return min(max(now.Sub(since), 0), longestStep)
+	}
+	if now.Before(c.latest) {
+		c.at, c.ran = now, c.ran+step(c.at)
+		return c
+	}
+	// A wall clock that was set back and is right again: the leap was no time, and what passed
+	// in between is not counted twice.
+	ran := max(c.ran, c.base+step(c.latest))
+	return clock{at: now, ran: ran, latest: now, base: ran}
+}
+
+// Tick tells the clock of an account what time it is, and returns how long the account has been looked
+// after, up to a day for each tick. That never decreases, whatever becomes of the wall clock. Each pass calls it once.
+func (l *Ledger) Tick(ctx context.Context, account string, now time.Time) (ran time.Duration, err error) {
+	if err := (&Key{Account: account}).check(); err != nil {
+		return 0, err
+	}
+	err = l.write(ctx, true, func(tx *tx) (err error) {
+		ran, err = tx.tick(account, now)
+		return err
+	})
+	return ran, err
+}
+
+func (t *tx) tick(account string, now time.Time) (time.Duration, error) {
+	var at, ran, latest, base int64
+	if err := t.clock.QueryRow(account).Scan(&at, &ran, &latest, &base); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, err
+	}
+	c := clock{
+		at: fromMillis(at), ran: time.Duration(ran) * time.Millisecond,
+		latest: fromMillis(latest), base: time.Duration(base) * time.Millisecond,
+	}.tick(now)
+	_, err := t.ticked.Exec(account, millis(c.at), c.ran.Milliseconds(), millis(c.latest), c.base.Milliseconds())
+	return c.ran, err
+}

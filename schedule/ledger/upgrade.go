@@ -1,0 +1,72 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"strconv"
+)
+
+// upgrade makes a ledger of version 1 one of version 2, wholly or not at all.
+//
+// Version 1 called refused also what no MTA had refused: what was deferred for too long, and what could not
+// be put to the MTA. That is held now, and a policy for refused mail must not find it.
+func upgrade(ctx context.Context, db *sql.DB) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	err = upgradeFrom1(ctx, conn)
+	if err == nil {
+		_, err = conn.ExecContext(ctx, "COMMIT")
+	}
+	if err != nil {
+		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK") // what failed is told
+	}
+	return err
+}
+
+func upgradeFrom1(ctx context.Context, conn *sql.Conn) error {
+	if _, err := conn.ExecContext(ctx, `
+		ALTER TABLE record ADD COLUMN verdicts TEXT NOT NULL DEFAULT '';
+		ALTER TABLE record ADD COLUMN ran INTEGER NOT NULL DEFAULT 0;`+schemaClock+
+		"PRAGMA user_version = "+strconv.Itoa(schemaVersion)); err != nil {
+		return err
+	}
+	type row struct {
+		mailbox, sum int64
+		uid, hash    []byte
+		token        string
+	}
+	rows, err := conn.QueryContext(ctx, `SELECT mailbox, uid, hash, token, sum FROM record
+		WHERE state = 'refused' AND disposed = 0 AND code < 500`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var unrefused []row
+	for rows.Next() {
+		var r row
+		if err := rows.Scan(&r.mailbox, &r.uid, &r.hash, &r.token, &r.sum); err != nil {
+			return err
+		}
+		if _, _, err := sound(r.mailbox, r.uid, r.hash, string(Refused), r.token, "", r.sum); err != nil {
+			continue // damaged: whoever reads it is told
+		}
+		unrefused = append(unrefused, r)
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for _, r := range unrefused {
+		sum := checksum(r.mailbox, r.uid, r.hash, string(Held), r.token, "")
+		if _, err := conn.ExecContext(ctx, "UPDATE record SET state = 'held', sum = ? WHERE mailbox = ? AND uid = ? AND hash = ?",
+			sum, r.mailbox, r.uid, r.hash); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,183 @@
+package ledger
+
+import (
+	"database/sql"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// schemaOf1 is the schema of version 1 as it was.
+const schemaOf1 = `
+CREATE TABLE opened (one INTEGER PRIMARY KEY CHECK (one = 1), at INTEGER NOT NULL) STRICT;
+INSERT INTO opened VALUES (1, 0);
+CREATE TABLE mailbox (
+	id       INTEGER PRIMARY KEY,
+	account  TEXT NOT NULL,
+	folder   TEXT NOT NULL,
+	validity INTEGER NOT NULL,
+	sum      INTEGER NOT NULL
+) STRICT;
+CREATE TABLE record (
+	mailbox    INTEGER NOT NULL,
+	uid        BLOB NOT NULL,
+	hash       BLOB NOT NULL,
+	state      TEXT NOT NULL,
+	disposed   INTEGER NOT NULL,
+	absent     INTEGER NOT NULL,
+	size       INTEGER NOT NULL,
+	token      TEXT NOT NULL,
+	attempts   INTEGER NOT NULL,
+	doubts     INTEGER NOT NULL,
+	first      INTEGER NOT NULL,
+	last       INTEGER NOT NULL,
+	next       INTEGER NOT NULL,
+	sum        INTEGER NOT NULL,
+	client     TEXT NOT NULL,
+	helo       TEXT NOT NULL,
+	sender     TEXT NOT NULL,
+	recipients TEXT NOT NULL,
+	code       INTEGER NOT NULL,
+	reply      TEXT NOT NULL,
+	queueid    TEXT NOT NULL,
+	why        TEXT NOT NULL,
+	PRIMARY KEY (mailbox, uid, hash)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX record_hash ON record (hash);
+CREATE INDEX record_live ON record (mailbox, uid, hash) WHERE disposed = 0 OR absent = 0;
+CREATE TABLE pass (
+	account   TEXT PRIMARY KEY,
+	began     INTEGER NOT NULL,
+	ended     INTEGER NOT NULL,
+	ok        INTEGER NOT NULL,
+	listed    INTEGER NOT NULL,
+	delivered INTEGER NOT NULL,
+	deferred  INTEGER NOT NULL,
+	refused   INTEGER NOT NULL,
+	held      INTEGER NOT NULL,
+	doubt     INTEGER NOT NULL,
+	error     TEXT NOT NULL,
+	success   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+`
+
+// version1 makes a ledger of version 1 in a directory of its own, with these records in mailbox 1.
+func version1(t *testing.T, rs ...Record) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	db := must[*sql.DB](t)(connect(filepath.Join(dir, fileName), "rwc", 1, 100))
+	exec := func(query string, args ...any) {
+		t.Helper()
+		if _, err := db.Exec(query, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(schemaOf1 + "PRAGMA application_id = " + strconv.Itoa(applicationID) + "; PRAGMA user_version = 1")
+	m := mailbox{"work", "INBOX", 7}
+	exec("INSERT INTO mailbox VALUES (1, ?, ?, ?, ?)", m.account, m.folder, int64(m.validity), m.checksum(1))
+	for _, r := range rs {
+		sum := crc(1, []byte(r.UID), r.Hash[:], []byte(r.State), []byte(r.Token))
+		exec("INSERT INTO record VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", []byte(r.UID), r.Hash[:], string(r.State),
+			flag(r.Disposed), flag(r.Absent), r.Size, r.Token, r.Attempts, r.Doubts, millis(r.First), millis(r.Last), millis(r.Next), sum,
+			r.Client, r.HELO, r.Sender, r.Recipients, r.Code, r.Reply, r.QueueID, r.Why)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// wantStates wants these states, by UID.
+func wantStates(t *testing.T, l *Ledger, want map[string]State) {
+	t.Helper()
+	briefs := must[map[string][]Brief](t)(l.Briefs(t.Context(), "work", "INBOX", 7))
+	for _, r := range list(t, l, Filter{}) {
+		if r.State != want[r.UID] || r.Recipients != "b@example.net" || r.Verdicts != nil || r.Ran != 0 {
+			t.Errorf("%s is %+v, want it %s and all else as it was", r.UID, r, want[r.UID])
+		}
+		if b := briefs[r.UID]; len(b) != 1 || b[0].State != r.State || b[0].Token != r.Token {
+			t.Errorf("%s in brief is %+v", r.UID, b)
+		}
+	}
+	if len(briefs) != len(want) {
+		t.Errorf("%d records, want %d", len(briefs), len(want))
+	}
+}
+
+func TestUpgradeFromVersion1(t *testing.T) {
+	as := func(uid string, s State, code int) Record {
+		r := record(uid, s)
+		r.Code = code
+		return r
+	}
+	gone := as("refused and deleted", Refused, 451)
+	gone.Disposed = true
+	dir := version1(t, as("delivered", Delivered, 250), as("deferred", Deferred, 451), as("held", Held, 0), as("sending", Sending, 0),
+		as("refused by the MTA", Refused, 554), as("deferred for too long", Refused, 451), as("not sayable", Refused, 0), gone)
+	before := map[string]State{"delivered": Delivered, "deferred": Deferred, "held": Held, "sending": Sending,
+		"refused by the MTA": Refused, "deferred for too long": Refused, "not sayable": Refused, "refused and deleted": Refused}
+	looking := must[*Ledger](t)(OpenReadOnly(t.Context(), dir))
+	wantStates(t, looking, before) // status and history need no upgrade
+	if err := looking.Close(); err != nil {
+		t.Fatal(err)
+	}
+	after := before
+	after["deferred for too long"], after["not sayable"] = Held, Held
+	for range 2 { // it is upgraded once
+		l := open(t, dir)
+		wantStates(t, l, after)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := open(t, dir)
+	parted := record("delivered", PartlyRefused)
+	parted.Verdicts = []Verdict{{"b@example.net", Delivered, "250 ok"}}
+	put(t, l, parted)
+	if _, err := l.Tick(t.Context(), "work", time.Now()); err != nil {
+		t.Error(err)
+	}
+	if got := list(t, l, Filter{States: []State{PartlyRefused}}); len(got) != 1 || len(got[0].Verdicts) != 1 {
+		t.Errorf("after the upgrade %+v is there", got)
+	}
+}
+
+// An older program that is still at work would not know what the new one writes.
+func TestUpgradeWaitsForTheOlderProgram(t *testing.T) {
+	dir := version1(t, record("1", Delivered))
+	older, alone, err := useDir(t.Context(), dir)
+	if err != nil || !alone {
+		t.Fatal(alone, err)
+	}
+	defer older.Close()
+	if err := unix.Flock(int(older.Fd()), unix.LOCK_SH); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), dir, Options{}); KindOf(err) != Busy {
+		t.Errorf("Open: %v, want Kind busy", err)
+	}
+	looking := must[*Ledger](t)(OpenReadOnly(t.Context(), dir))
+	defer looking.Close()
+	wantStates(t, looking, map[string]State{"1": Delivered})
+}
+
+// What decides who gets a message again is guarded as its state is.
+func TestDamagedVerdictIsNoticed(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir)
+	parted := record("1", PartlyRefused)
+	parted.Verdicts = []Verdict{{"b@example.net", Delivered, "250 ok"}}
+	put(t, l, parted)
+	if _, err := l.writer.tx.conn.ExecContext(t.Context(), "UPDATE record SET verdicts = replace(verdicts, 'b@', 'c@')"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.List(t.Context(), Filter{}); KindOf(err) != Corrupt {
+		t.Errorf("List: %v, want Kind corrupt", err)
+	}
+	if _, err := l.Briefs(t.Context(), "work", "INBOX", 7); KindOf(err) != Corrupt {
+		t.Errorf("Briefs: %v, want Kind corrupt", err)
+	}
+}

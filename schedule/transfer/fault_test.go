@@ -231,7 +231,8 @@ func TestClockSetForwardGivesNothingUp(t *testing.T) { // T-ST-26
 			w.clock = w.clock.Add(time.Hour)
 			w.run()
 		}
-		w.states(map[ledger.State]int{ledger.Refused: 1})
+		w.states(map[ledger.State]int{ledger.Held: 1})
+		w.left(1)
 	}
 }
 
@@ -255,8 +256,6 @@ func TestDoubtHasAnEnd(t *testing.T) {
 
 func TestOneDoubtAfterLongDeferralIsNoEnd(t *testing.T) {
 	w := newWorld(t)
-	quarantine := &mta{}
-	w.pass.Plain, w.pass.Quarantine = quarantine, "spam@example.net"
 	said := reply(inject.Deferred, "RCPT", 451, "4.3.0", "later")
 	w.mta.verdict = func(*inject.Message, int) inject.Receipt { return said } // as it is then
 	w.add(1)
@@ -267,15 +266,10 @@ func TestOneDoubtAfterLongDeferralIsNoEnd(t *testing.T) {
 	said = inject.Receipt{Outcome: inject.InDoubt, Stage: "dot"}
 	w.run()
 	w.states(map[ledger.State]int{ledger.Doubt: 1})
-	// Refused for its age, and the quarantine is away just then: it is asked again.
 	said = reply(inject.Deferred, "RCPT", 451, "4.3.0", "later")
-	quarantine.verdict = always(reply(inject.Deferred, "MAIL", 451, "4.3.0", "later"))
 	w.clock = w.clock.Add(2 * time.Hour)
 	w.run()
-	w.states(map[ledger.State]int{ledger.Deferred: 1})
-	quarantine.verdict, w.clock = nil, w.clock.Add(2*time.Hour)
-	w.run()
-	w.states(map[ledger.State]int{ledger.Quarantined: 1})
+	w.states(map[ledger.State]int{ledger.Held: 1})
 }
 
 // always is an MTA that says this to everything.

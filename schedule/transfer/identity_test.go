@@ -294,7 +294,7 @@ func TestRecipientsHaveTheirOwnVerdicts(t *testing.T) { // T-MTA-19
 				one.Outcome, one.Reply = inject.Deferred, inject.Reply{Code: 450}
 				r.Outcome = inject.Deferred
 			case strings.HasPrefix(to, "carol"):
-				one.Outcome, one.Reply = inject.Refused, inject.Reply{Code: 550}
+				one.Outcome, one.Reply = inject.Refused, inject.Reply{Code: 550, Enhanced: "5.7.1", Text: "no"}
 			}
 			r.Recipients = append(r.Recipients, one)
 		}
@@ -313,7 +313,8 @@ func TestRecipientsHaveTheirOwnVerdicts(t *testing.T) { // T-MTA-19
 	w.left(1)
 	w.clock = w.clock.Add(2 * w.pass.Retry.Max)
 	w.run()
-	w.left(0)
+	w.left(1)
+	w.states(map[ledger.State]int{ledger.PartlyRefused: 1})
 	if len(asked) != 2 || len(asked[1]) != 1 || asked[1][0] != "bob@example.net" {
 		t.Errorf("asked for %v: those who have the message, or never will, must not be asked for again", asked)
 	}

@@ -63,7 +63,7 @@ func (w *work) resume(j *job, b ledger.Brief) (bool, error) {
 			return false, err
 		}
 		w.tell(Event{Kind: Recognised, Ref: j.ref, Token: b.Token, State: string(b.State), Why: "delivered at an earlier pass"})
-		w.settleFinal(j.ref, j.record.Key, b.Token, b.State)
+		w.settleFinal(j.ref, j.record.Key, b.Token, b.State, b.Ran)
 		return true, nil
 	}
 	j.known = true
@@ -112,7 +112,7 @@ func (w *work) recogniseMoved(j *job) (bool, error) {
 			return false, err
 		}
 		w.tell(Event{Kind: Recognised, Ref: j.ref, Token: old.Token, State: string(old.State), Why: "known by its content under another UID"})
-		w.settleFinal(j.ref, fresh.Key, old.Token, old.State)
+		w.settleFinal(j.ref, fresh.Key, old.Token, old.State, old.Ran)
 		return true, nil
 	}
 	return false, nil
@@ -125,7 +125,7 @@ func (w *work) returned(j *job, old ledger.Record) error {
 		return err
 	}
 	w.tell(Event{Kind: Recognised, Ref: j.ref, Token: old.Token, State: string(old.State), Why: "disposed of at an earlier pass, and there again"})
-	w.settleFinal(j.ref, old.Key, old.Token, old.State)
+	w.settleFinal(j.ref, old.Key, old.Token, old.State, old.Ran)
 	return nil
 }
 
@@ -157,9 +157,10 @@ func (w *work) since(first, next time.Time) time.Time {
 	return first
 }
 
-// settleFinal readies a message with a final verdict to be disposed of.
-func (w *work) settleFinal(ref fetch.Ref, key ledger.Key, id string, state ledger.State) {
-	if d := w.disposal(state); d.Action != fetch.Keep {
+// settleFinal readies a message with a final verdict, which came about when the account's clock showed ran, to
+// be disposed of.
+func (w *work) settleFinal(ref fetch.Ref, key ledger.Key, id string, state ledger.State, ran time.Duration) {
+	if d := w.disposal(state, ran); d.Action != fetch.Keep {
 		w.settled(settlement{ref: ref, key: key, token: id, disposal: d})
 	}
 }
@@ -190,10 +191,11 @@ func (w *work) prepare(j *job) (bool, error) {
 		}
 		j.recipients = []string{to}
 	}
-	if j.record.Attempts > 0 && len(w.Recipients) > 1 {
-		if err := w.remaining(j); err != nil {
-			return false, err
-		}
+	if err := w.remaining(j); err != nil {
+		return false, err
+	}
+	if len(j.recipients) == 0 {
+		return false, nil
 	}
 	return w.identify(j, chain), nil
 }
@@ -243,17 +245,41 @@ func (w *work) ownToken(head []byte) (string, error) {
 	return "", nil
 }
 
-// remaining leaves out the recipients that have the message already.
+// remaining leaves out the recipients that had their verdict at an earlier attempt. Where that leaves none,
+// because the configuration names fewer now, the message stands as they do.
 func (w *work) remaining(j *job) error {
-	found, err := w.Ledger.List(w.lasting, ledger.Filter{Token: j.record.Token, Limit: 1})
-	if err != nil || len(found) == 0 || found[0].Recipients == "" {
+	if !j.known {
+		return nil
+	}
+	found, err := w.Ledger.ByHash(w.lasting, w.Account, j.ref.Folder, j.spool.hash)
+	if err != nil {
 		return err
 	}
-	// A quoted local part may hold a space, so the list cannot be taken apart at those.
-	waiting := " " + found[0].Recipients + " "
-	j.recipients = slices.DeleteFunc(slices.Clone(w.Recipients), func(to string) bool { return !strings.Contains(waiting, " "+to+" ") })
+	i := slices.IndexFunc(found, func(r ledger.Record) bool { return r.Token == j.record.Token })
+	if i < 0 {
+		return nil // only its retrieval had failed
+	}
+	last := found[i]
+	j.record.Verdicts = last.Verdicts
+	had := func(to string) bool {
+		return slices.ContainsFunc(last.Verdicts, func(v ledger.Verdict) bool { return v.Address == to })
+	}
+	if len(last.Verdicts) == 0 {
+		// The ledger's first format left out of Recipients those that had the message. A quoted local part may
+		// hold a space, so the list cannot be taken apart at those.
+		had = func(to string) bool { return !strings.Contains(" "+last.Recipients+" ", " "+to+" ") }
+		if !slices.ContainsFunc(j.recipients, func(to string) bool { return !had(to) }) {
+			return nil // the configuration has changed since
+		}
+	}
+	j.recipients = slices.DeleteFunc(slices.Clone(j.recipients), had)
 	if len(j.recipients) == 0 {
-		j.recipients = w.Recipients // the configuration has changed since
+		var states []ledger.State
+		for _, v := range last.Verdicts {
+			states = append(states, v.State)
+		}
+		j.record.State, j.record.Code, j.record.Reply = together(states), last.Code, last.Reply
+		j.record.Why = "every recipient that is configured now had its verdict before"
 	}
 	return nil
 }
@@ -329,7 +355,7 @@ func (w *work) message(j *job) *inject.Message {
 // sending makes durable that the dot is about to go out.
 func (w *work) sending(ctx context.Context, j *job) error {
 	record := j.record
-	record.State, record.Last = ledger.Sending, w.now()
+	record.State, record.Last, record.Recipients = ledger.Sending, w.now(), strings.Join(j.recipients, " ")
 	if err := w.Ledger.Put(ctx, record); err != nil {
 		return err
 	}

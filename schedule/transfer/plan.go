@@ -106,7 +106,7 @@ func (r *run) classify(p *plan, ref fetch.Ref, reusable bool) {
 		p.retrieve = append(p.retrieve, ref)
 		return
 	}
-	disposal := r.disposal(b.State)
+	disposal := r.disposal(b.State, b.Ran)
 	pending := disposal.Action != fetch.Keep && (!b.Disposed || disposal.Action != fetch.Flag)
 	switch {
 	case b.Hash == ledger.Key{}.Hash:
@@ -144,19 +144,28 @@ func present(briefs []ledger.Brief) (b ledger.Brief, ok bool) {
 // final reports whether a message in state s is not tried again.
 func final(s ledger.State) bool {
 	switch s {
-	case ledger.Delivered, ledger.Refused, ledger.Quarantined, ledger.Held, ledger.Adopted:
+	case ledger.Delivered, ledger.Refused, ledger.PartlyRefused, ledger.Quarantined, ledger.Held, ledger.Adopted:
 		return true
 	}
 	return false
 }
 
-// disposal returns what is to become upstream of a message in state s.
-func (r *run) disposal(s ledger.State) fetch.Disposal {
+// refusedWait is how long refused mail stays upstream before it is deleted or moved, by the account's clock
+// ([ledger.Ledger.Tick]). An MTA that refuses everybody, for a block list that lists the world or rules that
+// were lost, would empty the mailbox; so a person has this long to notice. What was put into quarantine
+// does not wait: the quarantine has it.
+const refusedWait = 3 * 24 * time.Hour
+
+// disposal returns what is to become upstream, in this pass, of a message in state s, which came about
+// when the account's clock showed ran.
+func (r *run) disposal(s ledger.State, ran time.Duration) fetch.Disposal {
 	switch s {
 	case ledger.Delivered, ledger.Quarantined:
 		return r.Delivered
 	case ledger.Refused:
-		return r.Refused
+		if r.ran-ran >= refusedWait {
+			return r.Refused
+		}
 	}
 	return fetch.Disposal{Action: fetch.Keep}
 }
@@ -240,6 +249,9 @@ func folderName(folder string) string {
 func (r *run) key(folder string, validity uint32, uid string, hash [32]byte) ledger.Key {
 	return ledger.Key{Account: r.Account, Folder: folder, Validity: validity, UID: uid, Hash: hash}
 }
+
+// passed is what the account's clock shows now.
+func (r *run) passed() time.Duration { return r.ran + max(r.now().Sub(r.began), 0) }
 
 func (r *run) now() time.Time {
 	if r.Now != nil {

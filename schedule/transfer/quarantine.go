@@ -16,7 +16,7 @@ const fieldRefused = "Truehop-Refused"
 func (w *work) quarantine(j *job) {
 	m := w.message(j)
 	m.From, m.To, m.Client = "", []string{w.Quarantine}, inject.Client{}
-	m.Header = append(m.Header, fieldRefused+": "+plainText(replyText(j.receipt.Reply))+"\r\n"...)
+	m.Header = append(m.Header, fieldRefused+": "+plainText(j.record.Reply)+"\r\n"...)
 	refusal := j.receipt
 	w.hand(j, w.Plain, m, func(j *job) {
 		put := j.receipt
@@ -27,7 +27,7 @@ func (w *work) quarantine(j *job) {
 			rec.State, rec.QueueID = ledger.Quarantined, put.QueueID
 			rec.Why = "put into quarantine at " + w.Quarantine
 		default:
-			rec.State = ledger.Deferred
+			rec.State, rec.Verdicts = ledger.Deferred, nil
 			rec.Next = rec.Last.Add(w.Retry.after(rec.Attempts))
 			rec.Why = "refused, and the quarantine did not take it: " + failure(put)
 			if put.Outcome == inject.InDoubt {

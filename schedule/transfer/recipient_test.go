@@ -1,8 +1,10 @@
 package transfer_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
@@ -92,40 +94,53 @@ func TestRecipient(t *testing.T) {
 	}
 }
 
-// TestRecipientUnknown: one unknown address is that message's matter; that the MTA does not take the
-// domain is everybody's.
+// TestRecipientUnknown: an address that the MTA does not know is that message's matter, which is held, and
+// delays no other, however many of them come in a row. That the MTA does not take the domain is everybody's.
 func TestRecipientUnknown(t *testing.T) {
 	for _, c := range []struct {
-		name, enhanced, text string
-		stops                bool
+		name string
+		said inject.Reply
+		// stops says that a third such message in a row ends the pass.
+		stops bool
 	}{
-		{"user unknown", "5.1.1", "User unknown", false},
-		{"relay", "5.7.1", "Relay access denied", true},
-		{"bad domain", "5.1.2", "Bad destination", true},
+		{"user unknown", inject.Reply{Code: 550, Enhanced: "5.1.1", Text: "User unknown"}, false},
+		{"without a status code", inject.Reply{Code: 550, Text: "No such user"}, false},
+		{"mailbox closed", inject.Reply{Code: 550, Enhanced: "5.2.1", Text: "Mailbox disabled"}, false},
+		{"relay", inject.Reply{Code: 554, Enhanced: "5.7.1", Text: "<nobody@example.org>: Relay access denied"}, true},
+		{"bad domain", inject.Reply{Code: 550, Enhanced: "5.1.2", Text: "Bad destination"}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := multidrop(t, "delivered-to")
-			w.pass.Refused = fetch.Disposal{Action: fetch.Keep}
-			for _, to := range []string{"nobody", "joe"} {
-				w.store.Add("", []byte("Delivered-To: "+to+"@example.org\r\n"+outerHop+rest+to))
-			}
+			w.pass.Refused = fetch.Disposal{Action: fetch.Delete}
 			w.mta.verdict = func(m *inject.Message, _ int) inject.Receipt {
 				if m.To[0] == "nobody@example.org" {
-					return inject.Receipt{Outcome: inject.Refused, Stage: "RCPT", Reply: inject.Reply{Code: 550, Enhanced: c.enhanced, Text: c.text}}
+					return inject.Receipt{Outcome: inject.Refused, Stage: "RCPT", Reply: c.said}
 				}
-				return inject.Receipt{Outcome: inject.Delivered, Stage: "dot", Reply: inject.Reply{Code: 250}}
+				return accept()
 			}
-			_, err := w.try()
-			if (err != nil) != c.stops {
-				t.Errorf("the pass ended with %v", err)
+			n := 0
+			put := func(to string) {
+				n++
+				w.store.Add("", fmt.Appendf(nil, "Delivered-To: %s@example.org\r\n%s%s%d", to, outerHop, rest, n))
 			}
-			if !c.stops {
-				w.delivered(1)
-				w.states(map[ledger.State]int{ledger.Delivered: 1, ledger.Refused: 1})
+			for _, to := range []string{"nobody", "nobody", "joe", "nobody", "nobody"} {
+				put(to)
 			}
-			if c.stops && len(w.store.UIDs("")) != 2 {
-				t.Error("something was disposed of")
+			if s := w.run(); s.Held != 4 || s.Delivered != 1 {
+				t.Errorf("summary %+v, want four held and one delivered", s)
 			}
+			for range 3 {
+				put("nobody")
+			}
+			if _, err := w.try(); (err != nil) != c.stops {
+				t.Errorf("with three in a row the pass ended with %v", err)
+			}
+			w.states(map[ledger.State]int{ledger.Delivered: 1, ledger.Held: 7})
+			for range 5 {
+				w.clock = w.clock.Add(24 * time.Hour)
+				w.run()
+			}
+			w.left(7)
 		})
 	}
 }

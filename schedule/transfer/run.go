@@ -38,6 +38,9 @@ const (
 type run struct {
 	Pass
 	mailbox fetch.Mailbox
+	// ran is what the account's clock showed when the pass began.
+	began time.Time
+	ran   time.Duration
 	// told guards summary and the order of events.
 	told    sync.Mutex
 	summary Summary
@@ -87,6 +90,11 @@ func (p Pass) Run(ctx context.Context) (Summary, error) {
 	}
 	defer mailbox.Abort()
 	r.mailbox = mailbox
+	if r.began = r.now(); !p.DryRun {
+		if r.ran, err = p.Ledger.Tick(ctx, p.Account, r.began); err != nil {
+			return r.summary, err
+		}
+	}
 	for _, folder := range p.Folders {
 		if err := r.folder(ctx, folder); err != nil {
 			return r.summary, err
@@ -281,6 +289,8 @@ func (s *Summary) count(e Event) {
 			s.Delivered++
 		case ledger.Refused:
 			s.Refused++
+		case ledger.PartlyRefused:
+			s.PartlyRefused++
 		case ledger.Quarantined:
 			s.Quarantined++
 		case ledger.Held:

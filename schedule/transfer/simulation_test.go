@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -49,8 +50,8 @@ type history struct {
 	seed   uint64
 	// next numbers the messages.
 	next int
-	// copies counts what the MTA holds of each message, doubts the times nobody could know, refused
-	// those it refused, labelled the copies that say that they may be second ones.
+	// copies counts what the MTA holds of each message for each recipient, doubts the times nobody could
+	// know, refused those it refused, labelled the copies that say that they may be second ones.
 	copies, doubts, labelled map[string]int
 	refused                  map[string]bool
 }
@@ -73,6 +74,7 @@ func simulate(t *testing.T, base *world, seed uint64) {
 	if h.random.IntN(2) == 0 {
 		w.pass.Delivered = fetch.Disposal{} // keep
 	}
+	w.pass.Recipients = []string{"alice@example.net", "bob@example.net"}[:1+h.random.IntN(2)]
 	for range 6 + h.random.IntN(6) {
 		h.happen()
 		w.clock = w.clock.Add(time.Duration(h.random.IntN(7200)) * time.Second)
@@ -136,15 +138,19 @@ func (h *history) whim(id string, oneIn int) bool {
 // verify holds the history against the promises.
 func (h *history) verify(t *testing.T) {
 	t.Helper()
+	stays := map[string]bool{}
 	for n := 1; n <= h.next; n++ {
-		id := strconv.Itoa(n)
-		switch {
-		case h.copies[id] == 0 && !h.refused[id]:
-			t.Errorf("seed %d: message %s was lost", h.seed, id)
-		case h.copies[id] > 1+h.doubts[id]:
-			t.Errorf("seed %d: message %s arrived %d times with %d doubts", h.seed, id, h.copies[id], h.doubts[id])
-		case h.copies[id] > 1+h.labelled[id]:
-			t.Errorf("seed %d: message %s arrived %d times, %d of them labelled", h.seed, id, h.copies[id], h.labelled[id])
+		for _, to := range h.pass.Recipients {
+			id := strconv.Itoa(n) + " " + to
+			switch {
+			case h.copies[id] == 0 && !h.refused[id]:
+				t.Errorf("seed %d: message %s was lost", h.seed, id)
+			case h.copies[id] > 1+h.doubts[id]:
+				t.Errorf("seed %d: message %s arrived %d times with %d doubts", h.seed, id, h.copies[id], h.doubts[id])
+			case h.copies[id] > 1+h.labelled[id]:
+				t.Errorf("seed %d: message %s arrived %d times, %d of them labelled", h.seed, id, h.copies[id], h.labelled[id])
+			}
+			stays["number "+strconv.Itoa(n)] = stays["number "+strconv.Itoa(n)] || h.refused[id]
 		}
 	}
 	left := map[string]bool{}
@@ -153,9 +159,8 @@ func (h *history) verify(t *testing.T) {
 	}
 	if h.pass.Delivered.Action == fetch.Delete {
 		for n := 1; n <= h.next; n++ {
-			id := strconv.Itoa(n)
-			if left["number "+id] != h.refused[id] {
-				t.Errorf("seed %d: message %s: refused %v, left upstream %v", h.seed, id, h.refused[id], left["number "+id])
+			if id := "number " + strconv.Itoa(n); left[id] != stays[id] {
+				t.Errorf("seed %d: message %s: refused for somebody %v, left upstream %v", h.seed, id, stays[id], left[id])
 			}
 		}
 	} else if len(left) != h.next {
@@ -177,41 +182,77 @@ func (m simMTA) Submit(ctx context.Context, msg *inject.Message, done func(injec
 	}
 	id := strings.TrimPrefix(taken{body: string(raw)}.subject(), "number ")
 	if m.whim(id, 15) {
-		done(inject.Receipt{Stage: "connect", Err: &inject.Error{Kind: inject.Unreachable, Op: "connect"}})
+		r := inject.Receipt{Stage: "connect", Err: &inject.Error{Kind: inject.Unreachable, Op: "connect"}}
+		alike(&r, msg)
+		done(r)
 		return nil
 	}
-	if m.whim(id, 6) {
-		done(reply(inject.Deferred, "RCPT", 450, "4.7.1", "later"))
-		return nil
+	var receipt inject.Receipt
+	var accepted []string
+	for _, to := range msg.To {
+		one := m.rcpt(id, to)
+		if one.Outcome == inject.Delivered {
+			accepted = append(accepted, id+" "+to)
+		}
+		receipt.Recipients = append(receipt.Recipients, one)
 	}
-	if n, _ := strconv.Atoi(id); n%7 == 0 {
-		m.refused[id] = true
-		done(reply(inject.Refused, "RCPT", 554, "5.7.1", "no"))
-		return nil
+	if len(accepted) > 0 {
+		if err := msg.BeforeDot(ctx); err != nil {
+			return err
+		}
+		if err := m.dot(id, accepted, msg, &receipt); err != nil {
+			return err
+		}
 	}
-	if err := msg.BeforeDot(ctx); err != nil {
-		return err
+	for _, o := range []inject.Outcome{inject.InDoubt, inject.Deferred, inject.Delivered, inject.Refused} {
+		if i := slices.IndexFunc(receipt.Recipients, func(r inject.RecipientReceipt) bool { return r.Outcome == o }); i >= 0 {
+			receipt.Outcome, receipt.Stage, receipt.Reply = o, receipt.Recipients[i].Stage, receipt.Recipients[i].Reply
+			break
+		}
 	}
-	return m.dot(id, msg, done)
+	done(receipt)
+	return nil
+}
+
+// rcpt is what one recipient is told: some messages are refused for one of them, some for both.
+func (m simMTA) rcpt(id, to string) inject.RecipientReceipt {
+	r := inject.RecipientReceipt{Address: to, Outcome: inject.Delivered, Stage: "dot", Reply: accept().Reply}
+	n, _ := strconv.Atoi(id)
+	switch {
+	case m.whim(id, 6):
+		r.Outcome, r.Stage, r.Reply = inject.Deferred, "RCPT", inject.Reply{Code: 450, Enhanced: "4.7.1", Text: "later"}
+	case n%7 == 0, n%5 == 0 && strings.HasPrefix(to, "bob"):
+		m.refused[id+" "+to] = true
+		r.Outcome, r.Stage, r.Reply = inject.Refused, "RCPT", inject.Reply{Code: 554, Enhanced: "5.7.1", Text: "no"}
+	}
+	return r
 }
 
 // dot is the moment of doubt: the MTA takes the message or not, and the reply arrives or not, or the
 // process dies before it does.
-func (m simMTA) dot(id string, msg *inject.Message, done func(inject.Receipt)) error {
+func (m simMTA) dot(id string, accepted []string, msg *inject.Message, receipt *inject.Receipt) error {
 	lost, died := m.whim(id, 8), m.whim(id, 10)
-	if lost || died {
-		m.doubts[id]++
-		if m.whim(id, 2) {
-			m.take(id, msg)
+	taken := !lost && !died || m.whim(id, 2)
+	for _, to := range accepted {
+		if lost || died {
+			m.doubts[to]++
 		}
-		if died {
-			return errDied
+		if taken {
+			m.take(to, msg)
 		}
-		done(inject.Receipt{Outcome: inject.InDoubt, Stage: "dot", Err: &inject.Error{Kind: inject.Unreachable, Op: "dot"}})
+	}
+	if died {
+		return errDied
+	}
+	if !lost {
 		return nil
 	}
-	m.take(id, msg)
-	done(accept())
+	receipt.Err = &inject.Error{Kind: inject.Unreachable, Op: "dot"}
+	for i := range receipt.Recipients {
+		if r := &receipt.Recipients[i]; r.Outcome == inject.Delivered {
+			r.Outcome, r.Reply = inject.InDoubt, inject.Reply{}
+		}
+	}
 	return nil
 }
 

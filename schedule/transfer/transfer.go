@@ -71,7 +71,7 @@ type Pass struct {
 	Sender string
 	// Client holds the rules for what is presented as the client.
 	Client ClientRules
-	// Delivered and Refused say what becomes of messages upstream.
+	// Delivered and Refused say what becomes of messages upstream; Refused, some days after the refusal.
 	Delivered, Refused fetch.Disposal
 	// Retry spaces the attempts at deferred messages.
 	Retry Retry
@@ -139,8 +139,7 @@ const (
 // Retry spaces attempts at a message that the MTA defers: Min, doubled each time up to Max.
 type Retry struct {
 	Min, Max time.Duration
-	// GiveUp ends a message as refused that was deferred for longer, and as held that was in doubt for
-	// longer; 0 means never.
+	// GiveUp ends a message as held that was deferred or in doubt for longer; 0 means never.
 	GiveUp time.Duration
 }
 
@@ -185,23 +184,24 @@ const (
 
 // Summary counts what a pass did.
 type Summary struct {
-	Listed      int // messages upstream
-	Delivered   int
-	Deferred    int // told to come back by the MTA in this pass
-	Waiting     int // deferred earlier, their time not yet come
-	Refused     int
-	Quarantined int
-	Held        int
-	Doubt       int
-	Adopted     int
-	Failed      int // could not be retrieved; tried again at the next pass
-	Known       int // done at an earlier pass
-	Settled     int // disposed of upstream
-	Unsettled   int // disposal failed; tried again at the next pass
+	Listed        int // messages upstream
+	Delivered     int
+	Deferred      int // told to come back by the MTA in this pass
+	Waiting       int // deferred earlier, their time not yet come
+	Refused       int
+	PartlyRefused int // some recipients have it, others were refused
+	Quarantined   int
+	Held          int
+	Doubt         int
+	Adopted       int
+	Failed        int // could not be retrieved; tried again at the next pass
+	Known         int // done at an earlier pass
+	Settled       int // disposed of upstream
+	Unsettled     int // disposal failed; tried again at the next pass
 }
 
 // Person is the number of messages that want a person's attention.
-func (s Summary) Person() int { return s.Refused + s.Held }
+func (s Summary) Person() int { return s.Refused + s.PartlyRefused + s.Held }
 
 // Later is the number of messages that another pass will try again.
 func (s Summary) Later() int { return s.Deferred + s.Waiting + s.Doubt + s.Failed }

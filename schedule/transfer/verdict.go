@@ -16,18 +16,17 @@ import (
 const leastDoubts = 3
 
 // judge turns a receipt into the message's record. It reports false where there is nothing to
-// record: the trouble is the MTA's, and the message was not begun.
+// record: the MTA cannot be used, and the message was not begun.
 func (w *work) judge(j *job) bool {
 	rec, r := &j.record, &j.receipt
-	rec.Last = w.now()
+	rec.Last, rec.Ran = w.now(), w.passed()
 	rec.Recipients = strings.Join(j.recipients, " ")
-	if rec.State == ledger.Held || rec.State == ledger.Adopted {
+	if final(rec.State) {
 		return true // by our own rules; the MTA was not asked
 	}
-	if trouble := w.trouble(r); trouble != nil {
-		w.stop(trouble)
-		// No room for this message may mean none for one of its size: put off, it blocks no other.
-		if noRoom := r.Err == nil && r.Outcome == inject.Deferred; !j.sending && !noRoom {
+	if err := unusable(r); err != nil {
+		w.stop(err)
+		if !j.sending {
 			return false
 		}
 	}
@@ -38,14 +37,12 @@ func (w *work) judge(j *job) bool {
 	}
 	rec.Attempts++
 	rec.Code, rec.Reply, rec.QueueID = r.Reply.Code, replyText(r.Reply), r.QueueID
-	rec.Why = reasons(j.note, r)
-	rec.State = state(r.Outcome)
-	if w.DryRun && r.Stage == "RCPT" && r.Reply.Code/100 == 2 {
-		rec.State = ledger.Delivered // it would have gone on; nothing is recorded
-	}
 	w.perRecipient(j)
 	if !final(rec.State) {
 		w.later(rec)
+	}
+	if err := w.trouble(r); err != nil {
+		w.stop(err)
 	}
 	return true
 }
@@ -63,105 +60,100 @@ func (w *work) later(rec *ledger.Record) {
 	case tooLong && doubt:
 		rec.State = ledger.Held
 		rec.Why = fmt.Sprintf("in doubt for longer than %v: %d times the MTA may have taken it", w.Retry.GiveUp, rec.Doubts)
-	case tooLong:
-		rec.State = ledger.Refused
+	case tooLong: // nobody refused it
+		rec.State = ledger.Held
 		rec.Why = fmt.Sprintf("deferred for longer than %v", w.Retry.GiveUp)
 	}
 }
 
 // reasons puts together what a person should know beside the reply.
-func reasons(note string, r *inject.Receipt) string {
+func reasons(note string, r *inject.Receipt) []string {
 	parts := []string{note, r.Note}
 	if r.Err != nil {
 		parts = append(parts, r.Err.Error())
 	}
+	for _, to := range r.Recipients {
+		if why := excuse(to.Stage, to.Reply); to.Outcome == inject.Refused && !slices.Contains(parts, why) {
+			parts = append(parts, why)
+		}
+	}
+	return parts
+}
+
+// lines joins reasons for a person.
+func lines(parts []string) string {
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "; ")
 }
 
-func state(o inject.Outcome) ledger.State {
-	switch o {
-	case inject.Delivered:
-		return ledger.Delivered
-	case inject.Refused:
-		return ledger.Refused
-	case inject.InDoubt:
-		return ledger.Doubt
-	}
-	return ledger.Deferred
-}
-
-// perRecipient settles a transaction that ended differently for different recipients: those that
-// have the message never get it again, those that are deferred get it later.
+// perRecipient settles what became of each recipient, and the message's state by it. Those that have the
+// message never get it again; what the MTA said to the others is kept while some still wait.
 func (w *work) perRecipient(j *job) {
-	if len(j.receipt.Recipients) < 2 {
-		return
+	rec := &j.record
+	verdicts := slices.Clone(rec.Verdicts)
+	var waiting []string
+	var states []ledger.State
+	for _, v := range verdicts {
+		states = append(states, v.State)
 	}
-	var waiting, refused []string
 	for _, r := range j.receipt.Recipients {
-		switch r.Outcome {
-		case inject.Deferred, inject.InDoubt:
+		state := stateOf(r)
+		if w.DryRun && r.Stage == "RCPT" && r.Reply.Code/100 == 2 {
+			state = ledger.Delivered // it would have gone on; nothing is recorded
+		}
+		states = append(states, state)
+		if !final(state) {
 			waiting = append(waiting, r.Address)
-		case inject.Refused:
-			refused = append(refused, r.Address+" refused: "+replyText(r.Reply))
+			continue
 		}
+		verdicts = append(verdicts, ledger.Verdict{Address: r.Address, State: state, Reply: replyText(r.Reply)})
 	}
-	delivered := len(j.receipt.Recipients) - len(waiting) - len(refused)
-	switch {
-	case len(waiting) > 0:
-		if j.record.State != ledger.Doubt {
-			j.record.State = ledger.Deferred
-		}
-		j.record.Recipients = strings.Join(waiting, " ")
-	case delivered > 0:
-		j.record.State = ledger.Delivered
+	rec.State, rec.Verdicts = together(states), verdicts
+	if len(states) == 1 || rec.State == ledger.Delivered {
+		rec.Verdicts = nil // the message's own says it all
 	}
-	if len(refused) > 0 {
-		j.record.Why = strings.Join(refused, "; ")
+	if len(waiting) > 0 {
+		rec.Recipients = strings.Join(waiting, " ")
 	}
+	rec.Why = lines(reasons(j.note, &j.receipt))
 }
 
-// trouble returns the error that must stop the pass, if the receipt tells of one: the MTA
-// cannot be used, or would treat every message of this account alike.
-func (w *work) trouble(r *inject.Receipt) error {
-	if r.Err != nil {
-		switch r.Err.Kind {
-		case inject.Misconfigured, inject.TLS, inject.Auth:
-			return r.Err
-		case inject.Unreachable:
-			// Lost in the middle of a message, the connection may be that message's fault.
-			if r.Stage == "connect" || r.Stage == "greeting" || r.Stage == "EHLO" {
-				return r.Err
-			}
-		case inject.Local:
-			return r.Err
-		}
+// unusable returns the error that must stop the pass, if the receipt tells of one: the MTA cannot be
+// reached, or will take nothing from us as things are set up.
+func unusable(r *inject.Receipt) error {
+	if r.Err == nil {
 		return nil
 	}
-	text := strings.ToLower(r.Reply.Text)
-	switch {
-	case r.Stage == "RCPT" && r.Outcome == inject.Refused &&
-		(w.badRecipient(r.Reply.Enhanced) || strings.Contains(text, "relay access denied")):
-		// Not this message but the configured recipient: left alone, a policy of
-		// deleting refused mail would empty the mailbox.
-		return &Error{Op: "RCPT TO", Text: fmt.Sprintf("the MTA does not take mail for the recipients of this account: %s", replyText(r.Reply)),
-			Hint: "correct recipients, or make the MTA responsible for their domain"}
-	case r.Reply.Code == 452 && r.Outcome == inject.Deferred:
-		return &Error{Op: r.Stage, Text: "the MTA is out of storage: " + replyText(r.Reply), Hint: "free space in the MTA's queue"}
+	switch r.Err.Kind {
+	case inject.Misconfigured, inject.TLS, inject.Auth, inject.Local:
+		return r.Err
+	case inject.Unreachable:
+		// Lost in the middle of a message, the connection may be that message's fault.
+		if r.Stage == "connect" || r.Stage == "greeting" || r.Stage == "EHLO" {
+			return r.Err
+		}
 	}
 	return nil
 }
 
-// badRecipient reports whether an enhanced status code blames the recipient's address
-// (RFC 3463 section 3.2); 5.1.7 and 5.1.8 blame the sender's. Where each message has a recipient of
-// its own, only 5.1.2, a bad domain, is not that message's matter.
-func (w *work) badRecipient(enhanced string) bool {
-	switch enhanced {
-	case "5.1.1", "5.1.3", "5.1.6", "5.1.10":
-		return w.Recipient.From == ""
-	case "5.1.2":
-		return true
+// trouble returns the error that must stop the pass where the reply to this message, which has its own state
+// by it, tells of more: the MTA is out of storage, or several messages in a row met the same refusal.
+func (w *work) trouble(r *inject.Receipt) error {
+	if r.Err != nil {
+		return nil // nothing was said
 	}
-	return false
+	w.mu.Lock()
+	again := w.streak.met(wrongRecipient(r, w.Recipient.From != ""))
+	w.mu.Unlock()
+	switch {
+	case again:
+		return &Error{Op: "RCPT TO", Text: fmt.Sprintf("the MTA does not take mail for the recipients of this account: %s", replyText(r.Reply)),
+			Hint: "correct recipients, or make the MTA responsible for their domain; then truehop retry " + w.Account + " --all"}
+	// RFC 3463 section 3.4: X.3.1 is the system's storage. Any other 452 is about the recipient (X.2.2: its
+	// mailbox is full) or the transaction (X.5.3: too many recipients).
+	case r.Reply.Code == 452 && r.Reply.Enhanced == "4.3.1" && r.Outcome == inject.Deferred:
+		return &Error{Op: r.Stage, Text: "the MTA is out of storage: " + replyText(r.Reply), Hint: "free space in the MTA's queue"}
+	}
+	return nil
 }
 
 // announce tells of a recorded verdict and readies the message to be settled.
@@ -169,11 +161,22 @@ func (w *work) announce(j *job) {
 	w.tell(Event{
 		Kind: Verdict, Ref: j.ref, Token: j.record.Token, Size: j.record.Size, State: string(j.record.State),
 		Boundary: j.boundary, Receipt: j.receipt, Sender: j.record.Sender, Recipients: j.recipients,
-		Redelivery: j.redelivery, Why: j.record.Why,
+		Redelivery: j.redelivery, Why: explain(&j.record),
 	})
-	if final(j.record.State) && j.record.State != ledger.Held {
-		w.settleFinal(j.ref, j.record.Key, j.record.Token, j.record.State)
+	if final(j.record.State) {
+		w.settleFinal(j.ref, j.record.Key, j.record.Token, j.record.State, j.record.Ran)
 	}
+}
+
+// explain says why a message stands as it does, with each recipient that did not get it.
+func explain(rec *ledger.Record) string {
+	parts := []string{rec.Why}
+	for _, v := range rec.Verdicts {
+		if v.State != ledger.Delivered {
+			parts = append(parts, v.String())
+		}
+	}
+	return lines(parts)
 }
 
 // notRetrieved records a message that could not be fetched, so that it is told of and not

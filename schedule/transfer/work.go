@@ -30,8 +30,9 @@ type work struct {
 	// feeder is the feeding goroutine, inflight what it has submitted.
 	feeder, inflight sync.WaitGroup
 
-	mu    sync.Mutex
-	ready []settlement
+	mu     sync.Mutex
+	ready  []settlement
+	streak streak
 	// claimed are old records that a message of this pass was recognised by.
 	claimed map[ledger.Key]bool
 }

@@ -144,6 +144,16 @@ type mta struct {
 	taken   []taken
 }
 
+// alike gives all recipients the outcome of the message, unless the receipt says what became of each.
+func alike(r *inject.Receipt, m *inject.Message) {
+	if r.Recipients != nil {
+		return
+	}
+	for _, to := range m.To {
+		r.Recipients = append(r.Recipients, inject.RecipientReceipt{Address: to, Outcome: r.Outcome, Stage: r.Stage, Reply: r.Reply})
+	}
+}
+
 type taken struct {
 	client inject.Client
 	from   string
@@ -167,6 +177,7 @@ func (m *mta) Submit(ctx context.Context, msg *inject.Message, done func(inject.
 		receipt = m.verdict(msg, m.tries)
 	}
 	receipt.Presented = msg.Client
+	alike(&receipt, msg)
 	if !msg.DryRun && (receipt.Outcome == inject.Delivered || receipt.Outcome == inject.InDoubt) {
 		if err := msg.BeforeDot(ctx); err != nil {
 			done(inject.Receipt{Stage: "dot", Err: &inject.Error{Kind: inject.Local, Op: "dot", Err: err}})

@@ -1,0 +1,165 @@
+package transfer
+
+import (
+	"testing"
+
+	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/schedule/ledger"
+)
+
+// TestExcuse has a row for each thing that a 5xx can be about, in the words of those who say it.
+func TestExcuse(t *testing.T) {
+	const ofTheMessage = ""
+	for _, c := range []struct {
+		stage    string
+		code     int
+		enhanced string
+		text     string
+		want     string
+	}{
+		// The client, its name, the sender, the content.
+		{"greeting", 554, "5.7.1", "listed", ofTheMessage},
+		{"XCLIENT", 554, "5.7.1", "<h[203.0.113.1]>: Client host rejected: listed", ofTheMessage},
+		{"XCLIENT", 550, "", "go away", ofTheMessage},
+		{"EHLO", 550, "", "no such name", ofTheMessage},
+		{"EHLO", 501, "", "invalid name", ofTheMessage},
+		{"MAIL", 550, "", "sender unknown", ofTheMessage},
+		{"MAIL", 553, "", "sender address malformed", ofTheMessage},
+		{"MAIL", 550, "5.1.0", "sender rejected", ofTheMessage},
+		{"MAIL", 550, "5.1.1", "sender unknown", ofTheMessage},
+		{"RCPT", 554, "5.7.1", "Service unavailable; Client host [203.0.113.1] blocked using zen", ofTheMessage},
+		{"RCPT", 550, "5.7.25", "Client host rejected: cannot find your hostname", ofTheMessage},
+		{"RCPT", 550, "5.1.7", "<x>: Sender address rejected: bad syntax", ofTheMessage},
+		{"RCPT", 550, "5.1.8", "<a@b.invalid>: Sender address rejected: Domain not found", ofTheMessage},
+		{"RCPT", 504, "5.5.2", "<localhost>: Helo command rejected: need fully-qualified hostname", ofTheMessage},
+		{"RCPT", 553, "5.7.1", "<a@example.net>: Sender address rejected: not owned by user", ofTheMessage},
+		{"RCPT", 554, "", "blocked", ofTheMessage},
+		{"RCPT", 571, "", "delivery not authorized", ofTheMessage},
+		{"RCPT", 521, "", "no mail from you", ofTheMessage},
+		{"RCPT", 550, "5.1.8", "<\"relay access denied\"@b.invalid>: Sender address rejected: Domain not found", ofTheMessage},
+		{"RCPT", 554, "5.7.1", "<relay.example.com[203.0.113.1]>: Client host rejected: Access denied", ofTheMessage},
+		{"DATA", 550, "", "no", ofTheMessage},
+		{"dot", 550, "", "spam", ofTheMessage},
+		{"dot", 550, "5.7.1", "spam", ofTheMessage},
+		{"dot", 552, "5.7.0", "blocked because of its content", ofTheMessage},
+		{"dot", 554, "5.6.0", "bare line feeds", ofTheMessage},
+		{"dot", 550, "5.1.8", "Sender address rejected", ofTheMessage},
+		// The recipient, who is ours.
+		{"RCPT", 550, "5.1.1", "<alice@example.net>: Recipient address rejected: User unknown", excuseRecipient},
+		{"RCPT", 550, "5.1.0", "address rejected", excuseRecipient},
+		{"RCPT", 550, "5.1.2", "Domain not found", excuseRecipient},
+		{"RCPT", 501, "5.1.3", "Bad recipient address syntax", excuseRecipient},
+		{"RCPT", 550, "5.1.4", "ambiguous", excuseRecipient},
+		{"RCPT", 551, "5.1.6", "has moved", excuseRecipient},
+		{"RCPT", 556, "5.1.10", "domain does not accept mail", excuseRecipient},
+		{"RCPT", 550, "", "Unrouteable address", excuseRecipient},
+		{"RCPT", 550, "", "relay not permitted", excuseRecipient},
+		{"RCPT", 551, "", "User not local", excuseRecipient},
+		{"RCPT", 551, "5.7.1", "User not local", excuseRecipient},
+		{"RCPT", 553, "", "sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)", excuseRecipient},
+		{"RCPT", 553, "5.1.2", "no such domain", excuseRecipient},
+		{"RCPT", 501, "", "syntax error", excuseRecipient},
+		{"RCPT", 556, "", "domain does not accept mail", excuseRecipient},
+		{"RCPT", 554, "5.7.1", "<alice@example.net>: Relay access denied", excuseRecipient},
+		{"RCPT", 554, "", "<alice@example.net>: Relay access denied", excuseRecipient},
+		{"RCPT", 550, "5.7.1", "alice@example.net... Relaying denied. Proper authentication required.", excuseRecipient},
+		{"RCPT", 550, "5.7.54", "SMTP; Unable to relay recipient in non-accepted domain", excuseRecipient},
+		{"RCPT", 550, "5.2.1", "Mailbox disabled", excuseRecipient},
+		{"dot", 550, "5.1.1", "LMTP: user unknown", excuseRecipient},
+		{"dot", 552, "5.2.2", "mailbox is full", excuseRecipient},
+		{"DATA", 554, "5.1.1", "user unknown", excuseRecipient},
+		// The way behind the MTA.
+		{"RCPT", 550, "5.4.4", "unable to route", excuseRoute},
+		{"dot", 554, "5.4.0", "Error: too many hops", excuseRoute},
+		{"dot", 554, "5.4.6", "Too many hops", excuseRoute},
+		// The size.
+		{"MAIL", 552, "5.3.4", "Message size exceeds fixed limit", excuseSize},
+		{"MAIL", 552, "", "message size exceeds fixed maximum message size", excuseSize},
+		{"MAIL", 554, "5.3.4", "too big", excuseSize},
+		{"DATA", 552, "5.3.4", "too big", excuseSize},
+		{"dot", 552, "5.3.4", "Error: message file too big", excuseSize},
+		{"dot", 552, "", "exceeded storage allocation", excuseSize},
+		{"dot", 550, "5.2.3", "message too long for this mailbox", excuseSize},
+		{"dot", 552, "5.3.1", "disk full", excuseSize},
+		// The way it was said.
+		{"MAIL", 555, "5.5.4", "Unsupported option: SMTPUTF8", excuseParameter},
+		{"RCPT", 555, "", "NOTIFY is not for you", excuseParameter},
+	} {
+		r := inject.Reply{Code: c.code, Enhanced: c.enhanced, Text: c.text}
+		if got := excuse(c.stage, r); got != c.want {
+			t.Errorf("%s %v: %q, want %q", c.stage, r, got, c.want)
+		}
+		want := ledger.Refused
+		if c.want != "" {
+			want = ledger.Held
+		}
+		if got := stateOf(inject.RecipientReceipt{Outcome: inject.Refused, Stage: c.stage, Reply: r}); got != want {
+			t.Errorf("%s %v: %s, want %s", c.stage, r, got, want)
+		}
+	}
+}
+
+// TestStateOf: what is not refused is not, whatever the reply.
+func TestStateOf(t *testing.T) {
+	for outcome, want := range map[inject.Outcome]ledger.State{
+		inject.Delivered: ledger.Delivered, inject.Deferred: ledger.Deferred, inject.InDoubt: ledger.Doubt,
+		inject.Withheld: ledger.Held, inject.Refused: ledger.Refused,
+	} {
+		r := inject.RecipientReceipt{Outcome: outcome, Stage: "RCPT", Reply: inject.Reply{Code: 554, Enhanced: "5.7.1"}}
+		if got := stateOf(r); got != want {
+			t.Errorf("%v: %s, want %s", outcome, got, want)
+		}
+	}
+}
+
+// TestTogether: the state of a message by those of its recipients, in any order.
+func TestTogether(t *testing.T) {
+	const delivered, refused, held, deferred, doubt = ledger.Delivered, ledger.Refused, ledger.Held, ledger.Deferred, ledger.Doubt
+	for _, c := range []struct {
+		recipients []ledger.State
+		want       ledger.State
+	}{
+		{nil, deferred},
+		{[]ledger.State{delivered}, delivered},
+		{[]ledger.State{refused}, refused},
+		{[]ledger.State{held}, held},
+		{[]ledger.State{deferred}, deferred},
+		{[]ledger.State{doubt}, doubt},
+		{[]ledger.State{delivered, delivered}, delivered},
+		{[]ledger.State{refused, refused}, refused},
+		{[]ledger.State{delivered, refused}, ledger.PartlyRefused},
+		{[]ledger.State{delivered, held}, ledger.PartlyRefused},
+		{[]ledger.State{delivered, held, refused}, ledger.PartlyRefused},
+		{[]ledger.State{held, refused}, held},
+		{[]ledger.State{delivered, deferred}, deferred},
+		{[]ledger.State{refused, deferred}, deferred},
+		{[]ledger.State{delivered, refused, deferred}, deferred},
+		{[]ledger.State{delivered, doubt}, doubt},
+		{[]ledger.State{deferred, doubt, refused}, doubt},
+	} {
+		for range c.recipients {
+			c.recipients = append(c.recipients[1:], c.recipients[0])
+			if got := together(c.recipients); got != c.want {
+				t.Errorf("%v together are %s, want %s", c.recipients, got, c.want)
+			}
+		}
+	}
+	if got := together(nil); got != deferred {
+		t.Errorf("without recipients: %s", got)
+	}
+}
+
+func TestStreak(t *testing.T) {
+	var s streak
+	for i, c := range []struct {
+		what string
+		many bool
+	}{
+		{"a", false}, {"a", false}, {"", false}, {"a", false}, {"b", false}, {"b", false}, {"b", true}, {"b", true},
+		{"", false}, {"", false}, {"", false}, {"", false}, {"b", false}, {"b", false}, {"b", true}, {"a", false},
+	} {
+		if got := s.met(c.what); got != c.many {
+			t.Errorf("message %d, %q: %v, want %v", i+1, c.what, got, c.many)
+		}
+	}
+}

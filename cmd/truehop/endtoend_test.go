@@ -181,6 +181,57 @@ func TestJourneyUnknownClientMayNotRelay(t *testing.T) {
 	}
 }
 
+// TestJourneyPartlyRefused: Postfix refuses one of two recipients. The message stays upstream, though it was
+// delivered to the other, who does not get it again when a person has it tried again.
+func TestJourneyPartlyRefused(t *testing.T) {
+	j := newJourney(t, injecttest.PostfixOptions{Main: []string{
+		"smtpd_recipient_restrictions = check_recipient_access inline:{{bob@example.org = REJECT not for bob}}",
+	}})
+	config := j.config(t, j.dovecot.IMAPSAddr, "password_file: "+filepath.Join(j.dir, "password"), "on_delivered: delete", "on_refused: delete")
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config = j.write(t, "two.yaml", strings.Replace(string(text), "[alice@example.org]", "[alice@example.org, bob@example.org]", 1))
+	j.dovecot.Deliver(clientMail(7))
+	p := must(t, exitPerson, "run", "--config", config)
+	if !strings.Contains(p.stderr.String(), "level=WARN msg=partly-refused") {
+		t.Errorf("it is not told:\n%s", &p.stderr)
+	}
+	must(t, exitOK, "retry", "work", "--all", "--config", config)
+	must(t, exitPerson, "run", "--config", config)
+	must(t, exitPerson, "status", "--config", config)
+	p = must(t, exitOK, "history", "--config", config)
+	if !strings.Contains(p.stdout.String(), "bob@example.org refused: 554 5.7.1") || !strings.Contains(p.stdout.String(), "not for bob") {
+		t.Errorf("history does not say who was refused:\n%s", &p.stdout)
+	}
+	if got := len(j.postfix.Mail()); got != 1 {
+		t.Errorf("Postfix delivered %d messages, want 1", got)
+	}
+	if got := j.dovecot.Count(); got != 1 {
+		t.Errorf("%d messages are left upstream, want 1", got)
+	}
+}
+
+// TestJourneyTooLarge: a message above Postfix's message_size_limit is no refused mail.
+func TestJourneyTooLarge(t *testing.T) {
+	j := newJourney(t, injecttest.PostfixOptions{Main: []string{"message_size_limit = 5000"}})
+	config := j.config(t, j.dovecot.IMAPSAddr, "password_file: "+filepath.Join(j.dir, "password"), "on_delivered: delete", "on_refused: move:Refused")
+	j.dovecot.Create("Refused")
+	j.dovecot.Deliver(append(clientMail(7), strings.Repeat("more\r\n", 2000)...))
+	j.dovecot.Deliver(clientMail(8))
+	p := must(t, exitPerson, "run", "--config", config)
+	if !strings.Contains(p.stderr.String(), "level=WARN msg=held") {
+		t.Errorf("it is not told:\n%s", &p.stderr)
+	}
+	if got := len(j.postfix.Mail()); got != 1 {
+		t.Errorf("Postfix delivered %d messages, want 1", got)
+	}
+	if got := j.dovecot.Count(); got != 1 {
+		t.Errorf("%d messages are left upstream, want 1", got)
+	}
+}
+
 // TestJourneyCheckAndDryRun: both look at the real servers and change nothing.
 func TestJourneyCheckAndDryRun(t *testing.T) {
 	j := newJourney(t, injecttest.PostfixOptions{})

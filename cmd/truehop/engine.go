@@ -103,7 +103,7 @@ func (e *engine) pass(ctx context.Context, account *config.Account, o passOption
 	summary, err = p.Run(ctx)
 	ended := ledger.Pass{
 		Began: began, Ended: e.now(), OK: err == nil, Listed: summary.Listed, Delivered: summary.Delivered,
-		Deferred: summary.Deferred, Refused: summary.Refused, Held: summary.Held, InDoubt: summary.Doubt,
+		Deferred: summary.Deferred, Refused: summary.Refused + summary.PartlyRefused, Held: summary.Held, InDoubt: summary.Doubt,
 	}
 	switch {
 	case errors.Is(err, context.Canceled):

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ func TestRetry(t *testing.T) {
 	}{
 		{ledger.Record{State: ledger.Refused}, ledger.Deferred, ""},
 		{ledger.Record{State: ledger.Held}, ledger.Deferred, ""},
+		{ledger.Record{State: ledger.PartlyRefused}, ledger.Deferred, ""},
 		{ledger.Record{State: ledger.Deferred}, ledger.Deferred, ""},
 		{ledger.Record{State: ledger.Doubt}, ledger.Doubt, ""},
 		{ledger.Record{State: ledger.Sending}, ledger.Sending, ""},
@@ -38,7 +40,7 @@ func TestRetry(t *testing.T) {
 				if !strings.Contains(why, c.why) {
 					t.Errorf("it says %q, want %q", why, c.why)
 				}
-				if r != was {
+				if !reflect.DeepEqual(r, was) {
 					t.Errorf("the record was changed to %+v", r)
 				}
 				return

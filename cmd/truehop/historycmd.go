@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,6 +38,8 @@ type recordJSON struct {
 	Reply      *string      `json:"reply"`
 	Queue      *string      `json:"queue"`
 	Why        *string      `json:"why"`
+	// Verdicts are those on single recipients, where not all of them got the message.
+	Verdicts []ledger.Verdict `json:"verdicts"`
 }
 
 func (p *program) historyCommand() *cobra.Command {
@@ -103,7 +106,7 @@ func (p *program) encodeHistory(found []ledger.Record) error {
 			Size: r.Size, First: moment(r.First), Last: moment(r.Last), Next: moment(r.Next), Attempts: r.Attempts,
 			Doubts: r.Doubts, Disposed: r.Disposed, Absent: r.Absent, Client: orNil(r.Client), HELO: orNil(r.HELO),
 			Sender: r.Sender, Recipients: orNil(r.Recipients), Code: r.Code, Reply: orNil(r.Reply), Queue: orNil(r.QueueID),
-			Why: orNil(r.Why),
+			Why: orNil(r.Why), Verdicts: r.Verdicts,
 		}); err != nil {
 			return err
 		}
@@ -118,7 +121,7 @@ func (p *program) printHistory(found []ledger.Record) {
 	t := newTable(p.stdout, "WHEN", "ACCOUNT", "UID", "ID", "STATE", "CLIENT", "QUEUE", "REASON")
 	for _, r := range found {
 		t.row(when(moment(r.Last)), r.Account, fetch.Sanitize(r.UID), orUnknown(r.Token), string(r.State), orUnknown(r.Client),
-			orUnknown(fetch.Sanitize(r.QueueID)), reason(r.Reply, r.Why))
+			orUnknown(fetch.Sanitize(r.QueueID)), recordReason(r))
 	}
 	t.flush()
 }
@@ -127,11 +130,11 @@ func (p *program) retryCommand() *cobra.Command {
 	var all bool
 	c := &cobra.Command{
 		Use:   "retry ACCOUNT (UID|ID... | --all)",
-		Short: "Try refused, held and deferred messages again at the next pass",
-		Long: `retry makes messages of an account due at once: those that the MTA refused, those held for a
-person, and those deferred, whose time has not come yet. They are named by UID or by Truehop-ID, as
-history prints them. The next pass fetches them again. What was delivered is never tried
-again by this; see forget.`,
+		Short: "Try refused, partly refused, held and deferred messages again at the next pass",
+		Long: `retry makes messages of an account due at once: those that the MTA refused, for all recipients or
+for some, those held for a person, and those deferred, whose time has not come yet. They are named
+by UID or by Truehop-ID, as history prints them. The next pass fetches them again. What was
+delivered is never tried again by this, and nobody who has a message gets it again; see forget.`,
 		Args:              usageArgs(cobra.MinimumNArgs(1)),
 		ValidArgsFunction: p.completeAccounts,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -141,7 +144,7 @@ again by this; see forget.`,
 			return p.amend(c.Context(), args[0], args[1:], retryMessages)
 		},
 	}
-	c.Flags().BoolVar(&all, "all", false, "every refused, held and deferred message of the account")
+	c.Flags().BoolVar(&all, "all", false, "every refused, partly refused, held and deferred message of the account")
 	return c
 }
 
@@ -228,7 +231,7 @@ func named(ctx context.Context, l *ledger.Ledger, account string, names []string
 func retryMessages(ctx context.Context, l *ledger.Ledger, account string, names []string) (string, error) {
 	found, err := named(ctx, l, account, names)
 	if len(names) == 0 {
-		found, err = l.List(ctx, ledger.Filter{Account: account, States: []ledger.State{ledger.Refused, ledger.Held, ledger.Deferred, ledger.Doubt}})
+		found, err = l.List(ctx, ledger.Filter{Account: account, States: []ledger.State{ledger.Refused, ledger.PartlyRefused, ledger.Held, ledger.Deferred, ledger.Doubt}})
 	}
 	if err != nil {
 		return "", err
@@ -254,9 +257,15 @@ func retry(r *ledger.Record, now time.Time) (why string) {
 	switch {
 	case r.Disposed, r.Absent:
 		return "is not upstream any more"
-	case r.State == ledger.Refused, r.State == ledger.Held, r.State == ledger.Deferred:
+	case wantsPerson(r.State), r.State == ledger.Deferred:
 		// The age at which it is given up counts from here on: a person wants it.
 		r.State, r.First, r.Next = ledger.Deferred, now, time.Time{}
+		if len(r.Verdicts) == 0 {
+			break
+		}
+		// It goes to all recipients but those that have it.
+		r.Recipients = ""
+		r.Verdicts = slices.DeleteFunc(slices.Clone(r.Verdicts), func(v ledger.Verdict) bool { return v.State != ledger.Delivered })
 	case r.State == ledger.Doubt, r.State == ledger.Sending:
 		r.Next = time.Time{}
 	default:

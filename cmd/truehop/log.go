@@ -159,10 +159,10 @@ func verdictAttrs(e transfer.Event, addresses string) []slog.Attr {
 // that cron stays silent.
 func logPass(log *slog.Logger, account string, s transfer.Summary, err error) {
 	attrs := []slog.Attr{slog.String("account", account), slog.Int("listed", s.Listed), slog.Int("delivered", s.Delivered),
-		slog.Int("deferred", s.Deferred+s.Waiting), slog.Int("refused", s.Refused), slog.Int("quarantined", s.Quarantined), slog.Int("held", s.Held), slog.Int("doubt", s.Doubt),
+		slog.Int("deferred", s.Deferred+s.Waiting), slog.Int("refused", s.Refused), slog.Int("partly-refused", s.PartlyRefused), slog.Int("quarantined", s.Quarantined), slog.Int("held", s.Held), slog.Int("doubt", s.Doubt),
 		slog.Int("adopted", s.Adopted), slog.Int("failed", s.Failed), slog.Int("settled", s.Settled), slog.Int("unsettled", s.Unsettled)}
 	level, text := slog.LevelInfo, logPassEnded
-	if s.Delivered+s.Deferred+s.Refused+s.Quarantined+s.Held+s.Doubt+s.Failed+s.Settled+s.Unsettled+s.Adopted == 0 {
+	if s.Delivered+s.Deferred+s.Refused+s.PartlyRefused+s.Quarantined+s.Held+s.Doubt+s.Failed+s.Settled+s.Unsettled+s.Adopted == 0 {
 		level = slog.LevelDebug
 	}
 	if errors.Is(err, context.Canceled) {

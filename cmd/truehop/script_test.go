@@ -1,20 +1,24 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/truehop/truehop/fetch/fetchtest"
 	"github.com/truehop/truehop/inject/injecttest"
+	"github.com/truehop/truehop/schedule/ledger"
 )
 
 // TestMain lets the test binary be the program, so that scripts run what users run.
@@ -36,6 +40,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"embed": embed, "upstream": upstreamHas, "mta": mtaHas, "plain": plainHas, "exit": exitIs, "await": await, "arrive": arrive,
+			"days": days, "older": older, "to": mtaTo,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -57,6 +62,9 @@ type embeddedKey struct{}
 //
 //	protocol=imap|pop3   messages=N (clients 203.0.113.1 and so on)
 //	listed=ADDR          refuses that client
+//	also=ADDR            a second recipient
+//	size=N               the largest message that the MTA takes
+//	say=STAGE NTH REPLY  the MTA's reply at the Nth such stage, at all of them if 0
 //	greylist             defers each message once
 //	noxclient            the MTA offers no XCLIENT
 //	down=mta|upstream    nobody listens there
@@ -70,11 +78,17 @@ func embed(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("embed cannot fail")
 	}
 	o := map[string]string{"protocol": "imap", "messages": "1"}
-	extra := ""
+	extra, faults := "", []injecttest.Fault(nil)
 	for _, a := range args {
 		key, value, _ := strings.Cut(a, "=")
 		if key == "config" {
 			extra += "    " + value + "\n"
+		}
+		if key == "say" {
+			words := strings.SplitN(value, " ", 3)
+			nth, err := strconv.Atoi(words[1])
+			ts.Check(err)
+			faults = append(faults, injecttest.Fault{Stage: injecttest.Stage(words[0]), Nth: nth, Reply: words[2]})
 		}
 		o[key] = value
 	}
@@ -86,8 +100,13 @@ func embed(ts *testscript.TestScript, neg bool, args []string) {
 	w := scriptWorld(ts)
 	w.accepted = make(chan struct{}, 1000)
 	mtaOptions := injecttest.Options{
-		Rules: rules, Recipients: []string{"alice@example.net"},
+		Rules: rules, Recipients: []string{"alice@example.net", o["also"]}, Faults: faults,
 		Accepted: func(injecttest.Message) { w.accepted <- struct{}{} },
+	}
+	if has("size") {
+		limit, err := strconv.ParseInt(o["size"], 10, 64)
+		ts.Check(err)
+		mtaOptions.SizeLimit = limit
 	}
 	if has("noxclient") {
 		mtaOptions.XCLIENT = []string{}
@@ -122,6 +141,9 @@ func embed(ts *testscript.TestScript, neg bool, args []string) {
 	host, port, err := net.SplitHostPort(upstream)
 	ts.Check(err)
 	recipients := "recipients: [alice@example.net]"
+	if has("also") {
+		recipients = "recipients: [alice@example.net, " + o["also"] + "]"
+	}
 	if has("multidrop") {
 		recipients = "recipient_from: received-for\n    recipient_domains: [" + o["multidrop"] + "]"
 	}
@@ -219,6 +241,64 @@ func arrive(ts *testscript.TestScript, neg bool, args []string) {
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	scriptWorld(ts).store.Add("INBOX", scriptMail(n))
+}
+
+// mtaTo N ADDR... wants the N-th message at the MTA to be for these recipients alone.
+func mtaTo(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: to N ADDR...")
+	}
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	taken := scriptWorld(ts).mta.Messages()
+	if n < 1 || n > len(taken) {
+		ts.Fatalf("the MTA has %d messages", len(taken))
+	}
+	if got := taken[n-1].To; !slices.Equal(got, args[1:]) {
+		ts.Fatalf("message %d is for %q, want %q", n, got, args[1:])
+	}
+}
+
+// scriptLedger opens the ledger of the account work for the length of one command.
+func scriptLedger(ts *testscript.TestScript, use func(context.Context, *ledger.Ledger)) {
+	ctx := context.Background()
+	record, err := ledger.Open(ctx, ts.MkAbs("state"), ledger.Options{})
+	ts.Check(err)
+	use(ctx, record)
+	ts.Check(record.Close())
+}
+
+// days N lets the account's clock run for N days, as a pass on each would.
+func days(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: days N")
+	}
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	scriptLedger(ts, func(ctx context.Context, record *ledger.Ledger) {
+		now := time.Now()
+		for i := range n {
+			_, err := record.Tick(ctx, "work", now.Add(time.Duration(i+1)*24*time.Hour))
+			ts.Check(err)
+		}
+	})
+}
+
+// older N makes every message of the ledger N days older, and due.
+func older(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: older N")
+	}
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	scriptLedger(ts, func(ctx context.Context, record *ledger.Ledger) {
+		found, err := record.List(ctx, ledger.Filter{Account: "work"})
+		ts.Check(err)
+		for i := range found {
+			found[i].First, found[i].Next = found[i].First.AddDate(0, 0, -n), time.Now()
+		}
+		ts.Check(record.PutAll(ctx, found))
+	})
 }
 
 // plainHas N wants the second MTA to have taken that many messages.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +22,7 @@ type accountStatus struct {
 	LastSuccess *time.Time           `json:"last_success"`
 	Error       *string              `json:"error"`
 	Counts      map[ledger.State]int `json:"counts"`
-	// Open are the messages that are not done with: deferred, in doubt, refused, held.
+	// Open are the messages that are not done with: deferred, in doubt, refused, partly refused, held.
 	Open []messageStatus `json:"open"`
 }
 
@@ -35,10 +36,13 @@ type messageStatus struct {
 	Next   *time.Time   `json:"next"`
 	Reply  string       `json:"reply"`
 	Why    string       `json:"why"`
+	// Verdicts are those on single recipients, where not all of them got the message.
+	Verdicts []ledger.Verdict `json:"verdicts"`
+	reason   string
 }
 
 // openStates are those that status lists message by message, in this order.
-var openStates = [...][]ledger.State{{ledger.Refused, ledger.Held}, {ledger.Sending, ledger.Doubt}, {ledger.Deferred}}
+var openStates = [...][]ledger.State{{ledger.Refused, ledger.PartlyRefused, ledger.Held}, {ledger.Sending, ledger.Doubt}, {ledger.Deferred}}
 
 // statusLimit bounds the messages listed for an account, of each group of states.
 const statusLimit = 1000
@@ -113,7 +117,7 @@ func closeRecord(l *ledger.Ledger) error {
 // pass failed.
 func (s *accountStatus) exit() int {
 	for _, m := range s.Open {
-		if m.State == ledger.Refused || m.State == ledger.Held {
+		if wantsPerson(m.State) {
 			return exitPerson
 		}
 	}
@@ -122,6 +126,9 @@ func (s *accountStatus) exit() int {
 	}
 	return exitOK
 }
+
+// wantsPerson reports whether nothing more becomes of a message in state s by itself.
+func wantsPerson(s ledger.State) bool { return slices.Contains(openStates[0], s) }
 
 func readStatus(ctx context.Context, l *ledger.Ledger, a *config.Account) (*accountStatus, error) {
 	s := &accountStatus{Account: a.Name, Counts: map[ledger.State]int{}, Open: []messageStatus{}}
@@ -150,7 +157,7 @@ func readStatus(ctx context.Context, l *ledger.Ledger, a *config.Account) (*acco
 		for _, r := range open {
 			s.Open = append(s.Open, messageStatus{
 				Folder: r.Folder, UID: r.UID, ID: r.Token, State: r.State, Client: r.Client, Since: r.First,
-				Next: moment(r.Next), Reply: r.Reply, Why: r.Why,
+				Next: moment(r.Next), Reply: r.Reply, Why: r.Why, Verdicts: r.Verdicts, reason: recordReason(r),
 			})
 		}
 	}
@@ -177,7 +184,7 @@ func (p *program) printStatus(s *accountStatus, dir string) {
 		fmt.Fprintf(p.stdout, "last pass %s\n", when(s.LastPass))
 	}
 	fmt.Fprintf(p.stdout, "  last success %s\n ", when(s.LastSuccess))
-	for _, state := range [...]ledger.State{ledger.Delivered, ledger.Deferred, ledger.Doubt, ledger.Sending, ledger.Refused, ledger.Quarantined, ledger.Held, ledger.Adopted} {
+	for _, state := range [...]ledger.State{ledger.Delivered, ledger.Deferred, ledger.Doubt, ledger.Sending, ledger.Refused, ledger.PartlyRefused, ledger.Quarantined, ledger.Held, ledger.Adopted} {
 		fmt.Fprintf(p.stdout, " %s %d", state, s.Counts[state])
 	}
 	fmt.Fprintln(p.stdout)
@@ -186,7 +193,7 @@ func (p *program) printStatus(s *accountStatus, dir string) {
 	}
 	t := newTable(p.stdout, "  STATE", "UID", "SINCE", "NEXT TRY", "CLIENT", "REASON")
 	for _, m := range s.Open {
-		t.row("  "+string(m.State), fetch.Sanitize(m.UID), when(&m.Since), nextTry(m), orUnknown(m.Client), reason(m.Reply, m.Why))
+		t.row("  "+string(m.State), fetch.Sanitize(m.UID), when(&m.Since), nextTry(m), orUnknown(m.Client), m.reason)
 	}
 	t.flush()
 }
@@ -194,7 +201,7 @@ func (p *program) printStatus(s *accountStatus, dir string) {
 // nextTry says when a message is tried again: not at all where a person has to decide.
 func nextTry(m messageStatus) string {
 	switch {
-	case m.State == ledger.Refused, m.State == ledger.Held:
+	case wantsPerson(m.State):
 		return "never"
 	case m.Next == nil:
 		return "next pass"

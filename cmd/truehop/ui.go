@@ -134,6 +134,17 @@ func reason(reply, why string) string {
 	return fetch.Sanitize(reply + why)
 }
 
+// recordReason is reason for a record, with what the MTA said of each recipient that does not have the message.
+func recordReason(r ledger.Record) string {
+	text := reason(r.Reply, r.Why)
+	for _, v := range r.Verdicts {
+		if v.State != ledger.Delivered {
+			text += "; " + fetch.Sanitize(v.String())
+		}
+	}
+	return strings.TrimPrefix(text, "; ")
+}
+
 // count puts a number before a word: "1 account", "2 accounts".
 func count(n int, word string) string {
 	if n == 1 {
@@ -158,6 +169,23 @@ func cut(s string, n int) string {
 	return string(r[:n-1]) + "…"
 }
 
+// drySaid is what the MTA would say of one message.
+func drySaid(e transfer.Event) string {
+	switch {
+	case e.State == string(ledger.Delivered):
+		return "take it"
+	case e.State == string(ledger.PartlyRefused):
+		return "take it, but " + fetch.Sanitize(e.Why)
+	case e.Receipt.Reply.Code > 0:
+		return e.Receipt.Stage + " " + replyText(e.Receipt.Reply)
+	case e.State == string(ledger.Held):
+		return "not asked: " + e.Why
+	case e.Receipt.Err != nil:
+		return e.Receipt.Err.Error()
+	}
+	return e.Why
+}
+
 // print writes what the MTA would say of every message.
 func (t *dryTable) print(w io.Writer) {
 	slices.SortFunc(t.events, func(a, b transfer.Event) int {
@@ -166,17 +194,7 @@ func (t *dryTable) print(w io.Writer) {
 	out := newTable(w, "ACCOUNT", "UID", "CLIENT", "NAME", "HELO", "THE MTA WOULD SAY")
 	for _, e := range t.events {
 		shown := e.Receipt.Presented
-		said := "take it"
-		if e.State != string(ledger.Delivered) {
-			said = e.Receipt.Stage + " " + replyText(e.Receipt.Reply)
-		}
-		if e.Receipt.Err != nil {
-			said = e.Receipt.Err.Error()
-		}
-		if e.State == string(ledger.Held) {
-			said = "not asked: " + e.Why
-		}
-		out.row(e.Account, fetch.Sanitize(e.Ref.UID), addrText(shown.Addr), orUnknown(fetch.Sanitize(shown.Name)), orUnknown(fetch.Sanitize(shown.HELO)), said)
+		out.row(e.Account, fetch.Sanitize(e.Ref.UID), addrText(shown.Addr), orUnknown(fetch.Sanitize(shown.Name)), orUnknown(fetch.Sanitize(shown.HELO)), drySaid(e))
 	}
 	out.flush()
 }

@@ -80,8 +80,8 @@ func reasons(note string, r *inject.Receipt) []string {
 	return parts
 }
 
-// lines joins reasons for a person.
-func lines(parts []string) string {
+// joined puts reasons in one line for a person.
+func joined(parts []string) string {
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "; ")
 }
 
@@ -114,7 +114,7 @@ func (w *work) perRecipient(j *job) {
 	if len(waiting) > 0 {
 		rec.Recipients = strings.Join(waiting, " ")
 	}
-	rec.Why = lines(reasons(j.note, &j.receipt))
+	rec.Why = joined(reasons(j.note, &j.receipt))
 }
 
 // unusable returns the error that must stop the pass, if the receipt tells of one: the MTA cannot be
@@ -161,22 +161,22 @@ func (w *work) announce(j *job) {
 	w.tell(Event{
 		Kind: Verdict, Ref: j.ref, Token: j.record.Token, Size: j.record.Size, State: string(j.record.State),
 		Boundary: j.boundary, Receipt: j.receipt, Sender: j.record.Sender, Recipients: j.recipients,
-		Redelivery: j.redelivery, Why: explain(&j.record),
+		Redelivery: j.redelivery, Why: reason(&j.record),
 	})
 	if final(j.record.State) {
 		w.settleFinal(j.ref, j.record.Key, j.record.Token, j.record.State, j.record.Ran)
 	}
 }
 
-// explain says why a message stands as it does, with each recipient that did not get it.
-func explain(rec *ledger.Record) string {
+// reason says why a message stands as it does, with each recipient that did not get it.
+func reason(rec *ledger.Record) string {
 	parts := []string{rec.Why}
 	for _, v := range rec.Verdicts {
 		if v.State != ledger.Delivered {
 			parts = append(parts, v.String())
 		}
 	}
-	return lines(parts)
+	return joined(parts)
 }
 
 // notRetrieved records a message that could not be fetched, so that it is told of and not

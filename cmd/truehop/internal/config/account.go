@@ -145,9 +145,6 @@ func (k checker) multidrop(at string, a *Account) {
 	if p := a.RecipientStripPrefix; p != "" && mailbox(p+"x@example.org") != "" {
 		k.wrong(at+"/recipient_strip_prefix", "%s cannot begin a mail address", show(p))
 	}
-	if a.OnRefused.Verb == Delete {
-		k.warn(at+"/on_refused", "delete: mail to every address that the MTA does not know is deleted unseen; prefer keep")
-	}
 }
 
 // mailbox tells why s cannot be an envelope address as it stands: RFC 5321

@@ -97,9 +97,9 @@ type Inject struct {
 	// ones: this host's own addresses and whatever $mynetworks or an allow list would trust.
 	NeverPresent []netip.Prefix `koanf:"never_present"`
 	// Content with octets above 127 where the MTA does not offer 8BITMIME. send: as it is, nothing
-	// is ever re-encoded. refuse: it counts as refused.
+	// is ever re-encoded. refuse: the message is held.
 	EightBit string `koanf:"eight_bit" default:"send" oneof:"send|refuse"`
-	// Content with NUL octets, which some MTAs remove. send: as it is. refuse: it counts as refused.
+	// Content with NUL octets, which some MTAs remove. send: as it is. refuse: the message is held.
 	NUL string `koanf:"nul" default:"send" oneof:"send|refuse"`
 	// Whether content goes by BDAT (CHUNKING) where the MTA offers it, instead of DATA.
 	Chunking bool `koanf:"chunking" default:"false"`
@@ -200,10 +200,13 @@ type Account struct {
 	Hops int `koanf:"hops" default:"0" min:"0" max:"30"`
 	// What becomes of a message upstream once the MTA has taken it. seen, flag and move need IMAP.
 	OnDelivered Action `koanf:"on_delivered" default:"keep" oneof:"keep|delete|seen|flag:KEYWORD|move:FOLDER"`
-	// What becomes of a message that the MTA refused for good. keep: it stays upstream, is not fetched
-	// again and wants a person. delete and move, which needs IMAP, do that upstream. quarantine: it is
-	// delivered to that address through inject.plain, from the null sender, and then goes the way of
-	// on_delivered. Nobody gets a bounce.
+	// What becomes of a message that the MTA refused for good, for all its recipients. keep: it stays
+	// upstream, is not fetched again and wants a person. delete and move, which needs IMAP, do that
+	// upstream 3 days after the refusal, at the earliest: an MTA that refuses everybody empties no mailbox
+	// before somebody can notice. quarantine: it is delivered at once to that address through
+	// inject.plain, from the null sender, and then goes the way of on_delivered, without a wait. Mail
+	// that no MTA refused is held, whatever stands here: deferred for too long, too large, to a
+	// recipient that the MTA does not take mail for, or impossible to put to it. Nobody gets a bounce.
 	OnRefused Action `koanf:"on_refused" default:"keep" oneof:"keep|delete|move:FOLDER|quarantine:ADDRESS"`
 	// What happens to mail whose client cannot be told. unavailable: the MTA is told just that, and
 	// judges. hold: it stays upstream for a person. skip: it stays upstream for good, and nobody is
@@ -234,8 +237,8 @@ type Account struct {
 	RetryMin time.Duration `koanf:"retry_min" default:"5m" min:"1s" max:"24h"`
 	// Longest such pause.
 	RetryMax time.Duration `koanf:"retry_max" default:"6h" min:"1s" max:"7d"`
-	// Age since the first attempt after which a deferred message counts as refused, and one that was
-	// in doubt again and again as held. 0: never.
+	// Age since the first attempt after which a message that is still deferred, or was in doubt again
+	// and again, is held. 0: never.
 	GiveUpAfter time.Duration `koanf:"give_up_after" default:"5d" min:"0" max:"365d"`
 	// What happens to the mail found in a mailbox never seen before. deliver it; adopt: leave it
 	// and take only what comes later; ask: deliver up to flood_limit messages, above it stop and

@@ -1,9 +1,6 @@
 package config
 
-import (
-	"strings"
-	"testing"
-)
+import "testing"
 
 // What an account says of its recipients takes the place of what defaults says, as a whole.
 func TestMultidropDefaults(t *testing.T) {
@@ -36,13 +33,5 @@ accounts:
 	}
 	if a := c.Accounts["drop"]; len(a.Recipients) > 0 || a.RecipientFrom != "delivered-to" || a.RecipientStripPrefix != "x-" {
 		t.Errorf("the account without is %+v", a)
-	}
-}
-
-// Refused mail that is deleted is worth a warning where anybody can make up an address.
-func TestMultidropWarns(t *testing.T) {
-	c := mustParse(t, []byte("accounts:\n  drop: {host: h.example, user: a, password_file: /p, recipient_from: delivered-to, recipient_domains: [example.org], on_refused: delete}\n"), options())
-	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "deleted unseen") {
-		t.Errorf("warnings %q", c.Warnings)
 	}
 }

@@ -152,7 +152,7 @@ func (t *transaction) recipient(i int, reply Reply) (ok, done bool) {
 	r := &t.receipt.Recipients[i]
 	r.Stage, r.Reply = stageRCPT, reply
 	switch {
-	case reply.Code == 421 || commandError(reply) || reply.class() == 3:
+	case reply.Code == 421, reply.class() == 3, commandError(reply), wantsCredentials(reply):
 		return t.negative(stageRCPT, reply), true
 	case reply.Code == 521: // RFC 7504; Postfix closes the connection, with the others unheard
 		r.Outcome = Refused
@@ -187,10 +187,14 @@ func (t *transaction) noRecipients() bool {
 // Postfix answers 503 to everything on a session that it refused for now.
 func commandError(r Reply) bool { return r.Code == 500 || r.Code == 502 || r.Code == 503 }
 
+// wantsCredentials reports whether a reply asks for AUTH or STARTTLS first (RFC 4954 section 6, RFC 3207
+// section 4), which is about how things are set up and not about a message or recipient.
+func wantsCredentials(r Reply) bool { return r.Code == 530 || r.Code == 538 }
+
 // negative takes a reply to MAIL, RCPT or DATA that is not the one hoped for.
 func (t *transaction) negative(stage string, reply Reply) bool {
 	switch {
-	case reply.Code == 530 || reply.Code == 538: // RFC 4954 section 6, RFC 3207 section 4
+	case wantsCredentials(reply):
 		t.receipt.Err = &Error{Kind: Misconfigured, Op: stage, Reply: reply, Text: "the MTA wants authentication or TLS"}
 		return t.verdict(stage, Deferred, reply)
 	case reply.class() == 5 && !commandError(reply):

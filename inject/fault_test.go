@@ -248,6 +248,7 @@ func TestReplies(t *testing.T) {
 		{"no verdict by 503 at MAIL", injecttest.Fault{Stage: injecttest.MAIL, Reply: "503 5.5.1 bad sequence"}, inject.Deferred, inject.Protocol, "MAIL"},
 		{"no verdict by 503 at EHLO2", injecttest.Fault{Stage: injecttest.EHLO2, Reply: "503 5.7.0 Error: access denied"}, inject.Deferred, inject.Protocol, "EHLO"},
 		{"530 at MAIL", injecttest.Fault{Stage: injecttest.MAIL, Reply: "530 5.7.0 Must issue a STARTTLS command first"}, inject.Deferred, inject.Misconfigured, "MAIL"},
+		{"530 at RCPT", injecttest.Fault{Stage: injecttest.RCPT, Reply: "530 5.7.0 Authentication required"}, inject.Deferred, inject.Misconfigured, "RCPT"},
 		{"T-MTA-16", injecttest.Fault{Stage: dot, Reply: "552 5.3.4 Error: message file too big"}, inject.Refused, 0, "dot"},
 		{"T-MTA-17", injecttest.Fault{Stage: dot, Reply: "554 5.4.0 Error: too many hops"}, inject.Refused, 0, "dot"},
 		{"T-MTA-26", injecttest.Fault{Stage: dot, Reply: "451 4.7.1 Service unavailable - try again later"}, inject.Deferred, 0, "dot"},

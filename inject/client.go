@@ -93,7 +93,11 @@ func (c Client) Safe(never []netip.Prefix) (Client, string) {
 	return c, strings.Join(reasons, "; ")
 }
 
-// forbidden says why addr must not be presented, "" if it may be.
+// Forbidden says why addr must not be presented as a client, "" if it may be: [Client.Safe]
+// presents nobody in its place.
+func Forbidden(addr netip.Addr, never []netip.Prefix) string { return forbidden(addr.Unmap(), never) }
+
+// forbidden is Forbidden for an address that is not mapped.
 func forbidden(addr netip.Addr, never []netip.Prefix) string {
 	if addr.Zone() != "" {
 		return "of a zone"
@@ -260,8 +264,7 @@ func heloValue(helo string) string {
 	return unavailable
 }
 
-// without returns c with one attribute unavailable, everything if that is ADDR, and
-// everything optional if it names none.
+// without returns c with one attribute unavailable, everything but ADDR if it names none.
 func (c Client) without(attribute string) Client {
 	switch attribute {
 	case "NAME", "REVERSE_NAME": // sent from one and the same name
@@ -274,8 +277,6 @@ func (c Client) without(attribute string) Client {
 		c.DestAddr = netip.Addr{}
 	case "DESTPORT":
 		c.DestPort = 0
-	case "ADDR":
-		return Client{ESMTP: c.ESMTP}
 	default:
 		return Client{Addr: c.Addr, ESMTP: c.ESMTP}
 	}

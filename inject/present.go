@@ -132,7 +132,11 @@ func (t *transaction) xclientRefused(reply Reply) bool {
 	case reply.Code == 501:
 		// The attributes before the bad one have been applied: the session must not go on.
 		t.refused = badAttribute(reply.Text)
-		return t.fail(stageXCLIENT, &Error{Kind: Protocol, Op: stageXCLIENT, Reply: reply, Text: "attribute refused"})
+		e := &Error{Kind: Protocol, Op: stageXCLIENT, Reply: reply, Text: "attribute refused"}
+		if t.refused == "ADDR" && t.client.Addr.Is6() {
+			e.Text = "the MTA does not take the address; for IPv6 its listener needs inet_protocols=all"
+		}
+		return t.fail(stageXCLIENT, e)
 	case reply.Code == 550 && strings.Contains(text, "insufficient authorization"):
 		return t.misconfigured(reply, "not authorised for XCLIENT", "put this host into smtpd_authorized_xclient_hosts of this listener")
 	case reply.class() < 4, reply.Code == 500, reply.Code == 502:

@@ -116,6 +116,8 @@ func (w *worker) deliver(j *job) Receipt {
 			return w.p.undelivered(j.m, e, client, note)
 		}
 		switch {
+		case t.refused == "ADDR":
+			return t.receipt // a client that is known is not made an unknown one
 		case t.refused != "" && !refused:
 			refused = true
 			client = client.without(t.refused)

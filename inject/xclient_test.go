@@ -97,9 +97,6 @@ func TestBadAttribute(t *testing.T) {
 		{"501 5.5.4 Bad REVERSE_NAME syntax: c1.example.net", func(c *injecttest.Client) { c.Name, c.ReverseName = na, na }},
 		{"501 5.5.4 Bad HELO syntax: x", func(c *injecttest.Client) { c.HELO = "[127.0.0.1]" }},
 		{"501 5.5.4 Bad PORT syntax: 1025", func(c *injecttest.Client) { c.Port = na }},
-		{"501 5.5.4 Bad ADDR syntax: 198.51.0.1", func(c *injecttest.Client) {
-			*c = injecttest.Client{Name: na, Addr: na, ReverseName: na, Port: na, Proto: "ESMTP", HELO: "[127.0.0.1]", Login: na, DestAddr: na, DestPort: na}
-		}},
 		{"501 5.5.4 Error: attribute value too long", func(c *injecttest.Client) {
 			c.Name, c.ReverseName, c.Port, c.HELO = na, na, na, "[127.0.0.1]"
 		}},
@@ -124,6 +121,31 @@ func TestBadAttribute(t *testing.T) {
 			t.Errorf("%+v, err %v, %d sessions", r, r.Err, s.Sessions())
 		}
 	})
+}
+
+// TestAddressThatTheMTADoesNotTake: a client that is known is never presented as one that is not. An MTA without
+// IPv6 refuses the address of each IPv6 client, and its mail waits until that is mended.
+func TestAddressThatTheMTADoesNotTake(t *testing.T) {
+	for addr, hint := range map[string]string{"2001:db8::1": "inet_protocols=all", "198.51.0.1": ""} {
+		t.Run(addr, func(t *testing.T) {
+			fault := injecttest.Fault{Stage: injecttest.XCLIENT, Nth: 1, Reply: "501 5.5.4 Bad ADDR syntax: IPV6:" + addr}
+			s := newServer(t, injecttest.Options{Record: true, Faults: []injecttest.Fault{fault}})
+			m := message(1)
+			m.Client.Addr = netip.MustParseAddr(addr)
+			rs := injectAll(t, s.Dial, inject.Options{Connections: 1}, m, message(2))
+			if rs[0].Outcome != inject.Deferred || kindOf(rs[0]) != inject.Protocol || !strings.Contains(rs[0].Err.Error(), hint) {
+				t.Errorf("%+v, err %v; want it deferred, and %q said", rs[0], rs[0].Err, hint)
+			}
+			if rs[1].Outcome != inject.Delivered || s.Count() != 1 {
+				t.Errorf("the message behind: %+v, err %v; %d arrived", rs[1], rs[1].Err, s.Count())
+			}
+			for _, line := range said(s) {
+				if strings.Contains(line, " ADDR=[UNAVAILABLE]") {
+					t.Errorf("it was presented as unknown: %s", line)
+				}
+			}
+		})
+	}
 }
 
 // TestAttributesOffered covers T-XC-02 on the wire.

@@ -132,13 +132,19 @@ func checkMessages(t *testing.T, got []injecttest.Message, ms []*inject.Message,
 
 func TestProbe(t *testing.T) {
 	s := newServer(t, injecttest.Options{Once: true})
-	c, err := inject.Probe(context.Background(), s.Dial, inject.Options{})
+	c, err := inject.Probe(context.Background(), s.Dial, inject.Options{}, true)
 	if err != nil || c.Unknown.Reset || c.Foreign.Reset || len(c.XCLIENT) != 9 || !c.Pipelining {
 		t.Errorf("once: %+v, %v", c, err)
 	}
 	s = newServer(t, injecttest.Options{})
-	c, err = inject.Probe(context.Background(), s.Dial, inject.Options{})
+	c, err = inject.Probe(context.Background(), s.Dial, inject.Options{}, true)
 	if err != nil || !c.Unknown.Reset || !c.Foreign.Reset {
 		t.Errorf("always: %+v, %v", c, err)
+	}
+	// An unknown client is presented only where it is asked for: filters may die of it.
+	s = newServer(t, injecttest.Options{Record: true})
+	c, err = inject.Probe(context.Background(), s.Dial, inject.Options{}, false)
+	if err != nil || c.Unknown.Reset || !c.Foreign.Reset || strings.Contains(strings.Join(said(s), "\n"), " ADDR=[UNAVAILABLE]") {
+		t.Errorf("%+v, %v; said %q", c, err, said(s))
 	}
 }

@@ -73,7 +73,7 @@ func TestPostfixProbe(t *testing.T) {
 		"networks":            {true, false, true}, // "unknown" is in no network
 		"none":                {false, false, false},
 	} {
-		c, err := inject.Probe(t.Context(), p.Dialer(listener), inject.Options{})
+		c, err := inject.Probe(t.Context(), p.Dialer(listener), inject.Options{}, true)
 		if (c.XCLIENT != nil) != want.offered || c.Unknown.Reset != want.unknown || c.Foreign.Reset != want.foreign || (err == nil) != want.offered {
 			t.Errorf("%s: %+v, %v; want %+v", listener, c, err, want)
 		}
@@ -486,7 +486,7 @@ func TestPostfixCarriers(t *testing.T) {
 			}
 		}
 	}
-	if c, err := inject.Probe(t.Context(), p.Dialer("proxy"), inject.Options{Carrier: inject.PROXYv1}); err != nil || !c.Pipelining {
+	if c, err := inject.Probe(t.Context(), p.Dialer("proxy"), inject.Options{Carrier: inject.PROXYv1}, true); err != nil || !c.Pipelining {
 		t.Errorf("probed behind PROXY: %+v, %v", c, err)
 	}
 	m := message(100)

@@ -23,9 +23,9 @@ type Capabilities struct {
 	Pipelining, DSN, EightBit, UTF8, Chunking bool
 	// SizeLimit is the largest message the MTA takes, in octets; 0 for no limit or none told.
 	SizeLimit int64
-	// Unknown and Foreign tell what became of XCLIENT with everything unavailable, and
-	// with an address of a network that the MTA cannot know (192.0.2.1).
-	Unknown, Foreign Presentation
+	// Foreign tells what became of XCLIENT with an address of a network that the MTA cannot know
+	// (192.0.2.1), Unknown, if that was asked for, with everything unavailable.
+	Foreign, Unknown Presentation
 }
 
 // Presentation is the result of one XCLIENT.
@@ -37,9 +37,10 @@ type Presentation struct {
 }
 
 // Probe looks at a listener without sending mail. It uses up to two connections. A PROXY header,
-// where one is wanted, presents 192.0.2.1. The error is an *[Error]; what had been found
-// out until then is returned with it.
-func Probe(ctx context.Context, dial Dialer, o Options) (Capabilities, error) {
+// where one is wanted, presents 192.0.2.1. With unknown it presents an unknown client as well: filters
+// behind an MTA can die of that, so it is for those who will do it anyway. The error is an *[Error]; what
+// had been found out until then is returned with it.
+func Probe(ctx context.Context, dial Dialer, o Options, unknown bool) (Capabilities, error) {
 	var c Capabilities
 	foreign := Client{Addr: netip.AddrFrom4([4]byte{192, 0, 2, 1}), ESMTP: true}
 	s, e := open(ctx, dial, o.withDefaults(), 1, o.beforehand(foreign))
@@ -54,16 +55,16 @@ func Probe(ctx context.Context, dial Dialer, o Options) (Capabilities, error) {
 		}
 		return c, nil
 	}
-	c.Unknown, e = s.present(ctx, Client{ESMTP: true})
-	if e != nil {
+	if c.Foreign, e = s.present(ctx, foreign); e != nil {
 		return c, e
 	}
-	s, e = open(ctx, dial, o.withDefaults(), 2, nil)
-	if e != nil {
+	if !unknown {
+		return c, nil
+	}
+	if s, e = open(ctx, dial, o.withDefaults(), 2, nil); e != nil {
 		return c, e
 	}
-	c.Foreign, e = s.present(ctx, foreign)
-	if e != nil {
+	if c.Unknown, e = s.present(ctx, Client{ESMTP: true}); e != nil {
 		return c, e
 	}
 	return c, nil

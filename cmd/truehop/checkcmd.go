@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -104,7 +105,8 @@ func checkMTA(ctx context.Context, w io.Writer, cfg *config.Config) int {
 	if err != nil {
 		return failed(w, err)
 	}
-	found, err := inject.Probe(ctx, dial, options)
+	unknown := presentsUnknown(cfg)
+	found, err := inject.Probe(ctx, dial, options, unknown)
 	if err != nil {
 		return failed(w, err)
 	}
@@ -119,14 +121,27 @@ func checkMTA(ctx context.Context, w io.Writer, cfg *config.Config) int {
 		fmt.Fprintln(w, "  but inject.xclient is off: the MTA takes every message for local mail")
 		return exitOK
 	}
-	resets(w, found, cfg)
+	resets(w, found, unknown, cfg)
 	return exitOK
 }
 
-// resets tells whether one session serves many messages, and if not, what to write where.
-func resets(w io.Writer, found inject.Capabilities, cfg *config.Config) {
+// presentsUnknown reports whether an account says that the MTA is to be told of a client that is unavailable.
+// What no run would do, check does not try: filters behind an MTA can die of it.
+func presentsUnknown(cfg *config.Config) bool {
+	for _, a := range cfg.Accounts {
+		if slices.Contains([]string{a.OnUnknownClient, a.OnStale, a.Submission}, "unavailable") {
+			return true
+		}
+	}
+	return false
+}
+
+// resets tells whether one session serves many messages, and if not, what to write where. unknown says that
+// this was asked about an unknown client as well.
+func resets(w io.Writer, found inject.Capabilities, unknown bool, cfg *config.Config) {
+	always := found.Unknown.Reset || !unknown
 	switch {
-	case found.Unknown.Reset && found.Foreign.Reset:
+	case found.Foreign.Reset && always:
 		fmt.Fprintln(w, "  a second XCLIENT in the session: allowed, one session carries many messages")
 		return
 	case found.Foreign.Reset:

@@ -132,8 +132,12 @@ func (r *demoRows) print(p *program, w *demoWorld) {
 		if upstream == "" {
 			upstream = "kept"
 		}
-		t.row(e.Account, w.what(e), addrText(shown.Addr), orUnknown(shown.Name), orUnknown(shown.HELO),
-			e.State+": "+cut(replyText(e.Receipt.Reply), 84), upstream)
+		said := replyText(e.Receipt.Reply)
+		if e.Receipt.Stage == "" {
+			said = "not asked, " + reason("", e.Why)
+		}
+		t.row(e.Account, w.what(e), presented(e.Receipt), orUnknown(shown.Name), orUnknown(shown.HELO),
+			e.State+": "+cut(said, 84), upstream)
 	}
 	t.flush()
 }
@@ -167,7 +171,7 @@ func (p *program) demoVerify(w *demoWorld) error {
 	if len(got) > 0 {
 		return fmt.Errorf("the demo failed: these should not have been taken: %v", got)
 	}
-	fmt.Fprintf(p.stdout, "\nThe MTA took %d messages, each once; what it refused stays upstream, recorded, and nobody got a bounce.\n", len(want))
+	fmt.Fprintf(p.stdout, "\nThe MTA took %d messages, each once; what it refused, or was not asked about, stays upstream, recorded, and nobody got a bounce.\n", len(want))
 	return nil
 }
 

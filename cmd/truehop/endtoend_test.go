@@ -165,7 +165,7 @@ func TestJourneyRefused(t *testing.T) {
 // nothing of localhost's rights.
 func TestJourneyUnknownClientMayNotRelay(t *testing.T) {
 	j := newJourney(t, injecttest.PostfixOptions{})
-	config := j.config(t, j.dovecot.IMAPSAddr, "password_file: "+filepath.Join(j.dir, "password"), "on_refused: delete")
+	config := j.config(t, j.dovecot.IMAPSAddr, "password_file: "+filepath.Join(j.dir, "password"), "on_refused: delete", "on_unknown_client: unavailable")
 	text, err := os.ReadFile(config)
 	if err != nil {
 		t.Fatal(err)

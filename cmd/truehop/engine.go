@@ -27,8 +27,10 @@ type engine struct {
 	ledger *ledger.Ledger
 	mta    *inject.Pool
 	// plain is the way to inject.plain, nil where there is none.
-	plain  *inject.Pool
-	names  *rdns.Resolver
+	plain *inject.Pool
+	names *rdns.Resolver
+	// never are the networks that are not presented, beside the special ones.
+	never  []netip.Prefix
 	budget *semaphore.Weighted
 	// now is the clock of the passes.
 	now func() time.Time
@@ -57,6 +59,7 @@ func openEngine(ctx context.Context, cfg *config.Config, log *slog.Logger) (*eng
 		cfg: cfg, log: log, ledger: record, now: time.Now,
 		mta:    inject.NewPool(dial, options),
 		names:  newResolver(cfg.Resolver),
+		never:  options.Never,
 		budget: semaphore.NewWeighted(int64(cfg.Budget)),
 	}
 	if cfg.Inject.Plain != (config.Endpoint{}) {
@@ -131,7 +134,7 @@ func (e *engine) plan(a *config.Account, o passOptions) (transfer.Pass, error) {
 		MTA:  e.mta, Ledger: e.ledger, Boundary: boundary, LookupName: e.lookupName,
 		Recipients: a.Recipients, Sender: a.Sender,
 		Recipient: transfer.RecipientRule{From: a.RecipientFrom, Domains: a.RecipientDomains, StripPrefix: a.RecipientStripPrefix},
-		Client:    clientRules(a),
+		Client:    clientRules(a, e.never),
 		Delivered: disposal(a.OnDelivered), Refused: disposal(a.OnRefused),
 		Retry:    transfer.Retry{Min: a.RetryMin, Max: a.RetryMax, GiveUp: a.GiveUpAfter},
 		Flood:    flood(a, o),
@@ -177,13 +180,20 @@ func policy(a *config.Account) (received.Policy, error) {
 	return p, nil
 }
 
-func clientRules(a *config.Account) transfer.ClientRules {
-	rules := transfer.ClientRules{Lookup: a.ClientName == "lookup", StaleAfter: a.StaleAfter, StalePlain: a.OnStale == "plain"}
+// clientRules are the account's rules for what is presented; never are the networks that are not.
+func clientRules(a *config.Account, never []netip.Prefix) transfer.ClientRules {
+	rules := transfer.ClientRules{Never: never, Lookup: a.ClientName == "lookup", StaleAfter: a.StaleAfter}
 	switch a.OnUnknownClient {
-	case "hold":
-		rules.Unknown = transfer.HoldUnknown
+	case "unavailable":
+		rules.Unknown = transfer.PresentUnavailable
 	case "skip":
 		rules.Unknown = transfer.SkipUnknown
+	}
+	switch a.OnStale {
+	case "plain":
+		rules.Stale = transfer.StalePlain
+	case "unavailable":
+		rules.Stale = transfer.StaleUnavailable
 	}
 	switch a.Submission {
 	case "client":

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/truehop/truehop/received"
+	"github.com/truehop/truehop/schedule/transfer"
 )
 
 // maxExplained bounds what is read of one file: the header and no more.
@@ -46,7 +47,9 @@ func newExplainCommand(live func(ctx context.Context, account string, opts expla
 Received fields from the top down, which of them the provider wrote, which one
 shows the client, why, and the XCLIENT command that would present it.
 
-Without --provider or --mx the provider is inferred from the message itself.
+Without --provider or --mx the provider is inferred from the message itself. Where
+nothing can be presented it says what run would do with the message: for a FILE by the
+defaults of an account's keys, for an ACCOUNT by its own.
 
 With --uid or --last the argument is the name of an ACCOUNT and never a file: explain
 then fetches messages from its mailbox, applies the account's own rules, and changes
@@ -116,6 +119,7 @@ func runExplain(ctx context.Context, out io.Writer, opts explainOptions) error {
 	if err != nil {
 		return &usageError{err}
 	}
+	rules := transfer.ClientRules{Never: ownAddresses()}
 	var failed []error
 	for _, name := range opts.Files {
 		if err := ctx.Err(); err != nil {
@@ -129,14 +133,10 @@ func runExplain(ctx context.Context, out io.Writer, opts explainOptions) error {
 			failed = append(failed, err)
 			continue
 		}
-		chain := received.ReadChain(header)
-		b := chain.Boundary(policy)
-		if opts.JSON {
-			err = renderJSON(out, name, chain, b)
-		} else {
-			err = renderText(out, name, chain, b, opts.Color)
-		}
-		if err != nil {
+		x := explanation{name: name, chain: received.ReadChain(header)}
+		x.boundary = x.chain.Boundary(policy)
+		x.run = transfer.Present(x.chain, x.boundary, rules, time.Now())
+		if err := x.render(out, opts); err != nil {
 			return err
 		}
 	}
@@ -144,6 +144,22 @@ func runExplain(ctx context.Context, out io.Writer, opts explainOptions) error {
 		return &usageError{err}
 	}
 	return nil
+}
+
+// explanation is what there is to say of one message.
+type explanation struct {
+	name     string
+	chain    *received.Chain
+	boundary received.Boundary
+	// run is what run would do with it.
+	run transfer.Presentation
+}
+
+func (x *explanation) render(w io.Writer, opts explainOptions) error {
+	if opts.JSON {
+		return x.renderJSON(w)
+	}
+	return x.renderText(w, opts.Color)
 }
 
 // readHeader reads as much of a file as a header may have.
@@ -169,6 +185,12 @@ type (
 		Boundary boundaryJSON `json:"boundary"`
 		Hops     []hopJSON    `json:"hops"`
 		XCLIENT  []string     `json:"xclient"`
+		Run      runJSON      `json:"run"`
+	}
+	// runJSON is what run would do: present, plain, hold or skip. Where it presents nobody, why says why.
+	runJSON struct {
+		Does string  `json:"does"`
+		Why  *string `json:"why"`
 	}
 	boundaryJSON struct {
 		Found         bool       `json:"found"`
@@ -198,16 +220,18 @@ type (
 )
 
 // renderJSON writes one object and a line end.
-func renderJSON(w io.Writer, name string, chain *received.Chain, b received.Boundary) error {
+func (x *explanation) renderJSON(w io.Writer) error {
+	chain, b := x.chain, x.boundary
 	o := explainJSON{
-		File: name,
+		File: x.name,
 		Boundary: boundaryJSON{
 			Found:         b.Found,
 			Authenticated: b.Authenticated,
 			Why:           b.Why,
 		},
 		Hops:    make([]hopJSON, len(chain.Hops)),
-		XCLIENT: xclientLines(b),
+		XCLIENT: x.xclientLines(),
+		Run:     runJSON{x.run.Treatment.String(), orNil(x.run.Why)},
 	}
 	if b.Found {
 		o.Boundary.Hop = &b.Hop

@@ -10,12 +10,14 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/received"
+	"github.com/truehop/truehop/schedule/transfer"
 )
 
 // explainLive checks the command line of explain over a mailbox and begins it.
@@ -46,6 +48,7 @@ func (p *program) explainAccount(ctx context.Context, name string, opts explainO
 		return err
 	}
 	x := &liveExplainer{account: accounts[0], opts: opts, out: p.stdout, outcomes: map[received.Outcome]*outcomeCount{}}
+	x.client = clientRules(x.account, append(ownAddresses(), cfg.Inject.NeverPresent...))
 	if x.policy, err = x.rules(); err != nil {
 		return err
 	}
@@ -78,6 +81,7 @@ type liveExplainer struct {
 	account *config.Account
 	opts    explainOptions
 	policy  received.Policy
+	client  transfer.ClientRules
 	out     io.Writer
 	// head is the header of the message at hand.
 	head bytes.Buffer
@@ -146,13 +150,11 @@ func (x *liveExplainer) take(m fetch.Message) error {
 	if _, err := io.Copy(io.Discard, m.Body); err != nil {
 		return err
 	}
-	chain := received.ReadChain(x.head.Bytes())
-	b := chain.Boundary(x.policy)
-	x.count(name, b)
-	if x.opts.JSON {
-		return renderJSON(x.out, name, chain, b)
-	}
-	return renderText(x.out, name, chain, b, x.opts.Color)
+	e := explanation{name: name, chain: received.ReadChain(x.head.Bytes())}
+	e.boundary = e.chain.Boundary(x.policy)
+	e.run = transfer.Present(e.chain, e.boundary, x.client, time.Now())
+	x.count(name, e.boundary)
+	return e.render(x.out, x.opts)
 }
 
 // label names a message: ACCOUNT/UID, with the folder between where there are several.

@@ -9,6 +9,7 @@ import (
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/received"
+	"github.com/truehop/truehop/schedule/transfer"
 )
 
 // The colours of the ladder, as SGR sequences.
@@ -20,18 +21,13 @@ const (
 	sgrReset = "\x1b[0m"
 )
 
-// xclientLines are the commands that present the boundary's client to an MTA
-// that offers every attribute.
-func xclientLines(b received.Boundary) []string {
-	c := inject.Client{ESMTP: b.ESMTP}
-	if b.Found {
-		c = inject.Client{
-			Addr: b.Client.Addr, Name: b.Client.Name, ReverseName: b.Client.Name,
-			HELO: b.Client.HELO, Port: b.Client.Port, ESMTP: b.ESMTP,
-		}
+// xclientLines are the commands by which run would present the client to an MTA that offers
+// every attribute; none where it would not ask the MTA.
+func (x *explanation) xclientLines() []string {
+	if x.run.Treatment != transfer.Asked {
+		return []string{}
 	}
-	c, _ = c.Safe(nil)
-	return c.Commands(inject.AllAttributes())
+	return x.run.Client.Commands(inject.AllAttributes())
 }
 
 // A ladder writes a chain from the top down. Everything that comes from the
@@ -42,9 +38,10 @@ type ladder struct {
 }
 
 // renderText shows the chain, the boundary, the reason and the command.
-func renderText(w io.Writer, name string, chain *received.Chain, b received.Boundary, color bool) error {
+func (x *explanation) renderText(w io.Writer, color bool) error {
+	chain, b := x.chain, x.boundary
 	l := ladder{bufio.NewWriter(w), color}
-	l.line(sgrBold, "%s", fetch.Sanitize(name))
+	l.line(sgrBold, "%s", fetch.Sanitize(x.name))
 	proofs := chain.Proofs
 	for i := range chain.Hops {
 		for len(proofs) > 0 && proofs[0].At <= i {
@@ -56,7 +53,7 @@ func renderText(w io.Writer, name string, chain *received.Chain, b received.Boun
 	for i := range proofs {
 		l.proof(&proofs[i], false)
 	}
-	l.result(b)
+	l.result(x)
 	return l.w.Flush()
 }
 
@@ -132,8 +129,15 @@ func (l *ladder) proof(p *received.Proof, trusted bool) {
 	l.line(sgr, "                 %s%s says %s", fetch.Sanitize(p.Field), by, p.Addr)
 }
 
+// doing says what run would do where it does not present the client.
+var doing = [...]string{
+	transfer.Asked: "presents nobody", transfer.AskedPlain: "gives it to inject.plain",
+	transfer.HeldBack: "holds it", transfer.Skipped: "skips it",
+}
+
 // result shows the answer, the reason, and the commands.
-func (l *ladder) result(b received.Boundary) {
+func (l *ladder) result(x *explanation) {
+	b := x.boundary
 	sgr, head := sgrGreen, "client "+b.Client.Addr.String()
 	if !b.Found {
 		sgr, head = sgrRed, "no client"
@@ -146,13 +150,16 @@ func (l *ladder) result(b received.Boundary) {
 	}
 	l.line(sgr, "%s (%s)", head, b.Outcome)
 	l.line("", "  %s", fetch.Sanitize(b.Why))
-	if b.Authenticated && b.Found {
-		l.line("", "  A user logged in: unless the account says submission: client, this address is not presented.")
+	switch {
+	case x.run.Why != "":
+		l.line(sgrRed, "  run %s: %s", doing[x.run.Treatment], reason("", x.run.Why))
+	case x.run.Client.Addr != b.Client.Addr:
+		l.line("", "  A user logged in: run presents the host that took the login, as the account's submission says.")
 	}
-	if b.Found && b.Client.Name == "" {
-		l.line("", "  No verified name is recorded: NAME and REVERSE_NAME are looked up when the message is injected.")
+	if x.run.Lookup {
+		l.line("", "  NAME and REVERSE_NAME are looked up when the message is injected.")
 	}
-	for _, x := range xclientLines(b) {
-		l.line(sgrBold, "  %s", x)
+	for _, command := range x.xclientLines() {
+		l.line(sgrBold, "  %s", command)
 	}
 }

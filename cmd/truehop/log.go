@@ -135,7 +135,7 @@ func verdictLevel(state string) slog.Level {
 func verdictAttrs(e transfer.Event, addresses string) []slog.Attr {
 	shown := e.Receipt.Presented
 	attrs := []slog.Attr{uid(e), slog.String("id", e.Token), slog.Int64("size", e.Size),
-		slog.String("sender", mask("<"+e.Sender+">", addresses)), slog.String("client", addrText(shown.Addr)),
+		slog.String("sender", mask("<"+e.Sender+">", addresses)), slog.String("client", presented(e.Receipt)),
 		slog.String("name", orUnknown(fetch.Sanitize(shown.Name))), slog.String("helo", orUnknown(fetch.Sanitize(shown.HELO)))}
 	if e.Receipt.Reply.Code > 0 {
 		attrs = append(attrs, slog.String("reply", e.Receipt.Stage+" "+replyText(e.Receipt.Reply)))

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -107,11 +106,15 @@ func disposal(a config.Action) fetch.Disposal {
 	return fetch.Disposal{Action: fetch.Keep}
 }
 
-func addrText(a netip.Addr) string {
-	if !a.IsValid() {
+// presented is the client's address as the MTA was told it.
+func presented(r inject.Receipt) string {
+	switch {
+	case r.Stage == "":
+		return "-" // it was not asked
+	case !r.Presented.Addr.IsValid():
 		return "unavailable"
 	}
-	return a.String()
+	return r.Presented.Addr.String()
 }
 
 func orUnknown(s string) string {
@@ -126,12 +129,20 @@ func replyText(r inject.Reply) string {
 	return strings.Join(strings.Fields(fmt.Sprintf("%d %s %s", r.Code, r.Enhanced, r.Text)), " ")
 }
 
+// maxReasons bounds the parts of a reason. Each is bounded by itself, so that a long one takes no room from
+// what can be done about it.
+const maxReasons = 8
+
 // reason is why a message stands as it does: the MTA's reply, and what is to be known beside it.
 func reason(reply, why string) string {
 	if reply != "" && why != "" {
-		return fetch.Sanitize(reply + "; " + why)
+		reply += "; "
 	}
-	return fetch.Sanitize(reply + why)
+	parts := strings.SplitN(reply+why, "; ", maxReasons)
+	for i, part := range parts {
+		parts[i] = fetch.Sanitize(part)
+	}
+	return strings.Join(parts, "; ")
 }
 
 // recordReason is reason for a record, with what the MTA said of each recipient that does not have the message.
@@ -179,7 +190,7 @@ func drySaid(e transfer.Event) string {
 	case e.Receipt.Reply.Code > 0:
 		return e.Receipt.Stage + " " + replyText(e.Receipt.Reply)
 	case e.State == string(ledger.Held):
-		return "not asked: " + e.Why
+		return "not asked: " + reason("", e.Why)
 	case e.Receipt.Err != nil:
 		return e.Receipt.Err.Error()
 	}
@@ -194,7 +205,7 @@ func (t *dryTable) print(w io.Writer) {
 	out := newTable(w, "ACCOUNT", "UID", "CLIENT", "NAME", "HELO", "THE MTA WOULD SAY")
 	for _, e := range t.events {
 		shown := e.Receipt.Presented
-		out.row(e.Account, fetch.Sanitize(e.Ref.UID), addrText(shown.Addr), orUnknown(fetch.Sanitize(shown.Name)), orUnknown(fetch.Sanitize(shown.HELO)), drySaid(e))
+		out.row(e.Account, fetch.Sanitize(e.Ref.UID), presented(e.Receipt), orUnknown(fetch.Sanitize(shown.Name)), orUnknown(fetch.Sanitize(shown.HELO)), drySaid(e))
 	}
 	out.flush()
 }

@@ -284,48 +284,27 @@ func (w *work) remaining(j *job) error {
 	return nil
 }
 
-// identify decides what is presented as the client.
+// identify readies the message for what its client makes of it.
 func (w *work) identify(j *job, chain *received.Chain) bool {
-	b := j.boundary
-	switch {
-	case !b.Found && w.Client.Unknown == HoldUnknown:
-		return j.hold("the client is not known: " + b.Why)
-	case !b.Found && w.Client.Unknown == SkipUnknown:
-		j.record.State, j.record.Why = ledger.Adopted, "skipped, the client is not known: "+b.Why
+	p := Present(chain, j.boundary, w.Client, w.now())
+	switch p.Treatment {
+	case HeldBack:
+		return j.hold(p.Why)
+	case Skipped:
+		j.record.State, j.record.Why = ledger.Adopted, p.Why
 		return false
-	case w.stale(b, chain):
-		j.plain = w.Client.StalePlain
-		return true
 	}
-	who := b.Client
-	if b.Found && b.Authenticated {
-		switch {
-		case w.Client.Submission == SubmissionUnavailable, w.Client.Submission == SubmissionRelay && b.Submission == nil:
-			who = received.Client{}
-		case w.Client.Submission == SubmissionRelay:
-			who = *b.Submission
-		}
+	j.plain = p.Treatment == AskedPlain
+	if j.note != "" && p.Why != "" {
+		j.note += "; "
 	}
-	if !b.Found {
-		who = received.Client{}
-	}
-	j.client = inject.Client{Addr: who.Addr, Name: who.Name, ReverseName: who.Name, HELO: who.HELO, Port: who.Port, ESMTP: b.ESMTP}
-	j.lookup = who.Addr.IsValid() && (w.Client.Lookup || who.Name == "")
-	j.record.HELO = who.HELO
-	if who.Addr.IsValid() {
-		j.record.Client = who.Addr.String()
+	j.note += p.Why
+	j.client, j.lookup = p.Client, p.Lookup
+	j.record.HELO = p.Client.HELO
+	if p.Client.Addr.IsValid() {
+		j.record.Client = p.Client.Addr.String()
 	}
 	return true
-}
-
-// stale reports whether the client was seen too long ago to be judged by what is known of
-// its address today.
-func (w *work) stale(b received.Boundary, chain *received.Chain) bool {
-	if w.Client.StaleAfter <= 0 || !b.Found || b.Hop < 0 || b.Hop >= len(chain.Hops) {
-		return false
-	}
-	seen := chain.Hops[b.Hop].Time
-	return !seen.IsZero() && w.now().Sub(seen) > w.Client.StaleAfter
 }
 
 // message composes what is injected: the octets as they are, below a header of our own.

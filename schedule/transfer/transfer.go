@@ -96,10 +96,13 @@ type Pass struct {
 	Observe func(Event)
 }
 
-// ClientRules say what is presented where the client is not simply known.
+// ClientRules say what is presented where the client is not simply known. Their zero value
+// presents nobody who is not.
 type ClientRules struct {
-	// Unknown is for messages whose boundary was not found.
+	// Unknown is for messages whose client was not found, or must not be presented.
 	Unknown UnknownClient
+	// Never are further networks that must not be presented, see [inject.Client.Safe].
+	Never []netip.Prefix
 	// Submission is for messages that an authenticated user gave the upstream.
 	Submission Submission
 	// Lookup prefers the DNS of now to the name that the upstream recorded.
@@ -107,21 +110,34 @@ type ClientRules struct {
 	// StaleAfter is the age, by the upstream's own stamp, from which on a client is not presented any
 	// more: an address that was clean then may be listed today. 0 means never.
 	StaleAfter time.Duration
-	// StalePlain sends stale messages through Plain, where no rule asks for the client; without
-	// it they go to the MTA with the client unavailable.
-	StalePlain bool
+	// Stale is for messages whose client is.
+	Stale StaleClient
 }
 
-// UnknownClient is what happens to a message whose client is not known.
+// UnknownClient is what happens to a message whose client is not known. The protocol has a word
+// for it, [UNAVAILABLE], that filters behind an MTA cannot bear: some die of it, and with them the
+// MTA; some take it for localhost. So it is never said unasked.
 type UnknownClient uint8
 
 const (
-	// PresentUnavailable injects it with [UNAVAILABLE] in every attribute.
-	PresentUnavailable UnknownClient = iota
 	// HoldUnknown keeps it upstream and records it as held, for a person.
-	HoldUnknown
+	HoldUnknown UnknownClient = iota
 	// SkipUnknown leaves it upstream for good, and nobody is asked to look.
 	SkipUnknown
+	// PresentUnavailable injects it with [UNAVAILABLE] in every attribute.
+	PresentUnavailable
+)
+
+// StaleClient is what happens to a message whose client was seen too long ago.
+type StaleClient uint8
+
+const (
+	// HoldStale keeps it upstream and records it as held, for a person.
+	HoldStale StaleClient = iota
+	// StalePlain sends it through Plain, where no rule asks for the client.
+	StalePlain
+	// StaleUnavailable injects it with [UNAVAILABLE] in every attribute.
+	StaleUnavailable
 )
 
 // Submission is what is presented for mail submitted at the upstream itself.
@@ -132,7 +148,7 @@ const (
 	SubmissionRelay Submission = iota
 	// SubmissionClient presents the user's own address.
 	SubmissionClient
-	// SubmissionUnavailable presents nothing.
+	// SubmissionUnavailable presents nobody: [UNAVAILABLE] in every attribute.
 	SubmissionUnavailable
 )
 

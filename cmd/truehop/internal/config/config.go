@@ -208,18 +208,24 @@ type Account struct {
 	// that no MTA refused is held, whatever stands here: deferred for too long, too large, to a
 	// recipient that the MTA does not take mail for, or impossible to put to it. Nobody gets a bounce.
 	OnRefused Action `koanf:"on_refused" default:"keep" oneof:"keep|delete|move:FOLDER|quarantine:ADDRESS"`
-	// What happens to mail whose client cannot be told. unavailable: the MTA is told just that, and
-	// judges. hold: it stays upstream for a person. skip: it stays upstream for good, and nobody is
-	// asked to look.
-	OnUnknownClient string `koanf:"on_unknown_client" default:"unavailable" oneof:"unavailable|hold|skip"`
+	// What happens to mail whose client was not found, or is never presented. hold: it stays upstream
+	// for a person. skip: it stays upstream for good, and nobody is asked to look. unavailable: the
+	// MTA is told just that (ADDR=[UNAVAILABLE]) and judges; only where no filter behind it dies of
+	// that word, as postgrey and policyd-spf do, and then every client gets 451, or takes it for
+	// localhost, as opendmarc and opendkim do. With inject.xclient: off nobody is told of a client:
+	// the default is then unavailable.
+	OnUnknownClient string `koanf:"on_unknown_client" default:"hold" oneof:"hold|skip|unavailable"`
 	// Age, by the stamp of the upstream's MX, from which on a client is not presented any more: an
 	// address that was clean then may be listed today. 0: never.
 	StaleAfter time.Duration `koanf:"stale_after" default:"0" min:"0" max:"3650d"`
-	// Where mail goes that is older. unavailable: to the MTA, with the client unavailable. plain: to
-	// inject.plain, where nobody asks for the client.
-	OnStale string `koanf:"on_stale" default:"unavailable" oneof:"unavailable|plain"`
+	// Where mail goes that is older. hold: nowhere, it stays upstream for a person. plain: to
+	// inject.plain, where nobody asks for the client. unavailable: to the MTA, with the client
+	// unavailable; see on_unknown_client for what may die of that.
+	OnStale string `koanf:"on_stale" default:"hold" oneof:"hold|plain|unavailable"`
 	// Who is presented for mail that a user of the upstream sent with a login: client, the user's
-	// own (home) address; relay, the host that took the login; unavailable, nobody.
+	// own (home) address; relay, the host that took the login; unavailable, nobody. Where the relay's
+	// address is not recorded, the client counts as unknown; see on_unknown_client, also for what may
+	// die of unavailable.
 	Submission string `koanf:"submission" default:"relay" oneof:"client|relay|unavailable"`
 	// Where the client's name comes from. recorded: the one that the upstream verified, looked up
 	// only where it recorded none. lookup: always looked up here.

@@ -95,9 +95,9 @@ func TestDefaults(t *testing.T) {
 		Name: "work", Protocol: "imap", Host: "imap.example.net", Port: 993, TLS: "implicit", TLSMinVersion: "1.2",
 		Credentials: Credentials{User: "joe", PasswordFile: "/p"},
 		Auth:        "auto", Folders: []string{"INBOX"}, Recipients: []string{"joe@example.org"}, Provider: "auto",
-		OnDelivered: Action{Verb: Keep}, OnRefused: Action{Verb: Keep}, OnUnknownClient: "unavailable",
+		OnDelivered: Action{Verb: Keep}, OnRefused: Action{Verb: Keep}, OnUnknownClient: "hold",
 		Submission: "relay", ClientName: "recorded", MaxSize: 50 << 20, Schedule: "*/5 * * * *",
-		RetryMin: 5 * time.Minute, RetryMax: 6 * time.Hour, GiveUpAfter: 120 * time.Hour, Idle: true, OnStale: "unavailable", FirstRun: "ask", FloodLimit: 100,
+		RetryMin: 5 * time.Minute, RetryMax: 6 * time.Hour, GiveUpAfter: 120 * time.Hour, Idle: true, OnStale: "hold", FirstRun: "ask", FloodLimit: 100,
 	}
 	got := *c.Accounts["work"]
 	got.getenv = nil
@@ -121,6 +121,25 @@ func TestPorts(t *testing.T) {
 	} {
 		if got := mustParse(t, one(keys), options()).Accounts["work"].Port; got != want {
 			t.Errorf("{%s}: port %d, want %d", keys, got, want)
+		}
+	}
+}
+
+// Where nobody is told of a client, none needs to be known; what a person wrote holds there too.
+func TestUnknownClientWithoutXCLIENT(t *testing.T) {
+	for _, tc := range []struct{ top, keys, want string }{
+		{"inject: {xclient: off}", "", "unavailable"},
+		{"inject: {xclient: off}", ", on_unknown_client: hold", "hold"},
+		{"inject: {xclient: off}\ndefaults: {on_unknown_client: skip}", "", "skip"},
+		{"inject: {xclient: if-available}", "", "hold"},
+		{"inject: {xclient: off, carrier: proxy-v2}", "", "hold"},
+		{"inject: {xclient: off, carrier: xforward}", "", "hold"},
+		{"", "", "hold"},
+		{"", ", on_unknown_client: unavailable", "unavailable"},
+	} {
+		c := mustParse(t, append([]byte(tc.top+"\n"), one(tc.keys)...), options())
+		if got := c.Accounts["work"].OnUnknownClient; got != tc.want {
+			t.Errorf("%s{%s}: %s, want %s", tc.top, tc.keys, got, tc.want)
 		}
 	}
 }

@@ -154,6 +154,9 @@ func decode(k *koanf.Koanf) (*Config, error) {
 		return nil, err
 	}
 	builtin := defaults(reflect.TypeFor[Account]())
+	if c.Inject.XClient == "off" && c.Inject.Carrier == "xclient" {
+		builtin["on_unknown_client"] = "unavailable" // nobody is told of a client, known or not
+	}
 	c.Accounts = map[string]*Account{}
 	for _, name := range accounts {
 		own := k.Cut("accounts" + delim + name).Raw()

@@ -13,6 +13,9 @@ const (
 	maxEnv    = 64
 )
 
+// MboxLook is how many octets [IsMboxLine] looks at.
+const MboxLook = 512
+
 // A Chain is what the header of one message says about its way.
 type Chain struct {
 	// Hops are the Received fields from the top down: the newest first. Where
@@ -43,7 +46,7 @@ type EnvelopeField struct {
 }
 
 // ReadChain reads the header of a message: all that stands before the first
-// empty line. Lines end with CRLF or LF. A leading mbox "From " line is
+// empty line. Lines end with CRLF or LF. Leading mbox lines ([IsMboxLine]) are
 // skipped. header may go on into the body; it is not read that far.
 func ReadChain(header []byte) *Chain {
 	c := &Chain{}
@@ -51,10 +54,8 @@ func ReadChain(header []byte) *Chain {
 	if cut {
 		header = header[:maxHeader]
 	}
-	if bytes.HasPrefix(header, []byte("From ")) {
-		if i := bytes.IndexByte(header, '\n'); i >= 0 {
-			header = header[i+1:]
-		}
+	for IsMboxLine(header) {
+		_, header, _ = bytes.Cut(header, []byte("\n"))
 	}
 	if n := bytes.Count(header, []byte("\nReceived:")); n > 0 {
 		c.Hops = make([]Hop, 0, min(n+1, maxHops+1))
@@ -76,6 +77,16 @@ func ReadChain(header []byte) *Chain {
 		c.mark(errHeaderEnd)
 	}
 	return c
+}
+
+// IsMboxLine reports whether b begins with the line that an mbox file has before each message, "From ",
+// or with such a line quoted, ">From ". It is no field, and a header that holds one ends there for many
+// a reader. "From :" is a field: RFC 5322, 4.5.2 allows white space before the colon. It looks at the first
+// [MboxLook] octets.
+func IsMboxLine(b []byte) bool {
+	b = b[:min(len(b), MboxLook)]
+	rest, is := bytes.CutPrefix(bytes.TrimLeft(b, ">"), []byte("From "))
+	return is && !bytes.HasPrefix(bytes.TrimLeft(rest, " \t"), []byte(":"))
 }
 
 // cutField returns the first field of b with its continuation lines and line

@@ -32,6 +32,15 @@ func TestReadChain(t *testing.T) {
 		{"no line end", strings.TrimSuffix(mxHop, "\r\n"), 1, nil},
 		{"upper case", "RECEIVED:" + mxHop[len("Received:"):], 1, nil},
 		{"mbox line", "From x@example.com Mon Jan 15 10:00:00 2024\r\n" + mxHop, 1, nil},
+		{"mbox line, LF", "From x@example.com Mon Jan 15 10:00:00 2024\n" + mxHop, 1, nil},
+		{"quoted mbox line", ">From x@example.com Mon Jan 15 10:00:00 2024\r\n" + mxHop, 1, nil},
+		{"several mbox lines", ">From x\r\nFrom y\n>>From z\r\n" + mxHop, 1, nil},
+		{"nothing but an mbox line", "From x@example.com", 0, nil},
+		{"From is a field", "From: x@example.com\r\n" + mxHop, 1, nil},
+		{"From is a field with white space before the colon", "From : x@example.com\r\n" + mxHop, 1, nil},
+		{"From without a space is nothing", "From\r\n" + mxHop, 1, errJunk},
+		{"a line folded below an mbox line", "From x\r\n y\r\n" + mxHop, 1, errJunk},
+		{"an mbox line as long as a header", "From " + strings.Repeat("x", 2<<20) + "\r\n" + mxHop, 1, errHeaderEnd},
 		{"T-RCV-17 a folded blank line", "Received: from client.example (mail.example.com [192.0.2.10])\r\n \r\n by mx.example.org (Postfix) with ESMTP id 4B" + date, 1, nil},
 		{"T-RCV-10 white space before the colon", "Received : x\r\n" + mxHop, 2, nil},
 		{"a line that is no field", ownHop + ">From x\r\n" + mxHop, 2, errJunk},
@@ -210,6 +219,20 @@ func TestReturnPathThatHoldsNoAddress(t *testing.T) { // T-ENV-10
 		}
 		if got := chain.Envelope.ReturnPath[0]; got.Address != c.address || got.Bad != c.bad {
 			t.Errorf("%q: address %q, bad %v, want %q and %v", c.value, got.Address, got.Bad, c.address, c.bad)
+		}
+	}
+}
+
+func TestIsMboxLine(t *testing.T) {
+	for line, want := range map[string]bool{
+		"From x@example.com Mon Jan 15 10:00:00 2024\r\n": true, "From  Mon Jan 15 10:00:00 2024\n": true,
+		"From ": true, ">From x": true, ">>>From x": true, "From x: y": true,
+		"": false, ">": false, "From": false, "From\r\n": false, "From\tx": false, "from x": false, "FROM x": false,
+		"From: x": false, "From : x": false, "From \t : x": false, ">From: x": false, ">From : x": false,
+		" From x": false, "> From x": false, "Fromage x": false, "X-From x": false,
+	} {
+		if got := IsMboxLine([]byte(line)); got != want {
+			t.Errorf("%q: %v, want %v", line, got, want)
 		}
 	}
 }

@@ -13,6 +13,8 @@ const (
 	// renamedDeliveredTo is what a Delivered-To field becomes that names a
 	// recipient of ours.
 	renamedDeliveredTo = "X-Upstream-Delivered-To"
+	// firstLine is the name that the first line of a header gets that begins with white space.
+	firstLine = "X-Upstream-First-Line"
 )
 
 // values returns the bodies of the fields called name, top down, unfolded and
@@ -49,6 +51,45 @@ func rename(head []byte, name, to string, these []string) []byte {
 		return head
 	}
 	return append(out, head[done:]...)
+}
+
+// opening returns what has to stand between fields of ours and head, mostly nothing. A first line that begins with
+// white space belongs to no field, and would become part of ours (RFC 5322 section 2.2.3). Where fields follow it,
+// it gets a name, and they stay the header. Where none does, it is text: an empty line ends our header.
+func opening(head []byte) string {
+	if !folds(head) {
+		return ""
+	}
+	end := 0
+	for folds(head[end:]) {
+		line, _, _ := bytes.Cut(head[end:], []byte("\n"))
+		end = min(end+len(line)+1, len(head))
+	}
+	if isField(head[end:]) {
+		return firstLine + ":"
+	}
+	return "\r\n"
+}
+
+// folds reports whether line begins with white space as the MTA gets it: a CR that ends no line
+// goes out as a space.
+func folds(line []byte) bool {
+	switch {
+	case len(line) == 0:
+		return false
+	case line[0] == '\r':
+		return !bytes.HasPrefix(bytes.TrimLeft(line, "\r"), []byte("\n"))
+	}
+	return line[0] == ' ' || line[0] == '\t'
+}
+
+// isField reports whether b begins with a field: printable ASCII up to a colon (RFC 5322 section 2.2),
+// before which there may be white space (section 4.5).
+func isField(b []byte) bool {
+	name, _, ok := bytes.Cut(b, []byte(":"))
+	name = bytes.TrimRight(name, " \t")
+	odd := bytes.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' })
+	return ok && len(name) > 0 && !odd
 }
 
 // eachField calls f for every field with its folded lines and line ends, and for

@@ -307,7 +307,8 @@ func (w *work) identify(j *job, chain *received.Chain) bool {
 	return true
 }
 
-// message composes what is injected: the octets as they are, below a header of our own.
+// message composes what is injected: the octets as they are, below a header of our own and without
+// an mbox line.
 func (w *work) message(j *job) *inject.Message {
 	header := fieldID + ": " + j.record.Token + "\r\n"
 	if j.redelivery {
@@ -316,13 +317,14 @@ func (w *work) message(j *job) *inject.Message {
 	// Postfix's local(8) accepts a message that carries Delivered-To with the recipient's own
 	// address and then bounces it as a loop.
 	head := rename(j.spool.head, fieldDeliveredTo, renamedDeliveredTo, j.recipients)
-	rest := int64(len(j.spool.head))
+	top := opening(head) + string(head)
+	rest := j.spool.mbox + int64(len(j.spool.head))
 	m := &inject.Message{
 		Client: j.client, From: j.record.Sender, To: j.recipients,
-		Header: []byte(header), Size: int64(len(head)) + j.spool.size - rest,
+		Header: []byte(header), Size: int64(len(top)) + j.spool.size - rest,
 		EightBit: j.spool.eightBit, NUL: j.spool.nul, UTF8: nonASCII(j.record.Sender, j.recipients), DryRun: w.DryRun,
 		Body: func() (io.ReadCloser, error) {
-			return io.NopCloser(io.MultiReader(strings.NewReader(string(head)), j.spool.reader(rest))), nil
+			return io.NopCloser(io.MultiReader(strings.NewReader(top), j.spool.reader(rest))), nil
 		},
 	}
 	if !w.DryRun {

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/truehop/truehop/received"
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
@@ -32,7 +34,10 @@ type spooled struct {
 	hash     [sha256.Size]byte
 	eightBit bool // holds octets above 127
 	nul      bool // holds octets of value 0
-	// head is the header block with its closing empty line, or as much of it as headLimit allows.
+	// mbox is the length of the mbox lines in front of the message. They are part of what was retrieved and
+	// of the hash, and are not injected: below a field of ours they would end the header.
+	mbox int64
+	// head is the header block behind those with its closing empty line, or as much of it as headLimit allows.
 	head []byte
 }
 
@@ -70,19 +75,57 @@ func spool(r io.Reader, hint int64, dir string) (*spooled, error) {
 	return s, nil
 }
 
+// readHead finds the header block.
 func (s *spooled) readHead() error {
-	head := s.mem
-	if s.file != nil {
-		head = make([]byte, min(s.size, headLimit))
-		if _, err := s.file.ReadAt(head, 0); err != nil {
-			return fmt.Errorf("%w: %w", errSpool, err)
+	start, err := s.window(0)
+	if err == nil && received.IsMboxLine(start) {
+		if s.mbox, err = mboxLength(s.reader(0)); err == nil {
+			start, err = s.window(s.mbox)
 		}
 	}
-	s.head = head[:min(headEnd(head), headLimit)]
+	if err != nil {
+		return fmt.Errorf("%w: %w", errSpool, err)
+	}
+	s.head = start[:min(headEnd(start), headLimit)]
 	if s.file != nil {
 		s.head = bytes.Clone(s.head) // and let go of the rest
 	}
 	return nil
+}
+
+// window returns the message from octet at on, as far as a header is looked at.
+func (s *spooled) window(at int64) ([]byte, error) {
+	if s.file == nil {
+		return s.mem[at:], nil
+	}
+	b := make([]byte, min(s.size-at, headLimit))
+	_, err := s.file.ReadAt(b, at)
+	return b, err
+}
+
+// mboxLength returns the length of the mbox lines at the beginning of a message.
+func mboxLength(message io.Reader) (length int64, err error) {
+	r := bufio.NewReader(message)
+	for {
+		start, err := r.Peek(received.MboxLook)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return length, err
+		}
+		if !received.IsMboxLine(start) {
+			return length, nil
+		}
+		for ended := false; !ended; {
+			part, err := r.ReadSlice('\n')
+			length += int64(len(part))
+			switch {
+			case errors.Is(err, io.EOF):
+				return length, nil
+			case err != nil && !errors.Is(err, bufio.ErrBufferFull):
+				return length, err
+			}
+			ended = err == nil
+		}
+	}
 }
 
 // headEnd returns the length of the header block with its closing empty line,

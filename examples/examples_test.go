@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,31 +22,55 @@ import (
 
 const tcpListener = "127.0.0.1:10027"
 
-// start runs Postfix with a master.cf fragment and our main.cf, and returns where the listener is.
-func start(t *testing.T, fragment string) (p *injecttest.Postfix, network, addr string) {
+// listeners are all that is written down for master.cf: two recipes, and what the README shows.
+var listeners = []string{readme, "master.cf.unix", "master.cf.tcp"}
+
+// readme stands for the listener in the README at the top.
+const readme = "README"
+
+// start runs Postfix with a listener of listeners, word for word, and our main.cf, which more lines may
+// change. It returns where the listener is.
+func start(t *testing.T, listener string, lines ...string) (p *injecttest.Postfix, network, addr string) {
 	t.Helper()
-	read := func(name string) string {
-		text, err := os.ReadFile(filepath.Join("postfix", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
+	master := ""
+	if listener == readme {
+		master = shown(t)
+	} else {
+		master = read(t, filepath.Join("postfix", listener))
 	}
-	master := read(fragment)
 	network = "unix"
 	if strings.Contains(master, tcpListener) {
 		network, addr = "tcp", freePort(t)
 		master = strings.Replace(master, "\n"+tcpListener, "\n"+addr, 1)
 	}
 	p = injecttest.StartPostfix(t, injecttest.PostfixOptions{
-		Main:   []string{read("main.cf")},
+		Main:   append([]string{read(t, "postfix/main.cf")}, lines...),
 		Master: []string{master},
-		Files:  map[string]string{"truehop_clients": read("truehop_clients")},
+		Files:  map[string]string{"truehop_clients": read(t, "postfix/truehop_clients")},
 	})
 	if network == "unix" {
 		addr = filepath.Join(p.Dir, "q/public/truehop")
 	}
 	return p, network, addr
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// shown is the listener that the README shows, without the indentation of the list that it stands in.
+func shown(t *testing.T) string {
+	t.Helper()
+	m := regexp.MustCompile("(?ms)^( *)```master\\.cf\n(.*?)^ *```$").FindStringSubmatch(read(t, "../README.md"))
+	if m == nil {
+		t.Fatal("the README shows no listener")
+	}
+	return strings.ReplaceAll("\n"+m[2], "\n"+m[1], "\n")
 }
 
 func freePort(t *testing.T) string {
@@ -117,7 +142,7 @@ const (
 
 // Postfix knows every parameter of the recipes, and says nothing about them.
 func TestPostfixWarnsOfNothing(t *testing.T) {
-	for _, fragment := range []string{"master.cf.unix", "master.cf.tcp"} {
+	for _, fragment := range listeners {
 		p, network, addr := start(t, fragment)
 		dial(t, network, addr).want("EHLO truehop.example.org", "250")
 		for _, args := range [][]string{{"-n"}, {"-M"}, {"-P"}} {
@@ -161,7 +186,7 @@ func TestPostfixUnix(t *testing.T) {
 
 // No way to relay: not with XCLIENT forgotten, not as this host, not as a private address, not with a login.
 func TestPostfixNoRelay(t *testing.T) {
-	for _, fragment := range []string{"master.cf.unix", "master.cf.tcp"} {
+	for _, fragment := range listeners {
 		t.Run(fragment, func(t *testing.T) {
 			_, network, addr := start(t, fragment)
 			for _, xclient := range []string{

@@ -113,8 +113,11 @@ func (w *walk) publicAuto(i int) (Boundary, verdict) {
 // empty for addresses, single labels and names of private use.
 func registered(host string) string {
 	host = strings.TrimSuffix(host, ".")
+	if len(host) > maxName {
+		return ""
+	}
 	i := strings.LastIndexByte(host, '.')
-	if i <= 0 || i == len(host)-1 || len(host) > 255 {
+	if i <= 0 || i == len(host)-1 {
 		return ""
 	}
 	if _, isAddr := parseAddr(host); isAddr {

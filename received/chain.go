@@ -90,18 +90,25 @@ func IsMboxLine(b []byte) bool {
 }
 
 // cutField returns the first field of b with its continuation lines and line
-// end, and what follows it.
+// end, and what follows it. A first line of white space only is a field of its own.
 func cutField(b []byte) (field, rest []byte) {
-	for i := 0; ; {
-		n := bytes.IndexByte(b[i:], '\n')
-		if n < 0 {
-			return b, nil
-		}
-		i += n + 1
-		if i >= len(b) || b[i] != ' ' && b[i] != '\t' || len(trimEnd(b[:i])) == 0 {
-			return b[:i], b[i:]
-		}
+	end := lineEnd(b, 0)
+	if len(trimEnd(b[:end])) == 0 {
+		return b[:end], b[end:]
 	}
+	for startsFolded(b[end:]) {
+		end = lineEnd(b, end)
+	}
+	return b[:end], b[end:]
+}
+
+// lineEnd returns the index behind the line of b that begins at i.
+func lineEnd(b []byte, i int) int {
+	n := bytes.IndexByte(b[i:], '\n')
+	if n < 0 {
+		return len(b)
+	}
+	return i + n + 1
 }
 
 func startsFolded(b []byte) bool { return len(b) > 0 && (b[0] == ' ' || b[0] == '\t') }
@@ -121,14 +128,14 @@ func (c *Chain) add(field []byte) bool {
 	name, value := field[:colon], field[colon+1:]
 	if trimmed := trimEnd(name); len(trimmed) != len(name) {
 		if foldEqual(string(trimmed), "received") {
-			c.mark(errSpace) // RFC 5322, 4.5.8: obsolete, and no MTA writes it
+			return c.addHop(Hop{Kind: Noise, Err: errSpace}) // RFC 5322, 4.5.8: obsolete, and no MTA writes it
 		}
 		return true
 	}
 	switch len(name) {
 	case len("received"):
 		if foldEqual(string(name), "received") {
-			return c.addHop(value)
+			return c.addHop(Parse(value))
 		}
 	case len("return-path"):
 		if foldEqual(string(name), "return-path") && len(c.Envelope.ReturnPath) < maxEnv {
@@ -149,12 +156,13 @@ func (c *Chain) add(field []byte) bool {
 	return true
 }
 
-func (c *Chain) addHop(value []byte) bool {
+// addHop appends a hop; it returns false where there are too many.
+func (c *Chain) addHop(h Hop) bool {
 	if len(c.Hops) == maxHops {
 		c.mark(errTooMany)
 		return false
 	}
-	c.Hops = append(c.Hops, Parse(value))
+	c.Hops = append(c.Hops, h)
 	return true
 }
 

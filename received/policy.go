@@ -88,7 +88,7 @@ func matchHost(pattern, host string) bool {
 	}
 	host = strings.TrimSuffix(host, ".")
 	pattern = strings.TrimSuffix(pattern, ".")
-	if host == "" || pattern == "" || isAddrPattern(pattern) {
+	if host == "" || len(host) > maxName || pattern == "" || isAddrPattern(pattern) {
 		return false
 	}
 	if rest, ok := strings.CutPrefix(pattern, "*."); ok {

@@ -37,7 +37,7 @@ func parseProof(name, value []byte) (p Proof, ok bool) {
 	}
 	field := ""
 	for _, f := range proofFields {
-		if foldEqual(string(name), f) {
+		if len(name) == len(f) && foldEqual(string(name), f) {
 			field = f
 		}
 	}

@@ -2,6 +2,7 @@ package received
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -9,7 +10,6 @@ import (
 const (
 	maxField  = 64 << 10
 	maxTokens = 2048
-	maxAngle  = 2048
 	inlineTok = 64 // tokens without a heap allocation; most fields have 20
 )
 
@@ -60,6 +60,8 @@ type scanner struct {
 	few  [inlineTok]token
 	n    int
 	long []token
+
+	open []int32 // the angle brackets in which closingAngle has looked for an end in vain
 }
 
 // A span is a run of tokens, by index.
@@ -81,7 +83,8 @@ func (sc *scanner) add(t token) {
 		return
 	}
 	if sc.long == nil {
-		sc.long = append(make([]token, 0, 4*inlineTok), sc.few[:]...)
+		left := len(sc.s) - int(t.pos) // a token has an octet at least
+		sc.long = append(make([]token, 0, min(maxTokens, inlineTok+left)), sc.few[:]...)
 	}
 	sc.long = append(sc.long, t)
 	sc.n++
@@ -157,8 +160,8 @@ func (sc *scanner) next() tokenKind {
 			return literal
 		}
 	case '<':
-		if end := closingAngle(rest); end >= 0 {
-			sc.i += end + 2
+		if end := sc.closingAngle(); end >= 0 {
+			sc.i = end + 1
 			return angle
 		}
 	}
@@ -252,21 +255,35 @@ loop:
 	sc.i = i
 }
 
-// closingAngle finds the > that ends an angle bracket opened before s. Writers
-// nest them now and then. It looks no further than an address can reach.
-func closingAngle(s string) int {
-	depth := 1
-	for i := 0; i < min(len(s), maxAngle); i++ {
-		switch s[i] {
+// closingAngle finds the > that ends the angle bracket at i, or returns -1.
+// Writers nest them now and then. Where there is none, it notes which of the
+// brackets inside have none either: no text is searched in vain twice.
+func (sc *scanner) closingAngle() int {
+	if _, found := slices.BinarySearch(sc.open, int32(sc.i)); found {
+		return -1
+	}
+	depth, end := 0, sc.i
+search:
+	for ; end < len(sc.s); end++ {
+		switch sc.s[end] {
 		case '<':
 			depth++
 		case '>':
 			depth--
 			if depth == 0 {
-				return i
+				return end
 			}
 		case ';', '(', ')':
-			return -1
+			break search
+		}
+	}
+	sc.open = sc.open[:0]
+	for i := sc.i; i < end; i++ {
+		switch sc.s[i] {
+		case '<':
+			sc.open = append(sc.open, int32(i))
+		case '>':
+			sc.open = sc.open[:len(sc.open)-1]
 		}
 	}
 	return -1

@@ -99,17 +99,19 @@ func writesHelo(form string) bool {
 // twoLiterals reports whether s holds an address in brackets other than a: an
 // answer of the client's ident server, or worse.
 func twoLiterals(s string, a netip.Addr) bool {
-	for {
-		_, rest, ok := strings.Cut(s, "[")
-		if !ok {
-			return false
+	_, rest, more := strings.Cut(s, "[")
+	for more {
+		var inside string
+		inside, rest, more = strings.Cut(rest, "[")
+		inside, _, closed := strings.Cut(inside, "]")
+		if more && !closed {
+			continue // what holds a bracket is no address
 		}
-		inside, _, _ := strings.Cut(rest, "]")
 		if b, _, ok := parseAddrPort(inside); ok && b != a {
 			return true
 		}
-		s = rest
 	}
+	return false
 }
 
 // takeInner cuts c before an inner comment, which remarks upon the lookup, or
@@ -255,6 +257,9 @@ func (s *socket) lookup(n string) {
 	}
 }
 
+// maxName is the length of the longest host name, in octets (RFC 1035, 2.3.4).
+const maxName = 255
+
 // notNames are the words that writers put where they have no name: Postfix,
 // EMWAC and Vircom, Courier.
 var notNames = [...]string{"unknown", "unverified", "softdnserr"}
@@ -262,7 +267,7 @@ var notNames = [...]string{"unknown", "unverified", "softdnserr"}
 // isName reports whether n is a host name that a lookup could have given:
 // not a word for "none", not an address.
 func isName(n string) bool {
-	if n == "" || len(n) > 255 {
+	if n == "" || len(n) > maxName {
 		return false
 	}
 	for _, w := range notNames {

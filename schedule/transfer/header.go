@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -17,11 +18,14 @@ const (
 	firstLine = "X-Upstream-First-Line"
 )
 
-// values returns the bodies of the fields called name, top down, unfolded and
-// trimmed. Lines that are no fields are passed over.
-func values(head []byte, name string) []string {
+// values returns the bodies of the first fields called name, so many at most, top down,
+// unfolded and trimmed. Lines that are no fields are passed over.
+func values(head []byte, name string, most int) []string {
 	var found []string
 	eachField(head, func(field []byte) {
+		if len(found) == most {
+			return
+		}
 		if value, ok := fieldValue(field, name); ok {
 			found = append(found, value)
 		}
@@ -119,7 +123,8 @@ func fieldValue(field []byte, name string) (string, bool) {
 	if len(rest) == 0 || rest[0] != ':' {
 		return "", false
 	}
-	return strings.TrimSpace(strings.NewReplacer("\r", "", "\n", "").Replace(string(rest[1:]))), true
+	body := bytes.TrimSpace(rest[1:])
+	return string(slices.DeleteFunc(bytes.Clone(body), func(c byte) bool { return c == '\r' || c == '\n' })), true
 }
 
 func containsFold(list []string, s string) bool {

@@ -232,8 +232,7 @@ func (w *work) sender(chain *received.Chain, b received.Boundary) (path, note st
 // ownToken returns the Truehop-ID on a message that this ledger knows, or "". Another
 // instance's, on mail that passed through it, is no loop.
 func (w *work) ownToken(head []byte) (string, error) {
-	ids := values(head, fieldID)
-	for _, id := range ids[:min(len(ids), maxLoopIDs)] {
+	for _, id := range values(head, fieldID, maxLoopIDs) {
 		if len(id) != tokenLength {
 			continue
 		}

@@ -26,6 +26,7 @@ const (
 	logNotSettled   = "not settled"
 	logServing      = "serving"
 	logStopped      = "stopped"
+	logNotReloaded  = "not reloaded"
 	logNext         = "next pass"
 	logPanic        = "panic"
 	logConfig       = "configuration"

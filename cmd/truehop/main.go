@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -26,6 +27,8 @@ type program struct {
 	quiet      bool
 	// caught is the signal that asked the program to end, or 0.
 	caught atomic.Int32
+	// serving is the log of a service, which outlives SIGHUP; nil in all other commands.
+	serving atomic.Pointer[slog.Logger]
 }
 
 // run is the program without its process: it returns the exit code.
@@ -54,27 +57,44 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 // memoryLimit is the soft limit of the Go heap, in octets: the program's promise is 64 MB in all.
 const memoryLimit = 40 << 20
 
-// signals returns a context that ends at the first SIGINT or SIGTERM; a second one ends the
-// process at once, as the system does by default.
+// signals returns a context that ends at the first SIGINT, SIGTERM or, in all but a service, SIGHUP. A
+// second SIGINT or SIGTERM ends the process at once, as the system does by default. A second SIGHUP
+// does not: a terminal that is closed may send two.
 func (p *program) signals(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(parent)
-	c := make(chan os.Signal, 1)
-	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM)
+	ends, hangups := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(ends, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup(1) ignores it
+		signal.Notify(hangups, syscall.SIGHUP)
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		select {
-		case s := <-c:
-			if n, ok := s.(syscall.Signal); ok {
-				p.caught.Store(int32(n))
-			}
-			signal.Stop(c)
-			cancel()
-		case <-ctx.Done():
-			signal.Stop(c)
+		if n, ok := p.awaitEnd(ctx, ends, hangups).(syscall.Signal); ok {
+			p.caught.Store(int32(n))
 		}
+		signal.Stop(ends)
+		cancel()
 	}()
-	return ctx, func() { cancel(); <-done }
+	return ctx, func() { cancel(); <-done; signal.Stop(hangups) }
+}
+
+// awaitEnd returns the signal that ends the program, or nil if ctx ends before.
+func (p *program) awaitEnd(ctx context.Context, ends, hangups <-chan os.Signal) os.Signal {
+	for {
+		select {
+		case s := <-ends:
+			return s
+		case s := <-hangups:
+			log := p.serving.Load()
+			if log == nil {
+				return s
+			}
+			log.Warn(logNotReloaded, "why", "SIGHUP reloads nothing yet; a changed configuration needs a restart")
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 func (p *program) rootCommand() *cobra.Command {

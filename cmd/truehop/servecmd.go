@@ -20,8 +20,8 @@ func (p *program) serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Make passes by each account's schedule until told to end",
 		Long: `serve makes passes over every account by its cron spec, in one process, until SIGTERM
-or SIGINT; a pass in progress then ends cleanly. Under systemd (Type=notify) it says when it is
-ready and when it stops.`,
+or SIGINT; a pass in progress then ends cleanly. SIGHUP changes nothing yet: restart it after a
+change of the configuration. Under systemd (Type=notify) it says when it is ready and when it stops.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return p.serve(c.Context()) },
 	}
@@ -33,6 +33,7 @@ func (p *program) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.serving.Store(log)
 	for _, w := range cfg.Warnings {
 		log.Warn(logConfig, "warning", w)
 	}

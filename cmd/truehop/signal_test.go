@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/exec"
+	"os/signal"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,11 +24,12 @@ import (
 // wants the exit code of that signal, every verdict recorded, and the next pass to bring the rest, none of it
 // twice: T-ST-07.
 func TestSignals(t *testing.T) {
-	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+	catchHangup(t)
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		for _, protocol := range []string{"imap", "pop3"} {
 			for _, dot := range []int64{1, 5, 0} {
-				t.Run(fmt.Sprintf("%v/%s/dot %d", signal, protocol, dot), func(t *testing.T) {
-					s := newSignalTrial(t, signal)
+				t.Run(fmt.Sprintf("%v/%s/dot %d", sig, protocol, dot), func(t *testing.T) {
+					s := newSignalTrial(t, sig)
 					s.stall(most)
 					s.mta = s.startMTA(t, func(n int64) bool { return dot == n })
 					if dot == 0 {
@@ -32,8 +37,8 @@ func TestSignals(t *testing.T) {
 					}
 					s.start(t, protocol, "")
 					p := s.run(t, "run", "--config", s.config)
-					if code := p.wait(t); code != 128+int(signal) {
-						t.Fatalf("the program ended with %d, want %d:\n%s", code, 128+int(signal), &p.stderr)
+					if code := p.wait(t); code != 128+int(sig) {
+						t.Fatalf("the program ended with %d, want %d:\n%s", code, 128+int(sig), &p.stderr)
 					}
 					s.wantRecorded(t, dot)
 					s.spare.Store(true)
@@ -93,6 +98,112 @@ func TestSignalBeforeAnything(t *testing.T) {
 	}
 }
 
+// TestHangupTwice: a terminal that is closed may send two SIGHUP, and the second does not cut short the
+// wait for the reply to a dot.
+func TestHangupTwice(t *testing.T) {
+	catchHangup(t)
+	s := newSignalTrial(t, syscall.SIGHUP)
+	s.stall(most)
+	first := s.end
+	s.end = func(p *process) {
+		first(p) // returns when the program has heard it
+		if err := p.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Error(err)
+		}
+	}
+	s.mta = s.startMTA(t, func(n int64) bool { return n == 1 })
+	s.start(t, "imap", "")
+	p := s.run(t, "run", "--config", s.config)
+	if code := p.wait(t); code != 129 {
+		t.Fatalf("the program ended with %d, want 129:\n%s", code, &p.stderr)
+	}
+	s.wantRecorded(t, 1)
+}
+
+// catchHangup lets the programs that this test starts get SIGHUP, also where the test itself was started
+// without it, by nohup.
+func catchHangup(t *testing.T) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(c) })
+}
+
+// TestHangupOfRunUnderNohup: a program that was started with SIGHUP ignored goes on ignoring it.
+func TestHangupOfRunUnderNohup(t *testing.T) {
+	s := newKillTrial(t)
+	s.end = func(p *process) {
+		if err := p.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Error(err)
+		}
+	}
+	s.mta = s.startMTA(t, func(n int64) bool { return n == 1 })
+	s.start(t, "imap", "")
+	path, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{Cmd: exec.CommandContext(t.Context(), "sh", "-c", `trap "" HUP; exec "$0" "$@"`, path, "run", "--config", s.config)}
+	p.Cmd.Stdout, p.Cmd.Stderr = &p.stdout, &p.stderr
+	p.start(t)
+	s.victim(p)
+	if code := p.wait(t); code != exitOK || s.mta.Count() != killMessages {
+		t.Errorf("the program ended with %d, and the MTA took %d messages of %d:\n%s", code, s.mta.Count(), killMessages, &p.stderr)
+	}
+}
+
+// TestHangupOfServe: a service outlives SIGHUP, says that it does not reload, and goes on serving.
+func TestHangupOfServe(t *testing.T) {
+	catchHangup(t)
+	s := newKillTrial(t)
+	taken := make(chan int64, killMessages+1)
+	s.mta = s.startMTA(t, func(n int64) bool { taken <- n; return false })
+	s.start(t, "imap", "")
+	p := command(t, t.Context(), "serve", "--config", s.config)
+	p.Cmd.Stderr = nil
+	stderr, err := p.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.start(t)
+	lines := bufio.NewScanner(stderr)
+	// await reads the log up to a line with this message.
+	await := func(message string) string {
+		t.Helper()
+		for lines.Scan() {
+			if line := lines.Text(); strings.Contains(line, "msg="+message) {
+				return line
+			}
+		}
+		t.Fatalf("the program ended without saying %s", message)
+		return ""
+	}
+	await("serving")
+	for range killMessages {
+		<-taken
+	}
+	await("pass")
+	for range 2 {
+		if err := p.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		if line := await(`"not reloaded"`); !strings.Contains(line, "level=WARN") || !strings.Contains(line, "restart") {
+			t.Errorf("it says %s", line)
+		}
+	}
+	s.store.Add("INBOX", scriptMail(100))
+	<-taken
+	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	await("stopped")
+	if lines.Scan() {
+		t.Errorf("after its end it says %s", lines.Text())
+	}
+	if code := p.wait(t); code != exitOK {
+		t.Errorf("it ended with %d, want 0", code)
+	}
+}
+
 const (
 	// large is the size of a message of these trials, in octets.
 	large = 8 << 10
@@ -111,7 +222,7 @@ type signalTrial struct {
 	stalled func()
 }
 
-func newSignalTrial(t *testing.T, signal syscall.Signal) *signalTrial {
+func newSignalTrial(t *testing.T, sig syscall.Signal) *signalTrial {
 	s := &signalTrial{killTrial: newKillTrial(t), gone: make(chan struct{})}
 	s.store = fetchtest.NewStore()
 	for n := range killMessages {
@@ -119,7 +230,7 @@ func newSignalTrial(t *testing.T, signal syscall.Signal) *signalTrial {
 		s.store.Add("INBOX", append(scriptMail(n+1), padding...))
 	}
 	s.end = func(p *process) {
-		if err := p.Process.Signal(signal); err != nil {
+		if err := p.Process.Signal(sig); err != nil {
 			t.Error(err)
 		}
 		if s.stalled == nil {

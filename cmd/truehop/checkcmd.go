@@ -4,23 +4,27 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/transfer"
 )
 
 func (p *program) checkCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check [ACCOUNT...]",
-		Short: "Check the configuration, every upstream and the MTA",
-		Long: `check reads the configuration, logs in to each upstream and counts what is there, and asks
-the MTA what it offers: is XCLIENT offered, with which attributes, and may a
-second XCLIENT follow in the same session. It changes nothing anywhere.`,
+		Short: "Check the configuration, the spool, every upstream and the MTA",
+		Long: `check reads the configuration, looks whether spool_dir can be used, logs in to each upstream
+and counts what is there, and asks the MTA what it offers: is XCLIENT offered, with which attributes,
+and may a second XCLIENT follow in the same session. It changes nothing anywhere.`,
 		ValidArgsFunction: p.completeAccounts,
 		RunE:              func(c *cobra.Command, args []string) error { return p.check(c.Context(), args) },
 	}
@@ -41,6 +45,7 @@ func (p *program) check(ctx context.Context, names []string) error {
 		fmt.Fprintf(p.stdout, "  warning: %s\n", w)
 	}
 	code := exitOK
+	code = worse(code, checkSpool(p.stdout, cfg))
 	for _, a := range accounts {
 		code = worse(code, checkUpstream(ctx, p.stdout, a))
 	}
@@ -58,6 +63,21 @@ func failed(w io.Writer, err error) int {
 		fmt.Fprintf(w, "  %s\n", h)
 	}
 	return exitCode(err)
+}
+
+// checkSpool tells whether messages above 1 MiB find a place. Root checks for the user that the state belongs to.
+func checkSpool(w io.Writer, cfg *config.Config) int {
+	user := os.Geteuid()
+	if info, err := os.Stat(cfg.StateDir); err == nil && user == 0 {
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			user = int(st.Uid)
+		}
+	}
+	fmt.Fprintf(w, "spool: %s, for %s\n", cfg.SpoolDir, ledger.UserName(user))
+	if err := transfer.CheckSpool(cfg.SpoolDir, user); err != nil {
+		return failed(w, err)
+	}
+	return exitOK
 }
 
 func checkUpstream(ctx context.Context, w io.Writer, a *config.Account) int {

@@ -41,12 +41,14 @@ type engine struct {
 
 // openEngine opens the ledger and readies the way to the MTA; it connects to nobody.
 func openEngine(ctx context.Context, cfg *config.Config, log *slog.Logger) (*engine, error) {
-	if err := os.MkdirAll(cfg.SpoolDir, 0o700); err != nil {
-		return nil, &ledger.Error{Kind: ledger.Permission, Op: "create spool_dir", Err: err}
-	}
+	// First of all, for it refuses a state directory of another user's: what root creates there,
+	// its owner cannot use.
 	record, err := ledger.Open(ctx, cfg.StateDir, ledger.Options{})
 	if err != nil {
 		return nil, err
+	}
+	if err := os.MkdirAll(cfg.SpoolDir, 0o700); err != nil {
+		return nil, errors.Join(&ledger.Error{Kind: ledger.Permission, Op: "create spool_dir", Err: err}, record.Close())
 	}
 	dial, options, err := mtaOptions(cfg)
 	if err != nil {

@@ -49,7 +49,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return 128 + int(signal)
 	}
 	if err != nil {
-		complain(stderr, err)
+		complain(stderr, suggestOwner(err, args))
 	}
 	return exitCode(err)
 }

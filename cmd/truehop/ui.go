@@ -43,13 +43,48 @@ func complain(w io.Writer, err error) {
 	}
 }
 
+// hintedError is an error with something better to do about it.
+type hintedError struct {
+	error
+	hint string
+}
+
+func (e *hintedError) Unwrap() error { return e.error }
+
+// suggestOwner adds to an error about a directory of another user's the command to type instead.
+func suggestOwner(err error, args []string) error {
+	var record *ledger.Error
+	if !errors.As(err, &record) || record.Owner == "" {
+		return err
+	}
+	words := []string{"run it as that user: sudo -u", quote(record.Owner), "truehop"}
+	for _, a := range args {
+		words = append(words, quote(a))
+	}
+	return &hintedError{err, strings.Join(words, " ")}
+}
+
+// quote quotes a word for a shell where that is needed.
+func quote(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=@%+,", r)
+	}
+	if word != "" && strings.TrimFunc(word, plain) == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
 // hint returns what a person may do about an error, or "".
 func hint(err error) string {
 	var up *fetch.Error
 	var mta *inject.Error
 	var pass *transfer.Error
 	var record *ledger.Error
+	var hinted *hintedError
 	switch {
+	case errors.As(err, &hinted):
+		return hinted.hint
 	case errors.As(err, &pass):
 		return pass.Hint
 	case errors.As(err, &record):

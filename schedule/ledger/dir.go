@@ -4,7 +4,9 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +29,7 @@ func prepareDir(dir string, o Options) error {
 	case !info.IsDir():
 		return &Error{Kind: Permission, Op: "is not a directory", Path: dir, Hint: hintOwner}
 	case !trusted(info):
-		return &Error{Kind: Permission, Op: "belongs to another user", Path: dir, Hint: hintOwner}
+		return foreign(dir, info)
 	case info.Mode().Perm()&0o022 != 0:
 		return &Error{Kind: Permission, Op: "can be written by others", Path: dir, Hint: hintOwner}
 	}
@@ -67,6 +69,25 @@ func checkLink(dir string) error {
 func trusted(info fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return ok && (st.Uid == 0 || int(st.Uid) == os.Geteuid())
+}
+
+// foreign is the error about a directory that is another user's.
+func foreign(dir string, info fs.FileInfo) error {
+	e := &Error{Kind: Permission, Op: "belongs to another user", Path: dir, Hint: hintOwner}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		e.Owner = UserName(int(st.Uid))
+		e.Op += ", " + e.Owner
+	}
+	return e
+}
+
+// UserName returns the name of the user with this id, or #ID, as sudo(8) takes it.
+func UserName(id int) string {
+	u, err := user.LookupId(strconv.Itoa(id))
+	if err != nil {
+		return "#" + strconv.Itoa(id)
+	}
+	return u.Username
 }
 
 // inspect looks at the files without opening them, since closing a file would drop

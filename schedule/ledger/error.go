@@ -61,6 +61,8 @@ type Error struct {
 	Op string
 	// Path is the file or directory concerned, or "".
 	Path string
+	// Owner names the user that the directory belongs to, where that is the trouble, else "".
+	Owner string
 	// Holder names who holds the lock ("pid 4711 on mail.example.org"), or "".
 	Holder string
 	// Hint says what to do about it, or "".

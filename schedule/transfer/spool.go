@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"syscall"
 
@@ -49,8 +50,11 @@ var errSpool = errors.New("the spool cannot be written")
 // trouble of this side's disk that a person must look into.
 func spoolError(dir string, cause error) error {
 	e := &ledger.Error{Kind: ledger.IO, Op: "a message stays upstream", Path: dir, Err: cause}
-	if errors.Is(cause, syscall.ENOSPC) || errors.Is(cause, syscall.EDQUOT) {
+	switch {
+	case errors.Is(cause, syscall.ENOSPC), errors.Is(cause, syscall.EDQUOT):
 		e.Kind, e.Hint = ledger.Full, "free some space on this file system"
+	case errors.Is(cause, fs.ErrPermission), errors.Is(cause, syscall.EROFS):
+		e.Kind, e.Hint = ledger.Permission, "truehop check tells what is wrong with spool_dir"
 	}
 	return e
 }

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/truehop/truehop/schedule/ledger"
+)
+
+// nobody owns the state directories of these tests.
+const nobody = 65534
+
+// TestRootOnStateOfAnother: run as root where the state is another user's, every command that writes it refuses
+// before it creates anything, and says what to type. A spool directory of root's there would stop
+// every message above 1 MiB from then on.
+func TestRootOnStateOfAnother(t *testing.T) {
+	needRoot(t)
+	for _, c := range []struct {
+		name string
+		args []string
+	}{
+		{"run", []string{"run", "--quiet"}},
+		{"dry run", []string{"run", "--dry-run", "work"}},
+		{"serve", []string{"serve"}},
+		{"retry", []string{"retry", "work", "--all"}},
+		{"forget", []string{"forget", "work", "it's"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			k := newKillTrial(t)
+			k.mta = k.startMTA(t, func(int64) bool { return false })
+			k.start(t, "imap", "")
+			state := filepath.Join(k.dir, "state")
+			if err := errors.Join(os.Mkdir(state, 0o700), os.Chown(state, nobody, nobody)); err != nil {
+				t.Fatal(err)
+			}
+			args := append(c.args, "--config", k.config)
+			p := must(t, exitCannotWrite, args...)
+			if left, err := os.ReadDir(state); err != nil || len(left) > 0 {
+				t.Errorf("it left %v in the directory (%v)", left, err)
+			}
+			typed := "sudo -u nobody truehop " + strings.ReplaceAll(strings.Join(args, " "), "it's", `'it'\''s'`)
+			if said := p.stderr.String(); !strings.Contains(said, "belongs to another user, nobody\n") || !strings.Contains(said, typed+"\n") {
+				t.Errorf("it does not say %q:\n%s", typed, said)
+			}
+			if k.mta.Count() > 0 {
+				t.Error("mail was delivered")
+			}
+		})
+	}
+}
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+}
+
+// TestSuggestOwner: the command to type is a command line for a shell.
+func TestSuggestOwner(t *testing.T) {
+	foreign := &ledger.Error{Kind: ledger.Permission, Op: "x", Owner: "alice", Hint: "old"}
+	for _, c := range []struct {
+		err  error
+		args []string
+		want string
+	}{
+		{foreign, []string{"run"}, "run it as that user: sudo -u alice truehop run"},
+		{fmt.Errorf("y: %w", foreign), []string{"run", "--quiet", "-c", "/a b/$c"}, `run it as that user: sudo -u alice truehop run --quiet -c '/a b/$c'`},
+		{&ledger.Error{Owner: "#1234"}, []string{"run", ""}, `run it as that user: sudo -u '#1234' truehop run ''`},
+		{&ledger.Error{Hint: "old"}, []string{"run"}, "old"},
+		{errors.New("z"), []string{"run"}, ""},
+	} {
+		var b bytes.Buffer
+		complain(&b, suggestOwner(c.err, c.args))
+		said, hint, _ := strings.Cut(b.String(), "\n")
+		if said != "truehop: "+c.err.Error() || strings.TrimSpace(hint) != c.want {
+			t.Errorf("%v %q: got %q and %q, want %q", c.err, c.args, said, hint, c.want)
+		}
+	}
+}
+
+// TestCheckSpool: check finds a spool directory that messages above 1 MiB could not be put into.
+func TestCheckSpool(t *testing.T) {
+	needRoot(t)
+	k := newKillTrial(t)
+	k.mta = k.startMTA(t, func(int64) bool { return false })
+	k.start(t, "imap", "")
+	must(t, exitOK, "check", "--config", k.config)
+	state, spool := filepath.Join(k.dir, "state"), filepath.Join(k.dir, "state", "spool")
+	if _, err := os.Lstat(state); err == nil {
+		t.Error("check created the state directory")
+	}
+	if err := errors.Join(os.MkdirAll(spool, 0o700), os.Chown(state, nobody, nobody)); err != nil {
+		t.Fatal(err)
+	}
+	p := must(t, exitCannotWrite, "check", "--config", k.config)
+	if said := p.stdout.String(); !strings.Contains(said, "spool: "+spool) || !strings.Contains(said, "FAILED") || !strings.Contains(said, "chown nobody "+spool) {
+		t.Errorf("it says\n%s", said)
+	}
+	if err := os.Chown(spool, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	must(t, exitOK, "check", "--config", k.config)
+}

@@ -1,0 +1,78 @@
+package transfer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/truehop/truehop/schedule/ledger"
+)
+
+// CheckSpool reports why a message above 1 MiB could not be spooled in dir by the user with this
+// id, or nil. A directory that is not there yet is no trouble: it is created when a pass begins.
+func CheckSpool(dir string, user int) error {
+	link, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return unusableDir(dir, "cannot be read", "spool_dir must be a directory of the user that runs truehop: "+dir, err)
+	}
+	name := ledger.UserName(user)
+	info, err := os.Stat(dir)
+	switch {
+	case err != nil:
+		return unusableDir(dir, "is a symbolic link to nowhere", "rm "+dir, err)
+	case link.Mode()&fs.ModeSymlink != 0 && !ownedBy(link, user) && !ownedBy(link, 0):
+		return unusableDir(dir, "is another user's symbolic link", fmt.Sprintf("chown -h %s %s", name, dir), nil)
+	case !info.IsDir():
+		return unusableDir(dir, "is not a directory", "move it away: "+dir, nil)
+	case info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0:
+		return unusableDir(dir, "can be written by others", "chmod 0700 "+dir, nil)
+	case info.Mode().Perm()&0o022 != 0:
+		return writable(dir, info, user) // like /var/tmp, whoever owns it
+	case !ownedBy(info, user):
+		return unusableDir(dir, "belongs to "+ledger.UserName(owner(info)), fmt.Sprintf("chown %s %s", name, dir), nil)
+	}
+	return writable(dir, info, user)
+}
+
+// writable reports why user cannot create a file in dir, or nil. What another user may do is told by
+// the mode alone.
+func writable(dir string, info fs.FileInfo, user int) error {
+	const op = "cannot be written"
+	hint := "chmod 0700 " + dir
+	if user == os.Geteuid() {
+		if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+			return unusableDir(dir, op, hint, err)
+		}
+		return nil
+	}
+	want := fs.FileMode(0o003)
+	if ownedBy(info, user) {
+		want = 0o300
+	}
+	if info.Mode().Perm()&want != want {
+		return unusableDir(dir, op, hint, nil)
+	}
+	return nil
+}
+
+func unusableDir(dir, op, hint string, err error) error {
+	return &ledger.Error{Kind: ledger.Permission, Op: "spool_dir " + op, Path: dir, Hint: hint, Err: err}
+}
+
+func ownedBy(info fs.FileInfo, user int) bool { return owner(info) == user }
+
+// owner returns the id of the user that a file belongs to, or -1.
+func owner(info fs.FileInfo) int {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return -1
+	}
+	return int(st.Uid)
+}

@@ -1,10 +1,14 @@
 package fetchtest
 
 import (
+	"bufio"
 	"bytes"
+	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -26,7 +30,7 @@ type DovecotOptions struct {
 	// TLSOnly refuses credentials in plaintext (LOGINDISABLED). Dovecot exempts clients that
 	// come from its own address: dial from 127.0.0.2.
 	TLSOnly bool
-	// Config is appended to the configuration.
+	// Config is appended to the configuration. It must leave login_greeting alone.
 	Config string
 }
 
@@ -44,8 +48,10 @@ type Dovecot struct {
 	// Log is the file that Dovecot logs to.
 	Log string
 
-	t         testing.TB
-	dir       string
+	t   testing.TB
+	dir string
+	// token is in the greeting, by which this server is known from others.
+	token     string
 	uid       int
 	delivered int
 }
@@ -54,19 +60,26 @@ type Dovecot struct {
 // installed the test is skipped, or fails if TRUEHOP_REQUIRE_SERVERS is 1.
 func StartDovecot(t testing.TB, o DovecotOptions) *Dovecot {
 	t.Helper()
+	return startDovecot(t, o, listenLocal, true)
+}
+
+func startDovecot(t testing.TB, o DovecotOptions, listen func() (net.Listener, error), handOver bool) *Dovecot {
+	t.Helper()
 	binary := dovecotBinary(t)
-	d := &Dovecot{t: t, User: "alice@example.org", Password: "correct horse"}
+	d := &Dovecot{t: t, User: "alice@example.org", Password: "correct horse", token: rand.Text()}
 	d.prepare()
-	for attempt := 1; ; attempt++ {
-		err := d.start(binary, o)
+	var failures error
+	for attempt := range 5 {
+		// Where it cannot inherit sockets, another process may take a port before it does.
+		err := d.start(binary, o, listen, handOver && attempt == 0)
 		if err == nil {
 			return d
 		}
-		if attempt == 3 { // another process may have taken a port meanwhile
-			log, _ := os.ReadFile(d.Log)
-			t.Fatalf("dovecot does not start: %v\n%s", err, log)
-		}
+		failures = errors.Join(failures, err)
 	}
+	log, _ := os.ReadFile(d.Log)
+	t.Fatalf("dovecot does not start: %v\n%s", failures, log)
+	return nil
 }
 
 // dovecotBinary finds Dovecot or ends the test. Version 2.4 has another
@@ -127,72 +140,148 @@ func (d *Dovecot) check(err error) {
 	}
 }
 
-func (d *Dovecot) start(binary string, o DovecotOptions) error {
-	if err := d.choosePorts(); err != nil {
+// start starts the server once. If handOver, it inherits its sockets, open, and no other process can come
+// between (sd_listen_fds(3)); else it opens them itself.
+func (d *Dovecot) start(binary string, o DovecotOptions, listen func() (net.Listener, error), handOver bool) error {
+	sockets, err := d.choosePorts(listen)
+	defer func() {
+		for _, l := range sockets {
+			_ = l.Close()
+		}
+	}()
+	if err != nil {
 		return err
 	}
 	conf := filepath.Join(d.dir, "dovecot.conf")
-	if err := os.WriteFile(conf, []byte(d.config(o)), 0o644); err != nil {
+	out, err := os.Create(filepath.Join(d.dir, "out"))
+	if err != nil {
 		return err
 	}
-	master := exec.Command(binary, "-F", "-c", conf)
-	var said bytes.Buffer
-	master.Stdout, master.Stderr = &said, &said
-	master.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := master.Start(); err != nil {
+	defer out.Close()
+	// A master that was killed has left its process id in run.
+	if err := errors.Join(os.RemoveAll(filepath.Join(d.dir, "run")), os.WriteFile(conf, []byte(d.config(o)), 0o644)); err != nil {
 		return err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- master.Wait() }()
-	d.t.Cleanup(func() { stop(master.Process, ended) })
-	return d.awaitListeners(ended, &said)
-}
-
-// choosePorts finds four ports that are free now.
-func (d *Dovecot) choosePorts() error {
-	for _, addr := range []*string{&d.IMAPAddr, &d.IMAPSAddr, &d.POP3Addr, &d.POP3SAddr} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	cmd := exec.Command("sh", "-c", `LISTEN_PID=$$; export LISTEN_PID; exec "$0" "$@"`, binary, "-F", "-c", conf)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.Env = append(os.Environ(), fmt.Sprintf("LISTEN_FDS=%d", len(sockets)))
+	if !handOver {
+		cmd.Env = os.Environ()
+	}
+	for _, l := range sockets {
+		if !handOver {
+			_ = l.Close()
+			continue
+		}
+		file, err := l.(*net.TCPListener).File()
 		if err != nil {
 			return err
 		}
-		defer l.Close() // only when all four are chosen, so that they differ
+		defer file.Close()
+		cmd.ExtraFiles = append(cmd.ExtraFiles, file)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	m := &master{cmd: cmd}
+	if err := d.await(m); err != nil {
+		m.stop()
+		said, _ := os.ReadFile(out.Name())
+		return fmt.Errorf("%w\n%s", err, said)
+	}
+	d.t.Cleanup(m.stop)
+	return nil
+}
+
+func (d *Dovecot) addrs() [4]*string {
+	return [...]*string{&d.IMAPAddr, &d.IMAPSAddr, &d.POP3Addr, &d.POP3SAddr}
+}
+
+// choosePorts opens four ports. It returns also those that it opened before an error.
+func (d *Dovecot) choosePorts(listen func() (net.Listener, error)) ([]net.Listener, error) {
+	var sockets []net.Listener
+	for _, addr := range d.addrs() {
+		l, err := listen()
+		if err != nil {
+			return sockets, err
+		}
+		sockets = append(sockets, l)
 		*addr = l.Addr().String()
 	}
-	return nil
+	return sockets, nil
 }
 
-// awaitListeners returns when all four ports accept connections. The master
-// opens them before anything else it does that may take time.
-func (d *Dovecot) awaitListeners(ended chan error, said *bytes.Buffer) error {
-	deadline := time.After(20 * time.Second)
-	retry := time.NewTicker(5 * time.Millisecond)
-	defer retry.Stop()
-	waiting := []string{d.IMAPAddr, d.IMAPSAddr, d.POP3Addr, d.POP3SAddr}
-	for len(waiting) > 0 {
-		if c, err := net.Dial("tcp", waiting[0]); err == nil {
-			c.Close()
-			waiting = waiting[1:]
-			continue
+func listenLocal() (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") }
+
+// await returns when this server, and no other, has greeted at all four ports, and lives.
+func (d *Dovecot) await(m *master) error {
+	deadline := time.Now().Add(20 * time.Second)
+	for _, addr := range d.addrs() {
+		for {
+			said, err := d.greeting(*addr)
+			if strings.Contains(said, d.token) {
+				break
+			}
+			if err == nil {
+				return fmt.Errorf("another server answers at %s: %q", *addr, said)
+			}
+			if !m.alive() {
+				return errors.New("it ended at once")
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("no greeting at %s in 20 s: %w", *addr, err)
+			}
+			time.Sleep(5 * time.Millisecond)
 		}
-		select {
-		case err := <-ended:
-			ended <- err // for stop
-			return fmt.Errorf("ended at once: %v: %s", err, said)
-		case <-deadline:
-			return errors.New("no connection after 20 s")
-		case <-retry.C:
-		}
+	}
+	if !m.alive() {
+		return errors.New("it ended at once")
 	}
 	return nil
 }
 
-// stop kills the master and its children, which share its process group. Nothing
-// of theirs is wanted any more, and a polite end takes up to 6 s.
-func stop(master *os.Process, ended <-chan error) {
-	if err := syscall.Kill(-master.Pid, syscall.SIGKILL); err != nil {
-		master.Kill()
+// greeting reads the first line that is said at one of the ports.
+func (d *Dovecot) greeting(addr string) (string, error) {
+	conn, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return "", err
 	}
-	<-ended
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(time.Second)); err != nil { // a stranger may say nothing
+		return "", err
+	}
+	if addr == d.IMAPSAddr || addr == d.POP3SAddr {
+		conn = tls.Client(conn, &tls.Config{RootCAs: d.CA, ServerName: "localhost"})
+	}
+	return bufio.NewReader(io.LimitReader(conn, 1000)).ReadString('\n')
+}
+
+// master is Dovecot's first process. It leads a process group, in which all its children are.
+type master struct {
+	cmd *exec.Cmd
+	// reaped says that the system may give its process id, and that of the group, to others.
+	reaped bool
+}
+
+func (m *master) alive() bool {
+	if m.reaped {
+		return false
+	}
+	var status syscall.WaitStatus
+	pid, err := syscall.Wait4(m.cmd.Process.Pid, &status, syscall.WNOHANG, nil)
+	m.reaped = pid == m.cmd.Process.Pid
+	return pid == 0 || errors.Is(err, syscall.EINTR)
+}
+
+// stop kills the group. Nothing of theirs is wanted any more, and a polite end takes up to 6 s.
+func (m *master) stop() {
+	if m.reaped {
+		_ = m.cmd.Process.Release()
+		return
+	}
+	_ = syscall.Kill(-m.cmd.Process.Pid, syscall.SIGKILL)
+	_ = m.cmd.Wait() // it says that the process was killed
 }
 
 // config returns the configuration. As root, Dovecot runs under the users its
@@ -213,7 +302,7 @@ func (d *Dovecot) config(o DovecotOptions) string {
 		rootless = fmt.Sprintf(dovecotRootless, me.Username, group.Name)
 	}
 	return fmt.Sprintf(dovecotConfig, d.dir, plaintext, strings.Join(o.Mechanisms, " "), d.uid,
-		port(d.IMAPAddr), port(d.IMAPSAddr), port(d.POP3Addr), port(d.POP3SAddr)) + rootless + o.Config + "\n"
+		port(d.IMAPAddr), port(d.IMAPSAddr), port(d.POP3Addr), port(d.POP3SAddr), d.token) + rootless + o.Config + "\n"
 }
 
 const dovecotConfig = `base_dir = %[1]s/run
@@ -225,6 +314,7 @@ first_valid_uid = 1
 mail_location = maildir:%[1]s/mail
 mail_max_userip_connections = 100
 mail_fsync = never
+login_greeting = Dovecot %[9]s ready.
 disable_plaintext_auth = %[2]s
 ssl = yes
 ssl_cert = <%[1]s/cert.pem

@@ -3,10 +3,12 @@
 package inject_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -21,11 +23,10 @@ import (
 
 // eximConfig takes everything from everybody and keeps it in its queue.
 const eximConfig = `primary_hostname = mx.example.org
+smtp_banner = $primary_hostname ESMTP {dir}
 spool_directory = {dir}/spool
 log_file_path = {dir}/log/%slog
 pid_file_path = {dir}/log/pid
-local_interfaces = 127.0.0.1
-daemon_smtp_ports = {port}
 hosts_proxy = 127.0.0.1
 queue_only
 host_lookup =
@@ -58,23 +59,27 @@ func startExim(t *testing.T) *exim {
 			t.Error(err)
 		}
 	})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
+	socket, err := l.File()
+	if err := errors.Join(err, l.Close()); err != nil {
+		t.Fatal(err)
+	}
 	x := &exim{dir: dir, addr: l.Addr().String()}
-	_, port, _ := net.SplitHostPort(x.addr)
 	config := filepath.Join(dir, "config")
-	if err := errors.Join(l.Close(), os.Chmod(dir, 0o755),
-		os.WriteFile(config, []byte(strings.NewReplacer("{dir}", dir, "{port}", port).Replace(eximConfig)), 0o644),
+	if err := errors.Join(os.Chmod(dir, 0o755),
+		os.WriteFile(config, []byte(strings.ReplaceAll(eximConfig, "{dir}", dir)), 0o644),
 		os.Mkdir(x.path("spool"), 0o755), os.Chmod(x.path("spool"), 0o777),
 		os.Mkdir(x.path("log"), 0o755), os.Chmod(x.path("log"), 0o777)); err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	cmd := exec.Command(program, "-C", config, "-bdf")
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
+	// -bw: it inherits the socket, so that no other process can come between.
+	cmd := exec.Command(program, "-C", config, "-bw")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = socket, &out, &out
+	if err := errors.Join(cmd.Start(), socket.Close()); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan bool)
@@ -120,9 +125,21 @@ func (x *exim) dial(ctx context.Context) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", x.addr)
 }
 
+// answers reports whether this very instance greets: its directory is in the greeting.
 func (x *exim) answers() bool {
 	conn, err := x.dial(context.Background())
-	return err == nil && conn.Close() == nil
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
+		return false
+	}
+	if _, err := io.WriteString(conn, "PROXY TCP4 192.0.2.1 192.0.2.2 1025 25\r\n"); err != nil {
+		return false
+	}
+	said, err := bufio.NewReader(conn).ReadString('\n')
+	return err == nil && strings.Contains(said, x.dir)
 }
 
 // TestEximProxy: Exim, which has no XCLIENT, takes the client from a PROXY header, and an unknown

@@ -17,7 +17,6 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -29,6 +28,8 @@ const (
 	ListenOnce = "once"
 	// ListenAll is a TCP port that lets everybody present any client (static:all).
 	ListenAll = "all"
+	// ListenMaster is the TCP port of a service of [PostfixOptions.Master].
+	ListenMaster = "master"
 )
 
 // PostfixOptions add to the configuration of [StartPostfix].
@@ -37,7 +38,8 @@ type PostfixOptions struct {
 	Main []string
 	// Listeners are further smtpd listeners on TCP.
 	Listeners []Listener
-	// Master are lines for master.cf.
+	// Master are lines for master.cf. In them {addr} stands for the address of
+	// [ListenMaster], a free port of 127.0.0.1.
 	Master []string
 	// Files are written below the configuration directory, names to contents. In
 	// them and in all lines {etc} stands for that directory.
@@ -59,11 +61,11 @@ type Postfix struct {
 	// Dir is the directory of everything.
 	Dir string
 
-	t     TB
-	ports map[string]string
-	free  func() (string, error)
-	pid   int
-	marks atomic.Int64
+	t      TB
+	ports  map[string]string
+	free   func() (string, error)
+	master *master
+	marks  atomic.Int64
 }
 
 // TB is what is needed of a testing.TB. Package testing itself must not get into the
@@ -112,16 +114,19 @@ func startPostfix(t TB, o PostfixOptions, free func() (string, error)) *Postfix 
 
 // launch configures and starts the instance: anew, with other ports, where master does not come
 // up, because a port that was free may no longer be when master wants it.
-func (p *Postfix) launch(o PostfixOptions) (err error) {
-	for range 3 {
-		if err = p.configure(o); err != nil {
+func (p *Postfix) launch(o PostfixOptions) error {
+	var failures error
+	for range 5 {
+		if err := p.configure(o); err != nil {
 			return err
 		}
-		if err = p.start(); err == nil || p.pid != 0 {
-			return err
+		err := p.start()
+		if err == nil {
+			return nil
 		}
+		failures = errors.Join(failures, err)
 	}
-	return err
+	return failures
 }
 
 func lacking() string {
@@ -197,7 +202,7 @@ func (p *Postfix) configure(o PostfixOptions) error {
 		{Name: ListenOnce, Options: []string{"smtpd_authorized_xclient_hosts=127.0.0.0/8", "smtpd_authorized_xforward_hosts=127.0.0.0/8"}},
 		{Name: ListenAll, Options: []string{"smtpd_authorized_xclient_hosts=static:all"}},
 	}, o.Listeners...)
-	master := postfixMaster + "injectsmtpd unix n - n - - smtpd\n  -o smtpd_authorized_xclient_hosts=static:all\n"
+	master := postfixMaster
 	for _, l := range listeners {
 		addr, err := p.free()
 		if err != nil {
@@ -217,10 +222,17 @@ func (p *Postfix) configure(o PostfixOptions) error {
 			master += "  -o {" + option + "}\n"
 		}
 	}
+	var err error
+	if p.ports[ListenMaster], err = p.free(); err != nil {
+		return err
+	}
+	// The last of all: master opens them in this order. See start.
+	master += strings.ReplaceAll(strings.Join(o.Master, "\n"), "{addr}", p.ports[ListenMaster]) +
+		"\ninjectsmtpd unix n - n - - smtpd\n  -o smtpd_authorized_xclient_hosts=static:all\n"
 	fill := strings.NewReplacer("{dir}", p.Dir, "{etc}", etc, "{uid}", nobody, "{gid}", nobody)
 	files := map[string]string{
 		"main.cf":   mainCF(o.Main),
-		"master.cf": master + strings.Join(o.Master, "\n") + "\n",
+		"master.cf": master,
 	}
 	for name, content := range o.Files {
 		files[name] = content
@@ -308,36 +320,6 @@ func freePort() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-// start runs master itself. The command postfix would first spend seconds on making
-// directories and, where the limit is high, on closing descriptors that nobody opened.
-func (p *Postfix) start() error {
-	daemons, err := exec.Command("postconf", "-dh", "daemon_directory").Output()
-	if err != nil {
-		return err
-	}
-	master := filepath.Join(strings.TrimSpace(string(daemons)), "master")
-	cmd := exec.Command("sh", "-c", `ulimit -n 1024; exec "$0" -c "$1" -w`, master, filepath.Join(p.Dir, "etc"))
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("master: %w: %s", err, out)
-	}
-	text, err := os.ReadFile(filepath.Join(p.Dir, "q/pid/master.pid"))
-	if err != nil {
-		return err
-	}
-	if p.pid, err = strconv.Atoi(strings.TrimSpace(string(text))); err != nil {
-		return err
-	}
-	return p.await("its listeners", func() bool {
-		for name := range p.ports {
-			if !p.answers(name) {
-				return false
-			}
-		}
-		return p.answers(ListenUnix)
-	})
-}
-
 func (p *Postfix) answers(name string) bool {
 	conn, err := p.Dialer(name)(context.Background())
 	if err != nil {
@@ -356,16 +338,16 @@ func (p *Postfix) await(what string, done func() bool) error {
 	return nil
 }
 
-// stop ends all processes of the instance, those too that a test has suspended.
+// stop ends all processes of the instance.
 func (p *Postfix) stop() {
-	if p.pid == 0 {
+	if p.master == nil {
 		return
 	}
-	// master leads a process group of its own, in which all its daemons are.
-	_ = syscall.Kill(-p.pid, syscall.SIGKILL)
+	p.master.kill()
 	if err := p.await("its processes to end", func() bool { return len(p.Processes("")) == 0 }); err != nil {
 		p.t.Errorf("stopping Postfix: %v", err)
 	}
+	p.master.reap() // last, for until then nobody else can have a group of its id
 }
 
 // Addr returns where a listener is: "unix", path or "tcp", "host:port".
@@ -396,7 +378,7 @@ func (p *Postfix) Log() string {
 		}
 		return string(text)
 	}
-	if p.pid == 0 || p.tellPostlogd(mark) != nil {
+	if p.master == nil || p.tellPostlogd(mark) != nil {
 		return read()
 	}
 	if err := p.await("its log", func() bool { return strings.Contains(read(), mark) }); err != nil {
@@ -467,6 +449,10 @@ func (p *Postfix) idle() bool {
 // Processes returns the process ids of the instance's daemons of that name, such as
 // "cleanup", or of all if daemon is "".
 func (p *Postfix) Processes(daemon string) []int {
+	if p.master == nil || p.master.reaped {
+		return nil
+	}
+	group := strconv.Itoa(p.master.cmd.Process.Pid)
 	var pids []int
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, f := range stats {
@@ -478,7 +464,7 @@ func (p *Postfix) Processes(daemon string) []int {
 		pid, rest, _ := strings.Cut(string(text), " (")
 		name, rest, _ := strings.Cut(rest, ") ")
 		fields := strings.Fields(rest)
-		if len(fields) < 3 || fields[0] == "Z" || fields[2] != strconv.Itoa(p.pid) || daemon != "" && name != daemon {
+		if len(fields) < 3 || fields[0] == "Z" || fields[2] != group || daemon != "" && name != daemon {
 			continue
 		}
 		if n, err := strconv.Atoi(pid); err == nil {

@@ -3,31 +3,116 @@
 package injecttest
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"net"
+	"os/exec"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 )
 
-// TestPortTaken: a port that another program takes before master does costs an attempt, no more.
+// TestPortTaken: a stranger who has the port that was chosen is never taken for Postfix, and
+// costs an attempt, no more.
 func TestPortTaken(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	for port := range 3 {
+		t.Run(fmt.Sprintf("port %d", port+1), func(t *testing.T) {
+			taken, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var stranger sync.WaitGroup
+			stranger.Go(func() {
+				for {
+					conn, err := taken.Accept()
+					if err != nil {
+						return
+					}
+					_, _ = io.WriteString(conn, "220 mx.example.org ESMTP Postfix\r\n")
+					_ = conn.Close()
+				}
+			})
+			t.Cleanup(func() { _ = taken.Close(); stranger.Wait() })
+			asked := 0
+			p := startPostfix(t, PostfixOptions{
+				Main:   []string{"smtpd_banner = $myhostname ESMTP {etc}"},
+				Master: []string{"{addr} inet n - n - - smtpd"},
+			}, func() (string, error) {
+				if asked++; asked == port+1 {
+					return taken.Addr().String(), nil
+				}
+				return freePort()
+			})
+			if asked < 6 {
+				t.Errorf("it asked for %d ports, want 6: a second attempt", asked)
+			}
+			for _, listener := range []string{ListenOnce, ListenAll, ListenMaster, ListenUnix} {
+				if _, addr := p.Addr(listener); addr == taken.Addr().String() || !strings.Contains(greeting(t, p, listener), p.Dir) {
+					t.Errorf("at %s of %s is somebody else", addr, listener)
+				}
+			}
+		})
+	}
+}
+
+// greeting returns what a listener says to one who leaves at once.
+func greeting(t *testing.T, p *Postfix, listener string) string {
+	t.Helper()
+	conn, err := p.Dialer(listener)(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = taken.Close() }()
-	asked := 0
-	p := startPostfix(t, PostfixOptions{}, func() (string, error) {
-		if asked++; asked == 1 {
-			return taken.Addr().String(), nil
-		}
-		return freePort()
-	})
-	for _, listener := range []string{ListenOnce, ListenAll, ListenUnix} {
-		if _, addr := p.Addr(listener); !p.answers(listener) || addr == taken.Addr().String() {
-			t.Errorf("%s does not answer at %s", listener, addr)
-		}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "QUIT\r\n"); err != nil {
+		t.Fatal(err)
 	}
+	said, err := io.ReadAll(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(said)
+}
+
+// TestStopAfterMaster: daemons that live longer than their master are stopped, and a group that may be
+// somebody else's by now is not signalled.
+func TestStopAfterMaster(t *testing.T) {
+	p := StartPostfix(t, PostfixOptions{})
+	conn, err := p.Dialer(ListenAll)(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.master.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Processes("smtpd")) == 0 {
+		t.Fatal("smtpd is gone, which was to outlive its master")
+	}
+	p.stop()
+	if _, err := conn.Read(make([]byte, 1)); err == nil {
+		t.Error("smtpd speaks")
+	}
+
+	stranger := exec.Command("sleep", "1000")
+	stranger.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := stranger.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p.master.cmd.Process.Pid = stranger.Process.Pid // as if the system had given it the number
+	p.stop()
+	var status syscall.WaitStatus
+	if pid, err := syscall.Wait4(stranger.Process.Pid, &status, syscall.WNOHANG, nil); pid != 0 || err != nil {
+		t.Errorf("the stranger was killed: %v, %v", status.Signal(), err)
+	}
+	if err := stranger.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	_ = stranger.Wait() // it says that it was killed
 }
 
 // TestLog: what a daemon has logged when it answers stands in the log that is read next.

@@ -40,18 +40,19 @@ func start(t *testing.T, listener string, lines ...string) (p *injecttest.Postfi
 	}
 	network = "unix"
 	if strings.Contains(master, tcpListener) {
-		network, addr = "tcp", freePort(t)
-		master = strings.Replace(master, "\n"+tcpListener, "\n"+addr, 1)
+		network = "tcp"
+		master = strings.Replace(master, "\n"+tcpListener, "\n{addr}", 1)
 	}
 	p = injecttest.StartPostfix(t, injecttest.PostfixOptions{
 		Main:   append([]string{read(t, "postfix/main.cf")}, lines...),
 		Master: []string{master},
 		Files:  map[string]string{"truehop_clients": read(t, "postfix/truehop_clients")},
 	})
-	if network == "unix" {
-		addr = filepath.Join(p.Dir, "q/public/truehop")
+	if network == "tcp" {
+		_, addr = p.Addr(injecttest.ListenMaster)
+		return p, network, addr
 	}
-	return p, network, addr
+	return p, network, filepath.Join(p.Dir, "q/public/truehop")
 }
 
 func read(t *testing.T, path string) string {
@@ -71,15 +72,6 @@ func shown(t *testing.T) string {
 		t.Fatal("the README shows no listener")
 	}
 	return strings.ReplaceAll("\n"+m[2], "\n"+m[1], "\n")
-}
-
-func freePort(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // client is a session with the listener.

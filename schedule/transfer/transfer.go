@@ -12,6 +12,7 @@
 //   - Nothing of a message is said to the MTA before all of it is here.
 //   - The ledger says "sending" before the final dot leaves, and the result before
 //     anything happens upstream; what stands at "sending" after a crash is in doubt.
+//   - A policy for refused mail acts on what the MTA refused, for all recipients, and on nothing else.
 //   - One message's trouble is its own; the trouble of a peer ends the pass.
 package transfer
 

@@ -8,6 +8,9 @@ import (
 	"github.com/truehop/truehop/inject"
 )
 
+// refusedWait is how long refused mail stays upstream.
+const refusedWait = 3 * 24 * time.Hour
+
 // TestRefusedMailWaits: what the MTA refused is deleted or moved after three days, and not before.
 func TestRefusedMailWaits(t *testing.T) {
 	for policy, set := range refusals() {
@@ -24,14 +27,14 @@ func TestRefusedMailWaits(t *testing.T) {
 				if s := w.run(); s.Refused != 1 || s.Person() != 1 {
 					t.Errorf("summary %+v, want one refused", s)
 				}
-				for range 3*24 - 1 {
-					w.clock = w.clock.Add(time.Hour)
+				for range 3*4 - 1 {
+					w.clock = w.clock.Add(6 * time.Hour)
 					if s := w.run(); s.Settled != 0 || s.Known != 1 {
 						t.Fatalf("after %v: %+v, want it left alone", w.clock, s)
 					}
 				}
 				w.left(1)
-				w.clock = w.clock.Add(time.Hour)
+				w.clock = w.clock.Add(6 * time.Hour)
 				if s := w.run(); s.Settled != 1 {
 					t.Errorf("after three days %+v, want it settled", s)
 				}
@@ -91,21 +94,21 @@ func TestWaitByAClockThatJumps(t *testing.T) {
 			w.mta.verdict = always(reply(inject.Refused, "RCPT", 554, "5.7.1", "listed"))
 			w.add(1)
 			w.run()
-			hours := 0
-			pass := func(jump time.Duration) {
-				hours++
-				w.clock = w.clock.Add(time.Hour + jump)
+			var since time.Duration // the refusal, in truth
+			pass := func(later, jump time.Duration) {
+				since += later
+				w.clock = w.clock.Add(later + jump)
 				w.run()
 			}
 			for _, jump := range c.jumps {
-				pass(jump)
+				pass(time.Hour, jump)
 			}
-			for hours < 3*24-1 {
-				pass(0)
+			for since+6*time.Hour < refusedWait {
+				pass(6*time.Hour, 0)
 			}
 			w.left(1)
-			for range 3 * 24 {
-				pass(0)
+			for range 3 * 4 {
+				pass(6*time.Hour, 0)
 			}
 			w.left(0)
 		})

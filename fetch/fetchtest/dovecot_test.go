@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func TestStartDovecot(t *testing.T) {
@@ -109,7 +110,7 @@ func TestDovecotAmongStrangers(t *testing.T) {
 					t.Errorf("it asked for %d ports, want 8: a second attempt", asked)
 				}
 				for _, addr := range d.addrs() {
-					if said, err := d.greeting(*addr); *addr == taken || err != nil || !strings.Contains(said, d.token) {
+					if said, err := d.greeting(*addr, time.Minute); *addr == taken || err != nil || !strings.Contains(said, d.token) {
 						t.Errorf("%s: %q (%v) is not what this server says", *addr, said, err)
 					}
 				}

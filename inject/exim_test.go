@@ -132,7 +132,7 @@ func (x *exim) answers() bool {
 		return false
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		return false
 	}
 	if _, err := io.WriteString(conn, "PROXY TCP4 192.0.2.1 192.0.2.2 1025 25\r\n"); err != nil {

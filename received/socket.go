@@ -291,8 +291,9 @@ func doubtful(s string) *ParseError {
 	if s == "" {
 		return nil
 	}
-	number := strings.Trim(s, "0123456789") == ""
-	if strings.Count(s, ":") >= 2 || number || s[0] >= '0' && s[0] <= '9' && strings.IndexByte(s, '.') > 0 {
+	digit := s[0] >= '0' && s[0] <= '9'
+	switch {
+	case digit && strings.IndexByte(s, '.') > 0, digit && strings.Trim(s, "0123456789") == "", strings.Count(s, ":") >= 2:
 		return errBadAddr
 	}
 	return nil

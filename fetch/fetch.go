@@ -39,6 +39,12 @@ type Listing struct {
 	Reusable bool
 	// ReadOnly says that nothing can be settled in this session.
 	ReadOnly bool
+	// AtClose says that what happens in the session takes effect when Close succeeds: deletions, and
+	// with many a server the retrieval, after which it never shows a message again (RFC 1939
+	// sections 6 and 8).
+	AtClose bool
+	// LoginDelay is the time that the server wants between two logins (RFC 2449 section 6.5), 0 if it named none.
+	LoginDelay time.Duration
 }
 
 // Message is one retrieved message, handed to a [Sink].
@@ -117,6 +123,11 @@ type Mailbox interface {
 	// Close ends the session politely and makes deletions final. An error means
 	// that nothing may be assumed of what Settle did.
 	Close(ctx context.Context) error
+
+	// Leave ends the session, but where a listing is AtClose nothing that happened in it takes
+	// effect. It waits a little until the server has ended the session, too, so
+	// that the next one does not find the mailbox in use.
+	Leave(ctx context.Context) error
 
 	// Abort drops the connection at once. Deletions by POP3 that were not closed
 	// upon do not happen. It may be called at any time, more than once.

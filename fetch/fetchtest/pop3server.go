@@ -29,8 +29,9 @@ type POP3 struct {
 	// Capabilities are announced besides its own.
 	Capabilities []string
 
-	// Reply, if not nil, is called for each command, and with the verb "greeting"
-	// at the start. If ok, raw is sent as it is instead of the server's own words.
+	// Reply, if not nil, is called for each command, with the verb "greeting" at the start, and with
+	// "hangup" when the client leaves without QUIT. If ok, raw is sent as it is instead of the
+	// server's own words.
 	Reply func(verb, arg string) (raw string, ok bool)
 	// AfterSTLS is sent in plaintext in one write with the +OK to STLS.
 	AfterSTLS string
@@ -40,6 +41,11 @@ type POP3 struct {
 	Unstuffed bool
 	// Size is what LIST says of a message instead of the truth.
 	Size func(Message) int64
+	// Once removes at QUIT what was retrieved in the session, as RFC 1939 section 8 allows and
+	// EXPIRE 0 announces.
+	Once bool
+	// Exclusive lets one session at a time open the mailbox; others are told [IN-USE].
+	Exclusive bool
 	// Wrap makes of each connection another, below TLS.
 	Wrap func(net.Conn) net.Conn
 }
@@ -55,6 +61,7 @@ type pop3Session struct {
 	in      bool
 	drop    []Message // the maildrop; a message's number is its index plus one
 	deleted map[int]bool
+	read    map[int]bool // by RETR
 }
 
 // Serve speaks to one client and closes the connection.
@@ -62,8 +69,13 @@ func (p *POP3) Serve(conn net.Conn) {
 	if p.Wrap != nil {
 		conn = p.Wrap(conn)
 	}
-	s := &pop3Session{POP3: p, deleted: map[int]bool{}}
-	defer func() { _ = s.conn.Close() }()
+	s := &pop3Session{POP3: p, deleted: map[int]bool{}, read: map[int]bool{}}
+	defer func() {
+		if s.in && s.Exclusive {
+			s.Store.unlock()
+		}
+		_ = s.conn.Close()
+	}()
 	s.use(conn)
 	if p.Implicit {
 		s.use(tls.Server(conn, p.TLS))
@@ -113,6 +125,9 @@ func (s *pop3Session) line() (string, bool) {
 func (s *pop3Session) command() bool {
 	line, ok := s.line()
 	if !ok {
+		if raw, ok := s.override("hangup", ""); ok {
+			s.write(raw)
+		}
 		return false
 	}
 	if s.NoPipelining && s.r.Buffered() > 0 {
@@ -232,6 +247,10 @@ func (s *pop3Session) login(ok bool) {
 		s.say("-ERR [AUTH] authentication failed")
 		return
 	}
+	if s.Exclusive && !s.Store.lock() {
+		s.say("-ERR [IN-USE] another session has the mailbox open")
+		return
+	}
 	s.in, s.drop = true, s.Store.List("")
 	s.say("+OK logged in")
 }
@@ -314,6 +333,9 @@ func (s *pop3Session) message(verb, arg string) {
 		return
 	}
 	octets := m.Open()
+	if verb == "RETR" {
+		s.read[n] = true
+	}
 	if verb == "TOP" {
 		octets = top(m.Raw(), lines)
 	}
@@ -388,6 +410,11 @@ func (s *pop3Session) quit() {
 	var uids []uint32
 	for n := range s.deleted {
 		uids = append(uids, s.drop[n-1].UID)
+	}
+	for n := range s.read {
+		if s.Once {
+			uids = append(uids, s.drop[n-1].UID)
+		}
 	}
 	s.Store.Remove("", uids...)
 	s.say("+OK bye")

@@ -31,6 +31,8 @@ type Upstream struct {
 type DialOptions struct {
 	// MaxSize is the largest message to retrieve, 0 for no limit.
 	MaxSize int64
+	// Exclusive has a server that can do so refuse a second session with the mailbox.
+	Exclusive bool
 	// Wrap, if not nil, makes of the client's connection another.
 	Wrap func(net.Conn) net.Conn
 }
@@ -57,6 +59,9 @@ func Run(t *testing.T, u Upstream) {
 		"reopen":            s.reopen,
 		"max size":          s.maxSize,
 		"after close":       s.afterClose,
+		"leave":             s.leave,
+		"leave, then again": s.leaveAndReturn,
+		"leave, cancelled":  s.leaveCancelled,
 	} {
 		t.Run(name, test)
 	}

@@ -169,6 +169,9 @@ func (c *Client) Close(ctx context.Context) error {
 	return err
 }
 
+// Leave implements [fetch.Mailbox]. Nothing waits for the end of a session by IMAP: it is Close.
+func (c *Client) Leave(ctx context.Context) error { return c.Close(ctx) }
+
 // Abort implements [fetch.Mailbox].
 func (c *Client) Abort() {
 	c.g.fail(errAborted)

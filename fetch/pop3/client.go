@@ -309,6 +309,19 @@ func (c *Client) Close(ctx context.Context) error {
 	return err
 }
 
+// Leave implements [fetch.Mailbox]: no QUIT, so that the server does not enter the UPDATE state
+// (RFC 1939 section 6). It deletes nothing then, not even what counts as fetched to it
+// once it was retrieved.
+func (c *Client) Leave(ctx context.Context) error {
+	err := c.run(ctx, func() error {
+		c.w.hangUp()
+		return ctx.Err()
+	})
+	c.ended = true
+	c.Abort()
+	return err
+}
+
 // Abort implements [fetch.Mailbox].
 func (c *Client) Abort() { c.w.abort() }
 

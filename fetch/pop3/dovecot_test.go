@@ -106,6 +106,34 @@ func TestDovecot(t *testing.T) {
 	})
 }
 
+// TestDovecotLeave leaves a server that locks the mailbox for a session: the next one gets in, and finds what
+// was deleted in the last.
+func TestDovecotLeave(t *testing.T) {
+	dovecot := fetchtest.StartDovecot(t, fetchtest.DovecotOptions{Config: "protocol pop3 {\n  pop3_lock_session = yes\n}\n"})
+	d := &real{dovecot, &tls.Config{RootCAs: dovecot.CA, ServerName: "localhost"}}
+	d.Deliver([]byte(awkward))
+	for name, change := range map[string]func(*pop3.Options){
+		"STLS":      d.stls,
+		"plaintext": func(o *pop3.Options) { o.Credentials.AllowPlaintext = true },
+		"POP3S":     func(o *pop3.Options) { o.Secure = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 3 {
+				client, refs := d.open(t, change)
+				if _, _, err := fetchtest.Collect(t.Context(), client, refs); err != nil || len(refs) != 1 {
+					t.Fatalf("%d messages are listed of 1: %v", len(refs), err)
+				}
+				if _, err := client.Settle(t.Context(), fetch.Disposal{Action: fetch.Delete}, refs); err != nil {
+					t.Fatal(err)
+				}
+				if err := client.Leave(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // roundTrip retrieves 30 messages, deletes all but one, and then that.
 func (d *real) roundTrip(t *testing.T, change func(*pop3.Options)) {
 	for i := range 30 {

@@ -44,7 +44,7 @@ func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error
 	for i, ref := range refs {
 		c.index[i] = entry{ref.Seq, ref.UID}
 	}
-	return &fetch.Listing{Refs: refs, Reusable: true}, nil
+	return &fetch.Listing{Refs: refs, Reusable: true, AtClose: true, LoginDelay: c.LoginDelay()}, nil
 }
 
 // list asks for UIDL and LIST, in one write where the server allows it. STAT is not

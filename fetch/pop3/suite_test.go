@@ -1,6 +1,7 @@
 package pop3_test
 
 import (
+	"crypto/tls"
 	"net"
 	"testing"
 
@@ -39,10 +40,11 @@ func dial(t testing.TB, server *fetchtest.POP3, opts pop3.Options, wrap func(net
 func TestSuite(t *testing.T) {
 	serverTLS, clientTLS := fetchtest.TLS()
 	for name, server := range map[string]fetchtest.POP3{
-		"pipelining": {},
-		"one by one": {NoPipelining: true},
-		"no CAPA":    {NoCAPA: true, NoPipelining: true},
-		"STLS":       {TLS: serverTLS},
+		"pipelining":   {},
+		"one by one":   {NoPipelining: true},
+		"no CAPA":      {NoCAPA: true, NoPipelining: true},
+		"STLS":         {TLS: serverTLS},
+		"implicit TLS": {TLS: serverTLS, Implicit: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fetchtest.Run(t, fetchtest.Upstream{
@@ -50,11 +52,20 @@ func TestSuite(t *testing.T) {
 				DeletesOnClose: true,
 				Dial: func(t testing.TB, store *fetchtest.Store, o fetchtest.DialOptions) fetch.Mailbox {
 					server := server
-					server.Store = store
+					server.Store, server.Exclusive = store, o.Exclusive
 					opts := plaintext()
 					opts.MaxSize = o.MaxSize
-					opts.StartTLS, opts.TLS = server.TLS != nil, clientTLS
-					return dial(t, &server, opts, o.Wrap)
+					opts.StartTLS, opts.TLS = server.TLS != nil && !server.Implicit, clientTLS
+					opts.Secure = server.Implicit
+					return dial(t, &server, opts, func(c net.Conn) net.Conn {
+						if o.Wrap != nil {
+							c = o.Wrap(c)
+						}
+						if server.Implicit {
+							c = tls.Client(c, clientTLS)
+						}
+						return c
+					})
 				},
 			})
 		})

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"strings"
@@ -32,6 +33,9 @@ const (
 	// waits for us to read.
 	window = 16 << 10
 )
+
+// farewell is how long a server may take to notice that the client has hung up.
+const farewell = 5 * time.Second
 
 // wire is the connection: lines in, commands out, deadlines, trace.
 type wire struct {
@@ -86,6 +90,28 @@ func (k *clock) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return k.Conn.Write(p)
+}
+
+// hangUp closes this side's half of the connection and waits until the server has closed its own, which
+// it does once the session is over. One that does not is waited for no longer than farewell.
+func (w *wire) hangUp() {
+	layers := []net.Conn{w.conn, w.raw}
+	if t, ok := w.raw.(*tls.Conn); ok {
+		layers = append(layers, t.NetConn())
+	}
+	half := false
+	for _, layer := range layers { // TLS says that it ends before TCP does
+		if c, ok := layer.(interface{ CloseWrite() error }); ok {
+			_ = c.CloseWrite() // the next read shows what is wrong
+			half = true
+		}
+	}
+	if !half {
+		return
+	}
+	w.clock.t = Timeouts{Idle: farewell, Command: farewell, MinRate: math.MaxInt64}
+	w.clock.restart()
+	_, _ = io.Copy(io.Discard, io.LimitReader(w.conn, bufferSize))
 }
 
 // abort closes what lies under TLS, for a farewell might block.

@@ -268,7 +268,7 @@ func (h *history) dial() (fetch.Mailbox, error) {
 	if h.faulty(12) {
 		return nil, &fetch.Error{Kind: fetch.Unreachable, Op: "connect"}
 	}
-	return &simSession{session: &session{world: h.world}, history: h}, nil
+	return &simSession{session: &session{world: h.world, number: 1}, history: h}, nil
 }
 
 type simSession struct {
@@ -319,6 +319,13 @@ func (s *simSession) Close(ctx context.Context) error {
 		return errLost
 	}
 	return nil
+}
+
+func (s *simSession) Leave(ctx context.Context) error {
+	if s.history.faulty(8) {
+		return errLost
+	}
+	return s.session.Leave(ctx)
 }
 
 var _ transfer.Sender = simMTA{}

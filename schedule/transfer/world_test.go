@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -40,6 +42,20 @@ type world struct {
 	broken   error
 	listing  func([]fetch.Ref) []fetch.Ref
 	sessions int
+	// once makes the server count as fetched, and remove, what was retrieved in a session that ends with
+	// QUIT. quits counts those sessions.
+	once  bool
+	quits int
+	// rash is the number of the session in which the server deletes though it ends without QUIT.
+	rash int
+	// delay is the server's LOGIN-DELAY; login, if not nil, is called for each session before it
+	// begins, with its number from 1 on.
+	delay time.Duration
+	login func(session int) error
+	// beyond are the bodies that turn out larger than the limit, by their numbers in the mailbox; of an
+	// endless one the session ends.
+	beyond  []uint32
+	endless bool
 	// retrieved counts the messages handed over.
 	retrieved int
 }
@@ -203,14 +219,22 @@ func (m *mta) Submit(ctx context.Context, msg *inject.Message, done func(inject.
 // dial opens a session with the mailbox.
 func (w *world) dial(context.Context) (fetch.Mailbox, error) {
 	w.sessions++
-	return &session{world: w}, nil
+	if w.login != nil {
+		if err := w.login(w.sessions); err != nil {
+			return nil, err
+		}
+	}
+	return &session{world: w, number: w.sessions}, nil
 }
 
 // session is a [fetch.Mailbox] over the store, with POP3's rule where the world is reusable:
 // deletions happen at Close.
 type session struct {
 	*world
-	doomed []uint32
+	number int
+	// numbers are the UIDs in the store, by POP3's message numbers minus one.
+	numbers      []uint32
+	doomed, read []uint32
 }
 
 func (s *session) Open(_ context.Context, folder string) (*fetch.Listing, error) {
@@ -221,13 +245,14 @@ func (s *session) Open(_ context.Context, folder string) (*fetch.Listing, error)
 	if s.reusable {
 		validity = 0
 	}
-	l := &fetch.Listing{Validity: validity, Reusable: s.reusable}
-	for _, m := range s.store.List(folder) {
-		uid := strconv.Itoa(int(m.UID))
+	l := &fetch.Listing{Validity: validity, Reusable: s.reusable, AtClose: s.reusable, LoginDelay: s.delay}
+	s.numbers = s.store.UIDs(folder)
+	for i, m := range s.store.List(folder) {
+		uid, seq := strconv.Itoa(int(m.UID)), m.UID
 		if s.reusable {
-			uid = m.UIDL
+			uid, seq = m.UIDL, uint32(i+1)
 		}
-		l.Refs = append(l.Refs, fetch.Ref{Folder: folder, Validity: validity, UID: uid, Seq: m.UID, Size: int64(len(m.Raw()))})
+		l.Refs = append(l.Refs, fetch.Ref{Folder: folder, Validity: validity, UID: uid, Seq: seq, Size: int64(len(m.Raw()))})
 	}
 	if s.listing != nil {
 		l.Refs = s.listing(l.Refs)
@@ -235,12 +260,20 @@ func (s *session) Open(_ context.Context, folder string) (*fetch.Listing, error)
 	return l, nil
 }
 
+// uid is the store's name for a message of the listing.
+func (s *session) uid(ref fetch.Ref) uint32 {
+	if s.reusable {
+		return s.numbers[ref.Seq-1]
+	}
+	return ref.Seq
+}
+
 func (s *session) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sink) error {
 	for _, ref := range refs {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		m, ok := s.store.Get(ref.Folder, ref.Seq)
+		m, ok := s.store.Get(ref.Folder, s.uid(ref))
 		if !ok {
 			if err := sink(fetch.Message{Ref: ref, Err: &fetch.Error{Kind: fetch.Gone, Op: "RETR"}}); err != nil {
 				return err
@@ -254,7 +287,14 @@ func (s *session) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sin
 			continue
 		}
 		s.retrieved++
+		s.read = append(s.read, m.UID)
 		var body io.Reader = bytes.NewReader(m.Raw())
+		if slices.Contains(s.beyond, m.UID) {
+			if err := s.oversize(ref, body, sink); err != nil {
+				return err
+			}
+			continue
+		}
 		if s.cut > 0 {
 			body = io.MultiReader(io.LimitReader(body, int64(s.cut)), failing{})
 		}
@@ -272,11 +312,23 @@ func (failing) Read([]byte) (int, error) {
 	return 0, &fetch.Error{Kind: fetch.Unreachable, Op: "RETR", Err: io.ErrUnexpectedEOF}
 }
 
+// oversize hands over a body that breaks off at the limit.
+func (s *session) oversize(ref fetch.Ref, body io.Reader, sink fetch.Sink) error {
+	large := &fetch.Error{Kind: fetch.TooLarge, Op: "RETR", Err: errors.New("more than 10 octets came")}
+	if err := sink(fetch.Message{Ref: ref, Size: -1, Body: io.MultiReader(io.LimitReader(body, 10), iotest.ErrReader(large))}); err != nil {
+		return err
+	}
+	if s.endless {
+		return large
+	}
+	return nil
+}
+
 func (s *session) Settle(_ context.Context, d fetch.Disposal, refs []fetch.Ref) ([]fetch.Failure, error) {
 	for _, ref := range refs {
 		switch d.Action {
 		case fetch.Delete:
-			s.doomed = append(s.doomed, ref.Seq)
+			s.doomed = append(s.doomed, s.uid(ref))
 		case fetch.Move:
 			if _, ok := s.store.Move(ref.Folder, ref.Seq, d.Target); !ok {
 				return nil, &fetch.Error{Kind: fetch.NoFolder, Op: "UID MOVE"}
@@ -295,8 +347,22 @@ func (s *session) Settle(_ context.Context, d fetch.Disposal, refs []fetch.Ref) 
 }
 
 func (s *session) Close(context.Context) error {
+	s.quits++
 	s.store.Remove("", s.doomed...)
+	if s.once {
+		s.store.Remove("", s.read...)
+	}
 	return nil
 }
 
-func (s *session) Abort() { s.doomed = nil }
+func (s *session) Leave(context.Context) error {
+	s.Abort()
+	return nil
+}
+
+func (s *session) Abort() {
+	if s.number == s.rash {
+		s.store.Remove("", s.doomed...)
+	}
+	s.doomed, s.read = nil, nil
+}

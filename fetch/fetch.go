@@ -99,8 +99,8 @@ type Failure struct {
 //
 // Every method that blocks ends when its context does, with an error, and leaves
 // the session unusable: only Abort is allowed then. The same holds after any
-// error of Kind Protocol, TLS or Unreachable, and after an error of a sink: what was
-// asked of the server is still under way. All errors are of type *[Error], but
+// error of Kind Protocol, TLS or Unreachable, after one of Kind TooLarge from Retrieve, and
+// after an error of a sink: what was asked of the server is still under way. All errors are of type *[Error], but
 // for those of a sink and of the context, which are returned as they are.
 type Mailbox interface {
 	// Open selects folder ("" means the inbox) and lists it. It may be called
@@ -111,7 +111,8 @@ type Mailbox interface {
 	// sink once for each, in any order, from the calling goroutine. Costs a
 	// constant number of round trips, however many refs there are. It
 	// changes nothing upstream, not even a \Seen flag. A nil result means that sink was
-	// called for every ref; a message that has gone comes with Kind Gone.
+	// called for every ref; a message that has gone comes with Kind Gone. An error of Kind TooLarge
+	// means that the message which sink had last went on so far beyond the limit that the session was ended.
 	Retrieve(ctx context.Context, refs []Ref, sink Sink) error
 
 	// Settle disposes of messages in a constant number of round trips. It never

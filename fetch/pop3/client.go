@@ -247,7 +247,7 @@ func ends(err error) bool {
 		return true
 	}
 	switch e.Kind {
-	case fetch.Protocol, fetch.TLS, fetch.Unreachable, fetch.Unclassified:
+	case fetch.Protocol, fetch.TLS, fetch.Unreachable, fetch.Unclassified, fetch.TooLarge:
 		return true
 	}
 	return false

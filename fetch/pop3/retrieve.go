@@ -17,7 +17,7 @@ import (
 // A message announced as larger than Options.MaxSize is not asked for and comes
 // with Kind TooLarge. One that turns out larger has its Body end with that error; a sink that
 // then returns nil goes on with the next. What a sink leaves of a Body is read
-// and thrown away, up to a bound.
+// and thrown away; beyond a bound the session is ended with an error of Kind TooLarge.
 func (c *Client) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sink) error {
 	return c.run(ctx, func() error {
 		ask := make([]fetch.Ref, 0, len(refs))
@@ -137,10 +137,11 @@ var errUnread = errors.New("pop3: Body used after the sink returned")
 // finish reads what the sink left, so that the next reply can be read.
 func (b *body) finish() error {
 	if b.err == nil || b.cut {
+		limit := b.limit
 		b.err, b.cut, b.limit = nil, false, 0
 		n, err := io.Copy(io.Discard, io.LimitReader(b, drainBound))
 		if err == nil && n == drainBound {
-			return broken("RETR", "message far beyond the limit", nil)
+			return tooLarge(limit, errors.New("the message goes on far beyond the limit"))
 		}
 	}
 	err := b.err

@@ -210,7 +210,9 @@ func TestFarBeyondTheLimit(t *testing.T) {
 		wantKind(t, err, fetch.TooLarge, "more than 1000")
 		return nil
 	})
-	wantKind(t, err, fetch.Protocol, "far beyond the limit")
+	wantKind(t, err, fetch.TooLarge, "far beyond the limit")
+	_, err = client.Open(t.Context(), "")
+	wantKind(t, err, fetch.Unreachable, "the session has ended")
 }
 
 func TestSinkErrorSendsNoQuit(t *testing.T) {

@@ -157,10 +157,14 @@ func (w *work) since(first, next time.Time) time.Time {
 	return first
 }
 
-// settleFinal readies a message with a final verdict, which came about when the account's clock showed ran, to
-// be disposed of.
+// settleFinal readies a message that was retrieved, with a final verdict that came about when the account's clock
+// showed ran, to be disposed of.
 func (w *work) settleFinal(ref fetch.Ref, key ledger.Key, id string, state ledger.State, ran time.Duration) {
-	if d := w.disposal(state, ran); d.Action != fetch.Keep {
+	d := w.disposal(state, ran)
+	if mayGo(state, d) {
+		w.owed.Add(-1)
+	}
+	if d.Action != fetch.Keep {
 		w.settled(settlement{ref: ref, key: key, token: id, disposal: d})
 	}
 }

@@ -37,7 +37,9 @@ type plan struct {
 
 // settlement is one disposal to carry out.
 type settlement struct {
-	ref      fetch.Ref
+	ref fetch.Ref
+	// now is what the session under way names it.
+	now      fetch.Ref
 	key      ledger.Key
 	token    string
 	disposal fetch.Disposal
@@ -148,6 +150,16 @@ func final(s ledger.State) bool {
 		return true
 	}
 	return false
+}
+
+// mayGo reports whether the upstream may forget a message in state s, with d as its disposal: the MTA has it, or
+// it is to be deleted as it is.
+func mayGo(s ledger.State, d fetch.Disposal) bool {
+	switch s {
+	case ledger.Delivered, ledger.Quarantined:
+		return true
+	}
+	return d.Action == fetch.Delete
 }
 
 // refusedWait is how long refused mail stays upstream before it is deleted or moved, by the account's clock

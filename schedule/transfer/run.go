@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/truehop/truehop/fetch"
@@ -28,8 +29,6 @@ const (
 	lookupLimit = 64
 	// adoptGroup is the number of messages adopted in one transaction.
 	adoptGroup = 500
-	// settleAgain bounds the session that settles after a broken one.
-	settleAgain = 30 * time.Second
 	// whyAdopted is what a person is told of an adopted message.
 	whyAdopted = "was there before the first pass"
 )
@@ -37,7 +36,18 @@ const (
 // run is one pass under way.
 type run struct {
 	Pass
-	mailbox fetch.Mailbox
+	// mailbox is the session under way, and loggedIn when it began.
+	mailbox  fetch.Mailbox
+	loggedIn time.Time
+	// opened is the open folder, listing what it holds in this session, first what it held in the pass's first.
+	opened         string
+	listing, first *fetch.Listing
+	// again names in a later session the messages of the first listing, as far as that is certain.
+	again map[fetch.Ref]fetch.Ref
+	// real are the sizes of the messages that were retrieved, where the first listing had another.
+	real map[fetch.Ref]int64
+	// owed counts the messages that were retrieved and that upstream must not forget yet.
+	owed atomic.Int64
 	// ran is what the account's clock showed when the pass began.
 	began time.Time
 	ran   time.Duration
@@ -84,13 +94,12 @@ type job struct {
 // the rest stays upstream untouched. The summary counts what happened in any case.
 func (p Pass) Run(ctx context.Context) (Summary, error) {
 	r := &run{Pass: p}
-	mailbox, err := p.Dial(ctx)
-	if err != nil {
+	if err := r.dial(ctx); err != nil {
 		return r.summary, err
 	}
-	defer mailbox.Abort()
-	r.mailbox = mailbox
+	defer func() { r.mailbox.Abort() }()
 	if r.began = r.now(); !p.DryRun {
+		var err error
 		if r.ran, err = p.Ledger.Tick(ctx, p.Account, r.began); err != nil {
 			return r.summary, err
 		}
@@ -100,10 +109,7 @@ func (p Pass) Run(ctx context.Context) (Summary, error) {
 			return r.summary, err
 		}
 	}
-	if err := mailbox.Close(ctx); err != nil {
-		return r.summary, err
-	}
-	if err := r.confirm(ctx); err != nil {
+	if err := r.end(ctx); err != nil {
 		return r.summary, err
 	}
 	return r.summary, errors.Join(r.stopped, r.unspooled, r.unsettled)
@@ -126,6 +132,7 @@ func (r *run) folder(ctx context.Context, folder string) error {
 	if err != nil {
 		return r.passOver(err)
 	}
+	r.opened, r.listing, r.first, r.real = folder, listing, listing, map[fetch.Ref]int64{}
 	p, err := r.plan(ctx, folder, listing)
 	if err != nil {
 		return err
@@ -187,16 +194,16 @@ func (r *run) adopt(ctx context.Context, folder string, listing *fetch.Listing, 
 	return put()
 }
 
-// settle disposes upstream of what w has ready, one command per kind of disposal.
-func (r *run) settle(ctx context.Context, w *work) error {
+// settle disposes upstream of what is ready, one command per kind of disposal.
+func (r *run) settle(ctx context.Context, ready []settlement) error {
 	groups := map[fetch.Disposal][]settlement{}
-	for _, s := range w.takeReady() {
+	for _, s := range r.located(ready) {
 		groups[s.disposal] = append(groups[s.disposal], s)
 	}
 	for disposal, group := range groups {
 		refs := make([]fetch.Ref, len(group))
 		for i, s := range group {
-			refs[i] = s.ref
+			refs[i] = s.now
 		}
 		failures, err := r.mailbox.Settle(ctx, disposal, refs)
 		if err != nil && !bearable(err) {
@@ -212,7 +219,7 @@ func (r *run) settle(ctx context.Context, w *work) error {
 			failed[f.Ref] = f.Err
 		}
 		for _, s := range group {
-			if err := failed[s.ref]; err != nil {
+			if err := failed[s.now]; err != nil {
 				r.tell(Event{Kind: NotSettled, Ref: s.ref, Token: s.token, Disposal: disposal, Err: err})
 				r.unsettled = cmp.Or(r.unsettled, err)
 				continue
@@ -220,7 +227,7 @@ func (r *run) settle(ctx context.Context, w *work) error {
 			r.disposed = append(r.disposed, s)
 		}
 	}
-	if w.plan.immediate {
+	if !r.listing.Reusable {
 		return r.confirm(ctx)
 	}
 	return nil

@@ -13,6 +13,7 @@
 //   - The ledger says "sending" before the final dot leaves, and the result before
 //     anything happens upstream; what stands at "sending" after a crash is in doubt.
 //   - A policy for refused mail acts on what the MTA refused, for all recipients, and on nothing else.
+//   - What was retrieved and not delivered can be retrieved again.
 //   - One message's trouble is its own; the trouble of a peer ends the pass.
 package transfer
 

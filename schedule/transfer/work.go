@@ -57,7 +57,7 @@ func (w *work) retrieve(ctx context.Context) error {
 		if err := w.mailbox.Retrieve(w.feeding, batch, w.take); err != nil {
 			return err
 		}
-		if err := w.settle(ctx, w); err != nil {
+		if err := w.settle(ctx, w.takeReady()); err != nil {
 			return err
 		}
 	}
@@ -72,50 +72,18 @@ func (w *work) finish(ctx context.Context, broken error) error {
 	w.inflight.Wait()
 	trouble := context.Cause(w.feeding)
 	w.stop(nil)
-	if broken == nil && ctx.Err() == nil {
-		return errors.Join(trouble, w.settle(ctx, w))
+	ready := w.takeReady()
+	switch sound := broken == nil && ctx.Err() == nil; {
+	case sound && trouble == nil:
+		return w.settle(ctx, ready)
+	case sound && !w.listing.AtClose:
+		return errors.Join(trouble, w.settle(ctx, ready))
 	}
-	w.settleAfresh(ctx)
+	w.endEarly(ctx, trouble, ready)
 	if trouble != nil {
 		return trouble // retrieval ended because of it
 	}
 	return broken
-}
-
-// settleAfresh settles in a session of its own what has its verdict, after the first session broke.
-// It is a courtesy to whoever looks at the mailbox: what it does not do, the next pass does. Where a
-// UID may name another message by now, only the next pass can, which looks at the content first.
-func (w *work) settleAfresh(ctx context.Context) {
-	ready := w.takeReady()
-	if len(ready) == 0 || !w.plan.immediate {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleAgain)
-	defer cancel()
-	w.mailbox.Abort()
-	mailbox, err := w.Dial(ctx)
-	if err != nil {
-		return
-	}
-	defer mailbox.Abort()
-	listing, err := mailbox.Open(ctx, ready[0].ref.Folder)
-	if err != nil {
-		return
-	}
-	w.mailbox = mailbox
-	now := map[string]fetch.Ref{}
-	for _, ref := range listing.Refs {
-		now[ref.UID] = ref
-	}
-	for _, s := range ready {
-		if ref, ok := now[s.ref.UID]; ok && ref.Validity == s.ref.Validity && s.ref.UID != "" {
-			s.ref = ref
-			w.settled(s)
-		}
-	}
-	if w.settle(ctx, w) == nil && mailbox.Close(ctx) == nil {
-		_ = w.confirm(ctx) // the next pass asks the server again
-	}
 }
 
 // take is the [fetch.Sink]: it spools one message and puts it on its way.
@@ -123,6 +91,7 @@ func (w *work) take(m fetch.Message) error {
 	if m.Err != nil {
 		return w.notRetrieved(m.Ref, m.Err)
 	}
+	w.owed.Add(1)
 	j, err := w.receive(m)
 	if errors.Is(err, errSpool) {
 		if err := drain(m.Body); err != nil {
@@ -170,6 +139,9 @@ func (w *work) receive(m fetch.Message) (*job, error) {
 	if err != nil {
 		w.Budget.Release(weight)
 		return nil, err
+	}
+	if w.listing.AtClose && s.size != m.Ref.Size {
+		w.real[m.Ref] = s.size
 	}
 	if real := w.weigh(s.size); real > weight {
 		w.Budget.Release(weight)

@@ -285,6 +285,29 @@ func TestSecondSessionWaitsForTheLoginDelay(t *testing.T) {
 // loginBound is how long a pass may wait for a second login.
 const loginBound = 30 * time.Second
 
+// TestLoginDelayDoesNotKeepDeliveredMailForEver: with something to hold back in each pass and no second session, what
+// was delivered gets a session of its own after a day, and the rest waits for the pass after it.
+func TestLoginDelayDoesNotKeepDeliveredMailForEver(t *testing.T) {
+	w, accepted := greylisting(t)
+	w.delay = 15 * time.Minute
+	for range 12 {
+		w.run()
+		w.left(3)
+		w.clock = w.clock.Add(2 * time.Hour)
+	}
+	w.add(4)
+	tries := w.mta.tries
+	w.run()
+	w.left(2)
+	if w.mta.tries != tries {
+		t.Error("the pass that deletes what was left injects, too")
+	}
+	accepted()
+	w.run()
+	w.delivered(1, 3, 2, 4)
+	w.left(0)
+}
+
 func TestMailboxInUseIsPassing(t *testing.T) {
 	inUse := &fetch.Error{Kind: fetch.Busy, Op: "PASS", Text: "[IN-USE] Do you have another POP session running?"}
 	for name, c := range map[string]struct {

@@ -13,6 +13,10 @@ import (
 type plan struct {
 	retrieve []fetch.Ref
 	settle   []settlement
+	// doomed are those of retrieve that are to go once their content was looked at, waited how long one of them
+	// could have been gone, by the account's clock.
+	doomed []fetch.Ref
+	waited time.Duration
 	// known holds what the ledger has of every UID listed under this validity.
 	known map[string][]ledger.Brief
 	// listed holds the UIDs of the listing.
@@ -117,6 +121,13 @@ func (r *run) classify(p *plan, ref fetch.Ref, reusable bool) {
 		// RFC 1939 section 7: the server may have given the UID to another
 		// message since. Deleting that one unread would lose it, so look first.
 		p.retrieve = append(p.retrieve, ref)
+		if pending && !b.Absent && !b.Disposed {
+			since := b.Ran
+			if b.State == ledger.Refused {
+				since += refusedWait
+			}
+			p.doomed, p.waited = append(p.doomed, ref), max(p.waited, r.ran-since)
+		}
 	case pending:
 		p.counts.Unsettled++
 		p.settle = append(p.settle, settlement{ref: ref, key: r.key(ref.Folder, ref.Validity, ref.UID, b.Hash), token: b.Token, disposal: disposal})

@@ -151,6 +151,9 @@ func (r *run) folder(ctx context.Context, folder string) error {
 			}
 		}
 	}
+	if r.overdue(p) {
+		p.retrieve = p.doomed
+	}
 	w := r.open(ctx, p)
 	w.settled(p.settle...)
 	return w.finish(ctx, w.retrieve(ctx))

@@ -18,6 +18,8 @@ const (
 	loginPatience = 30 * time.Second
 	// settleAgain bounds the session that settles after a broken one.
 	settleAgain = 30 * time.Second
+	// overdueAfter is how long mail that is to be deleted waits before it goes first.
+	overdueAfter = 24 * time.Hour
 )
 
 // dial opens a session.
@@ -143,6 +145,12 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// overdue reports whether a pass is to do nothing but delete what earlier ones have delivered: the server
+// allows no second session soon enough, and for a day each pass had something to hold back.
+func (r *run) overdue(p *plan) bool {
+	return !r.DryRun && r.listing.LoginDelay > loginPatience && p.waited >= overdueAfter
 }
 
 // rematch finds the messages of a pass's first listing in that of a later session: by UID and size, and never by

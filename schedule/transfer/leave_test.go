@@ -76,6 +76,7 @@ func TestWhatWasNotDeliveredCanBeRetrievedAgain(t *testing.T) {
 			w.pass.Client.Unknown = transfer.SkipUnknown
 			w.replace(2, noReceived)
 		}, ledger.Adopted},
+		"larger than the server said": {func(w *world) { w.beyond = []uint32{2} }, ledger.Held},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := once(t)
@@ -413,4 +414,37 @@ func TestExactSizesAfterRetrieval(t *testing.T) {
 	}
 	w.run()
 	w.left(1)
+}
+
+// TestServerThatDeletesWithoutQuit: what has gone was asked to, and what is left has other numbers in the sessions to
+// come. The first pass leaves two delivered messages to be deleted, which the second does at once.
+func TestServerThatDeletesWithoutQuit(t *testing.T) {
+	for name, endless := range map[string]bool{"deferred": false, "and a message without end": true} {
+		t.Run(name, func(t *testing.T) {
+			w, accepted := greylisting(t)
+			w.delay = time.Hour
+			w.run()
+			w.left(3)
+			held := 0
+			if endless {
+				w.beyond, w.endless, held = []uint32{4}, true, 1
+			}
+			for n := range 4 {
+				w.add(n + 4)
+			}
+			w.delay, w.rash, w.pass.Batch = 0, w.sessions+1, 1
+			w.clock = w.clock.Add(time.Hour)
+			s := w.run()
+			w.left(1 + held)
+			if want := 6 - held; s.Settled != want || s.Unsettled != 0 {
+				t.Errorf("summary %+v, want %d settled", s, want)
+			}
+			accepted()
+			w.run()
+			w.left(held)
+			if len(w.mta.taken) != 7-held {
+				t.Errorf("the MTA has taken %d messages, want %d", len(w.mta.taken), 7-held)
+			}
+		})
+	}
 }

@@ -27,6 +27,8 @@ const (
 	leastWeight = 4 << 10
 	// lookupLimit bounds the name look-ups of one pass that go on at once.
 	lookupLimit = 64
+	// maxDropped bounds the sessions of a pass that end over one message each.
+	maxDropped = 20
 	// adoptGroup is the number of messages adopted in one transaction.
 	adoptGroup = 500
 	// whyAdopted is what a person is told of an adopted message.

@@ -35,12 +35,17 @@ type work struct {
 	streak streak
 	// claimed are old records that a message of this pass was recognised by.
 	claimed map[ledger.Key]bool
+	// taken are the messages of the batch that the sink has had. dropped counts the sessions that ended over
+	// one; origin names those that a later session retrieves as the first listing did.
+	taken   map[fetch.Ref]bool
+	dropped int
+	origin  map[fetch.Ref]fetch.Ref
 }
 
 // open starts the pipeline.
 func (r *run) open(ctx context.Context, p *plan) *work {
 	w := &work{run: r, plan: p, lasting: context.WithoutCancel(ctx),
-		jobs: make(chan *job, aheadLimit), claimed: map[ledger.Key]bool{}}
+		jobs: make(chan *job, aheadLimit), claimed: map[ledger.Key]bool{}, taken: map[fetch.Ref]bool{}}
 	w.feeding, w.stop = context.WithCancelCause(ctx)
 	w.feeder.Go(w.feed)
 	return w
@@ -53,15 +58,65 @@ func (w *work) retrieve(ctx context.Context) error {
 	if size <= 0 {
 		size = batchSize
 	}
-	for batch := range slices.Chunk(w.plan.retrieve, size) {
-		if err := w.mailbox.Retrieve(w.feeding, batch, w.take); err != nil {
-			return err
+	for left := w.plan.retrieve; len(left) > 0; {
+		batch := left[:min(size, len(left))]
+		clear(w.taken)
+		err := w.mailbox.Retrieve(w.feeding, batch, w.take)
+		left = left[len(batch):]
+		if fetch.KindOf(err) == fetch.TooLarge {
+			left, err = w.carryOn(batch, left, err)
 		}
-		if err := w.settle(ctx, w.takeReady()); err != nil {
+		if err == nil {
+			err = w.settle(ctx, w.takeReady())
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// carryOn takes retrieval on in another session, after a message of batch went on so far beyond the limit that
+// the last session was ended over it, which broken says. It returns what of batch and of the batches to come is
+// left to be retrieved, as the new session names it.
+func (w *work) carryOn(batch, coming []fetch.Ref, broken error) ([]fetch.Ref, error) {
+	if w.dropped++; w.dropped > maxDropped {
+		return nil, broken
+	}
+	carried, err := w.reopen(w.feeding)
+	if err != nil {
+		return nil, err
+	}
+	w.settled(carried...)
+	here := make(map[fetch.Ref]bool, len(w.listing.Refs))
+	for _, ref := range w.listing.Refs {
+		here[ref] = true
+	}
+	var rest []fetch.Ref
+	origin := make(map[fetch.Ref]fetch.Ref, len(coming))
+	for _, ref := range slices.Concat(batch, coming) {
+		if w.taken[ref] {
+			continue
+		}
+		first := w.original(ref)
+		now, ok := w.again[first]
+		if !ok {
+			now, ok = first, here[first] // its content will tell whether it is the same
+		}
+		if ok {
+			rest, origin[now] = append(rest, now), first
+		}
+	}
+	w.origin = origin
+	return rest, nil
+}
+
+// original returns the name in the first listing of a message that this session names ref.
+func (w *work) original(ref fetch.Ref) fetch.Ref {
+	if first, ok := w.origin[ref]; ok {
+		return first
+	}
+	return ref
 }
 
 // finish waits for everything under way and settles what is left to settle. broken is the
@@ -88,18 +143,22 @@ func (w *work) finish(ctx context.Context, broken error) error {
 
 // take is the [fetch.Sink]: it spools one message and puts it on its way.
 func (w *work) take(m fetch.Message) error {
+	w.taken[m.Ref] = true
+	m.Ref = w.original(m.Ref)
 	if m.Err != nil {
 		return w.notRetrieved(m.Ref, m.Err)
 	}
 	w.owed.Add(1)
 	j, err := w.receive(m)
-	if errors.Is(err, errSpool) {
-		if err := drain(m.Body); err != nil {
+	switch {
+	case errors.Is(err, errSpool):
+		if err := drain(m.Body); err != nil && fetch.KindOf(err) != fetch.TooLarge {
 			return err
 		}
 		return w.notRetrieved(m.Ref, err)
-	}
-	if err != nil {
+	case fetch.KindOf(err) == fetch.TooLarge: // the server had said less
+		return w.notRetrieved(m.Ref, err)
+	case err != nil:
 		return err
 	}
 	if known, err := w.recognise(j); known || err != nil {

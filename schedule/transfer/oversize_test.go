@@ -41,6 +41,21 @@ func TestMessageBeyondTheLimitEndsNothing(t *testing.T) {
 	}
 }
 
+// TestUIDOfAHeldMessageIsReused: what was held without its content being here has gone, and new mail has its UID.
+func TestUIDOfAHeldMessageIsReused(t *testing.T) {
+	w := once(t)
+	w.beyond = []uint32{2}
+	w.run()
+	held, _ := w.store.Get("", 2)
+	w.store.Remove("", 2)
+	w.run()
+	w.add(4)
+	w.uidl(held.UIDL)
+	w.run()
+	w.delivered(1, 3, 4)
+	w.left(0)
+}
+
 func TestEndlessMessagesInADryRun(t *testing.T) {
 	w := once(t)
 	w.beyond, w.endless, w.pass.DryRun = []uint32{1, 2}, true, true

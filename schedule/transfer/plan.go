@@ -115,6 +115,8 @@ func (r *run) classify(p *plan, ref fetch.Ref, reusable bool) {
 	disposal := r.disposal(b.State, b.Ran)
 	pending := disposal.Action != fetch.Keep && (!b.Disposed || disposal.Action != fetch.Flag)
 	switch {
+	case reusable && b.Absent && b.State == ledger.Held:
+		p.retrieve = append(p.retrieve, ref) // held unread, it had gone: this may be another
 	case b.Hash == ledger.Key{}.Hash:
 		p.counts.Known++ // held without its content being here: nothing to compare, nothing to settle
 	case reusable && (b.Absent || b.Disposed || pending):

@@ -62,7 +62,8 @@ func (p *program) explainAccount(ctx context.Context, name string, opts explainO
 			return err
 		}
 	}
-	if err := mailbox.Close(ctx); err != nil {
+	// Not by Close: to many a POP3 server what was retrieved in a session that ends well is fetched, and gone.
+	if err := mailbox.Leave(ctx); err != nil {
 		return err
 	}
 	return x.end()
@@ -136,19 +137,22 @@ func (x *liveExplainer) folder(ctx context.Context, mailbox fetch.Mailbox, folde
 func (x *liveExplainer) take(m fetch.Message) error {
 	x.seen++
 	name := x.label(m.Ref)
-	if m.Err != nil {
+	err := m.Err
+	if err == nil {
+		x.head.Reset()
+		if _, err = io.Copy(&x.head, io.LimitReader(m.Body, maxExplained+1)); err == nil {
+			_, err = io.Copy(io.Discard, m.Body)
+		}
+		if err != nil && fetch.KindOf(err) != fetch.TooLarge {
+			return err
+		}
+	}
+	if err != nil {
 		x.failures++
 		if x.failed == nil {
-			x.failed = fmt.Errorf("message %s: %w", name, m.Err)
+			x.failed = fmt.Errorf("message %s: %w", name, err)
 		}
 		return nil
-	}
-	x.head.Reset()
-	if _, err := io.Copy(&x.head, io.LimitReader(m.Body, maxExplained+1)); err != nil {
-		return err
-	}
-	if _, err := io.Copy(io.Discard, m.Body); err != nil {
-		return err
 	}
 	e := explanation{name: name, chain: received.ReadChain(x.head.Bytes())}
 	e.boundary = e.chain.Boundary(x.policy)

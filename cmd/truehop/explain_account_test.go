@@ -74,6 +74,10 @@ func TestExplainLiveTroubles(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, &out)
 		}
 	}
+	large := &fetch.Error{Kind: fetch.TooLarge, Op: "RETR"}
+	if err := x.take(fetch.Message{Body: io.MultiReader(strings.NewReader("Subject"), &failing{large})}); err != nil || x.failures != 3 {
+		t.Errorf("a message that turns out too large gives %v, and %d failures", err, x.failures)
+	}
 	broken := errors.New("connection lost")
 	if err := x.take(fetch.Message{Body: io.MultiReader(strings.NewReader("Subject"), &failing{broken})}); !errors.Is(err, broken) {
 		t.Errorf("half a message gives %v", err)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -96,9 +97,9 @@ type memoryWorld struct {
 	peak    atomic.Int64
 }
 
-// leaving looks at the peak when the program says goodbye to the mailbox.
+// leaving looks at the peak when the program takes leave of the mailbox.
 func (m *memoryWorld) leaving(verb, _ string) (string, bool) {
-	if p := m.running.Load(); p != nil && (verb == "QUIT" || verb == "LOGOUT") {
+	if p := m.running.Load(); p != nil && slices.Contains([]string{"QUIT", "LOGOUT", "hangup"}, verb) {
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Process.Pid))
 		if err == nil {
 			_, after, _ := strings.Cut(string(status), "VmHWM:")

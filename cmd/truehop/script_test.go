@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -72,6 +74,8 @@ type embeddedKey struct{}
 //	garbage              the upstream does not speak its protocol
 //	plain                a second MTA takes what is not to be judged
 //	multidrop=DOMAIN     the recipient comes from the Received fields, in that domain
+//	once                 the POP3 server removes at QUIT what was retrieved, and lets one session in at a time
+//	large=OCTETS         a message of that size behind the others, of which LIST says that it has 1,000
 //	config=LINE          adds a line to the account
 func embed(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
@@ -120,6 +124,11 @@ func embed(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	for n := range count {
 		w.store.Add("INBOX", scriptMail(n+1))
+	}
+	if size, err := strconv.ParseInt(o["large"], 10, 64); err == nil {
+		w.store.AddMessage("INBOX", fetchtest.Message{Size: size, Open: func() io.Reader {
+			return io.LimitReader(io.MultiReader(bytes.NewReader(scriptMail(250)), endless{}), size)
+		}})
 	}
 	ca := fetchtest.NewCA()
 	upstream := startScriptUpstream(ts, w.store, ca, o)
@@ -171,7 +180,11 @@ func startScriptUpstream(ts *testscript.TestScript, store *fetchtest.Store, ca *
 	secure := &tls.Config{Certificates: []tls.Certificate{cert}}
 	serve := (&fetchtest.IMAP{Store: store, User: "u", Password: "secret-canary", TLS: secure, Implicit: true}).Serve
 	if o["protocol"] == "pop3" {
-		serve = (&fetchtest.POP3{Store: store, User: "u", Password: "secret-canary", TLS: secure, Implicit: true}).Serve
+		_, once := o["once"]
+		serve = (&fetchtest.POP3{
+			Store: store, User: "u", Password: "secret-canary", TLS: secure, Implicit: true, Once: once, Exclusive: once,
+			Size: func(m fetchtest.Message) int64 { return min(m.Size, 1000) },
+		}).Serve
 	}
 	if _, garbage := o["garbage"]; garbage {
 		serve = func(conn net.Conn) {
@@ -185,6 +198,18 @@ func startScriptUpstream(ts *testscript.TestScript, store *fetchtest.Store, ca *
 	s := fetchtest.Serve(listener, serve)
 	ts.Defer(s.Close)
 	return s.Addr()
+}
+
+// endless is a text without end.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	const line = "a line and another line and another one\r\n"
+	n := 0
+	for len(p)-n >= len(line) {
+		n += copy(p[n:], line)
+	}
+	return n + copy(p[n:], strings.Repeat("\n", len(p)-n)), nil
 }
 
 // unusedAddr is an address where nobody listens.

@@ -3,8 +3,6 @@ package inject
 import (
 	"fmt"
 	"net/netip"
-	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -29,24 +27,6 @@ type Client struct {
 	DestAddr netip.Addr
 	DestPort uint16
 }
-
-const (
-	unavailable = "[UNAVAILABLE]"
-	tempUnavail = "[TEMPUNAVAIL]"
-
-	// maxValue is Postfix's limit for an encoded attribute value, in octets.
-	maxValue = 255
-	// maxCommand is RFC 5321 section 4.5.3.1.4 without the CRLF.
-	maxCommand = 510
-)
-
-// attributes in the order in which they are sent. Authorisation is decided anew after
-// each command, by name and address: they come last, so that a split set keeps the
-// right to send its last part. NAME follows REVERSE_NAME because a NAME sets both.
-var attributes = [...]string{"HELO", "PROTO", "PORT", "LOGIN", "DESTADDR", "DESTPORT", "REVERSE_NAME", "NAME", "ADDR"}
-
-// AllAttributes returns the names of all attributes that this package knows.
-func AllAttributes() []string { return slices.Clone(attributes[:]) }
 
 // Safe returns the client as it may be presented, and the reason if that differs in
 // substance. An address that may carry rights at the MTA (loopback, private,
@@ -164,121 +144,4 @@ func embedded(addr netip.Addr) (netip.Addr, bool) {
 		return netip.AddrFrom4([4]byte(b[2:6])), true
 	}
 	return netip.Addr{}, false
-}
-
-// Commands returns the XCLIENT commands, without CRLF and each at most 510 octets,
-// that set every attribute in offered which this package knows. An unknown value is
-// sent as [UNAVAILABLE], never left out: attributes outlive the message they were
-// set for. LOGIN is never anything else, because it would make the session authenticated.
-func (c Client) Commands(offered []string) []string {
-	return commands("XCLIENT", attributes[:], offered, c.attribute)
-}
-
-// commands builds the commands for the attributes of order that are in offered.
-func commands(verb string, order, offered []string, value func(string) string) []string {
-	var out []string
-	line := append(make([]byte, 0, maxCommand), verb...)
-	for _, a := range order {
-		if !slices.ContainsFunc(offered, func(o string) bool { return strings.EqualFold(o, a) }) {
-			continue
-		}
-		pair := " " + a + "=" + value(a)
-		// NAME and ADDR go together: a NAME alone could cost the right to send ADDR.
-		need := len(pair)
-		if a == "NAME" {
-			need += len(" ADDR=IPV6:") + 39
-		}
-		if len(line)+need > maxCommand {
-			out = append(out, string(line))
-			line = append(line[:0], verb...)
-		}
-		line = append(line, pair...)
-	}
-	if len(line) == len(verb) {
-		return out
-	}
-	return append(out, string(line))
-}
-
-// attribute returns the value to send for one attribute, encoded.
-func (c Client) attribute(name string) string {
-	switch name {
-	case "NAME":
-		return c.nameValue(c.Name)
-	case "REVERSE_NAME":
-		if c.Name != "" {
-			return c.nameValue(c.Name)
-		}
-		return c.nameValue(c.ReverseName)
-	case "ADDR":
-		return addrValue(c.Addr)
-	case "DESTADDR":
-		return addrValue(c.DestAddr)
-	case "PORT":
-		return portValue(c.Port)
-	case "DESTPORT":
-		return portValue(c.DestPort)
-	case "HELO":
-		return heloValue(c.HELO)
-	case "PROTO": // knows no [UNAVAILABLE]
-		if c.ESMTP {
-			return "ESMTP"
-		}
-		return "SMTP"
-	}
-	return unavailable // LOGIN
-}
-
-func (c Client) nameValue(name string) string {
-	if h, ok := hostname(name); ok && h != "" {
-		return h
-	}
-	if c.NameTemporary {
-		return tempUnavail
-	}
-	return unavailable
-}
-
-func addrValue(a netip.Addr) string {
-	a = a.Unmap()
-	switch {
-	case !a.IsValid() || a.Zone() != "":
-		return unavailable
-	case a.Is6():
-		return "IPV6:" + a.String()
-	}
-	return a.String()
-}
-
-func portValue(p uint16) string {
-	if p == 0 {
-		return unavailable
-	}
-	return strconv.Itoa(int(p))
-}
-
-func heloValue(helo string) string {
-	if v := xtext(helo); v != "" && len(v) <= maxValue {
-		return v
-	}
-	return unavailable
-}
-
-// without returns c with one attribute unavailable, everything but ADDR if it names none.
-func (c Client) without(attribute string) Client {
-	switch attribute {
-	case "NAME", "REVERSE_NAME": // sent from one and the same name
-		c.Name, c.ReverseName, c.NameTemporary = "", "", false
-	case "HELO":
-		c.HELO = ""
-	case "PORT":
-		c.Port = 0
-	case "DESTADDR":
-		c.DestAddr = netip.Addr{}
-	case "DESTPORT":
-		c.DestPort = 0
-	default:
-		return Client{Addr: c.Addr, ESMTP: c.ESMTP}
-	}
-	return c
 }

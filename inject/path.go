@@ -209,3 +209,55 @@ func ascii(s string) bool {
 	}
 	return true
 }
+
+// hostname returns s as an attribute NAME may hold it, without a trailing dot. It
+// returns "" and true for "", and "" and false for what is no host name or must not be
+// claimed: Postfix takes "unknown" for a resolved name, and "localhost" is its own.
+func hostname(s string) (string, bool) {
+	if s == "" {
+		return "", true
+	}
+	s = strings.TrimSuffix(s, ".")
+	if len(s) == 0 || len(s) > maxValue {
+		return "", false
+	}
+	numeric := true
+	for label := range strings.SplitSeq(s, ".") {
+		if !validLabel(label) {
+			return "", false
+		}
+		numeric = strings.Trim(label, "0123456789") == ""
+	}
+	// The last label of a name is not all digits (RFC 3696 section 2): such are addresses.
+	if _, err := netip.ParseAddr(s); numeric || err == nil {
+		return "", false
+	}
+	lower := strings.ToLower(s)
+	if lower == "unknown" || lower == "localhost" || lower == "localhost.localdomain" || strings.HasSuffix(lower, ".localhost") {
+		return "", false
+	}
+	return s, true
+}
+
+// validLabel is a label of RFC 1123 section 2.1, with the underscore that real names have.
+func validLabel(l string) bool {
+	if len(l) == 0 || len(l) > 63 || l[0] == '-' || l[len(l)-1] == '-' {
+		return false
+	}
+	for i := 0; i < len(l); i++ {
+		if ch := l[i]; !alnum(ch) && ch != '-' && ch != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+func alnum(ch byte) bool {
+	return ch >= '0' && ch <= '9' || ch >= 'a' && ch <= 'z' || ch >= 'A' && ch <= 'Z'
+}
+
+// hasDomain reports whether name is a host name of two labels or more.
+func hasDomain(name string) bool {
+	h, ok := hostname(name)
+	return ok && strings.Contains(h, ".")
+}

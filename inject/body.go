@@ -18,7 +18,7 @@ func (t *transaction) content() bool {
 			return t.local("not completed", err)
 		}
 	}
-	if err := t.s.quiet(); err != nil {
+	if err := t.s.w.unsolicited(); err != nil {
 		return t.early(err)
 	}
 	return t.finalDot()
@@ -41,14 +41,12 @@ func (t *transaction) copyBody() (err error) {
 		return &localError{err}
 	}
 	defer func() { err = errors.Join(err, localOr(body.Close())) }()
-	st := stuffer{sink: t.s.append}
+	st := stuffer{sink: t.s.w.putContent}
 	if t.chunked {
 		t.s.chunk = t.s.chunk[:0]
 		st = stuffer{sink: t.chunk, counted: true}
-	} else if t.m.Size >= 0 {
-		t.s.room(t.m.Size + int64(len(t.m.Header)))
 	} else {
-		t.s.room(outSize)
+		t.s.w.makeRoom(t.m.length())
 	}
 	if err := st.write(t.m.Header); err != nil {
 		return err
@@ -72,7 +70,7 @@ func (t *transaction) copyBody() (err error) {
 		return &localError{errors.New("body has " + strconv.FormatInt(size, 10) + " octets instead of " + strconv.FormatInt(t.m.Size, 10))}
 	}
 	if t.s.o.Trace != nil {
-		t.s.trace("C: ", "("+strconv.FormatInt(size+int64(len(t.m.Header)), 10)+" octets of content)")
+		t.s.w.trace("C: ", "("+strconv.FormatInt(size+int64(len(t.m.Header)), 10)+" octets of content)")
 	}
 	return st.finish()
 }
@@ -87,18 +85,6 @@ func (s *Session) readBuffer(size int64) []byte {
 		s.scratch = make([]byte, n)
 	}
 	return s.scratch
-}
-
-// room makes the output buffer fit for content of a size, so that one that is short goes
-// out in one write with what is behind it.
-func (s *Session) room(size int64) {
-	n := outSize
-	if size < outSize/2 {
-		n = int(size+size/8) + lineSize // dots doubled, CR added
-	}
-	if cap(s.out) < n {
-		s.out = make([]byte, 0, n)
-	}
 }
 
 func localOr(err error) error {
@@ -136,7 +122,7 @@ func (t *transaction) early(err error) bool {
 	if !errors.Is(err, errMalformed) {
 		return t.lost(stageDATA, err)
 	}
-	reply, _, rerr := t.s.read(time.Second)
+	reply, _, rerr := t.s.w.read(time.Second)
 	if rerr != nil {
 		return t.lost(stageDATA, rerr)
 	}
@@ -156,14 +142,14 @@ func (t *transaction) finalDot() bool {
 	if t.chunked {
 		s.putChunk(" LAST")
 	} else {
-		s.trace("C: ", ".")
-		s.out = append(s.out, dotCRLF...)
+		s.w.trace("C: ", ".")
+		s.w.out = append(s.w.out, dotCRLF...)
 	}
-	end := len(s.out)
+	end := len(s.w.out)
 	t.follow()
-	s.seal(true)
+	s.w.setDotSent(true)
 	t.receipt.Stage = stageDot
-	n, err := s.flush(s.o.Timeouts.Block)
+	n, err := s.w.flush(s.o.Timeouts.Block)
 	if err != nil {
 		s.announced = nil
 		if n < end { // the dot never left
@@ -174,7 +160,7 @@ func (t *transaction) finalDot() bool {
 	if s.o.LMTP {
 		return t.lmtpVerdicts()
 	}
-	reply, _, err := s.read(s.o.Timeouts.Dot)
+	reply, _, err := s.w.read(s.o.Timeouts.Dot)
 	if err != nil {
 		return t.doubt(err)
 	}
@@ -190,7 +176,7 @@ func (t *transaction) follow() {
 		return
 	}
 	if s.spent {
-		s.put("QUIT")
+		s.w.put("QUIT")
 		s.quit = true
 		return
 	}
@@ -199,7 +185,7 @@ func (t *transaction) follow() {
 	}
 	if m := t.next(); m != nil {
 		client, _ := m.Client.Safe(s.o.Never)
-		s.put(client.Commands(s.ext.xclient)[0])
+		s.w.put(client.Commands(s.ext.xclient)[0])
 		s.announced = m
 	}
 }
@@ -240,7 +226,7 @@ func (t *transaction) lmtpVerdicts() bool {
 		if r.Reply.class() != 2 {
 			continue
 		}
-		reply, _, err := t.s.read(t.s.o.Timeouts.Dot)
+		reply, _, err := t.s.w.read(t.s.o.Timeouts.Dot)
 		if err == nil && reply.class() == 3 {
 			err = &Error{Kind: Protocol, Op: stageDot, Reply: reply, Text: "unexpected reply"}
 		}

@@ -44,15 +44,15 @@ func (t *transaction) chunk(p []byte) error {
 // sendChunk sends a chunk that is not the last and takes its reply.
 func (t *transaction) sendChunk() error {
 	s := t.s
-	if err := s.inStep(); err != nil {
+	if err := s.w.inStep(); err != nil {
 		return &chunkError{err: err}
 	}
 	s.putChunk("")
-	if _, err := s.flush(s.o.Timeouts.Block); err != nil {
-		reply, _, err := s.lastWords(err)
+	if _, err := s.w.flush(s.o.Timeouts.Block); err != nil {
+		reply, _, err := s.w.lastReply(err)
 		return &chunkError{reply, err}
 	}
-	reply, _, err := s.read(s.o.Timeouts.Block)
+	reply, _, err := s.w.read(s.o.Timeouts.Block)
 	if err != nil || reply.class() != 2 {
 		return &chunkError{reply, err}
 	}
@@ -61,7 +61,7 @@ func (t *transaction) sendChunk() error {
 
 // putChunk adds the chunk at hand to the next write.
 func (s *Session) putChunk(last string) {
-	s.put("BDAT " + strconv.Itoa(len(s.chunk)) + last)
-	s.out = append(s.out, s.chunk...)
+	s.w.put("BDAT " + strconv.Itoa(len(s.chunk)) + last)
+	s.w.out = append(s.w.out, s.chunk...)
 	s.chunk = s.chunk[:0]
 }

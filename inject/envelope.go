@@ -55,14 +55,14 @@ func (t *transaction) group(lines []string) int {
 // finished, ok that content may follow.
 func (t *transaction) converse(lines []string, from, to int) (ok, done bool) {
 	s := t.s
-	if err := s.inStep(); err != nil {
+	if err := s.w.inStep(); err != nil {
 		return t.lost(t.stageOf(from), err), true
 	}
 	for _, line := range lines[from:to] {
-		s.put(line)
+		s.w.put(line)
 	}
 	s.open = true
-	if _, err := s.flush(s.o.Timeouts.Command); err != nil {
+	if _, err := s.w.flush(s.o.Timeouts.Command); err != nil {
 		return t.interrupted(t.stageOf(from), err), true
 	}
 	for i := from; i < to; i++ {
@@ -70,7 +70,7 @@ func (t *transaction) converse(lines []string, from, to int) (ok, done bool) {
 		if t.stageOf(i) == stageDATA {
 			timeout = s.o.Timeouts.Data
 		}
-		reply, _, err := s.read(timeout)
+		reply, _, err := s.w.read(timeout)
 		switch {
 		case err == nil:
 		case t.stageOf(i) == stageDATA && t.accepted == 0: // what matters has been said
@@ -92,7 +92,7 @@ func (t *transaction) converse(lines []string, from, to int) (ok, done bool) {
 
 // interrupted ends a transaction whose write failed, with what the server had to say last.
 func (t *transaction) interrupted(stage string, err error) bool {
-	reply, _, err := t.s.lastWords(err)
+	reply, _, err := t.s.w.lastReply(err)
 	if err != nil {
 		return t.lost(stage, err)
 	}
@@ -104,7 +104,7 @@ func (t *transaction) interrupted(stage string, err error) bool {
 // empty message that a dot would make might be accepted (RFC 2920 section 3.1).
 func (t *transaction) drain(n int) bool {
 	for range n {
-		reply, _, err := t.s.read(t.s.o.Timeouts.Command)
+		reply, _, err := t.s.w.read(t.s.o.Timeouts.Command)
 		if err != nil || reply.class() == 3 || closing(reply) {
 			return false
 		}
@@ -209,8 +209,7 @@ func (t *transaction) negative(stage string, reply Reply) bool {
 func (t *transaction) mailCommand() (string, bool) {
 	x := &t.s.ext
 	line := "MAIL FROM:<" + t.from + ">"
-	if x.size && t.m.Size >= 0 { // RFC 1870 section 5: an estimate
-		size := t.m.Size + int64(len(t.m.Header))
+	if size := t.m.length(); x.size && size >= 0 { // RFC 1870 section 5: an estimate
 		if x.sizeLimit > 0 && size > x.sizeLimit { // section 4: it would be refused
 			return "", t.unsayable(stageMAIL, fmt.Sprintf("%d octets are more than the MTA takes, %d by its SIZE", size, x.sizeLimit), nil)
 		}

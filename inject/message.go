@@ -37,6 +37,14 @@ type Message struct {
 	DryRun bool
 }
 
+// length is the length of header and body in octets, negative if it is not known.
+func (m *Message) length() int64 {
+	if m.Size < 0 {
+		return -1
+	}
+	return m.Size + int64(len(m.Header))
+}
+
 // Outcome is what became of a message, or of one recipient.
 type Outcome uint8
 

@@ -2,5 +2,5 @@
 
 package inject
 
-// pending reports whether there is something to read.
-func (s *Session) pending() (bool, error) { return s.glance() }
+// peek reports whether there is something to read.
+func (w *wire) peek() (bool, error) { return w.peekReader() }

@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// pending reports whether there is something to read, without reading or waiting for it.
-func (s *Session) pending() (bool, error) {
-	sc, ok := s.conn.(syscall.Conn)
+// peek reports whether there is something to read, without reading or waiting for it.
+func (w *wire) peek() (bool, error) {
+	sc, ok := w.conn.(syscall.Conn)
 	if !ok {
-		return s.glance()
+		return w.peekReader()
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
 		return false, err
 	}
-	_ = s.conn.SetReadDeadline(time.Time{}) // an old deadline would fail the call
+	_ = w.conn.SetReadDeadline(time.Time{}) // an old deadline would fail the call
 	var one [1]byte
 	var n int
 	var rerr error

@@ -79,7 +79,7 @@ func (s *Session) describe(c *Capabilities) {
 	c.STARTTLS, c.Pipelining, c.DSN = s.ext.startTLS, s.ext.pipelining, s.ext.dsn
 	c.EightBit, c.UTF8, c.Chunking = s.ext.eightBit, s.ext.utf8, s.ext.chunking
 	c.SizeLimit = s.ext.sizeLimit
-	if conn, ok := s.conn.(*tls.Conn); ok {
+	if conn, ok := s.w.conn.(*tls.Conn); ok {
 		c.TLS = tls.VersionName(conn.ConnectionState().Version)
 	}
 }
@@ -87,7 +87,7 @@ func (s *Session) describe(c *Capabilities) {
 // present presents client, notes whether another could be presented, and ends the session. A
 // refusal of that client is a result, not an error.
 func (s *Session) present(ctx context.Context, client Client) (Presentation, *Error) {
-	stop := s.watch(ctx)
+	stop := s.w.watch(ctx)
 	defer stop()
 	defer s.Close()
 	t := newTransaction(s, &Message{}, client, "")

@@ -10,18 +10,18 @@ import (
 
 // proxy sends the PROXY header, which comes before all else on a connection.
 func (s *Session) proxy(c Client) *Error {
-	header, err := proxyHeader(c, s.o.Carrier, s.conn.RemoteAddr())
+	header, err := proxyHeader(c, s.o.Carrier, s.w.conn.RemoteAddr())
 	if err != nil {
 		return &Error{Kind: Unsayable, Op: "PROXY", Err: err}
 	}
 	if s.o.Carrier == PROXYv1 {
-		s.trace("C: ", strings.TrimSpace(string(header)))
+		s.w.trace("C: ", strings.TrimSpace(string(header)))
 	} else {
-		s.trace("C: ", fmt.Sprintf("(PROXY v2 header of %d octets for %s)", len(header), c.Addr))
+		s.w.trace("C: ", fmt.Sprintf("(PROXY v2 header of %d octets for %s)", len(header), c.Addr))
 	}
 	s.told = &c
-	s.out = append(s.out, header...)
-	if _, err := s.flush(s.o.Timeouts.Greeting); err != nil {
+	s.w.out = append(s.w.out, header...)
+	if _, err := s.w.flush(s.o.Timeouts.Greeting); err != nil {
 		return classify("PROXY", err)
 	}
 	return nil

@@ -50,12 +50,12 @@ func newTransaction(s *Session, m *Message, client Client, note string) *transac
 func (s *Session) deliver(ctx context.Context, m *Message, client Client, note string, next func() *Message) *transaction {
 	t := newTransaction(s, m, client, note)
 	t.ctx, t.next = ctx, next
-	stop := s.watch(ctx)
+	stop := s.w.watch(ctx)
 	_ = t.inStep() && t.address() && t.introduce() && t.envelope() && t.content()
 	if !stop() {
 		s.broken = true // by the end of ctx
 	}
-	s.seal(false)
+	s.w.setDotSent(false)
 	if e := t.receipt.Err; e != nil && e.Kind == Unreachable && ctx.Err() != nil {
 		e.Kind, e.Err = Aborted, context.Cause(ctx)
 	}

@@ -2,48 +2,297 @@ package inject
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
 	"time"
 )
 
-// watch closes the connection when ctx ends. While the reply to a dot is due it only
-// shortens the wait: cutting that short would put the message in doubt.
-func (s *Session) watch(ctx context.Context) (stop func() bool) {
+const (
+	// outSize is how much output is gathered into one write.
+	outSize = 32 << 10
+	// lineSize is enough for the commands of one write as they usually are. Sessions may
+	// serve one message each, and the buffer be most of what that costs in memory.
+	lineSize = 1 << 10
+	// armSlack is how early a deadline may be. One that is so near the one wanted is not
+	// set again: for the replies to one write that would cost more than reading them.
+	armSlack = 50 * time.Millisecond
+)
+
+var (
+	// errUnsolicited ends a session: a reply too many would be taken for the next command's.
+	errUnsolicited = fmt.Errorf("%w: a reply that nobody asked for", errMalformed)
+	errNotOneLine  = errors.New("a command would not fit in one line")
+)
+
+// wire is the connection below a session: commands out, replies in, deadlines, trace. It does
+// not know what the commands mean.
+type wire struct {
+	id   uint64 // for the trace
+	o    *Options
+	conn net.Conn
+	in   *replyReader
+	out  []byte
+	// wrote says that we have written since we read, which acknowledged what we had read.
+	wrote bool
+	// err is the first failure. Nothing is written after it.
+	err error
+
+	mu        sync.Mutex
+	armed     time.Time // the deadline set, zero if not known
+	dotSent   bool      // the end of the context leaves time for the verdict
+	cancelled bool      // the context has ended
+}
+
+func newWire(conn net.Conn, o *Options, id uint64) *wire {
+	return &wire{id: id, o: o, conn: conn, in: newReplyReader(conn), out: make([]byte, 0, lineSize)}
+}
+
+// watch closes the connection when ctx ends. Once the dot may be on the wire it only shortens
+// the wait for the verdict: closing would put the message in doubt.
+func (w *wire) watch(ctx context.Context) (stop func() bool) {
 	return context.AfterFunc(ctx, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.cancelled = true
-		if s.sealed {
-			s.armed = time.Now().Add(s.o.Timeouts.Grace)
-			_ = s.conn.SetDeadline(s.armed)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.cancelled = true
+		if w.dotSent {
+			w.armed = time.Now().Add(w.o.Timeouts.Grace)
+			_ = w.conn.SetDeadline(w.armed)
 			return
 		}
-		_ = hardClose(s.conn)
+		_ = hardClose(w.conn)
 	})
 }
 
-// armSlack is by how much a deadline may be early: one that is so near the one wanted is
-// not set again, which for the replies to one write would cost more than reading them.
-const armSlack = 50 * time.Millisecond
-
-// arm sets the deadline of the next phase. All deadlines are set here and in watch, but for
-// those of a look at what is waiting.
-func (s *Session) arm(d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cancelled {
-		d = min(d, s.o.Timeouts.Grace)
-	}
-	until := time.Now().Add(d)
-	if early := until.Sub(s.armed); early >= 0 && early < min(armSlack, d/10) {
-		return
-	}
-	s.armed = until
-	_ = s.conn.SetDeadline(until)
+// setDotSent says whether the dot may be on the wire and its verdict is still due.
+func (w *wire) setDotSent(on bool) {
+	w.mu.Lock()
+	w.dotSent = on
+	w.mu.Unlock()
 }
 
-// seal says that the dot may be on the wire from now on, or no longer is open.
-func (s *Session) seal(on bool) {
-	s.mu.Lock()
-	s.sealed = on
-	s.mu.Unlock()
+// arm sets the deadline of the next write or reply. All deadlines are set here and in watch, but
+// for those of peek.
+func (w *wire) arm(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cancelled {
+		d = min(d, w.o.Timeouts.Grace)
+	}
+	until := time.Now().Add(d)
+	if early := until.Sub(w.armed); early >= 0 && early < min(armSlack, d/10) {
+		return
+	}
+	w.armed = until
+	_ = w.conn.SetDeadline(until)
+}
+
+// put adds one command line to the next write.
+func (w *wire) put(line string) { w.putSecret(line, line) }
+
+// putSecret is put for a line that a trace shows as shown.
+func (w *wire) putSecret(shown, line string) {
+	// The last line of defence: all arguments were checked where they came from.
+	if strings.ContainsAny(line, "\r\n\x00") {
+		w.fail(fmt.Errorf("%w: %.8q", errNotOneLine, line))
+		return
+	}
+	w.trace("C: ", shown)
+	w.out = append(append(w.out, line...), '\r', '\n')
+}
+
+// putContent adds content to the output, and writes whenever that is full.
+func (w *wire) putContent(p []byte) error {
+	for len(p) > 0 {
+		n := copy(w.out[len(w.out):cap(w.out)], p)
+		w.out = w.out[:len(w.out)+n]
+		p = p[n:]
+		if len(w.out) < cap(w.out) {
+			continue
+		}
+		if _, err := w.flush(w.o.Timeouts.Block); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeRoom makes the output buffer fit for content of a size, negative if unknown, so that
+// short content goes out in one write with what is behind it.
+func (w *wire) makeRoom(size int64) {
+	n := outSize
+	if size >= 0 && size < outSize/2 {
+		n = int(size+size/8) + lineSize // dots doubled, CR added
+	}
+	if cap(w.out) < n {
+		w.out = make([]byte, 0, n)
+	}
+}
+
+// flush writes the output within d, and returns how much of it left.
+func (w *wire) flush(d time.Duration) (int, error) {
+	if w.err != nil {
+		return 0, w.err
+	}
+	w.arm(d)
+	n, err := w.conn.Write(w.out)
+	w.out = w.out[:0]
+	w.wrote = true
+	w.fail(err)
+	return n, err
+}
+
+// read reads one reply within d.
+func (w *wire) read(d time.Duration) (Reply, []string, error) {
+	if !w.wrote && w.in.r.Buffered() == 0 {
+		quickAck(w.conn)
+	}
+	w.wrote = false
+	w.arm(d)
+	reply, lines, err := w.in.read()
+	w.fail(err)
+	if err == nil && w.o.Trace != nil {
+		for i, l := range lines {
+			sep := "-"
+			if i == len(lines)-1 {
+				sep = " "
+			}
+			w.trace("S: ", strconv.Itoa(reply.Code)+sep+l)
+		}
+	}
+	return reply, lines, err
+}
+
+// fail notes the first failure.
+func (w *wire) fail(err error) {
+	if w.err == nil {
+		w.err = err
+	}
+}
+
+// command sends one line and reads its reply, each within d.
+func (w *wire) command(d time.Duration, line string) (Reply, []string, error) {
+	return w.secret(d, line, line)
+}
+
+// secret is command for a line that a trace shows as shown.
+func (w *wire) secret(d time.Duration, shown, line string) (Reply, []string, error) {
+	if err := w.inStep(); err != nil {
+		return Reply{}, nil, err
+	}
+	w.putSecret(shown, line)
+	if _, err := w.flush(d); err != nil {
+		return w.lastReply(err)
+	}
+	return w.read(d)
+}
+
+// lastReply reads what the server said before a write failed with err: a 421 or 552 may be
+// waiting. Without any it returns err.
+func (w *wire) lastReply(err error) (Reply, []string, error) {
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, errNotOneLine) {
+		return Reply{}, nil, err
+	}
+	reply, lines, rerr := w.read(time.Second)
+	if rerr != nil {
+		return Reply{}, nil, err
+	}
+	return reply, lines, nil
+}
+
+// inStep reports an error if a reply has been read that nobody asked for.
+func (w *wire) inStep() error {
+	if w.in.r.Buffered() > 0 {
+		w.fail(errUnsolicited)
+		return errUnsolicited
+	}
+	return nil
+}
+
+// unsolicited is inStep that looks beyond what has been read. It costs system calls: it is for
+// where a wrong reply would otherwise be believed.
+func (w *wire) unsolicited() error {
+	if err := w.inStep(); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.armed = time.Time{} // peek sets a deadline of its own
+	w.mu.Unlock()
+	waiting, err := w.peek()
+	if err == nil && waiting {
+		err = errUnsolicited
+	}
+	w.fail(err)
+	return err
+}
+
+// peekReader is peek for connections that the system knows nothing of, TLS and pipes: it waits,
+// for no time worth mentioning, until something can be read.
+func (w *wire) peekReader() (bool, error) {
+	_ = w.conn.SetReadDeadline(time.Now().Add(100 * time.Microsecond))
+	_, err := w.in.r.Peek(1)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// startTLS upgrades the connection behind the 220 to STARTTLS (RFC 3207). What the server sends
+// behind that in the clear is an attack or a fault.
+func (w *wire) startTLS(config *tls.Config, d time.Duration) error {
+	if w.in.r.Buffered() > 0 {
+		return errors.New("plaintext behind the reply to STARTTLS")
+	}
+	conn := tls.Client(w.conn, config)
+	w.arm(d)
+	if err := conn.Handshake(); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.conn = conn
+	w.mu.Unlock()
+	w.in = newReplyReader(conn)
+	return nil
+}
+
+// confidential reports whether nobody else can read what is sent.
+func (w *wire) confidential() bool {
+	if _, ok := w.conn.(*tls.Conn); ok {
+		return true
+	}
+	switch a := w.conn.RemoteAddr().(type) {
+	case *net.TCPAddr:
+		return a.IP.IsLoopback()
+	case *net.UDPAddr:
+		return false
+	}
+	return true // a UNIX socket, or a pipe within the process
+}
+
+// trace shows a line, with who said it in front.
+func (w *wire) trace(who, line string) {
+	if w.o.Trace != nil {
+		w.o.Trace(w.id, sanitize(who+line))
+	}
+}
+
+// close closes the connection at once.
+func (w *wire) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_ = hardClose(w.conn)
+}
+
+// hardClose closes a connection without TLS's close_notify, for which a peer that does not
+// read could keep us waiting.
+func hardClose(conn net.Conn) error {
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	return conn.Close()
 }

@@ -149,7 +149,7 @@ func join(a, b string) string {
 
 // attempt delivers j on the session at hand, or on a new one.
 func (w *worker) attempt(ctx context.Context, j *job, client Client, note string) (*transaction, *Error) {
-	if s := w.session; s != nil && s.announced != j.m && s.quiet() != nil {
+	if s := w.session; s != nil && s.announced != j.m && s.w.unsolicited() != nil {
 		s.Abort() // closed by the MTA in the meantime, or out of step
 		w.session = nil
 	}

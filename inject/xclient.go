@@ -71,7 +71,7 @@ func (t *transaction) reset() bool {
 	if !t.s.open {
 		return true
 	}
-	reply, _, err := t.s.command(t.s.o.Timeouts.Command, "RSET")
+	reply, _, err := t.s.w.command(t.s.o.Timeouts.Command, "RSET")
 	if err != nil {
 		return t.lost(stageMAIL, err)
 	}
@@ -94,7 +94,7 @@ func (t *transaction) xclient() bool {
 			}
 		}
 		s.announced = nil
-		reply, _, err := s.read(s.o.Timeouts.Command)
+		reply, _, err := s.w.read(s.o.Timeouts.Command)
 		if err != nil {
 			return t.lost(stageXCLIENT, err)
 		}
@@ -110,22 +110,22 @@ func (t *transaction) xclient() bool {
 
 // sendXCLIENT writes one command, behind RSET if a transaction is open.
 func (s *Session) sendXCLIENT(line string) error {
-	if err := s.inStep(); err != nil {
+	if err := s.w.inStep(); err != nil {
 		return err
 	}
 	reset := s.open
 	if reset {
-		s.put("RSET")
+		s.w.put("RSET")
 	}
-	s.put(line)
-	if _, err := s.flush(s.o.Timeouts.Command); err != nil {
+	s.w.put(line)
+	if _, err := s.w.flush(s.o.Timeouts.Command); err != nil {
 		return err
 	}
 	if !reset {
 		return nil
 	}
 	s.open = false
-	reply, _, err := s.read(s.o.Timeouts.Command)
+	reply, _, err := s.w.read(s.o.Timeouts.Command)
 	if err == nil && reply.Code != 250 {
 		err = &Error{Kind: Protocol, Op: "RSET", Reply: reply}
 	}

@@ -28,7 +28,7 @@ func (t *transaction) xforward() bool {
 		return unavailable
 	}
 	for _, line := range commands(op, forwarded[:], s.ext.xforward, value) {
-		reply, _, err := s.command(s.o.Timeouts.Command, line)
+		reply, _, err := s.w.command(s.o.Timeouts.Command, line)
 		if err != nil {
 			return t.lost(stageXCLIENT, err)
 		}

@@ -1,6 +1,11 @@
 package inject
 
-import "bytes"
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strconv"
+)
 
 // A stuffer turns content into what may stand between DATA's 354 and the final dot:
 // lines ending in CRLF, a dot doubled at the start of a line (RFC 5321 section 4.5.2). No
@@ -140,4 +145,138 @@ func (s *stuffer) finish() error {
 	}
 	s.inLine = false
 	return s.sink(crlf)
+}
+
+// localError marks a failure on our side of the content.
+type localError struct{ err error }
+
+func (e *localError) Error() string { return e.err.Error() }
+func (e *localError) Unwrap() error { return e.err }
+
+// copyBody sends the header and the body, dot-stuffed or in chunks. What is left of it waits
+// in a buffer for the dot, or to be the last chunk.
+func (t *transaction) copyBody() (err error) {
+	if t.m.Body == nil {
+		return &localError{errors.New("no body")}
+	}
+	body, err := t.m.Body()
+	if err != nil {
+		return &localError{err}
+	}
+	defer func() { err = errors.Join(err, localOr(body.Close())) }()
+	st := stuffer{sink: t.s.w.putContent}
+	if t.chunked {
+		t.s.chunk = t.s.chunk[:0]
+		st = stuffer{sink: t.chunk, counted: true}
+	} else {
+		t.s.w.makeRoom(t.m.length())
+	}
+	if err := st.write(t.m.Header); err != nil {
+		return err
+	}
+	buf := t.s.readBuffer(t.m.Size)
+	var size int64
+	for {
+		n, rerr := body.Read(buf)
+		size += int64(n)
+		if err := st.write(buf[:n]); err != nil {
+			return err
+		}
+		if errors.Is(rerr, io.EOF) {
+			break
+		}
+		if rerr != nil {
+			return &localError{rerr}
+		}
+	}
+	if t.m.Size >= 0 && size != t.m.Size {
+		return &localError{errors.New("body has " + strconv.FormatInt(size, 10) + " octets instead of " + strconv.FormatInt(t.m.Size, 10))}
+	}
+	if t.s.o.Trace != nil {
+		t.s.w.trace("C: ", "("+strconv.FormatInt(size+int64(len(t.m.Header)), 10)+" octets of content)")
+	}
+	return st.finish()
+}
+
+// readBuffer returns a buffer for reading content, of a size if that is known.
+func (s *Session) readBuffer(size int64) []byte {
+	n := outSize
+	if size >= 0 && size < outSize {
+		n = int(size) + 1 // so that one read finds the end
+	}
+	if len(s.scratch) < n {
+		s.scratch = make([]byte, n)
+	}
+	return s.scratch
+}
+
+func localOr(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &localError{err}
+}
+
+// chunkSize is the length of all chunks of a message but the last, in octets. Each costs a
+// round trip: what is sent without waiting for replies could not be given up cleanly.
+const chunkSize = 128 << 10
+
+// chunking reports whether content goes out by BDAT (RFC 3030 section 2).
+func (s *Session) chunking() bool {
+	return s.o.Chunking && s.ext.chunking && s.ext.pipelining && !s.o.LMTP
+}
+
+// chunkError ends a message at a chunk before its last: by a reply, or err if none came.
+type chunkError struct {
+	reply Reply
+	err   error
+}
+
+func (e *chunkError) Error() string {
+	if e.err != nil {
+		return e.err.Error()
+	}
+	return e.reply.String()
+}
+
+// chunk adds content to the chunk at hand. One that is full goes out when more follows, so
+// that the last is empty only where the message is.
+func (t *transaction) chunk(p []byte) error {
+	s := t.s
+	for len(p) > 0 {
+		if len(s.chunk) == chunkSize {
+			if e := t.sendChunk(); e != nil {
+				return e
+			}
+		}
+		n := min(len(p), chunkSize-len(s.chunk))
+		s.chunk = append(s.chunk, p[:n]...)
+		p = p[n:]
+	}
+	return nil
+}
+
+// sendChunk sends a chunk that is not the last and takes its reply.
+func (t *transaction) sendChunk() error {
+	s := t.s
+	if err := s.w.inStep(); err != nil {
+		return &chunkError{err: err}
+	}
+	s.putChunk("")
+	if _, err := s.w.flush(s.o.Timeouts.Block); err != nil {
+		reply, _, err := s.w.lastReply(err)
+		return &chunkError{reply, err}
+	}
+	reply, _, err := s.w.read(s.o.Timeouts.Block)
+	if err != nil || reply.class() != 2 {
+		return &chunkError{reply, err}
+	}
+	return nil
+}
+
+// putChunk adds the chunk at hand to the next write.
+func (s *Session) putChunk(last string) {
+	s.w.put("BDAT " + strconv.Itoa(len(s.chunk)) + last)
+	s.w.out = append(s.w.out, s.chunk...)
+	s.chunk = s.chunk[:0]
 }

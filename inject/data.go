@@ -3,6 +3,7 @@ package inject
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 )
@@ -19,7 +20,8 @@ import (
 //
 // All other octets pass unchanged.
 type stuffer struct {
-	sink func([]byte) error
+	// sink takes the result, and says what ended the dialogue.
+	sink func([]byte) *end
 	// counted says that dots stay as they are: the content's length is told beforehand.
 	counted bool
 	// crs counts the CRs held back until what follows them is known.
@@ -36,15 +38,15 @@ var (
 )
 
 // write takes the next part of the content. It allocates nothing.
-func (s *stuffer) write(p []byte) error {
+func (s *stuffer) write(p []byte) *end {
 	for len(p) > 0 {
-		n, err := s.release(p)
-		if err != nil {
-			return err
+		n, e := s.release(p)
+		if e != nil {
+			return e
 		}
 		p = p[n:]
-		if n, err = s.run(p); err != nil {
-			return err
+		if n, e = s.run(p); e != nil {
+			return e
 		}
 		p = p[n:]
 	}
@@ -52,7 +54,7 @@ func (s *stuffer) write(p []byte) error {
 }
 
 // release settles the CRs held back, knowing that p follows, and returns how much of p that used.
-func (s *stuffer) release(p []byte) (int, error) {
+func (s *stuffer) release(p []byte) (int, *end) {
 	if s.crs == 0 {
 		return 0, nil
 	}
@@ -73,11 +75,11 @@ func (s *stuffer) release(p []byte) (int, error) {
 }
 
 // spaces sends a space for each CR held back.
-func (s *stuffer) spaces() error {
+func (s *stuffer) spaces() *end {
 	for ; s.crs > 0; s.crs-- {
 		s.inLine = true
-		if err := s.sink(oneSpace); err != nil {
-			return err
+		if e := s.sink(oneSpace); e != nil {
+			return e
 		}
 	}
 	return nil
@@ -85,12 +87,12 @@ func (s *stuffer) spaces() error {
 
 // run sends the longest run at the start of p that needs no change but dots, and
 // returns its length. It ends before a CR that no LF follows, which it holds back.
-func (s *stuffer) run(p []byte) (int, error) {
+func (s *stuffer) run(p []byte) (int, *end) {
 	start, at := 0, 0 // p[start:at] is examined and not sent yet
 	for at < len(p) {
 		if !s.inLine && p[at] == '.' && !s.counted {
-			if err := s.send(p[start:at], dot); err != nil {
-				return 0, err
+			if e := s.send(p[start:at], dot); e != nil {
+				return 0, e
 			}
 			start = at
 		}
@@ -110,8 +112,8 @@ func (s *stuffer) run(p []byte) (int, error) {
 			s.inLine = true
 			return len(p), s.send(p[start:])
 		case cr < 0: // bare LF
-			if err := s.send(p[start:at+end], crlf); err != nil {
-				return 0, err
+			if e := s.send(p[start:at+end], crlf); e != nil {
+				return 0, e
 			}
 			at += end + 1
 			start = at
@@ -123,22 +125,22 @@ func (s *stuffer) run(p []byte) (int, error) {
 	return at, s.send(p[start:at])
 }
 
-func (s *stuffer) send(parts ...[]byte) error {
+func (s *stuffer) send(parts ...[]byte) *end {
 	for _, p := range parts {
 		if len(p) == 0 {
 			continue
 		}
-		if err := s.sink(p); err != nil {
-			return err
+		if e := s.sink(p); e != nil {
+			return e
 		}
 	}
 	return nil
 }
 
 // finish ends the last line. It does not send the final dot.
-func (s *stuffer) finish() error {
-	if err := s.spaces(); err != nil {
-		return err
+func (s *stuffer) finish() *end {
+	if e := s.spaces(); e != nil {
+		return e
 	}
 	if !s.inLine {
 		return nil
@@ -147,53 +149,54 @@ func (s *stuffer) finish() error {
 	return s.sink(crlf)
 }
 
-// localError marks a failure on our side of the content.
-type localError struct{ err error }
-
-func (e *localError) Error() string { return e.err.Error() }
-func (e *localError) Unwrap() error { return e.err }
-
-// copyBody sends the header and the body, dot-stuffed or in chunks. What is left of it waits
-// in a buffer for the dot, or to be the last chunk.
-func (t *transaction) copyBody() (err error) {
+// content sends the header and the body, dot-stuffed or in chunks. What is left of it waits in
+// a buffer for the dot, or to be the last chunk.
+func (t *transaction) content() *end {
 	if t.m.Body == nil {
-		return &localError{errors.New("no body")}
+		return t.local("content", errors.New("no body"))
 	}
 	body, err := t.m.Body()
 	if err != nil {
-		return &localError{err}
+		return t.local("content", err)
 	}
-	defer func() { err = errors.Join(err, localOr(body.Close())) }()
-	st := stuffer{sink: t.s.w.putContent}
+	e := t.copy(body)
+	if err := body.Close(); err != nil && e == nil {
+		return t.local("content", err)
+	}
+	return e
+}
+
+func (t *transaction) copy(body io.Reader) *end {
+	st := stuffer{sink: t.data}
 	if t.chunked {
 		t.s.chunk = t.s.chunk[:0]
 		st = stuffer{sink: t.chunk, counted: true}
 	} else {
 		t.s.w.makeRoom(t.m.length())
 	}
-	if err := st.write(t.m.Header); err != nil {
-		return err
+	if e := st.write(t.m.Header); e != nil {
+		return e
 	}
 	buf := t.s.readBuffer(t.m.Size)
 	var size int64
 	for {
-		n, rerr := body.Read(buf)
+		n, err := body.Read(buf)
 		size += int64(n)
-		if err := st.write(buf[:n]); err != nil {
-			return err
+		if e := st.write(buf[:n]); e != nil {
+			return e
 		}
-		if errors.Is(rerr, io.EOF) {
+		if errors.Is(err, io.EOF) {
 			break
 		}
-		if rerr != nil {
-			return &localError{rerr}
+		if err != nil {
+			return t.local("content", err)
 		}
 	}
 	if t.m.Size >= 0 && size != t.m.Size {
-		return &localError{errors.New("body has " + strconv.FormatInt(size, 10) + " octets instead of " + strconv.FormatInt(t.m.Size, 10))}
+		return t.local("content", fmt.Errorf("body has %d octets instead of %d", size, t.m.Size))
 	}
 	if t.s.o.Trace != nil {
-		t.s.w.trace("C: ", "("+strconv.FormatInt(size+int64(len(t.m.Header)), 10)+" octets of content)")
+		t.s.w.trace("C: ", fmt.Sprintf("(%d octets of content)", size+int64(len(t.m.Header))))
 	}
 	return st.finish()
 }
@@ -210,11 +213,12 @@ func (s *Session) readBuffer(size int64) []byte {
 	return s.scratch
 }
 
-func localOr(err error) error {
-	if err == nil {
-		return nil
+// data takes content that goes out behind DATA.
+func (t *transaction) data(p []byte) *end {
+	if err := t.s.w.putContent(p); err != nil {
+		return t.interrupted(err)
 	}
-	return &localError{err}
+	return nil
 }
 
 // chunkSize is the length of all chunks of a message but the last, in octets. Each costs a
@@ -226,22 +230,9 @@ func (s *Session) chunking() bool {
 	return s.o.Chunking && s.ext.chunking && s.ext.pipelining && !s.o.LMTP
 }
 
-// chunkError ends a message at a chunk before its last: by a reply, or err if none came.
-type chunkError struct {
-	reply Reply
-	err   error
-}
-
-func (e *chunkError) Error() string {
-	if e.err != nil {
-		return e.err.Error()
-	}
-	return e.reply.String()
-}
-
-// chunk adds content to the chunk at hand. One that is full goes out when more follows, so
+// chunk takes content that goes out by BDAT. A chunk that is full is sent when more follows, so
 // that the last is empty only where the message is.
-func (t *transaction) chunk(p []byte) error {
+func (t *transaction) chunk(p []byte) *end {
 	s := t.s
 	for len(p) > 0 {
 		if len(s.chunk) == chunkSize {
@@ -257,19 +248,21 @@ func (t *transaction) chunk(p []byte) error {
 }
 
 // sendChunk sends a chunk that is not the last and takes its reply.
-func (t *transaction) sendChunk() error {
+func (t *transaction) sendChunk() *end {
 	s := t.s
 	if err := s.w.inStep(); err != nil {
-		return &chunkError{err: err}
+		return lost(stageDATA, err)
 	}
 	s.putChunk("")
 	if _, err := s.w.flush(s.o.Timeouts.Block); err != nil {
-		reply, _, err := s.w.lastReply(err)
-		return &chunkError{reply, err}
+		return t.interrupted(err)
 	}
 	reply, _, err := s.w.read(s.o.Timeouts.Block)
-	if err != nil || reply.class() != 2 {
-		return &chunkError{reply, err}
+	switch {
+	case err != nil:
+		return lost(stageDATA, err)
+	case reply.class() != 2:
+		return refusal(stageDATA, reply)
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 // stuffed returns content as it goes over the wire with its final dot, written in pieces.
 func stuffed(content []byte, piece int) []byte {
 	var out []byte
-	s := stuffer{sink: func(p []byte) error { out = append(out, p...); return nil }}
+	s := stuffer{sink: func(p []byte) *end { out = append(out, p...); return nil }}
 	for p := range slices.Chunk(content, piece) {
 		_ = s.write(p)
 	}
@@ -163,7 +163,7 @@ func FuzzStuffer(f *testing.F) {
 func TestLongLine(t *testing.T) {
 	chunk := bytes.Repeat([]byte("x"), outSize)
 	size := 0
-	s := stuffer{sink: func(p []byte) error { size += len(p); return nil }}
+	s := stuffer{sink: func(p []byte) *end { size += len(p); return nil }}
 	allocs := testing.AllocsPerRun(1, func() {
 		for range 10 << 20 / outSize {
 			_ = s.write(chunk)
@@ -183,7 +183,7 @@ func BenchmarkStuffer(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			chunk := bytes.Repeat([]byte(line), outSize/len(line))
 			out := make([]byte, 0, outSize)
-			s := stuffer{sink: func(p []byte) error {
+			s := stuffer{sink: func(p []byte) *end {
 				if len(out)+len(p) > cap(out) {
 					out = out[:0]
 				}

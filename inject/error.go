@@ -101,6 +101,9 @@ var errMalformed = errors.New("malformed reply")
 func classify(op string, err error) *Error {
 	var known *Error
 	if errors.As(err, &known) {
+		if known.Op == "" {
+			known.Op = op
+		}
 		return known
 	}
 	e := &Error{Kind: Unreachable, Op: op, Err: err}

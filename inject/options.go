@@ -164,16 +164,8 @@ func (t Timeouts) withDefaults() Timeouts {
 	return t
 }
 
-// proxied reports whether the client is presented before the greeting.
-func (o *Options) proxied() bool { return o.Carrier == PROXYv1 || o.Carrier == PROXYv2 }
-
-// beforehand returns what open is to present of c.
-func (o *Options) beforehand(c Client) *Client {
-	if o.proxied() {
-		return &c
-	}
-	return nil
-}
+// byProxy reports whether the client is presented before the greeting.
+func (c Carrier) byProxy() bool { return c == PROXYv1 || c == PROXYv2 }
 
 func (o Options) withDefaults() *Options {
 	o.Timeouts = o.Timeouts.withDefaults()

@@ -43,7 +43,7 @@ type Presentation struct {
 func Probe(ctx context.Context, dial Dialer, o Options, unknown bool) (Capabilities, error) {
 	var c Capabilities
 	foreign := Client{Addr: netip.AddrFrom4([4]byte{192, 0, 2, 1}), ESMTP: true}
-	s, e := open(ctx, dial, o.withDefaults(), 1, o.beforehand(foreign))
+	s, e := open(ctx, dial, o.withDefaults(), 1, &foreign)
 	if e != nil {
 		return c, e
 	}
@@ -90,10 +90,12 @@ func (s *Session) present(ctx context.Context, client Client) (Presentation, *Er
 	stop := s.w.watch(ctx)
 	defer stop()
 	defer s.Close()
-	t := newTransaction(s, &Message{}, client, "")
-	t.introduce()
-	if t.receipt.Err != nil {
-		return Presentation{Reply: t.receipt.Reply}, t.receipt.Err
+	t := newTransaction(&Message{}, client, nil)
+	t.s = s
+	e := t.present()
+	if e == nil {
+		return Presentation{Reply: t.introduced, Reset: !t.last}, nil
 	}
-	return Presentation{Reply: t.receipt.Reply, Reset: !s.spent}, nil
+	t.leave(e)
+	return Presentation{Reply: e.reply}, e.err
 }

@@ -19,7 +19,7 @@ func (s *Session) proxy(c Client) *Error {
 	} else {
 		s.w.trace("C: ", fmt.Sprintf("(PROXY v2 header of %d octets for %s)", len(header), c.Addr))
 	}
-	s.told = &c
+	s.proxied = &c
 	s.w.out = append(s.w.out, header...)
 	if _, err := s.w.flush(s.o.Timeouts.Greeting); err != nil {
 		return classify("PROXY", err)

@@ -9,6 +9,25 @@ import (
 	"strings"
 )
 
+// state is where a session stands: what may be said next. Of two states that meet the later
+// one counts.
+type state uint8
+
+const (
+	// idle: anything may follow.
+	idle state = iota
+	// inMail: a mail transaction was begun, which RSET or EHLO must end.
+	inMail
+	// pipelined: the reply to the next message's XCLIENT is due.
+	pipelined
+	// leaving: nothing but QUIT may follow.
+	leaving
+	// quitSent: QUIT has been said.
+	quitSent
+	// broken: nothing may follow, and no reply be believed.
+	broken
+)
+
 // Session is one dialogue with an MTA. It is used by one goroutine at a time.
 type Session struct {
 	o        *Options
@@ -18,21 +37,13 @@ type Session struct {
 	greeting Reply
 	ext      extensions
 
-	// open says that a mail transaction was begun which RSET must end.
-	open bool
-	// told is the client that a PROXY header presented, for as long as the connection lasts.
-	told *Client
-	// announced is the message whose XCLIENT went out behind the last dot; its reply is due.
-	announced *Message
-	// spent says that nothing but QUIT may follow.
-	spent bool
-	// broken says that not even QUIT may follow.
-	broken bool
-	// quit says that QUIT went out behind the last dot.
-	quit bool
-	// onSpent, if not nil, is called when it turns out that this session serves no
-	// other message.
-	onSpent func()
+	state state
+	// proxied is the client that a PROXY header presented, for as long as the connection lasts.
+	proxied *Client
+	// pipelined is the message whose XCLIENT went out behind the last dot, in the state pipelined.
+	pipelined *Message
+	// onLast, if not nil, is called when it turns out that the message at hand is the session's last.
+	onLast func()
 }
 
 // Open dials and brings a session to where a client can be presented: greeting, EHLO,
@@ -46,7 +57,7 @@ func Open(ctx context.Context, dial Dialer, o Options) (*Session, error) {
 	return s, nil
 }
 
-// open is Open for a session of a pool; c is the client that a PROXY header presents.
+// open is Open for a session of a pool; c is the client that a PROXY header is to present.
 func open(ctx context.Context, dial Dialer, o *Options, id uint64, c *Client) (*Session, *Error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, &Error{Kind: Aborted, Op: stageConnect, Err: err}
@@ -55,47 +66,39 @@ func open(ctx context.Context, dial Dialer, o *Options, id uint64, c *Client) (*
 	conn, err := dial(dctx)
 	cancel()
 	if err != nil {
-		return nil, dialError(ctx, err)
+		var cert *tls.CertificateVerificationError
+		var record tls.RecordHeaderError
+		switch {
+		case ctx.Err() != nil:
+			return nil, &Error{Kind: Aborted, Op: stageConnect, Err: context.Cause(ctx)}
+		case errors.As(err, &cert), errors.As(err, &record):
+			return nil, &Error{Kind: TLS, Op: stageConnect, Err: err}
+		}
+		return nil, &Error{Kind: Unreachable, Op: stageConnect, Err: err}
 	}
 	s := &Session{o: o, w: newWire(conn, o, id)}
 	stop := s.w.watch(ctx)
 	defer stop()
-	if e := s.begin(c); e != nil {
-		if ctx.Err() != nil {
-			e = &Error{Kind: Aborted, Op: e.Op, Err: context.Cause(ctx)}
-		}
-		s.farewell(e)
-		return nil, e
+	e := s.begin(c)
+	if e == nil {
+		return s, nil
 	}
-	return s, nil
-}
-
-// dialError classifies what a Dialer returned, which may have failed within TLS.
-func dialError(ctx context.Context, err error) *Error {
 	if ctx.Err() != nil {
-		return &Error{Kind: Aborted, Op: stageConnect, Err: context.Cause(ctx)}
+		e = &Error{Kind: Aborted, Op: e.Op, Err: context.Cause(ctx)}
 	}
-	var cert *tls.CertificateVerificationError
-	var record tls.RecordHeaderError
-	if errors.As(err, &cert) || errors.As(err, &record) {
-		return &Error{Kind: TLS, Op: stageConnect, Err: err}
-	}
-	return &Error{Kind: Unreachable, Op: stageConnect, Err: err}
-}
-
-// farewell ends a session that failed: politely where the server still listens.
-func (s *Session) farewell(e *Error) {
-	if e.Reply.Code != 0 && e.Reply.Code != 421 && e.Kind != Protocol {
+	switch {
+	case e.Reply.Code == 0, e.Reply.Code == 421, e.Kind == Protocol: // nobody listens to QUIT
+		s.Abort()
+	default:
 		s.Close()
-		return
 	}
-	s.Abort()
+	return nil, e
 }
 
 // begin holds the dialogue up to the point where a client can be presented.
 func (s *Session) begin(c *Client) *Error {
 	name := s.o.Hello
-	if c != nil {
+	if c != nil && s.o.Carrier.byProxy() {
 		if e := s.proxy(*c); e != nil {
 			return e
 		}
@@ -103,12 +106,33 @@ func (s *Session) begin(c *Client) *Error {
 			name = say
 		}
 	}
-	if e := s.greet(); e != nil {
-		return e
+
+	// The greeting (RFC 5321 section 3.1).
+	reply, _, err := s.w.read(s.o.Timeouts.Greeting)
+	switch {
+	case err != nil:
+		return classify(stageGreeting, err)
+	case reply.Code != 220:
+		return hostRefused(stageGreeting, reply)
 	}
-	if e := s.firstHello(name); e != nil {
-		return e
+	s.greeting = reply
+
+	// EHLO, or HELO where the server knows of no EHLO (RFC 5321 section 3.2). Such a server
+	// offers nothing, XCLIENT neither.
+	if e := s.hello(name); e != nil {
+		unknown := e.Reply.Code == 500 || e.Reply.Code == 502
+		if s.o.LMTP || !unknown {
+			return e
+		}
+		reply, _, err := s.w.command(s.o.Timeouts.Command, "HELO "+name)
+		switch {
+		case err != nil:
+			return classify(stageHELO, err)
+		case reply.Code != 250:
+			return hostRefused(stageHELO, reply)
+		}
 	}
+
 	if s.o.StartTLS == StartTLS {
 		if e := s.startTLS(); e != nil {
 			return e
@@ -119,19 +143,6 @@ func (s *Session) begin(c *Client) *Error {
 	}
 	if s.o.Auth != nil {
 		return s.authenticate()
-	}
-	return nil
-}
-
-// greet reads the greeting (RFC 5321 section 3.1).
-func (s *Session) greet() *Error {
-	reply, _, err := s.w.read(s.o.Timeouts.Greeting)
-	if err != nil {
-		return classify(stageGreeting, err)
-	}
-	s.greeting = reply
-	if reply.Code != 220 {
-		return s.turnedAway(stageGreeting, reply)
 	}
 	return nil
 }
@@ -148,32 +159,15 @@ func (s *Session) hello(name string) *Error {
 		return classify(stageEHLO, err)
 	}
 	if reply.Code != 250 {
-		return s.turnedAway(stageEHLO, reply)
+		return hostRefused(stageEHLO, reply)
 	}
 	s.ext = parseExtensions(lines)
 	return nil
 }
 
-// firstHello is hello that falls back to HELO where the server knows of no EHLO (RFC 5321
-// section 3.2). Such a server offers nothing, XCLIENT neither.
-func (s *Session) firstHello(name string) *Error {
-	e := s.hello(name)
-	if e == nil || s.o.LMTP || e.Reply.Code != 500 && e.Reply.Code != 502 {
-		return e
-	}
-	reply, _, err := s.w.command(s.o.Timeouts.Command, stageHELO+" "+name)
-	if err != nil {
-		return classify(stageHELO, err)
-	}
-	if reply.Code != 250 {
-		return s.turnedAway(stageHELO, reply)
-	}
-	return nil
-}
-
-// turnedAway is for a refusal before any client was presented. A 5xx then says
-// nothing about a message: the MTA does not want us, which a person must look into.
-func (s *Session) turnedAway(op string, reply Reply) *Error {
+// hostRefused is the error of a reply that turns this host away, before any client was presented.
+// A 5xx then says nothing about a message: a person must look into it.
+func hostRefused(op string, reply Reply) *Error {
 	switch reply.class() {
 	case 4:
 		return &Error{Kind: Unreachable, Op: op, Reply: reply, Text: "the MTA takes no mail now"}
@@ -260,19 +254,16 @@ func encodeSASL(b []byte) string {
 }
 
 // Reusable reports whether another message can be delivered on this session.
-func (s *Session) Reusable() bool {
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
-	return !s.broken && s.w.err == nil && !s.spent && !s.w.cancelled
-}
+func (s *Session) Reusable() bool { return s.state < leaving && s.w.usable() }
 
 // Close says QUIT if the session allows it and closes the connection.
 func (s *Session) Close() {
-	if !s.broken && s.w.err == nil && s.announced == nil {
-		if !s.quit {
-			s.w.put("QUIT")
-			_, _ = s.w.flush(s.o.Timeouts.Quit)
-		}
+	switch s.state {
+	case idle, inMail, leaving:
+		s.w.put("QUIT")
+		_, _ = s.w.flush(s.o.Timeouts.Quit)
+		fallthrough
+	case quitSent:
 		if s.w.err == nil {
 			_, _, _ = s.w.read(s.o.Timeouts.Quit)
 		}
@@ -282,6 +273,6 @@ func (s *Session) Close() {
 
 // Abort closes the connection at once.
 func (s *Session) Abort() {
-	s.broken = true
+	s.state = broken
 	s.w.close()
 }

@@ -2,34 +2,34 @@ package inject
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // transaction is one attempt at one message on one session.
 type transaction struct {
-	s       *Session
-	ctx     context.Context
-	m       *Message
-	next    func() *Message
-	client  Client
-	receipt Receipt
-	notes   []string
+	s      *Session
+	m      *Message
+	client Client // as it may be presented
+	next   func() *Message
+	notes  []string
 
-	from     string
-	to       []string
-	accepted int // recipients that wait for the dot's verdict
+	from       string
+	to         []string
+	recipients []RecipientReceipt
+
+	// last says that the session serves no other message.
+	last bool
+	// presented is the client that the MTA was shown.
+	presented Client
+	// introduced is the reply to XCLIENT.
+	introduced Reply
+	// sent are MAIL, RCPT and DATA.
+	sent pipeline
 	// chunked says that the content goes out by BDAT.
 	chunked bool
-
-	// refused is the attribute for which XCLIENT got 501, "?" if the reply named none.
-	refused string
-	// fresh says that the MTA has said nothing to this message: it may be tried on
-	// another connection as if this one had never been.
-	fresh bool
 }
 
 // Deliver presents m's client and sends m. next, if not nil, is called at most once and may
@@ -38,389 +38,211 @@ type transaction struct {
 // out it only shortens the wait for the verdict to Timeouts.Grace.
 func (s *Session) Deliver(ctx context.Context, m *Message, next func() *Message) Receipt {
 	client, why := m.Client.Safe(s.o.Never)
-	return s.deliver(ctx, m, client, why, next).receipt
+	receipt, _ := s.deliver(ctx, m, client, []string{why}, next)
+	return receipt
 }
 
-func newTransaction(s *Session, m *Message, client Client, note string) *transaction {
-	t := &transaction{s: s, m: m, client: client, fresh: true}
-	t.note(note)
-	t.receipt.Recipients = make([]RecipientReceipt, len(m.To))
-	for i, to := range m.To {
-		t.receipt.Recipients[i].Address = to
-	}
-	return t
-}
-
-func (s *Session) deliver(ctx context.Context, m *Message, client Client, note string, next func() *Message) *transaction {
-	t := newTransaction(s, m, client, note)
-	t.ctx, t.next = ctx, next
+func (s *Session) deliver(ctx context.Context, m *Message, client Client, notes []string, next func() *Message) (Receipt, *end) {
+	t := newTransaction(m, client, notes)
+	t.s, t.next, t.last = s, next, s.o.Carrier.byProxy()
 	stop := s.w.watch(ctx)
-	_ = t.inStep() && t.address() && t.introduce() && t.envelope() && t.content()
+	e := t.dialogue(ctx)
+	t.leave(e)
 	if !stop() {
-		s.broken = true // by the end of ctx
+		s.state = broken // by the end of ctx
 	}
 	s.w.setDotSent(false)
-	if e := t.receipt.Err; e != nil && e.Kind == Unreachable && ctx.Err() != nil {
-		e.Kind, e.Err = Aborted, context.Cause(ctx)
+	if e.err != nil && e.err.Kind == Unreachable && ctx.Err() != nil {
+		e.err.Kind, e.err.Err = Aborted, context.Cause(ctx)
 	}
-	t.receipt.Note = strings.Join(t.notes, "; ")
+	return t.receipt(e), e
+}
+
+func newTransaction(m *Message, client Client, notes []string) *transaction {
+	t := &transaction{m: m, client: client, recipients: make([]RecipientReceipt, len(m.To))}
+	for _, n := range notes {
+		t.note(n)
+	}
+	for i, to := range m.To {
+		t.recipients[i].Address = to
+	}
 	return t
 }
 
-// inStep refuses a session that cannot take this message.
-func (t *transaction) inStep() bool {
-	s, proxied := t.s, t.s.o.proxied()
-	if s.announced != nil && s.announced != t.m || !s.Reusable() || proxied && (s.told == nil || *s.told != t.client) {
-		return t.fail(stageXCLIENT, &Error{Kind: Protocol, Op: stageXCLIENT, Text: "session not usable"})
+// dialogue holds the transaction, from top to bottom as it goes over the wire. Each step may be
+// the end of it.
+func (t *transaction) dialogue(ctx context.Context) *end {
+	s := t.s
+	if e := t.admit(); e != nil {
+		if s.state == pipelined { // nobody reads the reply to its XCLIENT
+			e.session = broken
+		}
+		return e
 	}
-	// A PROXY header presents one client for good, whatever becomes of the message.
-	s.spent = proxied
-	return true
-}
 
-func (t *transaction) note(s string) {
-	if s != "" {
-		t.notes = append(t.notes, s)
+	// XCLIENT and EHLO, or what the carrier has in their place.
+	if e := t.present(); e != nil {
+		return e
 	}
-}
 
-// verdict ends the transaction by a reply of the MTA.
-func (t *transaction) verdict(stage string, o Outcome, reply Reply) bool {
-	t.fresh = false
-	t.receipt.Stage, t.receipt.Reply = stage, reply
-	t.settle(o, reply)
-	if closing(reply) {
-		t.s.broken = true
+	// MAIL, RCPT and, unless chunks follow, DATA: one write where PIPELINING is offered.
+	mail, e := t.mailCommand()
+	if e != nil {
+		return e
 	}
-	return false
-}
-
-// closing reports whether the server closes the connection behind a reply (RFC 5321
-// section 3.8, RFC 7504).
-func closing(r Reply) bool { return r.Code == 421 || r.Code == 521 }
-
-// settle gives the outcome to all recipients that have none of their own.
-func (t *transaction) settle(o Outcome, reply Reply) {
-	for i := range t.receipt.Recipients {
-		if r := &t.receipt.Recipients[i]; r.Reply.Code == 0 || r.Reply.class() == 2 {
-			r.Outcome, r.Stage, r.Reply = o, t.receipt.Stage, reply
+	t.chunked = s.chunking()
+	commands := []command{{mail, s.o.Timeouts.Command}}
+	for _, to := range t.to {
+		commands = append(commands, command{t.rcptCommand(to), s.o.Timeouts.Command})
+	}
+	if !t.m.DryRun && !t.chunked {
+		commands = append(commands, command{"DATA", s.o.Timeouts.Data})
+	}
+	t.sent = s.w.pipeline(commands, s.ext.pipelining)
+	s.state = inMail
+	reply, err := t.sent.next()
+	switch {
+	case err != nil:
+		return lost(stageMAIL, err)
+	case reply.class() != 2:
+		return refusal(stageMAIL, reply)
+	}
+	accepted := 0
+	for i := range t.recipients {
+		if reply, err = t.sent.next(); err != nil {
+			return lost(stageRCPT, err)
+		}
+		r := &t.recipients[i]
+		r.Stage, r.Reply = stageRCPT, reply
+		if r.Outcome, e = rcptVerdict(reply); e != nil {
+			return e
+		}
+		if reply.class() == 2 {
+			accepted++
 		}
 	}
-	t.sumUp()
-	if len(t.receipt.Recipients) == 0 {
-		t.receipt.Outcome = o
-	}
-}
-
-// sumUp derives Outcome from the recipients'.
-func (t *transaction) sumUp() {
-	var seen [Withheld + 1]bool
-	for _, r := range t.receipt.Recipients {
-		seen[r.Outcome] = true
-	}
-	for _, o := range []Outcome{InDoubt, Deferred, Delivered, Refused, Withheld} {
-		if seen[o] {
-			t.receipt.Outcome = o
-			return
+	switch {
+	case accepted == 0 || t.m.DryRun:
+		return t.unsent(accepted)
+	case !t.chunked:
+		if reply, err = t.sent.next(); err != nil {
+			return lost(stageDATA, err)
+		}
+		if reply.Code != 354 {
+			return refusal(stageDATA, reply)
 		}
 	}
+
+	// The content. Unless all of it was sent, no dot follows.
+	if e := t.content(); e != nil {
+		return e
+	}
+	if t.m.BeforeDot != nil {
+		if err := t.m.BeforeDot(ctx); err != nil {
+			return t.local("not completed", err)
+		}
+	}
+	// A refusal before the dot is one. Nothing else can be a verdict on what the MTA has not
+	// seen in full.
+	if err := s.w.unsolicited(); err != nil {
+		return t.interrupted(err)
+	}
+	return t.dot()
 }
 
-// fail ends the transaction without a verdict. The session is of no more use.
-func (t *transaction) fail(stage string, e *Error) bool {
-	t.s.broken = true
-	return t.conclude(stage, e)
-}
-
-// conclude ends the transaction without a verdict.
-func (t *transaction) conclude(stage string, e *Error) bool {
-	t.receipt.Stage, t.receipt.Err, t.receipt.Reply = stage, e, e.Reply
-	t.settle(Deferred, e.Reply)
-	return false
-}
-
-func (t *transaction) lost(stage string, err error) bool { return t.fail(stage, classify(stage, err)) }
-
-// misconfigured ends the transaction and the session because of how the MTA is set up.
-func (t *transaction) misconfigured(reply Reply, text, hint string) bool {
-	t.fresh = false
-	t.s.spent = true
-	t.receipt.Stage, t.receipt.Reply = stageXCLIENT, reply
-	t.receipt.Err = &Error{Kind: Misconfigured, Op: stageXCLIENT, Text: text, Reply: reply, Hint: hint}
-	t.settle(Deferred, reply)
-	return false
-}
-
-// unsayable ends the transaction because this MTA cannot be told of this message.
-func (t *transaction) unsayable(stage, text string, err error) bool {
-	t.fresh = false
-	t.receipt.Stage, t.receipt.Reply = stage, Reply{}
-	t.receipt.Err = &Error{Kind: Unsayable, Op: stage, Text: text, Err: err}
-	t.settle(Withheld, Reply{})
-	return false
-}
-
-// address checks the envelope before a word is said about the message.
-func (t *transaction) address() bool {
+// admit checks the session and the envelope before a word is said about the message.
+func (t *transaction) admit() *end {
+	s := t.s
+	otherMessage := s.state == pipelined && s.pipelined != t.m
+	otherClient := s.o.Carrier.byProxy()
+	if s.proxied != nil {
+		otherClient = *s.proxied != t.client
+	}
+	if !s.Reusable() || otherMessage || otherClient {
+		return failure(stageXCLIENT, &Error{Kind: Protocol, Op: stageXCLIENT, Text: "session not usable"})
+	}
 	var err error
 	if t.from, err = ParsePath(t.m.From); err != nil {
-		return t.giveWay(t.unsayable(stageMAIL, "reverse-path", err))
+		return unsayable(stageMAIL, "reverse-path", err)
 	}
-	if t.m.NUL && t.s.o.NUL == RefuseNUL {
-		return t.giveWay(t.unsayable(stageMAIL, "the content holds a NUL", nil))
+	if t.m.NUL && s.o.NUL == RefuseNUL {
+		return unsayable(stageMAIL, "the content holds a NUL", nil)
 	}
 	if len(t.m.To) == 0 {
-		return t.giveWay(t.unsayable(stageRCPT, "no recipients", nil))
+		return unsayable(stageRCPT, "no recipients", nil)
 	}
 	t.to = make([]string, len(t.m.To))
 	for i, to := range t.m.To {
 		if t.to[i], err = ParseRecipient(to); err != nil {
-			return t.giveWay(t.unsayable(stageRCPT, "forward-path", err))
+			return unsayable(stageRCPT, "forward-path", err)
 		}
 	}
-	return true
+	return nil
 }
 
-// giveWay ends a session whose reply to this message's XCLIENT is still due.
-func (t *transaction) giveWay(result bool) bool {
-	if t.s.announced == t.m {
-		t.s.broken = true
-	}
-	return result
-}
-
-// envelope sends MAIL, RCPT and, unless chunks follow, DATA, in one write where PIPELINING
-// allows it.
-func (t *transaction) envelope() bool {
-	mail, ok := t.mailCommand()
-	if !ok {
-		return false
-	}
-	lines := []string{mail}
-	for _, to := range t.to {
-		lines = append(lines, t.rcptCommand(to))
-	}
-	t.chunked = !t.m.DryRun && t.s.chunking()
-	if !t.m.DryRun && !t.chunked {
-		lines = append(lines, "DATA")
-	}
-	for at := 0; at < len(lines); {
-		n := t.group(lines[at:])
-		if ok, done := t.converse(lines, at, at+n); done {
-			return ok
-		}
-		at += n
-	}
-	if t.chunked {
-		return true
-	}
-	// A dry run ends here; its outcome stays Deferred.
-	t.receipt.Stage = stageRCPT
-	t.sumUp()
-	for _, r := range t.receipt.Recipients {
-		if t.receipt.Reply = r.Reply; r.Reply.class() != 2 {
-			break
-		}
-	}
-	return false
-}
-
-// group returns how many of lines to send in one write: one without PIPELINING, else few
-// enough that neither side's replies can fill a buffer while we still write
-// (RFC 2920 section 3.1).
-func (t *transaction) group(lines []string) int {
-	if !t.s.ext.pipelining {
-		return 1
-	}
-	return min(len(lines), 64)
-}
-
-// converse sends lines[from:to] and reads their replies. done says that the envelope is
-// finished, ok that content may follow.
-func (t *transaction) converse(lines []string, from, to int) (ok, done bool) {
+// present presents the client as the carrier does, and ends what is left of an earlier
+// transaction.
+func (t *transaction) present() *end {
 	s := t.s
-	if err := s.w.inStep(); err != nil {
-		return t.lost(t.stageOf(from), err), true
-	}
-	for _, line := range lines[from:to] {
-		s.w.put(line)
-	}
-	s.open = true
-	if _, err := s.w.flush(s.o.Timeouts.Command); err != nil {
-		return t.interrupted(t.stageOf(from), err), true
-	}
-	for i := from; i < to; i++ {
-		timeout := s.o.Timeouts.Command
-		if t.stageOf(i) == stageDATA {
-			timeout = s.o.Timeouts.Data
-		}
-		reply, _, err := s.w.read(timeout)
-		switch {
-		case err == nil:
-		case t.stageOf(i) == stageDATA && t.accepted == 0: // what matters has been said
-			s.broken = true
-			return t.noRecipients(), true
-		default:
-			return t.lost(t.stageOf(i), err), true
-		}
-		t.fresh = false
-		if ok, done = t.replied(i, reply); done {
-			if i < to-1 && !s.broken {
-				s.broken = !t.drain(to - 1 - i)
-			}
-			return ok, true
-		}
-	}
-	return false, false
-}
-
-// interrupted ends a transaction whose write failed, with what the server had to say last.
-func (t *transaction) interrupted(stage string, err error) bool {
-	reply, _, err := t.s.w.lastReply(err)
-	if err != nil {
-		return t.lost(stage, err)
-	}
-	return t.negative(stage, reply)
-}
-
-// drain reads the replies to commands that were sent along with one that failed, and
-// reports whether the session can go on. A 354 among them cannot be answered: the
-// empty message that a dot would make might be accepted (RFC 2920 section 3.1).
-func (t *transaction) drain(n int) bool {
-	for range n {
-		reply, _, err := t.s.w.read(t.s.o.Timeouts.Command)
-		if err != nil || reply.class() == 3 || closing(reply) {
-			return false
-		}
-	}
-	return true
-}
-
-// stageOf names the stage of the i-th line of the envelope.
-func (t *transaction) stageOf(i int) string {
 	switch {
-	case i == 0:
-		return stageMAIL
-	case i <= len(t.to):
-		return stageRCPT
+	case s.o.Carrier == XFORWARD:
+		return t.xforward()
+	case s.o.Carrier.byProxy(): // done before the greeting
+		t.presented = t.client
+	case s.o.XCLIENT == Off, s.o.XCLIENT == IfAvailable && s.ext.xclient == nil:
+		t.note("no XCLIENT: the MTA takes this host for the client")
+	default:
+		return t.xclient()
 	}
-	return stageDATA
+	return t.reset()
 }
 
-// replied takes the reply to the i-th line of the envelope.
-func (t *transaction) replied(i int, reply Reply) (ok, done bool) {
-	stage := t.stageOf(i)
-	switch stage {
-	case stageMAIL:
-		if reply.class() == 2 {
-			return true, false
-		}
-		return t.negative(stage, reply), true
-	case stageRCPT:
-		return t.recipient(i-1, reply)
+// reset ends what is left of an earlier transaction.
+func (t *transaction) reset() *end {
+	if t.s.state != inMail {
+		return nil
 	}
+	reply, _, err := t.s.w.command(t.s.o.Timeouts.Command, "RSET")
 	switch {
-	case t.accepted == 0 && reply.class() != 3:
-		return t.noRecipients(), true
-	case t.accepted == 0:
-		t.s.broken = true
-		return t.noRecipients(), true
-	case reply.Code == 354:
-		return true, true
+	case err != nil:
+		return lost(stageMAIL, err)
+	case reply.Code != 250:
+		return failure(stageMAIL, &Error{Kind: Protocol, Op: "RSET", Reply: reply})
 	}
-	return t.negative(stage, reply), true
-}
-
-// recipient takes the reply to one RCPT.
-func (t *transaction) recipient(i int, reply Reply) (ok, done bool) {
-	r := &t.receipt.Recipients[i]
-	r.Stage, r.Reply = stageRCPT, reply
-	switch {
-	case reply.Code == 421, reply.class() == 3, commandError(reply), wantsCredentials(reply):
-		return t.negative(stageRCPT, reply), true
-	case reply.Code == 521: // RFC 7504; Postfix closes the connection, with the others unheard
-		r.Outcome = Refused
-		return t.verdict(stageRCPT, Deferred, reply), true
-	case reply.class() == 2:
-		t.accepted++
-	case reply.class() == 5 && reply.Code != 552: // RFC 5321 section 4.5.3.1.10: take 552 for 452
-		r.Outcome = Refused
-	}
-	last := i == len(t.to)-1
-	if last && t.accepted == 0 && (t.m.DryRun || t.chunked || !t.s.ext.pipelining) {
-		return t.noRecipients(), true
-	}
-	return true, false
-}
-
-// noRecipients ends a transaction in which every RCPT was refused.
-func (t *transaction) noRecipients() bool {
-	t.receipt.Stage = stageRCPT
-	t.sumUp()
-	for _, r := range t.receipt.Recipients {
-		if r.Outcome == t.receipt.Outcome {
-			t.receipt.Reply = r.Reply
-			break
-		}
-	}
-	return false
-}
-
-// commandError reports whether a reply says that the command, not its argument, was
-// wrong (RFC 5321 section 4.2.1): the dialogue is out of step, which is no verdict.
-// Postfix answers 503 to everything on a session that it refused for now.
-func commandError(r Reply) bool { return r.Code == 500 || r.Code == 502 || r.Code == 503 }
-
-// wantsCredentials reports whether a reply asks for AUTH or STARTTLS first (RFC 4954 section 6, RFC 3207
-// section 4), which is about how things are set up and not about a message or recipient.
-func wantsCredentials(r Reply) bool { return r.Code == 530 || r.Code == 538 }
-
-// negative takes a reply to MAIL, RCPT or DATA that is not the one hoped for.
-func (t *transaction) negative(stage string, reply Reply) bool {
-	switch {
-	case wantsCredentials(reply):
-		t.receipt.Err = &Error{Kind: Misconfigured, Op: stage, Reply: reply, Text: "the MTA wants authentication or TLS"}
-		return t.verdict(stage, Deferred, reply)
-	case reply.class() == 5 && !commandError(reply):
-		return t.verdict(stage, Refused, reply)
-	case reply.class() == 4:
-		return t.verdict(stage, Deferred, reply)
-	}
-	return t.fail(stage, &Error{Kind: Protocol, Op: stage, Reply: reply, Text: "unexpected reply"})
+	t.s.state = idle
+	return nil
 }
 
 // mailCommand builds MAIL with the parameters that are offered and needed.
-func (t *transaction) mailCommand() (string, bool) {
+func (t *transaction) mailCommand() (string, *end) {
 	x := &t.s.ext
 	line := "MAIL FROM:<" + t.from + ">"
 	if size := t.m.length(); x.size && size >= 0 { // RFC 1870 section 5: an estimate
 		if x.sizeLimit > 0 && size > x.sizeLimit { // section 4: it would be refused
-			return "", t.unsayable(stageMAIL, fmt.Sprintf("%d octets are more than the MTA takes, %d by its SIZE", size, x.sizeLimit), nil)
+			return "", unsayable(stageMAIL, fmt.Sprintf("%d octets are more than the MTA takes, %d by its SIZE", size, x.sizeLimit), nil)
 		}
 		line += " SIZE=" + strconv.FormatInt(size, 10)
 	}
 	if t.m.EightBit {
-		if x.eightBit {
+		switch {
+		case x.eightBit:
 			line += " BODY=8BITMIME"
-		} else if t.s.o.EightBit == RefuseEightBit {
-			return "", t.unsayable(stageMAIL, "8BITMIME is not offered and the content holds octets above 127", nil)
-		} else {
+		case t.s.o.EightBit == RefuseEightBit:
+			return "", unsayable(stageMAIL, "8BITMIME is not offered and the content holds octets above 127", nil)
+		default:
 			t.note("8BITMIME not offered: sent as it is")
 		}
 	}
-	utf8 := !ascii(t.from)
-	for _, to := range t.to {
-		utf8 = utf8 || !ascii(to)
-	}
-	if utf8 && !x.utf8 {
-		return "", t.unsayable(stageMAIL, "SMTPUTF8 is not offered and an address is not ASCII", nil)
-	}
-	if x.utf8 && (utf8 || t.m.UTF8) {
+	needed := !ascii(t.from) || !ascii(strings.Join(t.to, ""))
+	switch {
+	case needed && !x.utf8:
+		return "", unsayable(stageMAIL, "SMTPUTF8 is not offered and an address is not ASCII", nil)
+	case needed, t.m.UTF8 && x.utf8:
 		line += " SMTPUTF8"
-	} else if t.m.UTF8 {
+	case t.m.UTF8:
 		t.note("SMTPUTF8 not offered: sent as it is")
 	}
-	return line, true
+	return line, nil
 }
 
 func (t *transaction) rcptCommand(to string) string {
@@ -431,107 +253,99 @@ func (t *transaction) rcptCommand(to string) string {
 	return line
 }
 
-// content sends header, body and dot or last chunk, and takes the verdict.
-func (t *transaction) content() bool {
-	t.receipt.Stage = stageDATA
-	if err := t.copyBody(); err != nil {
-		return t.cutShort(err)
+// unsent is the end of a message that goes no further than RCPT: one that no recipient is left
+// of, or a dry run. Its reply is the first that decided.
+func (t *transaction) unsent(accepted int) *end {
+	outcome := outcomeOf(t.recipients)
+	decided := func(r RecipientReceipt) bool { return r.Outcome == outcome }
+	if accepted > 0 {
+		decided = func(r RecipientReceipt) bool { return r.Reply.class() != 2 }
 	}
-	if t.m.BeforeDot != nil {
-		if err := t.m.BeforeDot(t.ctx); err != nil {
-			return t.local("not completed", err)
-		}
+	i := slices.IndexFunc(t.recipients, decided)
+	if i < 0 {
+		i = len(t.recipients) - 1
 	}
-	if err := t.s.w.unsolicited(); err != nil {
-		return t.early(err)
-	}
-	return t.finalDot()
+	return &end{stage: stageRCPT, each: true, reply: t.recipients[i].Reply}
 }
 
-// cutShort ends a transaction whose content could not be sent in full: never with a dot.
-func (t *transaction) cutShort(err error) bool {
-	var chunk *chunkError
-	var local *localError
-	switch {
-	case errors.As(err, &chunk) && chunk.err != nil:
-		return t.lost(stageDATA, chunk.err)
-	case errors.As(err, &chunk):
-		return t.negative(stageDATA, chunk.reply)
-	case errors.As(err, &local):
-		return t.local("content", local.err)
+// local is the end because of our side. Within DATA nothing but closing the connection
+// keeps what was sent from being taken; chunks without a last one are nothing.
+func (t *transaction) local(text string, err error) *end {
+	e := &end{stage: stageDATA, outcome: Deferred, err: &Error{Kind: Local, Op: stageDATA, Text: text, Err: err}}
+	if !t.chunked {
+		e.session = broken
 	}
-	return t.interrupted(stageDATA, err)
+	return e
 }
 
-// local ends a transaction because of our side of it. Within DATA nothing but closing the
-// connection keeps what was sent from being taken; chunks without a last one are nothing.
-func (t *transaction) local(text string, err error) bool {
-	t.s.broken = t.s.broken || !t.chunked
-	return t.conclude(stageDATA, &Error{Kind: Local, Op: stageDATA, Text: text, Err: err})
+// interrupted is the end because err kept us from sending the message in full: by what the
+// server said before, if it did.
+func (t *transaction) interrupted(err error) *end {
+	reply, err := t.s.w.lastReply(err)
+	if err != nil {
+		return lost(stageDATA, err)
+	}
+	return refusal(stageDATA, reply)
 }
 
-// early ends a transaction in which the server spoke before the dot. A refusal
-// is one; nothing else can be a verdict on content that it has not seen in full.
-func (t *transaction) early(err error) bool {
-	if !errors.Is(err, errMalformed) {
-		return t.lost(stageDATA, err)
-	}
-	reply, _, rerr := t.s.w.read(time.Second)
-	if rerr != nil {
-		return t.lost(stageDATA, rerr)
-	}
-	if reply.class() >= 4 {
-		t.negative(stageDATA, reply)
-	} else {
-		t.fail(stageDATA, &Error{Kind: Protocol, Op: stageDATA, Reply: reply, Text: "reply before the final dot"})
-	}
-	t.s.broken = true
-	return false
-}
-
-// finalDot sends the dot or the last chunk, behind it the next message's XCLIENT or QUIT, and
-// reads the verdict.
-func (t *transaction) finalDot() bool {
+// dot sends the dot or the last chunk, and takes the verdict.
+func (t *transaction) dot() *end {
 	s := t.s
 	if t.chunked {
 		s.putChunk(" LAST")
 	} else {
-		s.w.trace("C: ", ".")
-		s.w.out = append(s.w.out, dotCRLF...)
+		s.w.putDot()
 	}
-	end := len(s.w.out)
-	t.follow()
+	size := len(s.w.out)
+	s.state = idle
+	t.putBehindDot()
 	s.w.setDotSent(true)
-	t.receipt.Stage = stageDot
 	n, err := s.w.flush(s.o.Timeouts.Block)
-	if err != nil {
-		s.announced = nil
-		if n < end { // the dot never left
-			return t.interrupted(stageDATA, err)
+	if err != nil && n < size { // the dot never left
+		return t.interrupted(err)
+	}
+	// Where the write failed behind the dot, the verdict may be waiting all the same.
+	if !s.o.LMTP {
+		return t.readVerdict()
+	}
+	// LMTP has a reply for each recipient that was accepted (RFC 2033 section 4.2). Where one
+	// is missing, those behind it are in doubt too.
+	var e *end
+	session := idle
+	for i := range t.recipients {
+		r := &t.recipients[i]
+		if r.Reply.class() != 2 {
+			continue
 		}
-		s.broken = true // and yet the verdict may be waiting
+		if e == nil || e.outcome != InDoubt {
+			e = t.readVerdict()
+			session = max(session, e.session)
+		}
+		r.Outcome, r.Stage, r.Reply = e.outcome, stageDot, e.reply
 	}
-	if s.o.LMTP {
-		return t.lmtpVerdicts()
-	}
-	reply, _, err := s.w.read(s.o.Timeouts.Dot)
-	if err != nil {
-		return t.doubt(err)
-	}
-	return t.judge(reply)
+	e.each, e.session = true, session
+	return e
 }
 
-// follow puts behind the dot what may be sent before its reply (RFC 2920 section 3.1
-// lets content begin a group): the next XCLIENT where the session can be reset in place,
-// QUIT where it is spent.
-func (t *transaction) follow() {
+func (t *transaction) readVerdict() *end {
+	reply, _, err := t.s.w.read(t.s.o.Timeouts.Dot)
+	if err != nil {
+		return doubt(err)
+	}
+	return dotVerdict(reply, t.chunked)
+}
+
+// putBehindDot puts behind the dot what may be sent before its reply (RFC 2920 section 3.1
+// lets content begin a group): QUIT where the message is the session's last, else the next
+// XCLIENT where the session can be reset in place.
+func (t *transaction) putBehindDot() {
 	s := t.s
-	if !s.ext.pipelining || t.s.o.Carrier != XCLIENT {
+	if !s.ext.pipelining || s.o.Carrier != XCLIENT {
 		return
 	}
-	if s.spent {
+	if t.last {
 		s.w.put("QUIT")
-		s.quit = true
+		s.state = quitSent
 		return
 	}
 	if t.next == nil || s.o.XCLIENT == Off || s.offersXCLIENT() != nil {
@@ -540,76 +354,47 @@ func (t *transaction) follow() {
 	if m := t.next(); m != nil {
 		client, _ := m.Client.Safe(s.o.Never)
 		s.w.put(client.Commands(s.ext.xclient)[0])
-		s.announced = m
+		s.state, s.pipelined = pipelined, m
 	}
 }
 
-// judge takes the reply to the dot.
-func (t *transaction) judge(reply Reply) bool {
-	t.s.open = t.chunked && reply.class() != 2 // RFC 3030 does not say that a failed LAST ends it
-	switch reply.class() {
-	case 2:
-		t.receipt.QueueID = queueID(reply.Text)
-		return t.verdict(stageDot, Delivered, reply)
-	case 4:
-		return t.verdict(stageDot, Deferred, reply)
-	case 5:
-		if t.chunked && commandError(reply) {
-			return t.negative(stageDot, reply)
-		}
-		return t.verdict(stageDot, Refused, reply)
+// leave brings the session to the state that it is in behind e.
+func (t *transaction) leave(e *end) {
+	s := t.s
+	e.unanswered = t.introduced.Code == 0 && t.sent.taken == 0
+	if e.session < broken && !t.sent.drain() {
+		e.session = broken
 	}
-	return t.doubt(&Error{Kind: Protocol, Op: stageDot, Reply: reply, Text: "unexpected reply"})
+	if s.w.err != nil {
+		e.session = broken
+	}
+	if t.last {
+		e.session = max(e.session, leaving)
+	}
+	s.state = max(s.state, e.session)
 }
 
-// doubt ends a transaction whose dot was sent and got no reply that can be understood.
-func (t *transaction) doubt(err error) bool {
-	e := classify(stageDot, err)
-	t.s.broken = true
-	t.fresh = false
-	t.receipt.Stage, t.receipt.Err, t.receipt.Reply = stageDot, e, e.Reply
-	t.settle(InDoubt, e.Reply)
-	return false
-}
-
-// lmtpVerdicts takes one reply to the dot for each recipient accepted (RFC 2033 section 4.2).
-func (t *transaction) lmtpVerdicts() bool {
-	t.s.open = false
-	for i := range t.receipt.Recipients {
-		r := &t.receipt.Recipients[i]
-		if r.Reply.class() != 2 {
-			continue
+// receipt is what became of the message. All receipts are made here.
+func (t *transaction) receipt(e *end) Receipt {
+	r := Receipt{Outcome: e.outcome, Stage: e.stage, Reply: e.reply, Recipients: t.recipients, Presented: t.presented,
+		Note: strings.Join(t.notes, "; "), Err: e.err}
+	for i := range r.Recipients {
+		to := &r.Recipients[i]
+		if undecided := to.Reply.Code == 0 || to.Reply.class() == 2; undecided && !e.each {
+			to.Outcome, to.Stage, to.Reply = e.outcome, e.stage, e.reply
 		}
-		reply, _, err := t.s.w.read(t.s.o.Timeouts.Dot)
-		if err == nil && reply.class() == 3 {
-			err = &Error{Kind: Protocol, Op: stageDot, Reply: reply, Text: "unexpected reply"}
-		}
-		if err != nil {
-			t.s.broken = true
-			t.receipt.Err = classify(stageDot, err)
-			t.doubtFrom(i)
-			return false
-		}
-		r.Stage, r.Reply = stageDot, reply
-		r.Outcome = [...]Outcome{2: Delivered, 4: Deferred, 5: Refused}[reply.class()]
-		t.receipt.Reply = reply
-		if r.Outcome == Delivered && t.receipt.QueueID == "" {
-			t.receipt.QueueID = queueID(reply.Text)
-		}
-		t.s.broken = t.s.broken || closing(reply)
-	}
-	t.fresh = false
-	t.sumUp()
-	return false
-}
-
-// doubtFrom puts the recipients from i on whose verdict is missing in doubt.
-func (t *transaction) doubtFrom(i int) {
-	for ; i < len(t.receipt.Recipients); i++ {
-		if r := &t.receipt.Recipients[i]; r.Reply.class() == 2 {
-			r.Outcome, r.Stage, r.Reply = InDoubt, stageDot, Reply{}
+		if to.Outcome == Delivered && r.QueueID == "" {
+			r.QueueID = queueID(to.Reply.Text)
 		}
 	}
-	t.fresh = false
-	t.sumUp()
+	if len(r.Recipients) > 0 {
+		r.Outcome = outcomeOf(r.Recipients)
+	}
+	return r
+}
+
+func (t *transaction) note(s string) {
+	if s != "" {
+		t.notes = append(t.notes, s)
+	}
 }

@@ -122,6 +122,12 @@ func (w *wire) putContent(p []byte) error {
 	return nil
 }
 
+// putDot adds the end of DATA to the next write.
+func (w *wire) putDot() {
+	w.trace("C: ", ".")
+	w.out = append(w.out, dotCRLF...)
+}
+
 // makeRoom makes the output buffer fit for content of a size, negative if unknown, so that
 // short content goes out in one write with what is behind it.
 func (w *wire) makeRoom(size int64) {
@@ -175,6 +181,13 @@ func (w *wire) fail(err error) {
 	}
 }
 
+// usable reports whether more can be said.
+func (w *wire) usable() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err == nil && !w.cancelled
+}
+
 // command sends one line and reads its reply, each within d.
 func (w *wire) command(d time.Duration, line string) (Reply, []string, error) {
 	return w.secret(d, line, line)
@@ -187,22 +200,88 @@ func (w *wire) secret(d time.Duration, shown, line string) (Reply, []string, err
 	}
 	w.putSecret(shown, line)
 	if _, err := w.flush(d); err != nil {
-		return w.lastReply(err)
+		reply, err := w.lastReply(err)
+		return reply, nil, err
 	}
 	return w.read(d)
 }
 
-// lastReply reads what the server said before a write failed with err: a 421 or 552 may be
-// waiting. Without any it returns err.
-func (w *wire) lastReply(err error) (Reply, []string, error) {
+// lastReply reads the refusal, a 421 or 552 perhaps, that the server sent before err kept us
+// from saying what we had to say. Without one it returns err.
+func (w *wire) lastReply(err error) (Reply, error) {
 	if errors.Is(err, net.ErrClosed) || errors.Is(err, errNotOneLine) {
-		return Reply{}, nil, err
+		return Reply{}, err
 	}
-	reply, lines, rerr := w.read(time.Second)
-	if rerr != nil {
-		return Reply{}, nil, err
+	reply, _, rerr := w.read(time.Second)
+	switch {
+	case rerr != nil:
+		return Reply{}, err
+	case reply.class() < 4:
+		return Reply{}, &Error{Kind: Protocol, Reply: reply, Text: "unexpected reply"}
 	}
-	return reply, lines, nil
+	return reply, nil
+}
+
+// command is one line to send, and how long its reply is awaited.
+type command struct {
+	line string
+	wait time.Duration
+}
+
+// pipeline is a sequence of commands whose replies are taken one by one.
+type pipeline struct {
+	w        *wire
+	commands []command // those without a reply yet
+	due      int       // how many of them have been sent
+	window   int       // how many go out in one write
+	taken    int       // replies
+}
+
+// pipeline returns a sequence of commands. With PIPELINING (RFC 2920) many go out in one write,
+// but few enough that neither side's replies can fill a buffer while we still write (section 3.1).
+func (w *wire) pipeline(commands []command, offered bool) pipeline {
+	p := pipeline{w: w, commands: commands, window: 1}
+	if offered {
+		p.window = 64
+	}
+	return p
+}
+
+// next returns the reply to the next command. It sends what is next when no reply is due.
+func (p *pipeline) next() (Reply, error) {
+	if p.due == 0 {
+		if err := p.w.inStep(); err != nil {
+			return Reply{}, err
+		}
+		n := min(len(p.commands), p.window)
+		for _, c := range p.commands[:n] {
+			p.w.put(c.line)
+		}
+		if _, err := p.w.flush(p.commands[0].wait); err != nil {
+			return p.w.lastReply(err)
+		}
+		p.due = n
+	}
+	reply, _, err := p.w.read(p.commands[0].wait)
+	p.commands = p.commands[1:]
+	p.due--
+	if err == nil {
+		p.taken++
+	}
+	return reply, err
+}
+
+// drain reads the replies still due, and reports whether the session can go on. A 354 among
+// them cannot be answered: the empty message that a dot would make might be accepted (RFC 2920
+// section 3.1).
+func (p *pipeline) drain() bool {
+	for p.due > 0 {
+		reply, err := p.next()
+		if err != nil || reply.class() == 3 || closing(reply) {
+			return false
+		}
+	}
+	return true
 }
 
 // inStep reports an error if a reply has been read that nobody asked for.

@@ -103,65 +103,44 @@ func (w *worker) deliver(j *job) Receipt {
 	stop := context.AfterFunc(w.p.ctx, func() { cancel(context.Cause(w.p.ctx)) })
 	defer stop()
 
-	client, note := j.m.Client.Safe(w.p.o.Never)
+	client, why := j.m.Client.Safe(w.p.o.Never)
+	notes := []string{why}
 	if ctx.Err() != nil {
-		if w.session != nil && w.session.announced == j.m {
+		if w.session != nil && w.session.state == pipelined {
 			w.dismiss()
 		}
-		return w.p.undelivered(j.m, &Error{Kind: Aborted, Op: stageConnect, Err: context.Cause(ctx)}, client, note)
+		return w.p.undelivered(j.m, &Error{Kind: Aborted, Op: stageConnect, Err: context.Cause(ctx)}, client, notes)
 	}
 	for stale, refused := false, false; ; {
-		t, e := w.attempt(ctx, j, client, note)
-		if e != nil {
-			return w.p.undelivered(j.m, e, client, note)
+		// What is pipelined is this message, for it was held.
+		if s := w.session; s != nil && s.state != pipelined && s.w.unsolicited() != nil {
+			s.Abort() // closed by the MTA in the meantime, or out of step
+			w.session = nil
 		}
+		if w.session == nil {
+			s, e := w.open(ctx, client)
+			if e != nil {
+				return w.p.undelivered(j.m, e, client, notes)
+			}
+			s.onLast = w.prepare
+			w.session = s
+		}
+		receipt, e := w.session.deliver(ctx, j.m, client, notes, w.next)
 		switch {
-		case t.refused == "ADDR":
-			return t.receipt // a client that is known is not made an unknown one
-		case t.refused != "" && !refused:
+		case e.attribute == "ADDR":
+			return receipt // a client that is known is not made an unknown one
+		case e.attribute != "" && !refused:
 			refused = true
-			client = client.without(t.refused)
-			note = join(note, t.refused+" refused with 501, sent "+unavailable)
-		case w.used && !stale && t.stale():
+			client = client.without(e.attribute)
+			notes = append(notes, e.attribute+" refused with 501, sent "+unavailable)
+		case w.used && !stale && e.stale():
 			stale = true
 		default:
 			w.used = true
-			return t.receipt
+			return receipt
 		}
 		w.dismiss()
 	}
-}
-
-// stale reports whether a failure may be that of a session too long in use: closed before
-// it answered, or out of step with its replies, so that they seem to say that XCLIENT
-// does not work here.
-func (t *transaction) stale() bool {
-	e := t.receipt.Err
-	return e != nil && (t.fresh && e.Kind == Unreachable || e.Kind == Misconfigured && e.Op == stageXCLIENT)
-}
-
-func join(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a + "; " + b
-}
-
-// attempt delivers j on the session at hand, or on a new one.
-func (w *worker) attempt(ctx context.Context, j *job, client Client, note string) (*transaction, *Error) {
-	if s := w.session; s != nil && s.announced != j.m && s.w.unsolicited() != nil {
-		s.Abort() // closed by the MTA in the meantime, or out of step
-		w.session = nil
-	}
-	if w.session == nil {
-		s, e := w.open(ctx, client)
-		if e != nil {
-			return nil, e
-		}
-		s.onSpent = w.prepare
-		w.session = s
-	}
-	return w.session.deliver(ctx, j.m, client, note, w.next), nil
 }
 
 // prepare opens a connection for the next message while this one is under way.
@@ -195,22 +174,21 @@ func (w *worker) open(ctx context.Context, client Client) (*Session, *Error) {
 	}
 	w.used = false
 	p := w.p
-	return open(ctx, p.dial, p.o, p.sessions.Add(1), p.o.beforehand(client))
+	return open(ctx, p.dial, p.o, p.sessions.Add(1), &client)
 }
 
 // undelivered is the receipt of a message for which no session could be had.
-func (p *Pool) undelivered(m *Message, e *Error, client Client, note string) Receipt {
-	t := newTransaction(&Session{o: p.o}, m, client, note)
+func (p *Pool) undelivered(m *Message, err *Error, client Client, notes []string) Receipt {
+	t := newTransaction(m, client, notes)
+	e := failure(err.Op, err)
 	switch {
-	case e.Kind == Unsayable:
-		t.unsayable(e.Op, e.Text, e.Err)
-	case p.o.proxied() && e.Reply.Code != 0 && slices.Contains([]string{stageGreeting, stageEHLO, stageHELO}, e.Op):
+	case err.Kind == Unsayable:
+		e = unsayable(err.Op, err.Text, err.Err)
+	case !p.o.Carrier.byProxy() || err.Reply.Code == 0:
+	case slices.Contains([]string{stageGreeting, stageEHLO, stageHELO}, err.Op):
 		// The MTA knew the client when it said so. STARTTLS and AUTH are between it and us.
-		t.receipt.Presented = client
-		t.greetingRefused(e)
-	default:
-		t.fail(e.Op, e)
+		t.presented = client
+		e = greetingRefused(err)
 	}
-	t.receipt.Note = note
-	return t.receipt
+	return t.receipt(e)
 }

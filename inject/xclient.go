@@ -17,29 +17,6 @@ const (
 	maxCommand = 510
 )
 
-// introduce presents the client: the carrier's commands, then EHLO in the client's name.
-func (t *transaction) introduce() bool {
-	switch t.s.o.Carrier {
-	case XFORWARD:
-		return t.xforward()
-	case PROXYv1, PROXYv2: // done before the greeting
-		t.receipt.Presented = t.client
-		return t.reset()
-	}
-	s := t.s
-	if s.o.XCLIENT == Off || s.o.XCLIENT == IfAvailable && s.ext.xclient == nil {
-		t.receipt.Stage = stageXCLIENT
-		t.note("no XCLIENT: the MTA takes this host for the client")
-		return t.reset()
-	}
-	if s.announced != t.m {
-		if e := s.offersXCLIENT(); e != nil {
-			return t.misconfigured(Reply{}, e.Text, e.Hint)
-		}
-	}
-	return t.xclient() && t.ehlo()
-}
-
 // offersXCLIENT says what is missing from the EHLO reply.
 func (s *Session) offersXCLIENT() *Error {
 	e := &Error{Kind: Misconfigured, Op: stageXCLIENT}
@@ -66,65 +43,74 @@ func contains(list []string, s string) bool {
 	return false
 }
 
-// reset ends what is left of an earlier transaction.
-func (t *transaction) reset() bool {
-	if !t.s.open {
-		return true
-	}
-	reply, _, err := t.s.w.command(t.s.o.Timeouts.Command, "RSET")
-	if err != nil {
-		return t.lost(stageMAIL, err)
-	}
-	if reply.Code != 250 {
-		return t.fail(stageMAIL, &Error{Kind: Protocol, Op: "RSET", Reply: reply})
-	}
-	t.s.open = false
-	return true
-}
-
-// xclient sends the attributes, unless they went out behind the last dot, and requires
-// 220. A set too long for one command goes in several, each after the reply to the one before.
-func (t *transaction) xclient() bool {
+// xclient presents the client: XCLIENT, unless that went out behind the last dot, and EHLO in
+// the client's name. The state is then that of a new connection.
+func (t *transaction) xclient() *end {
 	s := t.s
-	t.receipt.Stage = stageXCLIENT
-	for i, line := range t.client.Commands(s.ext.xclient) {
-		if i > 0 || s.announced != t.m {
+	if s.state != pipelined {
+		if e := s.offersXCLIENT(); e != nil {
+			return misconfigured(Reply{}, e.Text, e.Hint)
+		}
+	}
+	// A set too long for one command goes in several, each after the reply to the one before.
+	for _, line := range t.client.Commands(s.ext.xclient) {
+		if s.state != pipelined {
 			if err := s.sendXCLIENT(line); err != nil {
-				return t.lost(stageXCLIENT, err)
+				return lost(stageXCLIENT, err)
 			}
 		}
-		s.announced = nil
+		s.state, s.pipelined = idle, nil
 		reply, _, err := s.w.read(s.o.Timeouts.Command)
 		if err != nil {
-			return t.lost(stageXCLIENT, err)
+			return lost(stageXCLIENT, err)
 		}
 		if reply.Code != 220 {
-			return t.xclientRefused(reply)
+			e := xclientRefused(reply, t.client)
+			if e.err == nil { // it is the client that was refused
+				t.presented = t.client
+			}
+			return e
 		}
-		t.fresh = false
-		t.receipt.Reply = reply
+		t.introduced = reply
 	}
-	t.receipt.Presented = t.client
-	return true
+	t.presented = t.client
+
+	name, same := sayHELO(t.client.HELO)
+	switch {
+	case name == "":
+		name = s.o.Hello
+		t.note("EHLO with our own name: the client's is unknown or cannot be said")
+	case !same:
+		t.note("HELO masked for EHLO")
+	}
+	offered := s.ext.xclient
+	if e := s.hello(name); e != nil {
+		return greetingRefused(e)
+	}
+	// What is no longer offered cannot be set again: it would outlive its message.
+	gone := func(a string) bool { return !slices.Contains(s.ext.xclient, a) }
+	t.last = slices.ContainsFunc(offered, gone) || s.offersXCLIENT() != nil
+	if t.last && s.onLast != nil {
+		s.onLast()
+	}
+	return nil
 }
 
-// sendXCLIENT writes one command, behind RSET if a transaction is open.
+// sendXCLIENT writes one command, behind RSET if a mail transaction is open.
 func (s *Session) sendXCLIENT(line string) error {
 	if err := s.w.inStep(); err != nil {
 		return err
 	}
-	reset := s.open
-	if reset {
+	if s.state == inMail {
 		s.w.put("RSET")
 	}
 	s.w.put(line)
 	if _, err := s.w.flush(s.o.Timeouts.Command); err != nil {
 		return err
 	}
-	if !reset {
+	if s.state != inMail {
 		return nil
 	}
-	s.open = false
 	reply, _, err := s.w.read(s.o.Timeouts.Command)
 	if err == nil && reply.Code != 250 {
 		err = &Error{Kind: Protocol, Op: "RSET", Reply: reply}
@@ -132,33 +118,51 @@ func (s *Session) sendXCLIENT(line string) error {
 	return err
 }
 
-// xclientRefused sorts the replies to XCLIENT. Postfix answers everything after them with
-// 503, so that the session is spent whatever it was, and only this reply counts.
-func (t *transaction) xclientRefused(reply Reply) bool {
-	t.s.spent = true
+// xclientRefused is the end by a reply to XCLIENT. Postfix answers everything behind it with
+// 503, so that only this reply counts and the session serves nobody else.
+func xclientRefused(reply Reply, client Client) *end {
 	text := strings.ToLower(reply.Text)
+	var e *end
 	switch {
 	case reply.class() == 4:
-		t.receipt.Presented = t.client
-		return t.verdict(stageXCLIENT, Deferred, reply)
+		e = verdict(stageXCLIENT, Deferred, reply)
 	case reply.Code == 501:
 		// The attributes before the bad one have been applied: the session must not go on.
-		t.refused = badAttribute(reply.Text)
-		e := &Error{Kind: Protocol, Op: stageXCLIENT, Reply: reply, Text: "attribute refused"}
-		if t.refused == "ADDR" && t.client.Addr.Is6() {
-			e.Text = "the MTA does not take the address; for IPv6 its listener needs inet_protocols=all"
+		e = failure(stageXCLIENT, &Error{Kind: Protocol, Op: stageXCLIENT, Reply: reply, Text: "attribute refused"})
+		e.attribute = badAttribute(reply.Text)
+		if e.attribute == "ADDR" && client.Addr.Is6() {
+			e.err.Text = "the MTA does not take the address; for IPv6 its listener needs inet_protocols=all"
 		}
-		return t.fail(stageXCLIENT, e)
 	case reply.Code == 550 && strings.Contains(text, "insufficient authorization"):
-		return t.misconfigured(reply, "not authorised for XCLIENT", "put this host into smtpd_authorized_xclient_hosts of this listener")
+		return misconfigured(reply, "not authorised for XCLIENT", "put this host into smtpd_authorized_xclient_hosts of this listener")
 	case reply.class() < 4, reply.Code == 500, reply.Code == 502:
 		// postscreen's engine answers 250 or 502 and has not done it.
-		return t.misconfigured(reply, "XCLIENT was not carried out", "point the injector at an smtpd listener, not at postscreen or a proxy")
+		return misconfigured(reply, "XCLIENT was not carried out", "point the injector at an smtpd listener, not at postscreen or a proxy")
 	case reply.Code == 503:
-		return t.fail(stageXCLIENT, &Error{Kind: Protocol, Op: stageXCLIENT, Reply: reply, Text: "session out of step"})
+		e = failure(stageXCLIENT, &Error{Kind: Protocol, Op: stageXCLIENT, Reply: reply, Text: "session out of step"})
+	default:
+		e = verdict(stageXCLIENT, Refused, reply)
 	}
-	t.receipt.Presented = t.client
-	return t.verdict(stageXCLIENT, Refused, reply)
+	e.session = max(e.session, leaving)
+	return e
+}
+
+// greetingRefused is the end by the failure of a greeting in the client's name: a refusal is the
+// MTA's verdict on the client or its name.
+func greetingRefused(err *Error) *end {
+	var e *end
+	switch {
+	case err.Reply.class() == 4:
+		e = verdict(err.Op, Deferred, err.Reply)
+	case err.Reply.class() == 5 && !commandError(err.Reply):
+		e = verdict(err.Op, Refused, err.Reply)
+	case err.Kind == Misconfigured:
+		return failure(err.Op, &Error{Kind: Protocol, Op: err.Op, Reply: err.Reply, Text: "session out of step"})
+	default:
+		return failure(err.Op, err)
+	}
+	e.session = max(e.session, leaving)
+	return e
 }
 
 // badAttribute finds the attribute that a 501 complains about ("Bad NAME syntax: x"), or "?".
@@ -170,46 +174,6 @@ func badAttribute(text string) string {
 		}
 	}
 	return "?"
-}
-
-// ehlo greets in the client's name. The state is that of a new connection: what
-// is offered now counts, XCLIENT above all.
-func (t *transaction) ehlo() bool {
-	s := t.s
-	say, same := sayHELO(t.client.HELO)
-	switch {
-	case say == "":
-		say = s.o.Hello
-		t.note("EHLO with our own name: the client's is unknown or cannot be said")
-	case !same:
-		t.note("HELO masked for EHLO")
-	}
-	offered := s.ext.xclient
-	if e := s.hello(say); e != nil {
-		s.spent = true
-		return t.greetingRefused(e)
-	}
-	// What is no longer offered cannot be set again: it would outlive its message.
-	gone := func(a string) bool { return !slices.Contains(s.ext.xclient, a) }
-	s.spent = slices.ContainsFunc(offered, gone) || s.offersXCLIENT() != nil
-	if s.spent && s.onSpent != nil {
-		s.onSpent()
-	}
-	return true
-}
-
-// greetingRefused takes the failure of a greeting in the client's name: a refusal is the
-// MTA's verdict on the client or its name.
-func (t *transaction) greetingRefused(e *Error) bool {
-	switch {
-	case e.Reply.class() == 4:
-		return t.verdict(e.Op, Deferred, e.Reply)
-	case e.Reply.class() == 5 && !commandError(e.Reply):
-		return t.verdict(e.Op, Refused, e.Reply)
-	case e.Kind == Misconfigured:
-		e = &Error{Kind: Protocol, Op: e.Op, Reply: e.Reply, Text: "session out of step"}
-	}
-	return t.fail(e.Op, e)
 }
 
 // attributes in the order in which they are sent. Authorisation is decided anew after

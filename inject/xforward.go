@@ -5,15 +5,13 @@ var forwarded = [...]string{"NAME", "ADDR", "PORT", "PROTO", "HELO", "IDENT", "S
 
 // xforward tells the MTA what to log and to hand to its filters
 // (https://www.postfix.org/XFORWARD_README.html). Attributes outlive the message, so all are set.
-func (t *transaction) xforward() bool {
-	const op = "XFORWARD"
+func (t *transaction) xforward() *end {
 	s := t.s
 	if s.ext.xforward == nil {
-		s.spent = true
-		return t.misconfigured(Reply{}, "XFORWARD is not offered", "put this host into smtpd_authorized_xforward_hosts of this listener")
+		return misconfigured(Reply{}, "XFORWARD is not offered", "put this host into smtpd_authorized_xforward_hosts of this listener")
 	}
-	if !t.reset() {
-		return false
+	if e := t.reset(); e != nil {
+		return e
 	}
 	value := func(name string) string {
 		switch name {
@@ -27,19 +25,19 @@ func (t *transaction) xforward() bool {
 		}
 		return unavailable
 	}
-	for _, line := range commands(op, forwarded[:], s.ext.xforward, value) {
+	for _, line := range commands("XFORWARD", forwarded[:], s.ext.xforward, value) {
 		reply, _, err := s.w.command(s.o.Timeouts.Command, line)
-		if err != nil {
-			return t.lost(stageXCLIENT, err)
-		}
 		switch {
+		case err != nil:
+			return lost(stageXCLIENT, err)
 		case reply.class() == 4:
-			s.spent = true
-			return t.verdict(stageXCLIENT, Deferred, reply)
+			e := verdict(stageXCLIENT, Deferred, reply)
+			e.session = max(e.session, leaving)
+			return e
 		case reply.Code != 250:
-			return t.misconfigured(reply, "XFORWARD was refused", "")
+			return misconfigured(reply, "XFORWARD was refused", "")
 		}
 	}
-	t.receipt.Presented = t.client
-	return true
+	t.presented = t.client
+	return nil
 }

@@ -92,10 +92,17 @@ func forbidden(addr netip.Addr, never []netip.Prefix) string {
 			return r.why
 		}
 	}
-	if v4, ok := embedded(addr); ok {
-		if why := forbidden(v4, never); why != "" {
-			return "a form of " + v4.String() + ", which is " + why
-		}
+	var v4 netip.Addr
+	switch b := addr.As16(); {
+	case nat64.Contains(addr), translated.Contains(addr):
+		v4 = netip.AddrFrom4([4]byte(b[12:16]))
+	case sixTo4.Contains(addr):
+		v4 = netip.AddrFrom4([4]byte(b[2:6]))
+	default:
+		return ""
+	}
+	if why := forbidden(v4, never); why != "" {
+		return "a form of " + v4.String() + ", which is " + why
 	}
 	return ""
 }
@@ -124,24 +131,10 @@ var reservedRanges = [...]struct {
 	{netip.MustParsePrefix("64:ff9b:1::/48"), "local translation"},
 }
 
+// Networks of IPv6 addresses that hold one of IPv4: NAT64 (RFC 6052), IPv4-translated (RFC 2765)
+// and 6to4 (RFC 3056).
 var (
-	nat64   = netip.MustParsePrefix("64:ff9b::/96")
-	sixTo4  = netip.MustParsePrefix("2002::/16")
-	mapping = netip.MustParsePrefix("::ffff:0:0:0/96")
+	nat64      = netip.MustParsePrefix("64:ff9b::/96")
+	translated = netip.MustParsePrefix("::ffff:0:0:0/96")
+	sixTo4     = netip.MustParsePrefix("2002::/16")
 )
-
-// embedded returns the IPv4 address within NAT64 (RFC 6052), 6to4 (RFC 3056) and
-// IPv4-translated (RFC 2765) addresses.
-func embedded(addr netip.Addr) (netip.Addr, bool) {
-	if !addr.Is6() {
-		return netip.Addr{}, false
-	}
-	b := addr.As16()
-	switch {
-	case nat64.Contains(addr), mapping.Contains(addr):
-		return netip.AddrFrom4([4]byte(b[12:16])), true
-	case sixTo4.Contains(addr):
-		return netip.AddrFrom4([4]byte(b[2:6])), true
-	}
-	return netip.Addr{}, false
-}

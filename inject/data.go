@@ -40,38 +40,32 @@ var (
 // write takes the next part of the content. It allocates nothing.
 func (s *stuffer) write(p []byte) *end {
 	for len(p) > 0 {
-		n, e := s.release(p)
-		if e != nil {
-			return e
+		if s.crs > 0 { // held back: now it shows what follows them
+			n := 0
+			for n < len(p) && p[n] == '\r' {
+				n++
+			}
+			s.crs += n
+			if p = p[n:]; len(p) == 0 {
+				return nil
+			}
+			if p[0] == '\n' {
+				s.crs, s.inLine = 0, false
+				p = p[1:]
+				if e := s.sink(crlf); e != nil {
+					return e
+				}
+			} else if e := s.spaces(); e != nil {
+				return e
+			}
 		}
-		p = p[n:]
-		if n, e = s.run(p); e != nil {
+		n, e := s.run(p)
+		if e != nil {
 			return e
 		}
 		p = p[n:]
 	}
 	return nil
-}
-
-// release settles the CRs held back, knowing that p follows, and returns how much of p that used.
-func (s *stuffer) release(p []byte) (int, *end) {
-	if s.crs == 0 {
-		return 0, nil
-	}
-	n := 0
-	for n < len(p) && p[n] == '\r' {
-		n++
-	}
-	s.crs += n
-	if n == len(p) {
-		return n, nil
-	}
-	if p[n] == '\n' {
-		s.crs = 0
-		s.inLine = false
-		return n + 1, s.sink(crlf)
-	}
-	return n, s.spaces()
 }
 
 // spaces sends a space for each CR held back.
@@ -96,30 +90,29 @@ func (s *stuffer) run(p []byte) (int, *end) {
 			}
 			start = at
 		}
-		end := bytes.IndexByte(p[at:], '\n')
 		line := p[at:]
-		if end >= 0 {
-			line = p[at : at+end]
+		lf := bytes.IndexByte(line, '\n')
+		if lf >= 0 {
+			line = line[:lf]
 		}
 		cr := bytes.IndexByte(line, '\r')
+		ending := lf >= 0 && cr == lf-1
 		switch {
-		case cr >= 0 && (end < 0 || cr != end-1):
+		case cr >= 0 && !ending:
 			at += cr
 			s.crs = 1
 			s.inLine = s.inLine || cr > 0
 			return at + 1, s.send(p[start:at])
-		case end < 0:
+		case lf < 0:
 			s.inLine = true
 			return len(p), s.send(p[start:])
 		case cr < 0: // bare LF
-			if e := s.send(p[start:at+end], crlf); e != nil {
+			if e := s.send(p[start:at+lf], crlf); e != nil {
 				return 0, e
 			}
-			at += end + 1
-			start = at
-		default:
-			at += end + 1
+			start = at + lf + 1
 		}
+		at += lf + 1
 		s.inLine = false
 	}
 	return at, s.send(p[start:at])
@@ -151,7 +144,7 @@ func (s *stuffer) finish() *end {
 
 // content sends the header and the body, dot-stuffed or in chunks. What is left of it waits in
 // a buffer for the dot, or to be the last chunk.
-func (t *transaction) content() *end {
+func (t *transaction) content() (e *end) {
 	if t.m.Body == nil {
 		return t.local("content", errors.New("no body"))
 	}
@@ -159,30 +152,47 @@ func (t *transaction) content() *end {
 	if err != nil {
 		return t.local("content", err)
 	}
-	e := t.copy(body)
-	if err := body.Close(); err != nil && e == nil {
-		return t.local("content", err)
-	}
-	return e
-}
-
-func (t *transaction) copy(body io.Reader) *end {
-	st := stuffer{sink: t.data}
+	defer func() {
+		if err := body.Close(); err != nil && e == nil {
+			e = t.local("content", err)
+		}
+	}()
+	s := t.s
+	var st stuffer
 	if t.chunked {
-		t.s.chunk = t.s.chunk[:0]
+		s.chunk = s.chunk[:0]
 		st = stuffer{sink: t.chunk, counted: true}
 	} else {
-		t.s.w.makeRoom(t.m.length())
+		st.sink = func(p []byte) *end {
+			if err := s.w.putContent(p); err != nil {
+				return t.interrupted(err)
+			}
+			return nil
+		}
+		// Room for short content, so that it goes out in one write with what is behind it.
+		room := outSize
+		if n := t.m.length(); n >= 0 && n < outSize/2 {
+			room = int(n+n/8) + lineSize // dots doubled, CR added
+		}
+		if cap(s.w.out) < room {
+			s.w.out = make([]byte, 0, room)
+		}
 	}
 	if e := st.write(t.m.Header); e != nil {
 		return e
 	}
-	buf := t.s.readBuffer(t.m.Size)
+	room := outSize
+	if t.m.Size >= 0 && t.m.Size < outSize {
+		room = int(t.m.Size) + 1 // so that one read finds the end
+	}
+	if len(s.scratch) < room {
+		s.scratch = make([]byte, room)
+	}
 	var size int64
 	for {
-		n, err := body.Read(buf)
+		n, err := body.Read(s.scratch)
 		size += int64(n)
-		if e := st.write(buf[:n]); e != nil {
+		if e := st.write(s.scratch[:n]); e != nil {
 			return e
 		}
 		if errors.Is(err, io.EOF) {
@@ -195,74 +205,40 @@ func (t *transaction) copy(body io.Reader) *end {
 	if t.m.Size >= 0 && size != t.m.Size {
 		return t.local("content", fmt.Errorf("body has %d octets instead of %d", size, t.m.Size))
 	}
-	if t.s.o.Trace != nil {
-		t.s.w.trace("C: ", fmt.Sprintf("(%d octets of content)", size+int64(len(t.m.Header))))
+	if s.o.Trace != nil {
+		s.w.trace("C: ", fmt.Sprintf("(%d octets of content)", size+int64(len(t.m.Header))))
 	}
 	return st.finish()
-}
-
-// readBuffer returns a buffer for reading content, of a size if that is known.
-func (s *Session) readBuffer(size int64) []byte {
-	n := outSize
-	if size >= 0 && size < outSize {
-		n = int(size) + 1 // so that one read finds the end
-	}
-	if len(s.scratch) < n {
-		s.scratch = make([]byte, n)
-	}
-	return s.scratch
-}
-
-// data takes content that goes out behind DATA.
-func (t *transaction) data(p []byte) *end {
-	if err := t.s.w.putContent(p); err != nil {
-		return t.interrupted(err)
-	}
-	return nil
 }
 
 // chunkSize is the length of all chunks of a message but the last, in octets. Each costs a
 // round trip: what is sent without waiting for replies could not be given up cleanly.
 const chunkSize = 128 << 10
 
-// chunking reports whether content goes out by BDAT (RFC 3030 section 2).
-func (s *Session) chunking() bool {
-	return s.o.Chunking && s.ext.chunking && s.ext.pipelining && !s.o.LMTP
-}
-
-// chunk takes content that goes out by BDAT. A chunk that is full is sent when more follows, so
-// that the last is empty only where the message is.
+// chunk takes content that goes out by BDAT (RFC 3030 section 2). A chunk that is full is sent
+// when more follows, so that the last is empty only where the message is.
 func (t *transaction) chunk(p []byte) *end {
 	s := t.s
 	for len(p) > 0 {
 		if len(s.chunk) == chunkSize {
-			if e := t.sendChunk(); e != nil {
-				return e
+			if err := s.w.inStep(); err != nil {
+				return lost(stageDATA, err)
+			}
+			s.putChunk("")
+			if _, err := s.w.flush(s.o.Timeouts.Block); err != nil {
+				return t.interrupted(err)
+			}
+			reply, _, err := s.w.read(s.o.Timeouts.Block)
+			if err != nil {
+				return lost(stageDATA, err)
+			}
+			if reply.class() != 2 {
+				return refusal(stageDATA, reply)
 			}
 		}
 		n := min(len(p), chunkSize-len(s.chunk))
 		s.chunk = append(s.chunk, p[:n]...)
 		p = p[n:]
-	}
-	return nil
-}
-
-// sendChunk sends a chunk that is not the last and takes its reply.
-func (t *transaction) sendChunk() *end {
-	s := t.s
-	if err := s.w.inStep(); err != nil {
-		return lost(stageDATA, err)
-	}
-	s.putChunk("")
-	if _, err := s.w.flush(s.o.Timeouts.Block); err != nil {
-		return t.interrupted(err)
-	}
-	reply, _, err := s.w.read(s.o.Timeouts.Block)
-	switch {
-	case err != nil:
-		return lost(stageDATA, err)
-	case reply.class() != 2:
-		return refusal(stageDATA, reply)
 	}
 	return nil
 }

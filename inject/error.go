@@ -133,7 +133,7 @@ func sanitize(s string) string {
 			s = s[:len(s)-1]
 		}
 	}
-	if !plain(s) {
+	if strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) >= 0 {
 		s = strings.Map(func(r rune) rune {
 			if r == '\t' {
 				return ' '
@@ -148,14 +148,4 @@ func sanitize(s string) string {
 		s += "..."
 	}
 	return strings.TrimSpace(s)
-}
-
-// plain reports whether s is printable ASCII, which is nearly always so.
-func plain(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] < ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
 }

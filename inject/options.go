@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/emersion/go-sasl"
@@ -142,48 +143,38 @@ type Timeouts struct {
 	Grace time.Duration
 }
 
-func (t Timeouts) withDefaults() Timeouts {
+// byProxy reports whether the client is presented before the greeting.
+func (c Carrier) byProxy() bool { return c == PROXYv1 || c == PROXYv2 }
+
+func (o Options) withDefaults() *Options {
+	if o.Connections <= 0 {
+		o.Connections = 4
+	}
+	if o.Hello == "" {
+		o.Hello = "[127.0.0.1]"
+		// The host's name if it can pass for a domain (RFC 5321 section 4.1.1.1).
+		host, err := os.Hostname()
+		if name, ok := hostname(host); ok && err == nil && strings.Contains(name, ".") {
+			o.Hello = host
+		}
+	}
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
 	}{
-		{&t.Connect, 30 * time.Second},
-		{&t.Greeting, 5 * time.Minute},
-		{&t.Command, 5 * time.Minute},
-		{&t.Data, 2 * time.Minute},
-		{&t.Block, 3 * time.Minute},
-		{&t.Dot, 10 * time.Minute},
-		{&t.Quit, 5 * time.Second},
-		{&t.Idle, 10 * time.Second},
-		{&t.Grace, 10 * time.Second},
+		{&o.Timeouts.Connect, 30 * time.Second},
+		{&o.Timeouts.Greeting, 5 * time.Minute},
+		{&o.Timeouts.Command, 5 * time.Minute},
+		{&o.Timeouts.Data, 2 * time.Minute},
+		{&o.Timeouts.Block, 3 * time.Minute},
+		{&o.Timeouts.Dot, 10 * time.Minute},
+		{&o.Timeouts.Quit, 5 * time.Second},
+		{&o.Timeouts.Idle, 10 * time.Second},
+		{&o.Timeouts.Grace, 10 * time.Second},
 	} {
 		if *d.field <= 0 {
 			*d.field = d.value
 		}
 	}
-	return t
-}
-
-// byProxy reports whether the client is presented before the greeting.
-func (c Carrier) byProxy() bool { return c == PROXYv1 || c == PROXYv2 }
-
-func (o Options) withDefaults() *Options {
-	o.Timeouts = o.Timeouts.withDefaults()
-	if o.Connections <= 0 {
-		o.Connections = 4
-	}
-	if o.Hello == "" {
-		o.Hello = ownName()
-	}
 	return &o
-}
-
-// ownName is the host's name if it can pass for a domain (RFC 5321 section 4.1.1.1),
-// else an address literal.
-func ownName() string {
-	name, err := os.Hostname()
-	if err != nil || !hasDomain(name) {
-		return "[127.0.0.1]"
-	}
-	return name
 }

@@ -8,11 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-const (
-	// maxPath is RFC 5321 section 4.5.3.1.3 without the angle brackets.
-	maxPath   = 254
-	maxDomain = 255
-)
+// maxPath is RFC 5321 section 4.5.3.1.3 without the angle brackets.
+const maxPath = 254
 
 var errPath = errors.New("not a path of RFC 5321")
 
@@ -70,7 +67,13 @@ func splitPath(s string) (local, domain string, err error) {
 			return "", "", fmt.Errorf("%w: control character", errPath)
 		}
 	}
-	s = dropRoute(s)
+	// A source route, "@a,@b:" before the mailbox, is dropped.
+	if strings.HasPrefix(s, "@") {
+		route, mailbox, ok := strings.Cut(s, ":")
+		if ok && !strings.ContainsAny(route, `"\ <>`) {
+			s = mailbox
+		}
+	}
 	if strings.HasPrefix(s, `"`) {
 		if local, rest, ok := unquote(s); ok {
 			if rest == "" {
@@ -86,18 +89,6 @@ func splitPath(s string) (local, domain string, err error) {
 		return s, "", nil
 	}
 	return s[:at], s[at+1:], nil
-}
-
-// dropRoute drops "@a,@b:" before a mailbox.
-func dropRoute(s string) string {
-	if !strings.HasPrefix(s, "@") {
-		return s
-	}
-	route, mailbox, ok := strings.Cut(s, ":")
-	if !ok || strings.ContainsAny(route, `"\ <>`) {
-		return s
-	}
-	return mailbox
 }
 
 // unquote reads a Quoted-string at the start of s and returns its content and what follows.
@@ -118,17 +109,31 @@ func unquote(s string) (content, rest string, ok bool) {
 	return "", "", false
 }
 
+// joinPath puts a path together, of a domain of letters or U-labels, an address literal (RFC 5321
+// section 4.1.3), or none.
 func joinPath(local, domain string) (string, error) {
 	if local == "" {
 		return "", fmt.Errorf("%w: no local-part", errPath)
 	}
-	if !dotString(local) {
-		local = quote(local)
-	}
 	path := local
-	if domain != "" {
-		if err := checkDomain(domain); err != nil {
-			return "", err
+	if !dotString(local) {
+		path = `"` + strings.NewReplacer(`"`, `\"`, `\`, `\\`).Replace(local) + `"`
+	}
+	literal, bracket := strings.CutPrefix(domain, "[")
+	switch {
+	case domain == "":
+	case bracket:
+		literal, closed := strings.CutSuffix(literal, "]")
+		a, err := netip.ParseAddr(strings.TrimPrefix(literal, "IPv6:"))
+		if !closed || err != nil || a.Zone() != "" {
+			return "", fmt.Errorf("%w: bad address literal", errPath)
+		}
+		path += "@" + domain
+	default:
+		for label := range strings.SplitSeq(domain, ".") {
+			if !validLabel(label) {
+				return "", fmt.Errorf("%w: bad domain", errPath)
+			}
 		}
 		path += "@" + domain
 	}
@@ -153,53 +158,6 @@ func dotString(s string) bool {
 	return true
 }
 
-func quote(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for i := 0; i < len(s); i++ {
-		if s[i] == '"' || s[i] == '\\' {
-			b.WriteByte('\\')
-		}
-		b.WriteByte(s[i])
-	}
-	b.WriteByte('"')
-	return b.String()
-}
-
-// checkDomain takes a domain, of letters or of U-labels, or an address-literal.
-func checkDomain(d string) error {
-	if len(d) > maxDomain {
-		return fmt.Errorf("%w: domain longer than %d octets", errPath, maxDomain)
-	}
-	if strings.HasPrefix(d, "[") {
-		return checkLiteral(d)
-	}
-	for label := range strings.SplitSeq(d, ".") {
-		if len(label) == 0 || label[0] == '-' || label[len(label)-1] == '-' {
-			return fmt.Errorf("%w: bad domain", errPath)
-		}
-		for i := 0; i < len(label); i++ {
-			if ch := label[i]; ch < 0x80 && !alnum(ch) && ch != '-' && ch != '_' {
-				return fmt.Errorf("%w: bad domain", errPath)
-			}
-		}
-	}
-	return nil
-}
-
-// checkLiteral takes the IPv4 and IPv6 address literals of RFC 5321 section 4.1.3.
-func checkLiteral(d string) error {
-	inner, ok := strings.CutSuffix(d[1:], "]")
-	if v6, is6 := strings.CutPrefix(inner, "IPv6:"); is6 {
-		inner = v6
-	}
-	a, err := netip.ParseAddr(inner)
-	if !ok || err != nil || a.Zone() != "" {
-		return fmt.Errorf("%w: bad address literal", errPath)
-	}
-	return nil
-}
-
 // ascii reports whether s needs no SMTPUTF8.
 func ascii(s string) bool {
 	for i := 0; i < len(s); i++ {
@@ -218,12 +176,12 @@ func hostname(s string) (string, bool) {
 		return "", true
 	}
 	s = strings.TrimSuffix(s, ".")
-	if len(s) == 0 || len(s) > maxValue {
+	if len(s) > maxValue || !ascii(s) {
 		return "", false
 	}
 	numeric := true
 	for label := range strings.SplitSeq(s, ".") {
-		if !validLabel(label) {
+		if !validLabel(label) || len(label) > 63 {
 			return "", false
 		}
 		numeric = strings.Trim(label, "0123456789") == ""
@@ -239,13 +197,14 @@ func hostname(s string) (string, bool) {
 	return s, true
 }
 
-// validLabel is a label of RFC 1123 section 2.1, with the underscore that real names have.
+// validLabel is a label of RFC 1123 section 2.1 but for its length, with the underscore that real
+// names have, or a U-label (RFC 5890).
 func validLabel(l string) bool {
-	if len(l) == 0 || len(l) > 63 || l[0] == '-' || l[len(l)-1] == '-' {
+	if l == "" || l[0] == '-' || l[len(l)-1] == '-' {
 		return false
 	}
 	for i := 0; i < len(l); i++ {
-		if ch := l[i]; !alnum(ch) && ch != '-' && ch != '_' {
+		if ch := l[i]; ch < 0x80 && !alnum(ch) && ch != '-' && ch != '_' {
 			return false
 		}
 	}
@@ -253,11 +212,9 @@ func validLabel(l string) bool {
 }
 
 func alnum(ch byte) bool {
-	return ch >= '0' && ch <= '9' || ch >= 'a' && ch <= 'z' || ch >= 'A' && ch <= 'Z'
-}
-
-// hasDomain reports whether name is a host name of two labels or more.
-func hasDomain(name string) bool {
-	h, ok := hostname(name)
-	return ok && strings.Contains(h, ".")
+	switch {
+	case '0' <= ch && ch <= '9', 'a' <= ch && ch <= 'z', 'A' <= ch && ch <= 'Z':
+		return true
+	}
+	return false
 }

@@ -47,7 +47,17 @@ func Probe(ctx context.Context, dial Dialer, o Options, unknown bool) (Capabilit
 	if e != nil {
 		return c, e
 	}
-	s.describe(&c)
+	c.Greeting = s.greeting
+	for _, line := range s.ext.lines {
+		c.Extensions = append(c.Extensions, sanitize(line))
+	}
+	c.XCLIENT, c.XFORWARD, c.AUTH = s.ext.xclient, s.ext.xforward, s.ext.auth
+	c.STARTTLS, c.Pipelining, c.DSN = s.ext.startTLS, s.ext.pipelining, s.ext.dsn
+	c.EightBit, c.UTF8, c.Chunking = s.ext.eightBit, s.ext.utf8, s.ext.chunking
+	c.SizeLimit = s.ext.sizeLimit
+	if conn, ok := s.w.conn.(*tls.Conn); ok {
+		c.TLS = tls.VersionName(conn.ConnectionState().Version)
+	}
 	if e := s.offersXCLIENT(); e != nil || o.Carrier != XCLIENT || o.XCLIENT == Off {
 		s.Close()
 		if o.Carrier == XCLIENT && o.XCLIENT == Required {
@@ -68,20 +78,6 @@ func Probe(ctx context.Context, dial Dialer, o Options, unknown bool) (Capabilit
 		return c, e
 	}
 	return c, nil
-}
-
-func (s *Session) describe(c *Capabilities) {
-	c.Greeting = s.greeting
-	for _, line := range s.ext.lines {
-		c.Extensions = append(c.Extensions, sanitize(line))
-	}
-	c.XCLIENT, c.XFORWARD, c.AUTH = s.ext.xclient, s.ext.xforward, s.ext.auth
-	c.STARTTLS, c.Pipelining, c.DSN = s.ext.startTLS, s.ext.pipelining, s.ext.dsn
-	c.EightBit, c.UTF8, c.Chunking = s.ext.eightBit, s.ext.utf8, s.ext.chunking
-	c.SizeLimit = s.ext.sizeLimit
-	if conn, ok := s.w.conn.(*tls.Conn); ok {
-		c.TLS = tls.VersionName(conn.ConnectionState().Version)
-	}
 }
 
 // present presents client, notes whether another could be presented, and ends the session. A

@@ -14,13 +14,12 @@ func (s *Session) proxy(c Client) *Error {
 	if err != nil {
 		return &Error{Kind: Unsayable, Op: "PROXY", Err: err}
 	}
-	if s.o.Carrier == PROXYv1 {
-		s.w.trace("C: ", strings.TrimSpace(string(header)))
-	} else {
-		s.w.trace("C: ", fmt.Sprintf("(PROXY v2 header of %d octets for %s)", len(header), c.Addr))
+	shown := strings.TrimSpace(string(header))
+	if s.o.Carrier == PROXYv2 {
+		shown = fmt.Sprintf("(PROXY v2 header of %d octets for %s)", len(header), c.Addr)
 	}
 	s.proxied = &c
-	s.w.out = append(s.w.out, header...)
+	s.w.putRaw(shown, header)
 	if _, err := s.w.flush(s.o.Timeouts.Greeting); err != nil {
 		return classify("PROXY", err)
 	}
@@ -37,8 +36,15 @@ func proxyHeader(c Client, version Carrier, peer net.Addr) ([]byte, error) {
 	if !c.Addr.IsValid() {
 		return nil, fmt.Errorf("the client is unknown, and PROXY cannot say so")
 	}
-	src := c.Addr.Unmap()
-	dst, port := destination(c, peer)
+	src, dst, port := c.Addr.Unmap(), netip.IPv6Loopback(), c.DestPort
+	if port == 0 {
+		port = 25
+	}
+	if c.DestAddr.IsValid() {
+		dst = c.DestAddr.Unmap()
+	} else if tcp, ok := peer.(*net.TCPAddr); ok {
+		dst = tcp.AddrPort().Addr().Unmap()
+	}
 	if dst.Is4() != src.Is4() {
 		dst = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 		if src.Is6() {
@@ -63,18 +69,4 @@ func proxyHeader(c Client, version Carrier, peer net.Addr) ([]byte, error) {
 	header := append([]byte(proxySignature), 0x21, family) // version 2, command PROXY
 	header = binary.BigEndian.AppendUint16(header, uint16(len(addrs)))
 	return append(header, addrs...), nil
-}
-
-func destination(c Client, peer net.Addr) (netip.Addr, uint16) {
-	port := c.DestPort
-	if port == 0 {
-		port = 25
-	}
-	if c.DestAddr.IsValid() {
-		return c.DestAddr.Unmap(), port
-	}
-	if tcp, ok := peer.(*net.TCPAddr); ok {
-		return tcp.AddrPort().Addr().Unmap(), port
-	}
-	return netip.IPv6Loopback(), port
 }

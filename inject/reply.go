@@ -2,10 +2,12 @@ package inject
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -33,63 +35,41 @@ func newReplyReader(r io.Reader) *replyReader {
 // next call; they serve EHLO. Errors wrap errMalformed, or come from the reader below.
 func (rr *replyReader) read() (Reply, []string, error) {
 	rr.text, rr.ends = rr.text[:0], rr.ends[:0]
-	first := 0
-	for {
-		line, err := rr.line()
-		if err != nil {
+	code := 0
+	for more := true; more; {
+		line, err := rr.r.ReadSlice('\n')
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			return Reply{}, nil, fmt.Errorf("%w: line longer than %d octets", errMalformed, maxReplyLine)
+		case errors.Is(err, io.EOF) && len(line) > 0:
+			return Reply{}, nil, io.ErrUnexpectedEOF
+		case err != nil:
 			return Reply{}, nil, err
+		case len(rr.ends) == maxReplyLines:
+			return Reply{}, nil, fmt.Errorf("%w: more than %d lines", errMalformed, maxReplyLines)
 		}
-		code, more, text, err := parseReplyLine(line)
-		if err != nil {
+		line = bytes.TrimSuffix(line[:len(line)-1], []byte("\r")) // a bare LF ends it too
+		first := code
+		var text []byte
+		if code, more, text, err = parseReplyLine(line); err != nil {
 			return Reply{}, nil, err
-		}
-		if first == 0 {
-			first = code
 		}
 		// RFC 5321 section 4.2.1: all lines carry the same code. One that does
 		// not may belong to another reply.
-		if code != first {
+		if first != 0 && code != first {
 			return Reply{}, nil, fmt.Errorf("%w: code %d continued by %d", errMalformed, first, code)
 		}
 		rr.text = append(rr.text, text...)
 		rr.ends = append(rr.ends, len(rr.text))
-		if !more {
-			lines := rr.split()
-			return makeReply(code, lines), lines, nil
-		}
-		if len(rr.ends) == maxReplyLines {
-			return Reply{}, nil, fmt.Errorf("%w: more than %d lines", errMalformed, maxReplyLines)
-		}
 	}
-}
-
-// split makes strings of the lines read: one allocation for all, as EHLO's come with each message.
-func (rr *replyReader) split() []string {
+	// One allocation makes strings of all lines, for an EHLO reply comes with each message.
 	text, start := string(rr.text), 0
 	rr.lines = rr.lines[:0]
 	for _, end := range rr.ends {
 		rr.lines = append(rr.lines, text[start:end])
 		start = end
 	}
-	return rr.lines
-}
-
-// line reads one line without its ending, valid until the next call. A bare LF ends it too.
-func (rr *replyReader) line() ([]byte, error) {
-	line, err := rr.r.ReadSlice('\n')
-	switch {
-	case errors.Is(err, bufio.ErrBufferFull):
-		return nil, fmt.Errorf("%w: line longer than %d octets", errMalformed, maxReplyLine)
-	case errors.Is(err, io.EOF) && len(line) > 0:
-		return nil, io.ErrUnexpectedEOF
-	case err != nil:
-		return nil, err
-	}
-	line = line[:len(line)-1]
-	if n := len(line); n > 0 && line[n-1] == '\r' {
-		line = line[:n-1]
-	}
-	return line, nil
+	return makeReply(code, rr.lines), rr.lines, nil
 }
 
 // parseReplyLine takes "250-text", "250 text" and "250", which RFC 5321 section 4.2 tells
@@ -127,11 +107,7 @@ func makeReply(code int, lines []string) Reply {
 	reply := Reply{Code: code}
 	var rest string
 	reply.Enhanced, rest = enhancedCode(code, lines[0])
-	if len(lines) == 1 {
-		reply.Text = sanitize(rest)
-		return reply
-	}
-	if code == 250 { // an EHLO's: what follows is for parseExtensions
+	if len(lines) == 1 || code == 250 { // what follows in an EHLO reply is for parseExtensions
 		reply.Text = sanitize(rest)
 		return reply
 	}
@@ -231,7 +207,9 @@ func parseExtensions(lines []string) extensions {
 			x.startTLS = true
 		case "SIZE":
 			x.size = true
-			x.sizeLimit = parseSize(strings.TrimSpace(rest))
+			if n, err := strconv.ParseUint(strings.TrimSpace(rest), 10, 62); err == nil {
+				x.sizeLimit = int64(n) // RFC 1870 section 4; 0 is no limit
+			}
 		case "AUTH":
 			x.auth = strings.Fields(strings.ToUpper(rest))
 		case "XCLIENT":
@@ -241,16 +219,4 @@ func parseExtensions(lines []string) extensions {
 		}
 	}
 	return x
-}
-
-// parseSize reads the limit of RFC 1870 section 4, 0 (no limit) if it is no number.
-func parseSize(s string) int64 {
-	var n int64
-	for i := 0; i < len(s); i++ {
-		if s[i] < '0' || s[i] > '9' || n > 1<<52 {
-			return 0
-		}
-		n = n*10 + int64(s[i]-'0')
-	}
-	return n
 }

@@ -129,3 +129,8 @@ func FuzzReadReply(f *testing.F) {
 		}
 	})
 }
+
+// plain reports whether s is printable ASCII.
+func plain(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
+}

@@ -76,7 +76,7 @@ func open(ctx context.Context, dial Dialer, o *Options, id uint64, c *Client) (*
 		}
 		return nil, &Error{Kind: Unreachable, Op: stageConnect, Err: err}
 	}
-	s := &Session{o: o, w: newWire(conn, o, id)}
+	s := &Session{o: o, w: &wire{id: id, o: o, conn: conn, in: newReplyReader(conn), out: make([]byte, 0, lineSize)}}
 	stop := s.w.watch(ctx)
 	defer stop()
 	e := s.begin(c)
@@ -133,9 +133,24 @@ func (s *Session) begin(c *Client) *Error {
 		}
 	}
 
+	// STARTTLS (RFC 3207). What the server said before is forgotten.
 	if s.o.StartTLS == StartTLS {
-		if e := s.startTLS(); e != nil {
-			return e
+		const op = "STARTTLS"
+		switch {
+		case !s.ext.startTLS:
+			return &Error{Kind: TLS, Op: op, Text: "not offered"}
+		case s.o.TLSConfig == nil:
+			return &Error{Kind: TLS, Op: op, Text: "no TLS configuration"}
+		}
+		reply, _, err := s.w.command(s.o.Timeouts.Command, op)
+		switch {
+		case err != nil:
+			return classify(op, err)
+		case reply.Code != 220:
+			return &Error{Kind: TLS, Op: op, Reply: reply}
+		}
+		if err := s.w.startTLS(s.o.TLSConfig, s.o.Timeouts.Command); err != nil {
+			return &Error{Kind: TLS, Op: op, Err: err}
 		}
 		if e := s.hello(name); e != nil {
 			return e
@@ -178,28 +193,6 @@ func hostRefused(op string, reply Reply) *Error {
 	return &Error{Kind: Protocol, Op: op, Reply: reply, Text: "unexpected reply"}
 }
 
-// startTLS upgrades the connection (RFC 3207). What the server said before is forgotten.
-func (s *Session) startTLS() *Error {
-	const op = "STARTTLS"
-	if !s.ext.startTLS {
-		return &Error{Kind: TLS, Op: op, Text: "not offered"}
-	}
-	reply, _, err := s.w.command(s.o.Timeouts.Command, op)
-	if err != nil {
-		return classify(op, err)
-	}
-	if reply.Code != 220 {
-		return &Error{Kind: TLS, Op: op, Reply: reply}
-	}
-	if s.o.TLSConfig == nil {
-		return &Error{Kind: TLS, Op: op, Text: "no TLS configuration"}
-	}
-	if err := s.w.startTLS(s.o.TLSConfig, s.o.Timeouts.Command); err != nil {
-		return &Error{Kind: TLS, Op: op, Err: err}
-	}
-	return nil
-}
-
 // authenticate holds the exchange of RFC 4954.
 func (s *Session) authenticate() *Error {
 	const op = "AUTH"
@@ -218,8 +211,12 @@ func (s *Session) authenticate() *Error {
 		return &Error{Kind: Auth, Op: op, Text: "mechanism " + sanitize(mech) + " not offered"}
 	}
 	line := op + " " + mech
-	if initial != nil {
-		line += " " + encodeSASL(initial)
+	switch {
+	case initial == nil:
+	case len(initial) == 0: // RFC 4954 section 4
+		line += " ="
+	default:
+		line += " " + base64.StdEncoding.EncodeToString(initial)
 	}
 	reply, said, err := s.w.secret(s.o.Timeouts.Command, op+" "+mech+" ***", line)
 	for rounds := 0; err == nil && reply.Code == 334 && rounds < 16; rounds++ {
@@ -245,16 +242,10 @@ func (s *Session) authenticate() *Error {
 	return &Error{Kind: Auth, Op: op, Reply: reply}
 }
 
-// encodeSASL encodes an initial response; an empty one is "=" (RFC 4954 section 4).
-func encodeSASL(b []byte) string {
-	if len(b) == 0 {
-		return "="
-	}
-	return base64.StdEncoding.EncodeToString(b)
-}
-
 // Reusable reports whether another message can be delivered on this session.
-func (s *Session) Reusable() bool { return s.state < leaving && s.w.usable() }
+func (s *Session) Reusable() bool {
+	return s.state < leaving && s.w.err == nil && !s.w.cancelled.Load()
+}
 
 // Close says QUIT if the session allows it and closes the connection.
 func (s *Session) Close() {

@@ -86,19 +86,14 @@ func (t *transaction) dialogue(ctx context.Context) *end {
 	}
 
 	// MAIL, RCPT and, unless chunks follow, DATA: one write where PIPELINING is offered.
-	mail, e := t.mailCommand()
+	commands, e := t.envelope()
 	if e != nil {
 		return e
 	}
-	t.chunked = s.chunking()
-	commands := []command{{mail, s.o.Timeouts.Command}}
-	for _, to := range t.to {
-		commands = append(commands, command{t.rcptCommand(to), s.o.Timeouts.Command})
+	t.sent = pipeline{w: s.w, commands: commands, window: 1}
+	if s.ext.pipelining {
+		t.sent.window = maxWindow
 	}
-	if !t.m.DryRun && !t.chunked {
-		commands = append(commands, command{"DATA", s.o.Timeouts.Data})
-	}
-	t.sent = s.w.pipeline(commands, s.ext.pipelining)
 	s.state = inMail
 	reply, err := t.sent.next()
 	switch {
@@ -213,44 +208,47 @@ func (t *transaction) reset() *end {
 	return nil
 }
 
-// mailCommand builds MAIL with the parameters that are offered and needed.
-func (t *transaction) mailCommand() (string, *end) {
-	x := &t.s.ext
-	line := "MAIL FROM:<" + t.from + ">"
+// envelope returns MAIL, RCPT and DATA with the parameters that are offered and needed.
+func (t *transaction) envelope() ([]command, *end) {
+	o, x := t.s.o, &t.s.ext
+	mail := "MAIL FROM:<" + t.from + ">"
 	if size := t.m.length(); x.size && size >= 0 { // RFC 1870 section 5: an estimate
 		if x.sizeLimit > 0 && size > x.sizeLimit { // section 4: it would be refused
-			return "", unsayable(stageMAIL, fmt.Sprintf("%d octets are more than the MTA takes, %d by its SIZE", size, x.sizeLimit), nil)
+			return nil, unsayable(stageMAIL, fmt.Sprintf("%d octets are more than the MTA takes, %d by its SIZE", size, x.sizeLimit), nil)
 		}
-		line += " SIZE=" + strconv.FormatInt(size, 10)
+		mail += " SIZE=" + strconv.FormatInt(size, 10)
 	}
-	if t.m.EightBit {
-		switch {
-		case x.eightBit:
-			line += " BODY=8BITMIME"
-		case t.s.o.EightBit == RefuseEightBit:
-			return "", unsayable(stageMAIL, "8BITMIME is not offered and the content holds octets above 127", nil)
-		default:
-			t.note("8BITMIME not offered: sent as it is")
-		}
+	switch {
+	case !t.m.EightBit:
+	case x.eightBit:
+		mail += " BODY=8BITMIME"
+	case o.EightBit == RefuseEightBit:
+		return nil, unsayable(stageMAIL, "8BITMIME is not offered and the content holds octets above 127", nil)
+	default:
+		t.note("8BITMIME not offered: sent as it is")
 	}
 	needed := !ascii(t.from) || !ascii(strings.Join(t.to, ""))
 	switch {
 	case needed && !x.utf8:
-		return "", unsayable(stageMAIL, "SMTPUTF8 is not offered and an address is not ASCII", nil)
+		return nil, unsayable(stageMAIL, "SMTPUTF8 is not offered and an address is not ASCII", nil)
 	case needed, t.m.UTF8 && x.utf8:
-		line += " SMTPUTF8"
+		mail += " SMTPUTF8"
 	case t.m.UTF8:
 		t.note("SMTPUTF8 not offered: sent as it is")
 	}
-	return line, nil
-}
-
-func (t *transaction) rcptCommand(to string) string {
-	line := "RCPT TO:<" + to + ">"
-	if t.s.o.NotifyNever && t.s.ext.dsn {
-		line += " NOTIFY=NEVER"
+	notify := ""
+	if o.NotifyNever && x.dsn {
+		notify = " NOTIFY=NEVER"
 	}
-	return line
+	commands := []command{{mail, o.Timeouts.Command}}
+	for _, to := range t.to {
+		commands = append(commands, command{"RCPT TO:<" + to + ">" + notify, o.Timeouts.Command})
+	}
+	t.chunked = o.Chunking && x.chunking && x.pipelining && !o.LMTP
+	if !t.m.DryRun && !t.chunked {
+		commands = append(commands, command{"DATA", o.Timeouts.Data})
+	}
+	return commands, nil
 }
 
 // unsent is the end of a message that goes no further than RCPT: one that no recipient is left
@@ -294,15 +292,31 @@ func (t *transaction) dot() *end {
 	if t.chunked {
 		s.putChunk(" LAST")
 	} else {
-		s.w.putDot()
+		s.w.putRaw(".", dotCRLF)
 	}
 	size := len(s.w.out)
 	s.state = idle
-	t.putBehindDot()
+
+	// Behind it goes what may be sent before its reply (RFC 2920 section 3.1 lets content
+	// begin a group): QUIT where the message is the session's last, else the next XCLIENT
+	// where the session can be reset in place.
+	switch {
+	case !s.ext.pipelining, s.o.Carrier != XCLIENT:
+	case t.last:
+		s.w.put("QUIT")
+		s.state = quitSent
+	case t.next == nil, s.o.XCLIENT == Off, s.offersXCLIENT() != nil:
+	default:
+		if m := t.next(); m != nil {
+			client, _ := m.Client.Safe(s.o.Never)
+			s.w.put(client.Commands(s.ext.xclient)[0])
+			s.state, s.pipelined = pipelined, m
+		}
+	}
+
 	s.w.setDotSent(true)
-	n, err := s.w.flush(s.o.Timeouts.Block)
-	if err != nil && n < size { // the dot never left
-		return t.interrupted(err)
+	if n, err := s.w.flush(s.o.Timeouts.Block); err != nil && n < size {
+		return t.interrupted(err) // the dot never left
 	}
 	// Where the write failed behind the dot, the verdict may be waiting all the same.
 	if !s.o.LMTP {
@@ -335,35 +349,18 @@ func (t *transaction) readVerdict() *end {
 	return dotVerdict(reply, t.chunked)
 }
 
-// putBehindDot puts behind the dot what may be sent before its reply (RFC 2920 section 3.1
-// lets content begin a group): QUIT where the message is the session's last, else the next
-// XCLIENT where the session can be reset in place.
-func (t *transaction) putBehindDot() {
-	s := t.s
-	if !s.ext.pipelining || s.o.Carrier != XCLIENT {
-		return
-	}
-	if t.last {
-		s.w.put("QUIT")
-		s.state = quitSent
-		return
-	}
-	if t.next == nil || s.o.XCLIENT == Off || s.offersXCLIENT() != nil {
-		return
-	}
-	if m := t.next(); m != nil {
-		client, _ := m.Client.Safe(s.o.Never)
-		s.w.put(client.Commands(s.ext.xclient)[0])
-		s.state, s.pipelined = pipelined, m
-	}
-}
-
 // leave brings the session to the state that it is in behind e.
 func (t *transaction) leave(e *end) {
 	s := t.s
 	e.unanswered = t.introduced.Code == 0 && t.sent.taken == 0
-	if e.session < broken && !t.sent.drain() {
-		e.session = broken
+	// The replies to commands that went out with one that failed are still due. A 354 among
+	// them cannot be answered: the empty message that a dot would make might be accepted
+	// (RFC 2920 section 3.1).
+	for e.session < broken && t.sent.due > 0 {
+		reply, err := t.sent.next()
+		if err != nil || reply.class() == 3 || closing(reply) {
+			e.session = broken
+		}
 	}
 	if s.w.err != nil {
 		e.session = broken
@@ -380,7 +377,8 @@ func (t *transaction) receipt(e *end) Receipt {
 		Note: strings.Join(t.notes, "; "), Err: e.err}
 	for i := range r.Recipients {
 		to := &r.Recipients[i]
-		if undecided := to.Reply.Code == 0 || to.Reply.class() == 2; undecided && !e.each {
+		undecided := to.Reply.Code == 0 || to.Reply.class() == 2
+		if undecided && !e.each {
 			to.Outcome, to.Stage, to.Reply = e.outcome, e.stage, e.reply
 		}
 		if to.Outcome == Delivered && r.QueueID == "" {

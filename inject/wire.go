@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,6 +23,10 @@ const (
 	// armSlack is how early a deadline may be. One that is so near the one wanted is not
 	// set again: for the replies to one write that would cost more than reading them.
 	armSlack = 50 * time.Millisecond
+	// maxWindow is how many commands go out in one write where PIPELINING is offered: few
+	// enough that neither side's replies can fill a buffer while we still write (RFC 2920
+	// section 3.1).
+	maxWindow = 64
 )
 
 var (
@@ -43,14 +48,11 @@ type wire struct {
 	// err is the first failure. Nothing is written after it.
 	err error
 
-	mu        sync.Mutex
-	armed     time.Time // the deadline set, zero if not known
-	dotSent   bool      // the end of the context leaves time for the verdict
-	cancelled bool      // the context has ended
-}
+	cancelled atomic.Bool // the context has ended
 
-func newWire(conn net.Conn, o *Options, id uint64) *wire {
-	return &wire{id: id, o: o, conn: conn, in: newReplyReader(conn), out: make([]byte, 0, lineSize)}
+	mu      sync.Mutex
+	armed   time.Time // the deadline set, zero if not known
+	dotSent bool      // the end of the context leaves time for the verdict
 }
 
 // watch closes the connection when ctx ends. Once the dot may be on the wire it only shortens
@@ -59,7 +61,7 @@ func (w *wire) watch(ctx context.Context) (stop func() bool) {
 	return context.AfterFunc(ctx, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.cancelled = true
+		w.cancelled.Store(true)
 		if w.dotSent {
 			w.armed = time.Now().Add(w.o.Timeouts.Grace)
 			_ = w.conn.SetDeadline(w.armed)
@@ -81,7 +83,7 @@ func (w *wire) setDotSent(on bool) {
 func (w *wire) arm(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.cancelled {
+	if w.cancelled.Load() {
 		d = min(d, w.o.Timeouts.Grace)
 	}
 	until := time.Now().Add(d)
@@ -122,22 +124,10 @@ func (w *wire) putContent(p []byte) error {
 	return nil
 }
 
-// putDot adds the end of DATA to the next write.
-func (w *wire) putDot() {
-	w.trace("C: ", ".")
-	w.out = append(w.out, dotCRLF...)
-}
-
-// makeRoom makes the output buffer fit for content of a size, negative if unknown, so that
-// short content goes out in one write with what is behind it.
-func (w *wire) makeRoom(size int64) {
-	n := outSize
-	if size >= 0 && size < outSize/2 {
-		n = int(size+size/8) + lineSize // dots doubled, CR added
-	}
-	if cap(w.out) < n {
-		w.out = make([]byte, 0, n)
-	}
+// putRaw adds octets to the next write that a trace shows as shown.
+func (w *wire) putRaw(shown string, p []byte) {
+	w.trace("C: ", shown)
+	w.out = append(w.out, p...)
 }
 
 // flush writes the output within d, and returns how much of it left.
@@ -179,13 +169,6 @@ func (w *wire) fail(err error) {
 	if w.err == nil {
 		w.err = err
 	}
-}
-
-// usable reports whether more can be said.
-func (w *wire) usable() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.err == nil && !w.cancelled
 }
 
 // command sends one line and reads its reply, each within d.
@@ -232,19 +215,9 @@ type command struct {
 type pipeline struct {
 	w        *wire
 	commands []command // those without a reply yet
-	due      int       // how many of them have been sent
 	window   int       // how many go out in one write
-	taken    int       // replies
-}
-
-// pipeline returns a sequence of commands. With PIPELINING (RFC 2920) many go out in one write,
-// but few enough that neither side's replies can fill a buffer while we still write (section 3.1).
-func (w *wire) pipeline(commands []command, offered bool) pipeline {
-	p := pipeline{w: w, commands: commands, window: 1}
-	if offered {
-		p.window = 64
-	}
-	return p
+	due      int       // replies to what has been sent
+	taken    int       // replies read
 }
 
 // next returns the reply to the next command. It sends what is next when no reply is due.
@@ -269,19 +242,6 @@ func (p *pipeline) next() (Reply, error) {
 		p.taken++
 	}
 	return reply, err
-}
-
-// drain reads the replies still due, and reports whether the session can go on. A 354 among
-// them cannot be answered: the empty message that a dot would make might be accepted (RFC 2920
-// section 3.1).
-func (p *pipeline) drain() bool {
-	for p.due > 0 {
-		reply, err := p.next()
-		if err != nil || reply.class() == 3 || closing(reply) {
-			return false
-		}
-	}
-	return true
 }
 
 // inStep reports an error if a reply has been read that nobody asked for.

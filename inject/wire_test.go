@@ -12,7 +12,7 @@ import (
 func TestOneLine(t *testing.T) {
 	for _, line := range []string{"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>", "EHLO a\nb", "EHLO a\rb", "EHLO a\x00b"} {
 		written := &writes{}
-		w := newWire(written, Options{}.withDefaults(), 1)
+		w := &wire{o: Options{}.withDefaults(), conn: written, in: newReplyReader(bytes.NewReader(nil))}
 		if _, _, err := w.command(time.Second, line); err == nil || written.Len() > 0 {
 			t.Errorf("%q: %v, written %q", line, err, written)
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 const (
@@ -55,16 +56,32 @@ func (t *transaction) xclient() *end {
 	// A set too long for one command goes in several, each after the reply to the one before.
 	for _, line := range t.client.Commands(s.ext.xclient) {
 		if s.state != pipelined {
-			if err := s.sendXCLIENT(line); err != nil {
+			if err := s.w.inStep(); err != nil {
 				return lost(stageXCLIENT, err)
+			}
+			if s.state == inMail {
+				s.w.put("RSET")
+			}
+			s.w.put(line)
+			if _, err := s.w.flush(s.o.Timeouts.Command); err != nil {
+				return lost(stageXCLIENT, err)
+			}
+		}
+		if s.state == inMail {
+			reply, _, err := s.w.read(s.o.Timeouts.Command)
+			switch {
+			case err != nil:
+				return lost(stageXCLIENT, err)
+			case reply.Code != 250:
+				return failure(stageXCLIENT, &Error{Kind: Protocol, Op: "RSET", Reply: reply})
 			}
 		}
 		s.state, s.pipelined = idle, nil
 		reply, _, err := s.w.read(s.o.Timeouts.Command)
-		if err != nil {
+		switch {
+		case err != nil:
 			return lost(stageXCLIENT, err)
-		}
-		if reply.Code != 220 {
+		case reply.Code != 220:
 			e := xclientRefused(reply, t.client)
 			if e.err == nil { // it is the client that was refused
 				t.presented = t.client
@@ -96,28 +113,6 @@ func (t *transaction) xclient() *end {
 	return nil
 }
 
-// sendXCLIENT writes one command, behind RSET if a mail transaction is open.
-func (s *Session) sendXCLIENT(line string) error {
-	if err := s.w.inStep(); err != nil {
-		return err
-	}
-	if s.state == inMail {
-		s.w.put("RSET")
-	}
-	s.w.put(line)
-	if _, err := s.w.flush(s.o.Timeouts.Command); err != nil {
-		return err
-	}
-	if s.state != inMail {
-		return nil
-	}
-	reply, _, err := s.w.read(s.o.Timeouts.Command)
-	if err == nil && reply.Code != 250 {
-		err = &Error{Kind: Protocol, Op: "RSET", Reply: reply}
-	}
-	return err
-}
-
 // xclientRefused is the end by a reply to XCLIENT. Postfix answers everything behind it with
 // 503, so that only this reply counts and the session serves nobody else.
 func xclientRefused(reply Reply, client Client) *end {
@@ -129,7 +124,14 @@ func xclientRefused(reply Reply, client Client) *end {
 	case reply.Code == 501:
 		// The attributes before the bad one have been applied: the session must not go on.
 		e = failure(stageXCLIENT, &Error{Kind: Protocol, Op: stageXCLIENT, Reply: reply, Text: "attribute refused"})
-		e.attribute = badAttribute(reply.Text)
+		e.attribute = "?"
+		words := strings.FieldsFunc(reply.Text, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) })
+		for _, w := range words[:min(4, len(words))] { // "Bad NAME syntax: x"
+			if contains(attributes[:], w) {
+				e.attribute = w
+				break
+			}
+		}
 		if e.attribute == "ADDR" && client.Addr.Is6() {
 			e.err.Text = "the MTA does not take the address; for IPv6 its listener needs inet_protocols=all"
 		}
@@ -163,17 +165,6 @@ func greetingRefused(err *Error) *end {
 	}
 	e.session = max(e.session, leaving)
 	return e
-}
-
-// badAttribute finds the attribute that a 501 complains about ("Bad NAME syntax: x"), or "?".
-func badAttribute(text string) string {
-	words := strings.FieldsFunc(text, func(r rune) bool { return !alnum(byte(r)) && r != '_' || r > '~' })
-	for i, w := range words {
-		if i < 4 && contains(attributes[:], w) {
-			return w
-		}
-	}
-	return "?"
 }
 
 // attributes in the order in which they are sent. Authorisation is decided anew after
@@ -237,14 +228,16 @@ func (c Client) attribute(name string) string {
 	case "DESTPORT":
 		return portValue(c.DestPort)
 	case "HELO":
-		return heloValue(c.HELO)
+		if v := xtext(c.HELO); v != "" && len(v) <= maxValue {
+			return v
+		}
 	case "PROTO": // knows no [UNAVAILABLE]
 		if c.ESMTP {
 			return "ESMTP"
 		}
 		return "SMTP"
 	}
-	return unavailable // LOGIN
+	return unavailable // LOGIN, or a HELO that cannot be said
 }
 
 func (c Client) nameValue(name string) string {
@@ -273,13 +266,6 @@ func portValue(p uint16) string {
 		return unavailable
 	}
 	return strconv.Itoa(int(p))
-}
-
-func heloValue(helo string) string {
-	if v := xtext(helo); v != "" && len(v) <= maxValue {
-		return v
-	}
-	return unavailable
 }
 
 // without returns c with one attribute unavailable, everything but ADDR if it names none.

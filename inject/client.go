@@ -108,7 +108,7 @@ func forbidden(addr netip.Addr, never []netip.Prefix) string {
 }
 
 // reservedRanges are the ranges of RFC 6890 that may carry rights at an MTA. The ranges
-// for documentation and benchmarks are not among them: nobody trusts these.
+// for documentation and benchmarks are not among them: no MTA trusts these.
 var reservedRanges = [...]struct {
 	prefix netip.Prefix
 	why    string

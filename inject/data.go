@@ -20,9 +20,9 @@ import (
 //
 // All other octets pass unchanged.
 type stuffer struct {
-	// sink takes the result, and says what ended the dialogue.
+	// sink takes the result. It returns what ended the dialogue, if that did.
 	sink func([]byte) *end
-	// counted says that dots stay as they are: the content's length is told beforehand.
+	// counted says that the length is sent ahead of the content, and dots stay as they are.
 	counted bool
 	// crs counts the CRs held back until what follows them is known.
 	crs int
@@ -142,8 +142,8 @@ func (s *stuffer) finish() *end {
 	return s.sink(crlf)
 }
 
-// content sends the header and the body, dot-stuffed or in chunks. What is left of it waits in
-// a buffer for the dot, or to be the last chunk.
+// content sends the header and the body, dot-stuffed or in chunks. Its last part stays in a
+// buffer, to go out with the dot or as the last chunk.
 func (t *transaction) content() (e *end) {
 	if t.m.Body == nil {
 		return t.local("content", errors.New("no body"))
@@ -169,7 +169,7 @@ func (t *transaction) content() (e *end) {
 			}
 			return nil
 		}
-		// Room for short content, so that it goes out in one write with what is behind it.
+		// Room for short content, so that it goes out in one write with the dot.
 		room := outSize
 		if n := t.m.length(); n >= 0 && n < outSize/2 {
 			room = int(n+n/8) + lineSize // dots doubled, CR added
@@ -212,11 +212,11 @@ func (t *transaction) content() (e *end) {
 }
 
 // chunkSize is the length of all chunks of a message but the last, in octets. Each costs a
-// round trip: what is sent without waiting for replies could not be given up cleanly.
+// round trip, for a message could not be given up cleanly while replies to its chunks are due.
 const chunkSize = 128 << 10
 
-// chunk takes content that goes out by BDAT (RFC 3030 section 2). A chunk that is full is sent
-// when more follows, so that the last is empty only where the message is.
+// chunk takes content that goes out by BDAT (RFC 3030 section 2). A full chunk is sent when more
+// follows, so that the last one is empty only if the message is.
 func (t *transaction) chunk(p []byte) *end {
 	s := t.s
 	for len(p) > 0 {
@@ -243,7 +243,7 @@ func (t *transaction) chunk(p []byte) *end {
 	return nil
 }
 
-// putChunk adds the chunk at hand to the next write.
+// putChunk adds BDAT and its chunk to the next write.
 func (s *Session) putChunk(last string) {
 	s.w.put("BDAT " + strconv.Itoa(len(s.chunk)) + last)
 	s.w.out = append(s.w.out, s.chunk...)

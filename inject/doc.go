@@ -2,41 +2,54 @@
 // presenting for each the SMTP client that an upstream MX saw, with Postfix's
 // XCLIENT (https://www.postfix.org/XCLIENT_README.html).
 //
-// One [Session] is one dialogue; a [Pool] holds several and takes messages from a
-// queue. For each message the dialogue is
+// One [Session] is one dialogue; a [Pool] holds several and takes messages from a queue. [Open]
+// brings a session to the point where a client can be presented: greeting, EHLO, STARTTLS,
+// AUTH. [Session.Deliver] then holds one dialogue for each message:
 //
 //	XCLIENT ...      220   who the client was: always the complete set of attributes
-//	EHLO name        250   with the name that client gave; is XCLIENT offered again?
-//	MAIL RCPT DATA   354   one write where PIPELINING (RFC 2920) is offered
-//	content .        250   one write with the XCLIENT of the next message behind it
+//	EHLO name        250   in that client's name; is XCLIENT offered again?
+//	MAIL RCPT DATA   354   one write if PIPELINING (RFC 2920) is offered
+//	content .        250   one write, together with the XCLIENT of the next message
 //
-// which is three round trips. With [Options.Chunking] the content goes out by BDAT (RFC 3030)
-// behind the replies to RCPT, with as many round trips for all but large messages.
+// This takes three round trips. With [Options.Chunking] the content is sent by BDAT (RFC 3030)
+// after the replies to RCPT, with as many round trips for all but large messages.
 //
-// Postfix decides anew, with the presented address, whether a session may use XCLIENT. Where
-// the EHLO after it offers XCLIENT again, the session is reset in place for the next
-// message; where it does not, the next message gets a fresh connection that the pool has
-// opened ahead of need.
+// Postfix decides anew, by the presented address, whether a session may use XCLIENT. If the
+// EHLO after XCLIENT offers it again, the session is reset in place for the next message. If
+// not, the next message gets a fresh connection, which the pool has opened ahead of need.
 //
-// Every message ends in exactly one [Receipt]. The rules that it rests on:
+// Every message ends in exactly one [Receipt]. The rules behind it:
 //
-//   - Nothing is sent to an MTA that does not take XCLIENT, unless told otherwise:
-//     without it the client is this host, which may relay and is exempt from checks.
+//   - Nothing is sent to an MTA that does not offer XCLIENT, unless [Options.XCLIENT] says
+//     otherwise: without XCLIENT the client is this host, which may relay and is exempt from checks.
 //   - A client that is unknown or must not be presented is [UNAVAILABLE] in all
 //     attributes. That denies relaying; leaving attributes out would grant it.
-//   - The final dot, or the last chunk, is sent only when the content was read to its end,
-//     has the stated length, and [Message.BeforeDot] agreed. All else closes the socket;
+//   - The final dot, or the last chunk, is sent only if the content was read to its end, has
+//     the stated length, and [Message.BeforeDot] agreed. Otherwise the connection is closed;
 //     between chunks RSET is enough.
-//   - 2xx to the dot is delivered, 4xx deferred, 5xx refused; no reply, or one that
-//     cannot be understood, is in doubt (RFC 1047). Without a dot nothing is delivered.
-//   - A session that lost step is closed. No reply is ever counted for another command.
+//   - After the dot, 2xx means delivered, 4xx deferred, 5xx refused. No reply, or one that
+//     cannot be understood, means in doubt (RFC 1047). Without a dot nothing is delivered.
+//   - A session that is out of step is closed. No reply is ever taken for that to another command.
+//
+// # How it is built
+//
+// A wire carries the bytes: it sends commands, reads replies, sets deadlines, looks for replies
+// that no command asked for, and traces. It knows nothing of their meaning. The dialogue
+// above it reads in the order in which it is spoken: Session.begin from the greeting to AUTH, and
+// transaction.dialogue from XCLIENT to the verdict, with one file for each way to present the
+// client (xclient.go, xforward.go, proxy.go) and one for the content (data.go).
+//
+// A step of the dialogue returns nil to go on, or an end: the outcome, the stage, the reply, the
+// error, and the state in which it leaves the session. What a reply means is decided by functions
+// without side effects (verdict.go, xclientRefused). transaction.leave applies the end to the
+// session, and transaction.receipt makes the receipt from it.
 //
 // # Protocol of the client
 //
-// The first greeting is EHLO, and HELO where the server answers that it knows of no EHLO.
-// The second is always EHLO, also for a client that spoke plain SMTP.
-// PROTO=SMTP is sent, but Postfix overwrites it at EHLO, so its Received field says
-// ESMTP. HELO instead would put that right and lose SIZE, 8BITMIME, PIPELINING, the
-// view on whether XCLIENT is offered again and, above all, NOTIFY=NEVER (RFC 3461),
-// which keeps the MTA from bouncing to a forged sender.
+// The first greeting is EHLO, or HELO if the server answers that it does not know EHLO.
+// The second is always EHLO, even for a client that spoke plain SMTP. PROTO=SMTP is
+// sent, but Postfix overwrites it at EHLO, so its Received field says ESMTP. HELO instead
+// would correct that, and lose SIZE, 8BITMIME, PIPELINING, the offer of XCLIENT for the
+// next message and, above all, NOTIFY=NEVER (RFC 3461), which keeps the MTA from bouncing
+// to a forged sender.
 package inject

@@ -135,7 +135,7 @@ type Timeouts struct {
 	Block time.Duration
 	// Dot bounds the reply to the final dot or last chunk, 10 min. A shorter time makes duplicates.
 	Dot time.Duration
-	// Quit bounds the farewell, 5 s.
+	// Quit bounds QUIT and its reply, 5 s.
 	Quit time.Duration
 	// Idle is how long a Pool keeps an unused session, 10 s.
 	Idle time.Duration

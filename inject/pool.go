@@ -44,9 +44,9 @@ func NewPool(dial Dialer, o Options) *Pool {
 	return p
 }
 
-// Submit queues m and blocks while the queue is full. Once it returned nil, done is
-// called exactly once, from a session's goroutine, which waits for it; after an error it is never called. The end
-// of ctx aborts the message wherever it is, see [Session.Deliver]. With one connection
+// Submit queues m and blocks while the queue is full. If it returns nil, done is called exactly
+// once, from a session's goroutine, which waits for it; if it returns an error, never. The
+// end of ctx aborts the message wherever it is, see [Session.Deliver]. With one connection
 // messages are delivered in the order in which they were submitted.
 func (p *Pool) Submit(ctx context.Context, m *Message, done func(Receipt)) error {
 	p.mu.RLock()
@@ -66,8 +66,8 @@ func (p *Pool) Submit(ctx context.Context, m *Message, done func(Receipt)) error
 }
 
 // Close takes no more messages, waits until all submitted ones have their receipt, and ends
-// the sessions. When ctx ends it aborts what is left, which is then deferred or, behind
-// a dot, in doubt; it still waits for that, and returns ctx's error.
+// the sessions. When ctx ends it aborts what is left, which is then deferred or, once the dot is
+// sent, in doubt; it still waits for the receipts, and returns ctx's error.
 func (p *Pool) Close(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { p.abort(context.Cause(ctx)) })
 	defer stop()

@@ -21,16 +21,16 @@ type Capabilities struct {
 	STARTTLS bool
 	// Pipelining, DSN, EightBit, UTF8 and Chunking say what else is offered.
 	Pipelining, DSN, EightBit, UTF8, Chunking bool
-	// SizeLimit is the largest message the MTA takes, in octets; 0 for no limit or none told.
+	// SizeLimit is the largest message that the MTA takes, in octets; 0 if it states no limit.
 	SizeLimit int64
-	// Foreign tells what became of XCLIENT with an address of a network that the MTA cannot know
+	// Foreign is the result of XCLIENT with an address of a network that the MTA cannot know
 	// (192.0.2.1), Unknown, if that was asked for, with everything unavailable.
 	Foreign, Unknown Presentation
 }
 
 // Presentation is the result of one XCLIENT.
 type Presentation struct {
-	// Reply is the MTA's reply to XCLIENT, or to the EHLO behind it where that was refused.
+	// Reply is the MTA's reply to XCLIENT, or to the EHLO after it if that was refused.
 	Reply Reply
 	// Reset says that XCLIENT was offered again: a session serves many messages.
 	Reset bool

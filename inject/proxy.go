@@ -29,9 +29,8 @@ func (s *Session) proxy(c Client) *Error {
 // proxySignature begins each header of version 2 (proxy-protocol.txt section 2.2).
 const proxySignature = "\r\n\r\n\x00\r\nQUIT\n"
 
-// proxyHeader builds the header of proxy-protocol.txt sections 2.1 and 2.2. The
-// destination is the one recorded, else that of the connection, else an address of no meaning, in
-// the family of the source.
+// proxyHeader builds the header of proxy-protocol.txt sections 2.1 and 2.2. The destination is the
+// one recorded, else that of the connection, else loopback, in the family of the source.
 func proxyHeader(c Client, version Carrier, peer net.Addr) ([]byte, error) {
 	if !c.Addr.IsValid() {
 		return nil, fmt.Errorf("the client is unknown, and PROXY cannot say so")
@@ -56,7 +55,7 @@ func proxyHeader(c Client, version Carrier, peer net.Addr) ([]byte, error) {
 		if src.Is6() {
 			family = "TCP6"
 		}
-		// Exim's reader of version 1 takes no port 0, and there is no other word for an unknown one.
+		// Exim does not accept port 0 in version 1, and there is no other way to say unknown.
 		return fmt.Appendf(nil, "PROXY %s %s %s %d %d\r\n", family, src, dst, max(c.Port, 1), port), nil
 	}
 	family := byte(0x11) // TCP over IPv4

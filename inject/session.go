@@ -9,22 +9,22 @@ import (
 	"strings"
 )
 
-// state is where a session stands: what may be said next. Of two states that meet the later
-// one counts.
+// state is what may be said next on a session. The states are ordered: where two reasons ask for
+// different ones, the later one counts.
 type state uint8
 
 const (
-	// idle: anything may follow.
+	// idle: no mail transaction is open, anything may follow.
 	idle state = iota
-	// inMail: a mail transaction was begun, which RSET or EHLO must end.
+	// inMail: a mail transaction is open, RSET must end it before another message.
 	inMail
-	// pipelined: the reply to the next message's XCLIENT is due.
+	// pipelined: the next message's XCLIENT is sent, its reply is due.
 	pipelined
-	// leaving: nothing but QUIT may follow.
+	// leaving: the last message is done, only QUIT may follow.
 	leaving
-	// quitSent: QUIT has been said.
+	// quitSent: QUIT is sent, its reply is due.
 	quitSent
-	// broken: nothing may follow, and no reply be believed.
+	// broken: nothing may follow, and no reply can be believed.
 	broken
 )
 
@@ -38,11 +38,11 @@ type Session struct {
 	ext      extensions
 
 	state state
-	// proxied is the client that a PROXY header presented, for as long as the connection lasts.
+	// proxied is the client that a PROXY header presented for this connection, nil if none did.
 	proxied *Client
-	// pipelined is the message whose XCLIENT went out behind the last dot, in the state pipelined.
+	// pipelined is the message whose XCLIENT was sent with the last dot, in the state pipelined.
 	pipelined *Message
-	// onLast, if not nil, is called when it turns out that the message at hand is the session's last.
+	// onLast, if not nil, is called when it turns out that the current message is the session's last.
 	onLast func()
 }
 
@@ -87,7 +87,7 @@ func open(ctx context.Context, dial Dialer, o *Options, id uint64, c *Client) (*
 		e = &Error{Kind: Aborted, Op: e.Op, Err: context.Cause(ctx)}
 	}
 	switch {
-	case e.Reply.Code == 0, e.Reply.Code == 421, e.Kind == Protocol: // nobody listens to QUIT
+	case e.Reply.Code == 0, e.Reply.Code == 421, e.Kind == Protocol: // the server does not wait for QUIT
 		s.Abort()
 	default:
 		s.Close()
@@ -95,7 +95,8 @@ func open(ctx context.Context, dial Dialer, o *Options, id uint64, c *Client) (*
 	return nil, e
 }
 
-// begin holds the dialogue up to the point where a client can be presented.
+// begin holds the dialogue up to the point where a client can be presented: PROXY header, greeting,
+// EHLO, STARTTLS, AUTH.
 func (s *Session) begin(c *Client) *Error {
 	name := s.o.Hello
 	if c != nil && s.o.Carrier.byProxy() {
@@ -133,7 +134,7 @@ func (s *Session) begin(c *Client) *Error {
 		}
 	}
 
-	// STARTTLS (RFC 3207). What the server said before is forgotten.
+	// STARTTLS (RFC 3207). The EHLO after it replaces what the server offered before.
 	if s.o.StartTLS == StartTLS {
 		const op = "STARTTLS"
 		switch {
@@ -180,8 +181,8 @@ func (s *Session) hello(name string) *Error {
 	return nil
 }
 
-// hostRefused is the error of a reply that turns this host away, before any client was presented.
-// A 5xx then says nothing about a message: a person must look into it.
+// hostRefused is the error for a reply that refuses this host, before any client was presented. A
+// 5xx then says nothing about the message: a person must look into it.
 func hostRefused(op string, reply Reply) *Error {
 	switch reply.class() {
 	case 4:

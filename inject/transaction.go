@@ -20,7 +20,7 @@ type transaction struct {
 	to         []string
 	recipients []RecipientReceipt
 
-	// last says that the session serves no other message.
+	// last says that this is the session's last message.
 	last bool
 	// presented is the client that the MTA was shown.
 	presented Client
@@ -33,9 +33,9 @@ type transaction struct {
 }
 
 // Deliver presents m's client and sends m. next, if not nil, is called at most once and may
-// return the message to be delivered on this session right after m: its XCLIENT then
-// goes out behind m's final dot. The end of ctx closes the connection; once the dot is
-// out it only shortens the wait for the verdict to Timeouts.Grace.
+// return the message to be delivered on this session right after m: its XCLIENT is then
+// sent with m's final dot. The end of ctx closes the connection; once the dot is sent
+// it only shortens the wait for the verdict to Timeouts.Grace.
 func (s *Session) Deliver(ctx context.Context, m *Message, next func() *Message) Receipt {
 	client, why := m.Client.Safe(s.o.Never)
 	receipt, _ := s.deliver(ctx, m, client, []string{why}, next)
@@ -69,23 +69,22 @@ func newTransaction(m *Message, client Client, notes []string) *transaction {
 	return t
 }
 
-// dialogue holds the transaction, from top to bottom as it goes over the wire. Each step may be
-// the end of it.
+// dialogue holds the transaction in the order of the wire. Every step can be the end of it.
 func (t *transaction) dialogue(ctx context.Context) *end {
 	s := t.s
 	if e := t.admit(); e != nil {
-		if s.state == pipelined { // nobody reads the reply to its XCLIENT
+		if s.state == pipelined { // the reply to its XCLIENT stays unread
 			e.session = broken
 		}
 		return e
 	}
 
-	// XCLIENT and EHLO, or what the carrier has in their place.
+	// XCLIENT and EHLO, or what the carrier uses instead.
 	if e := t.present(); e != nil {
 		return e
 	}
 
-	// MAIL, RCPT and, unless chunks follow, DATA: one write where PIPELINING is offered.
+	// MAIL, RCPT, and DATA unless BDAT follows: one write if PIPELINING is offered.
 	commands, e := t.envelope()
 	if e != nil {
 		return e
@@ -128,7 +127,7 @@ func (t *transaction) dialogue(ctx context.Context) *end {
 		}
 	}
 
-	// The content. Unless all of it was sent, no dot follows.
+	// The content. No dot follows unless all of it was sent.
 	if e := t.content(); e != nil {
 		return e
 	}
@@ -137,15 +136,14 @@ func (t *transaction) dialogue(ctx context.Context) *end {
 			return t.local("not completed", err)
 		}
 	}
-	// A refusal before the dot is one. Nothing else can be a verdict on what the MTA has not
-	// seen in full.
+	// What the MTA says before it has seen all of the content can be a refusal, and nothing else.
 	if err := s.w.unsolicited(); err != nil {
 		return t.interrupted(err)
 	}
 	return t.dot()
 }
 
-// admit checks the session and the envelope before a word is said about the message.
+// admit checks the session and the envelope before anything is sent.
 func (t *transaction) admit() *end {
 	s := t.s
 	otherMessage := s.state == pipelined && s.pipelined != t.m
@@ -175,14 +173,13 @@ func (t *transaction) admit() *end {
 	return nil
 }
 
-// present presents the client as the carrier does, and ends what is left of an earlier
-// transaction.
+// present presents the client by the carrier, and resets an earlier mail transaction.
 func (t *transaction) present() *end {
 	s := t.s
 	switch {
 	case s.o.Carrier == XFORWARD:
 		return t.xforward()
-	case s.o.Carrier.byProxy(): // done before the greeting
+	case s.o.Carrier.byProxy(): // presented before the greeting
 		t.presented = t.client
 	case s.o.XCLIENT == Off, s.o.XCLIENT == IfAvailable && s.ext.xclient == nil:
 		t.note("no XCLIENT: the MTA takes this host for the client")
@@ -192,7 +189,7 @@ func (t *transaction) present() *end {
 	return t.reset()
 }
 
-// reset ends what is left of an earlier transaction.
+// reset ends an earlier mail transaction that is still open.
 func (t *transaction) reset() *end {
 	if t.s.state != inMail {
 		return nil
@@ -208,7 +205,7 @@ func (t *transaction) reset() *end {
 	return nil
 }
 
-// envelope returns MAIL, RCPT and DATA with the parameters that are offered and needed.
+// envelope returns the commands MAIL, RCPT and DATA, with the parameters that are needed and offered.
 func (t *transaction) envelope() ([]command, *end) {
 	o, x := t.s.o, &t.s.ext
 	mail := "MAIL FROM:<" + t.from + ">"
@@ -251,8 +248,8 @@ func (t *transaction) envelope() ([]command, *end) {
 	return commands, nil
 }
 
-// unsent is the end of a message that goes no further than RCPT: one that no recipient is left
-// of, or a dry run. Its reply is the first that decided.
+// unsent is the end of a message that goes no further than RCPT, because no recipient was accepted
+// or because it is a dry run. The first reply that decided becomes the receipt's.
 func (t *transaction) unsent(accepted int) *end {
 	outcome := outcomeOf(t.recipients)
 	decided := func(r RecipientReceipt) bool { return r.Outcome == outcome }
@@ -266,8 +263,8 @@ func (t *transaction) unsent(accepted int) *end {
 	return &end{stage: stageRCPT, each: true, reply: t.recipients[i].Reply}
 }
 
-// local is the end because of our side. Within DATA nothing but closing the connection
-// keeps what was sent from being taken; chunks without a last one are nothing.
+// local is the end by a failure on our side. After DATA only closing the connection keeps the MTA
+// from accepting what was sent; chunks without a last one are no message.
 func (t *transaction) local(text string, err error) *end {
 	e := &end{stage: stageDATA, outcome: Deferred, err: &Error{Kind: Local, Op: stageDATA, Text: text, Err: err}}
 	if !t.chunked {
@@ -276,8 +273,8 @@ func (t *transaction) local(text string, err error) *end {
 	return e
 }
 
-// interrupted is the end because err kept us from sending the message in full: by what the
-// server said before, if it did.
+// interrupted is the end because err kept us from sending all of the message: by the refusal that
+// the server sent before, if there is one.
 func (t *transaction) interrupted(err error) *end {
 	reply, err := t.s.w.lastReply(err)
 	if err != nil {
@@ -297,9 +294,9 @@ func (t *transaction) dot() *end {
 	size := len(s.w.out)
 	s.state = idle
 
-	// Behind it goes what may be sent before its reply (RFC 2920 section 3.1 lets content
-	// begin a group): QUIT where the message is the session's last, else the next XCLIENT
-	// where the session can be reset in place.
+	// Some commands may be sent before the reply to the dot (RFC 2920 section 3.1 lets content
+	// begin a group): QUIT if the message is the session's last, else the next message's
+	// XCLIENT if the session can be reset in place.
 	switch {
 	case !s.ext.pipelining, s.o.Carrier != XCLIENT:
 	case t.last:
@@ -318,12 +315,12 @@ func (t *transaction) dot() *end {
 	if n, err := s.w.flush(s.o.Timeouts.Block); err != nil && n < size {
 		return t.interrupted(err) // the dot never left
 	}
-	// Where the write failed behind the dot, the verdict may be waiting all the same.
+	// If the dot was written and what follows it was not, the verdict may still come.
 	if !s.o.LMTP {
 		return t.readVerdict()
 	}
-	// LMTP has a reply for each recipient that was accepted (RFC 2033 section 4.2). Where one
-	// is missing, those behind it are in doubt too.
+	// LMTP has a reply for each accepted recipient (RFC 2033 section 4.2). If one is missing,
+	// the recipients after it are in doubt too.
 	var e *end
 	session := idle
 	for i := range t.recipients {
@@ -349,13 +346,13 @@ func (t *transaction) readVerdict() *end {
 	return dotVerdict(reply, t.chunked)
 }
 
-// leave brings the session to the state that it is in behind e.
+// leave brings the session to its state after e.
 func (t *transaction) leave(e *end) {
 	s := t.s
 	e.unanswered = t.introduced.Code == 0 && t.sent.taken == 0
-	// The replies to commands that went out with one that failed are still due. A 354 among
-	// them cannot be answered: the empty message that a dot would make might be accepted
-	// (RFC 2920 section 3.1).
+	// Replies to commands that were sent together with a failed one are still due. A 354 among
+	// them ends the session: a dot would make an empty message, which might be accepted (RFC
+	// 2920 section 3.1).
 	for e.session < broken && t.sent.due > 0 {
 		reply, err := t.sent.next()
 		if err != nil || reply.class() == 3 || closing(reply) {
@@ -371,7 +368,7 @@ func (t *transaction) leave(e *end) {
 	s.state = max(s.state, e.session)
 }
 
-// receipt is what became of the message. All receipts are made here.
+// receipt makes the receipt of the message. It is the only function that makes one.
 func (t *transaction) receipt(e *end) Receipt {
 	r := Receipt{Outcome: e.outcome, Stage: e.stage, Reply: e.reply, Recipients: t.recipients, Presented: t.presented,
 		Note: strings.Join(t.notes, "; "), Err: e.err}

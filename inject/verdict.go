@@ -2,20 +2,20 @@ package inject
 
 import "slices"
 
-// end is how a dialogue ended: the verdict, and what becomes of the session. A step returns nil
-// where the dialogue goes on.
+// end is how the dialogue of a transaction ended: the verdict, and what becomes of the session. A
+// step returns nil if the dialogue goes on.
 type end struct {
 	stage string
-	// outcome is that of all recipients that have not been refused or deferred before.
+	// outcome applies to all recipients that were not refused or deferred at RCPT.
 	outcome Outcome
-	// each says that every recipient has its outcome already.
+	// each says that every recipient has its own outcome already.
 	each  bool
 	reply Reply
 	// err is nil where the MTA gave a verdict.
 	err *Error
-	// session is the state that the session comes to at least.
+	// session is the state of the session after this, if it is not in a later one already.
 	session state
-	// attribute is the one for which XCLIENT got 501, "?" if the reply named none.
+	// attribute is the XCLIENT attribute that was refused with 501, "?" if the reply named none.
 	attribute string
 	// unanswered says that the MTA said nothing to this message.
 	unanswered bool
@@ -30,7 +30,7 @@ func verdict(stage string, o Outcome, reply Reply) *end {
 	return e
 }
 
-// failure is the end without a verdict, and of the session.
+// failure is the end without a verdict. It breaks the session.
 func failure(stage string, err *Error) *end {
 	return &end{stage: stage, outcome: Deferred, reply: err.Reply, err: err, session: broken}
 }
@@ -38,38 +38,38 @@ func failure(stage string, err *Error) *end {
 // lost is the end by an error of the wire.
 func lost(stage string, err error) *end { return failure(stage, classify(stage, err)) }
 
-// misconfigured is the end because of how the MTA is set up.
+// misconfigured is the end because of the way in which the MTA is set up.
 func misconfigured(reply Reply, text, hint string) *end {
 	return &end{stage: stageXCLIENT, outcome: Deferred, reply: reply, session: leaving,
 		err: &Error{Kind: Misconfigured, Op: stageXCLIENT, Text: text, Reply: reply, Hint: hint}}
 }
 
-// unsayable is the end because this MTA cannot be told of this message.
+// unsayable is the end of a message that cannot be sent to this MTA as it is.
 func unsayable(stage, text string, err error) *end {
 	return &end{stage: stage, outcome: Withheld, err: &Error{Kind: Unsayable, Op: stage, Text: text, Err: err}}
 }
 
-// doubt is the end of a message whose dot was sent and got no reply that makes sense (RFC 1047).
+// doubt is the end after a dot that got no reply, or none that can be understood (RFC 1047).
 func doubt(err error) *end {
 	e := lost(stageDot, err)
 	e.outcome = InDoubt
 	return e
 }
 
-// closing reports whether the server closes the connection behind a reply (RFC 5321
-// section 3.8, RFC 7504).
+// closing reports whether the server closes the connection after a reply (RFC 5321 section 3.8,
+// RFC 7504).
 func closing(r Reply) bool { return r.Code == 421 || r.Code == 521 }
 
-// commandError reports whether a reply says that the command, not its argument, was
-// wrong (RFC 5321 section 4.2.1): the dialogue is out of step, which is no verdict.
-// Postfix answers 503 to everything on a session that it refused for now.
+// commandError reports whether a reply says that the command was wrong, not its argument (RFC 5321
+// section 4.2.1). Such a reply is no verdict: the dialogue is out of step. Postfix answers
+// everything with 503 on a session that it has refused.
 func commandError(r Reply) bool { return r.Code == 500 || r.Code == 502 || r.Code == 503 }
 
-// wantsCredentials reports whether a reply asks for AUTH or STARTTLS first (RFC 4954 section 6, RFC 3207
-// section 4), which is about how things are set up and not about a message or recipient.
+// wantsCredentials reports whether a reply asks for AUTH or STARTTLS first (RFC 4954 section 6, RFC
+// 3207 section 4). That is a matter of configuration, not of a message or recipient.
 func wantsCredentials(r Reply) bool { return r.Code == 530 || r.Code == 538 }
 
-// refusal is the end by a reply to MAIL, RCPT, DATA or BDAT that is not the one hoped for.
+// refusal is the end by a reply to MAIL, RCPT, DATA or BDAT that does not let the dialogue go on.
 func refusal(stage string, reply Reply) *end {
 	switch {
 	case wantsCredentials(reply):
@@ -84,19 +84,20 @@ func refusal(stage string, reply Reply) *end {
 	return failure(stage, &Error{Kind: Protocol, Op: stage, Reply: reply, Text: "unexpected reply"})
 }
 
-// rcptVerdict is what a reply to RCPT says of its recipient, and whether it is the end for all.
+// rcptVerdict returns the outcome of a recipient by the reply to its RCPT, and an end if that reply
+// ends the transaction for all recipients.
 func rcptVerdict(reply Reply) (Outcome, *end) {
 	switch {
 	case reply.Code == 421, reply.class() == 3, commandError(reply), wantsCredentials(reply):
 		return Deferred, refusal(stageRCPT, reply)
-	case reply.Code == 521: // RFC 7504; Postfix closes the connection, with the others unheard
+	case reply.Code == 521: // RFC 7504: the connection is closed, and the other recipients are undecided
 		return Refused, verdict(stageRCPT, Deferred, reply)
 	case reply.Code == 552: // RFC 5321 section 4.5.3.1.10: take it for 452
 		return Deferred, nil
 	case reply.class() == 5:
 		return Refused, nil
 	}
-	return Deferred, nil // with 2xx until the dot has its reply
+	return Deferred, nil // after 2xx only until the dot has its reply
 }
 
 // dotVerdict is the end by the reply to the dot or the last chunk.
@@ -114,15 +115,15 @@ func dotVerdict(reply Reply, chunked bool) *end {
 	default:
 		return doubt(&Error{Kind: Protocol, Op: stageDot, Reply: reply, Text: "unexpected reply"})
 	}
-	if chunked { // RFC 3030 does not say that a failed LAST ends the transaction
+	if chunked { // RFC 3030 does not say that a refused last chunk ends the mail transaction
 		e.session = max(e.session, inMail)
 	}
 	return e
 }
 
-// stale reports whether the end may be that of a session too long in use: closed before the
-// MTA answered, or out of step with its replies, so that they seem to say that XCLIENT does
-// not work here.
+// stale reports whether the reason may be that the session was in use for too long: it was closed
+// before the MTA answered, or it was out of step, and the reply to an earlier command seemed to
+// say that XCLIENT does not work here.
 func (e *end) stale() bool {
 	switch {
 	case e.err == nil:

@@ -20,8 +20,8 @@ const (
 	// lineSize is enough for the commands of one write as they usually are. Sessions may
 	// serve one message each, and the buffer be most of what that costs in memory.
 	lineSize = 1 << 10
-	// armSlack is how early a deadline may be. One that is so near the one wanted is not
-	// set again: for the replies to one write that would cost more than reading them.
+	// armSlack is how early a deadline may be. A deadline that is so near to the one wanted is
+	// not set again: for the replies to one write that would cost more than reading them.
 	armSlack = 50 * time.Millisecond
 	// maxWindow is how many commands go out in one write where PIPELINING is offered: few
 	// enough that neither side's replies can fill a buffer while we still write (RFC 2920
@@ -30,13 +30,13 @@ const (
 )
 
 var (
-	// errUnsolicited ends a session: a reply too many would be taken for the next command's.
-	errUnsolicited = fmt.Errorf("%w: a reply that nobody asked for", errMalformed)
+	// errUnsolicited ends a session: the next command would take the reply for its own.
+	errUnsolicited = fmt.Errorf("%w: a reply that no command asked for", errMalformed)
 	errNotOneLine  = errors.New("a command would not fit in one line")
 )
 
-// wire is the connection below a session: commands out, replies in, deadlines, trace. It does
-// not know what the commands mean.
+// wire is the connection below a session: commands out, replies in, deadlines, trace. It does not
+// know what the commands mean.
 type wire struct {
 	id   uint64 // for the trace
 	o    *Options
@@ -55,8 +55,8 @@ type wire struct {
 	dotSent bool      // the end of the context leaves time for the verdict
 }
 
-// watch closes the connection when ctx ends. Once the dot may be on the wire it only shortens
-// the wait for the verdict: closing would put the message in doubt.
+// watch closes the connection when ctx ends. Once the dot is sent it only shortens the wait for the
+// verdict, because closing would put the message in doubt.
 func (w *wire) watch(ctx context.Context) (stop func() bool) {
 	return context.AfterFunc(ctx, func() {
 		w.mu.Lock()
@@ -71,15 +71,14 @@ func (w *wire) watch(ctx context.Context) (stop func() bool) {
 	})
 }
 
-// setDotSent says whether the dot may be on the wire and its verdict is still due.
+// setDotSent says whether the verdict is due: the dot may have been sent, and has no reply yet.
 func (w *wire) setDotSent(on bool) {
 	w.mu.Lock()
 	w.dotSent = on
 	w.mu.Unlock()
 }
 
-// arm sets the deadline of the next write or reply. All deadlines are set here and in watch, but
-// for those of peek.
+// arm sets the deadline of the next write or reply. Besides this, only watch and peek set one.
 func (w *wire) arm(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -97,9 +96,9 @@ func (w *wire) arm(d time.Duration) {
 // put adds one command line to the next write.
 func (w *wire) put(line string) { w.putSecret(line, line) }
 
-// putSecret is put for a line that a trace shows as shown.
+// putSecret is put for a line of which the trace shows only shown.
 func (w *wire) putSecret(shown, line string) {
-	// The last line of defence: all arguments were checked where they came from.
+	// The last line of defence: all arguments have been checked before.
 	if strings.ContainsAny(line, "\r\n\x00") {
 		w.fail(fmt.Errorf("%w: %.8q", errNotOneLine, line))
 		return
@@ -108,7 +107,7 @@ func (w *wire) putSecret(shown, line string) {
 	w.out = append(append(w.out, line...), '\r', '\n')
 }
 
-// putContent adds content to the output, and writes whenever that is full.
+// putContent adds content to the output, and writes the output whenever it is full.
 func (w *wire) putContent(p []byte) error {
 	for len(p) > 0 {
 		n := copy(w.out[len(w.out):cap(w.out)], p)
@@ -124,13 +123,13 @@ func (w *wire) putContent(p []byte) error {
 	return nil
 }
 
-// putRaw adds octets to the next write that a trace shows as shown.
+// putRaw adds octets to the next write. The trace shows them as shown.
 func (w *wire) putRaw(shown string, p []byte) {
 	w.trace("C: ", shown)
 	w.out = append(w.out, p...)
 }
 
-// flush writes the output within d, and returns how much of it left.
+// flush writes the output within d, and returns how much of it was written.
 func (w *wire) flush(d time.Duration) (int, error) {
 	if w.err != nil {
 		return 0, w.err
@@ -176,7 +175,7 @@ func (w *wire) command(d time.Duration, line string) (Reply, []string, error) {
 	return w.secret(d, line, line)
 }
 
-// secret is command for a line that a trace shows as shown.
+// secret is command for a line of which the trace shows only shown.
 func (w *wire) secret(d time.Duration, shown, line string) (Reply, []string, error) {
 	if err := w.inStep(); err != nil {
 		return Reply{}, nil, err
@@ -189,8 +188,8 @@ func (w *wire) secret(d time.Duration, shown, line string) (Reply, []string, err
 	return w.read(d)
 }
 
-// lastReply reads the refusal, a 421 or 552 perhaps, that the server sent before err kept us
-// from saying what we had to say. Without one it returns err.
+// lastReply reads the refusal that the server may have sent, such as 421 or 552, before err kept
+// us from writing. Without a refusal it returns err.
 func (w *wire) lastReply(err error) (Reply, error) {
 	if errors.Is(err, net.ErrClosed) || errors.Is(err, errNotOneLine) {
 		return Reply{}, err
@@ -205,7 +204,7 @@ func (w *wire) lastReply(err error) (Reply, error) {
 	return reply, nil
 }
 
-// command is one line to send, and how long its reply is awaited.
+// command is one line to send, and how long to wait for its reply.
 type command struct {
 	line string
 	wait time.Duration
@@ -220,7 +219,7 @@ type pipeline struct {
 	taken    int       // replies read
 }
 
-// next returns the reply to the next command. It sends what is next when no reply is due.
+// next returns the reply to the next command. If no reply is due it sends the next window first.
 func (p *pipeline) next() (Reply, error) {
 	if p.due == 0 {
 		if err := p.w.inStep(); err != nil {
@@ -244,7 +243,7 @@ func (p *pipeline) next() (Reply, error) {
 	return reply, err
 }
 
-// inStep reports an error if a reply has been read that nobody asked for.
+// inStep returns an error if a reply has been read that no command asked for.
 func (w *wire) inStep() error {
 	if w.in.r.Buffered() > 0 {
 		w.fail(errUnsolicited)
@@ -253,8 +252,8 @@ func (w *wire) inStep() error {
 	return nil
 }
 
-// unsolicited is inStep that looks beyond what has been read. It costs system calls: it is for
-// where a wrong reply would otherwise be believed.
+// unsolicited is like inStep, and also looks for replies that have arrived and were not read. It
+// costs system calls, and is for places where a wrong reply would otherwise be believed.
 func (w *wire) unsolicited() error {
 	if err := w.inStep(); err != nil {
 		return err
@@ -270,8 +269,8 @@ func (w *wire) unsolicited() error {
 	return err
 }
 
-// peekReader is peek for connections that the system knows nothing of, TLS and pipes: it waits,
-// for no time worth mentioning, until something can be read.
+// peekReader is peek for connections that have no socket of their own, TLS and pipes. It waits a
+// moment for something to read.
 func (w *wire) peekReader() (bool, error) {
 	_ = w.conn.SetReadDeadline(time.Now().Add(100 * time.Microsecond))
 	_, err := w.in.r.Peek(1)
@@ -281,11 +280,11 @@ func (w *wire) peekReader() (bool, error) {
 	return err == nil, err
 }
 
-// startTLS upgrades the connection behind the 220 to STARTTLS (RFC 3207). What the server sends
-// behind that in the clear is an attack or a fault.
+// startTLS upgrades the connection after the 220 to STARTTLS (RFC 3207). Plaintext after that reply
+// is an attack or a fault.
 func (w *wire) startTLS(config *tls.Config, d time.Duration) error {
 	if w.in.r.Buffered() > 0 {
-		return errors.New("plaintext behind the reply to STARTTLS")
+		return errors.New("plaintext after the reply to STARTTLS")
 	}
 	conn := tls.Client(w.conn, config)
 	w.arm(d)
@@ -299,7 +298,7 @@ func (w *wire) startTLS(config *tls.Config, d time.Duration) error {
 	return nil
 }
 
-// confidential reports whether nobody else can read what is sent.
+// confidential reports whether only the peer can read what is sent.
 func (w *wire) confidential() bool {
 	if _, ok := w.conn.(*tls.Conn); ok {
 		return true
@@ -313,7 +312,7 @@ func (w *wire) confidential() bool {
 	return true // a UNIX socket, or a pipe within the process
 }
 
-// trace shows a line, with who said it in front.
+// trace hands a line to Options.Trace, with its direction in front.
 func (w *wire) trace(who, line string) {
 	if w.o.Trace != nil {
 		w.o.Trace(w.id, sanitize(who+line))

@@ -10,11 +10,11 @@ import (
 type worker struct {
 	p       *Pool
 	session *Session
-	// used says that the session has waited or delivered: the MTA may have closed it since.
+	// used says that the session has been idle or has delivered: the MTA may have closed it since.
 	used bool
-	// held is a job taken from the queue early, because its XCLIENT could ride behind a dot.
+	// held is a job taken from the queue early, to send its XCLIENT with the dot of the one before.
 	held *job
-	// spare is the connection being opened ahead of need, where each serves one message only.
+	// spare is a connection opened ahead of need, for MTAs where each serves one message only.
 	spare *spare
 }
 
@@ -35,8 +35,8 @@ func (w *worker) run() {
 	w.retire()
 }
 
-// take waits for the next job, nil at the end. Sessions that nothing needs for a while are
-// given back to the MTA.
+// take waits for the next job, and returns nil at the end. Sessions are closed when no job has come
+// for a while.
 func (w *worker) take() *job {
 	if j := w.held; j != nil {
 		w.held = nil
@@ -61,7 +61,7 @@ func (w *worker) take() *job {
 	}
 }
 
-// next takes a job ahead of its turn if one is waiting. It is delivered next.
+// next takes the next job ahead of time, if one is waiting.
 func (w *worker) next() *Message {
 	select {
 	case w.held = <-w.p.queue:
@@ -95,8 +95,8 @@ func (w *worker) dismiss() {
 	w.session = nil
 }
 
-// deliver delivers one job, in up to two more attempts: where a session that had been in
-// use may have failed for reasons of its own, and where the MTA did not take an attribute.
+// deliver delivers one job. It makes another attempt if a used session may have failed for reasons
+// of its own, and another one if the MTA refused an attribute.
 func (w *worker) deliver(j *job) Receipt {
 	ctx, cancel := context.WithCancelCause(j.ctx)
 	defer cancel(nil)
@@ -112,9 +112,9 @@ func (w *worker) deliver(j *job) Receipt {
 		return w.p.undelivered(j.m, &Error{Kind: Aborted, Op: stageConnect, Err: context.Cause(ctx)}, client, notes)
 	}
 	for stale, refused := false, false; ; {
-		// What is pipelined is this message, for it was held.
+		// If XCLIENT is pipelined, it is this message's: the job was held for that.
 		if s := w.session; s != nil && s.state != pipelined && s.w.unsolicited() != nil {
-			s.Abort() // closed by the MTA in the meantime, or out of step
+			s.Abort() // the MTA has closed it, or it is out of step
 			w.session = nil
 		}
 		if w.session == nil {
@@ -177,7 +177,7 @@ func (w *worker) open(ctx context.Context, client Client) (*Session, *Error) {
 	return open(ctx, p.dial, p.o, p.sessions.Add(1), &client)
 }
 
-// undelivered is the receipt of a message for which no session could be had.
+// undelivered is the receipt of a message for which no session could be opened.
 func (p *Pool) undelivered(m *Message, err *Error, client Client, notes []string) Receipt {
 	t := newTransaction(m, client, notes)
 	e := failure(err.Op, err)
@@ -186,7 +186,7 @@ func (p *Pool) undelivered(m *Message, err *Error, client Client, notes []string
 		e = unsayable(err.Op, err.Text, err.Err)
 	case !p.o.Carrier.byProxy() || err.Reply.Code == 0:
 	case slices.Contains([]string{stageGreeting, stageEHLO, stageHELO}, err.Op):
-		// The MTA knew the client when it said so. STARTTLS and AUTH are between it and us.
+		// The MTA knew the client when it replied. STARTTLS and AUTH do not concern the client.
 		t.presented = client
 		e = greetingRefused(err)
 	}

@@ -18,7 +18,7 @@ const (
 	maxCommand = 510
 )
 
-// offersXCLIENT says what is missing from the EHLO reply.
+// offersXCLIENT returns an error that says what is missing from the EHLO reply, nil if nothing is.
 func (s *Session) offersXCLIENT() *Error {
 	e := &Error{Kind: Misconfigured, Op: stageXCLIENT}
 	if s.ext.xclient == nil {
@@ -44,8 +44,8 @@ func contains(list []string, s string) bool {
 	return false
 }
 
-// xclient presents the client: XCLIENT, unless that went out behind the last dot, and EHLO in
-// the client's name. The state is then that of a new connection.
+// xclient presents the client: XCLIENT, unless that was sent with the last dot, and EHLO in the
+// client's name. The session is then like a new connection from that client.
 func (t *transaction) xclient() *end {
 	s := t.s
 	if s.state != pipelined {
@@ -53,7 +53,8 @@ func (t *transaction) xclient() *end {
 			return misconfigured(Reply{}, e.Text, e.Hint)
 		}
 	}
-	// A set too long for one command goes in several, each after the reply to the one before.
+	// Attributes that do not fit in one command go in several, each sent after the reply to the
+	// one before.
 	for _, line := range t.client.Commands(s.ext.xclient) {
 		if s.state != pipelined {
 			if err := s.w.inStep(); err != nil {
@@ -83,7 +84,7 @@ func (t *transaction) xclient() *end {
 			return lost(stageXCLIENT, err)
 		case reply.Code != 220:
 			e := xclientRefused(reply, t.client)
-			if e.err == nil { // it is the client that was refused
+			if e.err == nil { // the verdict is on the client
 				t.presented = t.client
 			}
 			return e
@@ -104,7 +105,8 @@ func (t *transaction) xclient() *end {
 	if e := s.hello(name); e != nil {
 		return greetingRefused(e)
 	}
-	// What is no longer offered cannot be set again: it would outlive its message.
+	// An attribute that is no longer offered cannot be set for the next message, which would
+	// inherit it.
 	gone := func(a string) bool { return !slices.Contains(s.ext.xclient, a) }
 	t.last = slices.ContainsFunc(offered, gone) || s.offersXCLIENT() != nil
 	if t.last && s.onLast != nil {
@@ -113,8 +115,8 @@ func (t *transaction) xclient() *end {
 	return nil
 }
 
-// xclientRefused is the end by a reply to XCLIENT. Postfix answers everything behind it with
-// 503, so that only this reply counts and the session serves nobody else.
+// xclientRefused is the end by a reply to XCLIENT other than 220. Postfix answers everything after
+// it with 503, so only this reply counts, and the session serves no other message.
 func xclientRefused(reply Reply, client Client) *end {
 	text := strings.ToLower(reply.Text)
 	var e *end
@@ -122,7 +124,7 @@ func xclientRefused(reply Reply, client Client) *end {
 	case reply.class() == 4:
 		e = verdict(stageXCLIENT, Deferred, reply)
 	case reply.Code == 501:
-		// The attributes before the bad one have been applied: the session must not go on.
+		// The attributes before the bad one have been applied, so the session must not go on.
 		e = failure(stageXCLIENT, &Error{Kind: Protocol, Op: stageXCLIENT, Reply: reply, Text: "attribute refused"})
 		e.attribute = "?"
 		words := strings.FieldsFunc(reply.Text, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) })
@@ -138,7 +140,7 @@ func xclientRefused(reply Reply, client Client) *end {
 	case reply.Code == 550 && strings.Contains(text, "insufficient authorization"):
 		return misconfigured(reply, "not authorised for XCLIENT", "put this host into smtpd_authorized_xclient_hosts of this listener")
 	case reply.class() < 4, reply.Code == 500, reply.Code == 502:
-		// postscreen's engine answers 250 or 502 and has not done it.
+		// postscreen's built-in engine answers 250 or 502 and ignores the attributes.
 		return misconfigured(reply, "XCLIENT was not carried out", "point the injector at an smtpd listener, not at postscreen or a proxy")
 	case reply.Code == 503:
 		e = failure(stageXCLIENT, &Error{Kind: Protocol, Op: stageXCLIENT, Reply: reply, Text: "session out of step"})
@@ -149,8 +151,8 @@ func xclientRefused(reply Reply, client Client) *end {
 	return e
 }
 
-// greetingRefused is the end by the failure of a greeting in the client's name: a refusal is the
-// MTA's verdict on the client or its name.
+// greetingRefused is the end by a failed EHLO in the client's name. A refusal is the MTA's verdict
+// on the client or its name.
 func greetingRefused(err *Error) *end {
 	var e *end
 	switch {

@@ -1,9 +1,9 @@
 package inject
 
-// forwarded are the attributes of XFORWARD. SOURCE and IDENT are known and fixed.
+// forwarded are the attributes of XFORWARD.
 var forwarded = [...]string{"NAME", "ADDR", "PORT", "PROTO", "HELO", "IDENT", "SOURCE"}
 
-// xforward tells the MTA what to log and to hand to its filters
+// xforward gives the MTA the client for its log and its filters
 // (https://www.postfix.org/XFORWARD_README.html). Attributes outlive the message, so all are set.
 func (t *transaction) xforward() *end {
 	s := t.s

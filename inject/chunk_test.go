@@ -208,6 +208,26 @@ func TestChunkAbort(t *testing.T) {
 	}
 }
 
+// TestRefusedLastChunk: RSET is said after a last chunk that was refused, for RFC 3030 does not say that
+// the mail transaction has ended, and not after one that was taken.
+func TestRefusedLastChunk(t *testing.T) {
+	for _, reply := range []string{"250 2.0.0 Ok", "451 4.7.1 later", "554 5.7.1 no"} {
+		s := newServer(t, injecttest.Options{Record: true, Faults: []injecttest.Fault{{Stage: injecttest.DOT, Nth: 1, Reply: reply}}})
+		session, err := inject.Open(t.Context(), s.Dial, inject.Options{Chunking: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		session.Deliver(t.Context(), message(1), nil)
+		if r := session.Deliver(t.Context(), message(2), nil); r.Outcome != inject.Delivered {
+			t.Errorf("%s: behind it %+v, err %v", reply, r, r.Err)
+		}
+		session.Close()
+		if got := verbs(said(s)); strings.Contains(got, "RSET XCLIENT") == strings.HasPrefix(reply, "250") {
+			t.Errorf("%s: said %s", reply, got)
+		}
+	}
+}
+
 // TestChunkCancelled: the end of the context between chunks closes the connection.
 func TestChunkCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

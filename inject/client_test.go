@@ -124,7 +124,7 @@ func TestCommands(t *testing.T) {
 // go first, NAME and ADDR together last.
 func TestSplit(t *testing.T) {
 	name := strings.Repeat("a", 63) + "." + strings.Repeat("b", 63) + "." + strings.Repeat("c", 63) + "." + strings.Repeat("d", 63)
-	for _, helo := range []int{1, 100, 200, 255} {
+	for helo := range 256 {
 		for _, nameLen := range []int{0, 64, 128, 192, 255} {
 			c := Client{Addr: addr("2001:db8:1111:2222:3333:4444:5555:6666"), Name: strings.TrimSuffix(name[:nameLen], "."), HELO: strings.Repeat("h", helo), Port: 65535,
 				DestAddr: addr("2001:db8:1111:2222:3333:4444:5555:7777"), DestPort: 65535}

@@ -289,7 +289,7 @@ func TestEarlyVerdict(t *testing.T) {
 	} {
 		t.Run(c.id, func(t *testing.T) {
 			said := make(chan bool)
-			s := newServer(t, injecttest.Options{Faults: []injecttest.Fault{{Stage: injecttest.DOT, Early: true, Reply: c.reply,
+			s := newServer(t, injecttest.Options{Faults: []injecttest.Fault{{Stage: injecttest.DOT, Nth: 1, Early: true, Reply: c.reply,
 				Then: c.then, Said: func() { close(said) }}}})
 			if _, err := s.Start(); err != nil {
 				t.Fatal(err)
@@ -298,12 +298,17 @@ func TestEarlyVerdict(t *testing.T) {
 			content := strings.Repeat("line\r\n", 20000)
 			m.Size, m.Body = int64(len(content)), bodyOf(content)
 			m.BeforeDot = func(context.Context) error { <-said; return nil }
-			r := injectAll(t, s.Dial, inject.Options{}, m)[0]
+			rs := injectAll(t, s.Dial, inject.Options{Connections: 1}, m, message(2))
+			r := rs[0]
 			if r.Outcome != c.outcome || kindOf(r) != c.kind || !strings.HasPrefix(c.reply, fmt.Sprint(r.Reply.Code)) {
 				t.Errorf("%+v, err %v", r, r.Err)
 			}
-			if s.Count() != 0 {
+			if arrived(s, m) != 0 {
 				t.Error("it arrived")
+			}
+			// The content was begun and not ended: nothing else can be said on that session.
+			if rs[1].Outcome != inject.Delivered || s.Sessions() != 2 {
+				t.Errorf("the message behind it: %+v, err %v, over %d sessions", rs[1], rs[1].Err, s.Sessions())
 			}
 		})
 	}

@@ -169,7 +169,6 @@ func (s *Session) hello(name string) *Error {
 	if s.o.LMTP {
 		verb = "LHLO "
 	}
-	s.ext = extensions{}
 	reply, lines, err := s.w.command(s.o.Timeouts.Command, verb+name)
 	if err != nil {
 		return classify(stageEHLO, err)

@@ -129,8 +129,9 @@ func xclientRefused(reply Reply, client Client) *end {
 		e.attribute = "?"
 		words := strings.FieldsFunc(reply.Text, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) })
 		for _, w := range words[:min(4, len(words))] { // "Bad NAME syntax: x"
-			if contains(attributes[:], w) {
-				e.attribute = w
+			named := func(a string) bool { return strings.EqualFold(a, w) }
+			if i := slices.IndexFunc(attributes[:], named); i >= 0 {
+				e.attribute = attributes[i]
 				break
 			}
 		}

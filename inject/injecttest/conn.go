@@ -141,7 +141,7 @@ func (c *conn) command(line string) {
 		c.bdat(rest)
 	case "RSET":
 		c.inMail = false
-		c.say("250 2.0.0 Ok")
+		c.reply(RSET, "250 2.0.0 Ok")
 	case "NOOP":
 		c.say("250 2.0.0 Ok")
 	case "QUIT":
@@ -239,8 +239,9 @@ func (c *conn) auth(rest string) {
 		c.say("535 5.7.8 authentication failed")
 		return
 	}
-	c.user = parts[1]
-	c.say("235 2.7.0 authentication successful")
+	if c.reply(AUTH, "235 2.7.0 authentication successful") {
+		c.user = parts[1]
+	}
 }
 
 func (c *conn) mail(rest string) {

@@ -1,0 +1,245 @@
+package inject_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/emersion/go-sasl"
+
+	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/inject/injecttest"
+)
+
+// TestRepliesToTheLetter: steps that one code answers take no other, though it be positive.
+func TestRepliesToTheLetter(t *testing.T) {
+	for _, c := range []struct {
+		stage injecttest.Stage
+		reply string
+		kind  inject.Kind
+		want  string // the stage in the receipt
+	}{
+		{injecttest.Greeting, "250 hello", inject.Protocol, "greeting"},
+		{injecttest.Greeting, "221 bye", inject.Protocol, "greeting"},
+		{injecttest.EHLO, "251-mx.example.org\r\n251 XCLIENT NAME ADDR", inject.Protocol, "EHLO"},
+		{injecttest.HELO, "220 mx.example.org", inject.Protocol, "HELO"},
+		{injecttest.XCLIENT, "250 2.0.0 Ok", inject.Misconfigured, "XCLIENT"},
+		{injecttest.EHLO2, "251-mx.example.org\r\n251 XCLIENT NAME ADDR", inject.Protocol, "EHLO"},
+		{injecttest.DATA, "334 go ahead", inject.Protocol, "DATA"},
+		{injecttest.DATA, "250 ok", inject.Protocol, "DATA"},
+	} {
+		t.Run(fmt.Sprint(c.stage, "/", c.reply), func(t *testing.T) {
+			o := inject.Options{}
+			so := injecttest.Options{Faults: []injecttest.Fault{{Stage: c.stage, Nth: 1, Reply: c.reply}}, Record: true}
+			if c.stage == injecttest.HELO {
+				so.NoEHLO, o.XCLIENT = true, inject.Off
+			}
+			r, s, _ := one(t, so, o)
+			if r.Outcome != inject.Deferred || kindOf(r) != c.kind || r.Stage != c.want {
+				t.Errorf("%v at %q, kind %v: %v\n%s", r.Outcome, r.Stage, kindOf(r), r.Err, strings.Join(s.Transcript(), "\n"))
+			}
+			if arrived(s, message(1)) != 0 {
+				t.Error("it arrived")
+			}
+		})
+	}
+}
+
+// TestResetReply: a transaction that was begun ends with RSET, and nothing follows a reply to that other
+// than 250.
+func TestResetReply(t *testing.T) {
+	for _, mode := range []inject.Mode{inject.Required, inject.Off} {
+		for _, reply := range []string{"250 2.0.0 Ok", "251 2.0.0 Ok", "354 go ahead", "451 4.3.0 later", "503 5.5.1 bad sequence"} {
+			t.Run(fmt.Sprint(mode, "/", reply), func(t *testing.T) {
+				s := newServer(t, injecttest.Options{Record: true, Faults: []injecttest.Fault{{Stage: injecttest.RSET, Nth: 1, Reply: reply}}})
+				dry := message(1)
+				dry.DryRun = true
+				rs := injectAll(t, s.Dial, inject.Options{Connections: 1, XCLIENT: mode}, dry, message(2), message(3))
+				if rs[0].Stage != "RCPT" || rs[2].Outcome != inject.Delivered || !strings.Contains(verbs(said(s)), "RSET") {
+					t.Fatalf("%+v, %+v\n%s", rs[0], rs[2], strings.Join(s.Transcript(), "\n"))
+				}
+				if strings.HasPrefix(reply, "250") {
+					if rs[1].Outcome != inject.Delivered || s.Sessions() != 1 {
+						t.Errorf("%+v, err %v, over %d sessions", rs[1], rs[1].Err, s.Sessions())
+					}
+					return
+				}
+				if rs[1].Outcome != inject.Deferred || kindOf(rs[1]) != inject.Protocol || rs[1].Err.Op != "RSET" || s.Sessions() != 2 {
+					t.Errorf("%+v, err %v, over %d sessions", rs[1], rs[1].Err, s.Sessions())
+				}
+			})
+		}
+	}
+}
+
+// TestAuthReplies: only 235 is success, and a temporary failure does not blame the credentials.
+func TestAuthReplies(t *testing.T) {
+	for reply, kind := range map[string]inject.Kind{
+		"235 2.7.0 welcome":               inject.Unclassified,
+		"250 2.7.0 welcome":               inject.Auth,
+		"334 cGxlYXNl":                    inject.Auth, // PLAIN has nothing more to say
+		"334 not base64":                  inject.Auth,
+		"454 4.7.0 temporary failure":     inject.Unreachable,
+		"535 5.7.8 authentication failed": inject.Auth,
+	} {
+		t.Run(reply, func(t *testing.T) {
+			s := newServer(t, injecttest.Options{Users: map[string]string{"joe": "secret"}, Record: true,
+				Faults: []injecttest.Fault{{Stage: injecttest.AUTH, Reply: reply}}})
+			o := inject.Options{XCLIENT: inject.Off, Auth: func() (sasl.Client, error) { return sasl.NewPlainClient("", "joe", "secret"), nil }}
+			r := injectAll(t, s.Dial, o, message(1))[0]
+			if kindOf(r) != kind || (r.Outcome == inject.Delivered) != (kind == inject.Unclassified) {
+				t.Errorf("%+v, err %v", r, r.Err)
+			}
+			// An exchange that cannot go on is cancelled (RFC 4954 section 4).
+			if cancelled := strings.Contains(verbs(said(s)), "*"); cancelled != strings.HasPrefix(reply, "334") {
+				t.Errorf("said %s", verbs(said(s)))
+			}
+		})
+	}
+}
+
+// TestQuit: QUIT is said to a server that refuses us, and not to one that closes or breaks the protocol.
+func TestQuit(t *testing.T) {
+	for _, c := range []struct {
+		stage injecttest.Stage
+		reply string
+		verbs string
+	}{
+		{injecttest.Greeting, "554 5.7.1 no", "QUIT"},
+		{injecttest.Greeting, "450 4.3.2 later", "QUIT"},
+		{injecttest.Greeting, "421 4.3.2 closing", ""},
+		{injecttest.Greeting, "250 hello", ""},
+		{injecttest.EHLO, "550 5.7.1 no", "EHLO QUIT"},
+		{injecttest.EHLO, "421 4.3.2 closing", "EHLO"},
+		{injecttest.EHLO, "354 go on", "EHLO"},
+		{injecttest.MAIL, "550 5.7.1 no", "EHLO XCLIENT EHLO MAIL RCPT DATA QUIT"},
+		{injecttest.MAIL, "421 4.3.2 closing", "EHLO XCLIENT EHLO MAIL RCPT DATA"},
+		{injecttest.MAIL, "521 5.3.2 closing", "EHLO XCLIENT EHLO MAIL RCPT DATA"},
+		{injecttest.RCPT, "521 5.3.2 closing", "EHLO XCLIENT EHLO MAIL RCPT DATA"},
+		{injecttest.DOT, "421 4.3.2 closing", "EHLO XCLIENT EHLO MAIL RCPT DATA (40 ."},
+		{injecttest.DOT, "554 5.7.1 no", "EHLO XCLIENT EHLO MAIL RCPT DATA (40 . QUIT"},
+	} {
+		t.Run(fmt.Sprint(c.stage, "/", c.reply), func(t *testing.T) {
+			s := newServer(t, injecttest.Options{Record: true, Faults: []injecttest.Fault{{Stage: c.stage, Reply: c.reply}}})
+			if r := injectAll(t, s.Dial, inject.Options{}, message(1))[0]; r.Outcome == inject.Delivered {
+				t.Errorf("%+v", r)
+			}
+			if got := verbs(said(s)); got != c.verbs {
+				t.Errorf("said %q, want %q", got, c.verbs)
+			}
+		})
+	}
+}
+
+// failingClose is a body that is read well and closed ill.
+type failingClose struct{ io.Reader }
+
+func (failingClose) Close() error { return errSource }
+
+// TestBodyClose: content whose source fails when it is closed is not whole.
+func TestBodyClose(t *testing.T) {
+	for _, chunking := range []bool{false, true} {
+		s := newServer(t, injecttest.Options{})
+		m := message(1)
+		const content = "Subject: x\r\n\r\nx\r\n"
+		m.Size, m.Body = int64(len(content)), func() (io.ReadCloser, error) { return failingClose{strings.NewReader(content)}, nil }
+		rs := injectAll(t, s.Dial, inject.Options{Connections: 1, Chunking: chunking}, m, message(2))
+		if rs[0].Outcome != inject.Deferred || kindOf(rs[0]) != inject.Local || !errors.Is(rs[0].Err, errSource) {
+			t.Errorf("chunking %v: %+v, err %v", chunking, rs[0], rs[0].Err)
+		}
+		if rs[1].Outcome != inject.Delivered || s.Count() != 1 {
+			t.Errorf("chunking %v: behind it %+v; %d arrived", chunking, rs[1], s.Count())
+		}
+	}
+}
+
+// recordingConn keeps what is written to it, each write by itself.
+type recordingConn struct {
+	net.Conn
+	mu     *sync.Mutex
+	writes *[][]byte
+}
+
+func (c recordingConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	*c.writes = append(*c.writes, bytes.Clone(p))
+	c.mu.Unlock()
+	return c.Conn.Write(p)
+}
+
+// TestPipelinedXCLIENT: the next message's XCLIENT is in the write that ends with the dot if, and only
+// if, PIPELINING is offered and the session can be reset in place.
+func TestPipelinedXCLIENT(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		server injecttest.Options
+		mode   inject.Mode
+		with   string // what follows the first dot in its write
+	}{
+		{"reset in place", injecttest.Options{}, inject.Required, "XCLIENT"},
+		{"no PIPELINING", injecttest.Options{Without: []string{"PIPELINING"}}, inject.Required, ""},
+		{"a connection for each message", injecttest.Options{Once: true}, inject.Required, "QUIT"},
+		{"a connection for each message, no PIPELINING", injecttest.Options{Once: true, Without: []string{"PIPELINING"}}, inject.Required, ""},
+		{"XCLIENT off", injecttest.Options{}, inject.Off, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newServer(t, c.server)
+			var mu sync.Mutex
+			var writes [][]byte
+			dial := func(ctx context.Context) (net.Conn, error) {
+				conn, err := s.Dial(ctx)
+				return recordingConn{conn, &mu, &writes}, err
+			}
+			session, err := inject.Open(t.Context(), dial, inject.Options{XCLIENT: c.mode})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer session.Close()
+			asked := false
+			r := session.Deliver(t.Context(), message(1), func() *inject.Message { asked = true; return message(2) })
+			if r.Outcome != inject.Delivered || asked != (c.with == "XCLIENT") {
+				t.Fatalf("%+v, err %v, asked for the next message: %v", r, r.Err, asked)
+			}
+			last := string(writes[len(writes)-1])
+			_, after, found := strings.Cut(last, "\r\n.\r\n")
+			if verb, _, _ := strings.Cut(strings.TrimSpace(after), " "); !found || verb != c.with {
+				t.Errorf("the last write is %q, want %q after the dot", last, c.with)
+			}
+			// What goes out early is what may be presented.
+			if strings.Contains(after, "ADDR=") && !strings.Contains(after, "ADDR=198.51.0.2") {
+				t.Errorf("announced %q", after)
+			}
+		})
+	}
+}
+
+// TestPipelinedClientIsSafe: the XCLIENT that is sent with a dot presents nobody who must not be
+// presented.
+func TestPipelinedClientIsSafe(t *testing.T) {
+	s := newServer(t, injecttest.Options{})
+	session, err := inject.Open(t.Context(), s.Dial, inject.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	local := message(2)
+	local.Client.Addr = netip.MustParseAddr("127.0.0.1")
+	for _, r := range []inject.Receipt{
+		session.Deliver(t.Context(), message(1), func() *inject.Message { return local }),
+		session.Deliver(t.Context(), local, nil),
+	} {
+		if r.Outcome != inject.Delivered {
+			t.Fatalf("%+v, err %v", r, r.Err)
+		}
+	}
+	if got := s.Messages()[1].Client; got.Addr != "[UNAVAILABLE]" || got.Name != "[UNAVAILABLE]" {
+		t.Errorf("presented %+v", got)
+	}
+}

@@ -243,3 +243,67 @@ func TestPipelinedClientIsSafe(t *testing.T) {
 		t.Errorf("presented %+v", got)
 	}
 }
+
+// cutConn fails in the middle of the write that holds the dot: short octets before the end of the dot,
+// or after it if negative. It still reads, unless it is closed at the same time.
+type cutConn struct {
+	net.Conn
+	short  int
+	closes bool
+}
+
+func (c cutConn) Write(p []byte) (int, error) {
+	_, after, found := bytes.Cut(p, []byte("\r\n.\r\n"))
+	if !found {
+		return c.Conn.Write(p)
+	}
+	n, err := c.Conn.Write(p[:len(p)-len(after)-c.short])
+	if err == nil {
+		err = errSource
+	}
+	if c.closes {
+		_ = c.Conn.Close()
+	}
+	return n, err
+}
+
+// TestDotCut: a write that fails before the end of the dot leaves no doubt, for the MTA has no message.
+// One that fails after it may be answered all the same; without an answer the message is in doubt.
+func TestDotCut(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		short   int
+		closes  bool
+		outcome inject.Outcome
+		stage   string
+		arrived int
+	}{
+		{"before the dot", 3, false, inject.Deferred, "DATA", 0},
+		{"before its last octet", 1, false, inject.Deferred, "DATA", 0},
+		{"before its last octet, and closed", 1, true, inject.Deferred, "DATA", 0},
+		{"right after the dot", 0, false, inject.Delivered, "dot", 1},
+		{"in the XCLIENT after it, which keeps the reply back", -5, false, inject.InDoubt, "dot", 1},
+	} {
+		for _, lmtp := range []bool{false, true} {
+			bubble(t, fmt.Sprint(c.name, "/", lmtp), func(t *testing.T) {
+				s := newServer(t, injecttest.Options{LMTP: lmtp})
+				dial := func(ctx context.Context) (net.Conn, error) {
+					conn, err := s.Dial(ctx)
+					return cutConn{conn, c.short, c.closes}, err
+				}
+				session, err := inject.Open(t.Context(), dial, inject.Options{LMTP: lmtp})
+				if err != nil {
+					t.Fatal(err)
+				}
+				r := session.Deliver(t.Context(), message(1), func() *inject.Message { return message(2) })
+				if r.Outcome != c.outcome || r.Stage != c.stage || session.Reusable() {
+					t.Errorf("%+v, err %v, reusable %v", r, r.Err, session.Reusable())
+				}
+				if s.Count() != c.arrived {
+					t.Errorf("%d arrived", s.Count())
+				}
+				session.Close()
+			})
+		}
+	}
+}

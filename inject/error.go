@@ -31,15 +31,15 @@ const (
 	Protocol
 	// Local: the body could not be read or BeforeDot said no.
 	Local
-	// Unsayable: the message cannot be put to this MTA: an address that no path of
+	// Unsendable: the message cannot be sent to this MTA as it is: an address that no path of
 	// RFC 5321 can hold, SMTPUTF8 not offered, a client that the carrier cannot name, a size
-	// above the one that it announces.
-	Unsayable
+	// above the one that the MTA announces.
+	Unsendable
 	// Aborted: the context ended.
 	Aborted
 )
 
-var kindNames = [...]string{"unclassified", "unreachable", "misconfigured", "tls", "auth", "protocol", "local", "unsayable", "aborted"}
+var kindNames = [...]string{"unclassified", "unreachable", "misconfigured", "tls", "auth", "protocol", "local", "unsendable", "aborted"}
 
 // String returns the kind's name as logs show it.
 func (k Kind) String() string {

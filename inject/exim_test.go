@@ -173,7 +173,7 @@ func TestEximProxy(t *testing.T) {
 		unknown := message(99)
 		unknown.Client = inject.Client{HELO: "helo.example.net"}
 		r := injectAll(t, x.dial, inject.Options{Carrier: carrier}, unknown)[0]
-		if r.Outcome != inject.Withheld || kindOf(r) != inject.Unsayable || strings.Contains(x.read("log/mainlog"), unknown.From) {
+		if r.Outcome != inject.Withheld || kindOf(r) != inject.Unsendable || strings.Contains(x.read("log/mainlog"), unknown.From) {
 			t.Errorf("carrier %d, unknown client: %+v, err %v\n%s", carrier, r, r.Err, x.read("log/mainlog"))
 		}
 	}

@@ -75,8 +75,8 @@ type verdict struct {
 	took    time.Duration
 }
 
-// turnedAway is the verdict of a failure that the server announces with a reply.
-func turnedAway(outcome inject.Outcome, before inject.Kind) func(injecttest.Stage) verdict {
+// withReply is the verdict of a failure that the server announces with a reply.
+func withReply(outcome inject.Outcome, before inject.Kind) func(injecttest.Stage) verdict {
 	return func(s injecttest.Stage) verdict {
 		if early(s) { // not the message's fault: the mail stays where it is
 			return verdict{outcome: inject.Deferred, kind: before}
@@ -85,8 +85,8 @@ func turnedAway(outcome inject.Outcome, before inject.Kind) func(injecttest.Stag
 	}
 }
 
-// broken is the verdict of a failure without a reply, or with none that makes sense.
-func broken(kind inject.Kind, wait map[injecttest.Stage]time.Duration) func(injecttest.Stage) verdict {
+// withoutReply is the verdict of a failure without a reply, or with none that makes sense.
+func withoutReply(kind inject.Kind, wait map[injecttest.Stage]time.Duration) func(injecttest.Stage) verdict {
 	return func(s injecttest.Stage) verdict {
 		v := verdict{outcome: inject.Deferred, kind: kind, took: wait[s]}
 		if s == injecttest.DOT {
@@ -115,21 +115,21 @@ func TestFaults(t *testing.T) {
 		fault injecttest.Fault
 		want  func(injecttest.Stage) verdict
 	}{
-		{"T-MTA-02/421", say("421 4.3.2 closing down"), turnedAway(inject.Deferred, inject.Unreachable)},
-		{"T-MTA-02/421 and close", injecttest.Fault{Reply: "421 4.3.2 closing down", Then: injecttest.CloseConn}, turnedAway(inject.Deferred, inject.Unreachable)},
-		{"T-MTA-03/451", say("451 4.3.0 later"), turnedAway(inject.Deferred, inject.Unreachable)},
-		{"T-MTA-04/554", say("554 5.7.1 no"), turnedAway(inject.Refused, inject.Misconfigured)},
-		{"T-MTA-05/EOF", injecttest.Fault{Then: injecttest.CloseConn}, broken(inject.Unreachable, nil)},
-		{"T-MTA-07/silence", injecttest.Fault{Then: injecttest.Silence}, broken(inject.Unreachable, silence())},
-		{"T-TMO-02/drip", injecttest.Fault{Drip: 50 * time.Second}, broken(inject.Unreachable, silence())},
-		{"T-SMTP-02/endless", injecttest.Fault{Then: injecttest.Endless}, broken(inject.Protocol, nil)},
-		{"T-SMTP-03/endless line", injecttest.Fault{Then: injecttest.EndlessLine}, broken(inject.Protocol, nil)},
-		{"T-SMTP-04/codes differ", say("250-first\r\n251 second"), broken(inject.Protocol, nil)},
-		{"T-SMTP-14/334", say("334"), broken(inject.Protocol, nil)},
-		{"T-SMTP-14/25", say("25"), broken(inject.Protocol, nil)},
-		{"T-SMTP-14/2500 x", say("2500 x"), broken(inject.Protocol, nil)},
-		{"T-SMTP-14/text", say("hello"), broken(inject.Protocol, nil)},
-		{"T-SMTP-14/199", say("199 continue"), broken(inject.Protocol, nil)},
+		{"T-MTA-02/421", say("421 4.3.2 closing down"), withReply(inject.Deferred, inject.Unreachable)},
+		{"T-MTA-02/421 and close", injecttest.Fault{Reply: "421 4.3.2 closing down", Then: injecttest.CloseConn}, withReply(inject.Deferred, inject.Unreachable)},
+		{"T-MTA-03/451", say("451 4.3.0 later"), withReply(inject.Deferred, inject.Unreachable)},
+		{"T-MTA-04/554", say("554 5.7.1 no"), withReply(inject.Refused, inject.Misconfigured)},
+		{"T-MTA-05/EOF", injecttest.Fault{Then: injecttest.CloseConn}, withoutReply(inject.Unreachable, nil)},
+		{"T-MTA-07/silence", injecttest.Fault{Then: injecttest.Silence}, withoutReply(inject.Unreachable, silence())},
+		{"T-TMO-02/drip", injecttest.Fault{Drip: 50 * time.Second}, withoutReply(inject.Unreachable, silence())},
+		{"T-SMTP-02/endless", injecttest.Fault{Then: injecttest.Endless}, withoutReply(inject.Protocol, nil)},
+		{"T-SMTP-03/endless line", injecttest.Fault{Then: injecttest.EndlessLine}, withoutReply(inject.Protocol, nil)},
+		{"T-SMTP-04/codes differ", say("250-first\r\n251 second"), withoutReply(inject.Protocol, nil)},
+		{"T-SMTP-14/334", say("334"), withoutReply(inject.Protocol, nil)},
+		{"T-SMTP-14/25", say("25"), withoutReply(inject.Protocol, nil)},
+		{"T-SMTP-14/2500 x", say("2500 x"), withoutReply(inject.Protocol, nil)},
+		{"T-SMTP-14/text", say("hello"), withoutReply(inject.Protocol, nil)},
+		{"T-SMTP-14/199", say("199 continue"), withoutReply(inject.Protocol, nil)},
 	} {
 		for _, stage := range injecttest.Stages() {
 			for _, without := range []string{"", "PIPELINING"} {
@@ -141,7 +141,7 @@ func TestFaults(t *testing.T) {
 						w.kind = inject.Misconfigured // a well-formed reply that is not 220
 					}
 					r, s, took := one(t, injecttest.Options{Faults: []injecttest.Fault{f}, Without: []string{without}}, inject.Options{})
-					// A glance at a pipe takes 100 µs; a drip may have to end an earlier reply first.
+					// A peek at a pipe takes 100 µs; a drip may have to end an earlier reply first.
 					if r.Outcome != w.outcome || took < w.took || took > w.took+f.Drip+time.Millisecond {
 						t.Errorf("outcome %v after %v, want %v after %v: %+v, err %v", r.Outcome, took, w.outcome, w.took, r, r.Err)
 					}

@@ -57,8 +57,8 @@ const (
 	Refused
 	// InDoubt: the dot was sent and no reply understood (RFC 1047). It may have been delivered.
 	InDoubt
-	// Withheld: the MTA was not asked, because it cannot be told of the message or has announced that it
-	// will not take its size; Err, of Kind [Unsayable], says why. Another attempt would end alike.
+	// Withheld: the MTA was not asked, because the message cannot be sent to it as it is. Err, of Kind
+	// [Unsendable], says why. Another attempt would end in the same way.
 	Withheld
 )
 

@@ -42,7 +42,7 @@ const (
 	// PROXYv1 and PROXYv2 present the address and port on a connection of its own
 	// for each message (https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt).
 	// The MTA looks the name up. An unknown client cannot be presented: such a message is withheld
-	// as [Unsayable], because PROXY UNKNOWN and LOCAL stand for this host.
+	// as [Unsendable], because PROXY UNKNOWN and LOCAL stand for this host.
 	PROXYv1
 	PROXYv2
 )
@@ -53,7 +53,7 @@ type EightBitPolicy uint8
 const (
 	// SendAnyway sends them as they are, with a note in the receipt. Nothing is re-encoded.
 	SendAnyway EightBitPolicy = iota
-	// RefuseEightBit withholds the message as [Unsayable] and sends nothing of it.
+	// RefuseEightBit withholds the message as [Unsendable] and sends nothing of it.
 	RefuseEightBit
 )
 
@@ -64,7 +64,7 @@ type NULPolicy uint8
 const (
 	// SendNUL sends it as it is.
 	SendNUL NULPolicy = iota
-	// RefuseNUL withholds the message as [Unsayable] and sends nothing of it.
+	// RefuseNUL withholds the message as [Unsendable] and sends nothing of it.
 	RefuseNUL
 )
 

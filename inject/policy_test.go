@@ -49,7 +49,7 @@ func TestPolicies(t *testing.T) {
 				}
 				return
 			}
-			if r.Outcome != inject.Withheld || kindOf(r) != inject.Unsayable || r.Stage != c.refused || r.Reply.Code != 0 {
+			if r.Outcome != inject.Withheld || kindOf(r) != inject.Unsendable || r.Stage != c.refused || r.Reply.Code != 0 {
 				t.Errorf("%+v, err %v", r, r.Err)
 			}
 			if text := strings.Join(said(s), "\n"); s.Count() != 2 || strings.Contains(text, m.From) {

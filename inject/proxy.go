@@ -12,7 +12,7 @@ import (
 func (s *Session) proxy(c Client) *Error {
 	header, err := proxyHeader(c, s.o.Carrier, s.w.conn.RemoteAddr())
 	if err != nil {
-		return &Error{Kind: Unsayable, Op: "PROXY", Err: err}
+		return &Error{Kind: Unsendable, Op: "PROXY", Err: err}
 	}
 	shown := strings.TrimSpace(string(header))
 	if s.o.Carrier == PROXYv2 {

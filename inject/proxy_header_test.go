@@ -80,8 +80,8 @@ func TestProxyVerdicts(t *testing.T) {
 		{"greylisted", known, "450 4.7.1 later", "", Deferred, Unclassified, "greeting"},
 		{"HELO refused", known, "220 hello", "504 5.5.2 need fully-qualified hostname", Refused, Unclassified, "EHLO"},
 		{"out of step", known, "220 hello", "503 5.5.1 what", Deferred, Protocol, "EHLO"},
-		{"unknown client", Client{}, "220 hello", "250 ok", Withheld, Unsayable, "PROXY"},
-		{"not to be presented", Client{Addr: addr("10.0.0.1")}, "220 hello", "250 ok", Withheld, Unsayable, "PROXY"},
+		{"unknown client", Client{}, "220 hello", "250 ok", Withheld, Unsendable, "PROXY"},
+		{"not to be presented", Client{Addr: addr("10.0.0.1")}, "220 hello", "250 ok", Withheld, Unsendable, "PROXY"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

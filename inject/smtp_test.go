@@ -135,7 +135,7 @@ func TestParameters(t *testing.T) {
 				t.Fatalf("%+v, err %v; beside it %v, %v", r, r.Err, rs[0].Outcome, rs[2].Outcome)
 			}
 			if c.outcome == inject.Withheld {
-				if kindOf(r) != inject.Unsayable || s.Count() != 2 {
+				if kindOf(r) != inject.Unsendable || s.Count() != 2 {
 					t.Errorf("%v, %d arrived", r.Err, s.Count())
 				}
 				return

@@ -156,18 +156,18 @@ func (t *transaction) admit() *end {
 	}
 	var err error
 	if t.from, err = ParsePath(t.m.From); err != nil {
-		return unsayable(stageMAIL, "reverse-path", err)
+		return withheld(stageMAIL, "reverse-path", err)
 	}
 	if t.m.NUL && s.o.NUL == RefuseNUL {
-		return unsayable(stageMAIL, "the content holds a NUL", nil)
+		return withheld(stageMAIL, "the content holds a NUL", nil)
 	}
 	if len(t.m.To) == 0 {
-		return unsayable(stageRCPT, "no recipients", nil)
+		return withheld(stageRCPT, "no recipients", nil)
 	}
 	t.to = make([]string, len(t.m.To))
 	for i, to := range t.m.To {
 		if t.to[i], err = ParseRecipient(to); err != nil {
-			return unsayable(stageRCPT, "forward-path", err)
+			return withheld(stageRCPT, "forward-path", err)
 		}
 	}
 	return nil
@@ -211,7 +211,7 @@ func (t *transaction) envelope() ([]command, *end) {
 	mail := "MAIL FROM:<" + t.from + ">"
 	if size := t.m.length(); x.size && size >= 0 { // RFC 1870 section 5: an estimate
 		if x.sizeLimit > 0 && size > x.sizeLimit { // section 4: it would be refused
-			return nil, unsayable(stageMAIL, fmt.Sprintf("%d octets are more than the MTA takes, %d by its SIZE", size, x.sizeLimit), nil)
+			return nil, withheld(stageMAIL, fmt.Sprintf("%d octets are more than the MTA takes, %d by its SIZE", size, x.sizeLimit), nil)
 		}
 		mail += " SIZE=" + strconv.FormatInt(size, 10)
 	}
@@ -220,14 +220,14 @@ func (t *transaction) envelope() ([]command, *end) {
 	case x.eightBit:
 		mail += " BODY=8BITMIME"
 	case o.EightBit == RefuseEightBit:
-		return nil, unsayable(stageMAIL, "8BITMIME is not offered and the content holds octets above 127", nil)
+		return nil, withheld(stageMAIL, "8BITMIME is not offered and the content holds octets above 127", nil)
 	default:
 		t.note("8BITMIME not offered: sent as it is")
 	}
 	needed := !ascii(t.from) || !ascii(strings.Join(t.to, ""))
 	switch {
 	case needed && !x.utf8:
-		return nil, unsayable(stageMAIL, "SMTPUTF8 is not offered and an address is not ASCII", nil)
+		return nil, withheld(stageMAIL, "SMTPUTF8 is not offered and an address is not ASCII", nil)
 	case needed, t.m.UTF8 && x.utf8:
 		mail += " SMTPUTF8"
 	case t.m.UTF8:

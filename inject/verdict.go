@@ -44,9 +44,9 @@ func misconfigured(reply Reply, text, hint string) *end {
 		err: &Error{Kind: Misconfigured, Op: stageXCLIENT, Text: text, Reply: reply, Hint: hint}}
 }
 
-// unsayable is the end of a message that cannot be sent to this MTA as it is.
-func unsayable(stage, text string, err error) *end {
-	return &end{stage: stage, outcome: Withheld, err: &Error{Kind: Unsayable, Op: stage, Text: text, Err: err}}
+// withheld is the end of a message that cannot be sent to this MTA as it is.
+func withheld(stage, text string, err error) *end {
+	return &end{stage: stage, outcome: Withheld, err: &Error{Kind: Unsendable, Op: stage, Text: text, Err: err}}
 }
 
 // doubt is the end after a dot that got no reply, or none that can be understood (RFC 1047).

@@ -212,7 +212,7 @@ func TestReceipt(t *testing.T) {
 		each    []Outcome
 		queueID string
 	}{
-		{"withheld", []RecipientReceipt{{}, {}}, unsayable(stageMAIL, "too large", nil), Withheld, []Outcome{Withheld, Withheld}, ""},
+		{"withheld", []RecipientReceipt{{}, {}}, withheld(stageMAIL, "too large", nil), Withheld, []Outcome{Withheld, Withheld}, ""},
 		{"before RCPT", []RecipientReceipt{{}, {}}, verdict(stageMAIL, Refused, unknown), Refused, []Outcome{Refused, Refused}, ""},
 		{"no recipients", nil, verdict(stageMAIL, Refused, unknown), Refused, nil, ""},
 		{"all delivered", []RecipientReceipt{{Reply: taken}, {Reply: taken}}, verdict(stageDot, Delivered, queued), Delivered, []Outcome{Delivered, Delivered}, "ABC"},

@@ -52,7 +52,7 @@ func TestLargerThanAnnounced(t *testing.T) {
 				t.Errorf("%v (%s) by %v, err %v; want %v by %d", r.Outcome, outcomes(r), r.Reply, r.Err, c.outcome, c.code)
 			}
 			offered := strings.Contains(strings.Join(said(s), "\n"), m.From)
-			if withheld := c.outcome == inject.Withheld; withheld == offered || withheld != (kindOf(r) == inject.Unsayable) {
+			if withheld := c.outcome == inject.Withheld; withheld == offered || withheld != (kindOf(r) == inject.Unsendable) {
 				t.Errorf("offered to the MTA: %v, err %v", offered, r.Err)
 			}
 		})

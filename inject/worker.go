@@ -182,8 +182,8 @@ func (p *Pool) undelivered(m *Message, err *Error, client Client, notes []string
 	t := newTransaction(m, client, notes)
 	e := failure(err.Op, err)
 	switch {
-	case err.Kind == Unsayable:
-		e = unsayable(err.Op, err.Text, err.Err)
+	case err.Kind == Unsendable:
+		e = withheld(err.Op, err.Text, err.Err)
 	case !p.o.Carrier.byProxy() || err.Reply.Code == 0:
 	case slices.Contains([]string{stageGreeting, stageEHLO, stageHELO}, err.Op):
 		// The MTA knew the client when it replied. STARTTLS and AUTH do not concern the client.

@@ -60,7 +60,7 @@ func (w *world) stays(n int, plain *mta) {
 // client. Everything else that does not get through stays for a person.
 func TestWhatNoMTARefusedIsHeld(t *testing.T) {
 	receipts := []inject.Receipt{
-		{Outcome: inject.Withheld, Stage: "MAIL", Err: &inject.Error{Kind: inject.Unsayable, Op: "MAIL", Text: "SMTPUTF8"}},
+		{Outcome: inject.Withheld, Stage: "MAIL", Err: &inject.Error{Kind: inject.Unsendable, Op: "MAIL", Text: "SMTPUTF8"}},
 		reply(inject.Refused, "MAIL", 552, "5.3.4", "Message size exceeds fixed limit"),
 		reply(inject.Refused, "MAIL", 552, "", "too big"),
 		reply(inject.Refused, "dot", 552, "5.3.4", "Error: message file too big"),

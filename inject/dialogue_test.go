@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/emersion/go-sasl"
 
@@ -305,5 +307,122 @@ func TestDotCut(t *testing.T) {
 				session.Close()
 			})
 		}
+	}
+}
+
+// TestReplyTooMany: a reply that came with an earlier one is never taken for that to a command, whichever
+// command is next.
+func TestReplyTooMany(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		o    inject.Options
+	}{
+		{"XCLIENT", inject.Options{}},
+		{"MAIL", inject.Options{XCLIENT: inject.Off}},
+		{"XFORWARD", inject.Options{Carrier: inject.XFORWARD}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newServer(t, injecttest.Options{Record: true, XFORWARD: []string{"NAME", "ADDR"},
+				Faults: []injecttest.Fault{{Stage: injecttest.DOT, Nth: 1, Extra: "220 2.0.0 what"}}})
+			session, err := inject.Open(t.Context(), s.Dial, c.o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer session.Close()
+			if r := session.Deliver(t.Context(), message(1), nil); r.Outcome != inject.Delivered {
+				t.Fatalf("%+v, err %v", r, r.Err)
+			}
+			before := len(said(s))
+			r := session.Deliver(t.Context(), message(2), nil)
+			if r.Outcome != inject.Deferred || kindOf(r) != inject.Protocol || session.Reusable() {
+				t.Errorf("%+v, err %v, reusable %v", r, r.Err, session.Reusable())
+			}
+			if more := said(s)[before:]; len(more) > 0 {
+				t.Errorf("said %q", more)
+			}
+		})
+	}
+}
+
+// TestAheadOfNeed: where each connection serves one message, the next one is open, and as far as EHLO,
+// before the first message is through.
+func TestAheadOfNeed(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := newServer(t, injecttest.Options{Once: true, Record: true, Faults: []injecttest.Fault{{Stage: injecttest.EHLO2, Nth: 1, Delay: time.Second}}})
+		m := message(1)
+		m.BeforeDot = func(context.Context) error {
+			synctest.Wait()
+			if got := verbs(said(s)); s.Sessions() != 2 || strings.Count(got, "EHLO") != 3 {
+				t.Errorf("%d sessions, said %s", s.Sessions(), got)
+			}
+			return nil
+		}
+		for i, r := range injectAll(t, s.Dial, inject.Options{Connections: 1}, m, message(2)) {
+			if r.Outcome != inject.Delivered {
+				t.Errorf("message %d: %+v, err %v", i, r, r.Err)
+			}
+		}
+	})
+}
+
+// TestIdleSession: a session that nobody needs for Timeouts.Idle is closed with QUIT.
+func TestIdleSession(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := newServer(t, injecttest.Options{Record: true})
+		p := inject.NewPool(s.Dial, inject.Options{Connections: 1})
+		if err := p.Submit(t.Context(), message(1), func(inject.Receipt) {}); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			after time.Duration
+			quit  bool
+		}{{9 * time.Second, false}, {2 * time.Second, true}} {
+			time.Sleep(c.after)
+			synctest.Wait()
+			if got := verbs(said(s)); strings.HasSuffix(got, "QUIT") != c.quit {
+				t.Errorf("after another %v said %s", c.after, got)
+			}
+		}
+		if err := p.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestLMTPPatience: each verdict is awaited like one of SMTP, and when the context has ended for no
+// longer than Timeouts.Grace.
+func TestLMTPPatience(t *testing.T) {
+	dot := func(nth int, delay time.Duration) injecttest.Fault {
+		return injecttest.Fault{Stage: injecttest.DOT, Nth: nth, Delay: delay}
+	}
+	for _, c := range []struct {
+		name   string
+		faults []injecttest.Fault
+		limit  time.Duration // of the context
+		each   string
+		took   time.Duration
+	}{
+		{"late", []injecttest.Fault{dot(1, 599*time.Second), dot(2, 599*time.Second)}, time.Hour, "delivered delivered", 1198 * time.Second},
+		{"too late", []injecttest.Fault{dot(1, 599*time.Second), dot(2, 601*time.Second)}, time.Hour, "delivered in-doubt", 1199 * time.Second},
+		{"first within the grace", []injecttest.Fault{dot(1, 20*time.Second), dot(2, time.Minute)}, 15 * time.Second, "delivered in-doubt", 30 * time.Second},
+		{"both within the grace", []injecttest.Fault{dot(1, 20*time.Second), dot(2, 9*time.Second)}, 15 * time.Second, "delivered delivered", 29 * time.Second},
+	} {
+		bubble(t, c.name, func(t *testing.T) {
+			s := newServer(t, injecttest.Options{LMTP: true, Faults: c.faults})
+			session, err := inject.Open(t.Context(), s.Dial, inject.Options{LMTP: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer session.Close()
+			m := message(1)
+			m.To = []string{"one@example.org", "two@example.org"}
+			ctx, cancel := context.WithTimeout(t.Context(), c.limit)
+			defer cancel()
+			start := time.Now()
+			r := session.Deliver(ctx, m, nil)
+			if took := time.Since(start).Round(time.Second); outcomes(r) != c.each || took != c.took {
+				t.Errorf("%s after %v, want %s after %v: %v", outcomes(r), took, c.each, c.took, r.Err)
+			}
+		})
 	}
 }

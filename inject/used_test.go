@@ -68,20 +68,25 @@ func TestLateReply(t *testing.T) {
 	}
 }
 
-// TestSpentByRefusal covers T-XC-05 and T-XC-06 as they concern the message behind: on the session
-// on which a client was turned away everything gets 503, so that it goes by another.
-func TestSpentByRefusal(t *testing.T) {
+// TestLastByRefusal covers T-XC-05 and T-XC-06 as they concern the next message: on a session on which
+// a client was refused everything gets 503, so the next message goes by another.
+func TestLastByRefusal(t *testing.T) {
 	for _, reply := range []string{"450 4.7.1 Client host rejected", "554 5.7.1 Client host rejected", "250 2.0.0 Ok",
 		"550 5.7.0 Error: insufficient authorization", "503 5.7.0 Error: access denied"} {
-		t.Run(reply, func(t *testing.T) {
-			s := newServer(t, injecttest.Options{Record: true, Faults: []injecttest.Fault{{Stage: injecttest.XCLIENT, Nth: 1, Reply: reply, Then: injecttest.Dead}}})
-			rs := injectAll(t, s.Dial, inject.Options{Connections: 1}, message(1), message(2))
-			if rs[0].Outcome == inject.Delivered || rs[1].Outcome != inject.Delivered || s.Sessions() != 2 {
-				t.Errorf("%v, then %v by %v, over %d sessions", rs[0].Outcome, rs[1].Outcome, rs[1].Reply, s.Sessions())
+		for _, stage := range []injecttest.Stage{injecttest.XCLIENT, injecttest.EHLO2} {
+			if stage == injecttest.EHLO2 && reply[0] == '2' {
+				continue // that is no refusal
 			}
-			if got := verbs(said(s)); strings.Count(got, "XCLIENT") != 2 {
-				t.Errorf("said %s", got)
-			}
-		})
+			t.Run(fmt.Sprint(stage, "/", reply), func(t *testing.T) {
+				s := newServer(t, injecttest.Options{Record: true, Faults: []injecttest.Fault{{Stage: stage, Nth: 1, Reply: reply, Then: injecttest.Dead}}})
+				rs := injectAll(t, s.Dial, inject.Options{Connections: 1}, message(1), message(2))
+				if rs[0].Outcome == inject.Delivered || rs[1].Outcome != inject.Delivered || s.Sessions() != 2 {
+					t.Errorf("%v, then %v by %v, over %d sessions", rs[0].Outcome, rs[1].Outcome, rs[1].Reply, s.Sessions())
+				}
+				if got := verbs(said(s)); strings.Count(got, "XCLIENT") != 2 {
+					t.Errorf("said %s", got)
+				}
+			})
+		}
 	}
 }

@@ -30,10 +30,10 @@ type Client struct {
 
 // Safe returns the client as it may be presented, and the reason if that differs in
 // substance. An address that may carry rights at the MTA (loopback, private,
-// link-local, shared, multicast, unspecified, or in never), in whatever disguise,
-// makes everything unavailable. So does no address: a name alone would still pass
-// for a resolved client. Names that are none, or claim what only the MTA may
-// claim ("unknown", "localhost"), become unavailable.
+// link-local, shared, multicast, unspecified, or in never), in whatever form, makes
+// everything unavailable. So does a missing address, because a name alone would make the
+// client look resolved. What is no host name, and names that only the MTA may use
+// ("unknown", "localhost"), become unavailable.
 func (c Client) Safe(never []netip.Prefix) (Client, string) {
 	blank := Client{ESMTP: c.ESMTP}
 	if !c.Addr.IsValid() {
@@ -73,8 +73,8 @@ func (c Client) Safe(never []netip.Prefix) (Client, string) {
 	return c, strings.Join(reasons, "; ")
 }
 
-// Forbidden says why addr must not be presented as a client, "" if it may be: [Client.Safe]
-// presents nobody in its place.
+// Forbidden says why addr must not be presented as a client, "" if it may be. [Client.Safe] makes
+// such a client unavailable.
 func Forbidden(addr netip.Addr, never []netip.Prefix) string { return forbidden(addr.Unmap(), never) }
 
 // forbidden is Forbidden for an address that is not mapped.

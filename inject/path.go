@@ -168,9 +168,9 @@ func ascii(s string) bool {
 	return true
 }
 
-// hostname returns s as an attribute NAME may hold it, without a trailing dot. It
-// returns "" and true for "", and "" and false for what is no host name or must not be
-// claimed: Postfix takes "unknown" for a resolved name, and "localhost" is its own.
+// hostname returns s as NAME may hold it, without a trailing dot. It returns "" and true for "",
+// and "" and false for what is no host name or is reserved: Postfix takes "unknown" for a
+// resolved name, and "localhost" for itself.
 func hostname(s string) (string, bool) {
 	if s == "" {
 		return "", true
@@ -197,8 +197,8 @@ func hostname(s string) (string, bool) {
 	return s, true
 }
 
-// validLabel is a label of RFC 1123 section 2.1 but for its length, with the underscore that real
-// names have, or a U-label (RFC 5890).
+// validLabel reports whether l is a label of RFC 1123 section 2.1, of any length and with the
+// underscore that real names have, or a U-label (RFC 5890).
 func validLabel(l string) bool {
 	if l == "" || l[0] == '-' || l[len(l)-1] == '-' {
 		return false

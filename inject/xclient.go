@@ -36,12 +36,7 @@ func (s *Session) offersXCLIENT() *Error {
 }
 
 func contains(list []string, s string) bool {
-	for _, l := range list {
-		if strings.EqualFold(l, s) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(list, func(l string) bool { return strings.EqualFold(l, s) })
 }
 
 // xclient presents the client: XCLIENT, unless that was sent with the last dot, and EHLO in the
@@ -170,9 +165,9 @@ func greetingRefused(err *Error) *end {
 	return e
 }
 
-// attributes in the order in which they are sent. Authorisation is decided anew after
-// each command, by name and address: they come last, so that a split set keeps the
-// right to send its last part. NAME follows REVERSE_NAME because a NAME sets both.
+// attributes in the order in which they are sent. After each command the MTA decides anew, by name
+// and address, whether XCLIENT is allowed. They come last, so that attributes in several
+// commands can be sent to the end. NAME follows REVERSE_NAME because a NAME sets both.
 var attributes = [...]string{"HELO", "PROTO", "PORT", "LOGIN", "DESTADDR", "DESTPORT", "REVERSE_NAME", "NAME", "ADDR"}
 
 // AllAttributes returns the names of all attributes that this package knows.
@@ -180,8 +175,8 @@ func AllAttributes() []string { return slices.Clone(attributes[:]) }
 
 // Commands returns the XCLIENT commands, without CRLF and each at most 510 octets,
 // that set every attribute in offered which this package knows. An unknown value is
-// sent as [UNAVAILABLE], never left out: attributes outlive the message they were
-// set for. LOGIN is never anything else, because it would make the session authenticated.
+// sent as [UNAVAILABLE], never left out, because attributes outlive the message they were
+// set for. LOGIN is always [UNAVAILABLE]: any value would make the session authenticated.
 func (c Client) Commands(offered []string) []string {
 	return commands("XCLIENT", attributes[:], offered, c.attribute)
 }
@@ -191,11 +186,11 @@ func commands(verb string, order, offered []string, value func(string) string) [
 	var out []string
 	line := append(make([]byte, 0, maxCommand), verb...)
 	for _, a := range order {
-		if !slices.ContainsFunc(offered, func(o string) bool { return strings.EqualFold(o, a) }) {
+		if !contains(offered, a) {
 			continue
 		}
 		pair := " " + a + "=" + value(a)
-		// NAME and ADDR go together: a NAME alone could cost the right to send ADDR.
+		// NAME and ADDR go together: after a NAME alone the MTA might not allow ADDR.
 		need := len(pair)
 		if a == "NAME" {
 			need += len(" ADDR=IPV6:") + 39
@@ -240,7 +235,7 @@ func (c Client) attribute(name string) string {
 		}
 		return "SMTP"
 	}
-	return unavailable // LOGIN, or a HELO that cannot be said
+	return unavailable // LOGIN, or a HELO that cannot be sent
 }
 
 func (c Client) nameValue(name string) string {
@@ -274,7 +269,7 @@ func portValue(p uint16) string {
 // without returns c with one attribute unavailable, everything but ADDR if it names none.
 func (c Client) without(attribute string) Client {
 	switch attribute {
-	case "NAME", "REVERSE_NAME": // sent from one and the same name
+	case "NAME", "REVERSE_NAME": // both are sent from the same name
 		c.Name, c.ReverseName, c.NameTemporary = "", "", false
 	case "HELO":
 		c.HELO = ""
@@ -319,9 +314,9 @@ func xtext(s string) string {
 // xchar is the xchar of RFC 3461: printable ASCII but "+" and "=".
 func xchar(ch byte) bool { return ch > ' ' && ch < 0x7f && ch != '+' && ch != '=' }
 
-// sayHELO returns what to say with EHLO for a client's HELO, and whether that is it: octets
-// that EHLO cannot carry become "?", as Postfix itself keeps them. It returns ""
-// where nothing is left to say.
+// sayHELO returns the name to send with EHLO for a client's HELO, and whether it is the same.
+// Octets that EHLO cannot carry become "?", as in Postfix itself. It returns "" if nothing
+// is left.
 func sayHELO(helo string) (say string, same bool) {
 	helo = strings.Trim(helo, " \t\r\n")
 	if helo == "" || len(helo) > maxValue {

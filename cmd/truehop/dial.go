@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -57,6 +58,11 @@ func tlsConfig(section, host, caFile, minVersion string) (*tls.Config, error) {
 	return c, nil
 }
 
+// upstreamTLS says how TLS with an account's upstream is made.
+func upstreamTLS(a *config.Account) (*tls.Config, error) {
+	return tlsConfig("accounts."+a.Name, cmp.Or(a.TLSServerName, a.Host), a.TLSCAFile, a.TLSMinVersion)
+}
+
 // dialUpstream opens an authenticated session with an account's upstream. log, if not nil, gets what is
 // odd about the server, and at debug level the dialogue without secrets.
 func dialUpstream(ctx context.Context, a *config.Account, log *slog.Logger) (fetch.Mailbox, error) {
@@ -77,11 +83,7 @@ func logIn(ctx context.Context, a *config.Account, log *slog.Logger) (fetch.Mail
 	if err != nil {
 		return nil, err
 	}
-	name := a.TLSServerName
-	if name == "" {
-		name = a.Host
-	}
-	secure, err := tlsConfig("accounts."+a.Name, name, a.TLSCAFile, a.TLSMinVersion)
+	secure, err := upstreamTLS(a)
 	if err != nil {
 		return nil, err
 	}
@@ -94,15 +96,30 @@ func logIn(ctx context.Context, a *config.Account, log *slog.Logger) (fetch.Mail
 			return nil, &fetch.Error{Kind: fetch.TLS, Op: "TLS with " + a.Addr(), Err: err, Hint: tlsHint(err, a)}
 		}
 	}
-	credentials := upstream.Credentials{User: a.User, Password: password.Reveal(), Mechanism: mechanism(a.Auth), AllowPlaintext: a.AllowPlaintext}
 	if a.Protocol == "pop3" {
-		return opened(pop3.New(ctx, conn, pop3.Options{
-			Credentials: credentials, Secure: a.TLS == "implicit", StartTLS: a.TLS == "starttls", TLS: secure, MaxSize: int64(a.MaxSize), Logger: log,
-		}))
+		return opened(pop3.New(ctx, conn, pop3Options(a, password, secure, log)))
 	}
-	return opened(imap.New(ctx, conn, imap.Options{
-		Credentials: credentials, Secure: a.TLS == "implicit", StartTLS: a.TLS == "starttls", TLS: secure, MaxSize: int64(a.MaxSize), Logger: log,
-	}))
+	return opened(imap.New(ctx, conn, imapOptions(a, password, secure, log)))
+}
+
+// imapOptions says how to speak with an IMAP upstream.
+func imapOptions(a *config.Account, password config.Secret, secure *tls.Config, log *slog.Logger) imap.Options {
+	return imap.Options{
+		Credentials: credentials(a, password), MaxSize: int64(a.MaxSize), Logger: log,
+		Secure: a.TLS == "implicit", StartTLS: a.TLS == "starttls", TLS: secure,
+	}
+}
+
+// pop3Options says how to speak with a POP3 upstream.
+func pop3Options(a *config.Account, password config.Secret, secure *tls.Config, log *slog.Logger) pop3.Options {
+	return pop3.Options{
+		Credentials: credentials(a, password), MaxSize: int64(a.MaxSize), Logger: log,
+		Secure: a.TLS == "implicit", StartTLS: a.TLS == "starttls", TLS: secure,
+	}
+}
+
+func credentials(a *config.Account, password config.Secret) upstream.Credentials {
+	return upstream.Credentials{User: a.User, Password: password.Reveal(), Mechanism: mechanism(a.Auth), AllowPlaintext: a.AllowPlaintext}
 }
 
 // opened keeps a nil client of a concrete type from becoming a Mailbox that is not nil.
@@ -196,6 +213,11 @@ func mtaOptions(cfg *config.Config) (inject.Dialer, inject.Options, error) {
 	}, o, nil
 }
 
+// plainOptions returns the way to inject.plain and how to speak there.
+func plainOptions(in *config.Inject) (inject.Dialer, inject.Options) {
+	return dialEndpoint(in.Plain), inject.Options{XCLIENT: inject.Off, Hello: in.Hello, NotifyNever: true, Connections: 1}
+}
+
 // dialogue translates what the configuration says of the dialogue with the MTA.
 func dialogue(in *config.Inject) inject.Options {
 	o := inject.Options{
@@ -259,8 +281,8 @@ func dialEndpoint(e config.Endpoint) inject.Dialer {
 	}
 }
 
-// newResolver returns the resolver for client names.
-func newResolver(c config.Resolver) *rdns.Resolver {
+// resolverOptions says who is asked for the names of clients.
+func resolverOptions(c config.Resolver) rdns.Options {
 	o := rdns.Options{Timeout: c.Timeout}
 	if c.Server != "" {
 		o.Lookup = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -268,7 +290,7 @@ func newResolver(c config.Resolver) *rdns.Resolver {
 			return d.DialContext(ctx, network, dnsAddress(c.Server))
 		}}
 	}
-	return rdns.New(o)
+	return o
 }
 
 // dnsAddress adds the port that the configuration may leave out.

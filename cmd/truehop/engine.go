@@ -60,14 +60,12 @@ func openEngine(ctx context.Context, cfg *config.Config, log *slog.Logger) (*eng
 	e := &engine{
 		cfg: cfg, log: log, ledger: record, now: time.Now,
 		mta:    inject.NewPool(dial, options),
-		names:  newResolver(cfg.Resolver),
+		names:  rdns.New(resolverOptions(cfg.Resolver)),
 		never:  options.Never,
 		budget: semaphore.NewWeighted(int64(cfg.Budget)),
 	}
 	if cfg.Inject.Plain != (config.Endpoint{}) {
-		e.plain = inject.NewPool(dialEndpoint(cfg.Inject.Plain), inject.Options{
-			XCLIENT: inject.Off, Hello: cfg.Inject.Hello, NotifyNever: true, Connections: 1,
-		})
+		e.plain = inject.NewPool(plainOptions(&cfg.Inject))
 	}
 	return e, nil
 }

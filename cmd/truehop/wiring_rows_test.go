@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/truehop/truehop/fetch"
+	upstream "github.com/truehop/truehop/fetch/sasl"
+	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/schedule/transfer"
+)
+
+// generalWires are the keys of the top level, of the log and of the resolver.
+func generalWires(p *wiringPlace) []wire {
+	const text, json, journal = `time=`, `{"time":`, `<3>`
+	shape := func(line string) string {
+		for _, begin := range []string{text, json, journal} {
+			if strings.HasPrefix(line, begin) {
+				return begin
+			}
+		}
+		return line
+	}
+	return []wire{
+		{key: "state_dir", wants: map[string]any{p.file("elsewhere"): nil}, at: func(*given) any {
+			_, err := os.Stat(p.file("elsewhere/ledger.db"))
+			return err
+		}},
+		{key: "spool_dir", wants: map[string]any{p.file("spool"): p.file("spool")}, at: func(g *given) any { return g.pass.SpoolDir }},
+		{key: "passes", wants: map[string]any{"7": 7}, at: func(g *given) any { return g.loop.Parallel }},
+		{key: "budget", wants: map[string]any{"3MiB": [3]any{int64(3 << 20), true, false}}, at: func(g *given) any {
+			room := g.pass.Budget.TryAcquire(3 << 20)
+			return [3]any{g.pass.BudgetSize, room, g.pass.Budget.TryAcquire(1)}
+		}},
+		{key: "log.level", wants: map[string]any{"debug": "DEBUG", "info": "INFO", "warn": "WARN", "error": "ERROR"}, at: func(g *given) any {
+			for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
+				if g.log.Enabled(context.Background(), level) {
+					return level.String()
+				}
+			}
+			return "none"
+		}},
+		{key: "log.format", wants: map[string]any{
+			"auto": [2]string{text, journal}, "text": [2]string{text, text}, "json": [2]string{json, json}, "journal": [2]string{journal, journal},
+		}, at: func(g *given) any { return [2]string{shape(g.lines[0]), shape(g.lines[1])} }},
+		{key: "log.addresses", wants: map[string]any{"full": "<joe@example.com>", "domain": "<...@example.com>", "none": "-"}, at: func(g *given) any {
+			_, rest, _ := strings.Cut(g.verdict, " sender=")
+			shown, _, _ := strings.Cut(rest, " ")
+			return shown
+		}},
+		{key: "resolver.server", wants: map[string]any{"127.0.0.5": "127.0.0.5:53", `"127.0.0.5:5353"`: "127.0.0.5:5353"}, at: func(g *given) any {
+			r, ok := g.names.Lookup.(*net.Resolver)
+			if !ok {
+				return "the system's"
+			}
+			conn, err := r.Dial(context.Background(), "udp", "127.0.0.9:53")
+			if err != nil {
+				return err
+			}
+			defer func() { _ = conn.Close() }()
+			return conn.RemoteAddr().String()
+		}},
+		{key: "resolver.timeout", wants: map[string]any{"7s": 7 * time.Second}, at: func(g *given) any { return g.names.Timeout }},
+	}
+}
+
+// injectWires are the keys below inject.
+func injectWires(p *wiringPlace) []wire {
+	auth := func(g *given) any {
+		if g.mta.Auth == nil {
+			return nil
+		}
+		client, err := g.mta.Auth()
+		if err != nil {
+			return err.Error()
+		}
+		_, initial, err := client.Start()
+		if err != nil {
+			return err.Error()
+		}
+		return string(initial) // RFC 4616
+	}
+	me := map[string]string{"inject.user": "me"}
+	usual := map[string]string{"inject.password_file": p.file("usual.pass")}
+	tcp := map[string]string{"inject.address": p.tcp, "inject.tls_ca_file": p.file("ca.pem"), "inject.tls": "starttls"}
+	clear := "tcp " + p.tcp
+	return []wire{
+		{key: "inject.address", wants: map[string]any{p.tcp: clear, "unix:" + p.socket: "unix " + p.socket}, at: func(g *given) any { return leads(g.toMTA) }},
+		{key: "inject.plain", wants: map[string]any{p.tcp: [2]any{true, clear}, "unix:" + p.socket: [2]any{true, "unix " + p.socket}}, at: func(g *given) any {
+			if g.pass.Plain == nil {
+				return [2]any{false, nil}
+			}
+			return [2]any{true, leads(g.toPlain)}
+		}},
+		{key: "inject.protocol", wants: map[string]any{"smtp": false, "lmtp": true}, at: func(g *given) any { return g.mta.LMTP }},
+		{key: "inject.xclient", wants: map[string]any{"required": inject.Required, "if-available": inject.IfAvailable, "off": inject.Off},
+			at: func(g *given) any { return g.mta.XCLIENT }},
+		{key: "inject.carrier", wants: map[string]any{"xclient": inject.XCLIENT, "xforward": inject.XFORWARD, "proxy-v1": inject.PROXYv1, "proxy-v2": inject.PROXYv2},
+			at: func(g *given) any { return g.mta.Carrier }},
+		{key: "inject.connections", wants: map[string]any{"1": [2]any{1, true}, "7": [2]any{7, false}}, at: func(g *given) any { return [2]any{g.mta.Connections, g.pass.Ordered} }},
+		{key: "inject.hello", wants: map[string]any{"us.example.org": [2]string{"us.example.org", "us.example.org"}}, at: func(g *given) any { return [2]string{g.mta.Hello, g.plain.Hello} }},
+		{key: "inject.tls", with: map[string]string{"inject.address": p.tcp}, wants: map[string]any{
+			"none": [3]any{inject.NoTLS, false, clear}, "starttls": [3]any{inject.StartTLS, true, clear}, "implicit": [3]any{inject.NoTLS, false, "TLS"},
+		}, at: func(g *given) any { return [3]any{g.mta.StartTLS, g.mta.TLSConfig != nil, leads(g.toMTA)} }},
+		{key: "inject.tls_ca_file", with: map[string]string{"inject.address": p.tcp, "inject.tls": "starttls"}, wants: map[string]any{p.file("ca.pem"): true},
+			at: func(g *given) any { return p.ca.Pool().Equal(g.mta.TLSConfig.RootCAs) }},
+		{key: "inject.tls_server_name", with: tcp, wants: map[string]any{"mx.example.org": "mx.example.org"}, at: func(g *given) any { return g.mta.TLSConfig.ServerName }},
+		{key: "inject.user", with: usual, instead: map[string]string{"inject.password_file": ""}, wants: map[string]any{"me": "\x00me\x00usual"}, at: auth},
+		{key: "inject.password_file", with: me, instead: map[string]string{"inject.user": ""}, wants: map[string]any{p.file("other.pass"): "\x00me\x00other"}, at: auth},
+		{key: "inject.password_command", with: me, instead: usual, wants: map[string]any{"[/bin/cat, " + p.file("other.pass") + "]": "\x00me\x00other"}, at: auth},
+		{key: "inject.password_credential", with: me, instead: usual, wants: map[string]any{"other.pass": "\x00me\x00other"}, at: auth},
+		{key: "inject.password", with: me, instead: usual, wants: map[string]any{`"other"`: "\x00me\x00other"}, at: auth},
+		{key: "inject.never_present", wants: map[string]any{"[192.0.2.0/24]": true}, at: func(g *given) any {
+			own := netip.MustParsePrefix("192.0.2.0/24")
+			return slices.Contains(g.mta.Never, own) && slices.Contains(g.pass.Client.Never, own)
+		}},
+		{key: "inject.eight_bit", wants: map[string]any{"send": inject.SendAnyway, "refuse": inject.RefuseEightBit}, at: func(g *given) any { return g.mta.EightBit }},
+		{key: "inject.nul", wants: map[string]any{"send": inject.SendNUL, "refuse": inject.RefuseNUL}, at: func(g *given) any { return g.mta.NUL }},
+		{key: "inject.chunking", wants: map[string]any{"false": false, "true": true}, at: func(g *given) any { return g.mta.Chunking }},
+		{key: "inject.dsn", wants: map[string]any{"never": true, "default": false}, at: func(g *given) any { return g.mta.NotifyNever }},
+	}
+}
+
+// upstreamWires are the keys of an account that say how to speak with its upstream.
+func upstreamWires(p *wiringPlace) []wire {
+	password := func(g *given) any { return same(g.imap.Credentials.Password, g.pop3.Credentials.Password) }
+	noFile := map[string]string{"accounts.NAME.password_file": ""}
+	usual := map[string]string{"accounts.NAME.password_file": p.file("usual.pass")}
+	type protection struct{ secure, startTLS bool }
+	return []wire{
+		{key: "accounts.NAME.protocol", wants: map[string]any{"imap": [2]any{[]string{"INBOX"}, true}, "pop3": [2]any{[]string{""}, false}}, at: func(g *given) any {
+			return [2]any{g.pass.Folders, g.loop.Accounts[0].Wake != nil}
+		}},
+		{key: "accounts.NAME.host", wants: map[string]any{"127.0.0.1": "127.0.0.1"}, at: func(g *given) any { return same(g.imap.TLS.ServerName, g.pop3.TLS.ServerName) }},
+		{key: "accounts.NAME.port", wants: map[string]any{p.port: true}, at: func(g *given) any {
+			before := p.reached.Load()
+			if m, err := g.pass.Dial(context.Background()); err == nil {
+				m.Abort()
+			}
+			return p.reached.Load() > before
+		}},
+		{key: "accounts.NAME.tls", with: map[string]string{"accounts.NAME.allow_plaintext": "true"}, wants: map[string]any{
+			"implicit": protection{secure: true}, "starttls": protection{startTLS: true}, "none": protection{},
+		}, at: func(g *given) any {
+			return same(protection{g.imap.Secure, g.imap.StartTLS}, protection{g.pop3.Secure, g.pop3.StartTLS})
+		}},
+		{key: "accounts.NAME.tls_ca_file", wants: map[string]any{p.file("ca.pem"): true}, at: func(g *given) any {
+			return same(p.ca.Pool().Equal(g.imap.TLS.RootCAs), p.ca.Pool().Equal(g.pop3.TLS.RootCAs))
+		}},
+		{key: "accounts.NAME.tls_server_name", wants: map[string]any{"mail.example.org": "mail.example.org"}, at: func(g *given) any { return same(g.imap.TLS.ServerName, g.pop3.TLS.ServerName) }},
+		{key: "accounts.NAME.tls_min_version", wants: map[string]any{`"1.2"`: uint16(tls.VersionTLS12), `"1.3"`: uint16(tls.VersionTLS13)},
+			at: func(g *given) any { return same(g.imap.TLS.MinVersion, g.pop3.TLS.MinVersion) }},
+		{key: "accounts.NAME.user", wants: map[string]any{"ann": "ann"}, at: func(g *given) any { return same(g.imap.Credentials.User, g.pop3.Credentials.User) }},
+		{key: "accounts.NAME.password_file", wants: map[string]any{p.file("other.pass"): "other"}, at: password},
+		{key: "accounts.NAME.password_command", with: noFile, instead: usual, wants: map[string]any{"[/bin/cat, " + p.file("other.pass") + "]": "other"}, at: password},
+		{key: "accounts.NAME.password_credential", with: noFile, instead: usual, wants: map[string]any{"other.pass": "other"}, at: password},
+		{key: "accounts.NAME.password", with: noFile, instead: usual, wants: map[string]any{`"other"`: "other"}, at: password},
+		{key: "accounts.NAME.auth", wants: map[string]any{"auto": "", "plain": upstream.Plain, "login": upstream.Login, "cram-md5": upstream.CRAMMD5,
+			"scram-sha-1": upstream.SCRAMSHA1, "scram-sha-256": upstream.SCRAMSHA256},
+			at: func(g *given) any { return same(g.imap.Credentials.Mechanism, g.pop3.Credentials.Mechanism) }},
+		{key: "accounts.NAME.allow_plaintext", wants: map[string]any{"false": false, "true": true},
+			at: func(g *given) any { return same(g.imap.Credentials.AllowPlaintext, g.pop3.Credentials.AllowPlaintext) }},
+		{key: "accounts.NAME.folders", wants: map[string]any{"[A, B]": []string{"A", "B"}}, at: func(g *given) any { return g.pass.Folders }},
+		{key: "accounts.NAME.max_size", wants: map[string]any{"3MiB": int64(3 << 20)}, at: func(g *given) any { return same(g.imap.MaxSize, g.pop3.MaxSize) }},
+		{key: "accounts.NAME.schedule", wants: map[string]any{`"@every 7m"`: "@every 7m"}, at: func(g *given) any { return g.loop.Accounts[0].Spec.String() }},
+		{key: "accounts.NAME.idle", wants: map[string]any{"true": true, "false": false}, at: func(g *given) any { return g.loop.Accounts[0].Wake != nil }},
+	}
+}
+
+// accountWires are the keys of an account that say what becomes of its mail.
+func accountWires() []wire {
+	plain := map[string]string{"inject.plain": "127.0.0.1:26", "accounts.NAME.stale_after": "30d"}
+	mx := map[string]string{"accounts.NAME.mx": "[mx.example.net]"}
+	multidrop := map[string]string{"accounts.NAME.recipients": "", "accounts.NAME.recipient_from": "received-for", "accounts.NAME.recipient_domains": "[example.org]"}
+	refused := func(g *given) any { return [2]any{g.pass.Refused, g.pass.Quarantine} }
+	return []wire{
+		{key: "accounts.NAME.recipients", wants: map[string]any{"[a@example.org, b@example.org]": []string{"a@example.org", "b@example.org"}}, at: func(g *given) any { return g.pass.Recipients }},
+		{key: "accounts.NAME.recipient_from", with: map[string]string{"accounts.NAME.recipients": "", "accounts.NAME.recipient_domains": "[example.org]"},
+			instead: map[string]string{"accounts.NAME.recipients": "[joe@example.org]", "accounts.NAME.recipient_domains": ""},
+			wants: map[string]any{"delivered-to": "delivered-to", "x-original-to": "x-original-to", "envelope-to": "envelope-to",
+				"x-envelope-to": "x-envelope-to", "x-delivered-to": "x-delivered-to", "received-for": transfer.ReceivedFor},
+			at: func(g *given) any { return g.pass.Recipient.From }},
+		{key: "accounts.NAME.recipient_domains", with: multidrop, wants: map[string]any{"[example.com, example.net]": []string{"example.com", "example.net"}}, at: func(g *given) any { return g.pass.Recipient.Domains }},
+		{key: "accounts.NAME.recipient_strip_prefix", with: multidrop, wants: map[string]any{"example.org-": "example.org-"}, at: func(g *given) any { return g.pass.Recipient.StripPrefix }},
+		{key: "accounts.NAME.sender", wants: map[string]any{"bounces@example.org": "bounces@example.org"}, at: func(g *given) any { return g.pass.Sender }},
+		{key: "accounts.NAME.provider", wants: map[string]any{"auto": "auto", "gmail": "gmail"}, at: func(g *given) any { return g.pass.Boundary.Provider }},
+		{key: "accounts.NAME.mx", wants: map[string]any{"[a.example.net, b.example.net]": []string{"a.example.net", "b.example.net"}}, at: func(g *given) any { return g.pass.Boundary.MX }},
+		{key: "accounts.NAME.internal", with: mx, wants: map[string]any{"[.example.net]": []string{".example.net"}}, at: func(g *given) any { return g.pass.Boundary.Internal }},
+		{key: "accounts.NAME.internal_nets", with: mx, wants: map[string]any{"[192.0.2.0/24]": []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, at: func(g *given) any { return g.pass.Boundary.InternalNets }},
+		{key: "accounts.NAME.hops", wants: map[string]any{"0": 0, "3": 3}, at: func(g *given) any { return g.pass.Boundary.Hops }},
+		{key: "accounts.NAME.on_delivered", wants: map[string]any{"keep": fetch.Disposal{Action: fetch.Keep}, "delete": fetch.Disposal{Action: fetch.Delete}, "seen": fetch.Disposal{Action: fetch.Flag},
+			"flag:$Done": fetch.Disposal{Action: fetch.Flag, Target: "$Done"}, "move:Done": fetch.Disposal{Action: fetch.Move, Target: "Done"}}, at: func(g *given) any { return g.pass.Delivered }},
+		{key: "accounts.NAME.on_refused", with: plain, wants: map[string]any{"keep": [2]any{fetch.Disposal{Action: fetch.Keep}, ""}, "delete": [2]any{fetch.Disposal{Action: fetch.Delete}, ""},
+			"move:Spam": [2]any{fetch.Disposal{Action: fetch.Move, Target: "Spam"}, ""}, "quarantine:spam@example.org": [2]any{fetch.Disposal{Action: fetch.Keep}, "spam@example.org"}}, at: refused},
+		{key: "accounts.NAME.on_unknown_client", wants: map[string]any{"unavailable": transfer.PresentUnavailable, "hold": transfer.HoldUnknown, "skip": transfer.SkipUnknown}, at: func(g *given) any { return g.pass.Client.Unknown }},
+		{key: "accounts.NAME.stale_after", wants: map[string]any{"0": time.Duration(0), "30d": 30 * 24 * time.Hour}, at: func(g *given) any { return g.pass.Client.StaleAfter }},
+		{key: "accounts.NAME.on_stale", with: plain, wants: map[string]any{"hold": transfer.HoldStale, "plain": transfer.StalePlain, "unavailable": transfer.StaleUnavailable}, at: func(g *given) any { return g.pass.Client.Stale }},
+		{key: "accounts.NAME.submission", wants: map[string]any{"client": transfer.SubmissionClient, "relay": transfer.SubmissionRelay, "unavailable": transfer.SubmissionUnavailable}, at: func(g *given) any { return g.pass.Client.Submission }},
+		{key: "accounts.NAME.client_name", wants: map[string]any{"recorded": false, "lookup": true}, at: func(g *given) any { return g.pass.Client.Lookup }},
+		{key: "accounts.NAME.retry_min", wants: map[string]any{"7m": 7 * time.Minute}, at: func(g *given) any { return g.pass.Retry.Min }},
+		{key: "accounts.NAME.retry_max", wants: map[string]any{"7h": 7 * time.Hour}, at: func(g *given) any { return g.pass.Retry.Max }},
+		{key: "accounts.NAME.give_up_after", wants: map[string]any{"0": time.Duration(0), "7d": 7 * 24 * time.Hour}, at: func(g *given) any { return g.pass.Retry.GiveUp }},
+		{key: "accounts.NAME.first_run", wants: map[string]any{"ask": transfer.Ask, "deliver": transfer.DeliverAll, "adopt": transfer.AdoptAll}, at: func(g *given) any { return g.pass.Flood.First }},
+		{key: "accounts.NAME.flood_limit", wants: map[string]any{"0": 0, "7": 7}, at: func(g *given) any { return g.pass.Flood.Limit }},
+	}
+}

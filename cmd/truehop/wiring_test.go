@@ -1,0 +1,294 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/fetch/imap"
+	"github.com/truehop/truehop/fetch/pop3"
+	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/inject/rdns"
+	"github.com/truehop/truehop/schedule"
+	"github.com/truehop/truehop/schedule/transfer"
+)
+
+// wire is the way of one key from the configuration to the package that acts on it.
+type wire struct {
+	// key is the key's path in [config.Reference].
+	key string
+	// with holds what else must be in the configuration; "" takes a key out of it.
+	with map[string]string
+	// instead holds what is in the configuration where the key is not.
+	instead map[string]string
+	// wants holds what is to arrive, by the value as it stands in the file.
+	wants map[string]any
+	// at looks at the place where it is to arrive.
+	at func(g *given) any
+}
+
+// given is what the packages are given by one configuration.
+type given struct {
+	pass       transfer.Pass
+	mta, plain inject.Options
+	// toMTA and toPlain are the ways to the two listeners.
+	toMTA, toPlain inject.Dialer
+	imap           imap.Options
+	pop3           pop3.Options
+	names          rdns.Options
+	loop           *schedule.Loop
+	log            *slog.Logger
+	// lines are a line of the log as a terminal and as systemd gets it.
+	lines [2]string
+	// verdict is the line about a message from joe@example.com.
+	verdict string
+}
+
+// TestWiring: each value of each key arrives where it belongs, written for the account and written
+// under defaults. A key or a word without a row is an error, and so is a row for none.
+func TestWiring(t *testing.T) {
+	place := newWiringPlace(t)
+	rows := map[string]wire{}
+	for _, w := range slices.Concat(generalWires(place), injectWires(place), upstreamWires(place), accountWires()) {
+		if _, twice := rows[w.key]; twice {
+			t.Errorf("%s has two rows", w.key)
+		}
+		rows[w.key] = w
+	}
+	for _, k := range config.Reference() {
+		if k.Path == "accounts" || k.Path == "defaults" {
+			continue // they hold the keys of an account, which have rows of their own
+		}
+		w, ok := rows[k.Path]
+		delete(rows, k.Path)
+		if !ok {
+			t.Errorf("nothing shows that %s arrives anywhere", k.Path)
+			continue
+		}
+		t.Run(k.Path, func(t *testing.T) { w.test(t, place, k) })
+	}
+	for key := range rows {
+		t.Errorf("%s has a row and does not exist", key)
+	}
+}
+
+// test holds what arrives against what is wanted, and against what arrives without the key.
+func (w wire) test(t *testing.T, place *wiringPlace, k config.Key) {
+	words := strings.Split(k.Values, "|")
+	switch {
+	case k.Type == "true or false":
+		words = []string{"false", "true"}
+	case k.Values == "":
+		words = nil
+	}
+	verb := func(value string) string {
+		v, _, _ := strings.Cut(strings.Trim(value, `"`), ":")
+		return v
+	}
+	for _, word := range words {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(w.wants)), func(v string) bool { return verb(v) == verb(word) }) {
+			t.Errorf("nothing shows that the word %s arrives anywhere", word)
+		}
+	}
+	without := w.at(place.build(t, w.with, w.instead))
+	changes := 0
+	for value, want := range w.wants {
+		got := w.at(place.build(t, w.with, map[string]string{w.key: value}))
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %s arrives as %v, want %v", w.key, value, got, want)
+		}
+		if is := reflect.DeepEqual(got, without); is != (strings.Trim(value, `"`) == k.Default) {
+			t.Errorf("%s: %s arrives as %v, and without the key it is %v; the default is %q", w.key, value, got, without, k.Default)
+		} else if !is {
+			changes++
+		}
+		for other, w2 := range w.wants {
+			if other != value && reflect.DeepEqual(want, w2) {
+				t.Errorf("%s: %s and %s are told apart by nothing", w.key, value, other)
+			}
+		}
+		if key, ok := strings.CutPrefix(w.key, "accounts.NAME."); ok {
+			common := w.at(place.build(t, w.with, map[string]string{w.key: "", "defaults." + key: value}))
+			if !reflect.DeepEqual(common, want) {
+				t.Errorf("defaults.%s: %s arrives as %v, want %v", key, value, common, want)
+			}
+		}
+	}
+	if changes == 0 {
+		t.Errorf("no value of %s makes a difference", w.key)
+	}
+}
+
+// wiringPlace is the directory and the listeners that configurations can name.
+type wiringPlace struct {
+	dir string
+	ca  *fetchtest.CA
+	// tcp is HOST:PORT, port its port and socket the path of a UNIX socket: at all of them TLS is taken
+	// from who offers it.
+	tcp, port, socket string
+	// reached counts the connections to tcp.
+	reached *atomic.Int64
+}
+
+func newWiringPlace(t *testing.T) *wiringPlace {
+	t.Helper()
+	p := &wiringPlace{dir: t.TempDir(), ca: fetchtest.NewCA(), reached: &atomic.Int64{}}
+	p.socket = filepath.Join(p.dir, "mta.sock")
+	secure := &tls.Config{Certificates: []tls.Certificate{p.ca.Issue(fetchtest.Leaf{})}}
+	listen := func(network, addr string, count int64) string {
+		l, err := net.Listen(network, addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := fetchtest.Serve(l, func(conn net.Conn) {
+			p.reached.Add(count)
+			_ = tls.Server(conn, secure).Handshake() // the other side says what it thinks of it
+		})
+		t.Cleanup(s.Close)
+		return s.Addr()
+	}
+	listen("unix", p.socket, 0)
+	p.tcp = listen("tcp", "127.0.0.1:0", 1)
+	_, p.port, _ = strings.Cut(p.tcp, ":")
+	for name, text := range map[string]string{"ca.pem": string(p.ca.PEM()), "usual.pass": "usual\n", "other.pass": "other\n"} {
+		if err := os.WriteFile(p.file(name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", p.dir)
+	return p
+}
+
+func (p *wiringPlace) file(name string) string { return filepath.Join(p.dir, name) }
+
+// build makes what the packages are given of a small configuration with the keys of with and keys.
+func (p *wiringPlace) build(t *testing.T, with, keys map[string]string) *given {
+	t.Helper()
+	lines := map[string]string{
+		"state_dir":                   p.file("state"),
+		"accounts.NAME.host":          "localhost",
+		"accounts.NAME.user":          "joe",
+		"accounts.NAME.password_file": p.file("usual.pass"),
+		"accounts.NAME.recipients":    "[joe@example.org]",
+	}
+	maps.Copy(lines, with)
+	maps.Copy(lines, keys)
+	cfg, err := config.Parse("truehop.yaml", []byte(yamlOf(lines)), configOptions())
+	if err != nil {
+		t.Fatalf("%v\n%s", err, yamlOf(lines))
+	}
+	g := &given{}
+	var written bytes.Buffer
+	for i, stream := range []string{"", "8:1"} {
+		t.Setenv("JOURNAL_STREAM", stream)
+		written.Reset()
+		g.log = newLog(&written, cfg.Log, false)
+		g.log.Error("line")
+		g.lines[i] = written.String()
+	}
+	e, err := openEngine(t.Context(), cfg, g.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // so that nobody begins to watch
+	w := &watchers{engine: e}
+	t.Cleanup(func() {
+		w.group.Wait()
+		if err := e.close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	written.Reset()
+	e.tell(transfer.Event{Kind: transfer.Verdict, State: "refused", Sender: "joe@example.com"})
+	g.verdict = written.String()
+	account := cfg.Accounts["work"]
+	if g.pass, err = e.plan(account, passOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if g.loop, err = serviceLoop(ctx, e, w); err != nil {
+		t.Fatal(err)
+	}
+	if g.toMTA, g.mta, err = mtaOptions(cfg); err != nil {
+		t.Fatal(err)
+	}
+	g.toPlain, g.plain = plainOptions(&cfg.Inject)
+	g.names = resolverOptions(cfg.Resolver)
+	password, err := account.Password(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	secure, err := upstreamTLS(account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.imap, g.pop3 = imapOptions(account, password, secure, g.log), pop3Options(account, password, secure, g.log)
+	return g
+}
+
+// yamlOf writes keys, given by their paths, as a configuration.
+func yamlOf(keys map[string]string) string {
+	sections := map[string][]string{}
+	for path, value := range keys {
+		section, key := "", path
+		if i := strings.LastIndexByte(path, '.'); i >= 0 {
+			section, key = path[:i], path[i+1:]
+		}
+		if value != "" {
+			sections[section] = append(sections[section], key+": "+value)
+		}
+	}
+	var b strings.Builder
+	for _, section := range slices.Sorted(maps.Keys(sections)) {
+		indent := ""
+		switch section {
+		case "":
+		case "accounts.NAME":
+			b.WriteString("accounts:\n  work:\n")
+			indent = "    "
+		default:
+			fmt.Fprintf(&b, "%s:\n", section)
+			indent = "  "
+		}
+		for _, line := range slices.Sorted(slices.Values(sections[section])) {
+			fmt.Fprintf(&b, "%s%s\n", indent, line)
+		}
+	}
+	return b.String()
+}
+
+// same returns what the clients of both protocols are given, which is one thing.
+func same[T any](imap, pop3 T) any {
+	if !reflect.DeepEqual(imap, pop3) {
+		return fmt.Sprintf("IMAP is given %v and POP3 %v", imap, pop3)
+	}
+	return imap
+}
+
+// leads returns where a way leads, and whether it tries TLS, whose authority is not known here.
+func leads(dial inject.Dialer) any {
+	conn, err := dial(context.Background())
+	var failed *inject.Error
+	switch {
+	case errors.As(err, &failed) && failed.Kind == inject.TLS:
+		return "TLS"
+	case err != nil:
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	return conn.RemoteAddr().Network() + " " + conn.RemoteAddr().String()
+}

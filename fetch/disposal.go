@@ -1,0 +1,78 @@
+package fetch
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// The verbs of a disposal as it stands in text. "seen" is Flag without a keyword.
+const (
+	verbKeep   = "keep"
+	verbDelete = "delete"
+	verbSeen   = "seen"
+	verbFlag   = "flag"
+	verbMove   = "move"
+)
+
+// Words returns the forms that UnmarshalText reads.
+func (Disposal) Words() []string {
+	return []string{verbKeep, verbDelete, verbSeen, verbFlag + ":KEYWORD", verbMove + ":FOLDER"}
+}
+
+// String returns the form that UnmarshalText reads.
+func (d Disposal) String() string {
+	switch d.Action {
+	case Delete:
+		return verbDelete
+	case Flag:
+		if d.Target == "" {
+			return verbSeen
+		}
+		return verbFlag + ":" + d.Target
+	case Move:
+		return verbMove + ":" + d.Target
+	}
+	return verbKeep
+}
+
+// MarshalText returns the form that UnmarshalText reads.
+func (d Disposal) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads keep, delete, seen, flag:KEYWORD or move:FOLDER.
+func (d *Disposal) UnmarshalText(text []byte) error {
+	verb, target, colon := strings.Cut(string(text), ":")
+	made := Disposal{Target: target}
+	switch verb {
+	case verbKeep:
+		made.Action = Keep
+	case verbDelete:
+		made.Action = Delete
+	case verbSeen, verbFlag:
+		made.Action = Flag
+	case verbMove:
+		made.Action = Move
+	default:
+		return fmt.Errorf("unknown value %.60q; want one of %s", text, strings.Join(d.Words(), ", "))
+	}
+	switch wants := verb == verbFlag || verb == verbMove; {
+	case wants && target == "":
+		return fmt.Errorf("%s needs a target: %s:NAME", verb, verb)
+	case !wants && colon:
+		return fmt.Errorf("%q takes no target", verb)
+	case verb == verbFlag && !keyword(target):
+		return fmt.Errorf("%.60q is no IMAP keyword; use letters, digits and $-_. only", target)
+	case strings.ContainsFunc(target, func(r rune) bool { return r < 0x20 || r == 0x7f }):
+		return errors.New("the target holds a control character")
+	}
+	*d = made
+	return nil
+}
+
+// keyword reports whether s is an IMAP flag-keyword (RFC 9051 section 9) that no server stumbles over.
+func keyword(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789$-_.") == ""
+}

@@ -36,32 +36,32 @@ type Spec struct {
 // may follow "TZ=Area/City"; else they are in local time.
 func Parse(spec string) (Spec, error) {
 	if len(spec) > maxSpec {
-		return Spec{}, fmt.Errorf("schedule is longer than %d octets", maxSpec)
+		return Spec{}, fmt.Errorf("is longer than %d octets", maxSpec)
 	}
 	spec = strings.Join(strings.Fields(spec), " ")
 	if err := checkZone(spec); err != nil {
-		return Spec{}, fmt.Errorf("schedule %q: %w", spec, err)
+		return Spec{}, fmt.Errorf("%q: %w", spec, err)
 	}
 	if d, ok := strings.CutPrefix(spec, "@every"); ok {
 		every, err := parseEvery(strings.TrimSpace(d))
 		if err != nil {
-			return Spec{}, fmt.Errorf("schedule %q: %w", spec, err)
+			return Spec{}, fmt.Errorf("%q: %w", spec, err)
 		}
 		return Spec{text: spec, every: every}, nil
 	}
 	parsed, err := cron.ParseStandard(spec)
 	if err != nil {
-		return Spec{}, fmt.Errorf("schedule %q: %w", spec, err)
+		return Spec{}, fmt.Errorf("%q: %w", spec, err)
 	}
 	fields, ok := parsed.(*cron.SpecSchedule)
 	if !ok {
-		return Spec{}, fmt.Errorf("schedule %q: \"@every\" cannot have a time zone", spec)
+		return Spec{}, fmt.Errorf("%q: \"@every\" cannot have a time zone", spec)
 	}
 	s := Spec{text: spec, cron: fields}
 	// Any year will do that is followed by a leap day within the five years that
 	// package cron searches.
 	if s.Next(time.Date(2023, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
-		return Spec{}, fmt.Errorf("schedule %q: no such date ever comes", spec)
+		return Spec{}, fmt.Errorf("%q: no such date ever comes", spec)
 	}
 	return s, nil
 }
@@ -96,6 +96,19 @@ func parseEvery(text string) (time.Duration, error) {
 
 // String returns the text that the spec was parsed from, "" for the zero Spec.
 func (s Spec) String() string { return s.text }
+
+// MarshalText returns the text that the spec was parsed from.
+func (s Spec) MarshalText() ([]byte, error) { return []byte(s.text), nil }
+
+// UnmarshalText reads what [Parse] does.
+func (s *Spec) UnmarshalText(text []byte) error {
+	parsed, err := Parse(string(text))
+	if err != nil {
+		return fmt.Errorf("%w; want five fields (minute hour day month weekday) or @every 5m", err)
+	}
+	*s = parsed
+	return nil
+}
 
 // Next returns the first time after t, or the zero time if there is none within five
 // years. For "@every" it is t plus the interval.

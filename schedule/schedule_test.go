@@ -153,3 +153,21 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestSpecText: a spec is read from its text, and one that is none is refused with the forms that there are.
+func TestSpecText(t *testing.T) {
+	for _, text := range []string{"*/5 * * * *", "@every 5m", "TZ=Europe/Berlin 30 2 * * *"} {
+		var s Spec
+		if err := s.UnmarshalText([]byte(text)); err != nil || s.String() != text {
+			t.Errorf("%q is read as %q, %v", text, s, err)
+		}
+		if back, err := s.MarshalText(); err != nil || string(back) != text {
+			t.Errorf("%q is written as %q, %v", text, back, err)
+		}
+	}
+	s := mustParse(t, "@every 5m")
+	err := s.UnmarshalText([]byte("every day"))
+	if err == nil || s.String() != "@every 5m" || !strings.Contains(err.Error(), `"every day": expected exactly 5 fields`) || !strings.Contains(err.Error(), "want five fields (minute hour day month weekday) or @every 5m") {
+		t.Errorf("a wrong spec is read as %q, %v; want the old one left alone and the forms named", s, err)
+	}
+}

@@ -80,7 +80,7 @@ func TestChunkDialogue(t *testing.T) {
 		{"chunks", injecttest.Options{}, inject.Options{}, false, "MAIL RCPT BDAT"},
 		{"no CHUNKING", injecttest.Options{Without: []string{"CHUNKING"}}, inject.Options{}, false, "MAIL RCPT DATA"},
 		{"no PIPELINING", injecttest.Options{Without: []string{"PIPELINING"}}, inject.Options{}, false, "MAIL RCPT DATA"},
-		{"LMTP", injecttest.Options{LMTP: true}, inject.Options{LMTP: true}, false, "MAIL RCPT DATA"},
+		{"LMTP", injecttest.Options{LMTP: true}, inject.Options{Dialect: inject.LMTP}, false, "MAIL RCPT DATA"},
 		{"no recipient", injecttest.Options{Recipients: []string{"x@example.org"}}, inject.Options{}, false, "MAIL RCPT QUIT"},
 		{"dry run", injecttest.Options{}, inject.Options{}, true, "MAIL RCPT QUIT"},
 	} {

@@ -286,14 +286,14 @@ func TestDotCut(t *testing.T) {
 		{"right after the dot", 0, false, inject.Delivered, "dot", 1},
 		{"in the XCLIENT after it, which keeps the reply back", -5, false, inject.InDoubt, "dot", 1},
 	} {
-		for _, lmtp := range []bool{false, true} {
-			bubble(t, fmt.Sprint(c.name, "/", lmtp), func(t *testing.T) {
-				s := newServer(t, injecttest.Options{LMTP: lmtp})
+		for _, dialect := range []inject.Dialect{inject.SMTP, inject.LMTP} {
+			bubble(t, fmt.Sprint(c.name, "/", dialect), func(t *testing.T) {
+				s := newServer(t, injecttest.Options{LMTP: dialect == inject.LMTP})
 				dial := func(ctx context.Context) (net.Conn, error) {
 					conn, err := s.Dial(ctx)
 					return cutConn{conn, c.short, c.closes}, err
 				}
-				session, err := inject.Open(t.Context(), dial, inject.Options{LMTP: lmtp})
+				session, err := inject.Open(t.Context(), dial, inject.Options{Dialect: dialect})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -409,7 +409,7 @@ func TestLMTPPatience(t *testing.T) {
 	} {
 		bubble(t, c.name, func(t *testing.T) {
 			s := newServer(t, injecttest.Options{LMTP: true, Faults: c.faults})
-			session, err := inject.Open(t.Context(), s.Dial, inject.Options{LMTP: true})
+			session, err := inject.Open(t.Context(), s.Dial, inject.Options{Dialect: inject.LMTP})
 			if err != nil {
 				t.Fatal(err)
 			}

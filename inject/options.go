@@ -16,6 +16,16 @@ import (
 // This package never dials by itself.
 type Dialer func(ctx context.Context) (net.Conn, error)
 
+// Dialect is what is spoken with the MTA.
+type Dialect uint8
+
+const (
+	// SMTP is RFC 5321.
+	SMTP Dialect = iota
+	// LMTP is RFC 2033: LHLO, and one verdict for each recipient.
+	LMTP
+)
+
 // Mode says what to do about XCLIENT.
 type Mode uint8
 
@@ -45,6 +55,16 @@ const (
 	// as [Unsendable], because PROXY UNKNOWN and LOCAL stand for this host.
 	PROXYv1
 	PROXYv2
+)
+
+// DSN says what is asked of the MTA about delivery status notifications to the sender.
+type DSN uint8
+
+const (
+	// DSNDefault asks nothing.
+	DSNDefault DSN = iota
+	// DSNNever asks it never to send one (RFC 3461 section 4.1), where it offers DSN.
+	DSNNever
 )
 
 // EightBitPolicy says what to do with octets above 127 where 8BITMIME is not offered.
@@ -80,8 +100,8 @@ const (
 
 // Options govern a [Pool] or [Session]. The zero value is fit for use.
 type Options struct {
-	// LMTP speaks RFC 2033: LHLO, and one verdict for each recipient.
-	LMTP bool
+	// Dialect is SMTP or LMTP.
+	Dialect Dialect
 	// XCLIENT is the mode for Carrier XCLIENT.
 	XCLIENT Mode
 	// Carrier is how the client is presented.
@@ -96,9 +116,8 @@ type Options struct {
 	// Auth, if not nil, makes the SASL client for one session (RFC 4954). It
 	// is used only within TLS or on a connection that does not leave the host.
 	Auth func() (sasl.Client, error)
-	// NotifyNever asks the MTA never to send a delivery status notification to the
-	// sender (RFC 3461 section 4.1), where it offers DSN.
-	NotifyNever bool
+	// DSN says whether the MTA may send delivery status notifications to the sender.
+	DSN DSN
 	// Chunking sends content by BDAT instead of DATA where CHUNKING (RFC 3030) and PIPELINING
 	// are offered; never with LMTP, for which nothing says who answers a chunk. Line endings are
 	// made the same; no dots are doubled. A message whose content fails is then

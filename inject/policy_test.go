@@ -72,11 +72,11 @@ func TestHELO(t *testing.T) {
 	}{
 		{"required", injecttest.Options{}, inject.Options{}, inject.Deferred, inject.Misconfigured, "EHLO HELO QUIT"},
 		{"if available", injecttest.Options{}, inject.Options{XCLIENT: inject.IfAvailable}, inject.Delivered, 0, "EHLO HELO MAIL RCPT DATA (40 . QUIT"},
-		{"off", injecttest.Options{}, inject.Options{XCLIENT: inject.Off, Chunking: true, NotifyNever: true}, inject.Delivered, 0, "EHLO HELO MAIL RCPT DATA (40 . QUIT"},
+		{"off", injecttest.Options{}, inject.Options{XCLIENT: inject.Off, Chunking: true, DSN: inject.DSNNever}, inject.Delivered, 0, "EHLO HELO MAIL RCPT DATA (40 . QUIT"},
 		{"XFORWARD", injecttest.Options{}, inject.Options{Carrier: inject.XFORWARD}, inject.Deferred, inject.Misconfigured, "EHLO HELO QUIT"},
 		{"STARTTLS", injecttest.Options{TLS: id.server()}, inject.Options{XCLIENT: inject.Off, StartTLS: inject.StartTLS, TLSConfig: id.client("mx.example.org")},
 			inject.Deferred, inject.TLS, "EHLO HELO"},
-		{"LHLO is not for HELO", injecttest.Options{}, inject.Options{LMTP: true}, inject.Deferred, inject.Misconfigured, "LHLO QUIT"},
+		{"LHLO is not for HELO", injecttest.Options{}, inject.Options{Dialect: inject.LMTP}, inject.Deferred, inject.Misconfigured, "LHLO QUIT"},
 		{"other refusals are refusals", injecttest.Options{Faults: []injecttest.Fault{{Stage: injecttest.HELO, Reply: "550 5.7.1 no"}}},
 			inject.Options{XCLIENT: inject.Off}, inject.Deferred, inject.Misconfigured, "EHLO HELO QUIT"},
 	} {

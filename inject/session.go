@@ -122,7 +122,7 @@ func (s *Session) begin(c *Client) *Error {
 	// offers nothing, XCLIENT neither.
 	if e := s.hello(name); e != nil {
 		unknown := e.Reply.Code == 500 || e.Reply.Code == 502
-		if s.o.LMTP || !unknown {
+		if s.o.Dialect == LMTP || !unknown {
 			return e
 		}
 		reply, _, err := s.w.command(s.o.Timeouts.Command, "HELO "+name)
@@ -166,7 +166,7 @@ func (s *Session) begin(c *Client) *Error {
 // hello sends EHLO or LHLO and notes what is offered. Nothing of an earlier EHLO is kept.
 func (s *Session) hello(name string) *Error {
 	verb := "EHLO "
-	if s.o.LMTP {
+	if s.o.Dialect == LMTP {
 		verb = "LHLO "
 	}
 	reply, lines, err := s.w.command(s.o.Timeouts.Command, verb+name)

@@ -129,7 +129,11 @@ func TestParameters(t *testing.T) {
 			m := message(1)
 			c.edit(m)
 			// The other message is behind it, announced while it is under way.
-			rs := injectAll(t, s.Dial, inject.Options{Connections: 1, NotifyNever: c.never}, message(2), m, message(3))
+			o := inject.Options{Connections: 1}
+			if c.never {
+				o.DSN = inject.DSNNever
+			}
+			rs := injectAll(t, s.Dial, o, message(2), m, message(3))
 			r := rs[1]
 			if r.Outcome != c.outcome || (r.Note != "") != c.noted || rs[0].Outcome != inject.Delivered || rs[2].Outcome != inject.Delivered {
 				t.Fatalf("%+v, err %v; beside it %v, %v", r, r.Err, rs[0].Outcome, rs[2].Outcome)

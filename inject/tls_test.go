@@ -220,7 +220,7 @@ func TestLMTP(t *testing.T) {
 			s := newServer(t, injecttest.Options{LMTP: true, Faults: c.faults})
 			m := message(1)
 			m.To = []string{"a@example.org", "b@example.org", "c@example.org"}
-			rs := injectAll(t, s.Dial, inject.Options{LMTP: true, Connections: 1}, m, message(2))
+			rs := injectAll(t, s.Dial, inject.Options{Dialect: inject.LMTP, Connections: 1}, m, message(2))
 			if rs[0].Outcome != c.outcome || outcomes(rs[0]) != c.each || rs[0].Stage != "dot" {
 				t.Errorf("%v (%s): %+v, err %v", rs[0].Outcome, outcomes(rs[0]), rs[0], rs[0].Err)
 			}

@@ -234,14 +234,14 @@ func (t *transaction) envelope() ([]command, *end) {
 		t.note("SMTPUTF8 not offered: sent as it is")
 	}
 	notify := ""
-	if o.NotifyNever && x.dsn {
+	if o.DSN == DSNNever && x.dsn {
 		notify = " NOTIFY=NEVER"
 	}
 	commands := []command{{mail, o.Timeouts.Command}}
 	for _, to := range t.to {
 		commands = append(commands, command{"RCPT TO:<" + to + ">" + notify, o.Timeouts.Command})
 	}
-	t.chunked = o.Chunking && x.chunking && x.pipelining && !o.LMTP
+	t.chunked = o.Chunking && x.chunking && x.pipelining && o.Dialect != LMTP
 	if !t.m.DryRun && !t.chunked {
 		commands = append(commands, command{"DATA", o.Timeouts.Data})
 	}
@@ -316,7 +316,7 @@ func (t *transaction) dot() *end {
 		return t.interrupted(err) // the dot never left
 	}
 	// If the dot was written and what follows it was not, the verdict may still come.
-	if !s.o.LMTP {
+	if s.o.Dialect != LMTP {
 		return t.readVerdict()
 	}
 	// LMTP has a reply for each accepted recipient (RFC 2033 section 4.2). If one is missing,

@@ -63,26 +63,26 @@ func TestLargerThanAnnounced(t *testing.T) {
 func TestRecipientsSayTheirStage(t *testing.T) {
 	rcpt, dot := injecttest.RCPT, injecttest.DOT
 	for _, c := range []struct {
-		name   string
-		lmtp   bool
-		faults []injecttest.Fault
-		want   string
+		name    string
+		dialect inject.Dialect
+		faults  []injecttest.Fault
+		want    string
 	}{
-		{"taken", false, nil, "delivered at dot, delivered at dot"},
-		{"one refused", false, []injecttest.Fault{{Stage: rcpt, Nth: 2, Reply: "550 no"}}, "delivered at dot, refused at RCPT"},
-		{"and the content", false, []injecttest.Fault{{Stage: rcpt, Nth: 1, Reply: "550 no"}, {Stage: dot, Reply: "550 no"}}, "refused at RCPT, refused at dot"},
-		{"both refused", false, []injecttest.Fault{{Stage: rcpt, Reply: "550 no"}}, "refused at RCPT, refused at RCPT"},
-		{"refused at MAIL", false, []injecttest.Fault{{Stage: injecttest.MAIL, Reply: "550 no"}}, "refused at MAIL, refused at MAIL"},
-		{"lost at the dot", false, []injecttest.Fault{{Stage: rcpt, Nth: 1, Reply: "450 later"}, {Stage: dot, Then: injecttest.CloseConn}}, "deferred at RCPT, in-doubt at dot"},
-		{"LMTP", true, []injecttest.Fault{{Stage: dot, Nth: 2, Reply: "550 no"}}, "delivered at dot, refused at dot"},
-		{"LMTP, lost", true, []injecttest.Fault{{Stage: dot, Nth: 2, Then: injecttest.CloseConn}}, "delivered at dot, in-doubt at dot"},
+		{"taken", inject.SMTP, nil, "delivered at dot, delivered at dot"},
+		{"one refused", inject.SMTP, []injecttest.Fault{{Stage: rcpt, Nth: 2, Reply: "550 no"}}, "delivered at dot, refused at RCPT"},
+		{"and the content", inject.SMTP, []injecttest.Fault{{Stage: rcpt, Nth: 1, Reply: "550 no"}, {Stage: dot, Reply: "550 no"}}, "refused at RCPT, refused at dot"},
+		{"both refused", inject.SMTP, []injecttest.Fault{{Stage: rcpt, Reply: "550 no"}}, "refused at RCPT, refused at RCPT"},
+		{"refused at MAIL", inject.SMTP, []injecttest.Fault{{Stage: injecttest.MAIL, Reply: "550 no"}}, "refused at MAIL, refused at MAIL"},
+		{"lost at the dot", inject.SMTP, []injecttest.Fault{{Stage: rcpt, Nth: 1, Reply: "450 later"}, {Stage: dot, Then: injecttest.CloseConn}}, "deferred at RCPT, in-doubt at dot"},
+		{"LMTP", inject.LMTP, []injecttest.Fault{{Stage: dot, Nth: 2, Reply: "550 no"}}, "delivered at dot, refused at dot"},
+		{"LMTP, lost", inject.LMTP, []injecttest.Fault{{Stage: dot, Nth: 2, Then: injecttest.CloseConn}}, "delivered at dot, in-doubt at dot"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newServer(t, injecttest.Options{LMTP: c.lmtp, Faults: c.faults})
+			s := newServer(t, injecttest.Options{LMTP: c.dialect == inject.LMTP, Faults: c.faults})
 			m := message(1)
 			m.To = []string{"one@example.org", "two@example.org"}
 			var got []string
-			for _, r := range injectAll(t, s.Dial, inject.Options{LMTP: c.lmtp}, m)[0].Recipients {
+			for _, r := range injectAll(t, s.Dial, inject.Options{Dialect: c.dialect}, m)[0].Recipients {
 				got = append(got, fmt.Sprintf("%v at %s", r.Outcome, r.Stage))
 			}
 			if text := strings.Join(got, ", "); text != c.want {

@@ -119,7 +119,7 @@ func pop3Options(a *config.Account, password config.Secret, secure *tls.Config, 
 }
 
 func credentials(a *config.Account, password config.Secret) upstream.Credentials {
-	return upstream.Credentials{User: a.User, Password: password.Reveal(), Mechanism: mechanism(a.Auth), AllowPlaintext: a.AllowPlaintext}
+	return upstream.Credentials{User: a.User, Password: password.Reveal(), Mechanism: upstream.Mechanism(mechanism(a.Auth)), AllowPlaintext: a.AllowPlaintext}
 }
 
 // opened keeps a nil client of a concrete type from becoming a Mailbox that is not nil.
@@ -215,14 +215,20 @@ func mtaOptions(cfg *config.Config) (inject.Dialer, inject.Options, error) {
 
 // plainOptions returns the way to inject.plain and how to speak there.
 func plainOptions(in *config.Inject) (inject.Dialer, inject.Options) {
-	return dialEndpoint(in.Plain), inject.Options{XCLIENT: inject.Off, Hello: in.Hello, NotifyNever: true, Connections: 1}
+	return dialEndpoint(in.Plain), inject.Options{XCLIENT: inject.Off, Hello: in.Hello, DSN: inject.DSNNever, Connections: 1}
 }
 
 // dialogue translates what the configuration says of the dialogue with the MTA.
 func dialogue(in *config.Inject) inject.Options {
 	o := inject.Options{
-		LMTP: in.Protocol == "lmtp", Hello: in.Hello, NotifyNever: in.DSN == "never",
+		Hello: in.Hello,
 		Never: append(ownAddresses(), in.NeverPresent...), Connections: in.Connections, Chunking: in.Chunking,
+	}
+	if in.Protocol == "lmtp" {
+		o.Dialect = inject.LMTP
+	}
+	if in.DSN == "never" {
+		o.DSN = inject.DSNNever
 	}
 	if in.EightBit == "refuse" {
 		o.EightBit = inject.RefuseEightBit

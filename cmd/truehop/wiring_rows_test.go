@@ -99,7 +99,7 @@ func injectWires(p *wiringPlace) []wire {
 			}
 			return [2]any{true, leads(g.toPlain)}
 		}},
-		{key: "inject.protocol", wants: map[string]any{"smtp": false, "lmtp": true}, at: func(g *given) any { return g.mta.LMTP }},
+		{key: "inject.protocol", wants: map[string]any{"smtp": inject.SMTP, "lmtp": inject.LMTP}, at: func(g *given) any { return g.mta.Dialect }},
 		{key: "inject.xclient", wants: map[string]any{"required": inject.Required, "if-available": inject.IfAvailable, "off": inject.Off},
 			at: func(g *given) any { return g.mta.XCLIENT }},
 		{key: "inject.carrier", wants: map[string]any{"xclient": inject.XCLIENT, "xforward": inject.XFORWARD, "proxy-v1": inject.PROXYv1, "proxy-v2": inject.PROXYv2},
@@ -124,7 +124,7 @@ func injectWires(p *wiringPlace) []wire {
 		{key: "inject.eight_bit", wants: map[string]any{"send": inject.SendAnyway, "refuse": inject.RefuseEightBit}, at: func(g *given) any { return g.mta.EightBit }},
 		{key: "inject.nul", wants: map[string]any{"send": inject.SendNUL, "refuse": inject.RefuseNUL}, at: func(g *given) any { return g.mta.NUL }},
 		{key: "inject.chunking", wants: map[string]any{"false": false, "true": true}, at: func(g *given) any { return g.mta.Chunking }},
-		{key: "inject.dsn", wants: map[string]any{"never": true, "default": false}, at: func(g *given) any { return g.mta.NotifyNever }},
+		{key: "inject.dsn", wants: map[string]any{"never": inject.DSNNever, "default": inject.DSNDefault}, at: func(g *given) any { return g.mta.DSN }},
 	}
 }
 
@@ -162,8 +162,8 @@ func upstreamWires(p *wiringPlace) []wire {
 		{key: "accounts.NAME.password_command", with: noFile, instead: usual, wants: map[string]any{"[/bin/cat, " + p.file("other.pass") + "]": "other"}, at: password},
 		{key: "accounts.NAME.password_credential", with: noFile, instead: usual, wants: map[string]any{"other.pass": "other"}, at: password},
 		{key: "accounts.NAME.password", with: noFile, instead: usual, wants: map[string]any{`"other"`: "other"}, at: password},
-		{key: "accounts.NAME.auth", wants: map[string]any{"auto": "", "plain": upstream.Plain, "login": upstream.Login, "cram-md5": upstream.CRAMMD5,
-			"scram-sha-1": upstream.SCRAMSHA1, "scram-sha-256": upstream.SCRAMSHA256},
+		{key: "accounts.NAME.auth", wants: map[string]any{"auto": upstream.Mechanism(""), "plain": upstream.Mechanism(upstream.Plain), "login": upstream.Mechanism(upstream.Login),
+			"cram-md5": upstream.Mechanism(upstream.CRAMMD5), "scram-sha-1": upstream.Mechanism(upstream.SCRAMSHA1), "scram-sha-256": upstream.Mechanism(upstream.SCRAMSHA256)},
 			at: func(g *given) any { return same(g.imap.Credentials.Mechanism, g.pop3.Credentials.Mechanism) }},
 		{key: "accounts.NAME.allow_plaintext", wants: map[string]any{"false": false, "true": true},
 			at: func(g *given) any { return same(g.imap.Credentials.AllowPlaintext, g.pop3.Credentials.AllowPlaintext) }},

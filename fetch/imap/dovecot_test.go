@@ -17,6 +17,7 @@ import (
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/fetch/sasl"
 )
 
 func TestDovecotLogin(t *testing.T) {
@@ -24,7 +25,7 @@ func TestDovecotLogin(t *testing.T) {
 	for _, implicit := range []bool{true, false} {
 		for _, mechanism := range []string{"", "PLAIN", "LOGIN", "SCRAM-SHA-256"} {
 			o := dovecotOptions(d)
-			o.Credentials.Mechanism = mechanism
+			o.Credentials.Mechanism = sasl.Mechanism(mechanism)
 			c, err := dialDovecot(t.Context(), t, d, implicit, o)
 			if err != nil {
 				t.Errorf("%q, implicit TLS %v: %v", mechanism, implicit, err)
@@ -242,7 +243,7 @@ func TestDovecotTrace(t *testing.T) {
 	var said strings.Builder
 	for _, mechanism := range []string{"", "PLAIN", "LOGIN"} {
 		o := dovecotOptions(d)
-		o.Credentials.Mechanism = mechanism
+		o.Credentials.Mechanism = sasl.Mechanism(mechanism)
 		o.Logger = slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		c, err := dialDovecot(t.Context(), t, d, false, o)
 		if err != nil {

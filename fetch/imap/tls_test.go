@@ -116,7 +116,7 @@ func TestCredentialsOnlyUnderTLS(t *testing.T) {
 				}
 				o := starttls(client)
 				o.StartTLS = test.startTLS
-				o.Credentials.AllowPlaintext, o.Credentials.Mechanism = test.allow, mechanism
+				o.Credentials.AllowPlaintext, o.Credentials.Mechanism = test.allow, sasl.Mechanism(mechanism)
 				sent := &sniffer{Conn: fetchtest.Dial(t, fetchtest.Listen(t, s.Serve).Addr())}
 				var conn net.Conn = sent
 				if test.implicit {

@@ -23,9 +23,9 @@ func (c *Client) authenticate(ctx context.Context) error {
 	defer func() { c.w.hidden, c.w.said = false, "" }()
 	switch {
 	case cred.Token != nil:
-	case strings.EqualFold(cred.Mechanism, "USER"):
+	case strings.EqualFold(string(cred.Mechanism), "USER"):
 		return c.discreet(c.userPass(cred), cred.Echoed)
-	case strings.EqualFold(cred.Mechanism, "APOP"):
+	case strings.EqualFold(string(cred.Mechanism), "APOP"):
 		return c.discreet(c.apop(cred), cred.Echoed)
 	}
 	_, client, err := sasl.Choose(ctx, c.offered(cred), cred, c.secure)
@@ -55,7 +55,7 @@ func (c *Client) offered(cred sasl.Credentials) []string {
 	case c.caps != nil:
 		return strings.Fields(c.caps["SASL"])
 	case cred.Mechanism != "":
-		return []string{cred.Mechanism}
+		return []string{string(cred.Mechanism)}
 	case cred.Token != nil:
 		return []string{sasl.XOAUTH2}
 	}

@@ -27,7 +27,7 @@ func offering(mechanisms string) string {
 func TestAuth(t *testing.T) {
 	token := func(context.Context) (string, error) { return "ya29.token", nil }
 	cred := func(mechanism string) sasl.Credentials {
-		return sasl.Credentials{User: "tim", Password: "tanstaaf", Mechanism: mechanism, AllowPlaintext: true}
+		return sasl.Credentials{User: "tim", Password: "tanstaaf", Mechanism: sasl.Mechanism(mechanism), AllowPlaintext: true}
 	}
 	oauth := sasl.Credentials{User: "tim", Token: token, AllowPlaintext: true}
 	bearer := oauth
@@ -92,7 +92,7 @@ func TestOddPasswords(t *testing.T) {
 	// T-SEC-09: sent exactly or refused, never the end of a command.
 	for _, secret := range []string{`a"b`, `back\slash`, "^caret", "100%s", " two  spaces ", "pä€🐱", "tab\there", "\x01\x7f", "-", "a\r\nDELE 1", "a\nb", "a\rb", "a\x00b"} {
 		for _, mechanism := range []string{"USER", "PLAIN"} {
-			cred := sasl.Credentials{User: "al ice", Password: secret, Mechanism: mechanism, AllowPlaintext: true}
+			cred := sasl.Credentials{User: "al ice", Password: secret, Mechanism: sasl.Mechanism(mechanism), AllowPlaintext: true}
 			refused := strings.Contains(secret, "\x00") || mechanism == "USER" && strings.ContainsAny(secret, "\r\n")
 			var script string
 			switch {
@@ -187,7 +187,7 @@ func TestEchoedSecret(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
-			cred := sasl.Credentials{User: "alice", Password: canary, Mechanism: test.mechanism, AllowPlaintext: true}
+			cred := sasl.Credentials{User: "alice", Password: canary, Mechanism: sasl.Mechanism(test.mechanism), AllowPlaintext: true}
 			if test.mechanism == "" {
 				cred.Password, cred.Token = "", func(context.Context) (string, error) { return canary, nil }
 			}

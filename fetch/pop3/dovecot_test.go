@@ -70,7 +70,7 @@ func TestDovecot(t *testing.T) {
 	dovecot := fetchtest.StartDovecot(t, fetchtest.DovecotOptions{})
 	d := &real{dovecot, &tls.Config{RootCAs: dovecot.CA, ServerName: "localhost"}}
 	mechanism := func(name string) func(*pop3.Options) {
-		return func(o *pop3.Options) { d.stls(o); o.Credentials.Mechanism = name }
+		return func(o *pop3.Options) { d.stls(o); o.Credentials.Mechanism = sasl.Mechanism(name) }
 	}
 	for name, change := range map[string]func(*pop3.Options){
 		"STLS":       d.stls,

@@ -12,6 +12,7 @@ import (
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/fetch/fetchtest"
 	"github.com/truehop/truehop/fetch/pop3"
+	"github.com/truehop/truehop/fetch/sasl"
 )
 
 // spied starts a server that records the commands it gets.
@@ -131,7 +132,7 @@ func TestNoTLSNoCredentials(t *testing.T) {
 		addr, verbs := spied(t, &fetchtest.POP3{Capabilities: []string{"SASL PLAIN SCRAM-SHA-256 CRAM-MD5"}})
 		opts := plaintext()
 		opts.Credentials.AllowPlaintext = false
-		opts.Credentials.Mechanism = mechanism
+		opts.Credentials.Mechanism = sasl.Mechanism(mechanism)
 		_, err := pop3.New(t.Context(), fetchtest.Dial(t, addr), opts)
 		wantKind(t, err, fetch.TLS, "not encrypted")
 		wantNoCredentials(t, verbs())

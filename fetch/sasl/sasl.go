@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -30,6 +31,41 @@ const (
 	OAuthBearer = "OAUTHBEARER"   // RFC 7628
 )
 
+// Mechanism is the name of a mechanism, in any case, or "" for the best one that a server
+// offers. In text it is the word for it.
+type Mechanism string
+
+// auto is the word for the best mechanism that is offered.
+const auto = "auto"
+
+// Words returns the words for all mechanisms that prove a password, behind auto the best one first.
+func (Mechanism) Words() []string {
+	words := []string{auto}
+	for _, m := range mechanismsFor(Credentials{}) {
+		words = append(words, strings.ToLower(m.name))
+	}
+	return words
+}
+
+// String returns the word for m.
+func (m Mechanism) String() string { return cmp.Or(strings.ToLower(string(m)), auto) }
+
+// MarshalText returns the word for m.
+func (m Mechanism) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText reads one of [Mechanism.Words].
+func (m *Mechanism) UnmarshalText(text []byte) error {
+	word := string(text)
+	if !slices.Contains(m.Words(), word) {
+		return fmt.Errorf("unknown value %.60q; want one of %s", word, strings.Join(m.Words(), ", "))
+	}
+	if word == auto {
+		word = ""
+	}
+	*m = Mechanism(strings.ToUpper(word))
+	return nil
+}
+
 // Credentials are what a user has to show. They never print their secret.
 type Credentials struct {
 	// User is the authentication identity.
@@ -39,8 +75,8 @@ type Credentials struct {
 	// Token, if not nil, returns an OAuth 2 access token; no other mechanism is
 	// used then. It is called once per [Choose].
 	Token func(context.Context) (string, error)
-	// Mechanism is the one to use, in any case; "" means the best one offered.
-	Mechanism string
+	// Mechanism is the one to use; "" means the best one offered.
+	Mechanism Mechanism
 	// AllowPlaintext lets a password or token be sent as it is over a
 	// connection without TLS.
 	AllowPlaintext bool
@@ -112,7 +148,7 @@ func Choose(ctx context.Context, offered []string, c Credentials, secure bool) (
 func pick(offered []string, c Credentials, secure bool) (mechanism, error) {
 	withheld := ""
 	for _, m := range mechanismsFor(c) {
-		if c.Mechanism == "" && !m.auto || c.Mechanism != "" && !strings.EqualFold(c.Mechanism, m.name) {
+		if c.Mechanism == "" && !m.auto || c.Mechanism != "" && !strings.EqualFold(string(c.Mechanism), m.name) {
 			continue
 		}
 		if !slices.ContainsFunc(offered, func(o string) bool { return strings.EqualFold(o, m.name) }) {
@@ -146,7 +182,7 @@ func prepares(m mechanism, c Credentials) bool {
 func hint(c Credentials) string {
 	switch {
 	case c.Mechanism != "":
-		return "the server does not offer " + fetch.Sanitize(c.Mechanism)
+		return "the server does not offer " + fetch.Sanitize(string(c.Mechanism))
 	case c.Token == nil:
 		return "the server may want OAuth 2 or an application password"
 	}

@@ -20,7 +20,7 @@ func token(context.Context) (string, error) { return "the-token", nil }
 func TestChoose(t *testing.T) {
 	all := []string{"plain", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "XOAUTH2", "OAUTHBEARER", "GSSAPI"}
 	password := Credentials{User: "u", Password: "p"}
-	named := func(c Credentials, m string) Credentials { c.Mechanism = m; return c }
+	named := func(c Credentials, m string) Credentials { c.Mechanism = Mechanism(m); return c }
 	open := password
 	open.AllowPlaintext = true
 	oauth := Credentials{User: "u", Token: token}
@@ -113,7 +113,7 @@ func TestResponses(t *testing.T) {
 		XOAUTH2:     {oauth, "user=a=b,c\x01auth=Bearer the-token\x01\x01", nil, nil},
 		OAuthBearer: {oauth, "n,a=a=3Db=2Cc,\x01auth=Bearer the-token\x01\x01", nil, nil},
 	} {
-		test.cred.Mechanism = name
+		test.cred.Mechanism = Mechanism(name)
 		_, client, err := Choose(t.Context(), []string{name}, test.cred, true)
 		if err != nil {
 			t.Fatal(err)
@@ -282,7 +282,7 @@ func FuzzChallenge(f *testing.F) {
 		if bytes.Contains(first, []byte("i=")) && len(first) > 60 {
 			return // work that the server asks for takes its time
 		}
-		c := Credentials{User: "user", Password: "pencil-canary", Mechanism: names[int(which)%len(names)]}
+		c := Credentials{User: "user", Password: "pencil-canary", Mechanism: Mechanism(names[int(which)%len(names)])}
 		if c.Mechanism == XOAUTH2 || c.Mechanism == OAuthBearer {
 			c.Token = func(context.Context) (string, error) { return "token-canary", nil }
 		}

@@ -87,11 +87,7 @@ func checkUpstream(ctx context.Context, w io.Writer, a *config.Account) int {
 		return failed(w, err)
 	}
 	defer mailbox.Abort()
-	folders := a.Folders
-	if a.Protocol == "pop3" {
-		folders = []string{""}
-	}
-	for _, folder := range folders {
+	for _, folder := range a.Folders {
 		listing, err := mailbox.Open(ctx, folder)
 		if err != nil {
 			return failed(w, err)
@@ -137,7 +133,7 @@ func checkMTA(ctx context.Context, w io.Writer, cfg *config.Config) int {
 		return exitOK // Probe has failed already where it is required
 	}
 	fmt.Fprintf(w, "  XCLIENT: offered, attributes %s\n", strings.Join(found.XCLIENT, " "))
-	if cfg.Inject.XClient == "off" {
+	if cfg.Inject.XClient == inject.Off {
 		fmt.Fprintln(w, "  but inject.xclient is off: the MTA takes every message for local mail")
 		return exitOK
 	}

@@ -32,18 +32,18 @@ const (
 	keepAlive = time.Minute
 )
 
-// readConfig loads the configuration and checks what only the other packages know.
+// configOptions is what the configuration depends on beside its file.
+func configOptions() config.Options { return config.Options{Environ: os.Environ()} }
+
+// readConfig loads the configuration.
 func (p *program) readConfig() (*config.Config, error) {
 	return config.Load(p.configPath, configOptions())
 }
 
 // tlsConfig returns a configuration that verifies host against the system's authorities, or
 // against those in caFile alone, which the key below section names.
-func tlsConfig(section, host, caFile, minVersion string) (*tls.Config, error) {
-	c := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
-	if minVersion == "1.3" {
-		c.MinVersion = tls.VersionTLS13
-	}
+func tlsConfig(section, host, caFile string, oldest config.TLSVersion) (*tls.Config, error) {
+	c := &tls.Config{ServerName: host, MinVersion: uint16(oldest)}
 	if caFile == "" {
 		return c, nil
 	}
@@ -69,7 +69,7 @@ func dialUpstream(ctx context.Context, a *config.Account, log *slog.Logger) (fet
 	mailbox, err := logIn(ctx, a, log)
 	var refused *fetch.Error
 	if errors.As(err, &refused) && refused.Kind == fetch.Auth && refused.Hint == "" {
-		refused.Hint = fmt.Sprintf("correct accounts.%s.user or the password; many providers want one made for programs, and %s switched on", a.Name, strings.ToUpper(a.Protocol))
+		refused.Hint = fmt.Sprintf("correct accounts.%s.user or the password; many providers want one made for programs, and %s switched on", a.Name, strings.ToUpper(a.Protocol.String()))
 	}
 	return mailbox, err
 }
@@ -91,12 +91,12 @@ func logIn(ctx context.Context, a *config.Account, log *slog.Logger) (fetch.Mail
 	if err != nil {
 		return nil, &fetch.Error{Kind: fetch.Unreachable, Op: "connect to " + a.Addr(), Err: err}
 	}
-	if a.TLS == "implicit" {
+	if a.TLS == config.ImplicitTLS {
 		if conn, err = handshake(ctx, conn, secure); err != nil {
 			return nil, &fetch.Error{Kind: fetch.TLS, Op: "TLS with " + a.Addr(), Err: err, Hint: tlsHint(err, a)}
 		}
 	}
-	if a.Protocol == "pop3" {
+	if a.Protocol == config.POP3 {
 		return opened(pop3.New(ctx, conn, pop3Options(a, password, secure, log)))
 	}
 	return opened(imap.New(ctx, conn, imapOptions(a, password, secure, log)))
@@ -106,7 +106,7 @@ func logIn(ctx context.Context, a *config.Account, log *slog.Logger) (fetch.Mail
 func imapOptions(a *config.Account, password config.Secret, secure *tls.Config, log *slog.Logger) imap.Options {
 	return imap.Options{
 		Credentials: credentials(a, password), MaxSize: int64(a.MaxSize), Logger: log,
-		Secure: a.TLS == "implicit", StartTLS: a.TLS == "starttls", TLS: secure,
+		Secure: a.TLS == config.ImplicitTLS, StartTLS: a.TLS == config.StartTLS, TLS: secure,
 	}
 }
 
@@ -114,12 +114,12 @@ func imapOptions(a *config.Account, password config.Secret, secure *tls.Config, 
 func pop3Options(a *config.Account, password config.Secret, secure *tls.Config, log *slog.Logger) pop3.Options {
 	return pop3.Options{
 		Credentials: credentials(a, password), MaxSize: int64(a.MaxSize), Logger: log,
-		Secure: a.TLS == "implicit", StartTLS: a.TLS == "starttls", TLS: secure,
+		Secure: a.TLS == config.ImplicitTLS, StartTLS: a.TLS == config.StartTLS, TLS: secure,
 	}
 }
 
 func credentials(a *config.Account, password config.Secret) upstream.Credentials {
-	return upstream.Credentials{User: a.User, Password: password.Reveal(), Mechanism: upstream.Mechanism(mechanism(a.Auth)), AllowPlaintext: a.AllowPlaintext}
+	return upstream.Credentials{User: a.User, Password: password.Reveal(), Mechanism: a.Auth, AllowPlaintext: a.AllowPlaintext}
 }
 
 // opened keeps a nil client of a concrete type from becoming a Mailbox that is not nil.
@@ -128,23 +128,6 @@ func opened[M fetch.Mailbox](m M, err error) (fetch.Mailbox, error) {
 		return nil, err
 	}
 	return m, nil
-}
-
-// mechanism translates the configuration's word to SASL's.
-func mechanism(auth string) string {
-	switch auth {
-	case "plain":
-		return upstream.Plain
-	case "login":
-		return upstream.Login
-	case "cram-md5":
-		return upstream.CRAMMD5
-	case "scram-sha-1":
-		return upstream.SCRAMSHA1
-	case "scram-sha-256":
-		return upstream.SCRAMSHA256
-	}
-	return ""
 }
 
 func dialTCP(ctx context.Context, addr string) (net.Conn, error) {
@@ -185,18 +168,18 @@ func mtaOptions(cfg *config.Config) (inject.Dialer, inject.Options, error) {
 	in := &cfg.Inject
 	o := dialogue(in)
 	plain := dialEndpoint(in.Address)
-	if in.TLS == "none" {
+	if in.TLS == config.NoTLS {
 		return plain, o, nil
 	}
 	name := in.TLSServerName
 	if name == "" {
 		name = in.Address.Host()
 	}
-	secure, err := tlsConfig("inject", name, in.TLSCAFile, "")
+	secure, err := tlsConfig("inject", name, in.TLSCAFile, config.TLS12)
 	if err != nil {
 		return nil, o, err
 	}
-	if in.TLS == "starttls" {
+	if in.TLS == config.StartTLS {
 		o.StartTLS, o.TLSConfig = inject.StartTLS, secure
 		return plain, o, nil
 	}
@@ -218,37 +201,12 @@ func plainOptions(in *config.Inject) (inject.Dialer, inject.Options) {
 	return dialEndpoint(in.Plain), inject.Options{XCLIENT: inject.Off, Hello: in.Hello, DSN: inject.DSNNever, Connections: 1}
 }
 
-// dialogue translates what the configuration says of the dialogue with the MTA.
+// dialogue is how to speak with the MTA, but for TLS.
 func dialogue(in *config.Inject) inject.Options {
 	o := inject.Options{
-		Hello: in.Hello,
-		Never: append(ownAddresses(), in.NeverPresent...), Connections: in.Connections, Chunking: in.Chunking,
-	}
-	if in.Protocol == "lmtp" {
-		o.Dialect = inject.LMTP
-	}
-	if in.DSN == "never" {
-		o.DSN = inject.DSNNever
-	}
-	if in.EightBit == "refuse" {
-		o.EightBit = inject.RefuseEightBit
-	}
-	if in.NUL == "refuse" {
-		o.NUL = inject.RefuseNUL
-	}
-	switch in.XClient {
-	case "if-available":
-		o.XCLIENT = inject.IfAvailable
-	case "off":
-		o.XCLIENT = inject.Off
-	}
-	switch in.Carrier {
-	case "xforward":
-		o.Carrier = inject.XFORWARD
-	case "proxy-v1":
-		o.Carrier = inject.PROXYv1
-	case "proxy-v2":
-		o.Carrier = inject.PROXYv2
+		Dialect: in.Protocol, XCLIENT: in.XClient, Carrier: in.Carrier, DSN: in.DSN, EightBit: in.EightBit, NUL: in.NUL,
+		Hello: in.Hello, Connections: in.Connections, Chunking: in.Chunking,
+		Never: append(ownAddresses(), in.NeverPresent...),
 	}
 	if in.User != "" {
 		o.Auth = func() (sasl.Client, error) {

@@ -93,10 +93,7 @@ func (e *engine) pass(ctx context.Context, account *config.Account, o passOption
 	// Deferred, so that a pass that panics under serve does not keep the account from the next.
 	defer func() { err = errors.Join(err, unlock()) }()
 	began := e.now()
-	p, err := e.plan(account, o)
-	if err != nil {
-		return summary, err
-	}
+	p := e.plan(account, o)
 	if o.dryRun {
 		return p.Run(ctx)
 	}
@@ -118,24 +115,16 @@ func (e *engine) pass(ctx context.Context, account *config.Account, o passOption
 	return summary, errors.Join(err, e.ledger.PassEnded(context.WithoutCancel(ctx), account.Name, ended))
 }
 
-// plan translates an account's configuration into a pass.
-func (e *engine) plan(a *config.Account, o passOptions) (transfer.Pass, error) {
-	boundary, err := policy(a)
-	if err != nil {
-		return transfer.Pass{}, err
-	}
-	folders := a.Folders
-	if a.Protocol == "pop3" {
-		folders = []string{""}
-	}
+// plan is the pass that an account's configuration asks for.
+func (e *engine) plan(a *config.Account, o passOptions) transfer.Pass {
 	p := transfer.Pass{
-		Account: a.Name, Folders: folders,
+		Account: a.Name, Folders: a.Folders,
 		Dial: func(ctx context.Context) (fetch.Mailbox, error) { return dialUpstream(ctx, a, e.log) },
-		MTA:  e.mta, Ledger: e.ledger, Boundary: boundary, LookupName: e.lookupName,
+		MTA:  e.mta, Ledger: e.ledger, Boundary: policy(a), LookupName: e.lookupName,
 		Recipients: a.Recipients, Sender: a.Sender,
 		Recipient: transfer.RecipientRule{From: a.RecipientFrom, Domains: a.RecipientDomains, StripPrefix: a.RecipientStripPrefix},
 		Client:    clientRules(a, e.never),
-		Delivered: disposal(a.OnDelivered), Refused: disposal(a.OnRefused),
+		Delivered: a.OnDelivered, Refused: a.OnRefused.Disposal, Quarantine: a.OnRefused.Quarantine,
 		Retry:    transfer.Retry{Min: a.RetryMin, Max: a.RetryMax, GiveUp: a.GiveUpAfter},
 		Flood:    flood(a, o),
 		SpoolDir: e.cfg.SpoolDir, Budget: e.budget, BudgetSize: int64(e.cfg.Budget),
@@ -144,10 +133,7 @@ func (e *engine) plan(a *config.Account, o passOptions) (transfer.Pass, error) {
 	if e.plain != nil {
 		p.Plain = e.plain
 	}
-	if a.OnRefused.Verb == config.Quarantine {
-		p.Quarantine = a.OnRefused.Target
-	}
-	return p, nil
+	return p
 }
 
 // tell logs an event and passes it on.
@@ -166,18 +152,11 @@ func (e *engine) lookupName(ctx context.Context, addr netip.Addr) transfer.Name 
 }
 
 // policy is the account's rule of whom to believe.
-func policy(a *config.Account) (received.Policy, error) {
+func policy(a *config.Account) received.Policy {
 	if len(a.MX)+len(a.Internal)+len(a.InternalNets) > 0 || a.Hops > 0 {
-		return received.Policy{MX: a.MX, Internal: a.Internal, InternalNets: a.InternalNets, Hops: a.Hops}, nil
+		return received.Policy{MX: a.MX, Internal: a.Internal, InternalNets: a.InternalNets, Hops: a.Hops}
 	}
-	if a.Provider == "auto" {
-		return received.Auto(a.Host), nil
-	}
-	p, ok := received.Profile(a.Provider)
-	if !ok {
-		return p, &config.Error{Problems: []config.Problem{{Key: "accounts." + a.Name + ".provider", Text: "no such provider: " + a.Provider}}}
-	}
-	return p, nil
+	return a.Provider.Policy(a.Host)
 }
 
 // clientRules are the account's rules for what is presented; never are the networks that are not.

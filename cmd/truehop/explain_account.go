@@ -57,7 +57,7 @@ func (p *program) explainAccount(ctx context.Context, name string, opts explainO
 		return err
 	}
 	defer mailbox.Abort()
-	for _, folder := range upstreamFolders(x.account) {
+	for _, folder := range x.account.Folders {
 		if err := x.folder(ctx, mailbox, folder); err != nil {
 			return err
 		}
@@ -67,14 +67,6 @@ func (p *program) explainAccount(ctx context.Context, name string, opts explainO
 		return err
 	}
 	return x.end()
-}
-
-// upstreamFolders are the folders to read; POP3 has the one folder "".
-func upstreamFolders(a *config.Account) []string {
-	if a.Protocol == "pop3" {
-		return []string{""}
-	}
-	return a.Folders
 }
 
 // liveExplainer explains one account's messages. Of each it keeps nothing but a number.
@@ -106,7 +98,7 @@ type outcomeCount struct {
 func (x *liveExplainer) rules() (received.Policy, error) {
 	o := &x.opts
 	if o.Provider == "" && len(o.MX)+len(o.Internal)+len(o.InternalNets) == 0 && o.Hops < 1 {
-		return policy(x.account)
+		return policy(x.account), nil
 	}
 	p, err := o.policy()
 	if err != nil {
@@ -167,7 +159,7 @@ func (x *liveExplainer) label(ref fetch.Ref) string {
 	if uid == "" {
 		uid = "#" + strconv.Itoa(int(ref.Seq)) // the server gives none
 	}
-	if len(upstreamFolders(x.account)) > 1 {
+	if len(x.account.Folders) > 1 {
 		uid = ref.Folder + "/" + uid
 	}
 	return x.account.Name + "/" + uid

@@ -50,7 +50,7 @@ func TestColours(t *testing.T) {
 func TestExplainLiveTroubles(t *testing.T) {
 	var out bytes.Buffer
 	x := &liveExplainer{
-		account: &config.Account{Name: "work", Protocol: "imap", Folders: []string{"INBOX", "Junk"}},
+		account: &config.Account{Name: "work", Folders: []string{"INBOX", "Junk"}},
 		opts:    explainOptions{Last: 9}, policy: received.Policy{MX: []string{"mx.example.net"}},
 		out: &out, outcomes: map[received.Outcome]*outcomeCount{},
 	}

@@ -32,7 +32,7 @@ var mayImport = map[string][]string{
 	"schedule":                    nil,
 	"schedule/ledger":             nil,
 	"schedule/transfer":           {"fetch", "received", "inject", "schedule/ledger"},
-	"cmd/truehop/internal/config": nil,
+	"cmd/truehop/internal/config": {"fetch", "fetch/sasl", "inject", "received", "schedule", "schedule/transfer"}, // the types of their options
 	"cmd/truehop":                 {"*"},
 	"examples":                    nil,
 	"systemd":                     nil,

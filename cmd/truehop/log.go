@@ -37,15 +37,18 @@ const (
 
 // newLog returns the log that the configuration asks for.
 func newLog(w io.Writer, c config.Log, quiet bool) *slog.Logger {
-	var level slog.Level
-	if level.UnmarshalText([]byte(c.Level)) != nil || quiet && level < slog.LevelWarn {
-		level = slog.LevelWarn
+	options := &slog.HandlerOptions{Level: c.Level}
+	if quiet {
+		options.Level = max(c.Level, slog.LevelWarn)
 	}
-	options := &slog.HandlerOptions{Level: level}
-	switch {
-	case c.Format == "json":
+	format := c.Format
+	if format == config.AutoFormat && os.Getenv("JOURNAL_STREAM") != "" {
+		format = config.JournalFormat
+	}
+	switch format {
+	case config.JSONFormat:
 		return slog.New(slog.NewJSONHandler(w, options))
-	case c.Format == "journal", c.Format == "auto" && os.Getenv("JOURNAL_STREAM") != "":
+	case config.JournalFormat:
 		return slog.New(newJournal(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
@@ -94,7 +97,7 @@ func (p *prefixed) Write(line []byte) (int, error) {
 }
 
 // logEvent writes one line for an event. No subject, no body, no secret is in any of them.
-func logEvent(log *slog.Logger, e transfer.Event, addresses string) {
+func logEvent(log *slog.Logger, e transfer.Event, addresses config.AddressDetail) {
 	attrs := []slog.Attr{slog.String("account", e.Account)}
 	level, text := slog.LevelInfo, ""
 	switch e.Kind {
@@ -133,7 +136,7 @@ func verdictLevel(state string) slog.Level {
 
 // verdictAttrs are what a postmaster needs to find the message in the MTA's log and to
 // believe the client.
-func verdictAttrs(e transfer.Event, addresses string) []slog.Attr {
+func verdictAttrs(e transfer.Event, addresses config.AddressDetail) []slog.Attr {
 	shown := e.Receipt.Presented
 	attrs := []slog.Attr{uid(e), slog.String("id", e.Token), slog.Int64("size", e.Size),
 		slog.String("sender", mask("<"+e.Sender+">", addresses)), slog.String("client", presented(e.Receipt)),
@@ -181,12 +184,12 @@ func logPass(log *slog.Logger, account string, s transfer.Summary, err error) {
 }
 
 // mask shortens a mail address as log.addresses asks.
-func mask(address, how string) string {
+func mask(address string, how config.AddressDetail) string {
 	at := strings.LastIndexByte(address, '@')
 	switch {
-	case how == "none":
+	case how == config.NoAddress:
 		return "-"
-	case how == "domain" && at >= 0:
+	case how == config.DomainOnly && at >= 0:
 		return "<..." + fetch.Sanitize(address[at:])
 	}
 	return fetch.Sanitize(address)

@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
-	"github.com/truehop/truehop/cmd/truehop/internal/config"
-	"github.com/truehop/truehop/received"
 	"github.com/truehop/truehop/schedule"
 )
 
@@ -43,12 +40,7 @@ func (p *program) serve(ctx context.Context) error {
 	}
 	watching, stopWatching := context.WithCancel(ctx)
 	w := &watchers{engine: e}
-	loop, err := serviceLoop(watching, e, w)
-	if err != nil {
-		stopWatching()
-		w.group.Wait()
-		return errors.Join(err, e.close(ctx))
-	}
+	loop := serviceLoop(watching, e, w)
 	notify(log, daemon.SdNotifyReady)
 	log.Info(logServing, "accounts", len(loop.Accounts))
 	err = loop.Run(ctx)
@@ -65,7 +57,7 @@ func (p *program) serve(ctx context.Context) error {
 const startJitter = 5 * time.Second
 
 // serviceLoop is the schedule of all accounts.
-func serviceLoop(ctx context.Context, e *engine, w *watchers) (*schedule.Loop, error) {
+func serviceLoop(ctx context.Context, e *engine, w *watchers) *schedule.Loop {
 	loop := &schedule.Loop{
 		Parallel: e.cfg.Passes,
 		Pass: func(ctx context.Context, name string) error {
@@ -84,27 +76,11 @@ func serviceLoop(ctx context.Context, e *engine, w *watchers) (*schedule.Loop, e
 		OnNext: func(account string, at time.Time) { e.log.Debug(logNext, "account", account, "at", at) },
 	}
 	for _, name := range e.cfg.Names() {
-		spec, err := schedule.Parse(e.cfg.Accounts[name].Schedule)
-		if err != nil {
-			return nil, err
-		}
 		loop.Accounts = append(loop.Accounts, schedule.Account{
-			Name: name, Spec: spec, AtStart: true, Jitter: startJitter, Wake: w.watch(ctx, e.cfg.Accounts[name]),
+			Name: name, Spec: e.cfg.Accounts[name].Schedule, AtStart: true, Jitter: startJitter, Wake: w.watch(ctx, e.cfg.Accounts[name]),
 		})
 	}
-	return loop, nil
-}
-
-// configOptions is what the configuration must know of the other packages.
-func configOptions() config.Options {
-	return config.Options{
-		Environ:   os.Environ(),
-		Providers: received.Profiles(),
-		CheckSchedule: func(spec string) error {
-			_, err := schedule.Parse(spec)
-			return err
-		},
-	}
+	return loop
 }
 
 // notify tells the service manager, where there is one.

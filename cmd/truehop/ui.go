@@ -124,21 +124,6 @@ func disposalText(d fetch.Disposal) string {
 	return "kept"
 }
 
-// disposal translates the configuration's word.
-func disposal(a config.Action) fetch.Disposal {
-	switch a.Verb {
-	case "delete":
-		return fetch.Disposal{Action: fetch.Delete}
-	case "seen":
-		return fetch.Disposal{Action: fetch.Flag}
-	case "flag":
-		return fetch.Disposal{Action: fetch.Flag, Target: a.Target}
-	case "move":
-		return fetch.Disposal{Action: fetch.Move, Target: a.Target}
-	}
-	return fetch.Disposal{Action: fetch.Keep}
-}
-
 // presented is the client's address as the MTA was told it.
 func presented(r inject.Receipt) string {
 	switch {

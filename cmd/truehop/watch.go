@@ -28,7 +28,7 @@ type watchers struct {
 // watch starts a watcher for an account and returns what it wakes, or nil where the account
 // cannot be watched. It ends with ctx.
 func (w *watchers) watch(ctx context.Context, a *config.Account) <-chan struct{} {
-	if a.Protocol != "imap" || !a.Idle {
+	if a.Protocol != config.IMAP || !a.Idle {
 		return nil
 	}
 	wake := make(chan struct{}, 1)

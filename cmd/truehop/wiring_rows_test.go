@@ -14,6 +14,7 @@ import (
 	"github.com/truehop/truehop/fetch"
 	upstream "github.com/truehop/truehop/fetch/sasl"
 	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/received"
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
@@ -179,6 +180,10 @@ func accountWires() []wire {
 	plain := map[string]string{"inject.plain": "127.0.0.1:26", "accounts.NAME.stale_after": "30d"}
 	mx := map[string]string{"accounts.NAME.mx": "[mx.example.net]"}
 	multidrop := map[string]string{"accounts.NAME.recipients": "", "accounts.NAME.recipient_from": "received-for", "accounts.NAME.recipient_domains": "[example.org]"}
+	providers := map[string]any{}
+	for _, name := range received.Profiles() {
+		providers[name] = name
+	}
 	refused := func(g *given) any { return [2]any{g.pass.Refused, g.pass.Quarantine} }
 	return []wire{
 		{key: "accounts.NAME.recipients", wants: map[string]any{"[a@example.org, b@example.org]": []string{"a@example.org", "b@example.org"}}, at: func(g *given) any { return g.pass.Recipients }},
@@ -190,7 +195,7 @@ func accountWires() []wire {
 		{key: "accounts.NAME.recipient_domains", with: multidrop, wants: map[string]any{"[example.com, example.net]": []string{"example.com", "example.net"}}, at: func(g *given) any { return g.pass.Recipient.Domains }},
 		{key: "accounts.NAME.recipient_strip_prefix", with: multidrop, wants: map[string]any{"example.org-": "example.org-"}, at: func(g *given) any { return g.pass.Recipient.StripPrefix }},
 		{key: "accounts.NAME.sender", wants: map[string]any{"bounces@example.org": "bounces@example.org"}, at: func(g *given) any { return g.pass.Sender }},
-		{key: "accounts.NAME.provider", wants: map[string]any{"auto": "auto", "gmail": "gmail"}, at: func(g *given) any { return g.pass.Boundary.Provider }},
+		{key: "accounts.NAME.provider", wants: providers, at: func(g *given) any { return g.pass.Boundary.Provider }},
 		{key: "accounts.NAME.mx", wants: map[string]any{"[a.example.net, b.example.net]": []string{"a.example.net", "b.example.net"}}, at: func(g *given) any { return g.pass.Boundary.MX }},
 		{key: "accounts.NAME.internal", with: mx, wants: map[string]any{"[.example.net]": []string{".example.net"}}, at: func(g *given) any { return g.pass.Boundary.Internal }},
 		{key: "accounts.NAME.internal_nets", with: mx, wants: map[string]any{"[192.0.2.0/24]": []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, at: func(g *given) any { return g.pass.Boundary.InternalNets }},

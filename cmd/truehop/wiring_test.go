@@ -217,12 +217,8 @@ func (p *wiringPlace) build(t *testing.T, with, keys map[string]string) *given {
 	e.tell(transfer.Event{Kind: transfer.Verdict, State: "refused", Sender: "joe@example.com"})
 	g.verdict = written.String()
 	account := cfg.Accounts["work"]
-	if g.pass, err = e.plan(account, passOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	if g.loop, err = serviceLoop(ctx, e, w); err != nil {
-		t.Fatal(err)
-	}
+	g.pass = e.plan(account, passOptions{})
+	g.loop = serviceLoop(ctx, e, w)
 	if g.toMTA, g.mta, err = mtaOptions(cfg); err != nil {
 		t.Fatal(err)
 	}

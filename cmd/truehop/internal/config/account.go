@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/truehop/truehop/fetch"
 )
 
 // account checks one account, all defaults applied. at is its path.
@@ -34,15 +36,15 @@ func (k checker) upstream(at string, a *Account) {
 		k.wrong(at+"/tls_server_name", "%s is no host name", show(s))
 	}
 	switch {
-	case a.TLS == "none" && !a.AllowPlaintext:
+	case a.TLS == NoTLS && !a.AllowPlaintext:
 		k.wrong(at+"/tls", "none shows password and mail to everybody on the way; "+
 			"use implicit or starttls, or say allow_plaintext: true")
-	case a.TLS == "none":
+	case a.TLS == NoTLS:
 		k.warn(at+"/tls", "none: password and mail of this account go over the network in the clear")
 	case a.AllowPlaintext:
 		k.warn(at+"/allow_plaintext", "has no effect with tls: %s; remove it", a.TLS)
 	}
-	if a.TLS == "none" && (a.TLSCAFile != "" || a.TLSServerName != "") {
+	if a.TLS == NoTLS && (a.TLSCAFile != "" || a.TLSServerName != "") {
 		k.wrong(at+"/tls_ca_file", "tls_ca_file and tls_server_name have no effect with tls: none; remove them")
 	}
 	k.swapped(at, a)
@@ -50,28 +52,29 @@ func (k checker) upstream(at string, a *Account) {
 
 // swapped refuses the well-known port of the other protocol or of the other form of TLS: the session could only hang or fail.
 func (k checker) swapped(at string, a *Account) {
-	home := map[int]struct{ protocol, implicit string }{
-		993: {"imap", "implicit"}, 143: {"imap", "starttls"}, 995: {"pop3", "implicit"}, 110: {"pop3", "starttls"},
+	type home struct {
+		protocol Protocol
+		tls      TLSMode
 	}
-	known, ok := home[a.Port]
+	known, ok := map[int]home{993: {IMAP, ImplicitTLS}, 143: {IMAP, StartTLS}, 995: {POP3, ImplicitTLS}, 110: {POP3, StartTLS}}[a.Port]
 	switch {
 	case !ok:
 	case known.protocol != a.Protocol:
 		k.wrong(at+"/port", "%d is the port of %s, and protocol is %s; change one", a.Port, known.protocol, a.Protocol)
-	case (known.implicit == "implicit") != (a.TLS == "implicit"):
-		k.wrong(at+"/port", "%d is the port for tls: %s, and tls is %s; change one", a.Port, known.implicit, a.TLS)
+	case (known.tls == ImplicitTLS) != (a.TLS == ImplicitTLS):
+		k.wrong(at+"/port", "%d is the port for tls: %s, and tls is %s; change one", a.Port, known.tls, a.TLS)
 	}
 }
 
 // folders checks folders and what is done in them. POP3 can only keep and delete.
 func (k checker) folders(at string, a *Account) {
-	if a.Protocol == "pop3" {
+	if a.Protocol == POP3 {
 		if k.given(at + "/folders") {
 			k.wrong(at+"/folders", "POP3 has no folders; remove it or set protocol: imap")
 		}
-		for key, act := range map[string]Action{"on_delivered": a.OnDelivered, "on_refused": a.OnRefused} {
-			if act.Verb != Keep && act.Verb != Delete && act.Verb != "" {
-				k.wrong(at+"/"+key, "POP3 cannot do %s; use keep or delete, or set protocol: imap", act)
+		for key, d := range map[string]fetch.Disposal{"on_delivered": a.OnDelivered, "on_refused": a.OnRefused.Disposal} {
+			if d.Action == fetch.Flag || d.Action == fetch.Move {
+				k.wrong(at+"/"+key, "POP3 cannot do %s; use keep or delete, or set protocol: imap", d)
 			}
 		}
 		return
@@ -87,9 +90,9 @@ func (k checker) folders(at string, a *Account) {
 			k.wrong(at+"/folders", "a name has more than 512 octets")
 		case slices.ContainsFunc(a.Folders[:i], func(g string) bool { return same(f, g) }):
 			k.wrong(at+"/folders", "%s stands there twice", show(f))
-		case a.OnDelivered.Verb == Move && same(f, a.OnDelivered.Target):
+		case a.OnDelivered.Action == fetch.Move && same(f, a.OnDelivered.Target):
 			k.wrong(at+"/on_delivered", "%s is fetched from: the mail would come back; move to another folder", show(f))
-		case a.OnRefused.Verb == Move && same(f, a.OnRefused.Target):
+		case a.OnRefused.Disposal.Action == fetch.Move && same(f, a.OnRefused.Disposal.Target):
 			k.wrong(at+"/on_refused", "%s is fetched from: the mail would come back; move to another folder", show(f))
 		}
 	}
@@ -114,6 +117,11 @@ func (k checker) envelope(at string, a *Account) {
 	if a.Sender != "" {
 		if why := mailbox(a.Sender); why != "" {
 			k.wrong(at+"/sender", "%s is no address: %s", show(a.Sender), why)
+		}
+	}
+	if to := a.OnRefused.Quarantine; to != "" {
+		if why := mailbox(to); why != "" {
+			k.wrong(at+"/on_refused", "%s is no address: %s", show(to), why)
 		}
 	}
 }
@@ -174,13 +182,6 @@ func mailbox(s string) string {
 
 // boundary checks how the client is found.
 func (k checker) boundary(at string, a *Account) {
-	if a.Provider != "auto" && k.Providers != nil && !slices.Contains(k.Providers, a.Provider) {
-		if meant := nearest(a.Provider, k.Providers); meant != "" {
-			k.wrong(at+"/provider", "unknown value %s; did you mean %q?", show(a.Provider), meant)
-		} else {
-			k.wrong(at+"/provider", "unknown value %s; want auto or one of %s", show(a.Provider), strings.Join(k.Providers, ", "))
-		}
-	}
 	for key, list := range map[string][]string{"mx": a.MX, "internal": a.Internal} {
 		for _, p := range list {
 			if !pattern(p) {
@@ -199,7 +200,7 @@ func (k checker) ownRules(at string, a *Account) {
 	for key, is := range given {
 		switch {
 		case !is:
-		case a.Provider != "auto":
+		case a.Provider.String() != "auto":
 			k.wrong(at+"/"+key, "takes the place of a profile, and provider is %s; keep one of the two", a.Provider)
 		case !given["mx"] && !given["hops"]:
 			k.wrong(at+"/"+key, "needs mx: without a host that faces the Internet no client is ever found")
@@ -224,11 +225,6 @@ func pattern(s string) bool {
 }
 
 func (k checker) pacing(at string, a *Account) {
-	if k.CheckSchedule != nil {
-		if err := k.CheckSchedule(a.Schedule); err != nil {
-			k.wrong(at+"/schedule", "%s: %v; want five fields (minute hour day month weekday) or @every 5m", show(a.Schedule), err)
-		}
-	}
 	if a.RetryMin > a.RetryMax {
 		k.wrong(at+"/retry_min", "%v is more than retry_max, %v", a.RetryMin, a.RetryMax)
 	}

@@ -8,17 +8,16 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/truehop/truehop/inject"
 )
 
 // checker looks for what no single value shows: missing keys, keys that
 // contradict each other, settings that are allowed but unwise.
-type checker struct {
-	*report
-	Options
-}
+type checker struct{ *report }
 
-func check(c *Config, r *report, o Options) {
-	k := checker{r, o}
+func check(c *Config, r *report) {
+	k := checker{r}
 	k.directories(c)
 	k.inject(&c.Inject)
 	if s := c.Resolver.Server; s != "" && !server(s) {
@@ -54,7 +53,7 @@ func (k checker) inject(in *Inject) {
 	if in.Hello != "" && !heloName(in.Hello) {
 		k.wrong(at+"hello", "want a host name or an address literal such as [192.0.2.1], got %s", show(in.Hello))
 	}
-	if in.Protocol == "lmtp" {
+	if in.Protocol == inject.LMTP {
 		k.lmtp(in)
 	}
 	k.xclient(in)
@@ -65,10 +64,10 @@ func (k checker) inject(in *Inject) {
 	if k.bad[at+"address"] {
 		return
 	}
-	if in.Address.Network == "unix" && in.TLS != "none" {
+	if in.Address.Network == "unix" && in.TLS != NoTLS {
 		k.wrong(at+"tls", "%s makes no sense on a UNIX socket; remove it, or give address as HOST:PORT", in.TLS)
 	}
-	switch clear := in.Address.Network == "tcp" && !in.Address.Loopback() && in.TLS == "none"; {
+	switch clear := in.Address.Network == "tcp" && !in.Address.Loopback() && in.TLS == NoTLS; {
 	case clear && in.User != "":
 		k.wrong(at+"user", "the password would go to %s in the clear; set tls: starttls", in.Address)
 	case clear:
@@ -79,7 +78,7 @@ func (k checker) inject(in *Inject) {
 // plain checks what needs the second listener.
 func (k checker) plain(at string, a *Account, in *Inject) {
 	missing := in.Plain == Endpoint{} && !k.bad["inject/plain"]
-	if a.OnRefused.Verb == Quarantine && missing {
+	if a.OnRefused.Quarantine != "" && missing {
 		k.wrong(at+"/on_refused", "quarantine needs a listener that asks no rules about clients; set inject.plain")
 	}
 	if a.OnStale != "plain" {
@@ -97,13 +96,13 @@ func (k checker) plain(at string, a *Account, in *Inject) {
 func (k checker) xclient(in *Inject) {
 	const at = "inject/"
 	switch {
-	case in.Carrier == "xforward":
+	case in.Carrier == inject.XFORWARD:
 		k.warn(at+"carrier", "xforward: the MTA's rules see truehop itself, which may relay and passes all client rules; only its log names the client")
-	case in.Carrier != "xclient":
+	case in.Carrier != inject.XCLIENT:
 		return // the address travels on another road
-	case in.XClient == "off":
+	case in.XClient == inject.Off:
 		k.warn(at+"xclient", "off: the MTA takes every message as coming from truehop itself, which may relay and passes all client rules")
-	case in.XClient == "if-available":
+	case in.XClient == inject.IfAvailable:
 		k.warn(at+"xclient", "if-available: if the MTA stops offering XCLIENT, mail passes all client rules unnoticed; prefer required")
 	case in.Address.Loopback(): // T-XC-24
 		k.warn(at+"address", "every user of this host can connect to %s and present any client by XCLIENT; prefer a UNIX socket (examples/postfix)", in.Address)
@@ -122,7 +121,7 @@ func (k checker) injectTLS(in *Inject) {
 	const at = "inject/"
 	k.absolute(at+"tls_ca_file", in.TLSCAFile)
 	for key, v := range map[string]string{"tls_ca_file": in.TLSCAFile, "tls_server_name": in.TLSServerName} {
-		if v != "" && in.TLS == "none" {
+		if v != "" && in.TLS == NoTLS {
 			k.wrong(at+key, "has no effect with tls: none; remove it or set tls: starttls")
 		}
 	}

@@ -8,12 +8,20 @@
 package config
 
 import (
+	"log/slog"
 	"maps"
 	"net"
 	"net/netip"
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/sasl"
+	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/received"
+	"github.com/truehop/truehop/schedule"
+	"github.com/truehop/truehop/schedule/transfer"
 )
 
 // Config is the whole configuration after defaults, file and environment.
@@ -55,11 +63,11 @@ type Config struct {
 // Log says what is told, and how.
 type Log struct {
 	// Least severe event that is told.
-	Level string `koanf:"level" default:"info" oneof:"debug|info|warn|error"`
+	Level slog.Level `koanf:"level" default:"info" oneof:"debug|info|warn|error"`
 	// Form of a line. auto: journal under systemd, text elsewhere.
-	Format string `koanf:"format" default:"auto" oneof:"auto|text|json|journal"`
-	// How much of an e-mail address is told: all of it, the domain, nothing.
-	Addresses string `koanf:"addresses" default:"domain" oneof:"full|domain|none"`
+	Format LogFormat `koanf:"format" default:"auto"`
+	// How much of an e-mail address is told: its domain, all of it, nothing.
+	Addresses AddressDetail `koanf:"addresses" default:"domain"`
 }
 
 // Inject is the road into the local MTA.
@@ -68,16 +76,16 @@ type Inject struct {
 	// open is the safe choice: over TCP every local user may present any client.
 	Address Endpoint `koanf:"address" default:"unix:/var/spool/postfix/public/truehop"`
 	// What is spoken there. lmtp reaches a delivery agent, which asks no client rules.
-	Protocol string `koanf:"protocol" default:"smtp" oneof:"smtp|lmtp"`
+	Protocol inject.Dialect `koanf:"protocol" default:"smtp"`
 	// Whether the true client is presented. required: an MTA that does not offer XCLIENT gets
 	// nothing. if-available: without the offer mail goes in as from truehop itself. off: always
 	// so. Mail that comes from truehop itself may relay and passes every client rule.
-	XClient string `koanf:"xclient" default:"required" oneof:"required|if-available|off"`
+	XClient inject.Mode `koanf:"xclient" default:"required"`
 	// How the client is presented. xclient: all of it, and the MTA's rules judge it. xforward
 	// (Postfix): for its log and filters behind it only, the rules see truehop. proxy-v1, proxy-v2:
 	// address and port by the PROXY protocol, on a connection for each message; the MTA looks up the
 	// name. For Exim (hosts_proxy), OpenSMTPD (proxy-v2) and Postfix (smtpd_upstream_proxy_protocol).
-	Carrier string `koanf:"carrier" default:"xclient" oneof:"xclient|xforward|proxy-v1|proxy-v2"`
+	Carrier inject.Carrier `koanf:"carrier" default:"xclient"`
 	// A listener that asks no rules about clients, unix:/PATH or HOST:PORT, for mail that is not
 	// to be judged again: on_refused: quarantine:ADDRESS and on_stale: plain. Nothing else goes there.
 	Plain Endpoint `koanf:"plain"`
@@ -86,7 +94,7 @@ type Inject struct {
 	// Our name in the first EHLO, before a client is presented. Default: the host's name.
 	Hello string `koanf:"hello"`
 	// Encryption towards the MTA. Not with a UNIX socket.
-	TLS string `koanf:"tls" default:"none" oneof:"none|starttls|implicit"`
+	TLS TLSMode `koanf:"tls" default:"none"`
 	// PEM file with the only authorities that may vouch for the MTA. Default: those of the system.
 	TLSCAFile string `koanf:"tls_ca_file"`
 	// Name that the MTA's certificate must carry. Default: the host of address.
@@ -98,15 +106,15 @@ type Inject struct {
 	NeverPresent []netip.Prefix `koanf:"never_present"`
 	// Content with octets above 127 where the MTA does not offer 8BITMIME. send: as it is, nothing
 	// is ever re-encoded. refuse: the message is held.
-	EightBit string `koanf:"eight_bit" default:"send" oneof:"send|refuse"`
+	EightBit inject.EightBitPolicy `koanf:"eight_bit" default:"send"`
 	// Content with NUL octets, which some MTAs remove. send: as it is. refuse: the message is held.
-	NUL string `koanf:"nul" default:"send" oneof:"send|refuse"`
+	NUL inject.NULPolicy `koanf:"nul" default:"send"`
 	// Whether content goes by BDAT (CHUNKING) where the MTA offers it, instead of DATA.
 	Chunking bool `koanf:"chunking" default:"false"`
 	// Delivery status notices to the sender after the MTA has taken the mail. never: RCPT says
 	// NOTIFY=NEVER, for the sender's own MTA has had its answer long ago. default: as the MTA
 	// likes.
-	DSN string `koanf:"dsn" default:"never" oneof:"never|default"`
+	DSN inject.DSN `koanf:"dsn" default:"never"`
 }
 
 // Resolver is the name server for client names.
@@ -144,25 +152,25 @@ type Account struct {
 	// Name is the account's key in [Config.Accounts].
 	Name string `koanf:"-"`
 	// Protocol of the upstream. imap can flag and move, and knows folders.
-	Protocol string `koanf:"protocol" default:"imap" oneof:"imap|pop3"`
+	Protocol Protocol `koanf:"protocol" default:"imap"`
 	// Host name of the upstream, without port. Its certificate must carry it.
 	Host string `koanf:"host"`
 	// Port. Default: imap 993, pop3 995; with starttls or none 143 and 110.
 	Port int `koanf:"port" min:"1" max:"65535"`
 	// Encryption. implicit from the first octet; starttls as a command, refused if the server does
 	// not offer it; none only with allow_plaintext.
-	TLS string `koanf:"tls" default:"implicit" oneof:"implicit|starttls|none"`
+	TLS TLSMode `koanf:"tls" default:"implicit"`
 	// PEM file with the only authorities that may vouch for the upstream. Default: those of the
 	// system.
 	TLSCAFile string `koanf:"tls_ca_file"`
 	// Name that the certificate must carry. Default: host.
 	TLSServerName string `koanf:"tls_server_name"`
 	// Oldest TLS version that is spoken.
-	TLSMinVersion string `koanf:"tls_min_version" default:"1.2" oneof:"1.2|1.3"`
+	TLSMinVersion TLSVersion `koanf:"tls_min_version" default:"1.2"`
 	// The login.
 	Credentials `koanf:",squash"`
 	// How the password is proven. auto takes the strongest that the server offers.
-	Auth string `koanf:"auth" default:"auto" oneof:"auto|plain|login|cram-md5|scram-sha-1|scram-sha-256" later:"xoauth2|oauthbearer"`
+	Auth sasl.Mechanism `koanf:"auth" default:"auto" later:"xoauth2|oauthbearer"`
 	// Allows tls: none, that is to show password and mail to everybody on the way. check and
 	// serve tell of it.
 	AllowPlaintext bool `koanf:"allow_plaintext" default:"false"`
@@ -186,7 +194,7 @@ type Account struct {
 	// Who receives mail at the upstream, by the name of a built-in profile. auto infers it from
 	// host and from the Received fields, and prefers no answer to a wrong one. `truehop explain`
 	// shows what it makes of a message.
-	Provider string `koanf:"provider" default:"auto"`
+	Provider received.Provider `koanf:"provider" default:"auto"`
 	// Names or patterns (*.mx.example.net) of the upstream's hosts that face the Internet, in
 	// place of a profile.
 	MX []string `koanf:"mx"`
@@ -199,7 +207,7 @@ type Account struct {
 	// internal, if given, must still match.
 	Hops int `koanf:"hops" default:"0" min:"0" max:"30"`
 	// What becomes of a message upstream once the MTA has taken it. seen, flag and move need IMAP.
-	OnDelivered Action `koanf:"on_delivered" default:"keep" oneof:"keep|delete|seen|flag:KEYWORD|move:FOLDER"`
+	OnDelivered fetch.Disposal `koanf:"on_delivered" default:"keep"`
 	// What becomes of a message that the MTA refused for good, for all its recipients. keep: it stays
 	// upstream, is not fetched again and wants a person. delete and move, which needs IMAP, do that
 	// upstream 3 days after the refusal, at the earliest: an MTA that refuses everybody empties no mailbox
@@ -207,7 +215,7 @@ type Account struct {
 	// inject.plain, from the null sender, and then goes the way of on_delivered, without a wait. Mail
 	// that no MTA refused is held, whatever stands here: deferred for too long, too large, to a
 	// recipient that the MTA does not take mail for, or impossible to put to it. Nobody gets a bounce.
-	OnRefused Action `koanf:"on_refused" default:"keep" oneof:"keep|delete|move:FOLDER|quarantine:ADDRESS"`
+	OnRefused transfer.Refusal `koanf:"on_refused" default:"keep"`
 	// What happens to mail whose client was not found, or is never presented. hold: it stays upstream
 	// for a person. skip: it stays upstream for good, and nobody is asked to look. unavailable: the
 	// MTA is told just that (ADDR=[UNAVAILABLE]) and judges; only where no filter behind it dies of
@@ -235,7 +243,7 @@ type Account struct {
 	MaxSize Size `koanf:"max_size" default:"50MiB" min:"0" max:"1TiB"`
 	// When `serve` looks at the mailbox: a cron spec of five fields, or @every 5m. Mail announced
 	// by IMAP IDLE does not wait for it.
-	Schedule string `koanf:"schedule" default:"*/5 * * * *"`
+	Schedule schedule.Spec `koanf:"schedule" default:"*/5 * * * *"`
 	// Whether `serve` keeps a second connection on which the server announces new mail (IMAP IDLE), where it offers that. The first of folders is watched.
 	Idle bool `koanf:"idle" default:"true"`
 	// Pause before a deferred message is tried again. It doubles each time. More than the

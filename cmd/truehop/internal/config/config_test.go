@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"flag"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -10,6 +11,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/schedule"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -18,16 +23,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 var environ = []string{"HOME=/home/joe", "STATE_DIRECTORY=/var/lib/truehop"}
 
 func options(extra ...string) Options {
-	return Options{
-		Environ:   append(slices.Clone(environ), extra...),
-		Providers: []string{"gmail", "outlook", "yahoo"},
-		CheckSchedule: func(spec string) error {
-			if n := len(strings.Fields(spec)); n != 5 && !strings.HasPrefix(spec, "@every ") {
-				return errors.New("expected exactly 5 fields")
-			}
-			return nil
-		},
-	}
+	return Options{Environ: append(slices.Clone(environ), extra...)}
 }
 
 // one is the smallest configuration, with more keys for its account.
@@ -91,12 +87,15 @@ func TestDefaults(t *testing.T) {
 	if len(c.Warnings) > 0 {
 		t.Errorf("warnings: %q", c.Warnings)
 	}
+	everyFiveMinutes, err := schedule.Parse("*/5 * * * *")
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := &Account{
-		Name: "work", Protocol: "imap", Host: "imap.example.net", Port: 993, TLS: "implicit", TLSMinVersion: "1.2",
+		Name: "work", Protocol: IMAP, Host: "imap.example.net", Port: 993, TLS: ImplicitTLS, TLSMinVersion: TLS12,
 		Credentials: Credentials{User: "joe", PasswordFile: "/p"},
-		Auth:        "auto", Folders: []string{"INBOX"}, Recipients: []string{"joe@example.org"}, Provider: "auto",
-		OnDelivered: Action{Verb: Keep}, OnRefused: Action{Verb: Keep}, OnUnknownClient: "hold",
-		Submission: "relay", ClientName: "recorded", MaxSize: 50 << 20, Schedule: "*/5 * * * *",
+		Folders:     []string{"INBOX"}, Recipients: []string{"joe@example.org"}, Provider: "auto", OnUnknownClient: "hold",
+		Submission: "relay", ClientName: "recorded", MaxSize: 50 << 20, Schedule: everyFiveMinutes,
 		RetryMin: 5 * time.Minute, RetryMax: 6 * time.Hour, GiveUpAfter: 120 * time.Hour, Idle: true, OnStale: "hold", FirstRun: "ask", FloodLimit: 100,
 	}
 	got := *c.Accounts["work"]
@@ -105,7 +104,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("account\n got %+v\nwant %+v", got, *want)
 	}
 	if c.StateDir != "/var/lib/truehop" || c.SpoolDir != "/var/lib/truehop/spool" || c.Passes != 4 || c.Budget != 64<<20 ||
-		c.Log != (Log{"info", "auto", "domain"}) || c.Inject.XClient != "required" || c.Inject.DSN != "never" ||
+		c.Log != (Log{slog.LevelInfo, AutoFormat, DomainOnly}) || c.Inject.XClient != inject.Required || c.Inject.DSN != inject.DSNNever || c.Inject.TLS != NoTLS ||
 		c.Inject.Address != (Endpoint{"unix", "/var/spool/postfix/public/truehop"}) || c.Inject.Connections != 4 || c.Resolver.Timeout != 5*time.Second {
 		t.Errorf("config %+v", *c)
 	}
@@ -168,10 +167,10 @@ accounts:
 	if a == nil || b == nil || !slices.Equal(c.Names(), []string{"my.mail-1", "own"}) {
 		t.Fatalf("accounts %v", c.Names())
 	}
-	if c.Passes != 3 || c.Inject.Address != (Endpoint{"tcp", "[::1]:2525"}) || c.Inject.XClient != "off" {
+	if c.Passes != 3 || c.Inject.Address != (Endpoint{"tcp", "[::1]:2525"}) || c.Inject.XClient != inject.Off {
 		t.Errorf("top %+v", *c)
 	}
-	if a.MaxSize != 11e6 || a.RetryMin != 2*time.Minute || !slices.Equal(a.Folders, []string{"C"}) || a.PasswordFile != "/common" || a.OnDelivered != (Action{Move, "Done it"}) {
+	if a.MaxSize != 11e6 || a.RetryMin != 2*time.Minute || !slices.Equal(a.Folders, []string{"C"}) || a.PasswordFile != "/common" || a.OnDelivered != (fetch.Disposal{Action: fetch.Move, Target: "Done it"}) {
 		t.Errorf("my.mail-1 %+v", *a)
 	}
 	if b.RetryMin != 3*time.Minute || !slices.Equal(b.Folders, []string{"X", "Y"}) || !slices.Equal(b.PasswordCommand, []string{"/bin/p", "x y"}) || !b.AllowPlaintext || len(b.InternalNets) != 2 {
@@ -254,5 +253,19 @@ func TestWarnings(t *testing.T) {
 				t.Errorf("warnings %q, want one with %q", c.Warnings, tc.want)
 			}
 		})
+	}
+}
+
+// A quarantine is in the MTA's hands and asks nothing of the upstream; other folders and flags do.
+func TestPOP3CanQuarantine(t *testing.T) {
+	data := append([]byte("inject: {plain: \"127.0.0.1:26\"}\n"), one(", protocol: pop3, on_refused: \"quarantine:spam@example.org\"")...)
+	if got := mustParse(t, data, options()).Accounts["work"].OnRefused; got.Quarantine != "spam@example.org" {
+		t.Errorf("on_refused is %s", got)
+	}
+	_, err := Parse("truehop.yaml", one(", protocol: pop3, on_refused: \"move:Spam\", on_delivered: seen"), options())
+	for _, want := range []string{"on_refused: POP3 cannot do move:Spam", "on_delivered: POP3 cannot do seen"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error is %v, want %q", err, want)
+		}
 	}
 }

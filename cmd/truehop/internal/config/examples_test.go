@@ -5,8 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/truehop/truehop/received"
 )
 
 // Every configuration in examples/ is accepted as it stands, with the profiles there really are. Warnings have to
@@ -22,9 +20,7 @@ func TestExamples(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			o := options()
-			o.Providers = received.Profiles()
-			c := mustParse(t, data, o)
+			c := mustParse(t, data, options())
 			for _, w := range c.Warnings {
 				if !strings.Contains(string(data), "# warns: ") {
 					t.Errorf("warning: %s", w)

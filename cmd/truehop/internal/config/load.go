@@ -15,6 +15,8 @@ import (
 	"github.com/knadh/koanf/providers/env/v2"
 	"github.com/knadh/koanf/providers/rawbytes"
 	"github.com/knadh/koanf/v2"
+
+	"github.com/truehop/truehop/inject"
 )
 
 // delim stands between the parts of a path. Account names may hold dots.
@@ -23,14 +25,10 @@ const delim = "/"
 // maxFile bounds a configuration file.
 const maxFile = 1 << 20
 
-// Options are what the configuration depends on and this package must not know.
+// Options are what a configuration depends on beside its file.
 type Options struct {
 	// Environ is the environment, as [os.Environ] gives it.
 	Environ []string
-	// Providers are the names that provider: takes beside auto. nil takes any.
-	Providers []string
-	// CheckSchedule says what is wrong with a cron spec. nil takes any.
-	CheckSchedule func(spec string) error
 }
 
 // Load reads the configuration in the file at path, or, if path is "", the
@@ -133,7 +131,7 @@ func parse(name string, data []byte, o Options, f *file) (*Config, error) {
 	}
 	c.Path = name
 	c.complete(o.Environ)
-	check(c, r, o)
+	check(c, r)
 	checkPrivate(r, f)
 	for _, w := range r.warnings {
 		c.Warnings = append(c.Warnings, w.String())
@@ -154,7 +152,7 @@ func decode(k *koanf.Koanf) (*Config, error) {
 		return nil, err
 	}
 	builtin := defaults(reflect.TypeFor[Account]())
-	if c.Inject.XClient == "off" && c.Inject.Carrier == "xclient" {
+	if c.Inject.XClient == inject.Off && c.Inject.Carrier == inject.XCLIENT {
 		builtin["on_unknown_client"] = "unavailable" // nobody is told of a client, known or not
 	}
 	c.Accounts = map[string]*Account{}
@@ -221,23 +219,27 @@ func (c *Config) complete(environ []string) {
 	c.Inject.getenv = getenv
 	for _, a := range c.Accounts {
 		a.getenv = getenv
-		if a.Protocol == "pop3" {
+		if a.Protocol == POP3 {
 			a.Folders = []string{""}
 		}
 		if a.Port != 0 {
 			continue
 		}
-		switch implicit := a.TLS == "implicit"; {
-		case a.Protocol == "imap" && implicit:
-			a.Port = 993
-		case a.Protocol == "imap":
-			a.Port = 143
-		case implicit:
-			a.Port = 995
-		default:
-			a.Port = 110
-		}
+		a.Port = wellKnownPort(a.Protocol, a.TLS)
 	}
+}
+
+// wellKnownPort is the port of a protocol, for TLS from the start or not.
+func wellKnownPort(p Protocol, m TLSMode) int {
+	switch implicit := m == ImplicitTLS; {
+	case p == IMAP && implicit:
+		return 993
+	case p == IMAP:
+		return 143
+	case implicit:
+		return 995
+	}
+	return 110
 }
 
 const systemState = "/var/lib/truehop"

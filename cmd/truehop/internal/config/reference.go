@@ -39,7 +39,7 @@ func keys(path string, t reflect.Type, docs map[string]string) []Key {
 	for f := range t.Fields() {
 		name, opts, _ := strings.Cut(f.Tag.Get("koanf"), ",")
 		at := strings.TrimPrefix(path+"."+name, ".")
-		k := Key{Path: at, Type: typeOf(f.Type), Default: f.Tag.Get("default"), Values: f.Tag.Get("oneof"), Doc: docs[t.Name()+"."+f.Name]}
+		k := Key{Path: at, Type: typeOf(f.Type), Default: f.Tag.Get("default"), Values: strings.Join(words(field{tag: f.Tag}, f.Type), "|"), Doc: docs[t.Name()+"."+f.Name]}
 		switch {
 		case opts == "squash":
 			out = append(out, keys(path, f.Type, docs)...)

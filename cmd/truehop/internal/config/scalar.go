@@ -27,7 +27,7 @@ const (
 // scalar reads one value for field f as type t. It returns what koanf decodes
 // into the field, or what is wrong with it.
 func scalar(f field, t reflect.Type, s string, lit literal) (value any, fault string) {
-	if lit != text && lit != bare && f.tag.Get("oneof") == "" && t.Kind() == reflect.String {
+	if lit != text && lit != bare && t.Kind() == reflect.String && words(f, t) == nil {
 		return nil, "want text; put the value in quotes"
 	}
 	switch {
@@ -50,7 +50,7 @@ func scalar(f field, t reflect.Type, s string, lit literal) (value any, fault st
 	if strings.ContainsFunc(s, control) {
 		return nil, "holds a control character; remove it"
 	}
-	return s, choice(f, s, s)
+	return s, choice(f, t, s)
 }
 
 // readsText reports whether t decodes itself from text.
@@ -58,19 +58,36 @@ func readsText(t reflect.Type) bool {
 	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
-// choice tells if word is not among the values that the tags of f allow.
-func choice(f field, word, s string) string {
-	allowed := f.tag.Get("oneof")
-	if allowed == "" {
+// worded is a type with a closed set of values. Its words may have a target behind a colon.
+type worded interface{ Words() []string }
+
+// words returns the words that a field of type t takes, nil if any text will do. They are the type's own, or
+// those of the tag oneof.
+func words(f field, t reflect.Type) []string {
+	if w, ok := reflect.Zero(t).Interface().(worded); ok {
+		return w.Words()
+	}
+	if allowed := f.tag.Get("oneof"); allowed != "" {
+		return strings.Split(allowed, "|")
+	}
+	return nil
+}
+
+// choice tells if s is not among the words that f takes.
+func choice(f field, t reflect.Type, s string) string {
+	allowed := words(f, t)
+	if allowed == nil {
 		return ""
 	}
-	if slices.Contains(strings.Split(f.tag.Get("later"), "|"), word) {
-		return fmt.Sprintf("%q is not in this version; want one of %s", word, listed(allowed))
+	word, verbs := s, slices.Clone(allowed)
+	for i, v := range verbs {
+		verb, _, target := strings.Cut(v, ":")
+		if verbs[i] = verb; target {
+			word, _, _ = strings.Cut(s, ":")
+		}
 	}
-	var verbs []string
-	for v := range strings.SplitSeq(allowed, "|") {
-		verb, _, _ := strings.Cut(v, ":")
-		verbs = append(verbs, verb)
+	if slices.Contains(strings.Split(f.tag.Get("later"), "|"), word) {
+		return fmt.Sprintf("%q is not in this version; want one of %s", word, strings.Join(allowed, ", "))
 	}
 	if slices.Contains(verbs, word) {
 		return ""
@@ -78,10 +95,8 @@ func choice(f field, word, s string) string {
 	if meant := nearest(word, verbs); meant != "" {
 		return fmt.Sprintf("unknown value %s; did you mean %q?", show(s), meant)
 	}
-	return fmt.Sprintf("unknown value %s; want one of %s", show(s), listed(allowed))
+	return fmt.Sprintf("unknown value %s; want one of %s", show(s), strings.Join(allowed, ", "))
 }
-
-func listed(oneof string) string { return strings.ReplaceAll(oneof, "|", ", ") }
 
 // number reads a decimal number without sign, leading zeros or underscores: YAML would read 010 as 8.
 func number(f field, s string, lit literal) (any, string) {
@@ -167,11 +182,8 @@ func prefix(s string) (any, string) {
 
 // ownText reads a type that decodes itself.
 func ownText(f field, t reflect.Type, s string) (any, string) {
-	if t == reflect.TypeFor[Action]() {
-		verb, _, _ := strings.Cut(s, ":")
-		if fault := choice(f, verb, s); fault != "" {
-			return nil, fault
-		}
+	if fault := choice(f, t, s); fault != "" {
+		return nil, fault
 	}
 	v := reflect.New(t)
 	if err := v.Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(s)); err != nil {

@@ -77,61 +77,6 @@ func (s Size) String() string {
 	return strconv.FormatInt(int64(s), 10) + "B"
 }
 
-// Verbs of an [Action].
-const (
-	Keep   = "keep"   // leave it as it is
-	Delete = "delete" // remove it
-	Seen   = "seen"   // set \Seen
-	Flag   = "flag"   // set the keyword in Target
-	Move   = "move"   // move it to the folder in Target
-	// Quarantine delivers it to the address in Target.
-	Quarantine = "quarantine"
-)
-
-// Action is what becomes of a message upstream.
-type Action struct {
-	// Verb is one of the constants above.
-	Verb string
-	// Target is the keyword of flag, the folder of move, the address of quarantine, "" otherwise.
-	Target string
-}
-
-// UnmarshalText reads keep, delete, seen, flag:KEYWORD, move:FOLDER or
-// quarantine:ADDRESS. Which of them a key takes is in its oneof tag.
-func (a *Action) UnmarshalText(text []byte) error {
-	verb, target, colon := strings.Cut(string(text), ":")
-	wants := verb == Flag || verb == Move || verb == Quarantine
-	switch {
-	case wants && target == "":
-		return fmt.Errorf("%s needs a target: %s:NAME", verb, verb)
-	case !wants && colon:
-		return fmt.Errorf("%q takes no target", verb)
-	case verb == Flag && !atom(target):
-		return fmt.Errorf("%q is no IMAP keyword; use letters, digits and $-_. only", target)
-	case verb == Quarantine && mailbox(target) != "":
-		return fmt.Errorf("%s is no address: %s", show(target), mailbox(target))
-	case strings.ContainsFunc(target, control):
-		return errors.New("the target holds a control character")
-	}
-	a.Verb, a.Target = verb, target
-	return nil
-}
-
-// String is the form that UnmarshalText reads.
-func (a Action) String() string {
-	if a.Target == "" {
-		return a.Verb
-	}
-	return a.Verb + ":" + a.Target
-}
-
-// atom reports whether s is an IMAP flag-keyword (RFC 9051 section 9) that no server stumbles over.
-func atom(s string) bool {
-	return s != "" && len(s) <= 64 && !strings.ContainsFunc(s, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("$-_.", r))
-	})
-}
-
 func control(r rune) bool { return r < 0x20 || r == 0x7f }
 
 // Endpoint is where the MTA listens.

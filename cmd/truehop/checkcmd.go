@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -145,7 +144,8 @@ func checkMTA(ctx context.Context, w io.Writer, cfg *config.Config) int {
 // What no run would do, check does not try: filters behind an MTA can die of it.
 func presentsUnknown(cfg *config.Config) bool {
 	for _, a := range cfg.Accounts {
-		if slices.Contains([]string{a.OnUnknownClient, a.OnStale, a.Submission}, "unavailable") {
+		switch {
+		case a.OnUnknownClient == transfer.PresentUnavailable, a.OnStale == transfer.StaleUnavailable, a.Submission == transfer.SubmissionUnavailable:
 			return true
 		}
 	}

@@ -126,7 +126,7 @@ func (e *engine) plan(a *config.Account, o passOptions) transfer.Pass {
 		Client:    clientRules(a, e.never),
 		Delivered: a.OnDelivered, Refused: a.OnRefused.Disposal, Quarantine: a.OnRefused.Quarantine,
 		Retry:    transfer.Retry{Min: a.RetryMin, Max: a.RetryMax, GiveUp: a.GiveUpAfter},
-		Flood:    flood(a, o),
+		Flood:    transfer.Flood{Limit: a.FloodLimit, First: a.FirstRun, Accept: o.accept, Adopt: o.adopt},
 		SpoolDir: e.cfg.SpoolDir, Budget: e.budget, BudgetSize: int64(e.cfg.Budget),
 		Ordered: e.cfg.Inject.Connections == 1, DryRun: o.dryRun, Now: e.now, Observe: e.tell,
 	}
@@ -161,35 +161,8 @@ func policy(a *config.Account) received.Policy {
 
 // clientRules are the account's rules for what is presented; never are the networks that are not.
 func clientRules(a *config.Account, never []netip.Prefix) transfer.ClientRules {
-	rules := transfer.ClientRules{Never: never, Lookup: a.ClientName == "lookup", StaleAfter: a.StaleAfter}
-	switch a.OnUnknownClient {
-	case "unavailable":
-		rules.Unknown = transfer.PresentUnavailable
-	case "skip":
-		rules.Unknown = transfer.SkipUnknown
+	return transfer.ClientRules{
+		Unknown: a.OnUnknownClient, Never: never, Submission: a.Submission, Name: a.ClientName,
+		StaleAfter: a.StaleAfter, Stale: a.OnStale,
 	}
-	switch a.OnStale {
-	case "plain":
-		rules.Stale = transfer.StalePlain
-	case "unavailable":
-		rules.Stale = transfer.StaleUnavailable
-	}
-	switch a.Submission {
-	case "client":
-		rules.Submission = transfer.SubmissionClient
-	case "unavailable":
-		rules.Submission = transfer.SubmissionUnavailable
-	}
-	return rules
-}
-
-func flood(a *config.Account, o passOptions) transfer.Flood {
-	f := transfer.Flood{Limit: a.FloodLimit, Accept: o.accept, Adopt: o.adopt}
-	switch a.FirstRun {
-	case "deliver":
-		f.First = transfer.DeliverAll
-	case "adopt":
-		f.First = transfer.AdoptAll
-	}
-	return f
 }

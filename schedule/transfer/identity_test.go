@@ -274,7 +274,7 @@ func TestUnknownClient(t *testing.T) { // T-XC-11 T-RCV-06
 func TestUnverifiedNameIsLookedUp(t *testing.T) {
 	w := newWorld(t)
 	w.store.Add("", []byte("Received: from x.example (unknown [203.0.113.50])\r\n\tby mx.example.net (Postfix) with ESMTP id 4X;\r\n\tMon, 23 Nov 2026 12:00:00 +0000 (UTC)\r\nSubject: number 5\r\n\r\n"))
-	w.pass.Client.Lookup = true
+	w.pass.Client.Name = transfer.LookedUpName
 	w.run()
 	w.delivered(5)
 	if c := w.mta.taken[0].client; c.Name != "looked.up.example" || c.ReverseName != "" {

@@ -79,7 +79,7 @@ func Present(chain *received.Chain, b received.Boundary, rules ClientRules, now 
 	}
 	return Presentation{
 		Client: inject.Client{Addr: who.Addr, Name: who.Name, ReverseName: who.Name, HELO: who.HELO, Port: who.Port, ESMTP: b.ESMTP},
-		Lookup: rules.Lookup || who.Name == "",
+		Lookup: rules.Name == LookedUpName || who.Name == "",
 	}
 }
 

@@ -42,7 +42,7 @@ func TestPresent(t *testing.T) {
 		why    []string // parts of the reason; none for a client that is presented
 	}{
 		{"known", found(client), transfer.ClientRules{}, transfer.Asked, shown, false, nil},
-		{"known, looked up all the same", found(client), transfer.ClientRules{Lookup: true}, transfer.Asked, shown, true, nil},
+		{"known, looked up all the same", found(client), transfer.ClientRules{Name: transfer.LookedUpName}, transfer.Asked, shown, true, nil},
 		{"known, without a name", found(home), transfer.ClientRules{}, transfer.Asked, inject.Client{Addr: home.Addr, HELO: "laptop", ESMTP: true}, true, nil},
 
 		{"not found", lost(received.OutcomeForeign), transfer.ClientRules{}, transfer.HeldBack, inject.Client{}, false,
@@ -56,7 +56,7 @@ func TestPresent(t *testing.T) {
 		{"private within 6to4", found(received.Client{Addr: addr("2002:a01:203::1")}), transfer.ClientRules{}, transfer.HeldBack, inject.Client{}, false, []string{"a form of 10.1.2.3"}},
 		{"never to be presented", found(client), transfer.ClientRules{Never: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}, transfer.HeldBack, inject.Client{}, false, []string{"203.0.113.1, is never to be presented"}},
 		{"private, skip", found(received.Client{Addr: addr("10.1.2.3")}), transfer.ClientRules{Unknown: transfer.SkipUnknown}, transfer.Skipped, inject.Client{}, false, []string{"is private"}},
-		{"private, unavailable", found(received.Client{Addr: addr("10.1.2.3"), Name: "x.example", HELO: "x"}), transfer.ClientRules{Unknown: transfer.PresentUnavailable, Lookup: true}, transfer.Asked, nobody, false, []string{"is private"}},
+		{"private, unavailable", found(received.Client{Addr: addr("10.1.2.3"), Name: "x.example", HELO: "x"}), transfer.ClientRules{Unknown: transfer.PresentUnavailable, Name: transfer.LookedUpName}, transfer.Asked, nobody, false, []string{"is private"}},
 
 		{"login, by the relay", login(relay), transfer.ClientRules{}, transfer.Asked, inject.Client{Addr: relay.Addr, Name: relay.Name, ReverseName: relay.Name, HELO: relay.HELO, ESMTP: true}, false, nil},
 		{"login, no relay recorded", login(nil), transfer.ClientRules{}, transfer.HeldBack, inject.Client{}, false, []string{"is not recorded", "set submission: client"}},

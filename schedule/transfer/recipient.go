@@ -14,8 +14,8 @@ import (
 // no plain address or outside the domains, the message is held: it is never guessed from To or
 // Cc, and never given to somebody else.
 type RecipientRule struct {
-	// From is the header field, such as "delivered-to", or [ReceivedFor].
-	From string
+	// From is where the upstream records the recipient, "" for none of these.
+	From RecipientField
 	// Domains are those that recipients may be in, compared without regard to case.
 	Domains []string
 	// StripPrefix is taken off the local part where it begins with it: qmail puts the name of a
@@ -23,8 +23,11 @@ type RecipientRule struct {
 	StripPrefix string
 }
 
+// RecipientField is the header field in which an upstream records the envelope recipient, in lower case.
+type RecipientField string
+
 // ReceivedFor is the FOR clause of the Received fields (RFC 5321 section 4.4).
-const ReceivedFor = "received-for"
+const ReceivedFor RecipientField = "received-for"
 
 // find returns the recipient of a message, or why there is none.
 func (r *RecipientRule) find(chain *received.Chain, b received.Boundary) (recipient, why string) {
@@ -58,7 +61,7 @@ func (r *RecipientRule) fromField(fields []received.EnvelopeField, trusted int) 
 	found, at := false, 0
 	for _, f := range fields {
 		switch {
-		case f.At >= trusted || !strings.EqualFold(f.Name, r.From):
+		case f.At >= trusted || !strings.EqualFold(f.Name, string(r.From)):
 		case !found:
 			found, at, recipient = true, f.At, f.Address
 		case f.At == at && !strings.EqualFold(f.Address, recipient):

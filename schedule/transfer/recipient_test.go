@@ -19,7 +19,7 @@ const (
 )
 
 // multidrop is a world whose mailbox holds the mail of example.org and example.net.
-func multidrop(t *testing.T, from string) *world {
+func multidrop(t *testing.T, from transfer.RecipientField) *world {
 	w := newWorld(t)
 	w.pass.Recipients = nil
 	w.pass.Recipient = transfer.RecipientRule{From: from, Domains: []string{"example.org", "example.net"}, StripPrefix: "example.org-"}
@@ -32,9 +32,11 @@ func multidrop(t *testing.T, from string) *world {
 func TestRecipient(t *testing.T) {
 	chain := innerHop + outerHop
 	for _, c := range []struct {
-		name, from, mail string
-		want             string // the recipient, or
-		held             string // why there is none
+		name string
+		from transfer.RecipientField
+		mail string
+		want string // the recipient, or
+		held string // why there is none
 	}{
 		{"top", "delivered-to", "Delivered-To: joe@example.org\r\n" + chain, "joe@example.org", ""},
 		{"between the upstream's hosts", "delivered-to", innerHop + "Delivered-To: joe@example.org\r\n" + outerHop, "joe@example.org", ""},
@@ -43,6 +45,9 @@ func TestRecipient(t *testing.T) {
 		{"another domain of ours", "x-original-to", "X-Original-To: joe@example.net\r\n" + chain, "joe@example.net", ""},
 		{"the same twice", "envelope-to", "Envelope-To: joe@example.org\r\nEnvelope-To: JOE@example.org\r\n" + chain, "joe@example.org", ""},
 		{"only the configured field", "x-envelope-to", "Delivered-To: a@example.org\r\nX-Envelope-To: b@example.org\r\n" + chain, "b@example.org", ""},
+		{"X-Delivered-To", "x-delivered-to", "Delivered-To: a@example.org\r\nX-Delivered-To: b@example.org\r\n" + chain, "b@example.org", ""},
+		{"X-Original-To beside Delivered-To", "x-original-to", "Delivered-To: a@example.org\r\nX-Original-To: b@example.org\r\n" + chain, "b@example.org", ""},
+		{"Envelope-To beside Delivered-To", "envelope-to", "Delivered-To: a@example.org\r\nEnvelope-To: b@example.org\r\n" + chain, "b@example.org", ""},
 		{"prefix of a virtual domain", "delivered-to", "Delivered-To: example.org-joe@example.org\r\n" + chain, "joe@example.org", ""},
 		{"FOR of the upstream's host", transfer.ReceivedFor, chain, "inner@example.org", ""},
 		{"FOR of the MX", transfer.ReceivedFor, strings.Replace(chain, "\r\n\tfor <inner@example.org>", "", 1), "outer@example.org", ""},

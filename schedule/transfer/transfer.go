@@ -107,8 +107,8 @@ type ClientRules struct {
 	Never []netip.Prefix
 	// Submission is for messages that an authenticated user gave the upstream.
 	Submission Submission
-	// Lookup prefers the DNS of now to the name that the upstream recorded.
-	Lookup bool
+	// Name is where the client's name comes from.
+	Name NameSource
 	// StaleAfter is the age, by the upstream's own stamp, from which on a client is not presented any
 	// more: an address that was clean then may be listed today. 0 means never.
 	StaleAfter time.Duration
@@ -152,6 +152,16 @@ const (
 	SubmissionClient
 	// SubmissionUnavailable presents nobody: [UNAVAILABLE] in every attribute.
 	SubmissionUnavailable
+)
+
+// NameSource is where the name of a client comes from.
+type NameSource uint8
+
+const (
+	// RecordedName is the one that the upstream verified and recorded; it is looked up where there is none.
+	RecordedName NameSource = iota
+	// LookedUpName prefers the DNS of now to it.
+	LookedUpName
 )
 
 // Retry spaces attempts at a message that the MTA defers: Min, doubled each time up to Max.

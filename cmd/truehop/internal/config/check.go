@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/schedule/transfer"
 )
 
 // checker looks for what no single value shows: missing keys, keys that
@@ -81,7 +82,7 @@ func (k checker) plain(at string, a *Account, in *Inject) {
 	if a.OnRefused.Quarantine != "" && missing {
 		k.wrong(at+"/on_refused", "quarantine needs a listener that asks no rules about clients; set inject.plain")
 	}
-	if a.OnStale != "plain" {
+	if a.OnStale != transfer.StalePlain {
 		return
 	}
 	if missing {

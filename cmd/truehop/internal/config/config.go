@@ -182,7 +182,7 @@ type Account struct {
 	// header field in which the upstream records the envelope recipient; received-for is the FOR
 	// clause of its Received fields. Only what the upstream's own hosts wrote counts. Mail without
 	// it stays upstream, held for a person.
-	RecipientFrom string `koanf:"recipient_from" oneof:"delivered-to|x-original-to|envelope-to|x-envelope-to|x-delivered-to|received-for"`
+	RecipientFrom transfer.RecipientField `koanf:"recipient_from"`
 	// Domains in which recipient_from may find a recipient; any other is held. Needs
 	// recipient_from.
 	RecipientDomains []string `koanf:"recipient_domains"`
@@ -222,22 +222,22 @@ type Account struct {
 	// that word, as postgrey and policyd-spf do, and then every client gets 451, or takes it for
 	// localhost, as opendmarc and opendkim do. With inject.xclient: off nobody is told of a client:
 	// the default is then unavailable.
-	OnUnknownClient string `koanf:"on_unknown_client" default:"hold" oneof:"hold|skip|unavailable"`
+	OnUnknownClient transfer.UnknownClient `koanf:"on_unknown_client" default:"hold"`
 	// Age, by the stamp of the upstream's MX, from which on a client is not presented any more: an
 	// address that was clean then may be listed today. 0: never.
 	StaleAfter time.Duration `koanf:"stale_after" default:"0" min:"0" max:"3650d"`
 	// Where mail goes that is older. hold: nowhere, it stays upstream for a person. plain: to
 	// inject.plain, where nobody asks for the client. unavailable: to the MTA, with the client
 	// unavailable; see on_unknown_client for what may die of that.
-	OnStale string `koanf:"on_stale" default:"hold" oneof:"hold|plain|unavailable"`
+	OnStale transfer.StaleClient `koanf:"on_stale" default:"hold"`
 	// Who is presented for mail that a user of the upstream sent with a login: client, the user's
 	// own (home) address; relay, the host that took the login; unavailable, nobody. Where the relay's
 	// address is not recorded, the client counts as unknown; see on_unknown_client, also for what may
 	// die of unavailable.
-	Submission string `koanf:"submission" default:"relay" oneof:"client|relay|unavailable"`
+	Submission transfer.Submission `koanf:"submission" default:"relay"`
 	// Where the client's name comes from. recorded: the one that the upstream verified, looked up
 	// only where it recorded none. lookup: always looked up here.
-	ClientName string `koanf:"client_name" default:"recorded" oneof:"recorded|lookup"`
+	ClientName transfer.NameSource `koanf:"client_name" default:"recorded"`
 	// Larger messages stay upstream and are told. 0: no limit. Should equal the MTA's
 	// message_size_limit.
 	MaxSize Size `koanf:"max_size" default:"50MiB" min:"0" max:"1TiB"`
@@ -257,7 +257,7 @@ type Account struct {
 	// What happens to the mail found in a mailbox never seen before. deliver it; adopt: leave it
 	// and take only what comes later; ask: deliver up to flood_limit messages, above it stop and
 	// ask, unless on_delivered is delete or move.
-	FirstRun string `koanf:"first_run" default:"ask" oneof:"ask|deliver|adopt"`
+	FirstRun transfer.FirstRun `koanf:"first_run" default:"ask"`
 	// Unknown messages at once above which a mailbox stops and asks: a new mailbox, renumbered
 	// messages, a lost record. 0: always ask.
 	FloodLimit int `koanf:"flood_limit" default:"100" min:"0" max:"1000000"`

@@ -15,6 +15,7 @@ import (
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/schedule"
+	"github.com/truehop/truehop/schedule/transfer"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -94,9 +95,9 @@ func TestDefaults(t *testing.T) {
 	want := &Account{
 		Name: "work", Protocol: IMAP, Host: "imap.example.net", Port: 993, TLS: ImplicitTLS, TLSMinVersion: TLS12,
 		Credentials: Credentials{User: "joe", PasswordFile: "/p"},
-		Folders:     []string{"INBOX"}, Recipients: []string{"joe@example.org"}, Provider: "auto", OnUnknownClient: "hold",
-		Submission: "relay", ClientName: "recorded", MaxSize: 50 << 20, Schedule: everyFiveMinutes,
-		RetryMin: 5 * time.Minute, RetryMax: 6 * time.Hour, GiveUpAfter: 120 * time.Hour, Idle: true, OnStale: "hold", FirstRun: "ask", FloodLimit: 100,
+		Folders:     []string{"INBOX"}, Recipients: []string{"joe@example.org"}, Provider: "auto", OnUnknownClient: transfer.HoldUnknown,
+		Submission: transfer.SubmissionRelay, ClientName: transfer.RecordedName, MaxSize: 50 << 20, Schedule: everyFiveMinutes,
+		RetryMin: 5 * time.Minute, RetryMax: 6 * time.Hour, GiveUpAfter: 120 * time.Hour, Idle: true, OnStale: transfer.HoldStale, FirstRun: transfer.Ask, FloodLimit: 100,
 	}
 	got := *c.Accounts["work"]
 	got.getenv = nil
@@ -137,7 +138,7 @@ func TestUnknownClientWithoutXCLIENT(t *testing.T) {
 		{"", ", on_unknown_client: unavailable", "unavailable"},
 	} {
 		c := mustParse(t, append([]byte(tc.top+"\n"), one(tc.keys)...), options())
-		if got := c.Accounts["work"].OnUnknownClient; got != tc.want {
+		if got := c.Accounts["work"].OnUnknownClient.String(); got != tc.want {
 			t.Errorf("%s{%s}: %s, want %s", tc.top, tc.keys, got, tc.want)
 		}
 	}

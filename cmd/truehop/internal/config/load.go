@@ -17,6 +17,7 @@ import (
 	"github.com/knadh/koanf/v2"
 
 	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/schedule/transfer"
 )
 
 // delim stands between the parts of a path. Account names may hold dots.
@@ -153,7 +154,7 @@ func decode(k *koanf.Koanf) (*Config, error) {
 	}
 	builtin := defaults(reflect.TypeFor[Account]())
 	if c.Inject.XClient == inject.Off && c.Inject.Carrier == inject.XCLIENT {
-		builtin["on_unknown_client"] = "unavailable" // nobody is told of a client, known or not
+		builtin["on_unknown_client"] = transfer.PresentUnavailable.String() // nobody is told of a client, known or not
 	}
 	c.Accounts = map[string]*Account{}
 	for _, name := range accounts {

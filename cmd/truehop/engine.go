@@ -147,7 +147,12 @@ func (e *engine) tell(event transfer.Event) {
 }
 
 func (e *engine) lookupName(ctx context.Context, addr netip.Addr) transfer.Name {
-	n := e.names.Name(ctx, addr)
+	return lookupName(ctx, e.names, addr)
+}
+
+// lookupName asks the DNS for the name of a client.
+func lookupName(ctx context.Context, names *rdns.Resolver, addr netip.Addr) transfer.Name {
+	n := names.Name(ctx, addr)
 	return transfer.Name{Verified: n.Verified, Reverse: n.Reverse, Temporary: n.Temporary}
 }
 

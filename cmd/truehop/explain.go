@@ -15,6 +15,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/inject/rdns"
 	"github.com/truehop/truehop/received"
 	"github.com/truehop/truehop/schedule/transfer"
 )
@@ -31,14 +33,16 @@ type explainOptions struct {
 	Internal     []string
 	InternalNets []string
 	Hops         int    // received.Policy.Hops; below 1: unset
+	Account      string // explain by this account's rules
 	UID          string // explain this message of an account
 	Last         int    // explain the last messages of an account
 	Color        bool
 	Stdin        io.Reader
 }
 
-// newExplainCommand returns the command; live explains messages in an account's mailbox.
-func newExplainCommand(live func(ctx context.Context, account string, opts explainOptions) error) *cobra.Command {
+// newExplainCommand returns the command; live explains messages in an account's mailbox, rules are
+// those of an account.
+func newExplainCommand(live func(ctx context.Context, account string, opts explainOptions) error, rules func(opts explainOptions) (*presenter, error)) *cobra.Command {
 	opts := explainOptions{Hops: -1}
 	cmd := &cobra.Command{
 		Use:   "explain [flags] (-- FILE... | ACCOUNT --uid UID | ACCOUNT --last N)",
@@ -48,8 +52,8 @@ Received fields from the top down, which of them the provider wrote, which one
 shows the client, why, and the XCLIENT command that would present it.
 
 Without --provider or --mx the provider is inferred from the message itself. Where
-nothing can be presented it says what run would do with the message: for a FILE by the
-defaults of an account's keys, for an ACCOUNT by its own.
+nothing can be presented it says what run would do with the message: by the defaults of an
+account's keys, or with --account by that account's own, as its mailbox is read with.
 
 With --uid or --last the argument is the name of an ACCOUNT and never a file: explain
 then fetches messages from its mailbox, applies the account's own rules, and changes
@@ -65,7 +69,11 @@ what a policy is worth before mail is injected by it.`,
 			opts.Files = args
 			opts.Stdin = cmd.InOrStdin()
 			opts.Color = colours(cmd.OutOrStdout())
-			return runExplain(cmd.Context(), cmd.OutOrStdout(), opts)
+			how, err := filePresenter(opts, rules)
+			if err != nil {
+				return err
+			}
+			return runExplain(cmd.Context(), cmd.OutOrStdout(), opts, how)
 		},
 	}
 	f := cmd.Flags()
@@ -75,6 +83,7 @@ what a policy is worth before mail is injected by it.`,
 	f.StringArrayVar(&opts.Internal, "internal", nil, "host `pattern` behind it (repeatable)")
 	f.StringArrayVar(&opts.InternalNets, "internal-net", nil, "public `network` of the provider's own (repeatable)")
 	f.IntVar(&opts.Hops, "hops", -1, "position from the top of the field that shows the client (1 is the topmost)")
+	f.StringVar(&opts.Account, "account", "", "explain a FILE by the rules of this `ACCOUNT` of the configuration")
 	f.StringVar(&opts.UID, "uid", "", "explain the message with this `UID` in an account's mailbox")
 	f.IntVar(&opts.Last, "last", 0, "explain the last `N` messages of each folder of an account")
 	return cmd
@@ -114,12 +123,7 @@ func (o *explainOptions) policy() (received.Policy, error) {
 
 // runExplain explains each file. One that cannot be read does not stop the
 // others; its error is returned at the end.
-func runExplain(ctx context.Context, out io.Writer, opts explainOptions) error {
-	policy, err := opts.policy()
-	if err != nil {
-		return &usageError{err}
-	}
-	rules := transfer.ClientRules{Never: ownAddresses()}
+func runExplain(ctx context.Context, out io.Writer, opts explainOptions, how *presenter) error {
 	var failed []error
 	for _, name := range opts.Files {
 		if err := ctx.Err(); err != nil {
@@ -133,9 +137,7 @@ func runExplain(ctx context.Context, out io.Writer, opts explainOptions) error {
 			failed = append(failed, err)
 			continue
 		}
-		x := explanation{name: name, chain: received.ReadChain(header)}
-		x.boundary = x.chain.Boundary(policy)
-		x.run = transfer.Present(x.chain, x.boundary, rules, time.Now())
+		x := how.explain(ctx, name, header)
 		if err := x.render(out, opts); err != nil {
 			return err
 		}
@@ -146,8 +148,44 @@ func runExplain(ctx context.Context, out io.Writer, opts explainOptions) error {
 	return nil
 }
 
+// presenter explains messages by the rules that run would present their clients by.
+type presenter struct {
+	policy received.Policy
+	rules  transfer.ClientRules
+	// names looks up the names of clients, nil where nobody is to be asked.
+	names *rdns.Resolver
+	// carrier is how clients are presented, if they are at all.
+	carrier inject.Carrier
+	off     bool
+}
+
+// filePresenter goes by the flags, and where they name an account by rules, which gives that account's.
+func filePresenter(opts explainOptions, rules func(explainOptions) (*presenter, error)) (*presenter, error) {
+	if opts.Account != "" {
+		return rules(opts)
+	}
+	policy, err := opts.policy()
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return &presenter{policy: policy, rules: transfer.ClientRules{Never: ownAddresses()}}, nil
+}
+
+// explain says what run would do with the message that has this header.
+func (p *presenter) explain(ctx context.Context, name string, header []byte) *explanation {
+	x := &explanation{presenter: p, name: name, chain: received.ReadChain(header)}
+	x.boundary = x.chain.Boundary(p.policy)
+	x.run = transfer.Present(x.chain, x.boundary, p.rules, time.Now())
+	if x.run.Lookup && p.names != nil {
+		x.run.Client = transfer.WithName(x.run.Client, lookupName(ctx, p.names, x.run.Client.Addr))
+		x.run.Lookup = false
+	}
+	return x
+}
+
 // explanation is what there is to say of one message.
 type explanation struct {
+	*presenter
 	name     string
 	chain    *received.Chain
 	boundary received.Boundary
@@ -188,9 +226,11 @@ type (
 		Run      runJSON      `json:"run"`
 	}
 	// runJSON is what run would do: present, plain, hold or skip. Where it presents nobody, why says why.
+	// carrier is inject.carrier, or null where inject.xclient is off.
 	runJSON struct {
-		Does string  `json:"does"`
-		Why  *string `json:"why"`
+		Does    string  `json:"does"`
+		Why     *string `json:"why"`
+		Carrier *string `json:"carrier"`
 	}
 	boundaryJSON struct {
 		Found         bool       `json:"found"`
@@ -231,7 +271,7 @@ func (x *explanation) renderJSON(w io.Writer) error {
 		},
 		Hops:    make([]hopJSON, len(chain.Hops)),
 		XCLIENT: x.xclientLines(),
-		Run:     runJSON{x.run.Treatment.String(), orNil(x.run.Why)},
+		Run:     runJSON{x.run.Treatment.String(), orNil(x.run.Why), orNil(x.carrierName())},
 	}
 	if b.Found {
 		o.Boundary.Hop = &b.Hop

@@ -10,14 +10,14 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/inject/rdns"
 	"github.com/truehop/truehop/received"
-	"github.com/truehop/truehop/schedule/transfer"
 )
 
 // explainLive checks the command line of explain over a mailbox and begins it.
@@ -30,6 +30,8 @@ func explainLive(cmd *cobra.Command, args []string, opts explainOptions, live fu
 		return &usageError{errors.New("explain --uid and --last want the name of one ACCOUNT")}
 	case byUID && opts.UID == "":
 		return &usageError{errors.New("--uid wants the UID of a message")}
+	case opts.Account != "":
+		return &usageError{errors.New("--account is for a FILE; a mailbox goes by the rules of its own account")}
 	case byNumber && opts.Last < 1:
 		return &usageError{errors.New("--last wants a number of messages, 1 or more")}
 	}
@@ -48,8 +50,7 @@ func (p *program) explainAccount(ctx context.Context, name string, opts explainO
 		return err
 	}
 	x := &liveExplainer{account: accounts[0], opts: opts, out: p.stdout, outcomes: map[received.Outcome]*outcomeCount{}}
-	x.client = clientRules(x.account, append(ownAddresses(), cfg.Inject.NeverPresent...))
-	if x.policy, err = x.rules(); err != nil {
+	if x.how, err = accountPresenter(cfg, x.account, opts); err != nil {
 		return err
 	}
 	mailbox, err := dialUpstream(ctx, x.account, nil)
@@ -73,8 +74,7 @@ func (p *program) explainAccount(ctx context.Context, name string, opts explainO
 type liveExplainer struct {
 	account *config.Account
 	opts    explainOptions
-	policy  received.Policy
-	client  transfer.ClientRules
+	how     *presenter
 	out     io.Writer
 	// head is the header of the message at hand.
 	head bytes.Buffer
@@ -94,17 +94,34 @@ type outcomeCount struct {
 	why      string
 }
 
-// rules is the policy of the flags, if there are any, or the account's.
-func (x *liveExplainer) rules() (received.Policy, error) {
-	o := &x.opts
-	if o.Provider == "" && len(o.MX)+len(o.Internal)+len(o.InternalNets) == 0 && o.Hops < 1 {
-		return policy(x.account), nil
-	}
-	p, err := o.policy()
+// presenter goes by the rules of the account that the flags name.
+func (p *program) presenter(opts explainOptions) (*presenter, error) {
+	cfg, err := p.readConfig()
 	if err != nil {
-		return p, &usageError{err}
+		return nil, err
 	}
-	return p, nil
+	accounts, err := choose(cfg, []string{opts.Account}, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return accountPresenter(cfg, accounts[0], opts)
+}
+
+// accountPresenter goes by the rules of an account, with the policy of the flags in place of its own if
+// there is one.
+func accountPresenter(cfg *config.Config, a *config.Account, opts explainOptions) (*presenter, error) {
+	how := &presenter{
+		policy: policy(a), rules: clientRules(a, dialogue(&cfg.Inject).Never),
+		names: rdns.New(resolverOptions(cfg.Resolver)), carrier: cfg.Inject.Carrier, off: cfg.Inject.XClient == inject.Off,
+	}
+	if opts.Provider == "" && len(opts.MX)+len(opts.Internal)+len(opts.InternalNets) == 0 && opts.Hops < 1 {
+		return how, nil
+	}
+	var err error
+	if how.policy, err = opts.policy(); err != nil {
+		return nil, &usageError{err}
+	}
+	return how, nil
 }
 
 // folder explains the chosen messages of one folder.
@@ -122,11 +139,11 @@ func (x *liveExplainer) folder(ctx context.Context, mailbox fetch.Mailbox, folde
 	if len(refs) == 0 {
 		return nil
 	}
-	return mailbox.Retrieve(ctx, refs, x.take)
+	return mailbox.Retrieve(ctx, refs, func(m fetch.Message) error { return x.take(ctx, m) })
 }
 
-// take is the [fetch.Sink]: it explains one message by its header and lets the rest pass by.
-func (x *liveExplainer) take(m fetch.Message) error {
+// take explains one message by its header and lets the rest pass by.
+func (x *liveExplainer) take(ctx context.Context, m fetch.Message) error {
 	x.seen++
 	name := x.label(m.Ref)
 	err := m.Err
@@ -146,9 +163,7 @@ func (x *liveExplainer) take(m fetch.Message) error {
 		}
 		return nil
 	}
-	e := explanation{name: name, chain: received.ReadChain(x.head.Bytes())}
-	e.boundary = e.chain.Boundary(x.policy)
-	e.run = transfer.Present(e.chain, e.boundary, x.client, time.Now())
+	e := x.how.explain(ctx, name, x.head.Bytes())
 	x.count(name, e.boundary)
 	return e.render(x.out, x.opts)
 }

@@ -51,7 +51,7 @@ func TestExplainLiveTroubles(t *testing.T) {
 	var out bytes.Buffer
 	x := &liveExplainer{
 		account: &config.Account{Name: "work", Folders: []string{"INBOX", "Junk"}},
-		opts:    explainOptions{Last: 9}, policy: received.Policy{MX: []string{"mx.example.net"}},
+		opts:    explainOptions{Last: 9}, how: &presenter{policy: received.Policy{MX: []string{"mx.example.net"}}},
 		out: &out, outcomes: map[received.Outcome]*outcomeCount{},
 	}
 	gone := &fetch.Error{Kind: fetch.Gone, Op: "FETCH"}
@@ -61,7 +61,7 @@ func TestExplainLiveTroubles(t *testing.T) {
 		{Ref: fetch.Ref{Folder: "Junk", Seq: 3}, Body: bytes.NewReader([]byte("Subject: no trace\r\n\r\n"))},
 		{Ref: fetch.Ref{Folder: "Junk", UID: "4\x1b[31m"}, Err: &fetch.Error{Kind: fetch.TooLarge, Op: "FETCH"}},
 	} {
-		if err := x.take(m); err != nil {
+		if err := x.take(t.Context(), m); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -75,11 +75,11 @@ func TestExplainLiveTroubles(t *testing.T) {
 		}
 	}
 	large := &fetch.Error{Kind: fetch.TooLarge, Op: "RETR"}
-	if err := x.take(fetch.Message{Body: io.MultiReader(strings.NewReader("Subject"), &failing{large})}); err != nil || x.failures != 3 {
+	if err := x.take(t.Context(), fetch.Message{Body: io.MultiReader(strings.NewReader("Subject"), &failing{large})}); err != nil || x.failures != 3 {
 		t.Errorf("a message that turns out too large gives %v, and %d failures", err, x.failures)
 	}
 	broken := errors.New("connection lost")
-	if err := x.take(fetch.Message{Body: io.MultiReader(strings.NewReader("Subject"), &failing{broken})}); !errors.Is(err, broken) {
+	if err := x.take(t.Context(), fetch.Message{Body: io.MultiReader(strings.NewReader("Subject"), &failing{broken})}); !errors.Is(err, broken) {
 		t.Errorf("half a message gives %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,10 +32,19 @@ func writeMessage(t *testing.T, text string) string {
 	return file
 }
 
+// explainTo explains files by what the flags say.
+func explainTo(ctx context.Context, out io.Writer, opts explainOptions) error {
+	how, err := filePresenter(opts, nil)
+	if err != nil {
+		return err
+	}
+	return runExplain(ctx, out, opts, how)
+}
+
 func explain(t *testing.T, opts explainOptions) string {
 	t.Helper()
 	var out bytes.Buffer
-	if err := runExplain(context.Background(), &out, opts); err != nil {
+	if err := explainTo(context.Background(), &out, opts); err != nil {
 		t.Fatal(err)
 	}
 	return out.String()
@@ -133,7 +143,7 @@ func TestExplainStdin(t *testing.T) {
 func TestExplainMissingFile(t *testing.T) {
 	file := writeMessage(t, explained)
 	var out bytes.Buffer
-	err := runExplain(context.Background(), &out, explainOptions{Files: []string{file + ".gone", file}, JSON: true})
+	err := explainTo(context.Background(), &out, explainOptions{Files: []string{file + ".gone", file}, JSON: true})
 	var usage *usageError
 	if !errors.As(err, &usage) || !strings.Contains(err.Error(), file+".gone") {
 		t.Errorf("the error is %v", err)
@@ -149,13 +159,13 @@ func TestExplainUsage(t *testing.T) {
 		"network":  {InternalNets: []string{"10.0.0.0/99"}},
 	} {
 		var usage *usageError
-		if err := runExplain(context.Background(), &bytes.Buffer{}, opts); !errors.As(err, &usage) {
+		if err := explainTo(context.Background(), &bytes.Buffer{}, opts); !errors.As(err, &usage) {
 			t.Errorf("%s: the error is %v, not one of usage", name, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := runExplain(ctx, &bytes.Buffer{}, explainOptions{Files: []string{"-"}}); !errors.Is(err, context.Canceled) {
+	if err := explainTo(ctx, &bytes.Buffer{}, explainOptions{Files: []string{"-"}}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled, the error is %v", err)
 	}
 }
@@ -176,7 +186,7 @@ func TestExplainFlags(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out bytes.Buffer
-			cmd := newExplainCommand(nil)
+			cmd := newExplainCommand(nil, nil)
 			cmd.SetArgs(tt.args)
 			cmd.SetOut(&out)
 			if err := cmd.ExecuteContext(context.Background()); err != nil {

@@ -22,12 +22,21 @@ const (
 )
 
 // xclientLines are the commands by which run would present the client to an MTA that offers
-// every attribute; none where it would not ask the MTA.
+// every attribute; none where it would not ask the MTA, or present nobody by XCLIENT.
 func (x *explanation) xclientLines() []string {
-	if x.run.Treatment != transfer.Asked {
+	if x.run.Treatment != transfer.Asked || x.carrierName() != inject.XCLIENT.String() {
 		return []string{}
 	}
-	return x.run.Client.Commands(inject.AllAttributes())
+	client, _ := x.run.Client.Safe(x.rules.Never)
+	return client.Commands(inject.AllAttributes())
+}
+
+// carrierName is how clients are presented, "" if they are not.
+func (x *explanation) carrierName() string {
+	if x.off && x.carrier == inject.XCLIENT {
+		return ""
+	}
+	return x.carrier.String()
 }
 
 // A ladder writes a chain from the top down. Everything that comes from the
@@ -158,6 +167,13 @@ func (l *ladder) result(x *explanation) {
 	}
 	if x.run.Lookup {
 		l.line("", "  NAME and REVERSE_NAME are looked up when the message is injected.")
+	}
+	switch carrier := x.carrierName(); {
+	case x.run.Treatment != transfer.Asked, carrier == inject.XCLIENT.String():
+	case carrier == "":
+		l.line("", "  The MTA is not told: inject.xclient is off, and it takes this host for the client.")
+	default:
+		l.line("", "  The MTA is told by inject.carrier: %s.", carrier)
 	}
 	for _, command := range x.xclientLines() {
 		l.line(sgrBold, "  %s", command)

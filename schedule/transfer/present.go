@@ -31,7 +31,7 @@ type Presentation struct {
 	Treatment Treatment
 	// Client is whom to present; without an address it is an unknown client.
 	Client inject.Client
-	// Lookup says that the client's name is still to be looked up.
+	// Lookup says that the client's name is still to be looked up, and given to it by [WithName].
 	Lookup bool
 	// Why says why the client is not presented, and where the message is held what can be done about
 	// it. It is "" where the client is presented.
@@ -77,10 +77,18 @@ func Present(chain *received.Chain, b received.Boundary, rules ClientRules, now 
 	if why := inject.Forbidden(who.Addr, rules.Never); why != "" {
 		return rules.unknown(b, whose+who.Addr.String()+", is "+why, help)
 	}
-	return Presentation{
-		Client: inject.Client{Addr: who.Addr, Name: who.Name, ReverseName: who.Name, HELO: who.HELO, Port: who.Port, ESMTP: b.ESMTP},
-		Lookup: rules.Name == LookedUpName || who.Name == "",
+	client := inject.Client{Addr: who.Addr, HELO: who.HELO, Port: who.Port, ESMTP: b.ESMTP}
+	if rules.Name == LookedUpName || who.Name == "" {
+		return Presentation{Client: client, Lookup: true}
 	}
+	client.Name, client.ReverseName = who.Name, who.Name
+	return Presentation{Client: client}
+}
+
+// WithName returns c with the name that the DNS gives it now.
+func WithName(c inject.Client, n Name) inject.Client {
+	c.Name, c.ReverseName, c.NameTemporary = n.Verified, n.Reverse, n.Temporary
+	return c
 }
 
 // unknown is for a message without a client that may be presented.

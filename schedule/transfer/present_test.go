@@ -42,7 +42,7 @@ func TestPresent(t *testing.T) {
 		why    []string // parts of the reason; none for a client that is presented
 	}{
 		{"known", found(client), transfer.ClientRules{}, transfer.Asked, shown, false, nil},
-		{"known, looked up all the same", found(client), transfer.ClientRules{Name: transfer.LookedUpName}, transfer.Asked, shown, true, nil},
+		{"known, looked up all the same", found(client), transfer.ClientRules{Name: transfer.LookedUpName}, transfer.Asked, inject.Client{Addr: client.Addr, HELO: client.HELO, Port: client.Port, ESMTP: true}, true, nil},
 		{"known, without a name", found(home), transfer.ClientRules{}, transfer.Asked, inject.Client{Addr: home.Addr, HELO: "laptop", ESMTP: true}, true, nil},
 
 		{"not found", lost(received.OutcomeForeign), transfer.ClientRules{}, transfer.HeldBack, inject.Client{}, false,

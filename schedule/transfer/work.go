@@ -244,8 +244,7 @@ func (w *work) feed() {
 // submit names the client and queues the message for injection.
 func (w *work) submit(j *job) {
 	if j.lookup {
-		name := w.LookupName(w.feeding, j.client.Addr)
-		j.client.Name, j.client.ReverseName, j.client.NameTemporary = name.Verified, name.Reverse, name.Temporary
+		j.client = WithName(j.client, w.LookupName(w.feeding, j.client.Addr))
 		if w.feeding.Err() != nil {
 			w.done(j) // the pass ends, and the look-up may have ended early because of it
 			return

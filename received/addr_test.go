@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// T-XC-12: addresses that carry rights are no clients, in any disguise.
+// An address that an MTA may give rights to is not public, in whatever form it is written.
 func TestPublic(t *testing.T) {
 	for _, tt := range []struct {
 		addr string
@@ -33,7 +33,7 @@ func TestPublic(t *testing.T) {
 	}
 }
 
-// T-RCV-12 T-XC-13 T-XC-14: one spelling in, one address out, or none.
+// Each spelling gives one canonical address. A spelling that two readers could read differently gives none.
 func TestParseAddrPort(t *testing.T) {
 	for _, tt := range []struct{ in, addr string }{
 		{"192.0.2.10", "192.0.2.10"},

@@ -24,9 +24,9 @@ func TestReadChain(t *testing.T) {
 		err          error // of the last hop
 	}{
 		{"nothing", "", 0, nil},
-		{"T-RCV-17 the body is not read", mxHop + "Subject: x\r\n\r\n" + lie, 1, nil},
-		{"T-RCV-17 an empty line on top", "\r\n" + mxHop, 0, nil},
-		{"T-RCV-17 after other fields", "Subject: x\r\nDKIM-Signature: a\r\n\tb\r\n" + mxHop, 1, nil},
+		{"the body is not read", mxHop + "Subject: x\r\n\r\n" + lie, 1, nil},
+		{"an empty line on top", "\r\n" + mxHop, 0, nil},
+		{"after other fields", "Subject: x\r\nDKIM-Signature: a\r\n\tb\r\n" + mxHop, 1, nil},
 		{"LF", strings.ReplaceAll(mxHop+lie, "\r\n", "\n") + "\nbody", 2, nil},
 		{"no line end", strings.TrimSuffix(mxHop, "\r\n"), 1, nil},
 		{"upper case", "RECEIVED:" + mxHop[len("Received:"):], 1, nil},
@@ -40,14 +40,14 @@ func TestReadChain(t *testing.T) {
 		{"From without a space is nothing", "From\r\n" + mxHop, 1, errJunk},
 		{"a line folded below an mbox line", "From x\r\n y\r\n" + mxHop, 1, errJunk},
 		{"an mbox line as long as a header", "From " + strings.Repeat("x", 2<<20) + "\r\n" + mxHop, 1, errHeaderEnd},
-		{"T-RCV-17 a folded blank line", "Received: from client.example (mail.example.com [192.0.2.10])\r\n \r\n by mx.example.org (Postfix) with ESMTP id 4B" + date, 1, nil},
-		{"T-RCV-10 white space before the colon", "Received : x\r\n" + mxHop, 2, nil},
+		{"a folded blank line", "Received: from client.example (mail.example.com [192.0.2.10])\r\n \r\n by mx.example.org (Postfix) with ESMTP id 4B" + date, 1, nil},
+		{"white space before the colon", "Received : x\r\n" + mxHop, 2, nil},
 		{"a line that is no field", ownHop + ">From x\r\n" + mxHop, 2, errJunk},
 		{"a folded line on top", " x\r\n" + mxHop, 1, errJunk},
-		{"T-RCV-10 NUL", "Received: from a\x00 (b [192.0.2.10]) by mx.example.org (Postfix) with ESMTP id 4" + date, 1, errControl},
-		{"T-RCV-10 CR", "Received: from a\r (b [192.0.2.10]) by mx.example.org (Postfix) with ESMTP id 4" + date, 1, errControl},
-		{"T-RCV-09 a long field", "Received: from " + strings.Repeat("x", 500<<10) + date, 1, errTooLong},
-		{"T-RCV-09 many fields", strings.Repeat(ownHop, 1000) + mxHop, maxHops + 1, errTooMany},
+		{"NUL", "Received: from a\x00 (b [192.0.2.10]) by mx.example.org (Postfix) with ESMTP id 4" + date, 1, errControl},
+		{"CR", "Received: from a\r (b [192.0.2.10]) by mx.example.org (Postfix) with ESMTP id 4" + date, 1, errControl},
+		{"a long field", "Received: from " + strings.Repeat("x", 500<<10) + date, 1, errTooLong},
+		{"many fields", strings.Repeat(ownHop, 1000) + mxHop, maxHops + 1, errTooMany},
 		{"a long header", mxHop + "X: " + strings.Repeat("x", 2<<20) + "\r\n", 2, errHeaderEnd},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -65,7 +65,7 @@ func TestReadChain(t *testing.T) {
 	}
 }
 
-// T-RCV-10: what cannot be read above the boundary leaves no answer.
+// Where something above the boundary cannot be read, there is no answer.
 func TestUnreadableAboveBoundary(t *testing.T) {
 	for name, above := range map[string]string{
 		"white space before the colon": "Received : from a by mx.example.org" + date,
@@ -82,8 +82,8 @@ func TestUnreadableAboveBoundary(t *testing.T) {
 	}
 }
 
-// T-RCV-09: whatever a field holds, it is read, and so is what stands behind. [TestLongScans] and
-// [BenchmarkHostileHeader] look at what that costs.
+// Whatever a field holds, Parse reads it, and ReadChain goes on with the next. [TestLongScans] and
+// [BenchmarkHostileHeader] measure the cost.
 func TestHostileFields(t *testing.T) {
 	for name, unit := range map[string]string{
 		"comments":     "(",
@@ -195,7 +195,7 @@ func TestParseProof(t *testing.T) {
 	}
 }
 
-func TestReturnPathThatHoldsNoAddress(t *testing.T) { // T-ENV-10
+func TestReturnPathThatHoldsNoAddress(t *testing.T) {
 	for _, c := range []struct {
 		value, address string
 		bad            bool

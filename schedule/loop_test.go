@@ -102,7 +102,7 @@ func TestNoOverlap(t *testing.T) {
 		runFor(t, l, 65*time.Minute)
 		d.want(t, 10*time.Minute, 40*time.Minute)
 		if d.most != 1 {
-			t.Errorf("T-LOCK-10: %d passes over one account at once", d.most)
+			t.Errorf("%d passes over one account at once", d.most)
 		}
 	})
 }
@@ -134,7 +134,7 @@ func TestParallel(t *testing.T) {
 	}
 }
 
-// T-TMO-04: one account that hangs does not delay the others.
+// An account that hangs does not delay the others.
 func TestHungAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDiary()
@@ -251,7 +251,7 @@ func TestWakeDuringBackOff(t *testing.T) {
 	})
 }
 
-// T-ST-26: the wall clock is set while the loop sleeps.
+// The wall clock is set while the loop sleeps.
 func TestClockStep(t *testing.T) {
 	const year = 365 * 24 * time.Hour
 	for _, c := range []struct {
@@ -261,7 +261,7 @@ func TestClockStep(t *testing.T) {
 	}{
 		// Seen within a minute; one pass, not one for each that was missed.
 		{"ten years on", 10 * year, []time.Duration{10 * time.Minute, 16 * time.Minute, 26 * time.Minute, 36 * time.Minute}},
-		{"suspended for eight hours T-ST-27", 8 * time.Hour, []time.Duration{10 * time.Minute, 16 * time.Minute, 26 * time.Minute, 36 * time.Minute}},
+		{"suspended for eight hours", 8 * time.Hour, []time.Duration{10 * time.Minute, 16 * time.Minute, 26 * time.Minute, 36 * time.Minute}},
 		{"ten years back", -10 * year, []time.Duration{10 * time.Minute, 26 * time.Minute, 36 * time.Minute}},
 		{"a minute back", -time.Minute, []time.Duration{10 * time.Minute, 21 * time.Minute, 31 * time.Minute}},
 	} {
@@ -379,7 +379,7 @@ func TestNeverByClock(t *testing.T) {
 	})
 }
 
-// T-RES-04: ten thousand passes; the bubble fails if a goroutine stays behind.
+// After ten thousand passes no goroutine is left: the bubble would fail.
 func TestManyPasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDiary()

@@ -73,17 +73,17 @@ func TestNext(t *testing.T) {
 		{"leap day", "0 0 29 2 *", "2026-03-01T00:00:00Z", "2028-02-29T00:00:00Z"},
 
 		// Berlin puts clocks forward on 29 March 2026 at 01:00 UTC, back on 25 October at 01:00 UTC.
-		{"T-ST-27 in the gap, an hour later", "TZ=Europe/Berlin 30 2 * * *", "2026-03-29T00:00:00Z", "2026-03-29T01:30:00Z"},
-		{"T-ST-27 the day after the gap", "TZ=Europe/Berlin 30 2 * * *", "2026-03-29T01:30:00Z", "2026-03-30T00:30:00Z"},
-		{"T-ST-27 after the gap", "TZ=Europe/Berlin 30 4 * * *", "2026-03-29T00:00:00Z", "2026-03-29T02:30:00Z"},
-		{"T-ST-27 before the gap", "TZ=Europe/Berlin 30 1 * * *", "2026-03-29T00:00:00Z", "2026-03-29T00:30:00Z"},
-		{"T-ST-27 twice, the first time", "TZ=Europe/Berlin 30 2 * * *", "2026-10-24T23:00:00Z", "2026-10-25T00:30:00Z"},
-		{"T-ST-27 twice, not again", "TZ=Europe/Berlin 30 2 * * *", "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"},
-		{"T-ST-27 just after the repeated hour", "TZ=Europe/Berlin 0 3 * * *", "2026-10-25T00:30:00Z", "2026-10-25T02:00:00Z"},
-		{"T-ST-27 hourly in the repeated hour", "TZ=Europe/Berlin 0 * * * *", "2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z"},
-		{"T-ST-27 hourly over the gap", "TZ=Europe/Berlin 0 * * * *", "2026-03-29T00:00:00Z", "2026-03-29T01:00:00Z"},
-		{"T-ST-27 half an hour forward", "TZ=Australia/Lord_Howe 15 2 * * *", "2026-10-03T15:00:00Z", "2026-10-03T15:45:00Z"},
-		{"T-ST-27 no midnight", "TZ=America/Sao_Paulo 0 0 4 11 *", "2018-11-03T12:00:00Z", "2018-11-04T03:00:00Z"},
+		{"in the gap, an hour later", "TZ=Europe/Berlin 30 2 * * *", "2026-03-29T00:00:00Z", "2026-03-29T01:30:00Z"},
+		{"the day after the gap", "TZ=Europe/Berlin 30 2 * * *", "2026-03-29T01:30:00Z", "2026-03-30T00:30:00Z"},
+		{"after the gap", "TZ=Europe/Berlin 30 4 * * *", "2026-03-29T00:00:00Z", "2026-03-29T02:30:00Z"},
+		{"before the gap", "TZ=Europe/Berlin 30 1 * * *", "2026-03-29T00:00:00Z", "2026-03-29T00:30:00Z"},
+		{"twice, the first time", "TZ=Europe/Berlin 30 2 * * *", "2026-10-24T23:00:00Z", "2026-10-25T00:30:00Z"},
+		{"twice, not again", "TZ=Europe/Berlin 30 2 * * *", "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"},
+		{"just after the repeated hour", "TZ=Europe/Berlin 0 3 * * *", "2026-10-25T00:30:00Z", "2026-10-25T02:00:00Z"},
+		{"hourly in the repeated hour", "TZ=Europe/Berlin 0 * * * *", "2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z"},
+		{"hourly over the gap", "TZ=Europe/Berlin 0 * * * *", "2026-03-29T00:00:00Z", "2026-03-29T01:00:00Z"},
+		{"half an hour forward", "TZ=Australia/Lord_Howe 15 2 * * *", "2026-10-03T15:00:00Z", "2026-10-03T15:45:00Z"},
+		{"no midnight", "TZ=America/Sao_Paulo 0 0 4 11 *", "2018-11-03T12:00:00Z", "2018-11-04T03:00:00Z"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			from, err := time.Parse(time.RFC3339, c.from)

@@ -13,21 +13,22 @@ const (
 	maxEnv    = 64
 )
 
-// MboxLook is how many octets [IsMboxLine] looks at.
+// MboxLook is the number of octets that [IsMboxLine] looks at.
 const MboxLook = 512
 
-// A Chain is what the header of one message says about its way.
+// A Chain is what the header of one message says about its route.
 type Chain struct {
-	// Hops are the Received fields from the top down: the newest first. Where
-	// the header is broken, longer than 1 MiB, or holds more than 500
-	// Received fields, a last Hop with Err set stands for what was not read.
+	// Hops are the Received fields from the top down: the newest first. If the
+	// header is broken, longer than 1 MiB, or has more than 500 Received
+	// fields, a last Hop with Err set stands for what was not read.
 	Hops []Hop
 
-	// Proofs are the fields in which some receiver named the client. Whether
-	// to believe one depends on where it stands and who wrote it.
+	// Proofs are the fields in which a receiver named the client, 64 at most.
+	// Whether one can be believed depends on its position and its writer.
 	Proofs []Proof
 
-	// Envelope holds the fields that final delivery writes.
+	// Envelope holds the fields that final delivery writes, 64 of each kind at
+	// most.
 	Envelope Envelope
 }
 
@@ -37,17 +38,18 @@ type Envelope struct {
 	Recipients []EnvelopeField // Delivered-To, X-Original-To, Envelope-To, X-Envelope-To
 }
 
-// An EnvelopeField is one of them, from the top down.
+// An EnvelopeField is one field that a delivery agent wrote.
 type EnvelopeField struct {
 	Name    string // as written
-	Address string // without angle brackets; empty for <>
-	Bad     bool   // it holds no address, nor <>
+	Address string // without angle brackets; empty for the null address <>
+	Bad     bool   // the value is neither an address nor <>
 	At      int    // number of Received fields above it
 }
 
-// ReadChain reads the header of a message: all that stands before the first
-// empty line. Lines end with CRLF or LF. Leading mbox lines ([IsMboxLine]) are
-// skipped. header may go on into the body; it is not read that far.
+// ReadChain reads the header of a message: the lines before the first empty
+// one. Lines end with CRLF or LF. Leading mbox lines ([IsMboxLine]) are
+// skipped. header may include the body, which is not read. There is no error:
+// what cannot be read is a Hop with Err set.
 func ReadChain(header []byte) *Chain {
 	c := &Chain{}
 	cut := len(header) > maxHeader
@@ -79,18 +81,20 @@ func ReadChain(header []byte) *Chain {
 	return c
 }
 
-// IsMboxLine reports whether b begins with the line that an mbox file has before each message, "From ",
-// or with such a line quoted, ">From ". It is no field, and a header that holds one ends there for many
-// a reader. "From :" is a field: RFC 5322, 4.5.2 allows white space before the colon. It looks at the first
-// [MboxLook] octets.
+// IsMboxLine reports whether b begins with the line that an mbox file has before
+// each message, "From ", or with such a line quoted, ">From ". The line is not a
+// field, and many readers take it for the end of the header. "From :" is a
+// field: RFC 5322, 4.5 allows white space before the colon. Only the first
+// [MboxLook] octets are read.
 func IsMboxLine(b []byte) bool {
 	b = b[:min(len(b), MboxLook)]
 	rest, is := bytes.CutPrefix(bytes.TrimLeft(b, ">"), []byte("From "))
 	return is && !bytes.HasPrefix(bytes.TrimLeft(rest, " \t"), []byte(":"))
 }
 
-// cutField returns the first field of b with its continuation lines and line
-// end, and what follows it. A first line of white space only is a field of its own.
+// cutField splits b behind its first field, which includes its continuation
+// lines and the line end. If the first line holds white space only, it is cut
+// off alone.
 func cutField(b []byte) (field, rest []byte) {
 	end := lineEnd(b, 0)
 	if len(trimEnd(b[:end])) == 0 {
@@ -102,7 +106,7 @@ func cutField(b []byte) (field, rest []byte) {
 	return b[:end], b[end:]
 }
 
-// lineEnd returns the index behind the line of b that begins at i.
+// lineEnd returns the index after the line of b that begins at i.
 func lineEnd(b []byte, i int) int {
 	n := bytes.IndexByte(b[i:], '\n')
 	if n < 0 {
@@ -113,12 +117,13 @@ func lineEnd(b []byte, i int) int {
 
 func startsFolded(b []byte) bool { return len(b) > 0 && (b[0] == ' ' || b[0] == '\t') }
 
-// mark appends a hop that stands for what cannot be read or trusted.
+// mark appends a hop that stands for something that cannot be read or trusted.
 func (c *Chain) mark(e *ParseError) {
 	c.Hops = append(c.Hops, Hop{Kind: Noise, Err: e})
 }
 
-// add takes one field; it returns false where reading has to end.
+// add reads one field. It returns false if the rest of the header must not be
+// read.
 func (c *Chain) add(field []byte) bool {
 	colon := bytes.IndexByte(field, ':')
 	if colon <= 0 || startsFolded(field) {
@@ -128,26 +133,25 @@ func (c *Chain) add(field []byte) bool {
 	name, value := field[:colon], field[colon+1:]
 	if trimmed := trimEnd(name); len(trimmed) != len(name) {
 		if foldEqual(string(trimmed), "received") {
-			return c.addHop(Hop{Kind: Noise, Err: errSpace}) // RFC 5322, 4.5.8: obsolete, and no MTA writes it
+			return c.addHop(Hop{Kind: Noise, Err: errSpace}) // RFC 5322, 4.5.8: obsolete, no MTA writes it
 		}
 		return true
 	}
-	switch len(name) {
-	case len("received"):
-		if foldEqual(string(name), "received") {
-			return c.addHop(Parse(value))
-		}
-	case len("return-path"):
-		if foldEqual(string(name), "return-path") && len(c.Envelope.ReturnPath) < maxEnv {
+	switch knownField(fields[:], name) {
+	case "received":
+		return c.addHop(Parse(value))
+	case "return-path":
+		if len(c.Envelope.ReturnPath) < maxEnv {
 			c.Envelope.ReturnPath = append(c.Envelope.ReturnPath, c.envelopeField(name, value))
-			return true
 		}
-	}
-	if isRecipientField(name) && len(c.Envelope.Recipients) < maxEnv {
-		c.Envelope.Recipients = append(c.Envelope.Recipients, c.envelopeField(name, value))
-		return true
-	}
-	if len(c.Proofs) < maxProofs {
+	case "delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "x-delivered-to":
+		if len(c.Envelope.Recipients) < maxEnv {
+			c.Envelope.Recipients = append(c.Envelope.Recipients, c.envelopeField(name, value))
+		}
+	case "":
+		if len(c.Proofs) == maxProofs {
+			break
+		}
 		if p, ok := parseProof(name, value); ok {
 			p.At = len(c.Hops)
 			c.Proofs = append(c.Proofs, p)
@@ -156,7 +160,23 @@ func (c *Chain) add(field []byte) bool {
 	return true
 }
 
-// addHop appends a hop; it returns false where there are too many.
+// fields are the fields that [Chain.add] reads itself, in lower case.
+var fields = [...]string{
+	"received", "return-path", "delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "x-delivered-to",
+}
+
+// knownField returns the name in names, which are in lower case, that equals name
+// in any case, or "".
+func knownField(names []string, name []byte) string {
+	for _, n := range names {
+		if len(n) == len(name) && foldEqual(string(name), n) {
+			return n
+		}
+	}
+	return ""
+}
+
+// addHop appends a hop. It returns false if there were too many before.
 func (c *Chain) addHop(h Hop) bool {
 	if len(c.Hops) == maxHops {
 		c.mark(errTooMany)
@@ -167,27 +187,13 @@ func (c *Chain) addHop(h Hop) bool {
 }
 
 func (c *Chain) envelopeField(name, value []byte) EnvelopeField {
-	v := ""
+	v, null := "", false
 	if len(value) <= maxField {
 		v = unangle(string(value))
+		null = v == "" && bytes.Contains(value, []byte("<>"))
 	}
-	null := v == "" && len(value) <= maxField && bytes.Contains(value, []byte("<>"))
 	if strings.ContainsAny(v, " \t\r\n\x00") {
 		v = ""
 	}
 	return EnvelopeField{Name: string(name), Address: v, Bad: v == "" && !null, At: len(c.Hops)}
-}
-
-func isRecipientField(name []byte) bool {
-	switch len(name) {
-	case len("delivered-to"):
-		return foldEqual(string(name), "delivered-to")
-	case len("envelope-to"):
-		return foldEqual(string(name), "envelope-to")
-	case len("x-original-to"):
-		return foldEqual(string(name), "x-original-to") || foldEqual(string(name), "x-envelope-to") || foldEqual(string(name), "x-delivered-to")
-	case len("x-delivered-to"):
-		return foldEqual(string(name), "x-delivered-to")
-	}
-	return false
 }

@@ -8,27 +8,60 @@ import (
 // months holds the names of RFC 5322, 3.3, three letters each.
 const months = "janfebmaraprmayjunjulaugsepoctnovdec"
 
-// parseTime reads the date of a Received field. Besides RFC 5322's form it
-// takes what old and odd writers print: the day missing, the year before the
-// zone (asctime), an alphabetic zone, no zone. The result is in UTC; it is
-// zero where the text is no date.
+// zones are the alphabetic zones of RFC 5322, 4.3, in hours east of UTC.
+var zones = [...]struct {
+	name  string
+	hours int
+}{
+	{"EDT", -4}, {"EST", -5}, {"CDT", -5}, {"CST", -6}, {"MDT", -6}, {"MST", -7}, {"PDT", -7}, {"PST", -8},
+}
+
+// A dateTime collects the parts of a date. A part of -1 has not been read.
+type dateTime struct {
+	year, month, day, hour, min, sec int
+	offset                           int // minutes east of UTC
+}
+
+// parseTime reads the date of a Received field. Besides the form of RFC 5322 it
+// accepts what old and odd writers print: no day of the week, the year before
+// the zone (asctime), an alphabetic zone, no zone. Each word is recognised by
+// its shape; an unknown zone counts as UTC (RFC 5322, 4.3). The result is in
+// UTC. It is zero if the text is not a date.
 func parseTime(s string) time.Time {
-	var d dateParts
-	d.year, d.day, d.month, d.hour = -1, -1, -1, -1
+	d := dateTime{year: -1, month: -1, day: -1, hour: -1}
 	for n := 0; n < 12 && s != ""; n++ {
-		start := 0
-		for start < len(s) && (s[start] == ' ' || s[start] == ',') {
-			start++
+		s = strings.TrimLeft(s, " ,")
+		end := strings.IndexAny(s, " ,")
+		if end < 0 {
+			end = len(s)
 		}
-		end := start
-		for end < len(s) && s[end] != ' ' && s[end] != ',' {
-			end++
-		}
-		if start == end || s[start] == '(' || s[start] == ';' {
+		if end == 0 || s[0] == '(' || s[0] == ';' {
 			break
 		}
-		d.word(s[start:end])
-		s = s[end:]
+		var w string
+		w, s = s[:end], s[end:]
+		switch {
+		case len(w) == 5 && (w[0] == '+' || w[0] == '-'):
+			if h, m := digits(w[1:3]), digits(w[3:5]); h >= 0 && m >= 0 {
+				d.offset = h*60 + m
+				if w[0] == '-' {
+					d.offset = -d.offset
+				}
+			}
+		case w[0] >= '0' && w[0] <= '9':
+			d.number(w)
+		case len(w) >= 3 && d.month < 0:
+			name := [...]byte{w[0] | 0x20, w[1] | 0x20, w[2] | 0x20}
+			if i := strings.Index(months, string(name[:])); i >= 0 && i%3 == 0 {
+				d.month = i / 3
+			}
+		case d.hour >= 0 && d.offset == 0:
+			for _, z := range zones {
+				if foldEqual(w, z.name) {
+					d.offset = z.hours * 60
+				}
+			}
+		}
 	}
 	if d.year < 0 || d.day < 1 || d.month < 0 || d.hour < 0 {
 		return time.Time{}
@@ -37,33 +70,9 @@ func parseTime(s string) time.Time {
 		Add(-time.Duration(d.offset) * time.Minute)
 }
 
-type dateParts struct {
-	year, month, day, hour, min, sec int
-	offset                           int // minutes east of UTC
-}
-
-// word takes one word of the date for what its shape says it is.
-func (d *dateParts) word(w string) {
-	switch c := w[0]; {
-	case (c == '+' || c == '-') && len(w) == 5:
-		d.zone(w)
-	case c >= '0' && c <= '9':
-		d.number(w)
-	case len(w) >= 3 && d.month < 0:
-		var low [3]byte
-		for i := range low {
-			low[i] = w[i] | 0x20
-		}
-		if i := strings.Index(months, string(low[:])); i >= 0 && i%3 == 0 {
-			d.month = i / 3
-		}
-	case d.hour >= 0 && d.offset == 0:
-		d.zoneName(w)
-	}
-}
-
-// number reads a day, a year, a whole date, or a time of day.
-func (d *dateParts) number(w string) {
+// number reads a word that begins with a digit: a day, a year, a whole date or
+// a time of day.
+func (d *dateTime) number(w string) {
 	if strings.IndexByte(w, ':') > 0 {
 		d.clock(w)
 		return
@@ -90,8 +99,8 @@ func (d *dateParts) number(w string) {
 	}
 }
 
-// clock reads hours, minutes and, if given, seconds.
-func (d *dateParts) clock(w string) {
+// clock reads hours, minutes and, if there are any, seconds.
+func (d *dateTime) clock(w string) {
 	w, _, _ = strings.Cut(w, ".") // fractions of a second
 	var part [3]int
 	n := 0
@@ -110,34 +119,7 @@ func (d *dateParts) clock(w string) {
 	}
 }
 
-func (d *dateParts) zone(w string) {
-	h, m := digits(w[1:3]), digits(w[3:5])
-	if h < 0 || m < 0 {
-		return
-	}
-	d.offset = h*60 + m
-	if w[0] == '-' {
-		d.offset = -d.offset
-	}
-}
-
-// zoneName knows the zones of RFC 5322, 4.3; others count as -0000.
-func (d *dateParts) zoneName(w string) {
-	switch strings.ToUpper(w) {
-	case "EDT":
-		d.offset = -4 * 60
-	case "EST", "CDT":
-		d.offset = -5 * 60
-	case "CST", "MDT":
-		d.offset = -6 * 60
-	case "MST", "PDT":
-		d.offset = -7 * 60
-	case "PST":
-		d.offset = -8 * 60
-	}
-}
-
-// digits is the value of a string of up to nine digits, else -1.
+// digits returns the value of a string of one to nine digits, -1 for any other.
 func digits(s string) int {
 	if s == "" || len(s) > 9 {
 		return -1

@@ -5,20 +5,20 @@ import (
 	"strings"
 )
 
-// A Proof is a field in which a receiver named the client it saw: the result
-// of an SPF check, or the plain address. Anybody can write one, so it counts
-// only where it stands: above the line it is about, where only that receiver
-// and the hosts behind it could write.
+// A Proof is a field in which a receiver named the client that it saw: the
+// result of an SPF check, or the address alone. Anybody can write such a field,
+// so its position decides: above the Received field that it is about, only that
+// receiver and the hosts behind it could have written it.
 type Proof struct {
 	Field  string // as written
 	Addr   netip.Addr
 	HELO   string
-	Sender string // reverse-path that was checked: an address, or its domain alone
-	Writer string // authserv-id or receiver; empty if it does not say
+	Sender string // the reverse-path that was checked: an address, or its domain alone
+	Writer string // authserv-id (RFC 8601) or receiver (RFC 7208); empty if not recorded
 	At     int    // number of Received fields above it
 }
 
-// proofFields are the fields that name a client, in lower case.
+// proofFields are the fields that may name a client, in lower case.
 var proofFields = [...]string{
 	"received-spf",
 	"authentication-results",
@@ -29,18 +29,13 @@ var proofFields = [...]string{
 	"x-spam-source",
 }
 
-// parseProof reads a proof field. ok is false where name is no such field or
-// the value names no address.
+// parseProof reads a proof field. ok is false if name is not the name of one,
+// or the value names no address.
 func parseProof(name, value []byte) (p Proof, ok bool) {
 	if len(name) < len("x-sender-ip") || len(value) > maxField {
 		return p, false
 	}
-	field := ""
-	for _, f := range proofFields {
-		if len(name) == len(f) && foldEqual(string(name), f) {
-			field = f
-		}
-	}
+	field := knownField(proofFields[:], name)
 	if field == "" {
 		return p, false
 	}
@@ -71,8 +66,8 @@ func parseProof(name, value []byte) (p Proof, ok bool) {
 	return p, p.Addr.IsValid()
 }
 
-// spf reads Received-SPF (RFC 7208, 9.1), with the key-value pairs or with
-// only the words in the comment.
+// spf reads Received-SPF (RFC 7208, 9.1): its key-value pairs, or else the words
+// of its comment.
 func (p *Proof) spf(v string) {
 	p.Addr = addrAfter(v, "client-ip=")
 	p.HELO = valueAfter(v, "helo=")
@@ -81,10 +76,9 @@ func (p *Proof) spf(v string) {
 	}
 	p.Writer = valueAfter(v, "receiver=")
 	if p.Writer == "" {
-		if _, rest, ok := strings.Cut(v, "("); ok {
-			if w, _, ok := strings.Cut(rest, ": "); ok && strings.IndexByte(w, ' ') < 0 {
-				p.Writer = w
-			}
+		_, rest, _ := strings.Cut(v, "(")
+		if w, _, ok := strings.Cut(rest, ": "); ok && strings.IndexByte(w, ' ') < 0 {
+			p.Writer = w
 		}
 	}
 	if !p.Addr.IsValid() {
@@ -92,8 +86,8 @@ func (p *Proof) spf(v string) {
 	}
 }
 
-// authResults reads Authentication-Results (RFC 8601). Exchange Online puts
-// no authserv-id before the first result.
+// authResults reads Authentication-Results (RFC 8601). Exchange Online writes no
+// authserv-id before the first result.
 func (p *Proof) authResults(v string) {
 	id, _, _ := strings.Cut(v, ";")
 	id, _, _ = strings.Cut(strings.TrimSpace(id), " ")
@@ -115,11 +109,10 @@ func (p *Proof) authResults(v string) {
 // spfWords finds the address in "designates X as permitted sender" and "X is
 // neither permitted nor denied".
 func spfWords(v string) netip.Addr {
-	if a := addrAfter(v, "designates "); a.IsValid() {
-		return a
-	}
-	if a := addrAfter(v, "designate "); a.IsValid() {
-		return a
+	for _, key := range [...]string{"designates ", "designate "} {
+		if a := addrAfter(v, key); a.IsValid() {
+			return a
+		}
 	}
 	if i := strings.Index(v, " is neither permitted"); i > 0 {
 		j := strings.LastIndexByte(v[:i], ' ')
@@ -129,7 +122,7 @@ func spfWords(v string) netip.Addr {
 	return netip.Addr{}
 }
 
-// addrAfter reads the address that follows key, else nothing.
+// addrAfter reads the address that follows key. It is invalid if none does.
 func addrAfter(v, key string) netip.Addr {
 	a, _ := parseAddr(valueAfter(v, key))
 	return a

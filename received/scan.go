@@ -10,7 +10,7 @@ import (
 const (
 	maxField  = 64 << 10
 	maxTokens = 2048
-	inlineTok = 64 // tokens without a heap allocation; most fields have 20
+	inlineTok = 64 // tokens that need no heap allocation; most fields have about 20
 )
 
 type tokenKind uint8
@@ -43,25 +43,24 @@ type token struct {
 	pos, end int32
 	kind     tokenKind
 	key      keyword
-	glued    bool // no white space before it
+	glued    bool // no white space stands before it
 }
 
-// A scanner splits a field into tokens once, from left to right. Its error is
-// sticky: the first one stays, and scanning goes on as well as it can.
+// A scanner splits a field into tokens in one pass from left to right. Its error
+// is sticky: the first one is kept, and scanning continues as well as it can.
 type scanner struct {
 	s   string
 	i   int
 	err *ParseError
-	at  int // where err was found
+	at  int // position of err in s
 
-	// The tokens: the first ones in few, all of them in long if there are
-	// more. Slices of few are never stored, or the scanner would have to live
-	// on the heap.
+	// The tokens: all of them in few, or all in long if few is too small. A
+	// slice of few must not be stored, or the scanner would escape to the heap.
 	few  [inlineTok]token
 	n    int
 	long []token
 
-	open []int32 // the angle brackets in which closingAngle has looked for an end in vain
+	open []int32 // angle brackets that closingAngle knows to have no end
 }
 
 // A span is a run of tokens, by index.
@@ -96,7 +95,7 @@ func (sc *scanner) fail(e *ParseError) {
 	}
 }
 
-// text is a token without its delimiters.
+// text returns a token without its delimiters.
 func (sc *scanner) text(t token) string {
 	if t.kind != word && t.end-t.pos >= 2 {
 		return sc.s[t.pos+1 : t.end-1]
@@ -104,7 +103,7 @@ func (sc *scanner) text(t token) string {
 	return sc.s[t.pos:t.end]
 }
 
-// raw is a token with its delimiters.
+// raw returns a token with its delimiters.
 func (sc *scanner) raw(t token) string { return sc.s[t.pos:t.end] }
 
 // is reports whether t is the word w, in any case.
@@ -136,7 +135,7 @@ func (sc *scanner) scan() {
 	}
 }
 
-// next moves i behind one token, whose first octet it is at.
+// next moves i from the first octet of a token to the octet after it.
 func (sc *scanner) next() tokenKind {
 	rest := sc.s[sc.i+1:]
 	switch sc.s[sc.i] {
@@ -165,11 +164,18 @@ func (sc *scanner) next() tokenKind {
 			return angle
 		}
 	}
-	sc.word()
+	end := sc.i + 1 + strings.IndexAny(rest, " (;[")
+	if end == sc.i {
+		end = len(sc.s)
+	}
+	if strings.IndexByte(sc.s[sc.i:end], ')') >= 0 {
+		sc.fail(errStray)
+	}
+	sc.i = end
 	return word
 }
 
-// keywords are the ones of each length, in lower case.
+// keywords are the keywords by length, in lower case.
 var keywords = [...][]struct {
 	word string
 	key  keyword
@@ -179,7 +185,7 @@ var keywords = [...][]struct {
 	4: {{"from", kwFrom}, {"with", kwWith}},
 }
 
-// keywordOf returns the keyword that w is, in any case.
+// keywordOf returns the keyword that equals w in any case, or kwNone.
 func keywordOf(w string) keyword {
 	if len(w) < 2 || len(w) >= len(keywords) {
 		return kwNone
@@ -192,10 +198,11 @@ func keywordOf(w string) keyword {
 	return kwNone
 }
 
-// comment reads a comment with those inside it. It counts instead of calling
-// itself: depth costs nothing. RFC 5322, 3.2.2: a backslash quotes.
+// comment reads a comment and the comments inside it. It counts them instead of
+// calling itself, so that depth costs nothing. A backslash quotes the next octet
+// (RFC 5322, 3.2.2).
 func (sc *scanner) comment() {
-	// Most hold neither another nor a backslash.
+	// Most comments hold neither a comment nor a backslash.
 	if n := strings.IndexByte(sc.s[sc.i:], ')'); n > 0 {
 		inside := sc.s[sc.i+1 : sc.i+n]
 		if strings.IndexByte(inside, '(') < 0 && strings.IndexByte(inside, '\\') < 0 {
@@ -225,39 +232,21 @@ func (sc *scanner) comment() {
 	sc.i = len(sc.s)
 }
 
-// hidesWriter reports whether a comment holds another one with an address, and
-// a "by": the writer's own words, in a comment that the client's opened, and
-// that something else of the client's closed.
+// hidesWriter reports whether a comment holds an inner comment with an address,
+// and a "by". That is how the writer's own words look after the client's HELO has
+// opened a comment and other text of the client's has closed it.
 func hidesWriter(c string) bool {
 	i := strings.IndexByte(c[1:], '(') + 1
-	return i > 0 && (strings.Contains(c[i:], "by ") || strings.Contains(c[i:], "BY ")) && hidesAddr(c[i:])
+	if i == 0 || !hidesAddr(c[i:]) {
+		return false
+	}
+	return strings.Contains(c[i:], "by ") || strings.Contains(c[i:], "BY ")
 }
 
-func (sc *scanner) word() {
-	start := sc.i
-	i := start + 1
-loop:
-	for ; i < len(sc.s); i++ {
-		c := sc.s[i]
-		if c > '[' {
-			continue // most octets are letters
-		}
-		switch c {
-		case ' ', '(', ';', '[':
-			break loop
-		case ')':
-			sc.fail(errStray)
-		}
-	}
-	if sc.s[start] == ')' {
-		sc.fail(errStray)
-	}
-	sc.i = i
-}
-
-// closingAngle finds the > that ends the angle bracket at i, or returns -1.
-// Writers nest them now and then. Where there is none, it notes which of the
-// brackets inside have none either: no text is searched in vain twice.
+// closingAngle returns the position of the > that ends the angle bracket at i,
+// or -1. Some writers nest the brackets. If there is no end, closingAngle notes
+// which of the brackets inside have none either, so that no text is searched
+// twice and time stays linear.
 func (sc *scanner) closingAngle() int {
 	if _, found := slices.BinarySearch(sc.open, int32(sc.i)); found {
 		return -1
@@ -291,10 +280,10 @@ search:
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
-// unfold turns a field body into a string with one blank for each run of
-// white space and folding (RFC 5322, 2.2.3). A CR or LF that does not fold, and
-// NUL, are errors, because two readers would see two different fields; the
-// former become blanks too, NUL stays, so that what it splits does not join.
+// unfold turns a field body into a string with one blank for each run of white
+// space and folding (RFC 5322, 2.2.3). NUL, and a CR or LF that does not fold,
+// are errors, because two readers would see two different fields. Such a CR or
+// LF becomes a blank too; NUL is kept, so that the text around it is not joined.
 func unfold(value []byte) (string, *ParseError) {
 	value = trimEnd(value)
 	u := unfolder{blank: true}
@@ -304,7 +293,7 @@ func unfold(value []byte) (string, *ParseError) {
 		if n := bytes.IndexByte(value, '\n'); n >= 0 {
 			line, rest, ends = value[:n], value[n+1:], true
 		}
-		if !first && (len(line) == 0 || line[0] != ' ' && line[0] != '\t') {
+		if !first && !startsFolded(line) {
 			u.bad = errControl // the line end before it does not fold
 		}
 		if ends && len(line) > 0 && line[len(line)-1] == '\r' {
@@ -319,10 +308,10 @@ func unfold(value []byte) (string, *ParseError) {
 	return u.out.String(), u.bad
 }
 
-// An unfolder builds the string.
+// An unfolder builds the string that unfold returns.
 type unfolder struct {
 	out   strings.Builder
-	blank bool // a blank would be one too many
+	blank bool // out is empty or ends with a blank
 	bad   *ParseError
 }
 
@@ -333,17 +322,17 @@ func (u *unfolder) space() {
 	}
 }
 
-// line takes one line without its end. Most have blanks at their beginning only.
+// line adds one line without its end. In most lines only the beginning needs work.
 func (u *unfolder) line(line []byte) {
-	for len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
+	for startsFolded(line) {
 		u.space()
 		line = line[1:]
 	}
 	if len(line) == 0 {
 		return
 	}
-	if line[len(line)-1] != ' ' && !bytes.Contains(line, []byte("  ")) && bytes.IndexByte(line, '\t') < 0 &&
-		bytes.IndexByte(line, '\r') < 0 && bytes.IndexByte(line, 0) < 0 {
+	blanks := line[len(line)-1] == ' ' || bytes.Contains(line, []byte("  "))
+	if !blanks && bytes.IndexByte(line, '\t') < 0 && bytes.IndexByte(line, '\r') < 0 && bytes.IndexByte(line, 0) < 0 {
 		u.out.Write(line)
 		u.blank = false
 		return
@@ -361,7 +350,7 @@ func (u *unfolder) line(line []byte) {
 	}
 }
 
-// trimEnd drops the line end, and white space before it.
+// trimEnd cuts off the line end and the white space before it.
 func trimEnd(b []byte) []byte {
 	for len(b) > 0 && isSpace(b[len(b)-1]) {
 		b = b[:len(b)-1]

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -181,5 +182,41 @@ func TestIMAPServerHooks(t *testing.T) {
 		if !strings.Contains(got, want) {
 			t.Errorf("the server said\n%s\nwithout %q", got, want)
 		}
+	}
+}
+
+func TestIMAPServerExpunge(t *testing.T) {
+	for name, test := range map[string]struct {
+		server IMAP
+		want   string // from the reply to STORE on
+		left   []uint32
+	}{
+		"at once": {IMAP{AutoExpunge: true}, "* 3 EXPUNGE\n* 2 EXPUNGE\na3 OK\na4 OK\na5 OK\n", []uint32{1, 4}},
+		"late":    {IMAP{LateExpunge: true}, "a3 OK\na4 OK\n* 3 EXPUNGE\n* 2 EXPUNGE\na5 OK\n", []uint32{1, 4}},
+		"by UID":  {IMAP{Vanished: true}, "a3 OK\n* VANISHED 2:3\na4 OK\na5 OK\n", []uint32{1, 4}},
+		"some":    {IMAP{Spare: func(uid uint32) bool { return uid == 2 }}, "a3 OK\n* 3 EXPUNGE\na4 OK\na5 OK\n", []uint32{1, 2, 4}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := test.server
+			s.Store, s.User, s.Password = NewStore(), "u", "p"
+			Fill(s.Store, 4)
+			got := converse(t, &s, "LOGIN u p", "SELECT INBOX", `UID STORE 2:3 +FLAGS.SILENT (\Deleted)`, "UID EXPUNGE 2:3", "NOOP")
+			if _, got, _ = strings.Cut(got, "selected\n"); got != test.want {
+				t.Errorf("the server said\n%s\nwant\n%s", got, test.want)
+			}
+			if left := s.Store.UIDs(""); !slices.Equal(left, test.left) {
+				t.Errorf("left %v, want %v", left, test.left)
+			}
+		})
+	}
+}
+
+func TestIMAPServerSpares(t *testing.T) {
+	s := &IMAP{Store: NewStore(), User: "u", Password: "p", Spare: func(uid uint32) bool { return uid == 2 }}
+	s.Store.Create("Done")
+	Fill(s.Store, 4)
+	got := converse(t, s, "LOGIN u p", "SELECT INBOX", "UID COPY 1:2 Done", "UID MOVE 2:3 Done")
+	if want := "a3 OK [COPYUID 1 1 1] done\n* OK [COPYUID 1 3 2] moved\n* 3 EXPUNGE\na4 OK done\n"; !strings.HasSuffix(got, want) {
+		t.Errorf("the server said\n%s\nwithout\n%s", got, want)
 	}
 }

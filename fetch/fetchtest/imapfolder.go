@@ -52,11 +52,21 @@ func (s *imapSession) sync() {
 		return
 	}
 	now := s.Store.UIDs(s.folder)
+	var vanished []uint32
 	for n := len(s.uids) - 1; n >= 0; n-- {
-		if _, found := slices.BinarySearch(now, s.uids[n]); !found {
-			s.say("* %d EXPUNGE", n+1)
-			s.uids = slices.Delete(s.uids, n, n+1)
+		if _, found := slices.BinarySearch(now, s.uids[n]); found {
+			continue
 		}
+		if s.Vanished {
+			vanished = append(vanished, s.uids[n])
+		} else {
+			s.say("* %d EXPUNGE", n+1)
+		}
+		s.uids = slices.Delete(s.uids, n, n+1)
+	}
+	if len(vanished) > 0 {
+		slices.Reverse(vanished)
+		s.say("* VANISHED %s", compress(vanished))
 	}
 	if len(now) > len(s.uids) {
 		s.uids = now
@@ -286,6 +296,9 @@ func (s *imapSession) store(uids []uint32, args string) {
 			s.say("* %d FETCH (UID %d FLAGS (%s))", n+1, uid, strings.Join(m.Flags, " "))
 		}
 	}
+	if s.AutoExpunge {
+		s.Store.Remove(s.folder, s.marked(uids)...)
+	}
 	s.sync()
 	s.done("OK")
 }
@@ -307,9 +320,18 @@ func (s *imapSession) mark(uid uint32, op byte, flags []string) {
 }
 
 func (s *imapSession) expunge(uids []uint32) {
-	s.Store.Remove(s.folder, s.marked(uids)...)
-	s.sync()
+	s.Store.Remove(s.folder, s.marked(s.unspared(uids))...)
+	if !s.LateExpunge {
+		s.sync()
+	}
 	s.done("OK")
+}
+
+func (s *imapSession) unspared(uids []uint32) []uint32 {
+	if s.Spare == nil {
+		return uids
+	}
+	return slices.DeleteFunc(slices.Clone(uids), s.Spare)
 }
 
 func (s *imapSession) transfer(uids []uint32, target []string, move bool) {
@@ -318,7 +340,7 @@ func (s *imapSession) transfer(uids []uint32, target []string, move bool) {
 		return
 	}
 	var from, to []uint32
-	for _, uid := range uids {
+	for _, uid := range s.unspared(uids) {
 		m, ok := s.Store.Get(s.folder, uid)
 		if !ok {
 			continue
@@ -337,6 +359,8 @@ func (s *imapSession) transfer(uids []uint32, target []string, move bool) {
 		s.say("* OK %smoved", code) // RFC 6851 section 4.3
 		code = ""
 	}
-	s.sync()
+	if !move || !s.LateExpunge {
+		s.sync()
+	}
 	s.done("OK " + code + "done")
 }

@@ -31,6 +31,17 @@ type IMAP struct {
 	// QuietCapabilities leaves them out of the greeting and of the reply to a login.
 	QuietCapabilities bool
 
+	// AutoExpunge removes messages as soon as they are marked \Deleted, as Gmail does by default.
+	AutoExpunge bool
+	// LateExpunge tells of what UID EXPUNGE and UID MOVE removed in reply to the next command
+	// only, as Exchange may.
+	LateExpunge bool
+	// Vanished tells of removed messages by VANISHED (RFC 7162 section 3.2.10) in place of EXPUNGE.
+	Vanished bool
+	// Spare, if not nil, names messages that UID EXPUNGE, UID MOVE and UID COPY pass over,
+	// answering OK.
+	Spare func(uid uint32) bool
+
 	// Reply, if not nil, is called for each command and, with verb "greeting", once before
 	// the first. UID is part of the verb. If ok, raw is sent as it is instead
 	// of what the server would say; "%T" in it stands for the tag.

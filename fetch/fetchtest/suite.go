@@ -48,6 +48,7 @@ func Run(t *testing.T, u Upstream) {
 		"changes nothing":   s.changesNothing,
 		"gone":              s.gone,
 		"delete":            s.delete,
+		"other client":      s.otherClient,
 		"abort":             s.abort,
 		"keep":              s.keep,
 		"flag and move":     s.flagAndMove,

@@ -117,7 +117,8 @@ type Mailbox interface {
 
 	// Settle disposes of messages in a constant number of round trips. It never
 	// touches a message that is not in refs. The result names those that could
-	// not be settled; the error is for the session as a whole. With POP3,
+	// not be settled, among them those that an IMAP server said it had removed and
+	// still has; the error is for the session as a whole. With POP3,
 	// deletions take effect only when Close succeeds (RFC 1939 section 6).
 	Settle(ctx context.Context, d Disposal, refs []Ref) ([]Failure, error)
 

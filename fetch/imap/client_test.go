@@ -55,17 +55,20 @@ func open(t testing.TB, s *fetchtest.IMAP, o Options) (*Client, []fetch.Ref) {
 
 // TestConformance covers T-IMAP-10 (gone), T-IMAP-13 (cut) and T-IMAP-17 (changes nothing).
 func TestConformance(t *testing.T) {
-	for name, without := range map[string][]string{
-		"all extensions": nil,
-		"no MOVE":        {"MOVE"},
-		"no ESEARCH":     {"ESEARCH", "SASL-IR", "LITERAL+"},
+	for name, change := range map[string]func(*fetchtest.IMAP){
+		"all extensions":   func(*fetchtest.IMAP) {},
+		"no MOVE":          func(s *fetchtest.IMAP) { s.Without = []string{"MOVE"} },
+		"no ESEARCH":       func(s *fetchtest.IMAP) { s.Without = []string{"ESEARCH", "SASL-IR", "LITERAL+"} },
+		"expunges at once": func(s *fetchtest.IMAP) { s.AutoExpunge = true },
+		"tells late":       func(s *fetchtest.IMAP) { s.LateExpunge = true },
+		"tells by UID":     func(s *fetchtest.IMAP) { s.Vanished = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			fetchtest.Run(t, fetchtest.Upstream{
 				Folders: true,
 				Dial: func(t testing.TB, store *fetchtest.Store, o fetchtest.DialOptions) fetch.Mailbox {
 					s := server(store)
-					s.Without = without
+					change(s)
 					conn := fetchtest.Dial(t, fetchtest.Listen(t, s.Serve).Addr())
 					if o.Wrap != nil {
 						// A few octets at a time: the library is always reading, and

@@ -69,12 +69,17 @@ type guard struct {
 type notes struct {
 	bye      string          // the text of BYE, not sanitised
 	caps     map[string]bool // the last capabilities it announced, in upper case
-	searched bool            // there was a SEARCH or ESEARCH response
+	searches int             // how many SEARCH and ESEARCH responses there were
 	readOnly bool            // the folder was opened read-only
 	validity uint32          // the last UIDVALIDITY
 	unstable bool            // UIDNOTSTICKY (RFC 4315 section 2)
 	count    uint32          // EXISTS less EXPUNGE
 	arrived  chan struct{}   // holds one token if count rose
+	opening  bool            // the next SEARCH or ESEARCH response is the listing
+	listed   uint32          // count when the listing came
+	intact   bool            // no message has been expunged since
+	view     *view           // nil if it is not certain what sequence numbers mean
+	copied   []uidRange      // the sources of all COPYUIDs in this call (RFC 4315 section 3)
 }
 
 func newGuard(conn net.Conn, o Options) *guard {
@@ -99,6 +104,7 @@ func (g *guard) begin(messages int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.active, g.waited, g.octets = true, 0, 0
+	g.notes.copied = nil
 	g.lines = maxLines + lineAllowance*int64(messages)
 	g.control = maxControl + allowance*int64(messages)
 	if !g.reading.IsZero() {
@@ -291,6 +297,12 @@ func (g *guard) mend(line []byte) []byte {
 		// BODY[] ~{3}: a literal8 (RFC 3516) is nothing else to us.
 		return slices.Delete(line, g.lex.header-1, g.lex.header)
 	}
+	if hasCode(&g.lex, "COPYUID") {
+		// The library ends the session over a COPYUID that it cannot read. It passes over
+		// a code that it does not know, and it knows codes in upper case only.
+		i := bytes.IndexByte(line, '[') + 1
+		copy(line[i:], "copyuid")
+	}
 	if isCapability(&g.lex) && bytes.Contains(bytes.ToUpper(line), []byte("IMAP4REV1")) {
 		// The library sends names of folders in UTF-8 to whoever announces
 		// IMAP4rev2, but that must be enabled first where both are offered
@@ -306,8 +318,16 @@ func isCapability(x *lexer) bool {
 	if x.kind == data {
 		return strings.EqualFold(string(x.name), "CAPABILITY")
 	}
+	return hasCode(x, "CAPABILITY")
+}
+
+// hasCode tells whether a status response has this response code.
+func hasCode(x *lexer, name string) bool {
+	if x.kind != tagged && x.kind != untagged {
+		return false
+	}
 	code, _ := responseCode(x.text)
-	return (x.kind == tagged || x.kind == untagged) && code == "CAPABILITY"
+	return code == name
 }
 
 // Write implements net.Conn. The library sends one command per call, or the lines

@@ -68,6 +68,7 @@ func TestGuardChanges(t *testing.T) {
 		"* CAPABILITY IMAP4rev1 IMAP4rev2 IDLE\r\n":                         "* CAPABILITY IMAP4rev1 IMAP4rev1 IDLE\r\n",
 		"* CAPABILITY IMAP4rev2 IDLE\r\n":                                   "* CAPABILITY IMAP4rev2 IDLE\r\n",
 		"T1 OK [CAPABILITY imap4rev2 imap4rev1] in\r\n":                     "T1 OK [CAPABILITY IMAP4rev1 imap4rev1] in\r\n",
+		"* OK [COPYUID 1 2 *] x\r\nT1 OK [CopyUID] x\r\n":                   "* OK [copyuid 1 2 *] x\r\nT1 OK [copyuid] x\r\n",
 		"* QUOTA a (" + strings.Repeat("x", 60000) + ")\r\n* 2 EXPUNGE\r\n": "* 2 EXPUNGE\r\n",
 	} {
 		if got, err := through(t, said, nil); got != want || err != io.ErrUnexpectedEOF {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -33,13 +34,24 @@ func (g *guard) note() {
 	case tagged, untagged:
 		g.noteStatus()
 	case search:
-		g.notes.searched = true
-		select {
-		case <-g.notes.arrived: // what came before is in the answer
-		default:
-		}
+		g.noteSearch()
 	case data:
 		g.noteData()
+	case other:
+		g.noteVanished()
+	}
+}
+
+func (g *guard) noteSearch() {
+	n := &g.notes
+	n.searches++
+	if !n.opening {
+		return
+	}
+	n.listed, n.intact = n.count, true
+	select {
+	case <-n.arrived: // what came before is in the listing
+	default:
 	}
 }
 
@@ -58,6 +70,11 @@ func (g *guard) noteStatus() {
 	case "UIDVALIDITY":
 		v, _ := strconv.ParseUint(arguments, 10, 32)
 		n.validity = uint32(v)
+	case "COPYUID": // RFC 4315 section 3: the target's UIDVALIDITY, the UIDs here, the UIDs there
+		if words := strings.Fields(arguments); len(words) == 3 {
+			ranges, _ := parseRanges(words[1])
+			n.copied = append(n.copied, ranges...)
+		}
 	case "ALERT":
 		// RFC 9051 section 7.1: to be shown to the user; but not what anyone may
 		// have said before TLS.
@@ -76,15 +93,81 @@ func (g *guard) noteData() {
 		n.caps = parseCapabilities(string(g.lex.text))
 	case "EXPUNGE":
 		n.count -= min(n.count, 1)
+		g.removed(func(v *view) bool { return v.expunge(g.lex.number) })
 	case "EXISTS":
 		before := n.count
 		n.count = g.lex.number
+		if n.view != nil && !n.view.exists(n.count) {
+			n.view = nil
+		}
 		if n.count > before {
 			select {
 			case n.arrived <- struct{}{}:
 			default: // there is a token already
 			}
 		}
+	}
+}
+
+// noteVanished reads VANISHED (RFC 7162 section 3.2.10), which the library does not know. A server
+// need not send it, as truehop does not enable QRESYNC.
+func (g *guard) noteVanished() {
+	if !strings.EqualFold(string(g.lex.name), "VANISHED") {
+		return
+	}
+	set := string(g.lex.text)
+	if tag, rest, found := strings.Cut(set, ") "); found && strings.EqualFold(tag, "(EARLIER") {
+		set = rest
+	}
+	if ranges, ok := parseRanges(set); ok {
+		g.removed(func(v *view) bool { return v.vanish(ranges) })
+	}
+}
+
+// removed takes messages out of the view. g.mu is held.
+func (g *guard) removed(take func(*view) bool) {
+	g.notes.intact = false
+	if g.notes.view != nil && !take(g.notes.view) {
+		g.notes.view = nil
+	}
+}
+
+// know makes the listing, ascending, the view of the folder, unless the server spoke of another
+// number of messages, or one has left meanwhile: no sequence number is certain then.
+func (g *guard) know(uids []uint32) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := &g.notes
+	n.opening = false
+	if !n.intact || int64(n.listed) != int64(len(uids)) {
+		return
+	}
+	if v := newView(uids); v.exists(n.count) {
+		n.view = v
+	}
+}
+
+// unconfirmed returns those messages that the server has not reported as expunged.
+func (g *guard) unconfirmed(uids []uint32) []uint32 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.notes.view == nil {
+		return uids
+	}
+	return slices.DeleteFunc(slices.Clone(uids), g.notes.view.gone)
+}
+
+// doubt gives up the view if it still holds one of these messages, which have gone: the server
+// reports late or not at all, and whatever EXPUNGE comes next would be taken for another message's.
+func (g *guard) doubt(gone []uint32) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	v := g.notes.view
+	if v == nil {
+		return
+	}
+	if slices.ContainsFunc(gone, func(uid uint32) bool { return !v.gone(uid) }) {
+		g.notes.view = nil
 	}
 }
 
@@ -120,5 +203,6 @@ func (g *guard) forget() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := &g.notes
-	n.searched, n.readOnly, n.unstable, n.validity, n.count = false, false, false, 0, 0
+	n.searches, n.readOnly, n.unstable, n.validity, n.count = 0, false, false, 0, 0
+	n.opening, n.listed, n.intact, n.view = true, 0, false, nil
 }

@@ -61,7 +61,7 @@ func (c *Client) open(folder string) (*fetch.Listing, error) {
 		return nil, c.failed("UID SEARCH", searchErr)
 	}
 	seen := c.g.noted()
-	if !seen.searched {
+	if seen.searches == 0 {
 		return nil, protocolError("UID SEARCH", "OK without a result", nil)
 	}
 	uids, err := c.uids(found.All)
@@ -70,6 +70,7 @@ func (c *Client) open(folder string) (*fetch.Listing, error) {
 	}
 	b := &box{name: folder, validity: state.UIDValidity, readOnly: seen.readOnly, permanent: state.PermanentFlags}
 	c.box = b
+	c.g.know(uids)
 	return &fetch.Listing{
 		Refs:     makeRefs(b, uids),
 		Validity: b.validity,

@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -17,6 +18,8 @@ import (
 // 6851). A server with neither cannot remove a message without removing what
 // others marked \Deleted: there, Delete marks the messages and Move does nothing, and
 // all of them are Failures of Kind Unsupported.
+//
+// An OK is no proof that a message has gone: see confirm. One that has not is a Failure.
 func (c *Client) Settle(ctx context.Context, d fetch.Disposal, refs []fetch.Ref) ([]fetch.Failure, error) {
 	if d.Action == fetch.Keep || len(refs) == 0 {
 		return nil, ctx.Err()
@@ -104,8 +107,12 @@ type result struct {
 	err error
 }
 
-// results waits for all commands that are under way.
-func (s *settlement) results(sent []pending) ([]result, error) {
+// each sends one command for each set, all at once, and waits until all have ended.
+func (s *settlement) each(all []imapwire.UIDSet, send func(imapwire.UIDSet) pending) ([]result, error) {
+	sent := make([]pending, len(all))
+	for i, set := range all {
+		sent[i] = send(set)
+	}
 	results := make([]result, len(sent))
 	for i, p := range sent {
 		results[i] = result{p.set, p.op, <-p.done}
@@ -139,38 +146,49 @@ func (s *settlement) store(set imapwire.UIDSet, flag imapwire.Flag) pending {
 	return under(set, "UID STORE", cmd.Close)
 }
 
-// remove deletes for good. Should STORE fail where EXPUNGE goes well, EXPUNGE has
-// removed nothing but what someone else had marked among these very messages.
+// remove deletes for good: UID STORE for all sets, and when that has ended UID EXPUNGE. To both sent
+// together, Dovecot 2.3 says OK, and at times it expunges nothing.
+// Should STORE fail where EXPUNGE goes well, EXPUNGE has removed nothing but what someone else had
+// marked among these very messages.
 func (s *settlement) remove(all []imapwire.UIDSet) error {
-	var sent []pending
-	for _, set := range all {
-		sent = append(sent, s.store(set, imapwire.FlagDeleted))
-		if s.c.Has("UIDPLUS") {
-			sent = append(sent, under(set, "UID EXPUNGE", s.c.lib.UIDExpunge(set).Close))
-		}
-	}
-	results, err := s.results(sent)
+	stored, err := s.each(all, func(set imapwire.UIDSet) pending { return s.store(set, imapwire.FlagDeleted) })
 	if err != nil {
 		return err
 	}
-	failed := map[imapwire.UID]bool{} // sets, by their first UID
-	for _, r := range results {
-		if r.err != nil && !failed[r.set[0].Start] {
-			failed[r.set[0].Start] = true
-			s.blame(members(r.set), r.err)
-		}
+	if err := s.c.stable("UID EXPUNGE"); err != nil {
+		return err
 	}
-	if s.c.Has("UIDPLUS") {
+	if !s.c.Has("UIDPLUS") {
+		s.marked(stored)
 		return nil
 	}
-	for _, set := range all {
-		if !failed[set[0].Start] {
-			s.blame(members(set), &fetch.Error{Kind: fetch.Unsupported, Op: "UID EXPUNGE",
-				Err:  errors.New("the server lacks UIDPLUS: messages are marked \\Deleted and not removed"),
-				Hint: "let another client expunge, or settle by flag"})
+	expunged, err := s.each(all, func(set imapwire.UIDSet) pending {
+		return under(set, "UID EXPUNGE", s.c.lib.UIDExpunge(set).Close)
+	})
+	if err != nil {
+		return err
+	}
+	var answered []uint32 // of which OK was said
+	for i, set := range all {
+		if why := cmp.Or(stored[i].err, expunged[i].err); why != nil {
+			s.blame(s.c.g.unconfirmed(members(set)), why)
+		} else {
+			answered = append(answered, members(set)...)
 		}
 	}
-	return nil
+	_, err = s.confirm("UID EXPUNGE", answered)
+	return err
+}
+
+// marked judges a deletion that ended with STORE. There are servers that expunge at once, as Gmail
+// does if its user wishes it.
+func (s *settlement) marked(stored []result) {
+	lacks := &fetch.Error{Kind: fetch.Unsupported, Op: "UID EXPUNGE",
+		Err:  errors.New("the server lacks UIDPLUS: messages are marked \\Deleted and not removed"),
+		Hint: "let another client expunge, or settle by flag"}
+	for _, r := range stored {
+		s.blame(s.c.g.unconfirmed(members(r.set)), cmp.Or[error](r.err, lacks))
+	}
 }
 
 // flag marks the messages. A keyword that the server would drop is not sent (RFC 9051
@@ -186,58 +204,14 @@ func (s *settlement) flag(flag imapwire.Flag) error {
 			Err: errors.New("the server does not keep the flag " + string(flag))})
 		return nil
 	}
-	var sent []pending
-	for _, set := range sets(s.uids) {
-		sent = append(sent, s.store(set, flag))
-	}
-	results, err := s.results(sent)
+	stored, err := s.each(sets(s.uids), func(set imapwire.UIDSet) pending { return s.store(set, flag) })
 	if err != nil {
 		return err
 	}
-	for _, r := range results {
+	for _, r := range stored {
 		if r.err != nil {
 			s.blame(members(r.set), r.err)
 		}
 	}
 	return nil
-}
-
-// move uses MOVE, else COPY and, for what was copied, deletion by UID.
-func (s *settlement) move(target string) error {
-	// The library falls back to EXPUNGE where it knows of no MOVE itself.
-	atomic := s.c.Has("MOVE") && s.c.lib.Caps().Has(imapwire.CapMove)
-	if !atomic && !s.c.Has("UIDPLUS") {
-		s.blame(s.uids, &fetch.Error{Kind: fetch.Unsupported, Op: "UID MOVE",
-			Err: errors.New("the server has neither MOVE nor UIDPLUS: nothing was moved")})
-		return nil
-	}
-	var sent []pending
-	for _, set := range sets(s.uids) {
-		sent = append(sent, s.transfer(set, target, atomic))
-	}
-	results, err := s.results(sent)
-	if err != nil {
-		return err
-	}
-	var copied []imapwire.UIDSet
-	for _, r := range results {
-		if r.err != nil {
-			s.blame(members(r.set), r.err)
-		} else {
-			copied = append(copied, r.set)
-		}
-	}
-	if atomic || len(copied) == 0 {
-		return nil
-	}
-	return s.remove(copied)
-}
-
-func (s *settlement) transfer(set imapwire.UIDSet, target string, atomic bool) pending {
-	if atomic {
-		cmd := s.c.lib.Move(set, target)
-		return under(set, "UID MOVE", func() error { _, err := cmd.Wait(); return err })
-	}
-	cmd := s.c.lib.Copy(set, target)
-	return under(set, "UID COPY", func() error { _, err := cmd.Wait(); return err })
 }

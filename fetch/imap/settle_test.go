@@ -70,7 +70,7 @@ func TestSettle(t *testing.T) {
 		"flag not kept":              {d: fetch.Disposal{Action: fetch.Flag, Target: `\Other`}, left: "[1 2 3 4 5]", kind: fetch.Unsupported},
 		"keep":                       {left: "[1 2 3 4 5]"},
 		"T-IMAP-09 EXPUNGE in STORE": {d: remove, instead: map[string]string{"UID STORE": strings.Repeat("* 1 EXPUNGE\r\n", 500) + "%T NO x\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
-		"T-IMAP-15 FETCH in EXPUNGE": {d: remove, instead: map[string]string{"UID STORE": strings.Repeat("* 1 FETCH (UID 2 FLAGS ())\r\n* 1 EXPUNGE\r\n", 500) + "%T OK x\r\n", "UID EXPUNGE": strings.Repeat("* 1 FETCH (UID 3 FLAGS ())\r\n", 500) + "%T OK x\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]"},
+		"T-IMAP-15 FETCH in EXPUNGE": {d: remove, instead: map[string]string{"UID STORE": strings.Repeat("* 1 FETCH (UID 2 FLAGS ())\r\n* 1 EXPUNGE\r\n", 500) + "%T OK x\r\n", "UID EXPUNGE": strings.Repeat("* 1 FETCH (UID 3 FLAGS ())\r\n", 500) + "%T OK x\r\n"}, said: []string{store, "UID EXPUNGE 2:3", "UID SEARCH RETURN (ALL) UID 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
 	} {
 		t.Run(name, func(t *testing.T) {
 			box := fetchtest.NewStore()
@@ -388,4 +388,25 @@ func TestWatchLong(t *testing.T) {
 			t.Errorf("cancelled: got %v", err)
 		}
 	})
+}
+
+// TestWatchAfterQuestion: mail that arrived before Settle asked what had gone is not in that answer, and
+// so is news to Watch.
+func TestWatchAfterQuestion(t *testing.T) {
+	box := fetchtest.NewStore()
+	fetchtest.Fill(box, 3)
+	said := &spoken{}
+	s := server(box)
+	s.Reply, s.Spare = said.reply, func(uint32) bool { return true }
+	c, refs := open(t, s, plaintext())
+	box.Add("", []byte("Subject: new\r\n\r\n"))
+	if failures, err := c.Settle(t.Context(), fetch.Disposal{Action: fetch.Delete}, refs[:1]); err != nil || len(failures) != 1 {
+		t.Fatalf("Settle: %v, %v", failures, err)
+	}
+	if got := said.since(); got[len(got)-1] != "UID SEARCH RETURN (ALL) UID 1" {
+		t.Fatalf("the client sent %q", got)
+	}
+	if arrived, err := c.Watch(t.Context(), time.Minute); !arrived || err != nil {
+		t.Errorf("a message had come: %v, %v", arrived, err)
+	}
 }

@@ -1,0 +1,84 @@
+package imap
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+
+	imapwire "github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/truehop/truehop/fetch"
+)
+
+// confirm finds out which messages are still there after commands that were to remove them and were
+// answered OK, blames those, and returns them. What the server has reported by EXPUNGE or VANISHED has gone,
+// whoever expunged it. About the others it is asked: once for all, and only if there are any.
+func (s *settlement) confirm(op string, uids []uint32) (left []uint32, err error) {
+	if err := s.c.stable(op); err != nil {
+		return nil, err
+	}
+	doubtful := s.c.g.unconfirmed(uids)
+	if len(doubtful) == 0 {
+		return nil, nil
+	}
+	found, err := s.c.look(doubtful)
+	if ends(err) {
+		return nil, err
+	}
+	if err != nil {
+		s.blame(doubtful, err)
+		return doubtful, nil
+	}
+	if err := s.c.stable(op); err != nil {
+		return nil, err
+	}
+	left = s.c.g.unconfirmed(found) // the answer may have brought the EXPUNGE that was due
+	s.c.g.doubt(without(doubtful, found))
+	s.blame(left, &fetch.Error{Kind: fetch.Refused, Op: op, Err: errors.New("the server answered OK, but the message is still there")})
+	return left, nil
+}
+
+// look asks which of these messages, ascending, the folder holds, in one round trip.
+func (c *Client) look(uids []uint32) ([]uint32, error) {
+	before := c.g.noted().searches
+	var options *imapwire.SearchOptions
+	if c.Has("ESEARCH") {
+		options = &imapwire.SearchOptions{ReturnAll: true}
+	}
+	var sent []*imapclient.SearchCommand
+	for _, set := range sets(uids) {
+		sent = append(sent, c.lib.UIDSearch(&imapwire.SearchCriteria{UID: []imapwire.UIDSet{set}}, options))
+	}
+	var found []uint32
+	var refusal error
+	for _, cmd := range sent {
+		data, err := cmd.Wait()
+		if err = c.failed("UID SEARCH", err); ends(err) {
+			return nil, err
+		}
+		refusal = cmp.Or(refusal, err)
+		some, err := c.uids(data.All)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, some...)
+	}
+	if refusal != nil {
+		return nil, refusal
+	}
+	if c.g.noted().searches-before < len(sent) {
+		return nil, &fetch.Error{Kind: fetch.Refused, Op: "UID SEARCH",
+			Err: errors.New("OK without a result: it is not known whether the message has gone")}
+	}
+	slices.Sort(found)
+	return without(uids, without(uids, found)), nil // a server may name more than it was asked about
+}
+
+// without returns the UIDs of the first list that are not in the second; both ascend.
+func without(uids, others []uint32) []uint32 {
+	return slices.DeleteFunc(slices.Clone(uids), func(uid uint32) bool {
+		_, found := slices.BinarySearch(others, uid)
+		return found
+	})
+}

@@ -1,0 +1,95 @@
+package imap
+
+import (
+	"errors"
+
+	imapwire "github.com/emersion/go-imap/v2"
+
+	"github.com/truehop/truehop/fetch"
+)
+
+// move uses MOVE, else COPY and, for what was copied, deletion by UID.
+func (s *settlement) move(target string) error {
+	// The library falls back to EXPUNGE where it knows of no MOVE itself.
+	atomic := s.c.Has("MOVE") && s.c.lib.Caps().Has(imapwire.CapMove)
+	if !atomic && !s.c.Has("UIDPLUS") {
+		s.blame(s.uids, &fetch.Error{Kind: fetch.Unsupported, Op: "UID MOVE",
+			Err: errors.New("the server has neither MOVE nor UIDPLUS: nothing was moved")})
+		return nil
+	}
+	transferred, err := s.each(sets(s.uids), func(set imapwire.UIDSet) pending { return s.transfer(set, target, atomic) })
+	if err != nil {
+		return err
+	}
+	copied := s.c.g.noted().copied
+	if atomic {
+		return s.moved(transferred, copied)
+	}
+	return s.removeCopied(transferred, copied)
+}
+
+func (s *settlement) transfer(set imapwire.UIDSet, target string, atomic bool) pending {
+	if atomic {
+		cmd := s.c.lib.Move(set, target)
+		return under(set, "UID MOVE", func() error { _, err := cmd.Wait(); return err })
+	}
+	cmd := s.c.lib.Copy(set, target)
+	return under(set, "UID COPY", func() error { _, err := cmd.Wait(); return err })
+}
+
+// moved judges the messages of MOVE commands that have ended.
+func (s *settlement) moved(results []result, copied []uidRange) error {
+	var answered, uncopied []uint32 // of which OK was said; those of them that were not moved
+	for _, r := range results {
+		uids := members(r.set)
+		if r.err == nil {
+			answered = append(answered, uids...)
+			uncopied = append(uncopied, notCopied(uids, copied)...)
+			continue
+		}
+		// Some of a set may have been moved before one of it could not be.
+		gone := without(uids, s.c.g.unconfirmed(uids))
+		s.blame(without(uids, without(gone, outside(gone, copied))), r.err)
+	}
+	left, err := s.confirm("UID MOVE", answered)
+	if err != nil {
+		return err
+	}
+	s.blame(without(uncopied, left), errNotMoved())
+	return nil
+}
+
+// removeCopied deletes the messages of COPY commands that have ended, but not one that stayed behind.
+func (s *settlement) removeCopied(results []result, copied []uidRange) error {
+	var twofold []uint32 // here and in the target
+	for _, r := range results {
+		uids := members(r.set)
+		if r.err != nil {
+			s.blame(uids, r.err)
+			continue
+		}
+		behind := notCopied(uids, copied)
+		left := s.c.g.unconfirmed(behind)
+		s.blame(left, &fetch.Error{Kind: fetch.Refused, Op: "UID COPY",
+			Err: errors.New("the server answered OK and did not copy the message")})
+		s.blame(without(behind, left), errNotMoved())
+		twofold = append(twofold, without(uids, behind)...)
+	}
+	if len(twofold) == 0 {
+		return nil
+	}
+	return s.remove(sets(twofold))
+}
+
+// notCopied returns those messages of one command that its COPYUID does not name. A command without
+// COPYUID tells nothing (RFC 4315 section 3 allows that).
+func notCopied(uids []uint32, copied []uidRange) []uint32 {
+	if rest := outside(uids, copied); len(rest) < len(uids) {
+		return rest
+	}
+	return nil
+}
+
+func errNotMoved() error {
+	return &fetch.Error{Kind: fetch.Gone, Op: "UID MOVE", Err: errors.New("the message was expunged before it could be moved")}
+}

@@ -97,6 +97,11 @@ func (e *engine) pass(ctx context.Context, account *config.Account, o passOption
 	if o.dryRun {
 		return p.Run(ctx)
 	}
+	last, _, err := e.ledger.LastPass(ctx, account.Name)
+	if err != nil {
+		return summary, err
+	}
+	p.Failed = !last.Began.IsZero() && !last.OK
 	if err := e.ledger.PassBegan(ctx, account.Name, ledger.Pass{Began: began}); err != nil {
 		return summary, err
 	}

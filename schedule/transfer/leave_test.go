@@ -309,6 +309,31 @@ func TestLoginDelayDoesNotKeepDeliveredMailForEver(t *testing.T) {
 	w.left(0)
 }
 
+// TestWhatCannotBeDeletedHoldsUpNoNewMail: a pass that does nothing but delete and does not get that done must not be
+// made again and again, while new mail waits.
+func TestWhatCannotBeDeletedHoldsUpNoNewMail(t *testing.T) {
+	for name, refuse := range map[string]func(*world){
+		"DELE": func(w *world) { w.noDelete = &fetch.Error{Kind: fetch.Refused, Op: "DELE"} },
+		"QUIT": func(w *world) { w.farewell = &fetch.Error{Kind: fetch.Refused, Op: "QUIT"} },
+		"RETR": func(w *world) { w.gone = 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, accepted := greylisting(t)
+			w.once, w.delay = false, 15*time.Minute
+			w.run()
+			accepted()
+			w.clock = w.clock.Add(24 * time.Hour)
+			w.add(4)
+			refuse(w)
+			for range 2 {
+				_, err := w.try()
+				w.pass.Failed = err != nil
+			}
+			w.delivered(1, 3, 2, 4)
+		})
+	}
+}
+
 func TestMailboxInUseIsPassing(t *testing.T) {
 	inUse := &fetch.Error{Kind: fetch.Busy, Op: "PASS", Text: "[IN-USE] Do you have another POP session running?"}
 	for name, c := range map[string]struct {

@@ -17,6 +17,8 @@ type plan struct {
 	// could have been gone, by the account's clock.
 	doomed []fetch.Ref
 	waited time.Duration
+	// overdue says that nothing but the doomed is retrieved.
+	overdue bool
 	// known holds what the ledger has of every UID listed under this validity.
 	known map[string][]ledger.Brief
 	// listed holds the UIDs of the listing.

@@ -153,7 +153,7 @@ func (r *run) folder(ctx context.Context, folder string) error {
 			}
 		}
 	}
-	if r.overdue(p) {
+	if p.overdue = r.overdue(p); p.overdue {
 		p.retrieve = p.doomed
 	}
 	w := r.open(ctx, p)

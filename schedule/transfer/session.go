@@ -148,9 +148,11 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // overdue reports whether a pass is to do nothing but delete what earlier ones have delivered: the server
-// allows no second session soon enough, and for a day each pass had something to hold back.
+// allows no second session soon enough, and for a day each pass had something to hold back. Where the last pass
+// went wrong it may have been over just this, with a server that refuses DELE or QUIT: new mail does not wait for that.
 func (r *run) overdue(p *plan) bool {
-	return !r.DryRun && r.listing.LoginDelay > loginPatience && p.waited >= overdueAfter
+	tried := r.DryRun || r.Failed
+	return !tried && r.listing.LoginDelay > loginPatience && p.waited >= overdueAfter
 }
 
 // rematch finds the messages of a pass's first listing in that of a later session: by UID and size, and never by

@@ -90,6 +90,8 @@ type Pass struct {
 	Batch int
 	// Ordered gives messages to the MTA strictly in the mailbox's order.
 	Ordered bool
+	// Failed says that the last pass over the account went wrong.
+	Failed bool
 	// DryRun asks the MTA up to RCPT and changes nothing anywhere.
 	DryRun bool
 	// Now is the clock; nil means time.Now.

@@ -187,6 +187,9 @@ func (w *work) notRetrieved(ref fetch.Ref, cause error) error {
 		w.unspooled = spoolError(w.SpoolDir, cause)
 	}
 	kind := fetch.KindOf(cause)
+	if kind == fetch.Gone && w.plan.overdue && w.unsettled == nil {
+		w.unsettled = cause // listed, and not to be had: the next pass must not wait for it
+	}
 	if w.DryRun || kind == fetch.Gone || ref.UID == "" || errors.Is(cause, errSpool) {
 		return nil
 	}

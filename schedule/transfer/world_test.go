@@ -52,6 +52,10 @@ type world struct {
 	// begins, with its number from 1 on.
 	delay time.Duration
 	login func(session int) error
+	// gone is the UID of a message that is listed and cannot be retrieved; noDelete answers every deletion, and
+	// farewell QUIT, if they are not nil.
+	gone               uint32
+	noDelete, farewell error
 	// beyond are the bodies that turn out larger than the limit, by their numbers in the mailbox; of an
 	// endless one the session ends.
 	beyond  []uint32
@@ -274,7 +278,7 @@ func (s *session) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sin
 			return err
 		}
 		m, ok := s.store.Get(ref.Folder, s.uid(ref))
-		if !ok {
+		if !ok || m.UID == s.gone {
 			if err := sink(fetch.Message{Ref: ref, Err: &fetch.Error{Kind: fetch.Gone, Op: "RETR"}}); err != nil {
 				return err
 			}
@@ -325,6 +329,9 @@ func (s *session) oversize(ref fetch.Ref, body io.Reader, sink fetch.Sink) error
 }
 
 func (s *session) Settle(_ context.Context, d fetch.Disposal, refs []fetch.Ref) ([]fetch.Failure, error) {
+	if d.Action == fetch.Delete && s.noDelete != nil {
+		return nil, s.noDelete
+	}
 	for _, ref := range refs {
 		switch d.Action {
 		case fetch.Delete:
@@ -348,6 +355,9 @@ func (s *session) Settle(_ context.Context, d fetch.Disposal, refs []fetch.Ref) 
 
 func (s *session) Close(context.Context) error {
 	s.quits++
+	if s.farewell != nil {
+		return s.farewell
+	}
 	s.store.Remove("", s.doomed...)
 	if s.once {
 		s.store.Remove("", s.read...)

@@ -129,9 +129,13 @@ type Record struct {
 	// Verdicts are what became of single recipients, where not all of them got the message at once.
 	// A recipient that is not among them waits.
 	Verdicts []Verdict
-	// Ran is what [Ledger.Tick] said when State came about.
+	// Ran is what [Ledger.Tick] said when State came about, or FirstFormat.
 	Ran time.Duration
 }
+
+// FirstFormat is Ran of a record that a ledger of version 1 held and nothing has changed since: it has no Verdicts,
+// and left out of Recipients who had the message or was refused it.
+const FirstFormat = -time.Millisecond
 
 // Verdict is what became of one recipient of a message.
 type Verdict struct {

@@ -138,7 +138,7 @@ func OpenReadOnly(ctx context.Context, dir string) (*Ledger, error) {
 	}
 	l := &Ledger{dir: dir, readOnly: true, db: db, added: addedColumns}
 	if version < schemaVersion {
-		l.added = "'', 0"
+		l.added = "'', -1" // FirstFormat
 	}
 	return l, nil
 }

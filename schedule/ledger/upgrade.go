@@ -32,7 +32,8 @@ func upgrade(ctx context.Context, db *sql.DB) error {
 func upgradeFrom1(ctx context.Context, conn *sql.Conn) error {
 	if _, err := conn.ExecContext(ctx, `
 		ALTER TABLE record ADD COLUMN verdicts TEXT NOT NULL DEFAULT '';
-		ALTER TABLE record ADD COLUMN ran INTEGER NOT NULL DEFAULT 0;`+schemaClock+
+		ALTER TABLE record ADD COLUMN ran INTEGER NOT NULL DEFAULT -1;`+ // FirstFormat
+		schemaClock+
 		"PRAGMA user_version = "+strconv.Itoa(schemaVersion)); err != nil {
 		return err
 	}

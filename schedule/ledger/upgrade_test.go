@@ -95,7 +95,7 @@ func wantStates(t *testing.T, l *Ledger, want map[string]State) {
 	t.Helper()
 	briefs := must[map[string][]Brief](t)(l.Briefs(t.Context(), "work", "INBOX", 7))
 	for _, r := range list(t, l, Filter{}) {
-		if r.State != want[r.UID] || r.Recipients != "b@example.net" || r.Verdicts != nil || r.Ran != 0 {
+		if r.State != want[r.UID] || r.Recipients != "b@example.net" || r.Verdicts != nil || r.Ran != FirstFormat {
 			t.Errorf("%s is %+v, want it %s and all else as it was", r.UID, r, want[r.UID])
 		}
 		if b := briefs[r.UID]; len(b) != 1 || b[0].State != r.State || b[0].Token != r.Token {

@@ -241,25 +241,60 @@ func TestDryRunOfSeveralRecipients(t *testing.T) {
 	}
 }
 
-// TestLedgerOfTheFirstFormatKnowsWhoWaits: it kept the recipients that waited, and nobody else.
+// TestLedgerOfTheFirstFormatKnowsWhoWaits: it kept the recipients that waited, and of the others who was refused.
 func TestLedgerOfTheFirstFormatKnowsWhoWaits(t *testing.T) {
+	for name, c := range map[string]struct {
+		why   string
+		b     said
+		state ledger.State
+		left  int
+	}{
+		"taken":             {"", taken250, ledger.Delivered, 0},
+		"refused":           {"", listed554, ledger.PartlyRefused, 1},
+		"the other refused": {"a@example.net refused: 554 5.7.1 listed", taken250, ledger.PartlyRefused, 1},
+		"both refused":      {"a@example.net refused: 554 5.7.1 listed", listed554, ledger.Refused, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.pass.Refused = fetch.Disposal{Action: fetch.Delete}
+			w.pass.Recipients = []string{"a@example.net", "b@example.net"}
+			var asked *[]string
+			w.mta.verdict, asked = apart(map[string]said{"a": grey450, "b": grey450}, map[string]said{"b": c.b})
+			w.add(1)
+			w.run()
+			rs, err := w.ledger.List(t.Context(), ledger.Filter{Account: "work"})
+			if err != nil || len(rs) != 1 {
+				t.Fatal(rs, err)
+			}
+			rs[0].Recipients, rs[0].Why, rs[0].Next, rs[0].Ran = "b@example.net", c.why, time.Time{}, ledger.FirstFormat
+			if err := w.ledger.Put(t.Context(), rs[0]); err != nil {
+				t.Fatal(err)
+			}
+			w.run()
+			if got := fmt.Sprint(*asked); got != "[a@example.net b@example.net b@example.net]" {
+				t.Errorf("asked for %s", got)
+			}
+			w.states(map[ledger.State]int{c.state: 1})
+			w.days(5)
+			w.left(c.left)
+		})
+	}
+}
+
+// TestCorrectedRecipientGetsWhatIsDeferred: nobody had a verdict, so all that are configured now get it.
+func TestCorrectedRecipientGetsWhatIsDeferred(t *testing.T) {
 	w := newWorld(t)
 	w.pass.Recipients = []string{"a@example.net", "b@example.net"}
 	var asked *[]string
-	w.mta.verdict, asked = apart(map[string]said{"a": grey450, "b": grey450}, map[string]said{"b": taken250})
+	w.mta.verdict, asked = apart(map[string]said{"a": grey450, "b": grey450}, map[string]said{"a": taken250, "c": taken250})
 	w.add(1)
 	w.run()
-	rs, err := w.ledger.List(t.Context(), ledger.Filter{Account: "work"})
-	if err != nil || len(rs) != 1 {
-		t.Fatal(rs, err)
-	}
-	rs[0].Recipients, rs[0].Next = "b@example.net", time.Time{}
-	if err := w.ledger.Put(t.Context(), rs[0]); err != nil {
-		t.Fatal(err)
-	}
+	*asked = nil
+	w.pass.Recipients = []string{"a@example.net", "c@example.net"}
+	w.clock = w.clock.Add(time.Hour)
 	w.run()
-	if got := fmt.Sprint(*asked); got != "[a@example.net b@example.net b@example.net]" {
-		t.Errorf("asked for %s", got)
+	if !slices.Equal(*asked, []string{"a@example.net c@example.net"}) {
+		t.Errorf("asked for %q, want a and c", *asked)
 	}
 	w.left(0)
 }

@@ -264,27 +264,43 @@ func (w *work) remaining(j *job) error {
 	}
 	last := found[i]
 	j.record.Verdicts = last.Verdicts
-	had := func(to string) bool {
-		return slices.ContainsFunc(last.Verdicts, func(v ledger.Verdict) bool { return v.Address == to })
+	if last.Ran == ledger.FirstFormat {
+		j.record.Verdicts = firstVerdicts(last, j.recipients)
 	}
-	if len(last.Verdicts) == 0 {
-		// The ledger's first format left out of Recipients those that had the message. A quoted local part may
-		// hold a space, so the list cannot be taken apart at those.
-		had = func(to string) bool { return !strings.Contains(" "+last.Recipients+" ", " "+to+" ") }
-		if !slices.ContainsFunc(j.recipients, func(to string) bool { return !had(to) }) {
-			return nil // the configuration has changed since
-		}
-	}
-	j.recipients = slices.DeleteFunc(slices.Clone(j.recipients), had)
+	j.recipients = slices.DeleteFunc(slices.Clone(j.recipients), func(to string) bool {
+		return slices.ContainsFunc(j.record.Verdicts, func(v ledger.Verdict) bool { return v.Address == to })
+	})
 	if len(j.recipients) == 0 {
 		var states []ledger.State
-		for _, v := range last.Verdicts {
+		for _, v := range j.record.Verdicts {
 			states = append(states, v.State)
 		}
 		j.record.State, j.record.Code, j.record.Reply = together(states), last.Code, last.Reply
 		j.record.Why = "every recipient that is configured now had its verdict before"
 	}
 	return nil
+}
+
+// firstVerdicts returns the verdicts of recipients by a record of the ledger's first format: who is left out of
+// Recipients has the message, unless Why says that it was refused. Where all are left out, the configuration has changed
+// since. A quoted local part may hold a space, so the list cannot be taken apart at those.
+func firstVerdicts(last ledger.Record, recipients []string) []ledger.Verdict {
+	var vs []ledger.Verdict
+	for _, to := range recipients {
+		if strings.Contains(" "+last.Recipients+" ", " "+to+" ") {
+			continue
+		}
+		v := ledger.Verdict{Address: to, State: ledger.Delivered}
+		if _, reply, refused := strings.Cut("; "+last.Why, "; "+to+" refused: "); refused {
+			v.State = ledger.Refused
+			v.Reply, _, _ = strings.Cut(reply, "; ")
+		}
+		vs = append(vs, v)
+	}
+	if len(vs) == len(recipients) {
+		return nil
+	}
+	return vs
 }
 
 // identify readies the message for what its client makes of it.

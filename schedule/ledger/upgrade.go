@@ -9,7 +9,8 @@ import (
 // upgrade makes a ledger of version 1 one of version 2, wholly or not at all.
 //
 // Version 1 called refused also what no MTA had refused: what was deferred for too long, and what could not
-// be put to the MTA. That is held now, and a policy for refused mail must not find it.
+// be put to the MTA; and what the MTA said of a recipient, by a status 5.1.x, or perhaps by a 550 without one (the
+// reply has two spaces then). That is held now, and a policy for refused mail must not find it.
 func upgrade(ctx context.Context, db *sql.DB) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
@@ -43,7 +44,7 @@ func upgradeFrom1(ctx context.Context, conn *sql.Conn) error {
 		token        string
 	}
 	rows, err := conn.QueryContext(ctx, `SELECT mailbox, uid, hash, token, sum FROM record
-		WHERE state = 'refused' AND disposed = 0 AND code < 500`)
+		WHERE state = 'refused' AND disposed = 0 AND (code < 500 OR reply LIKE '550  %' OR reply LIKE '5__ 5.1.%')`)
 	if err != nil {
 		return err
 	}

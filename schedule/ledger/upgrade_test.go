@@ -113,12 +113,14 @@ func TestUpgradeFromVersion1(t *testing.T) {
 		r.Code = code
 		return r
 	}
+	unknown, bare := as("unknown recipient", Refused, 550), as("no enhanced code", Refused, 550)
+	unknown.Reply, bare.Reply = "550 5.1.1 no such user", "550  no such user"
 	gone := as("refused and deleted", Refused, 451)
 	gone.Disposed = true
 	dir := version1(t, as("delivered", Delivered, 250), as("deferred", Deferred, 451), as("held", Held, 0), as("sending", Sending, 0),
-		as("refused by the MTA", Refused, 554), as("deferred for too long", Refused, 451), as("not sayable", Refused, 0), gone)
+		as("refused by the MTA", Refused, 554), as("deferred for too long", Refused, 451), as("not sayable", Refused, 0), unknown, bare, gone)
 	before := map[string]State{"delivered": Delivered, "deferred": Deferred, "held": Held, "sending": Sending,
-		"refused by the MTA": Refused, "deferred for too long": Refused, "not sayable": Refused, "refused and deleted": Refused}
+		"refused by the MTA": Refused, "deferred for too long": Refused, "not sayable": Refused, "unknown recipient": Refused, "no enhanced code": Refused, "refused and deleted": Refused}
 	looking := must[*Ledger](t)(OpenReadOnly(t.Context(), dir))
 	wantStates(t, looking, before) // status and history need no upgrade
 	if err := looking.Close(); err != nil {
@@ -126,6 +128,7 @@ func TestUpgradeFromVersion1(t *testing.T) {
 	}
 	after := before
 	after["deferred for too long"], after["not sayable"] = Held, Held
+	after["unknown recipient"], after["no enhanced code"] = Held, Held
 	for range 2 { // it is upgraded once
 		l := open(t, dir)
 		wantStates(t, l, after)

@@ -122,6 +122,7 @@ func TestChunkFaults(t *testing.T) {
 		{"silence at a chunk", injecttest.Fault{Stage: bdat, Then: injecttest.Silence}, inject.Deferred, inject.Unreachable, "DATA", 3 * time.Minute},
 		{"garbage at a chunk", injecttest.Fault{Stage: bdat, Reply: "hello"}, inject.Deferred, inject.Protocol, "DATA", 0},
 		{"a reply too many", injecttest.Fault{Stage: bdat, Extra: "250 queued as X"}, inject.Deferred, inject.Protocol, "DATA", 0},
+		{"a refusal too many", injecttest.Fault{Stage: bdat, Extra: "550 5.7.1 no"}, inject.Deferred, inject.Protocol, "DATA", 0},
 		{"451 to the last", injecttest.Fault{Stage: dot, Reply: "451 4.7.1 later"}, inject.Deferred, 0, "dot", 0},
 		{"554 to the last", injecttest.Fault{Stage: dot, Reply: "554 5.7.1 no"}, inject.Refused, 0, "dot", 0},
 		{"503 to the last", injecttest.Fault{Stage: dot, Reply: "503 5.5.1 bad sequence"}, inject.Deferred, inject.Protocol, "dot", 0},

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -422,6 +423,129 @@ func TestLMTPPatience(t *testing.T) {
 			r := session.Deliver(ctx, m, nil)
 			if took := time.Since(start).Round(time.Second); outcomes(r) != c.each || took != c.took {
 				t.Errorf("%s after %v, want %s after %v: %v", outcomes(r), took, c.each, c.took, r.Err)
+			}
+		})
+	}
+}
+
+// TestRepliesStillDue: the replies to what was sent along with a refused MAIL decide whether the session
+// goes on.
+func TestRepliesStillDue(t *testing.T) {
+	for _, c := range []struct {
+		stage    injecttest.Stage
+		reply    string
+		reusable bool
+	}{
+		{injecttest.RCPT, "503 5.5.1 need MAIL", true},
+		{injecttest.RCPT, "250 ok", true},
+		{injecttest.RCPT, "421 4.3.2 closing", false},
+		{injecttest.RCPT, "521 5.3.2 closing", false},
+		{injecttest.RCPT, "what", false},
+		{injecttest.DATA, "503 5.5.1 need MAIL", true},
+		{injecttest.DATA, "354 go ahead", false},
+		{injecttest.DATA, "421 4.3.2 closing", false},
+	} {
+		t.Run(fmt.Sprint(c.stage, "/", c.reply), func(t *testing.T) {
+			s := newServer(t, injecttest.Options{Faults: []injecttest.Fault{
+				{Stage: injecttest.MAIL, Nth: 1, Reply: "450 4.7.1 later"}, {Stage: c.stage, Nth: 1, Reply: c.reply}}})
+			session, err := inject.Open(t.Context(), s.Dial, inject.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer session.Close()
+			r := session.Deliver(t.Context(), message(1), nil)
+			if r.Outcome != inject.Deferred || r.Stage != "MAIL" || r.Reply.Code != 450 || session.Reusable() != c.reusable {
+				t.Fatalf("%+v, err %v, reusable %v", r, r.Err, session.Reusable())
+			}
+			if !c.reusable {
+				return
+			}
+			if r := session.Deliver(t.Context(), message(2), nil); r.Outcome != inject.Delivered {
+				t.Errorf("the next one: %+v, err %v", r, r.Err)
+			}
+		})
+	}
+}
+
+// answer is what a scriptedConn does with one write: it fails or not, and has a reply.
+type answer struct {
+	reply string
+	fails bool
+}
+
+// scriptedConn answers writes by a script.
+type scriptedConn struct {
+	net.Conn
+	answers []answer
+	unread  bytes.Buffer
+}
+
+func (c *scriptedConn) Write(p []byte) (int, error) {
+	if len(c.answers) == 0 {
+		return 0, errSource
+	}
+	a := c.answers[0]
+	c.answers = c.answers[1:]
+	c.unread.WriteString(a.reply)
+	if a.fails {
+		return 0, errSource
+	}
+	return len(p), nil
+}
+
+func (c *scriptedConn) Read(p []byte) (int, error) {
+	if c.unread.Len() == 0 {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return c.unread.Read(p)
+}
+
+func (*scriptedConn) SetDeadline(time.Time) error     { return nil }
+func (*scriptedConn) SetReadDeadline(time.Time) error { return nil }
+func (*scriptedConn) Close() error                    { return nil }
+
+// TestLastReply: where a write fails, the refusal that the server sent before is the reason, and nothing
+// else that it sent is an answer.
+func TestLastReply(t *testing.T) {
+	ok := answer{reply: "250 ok\r\n"}
+	for _, c := range []struct {
+		name    string
+		answers []answer // to EHLO; MAIL, RCPT, DATA each; content in three writes
+		outcome inject.Outcome
+		kind    inject.Kind
+		stage   string
+		code    int
+	}{
+		{"421 at EHLO", []answer{{"421 4.3.2 closing\r\n", true}}, inject.Deferred, inject.Unreachable, "EHLO", 421},
+		{"554 at EHLO", []answer{{"554 5.7.1 no\r\n", true}}, inject.Deferred, inject.Misconfigured, "EHLO", 554},
+		{"250 at EHLO", []answer{{"250 ok\r\n", true}}, inject.Deferred, inject.Protocol, "EHLO", 250},
+		{"nothing at EHLO", []answer{{"", true}}, inject.Deferred, inject.Unreachable, "EHLO", 0},
+		{"421 at MAIL", []answer{ok, {"421 4.4.2 timeout\r\n", true}}, inject.Deferred, inject.Unclassified, "MAIL", 421},
+		{"250 at MAIL", []answer{ok, {"250 ok\r\n", true}}, inject.Deferred, inject.Protocol, "MAIL", 250},
+		{"nothing at RCPT", []answer{ok, ok, {"", true}}, inject.Deferred, inject.Unreachable, "RCPT", 0},
+		{"552 in the content", []answer{ok, ok, ok, {"354 go ahead\r\n", false}, {}, {"552 5.3.4 too big\r\n", true}}, inject.Refused, inject.Unclassified, "DATA", 552},
+		{"452 in the content", []answer{ok, ok, ok, {"354 go ahead\r\n", false}, {}, {"452 4.3.1 full\r\n", true}}, inject.Deferred, inject.Unclassified, "DATA", 452},
+		{"250 in the content", []answer{ok, ok, ok, {"354 go ahead\r\n", false}, {}, {"250 queued as X\r\n", true}}, inject.Deferred, inject.Protocol, "DATA", 250},
+		{"nothing in the content", []answer{ok, ok, ok, {"354 go ahead\r\n", false}, {}, {"", true}}, inject.Deferred, inject.Unreachable, "DATA", 0},
+		{"552 at the dot", []answer{ok, ok, ok, {"354 go ahead\r\n", false}, {}, {}, {}, {"552 5.3.4 too big\r\n", true}}, inject.Refused, inject.Unclassified, "DATA", 552},
+		{"the dot is written", []answer{ok, ok, ok, {"354 go ahead\r\n", false}, {}, {}, {}, ok}, inject.Delivered, inject.Unclassified, "dot", 250},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			conn := &scriptedConn{answers: c.answers}
+			conn.unread.WriteString("220 hello\r\n")
+			m := message(1)
+			content := strings.Repeat("x", 3*32<<10) + "\r\n"
+			m.Size, m.Body = -1, bodyOf(content)
+			dial := func(context.Context) (net.Conn, error) {
+				if conn == nil {
+					return nil, errSource
+				}
+				defer func() { conn = nil }()
+				return conn, nil
+			}
+			r := injectAll(t, dial, inject.Options{XCLIENT: inject.Off, Connections: 1}, m)[0]
+			if r.Outcome != c.outcome || kindOf(r) != c.kind || r.Stage != c.stage || r.Reply.Code != c.code {
+				t.Errorf("%v at %q by %v, kind %v: %v", r.Outcome, r.Stage, r.Reply, kindOf(r), r.Err)
 			}
 		})
 	}

@@ -1,6 +1,8 @@
 package received
 
 import (
+	"cmp"
+	"encoding/hex"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -9,29 +11,8 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-// infer walks without being told whom to trust. The topmost field is the
-// upstream's: nobody stands above it. If its writer belongs to a built-in
-// provider, that profile's rules hold. Else each further field must follow
-// from the one above: its writer is the peer that the field above shows, or a
-// host of the same registered domain, and that peer is internal by its
-// address, or a relay by a verified name of that domain.
-func (w *walk) infer() Boundary {
-	if w.policy.Provider == "auto" {
-		if pr := w.chain.recognise(); pr != nil {
-			q := pr.policy()
-			q.Hops = w.policy.Hops
-			q.InternalNets = append(q.InternalNets, w.policy.InternalNets...)
-			return w.chain.Boundary(q)
-		}
-	}
-	if w.policy.org != "" {
-		w.orgs = append(w.orgs, w.policy.org)
-	}
-	return w.run()
-}
-
-// recognise returns the built-in provider whose hosts wrote the first field
-// with a full host name, reached over internal peers only.
+// recognise returns the built-in provider whose host wrote the first field with a
+// full host name, if only internal peers stand above it; else nil.
 func (c *Chain) recognise() *profile {
 	for i := range c.Hops {
 		h := &c.Hops[i]
@@ -39,7 +20,15 @@ func (c *Chain) recognise() *profile {
 			return nil
 		}
 		for j := range builtin {
-			if pr := &builtin[j]; len(pr.marks) > 0 && matchAny(pr.marks, h.By) && pr.shaped(h) {
+			pr := &builtin[j]
+			if !matchAny(pr.marks, h.By) {
+				continue
+			}
+			// An address does not tell the provider. There the way of writing has to fit.
+			named := !h.ByAddr.IsValid() || !looksLikeAddr(h.By)
+			smtp := h.Kind == ByOnly && hasPrefixFold(h.With, "SMTP")
+			store := h.Kind == HTTP && !h.Addr.IsValid()
+			if named || smtp || store {
 				return pr
 			}
 		}
@@ -50,28 +39,34 @@ func (c *Chain) recognise() *profile {
 	return nil
 }
 
-// consistent reports whether the writer of hop i is the host that the field
-// above names as its peer, or another host of the same domain.
+// consistent is the rule where no policy names the provider's hosts. The topmost
+// field is the provider's: nobody stands above it. Each further one must follow
+// from the field above: its writer is the peer that the field above shows, or a
+// host of a registered domain that is known by then.
 func (w *walk) consistent(i int) bool {
 	h := &w.chain.Hops[i]
-	if !w.policy.formFits(h.Form) {
-		return false
+	switch w.policy.Provider {
+	case "postfix":
+		if !slices.Contains([]string{"postfix", "dovecot", "amavis", "generic"}, h.Form) {
+			return false
+		}
+	case "exim":
+		if !slices.Contains([]string{"exim", "dovecot", "amavis"}, h.Form) {
+			return false
+		}
 	}
 	org := registered(h.By)
-	known := org == "" || slices.Contains(w.orgs, org)
-	switch {
-	case w.above(i) == nil, known:
-	case sameHost(h.By, w.above(i).HELO), sameHost(h.By, w.above(i).Name), sameHost(h.By, w.above(i).By):
-	default:
+	if org == "" || slices.Contains(w.orgs, org) {
+		return true
+	}
+	if above := w.above(i); above != nil && !sameHost(h.By, above.HELO) && !sameHost(h.By, above.Name) && !sameHost(h.By, above.By) {
 		return false
 	}
-	if !known {
-		w.orgs = append(w.orgs, org)
-	}
+	w.orgs = append(w.orgs, org)
 	return true
 }
 
-// above returns the nearest field above i that is no remark.
+// above returns the nearest hop above i that is not a remark, or nil.
 func (w *walk) above(i int) *Hop {
 	for i--; i >= 0; i-- {
 		if h := &w.chain.Hops[i]; h.Kind != Noise {
@@ -81,36 +76,36 @@ func (w *walk) above(i int) *Hop {
 	return nil
 }
 
-// publicAuto judges a public peer where no policy says what is internal. A
-// peer whose verified name is of the writer's own domain may be a relay of
-// the provider, or one of its customers. It is taken for a relay only if it
+// inferredPeer decides what a public peer is where no policy says what is
+// internal. A peer whose verified name is of the writer's own domain may be a
+// relay of the provider or one of its customers. It counts as a relay only if it
 // wrote the next field.
-func (w *walk) publicAuto(i int) (Boundary, verdict) {
-	h := &w.chain.Hops[i]
+func (w *walk) inferredPeer(i int) (Boundary, verdict) {
 	const why = "it is the first public peer"
-	var next *Hop
-	if i+1 < len(w.chain.Hops) {
-		next = &w.chain.Hops[i+1]
+	h := &w.chain.Hops[i]
+	if i+1 >= len(w.chain.Hops) {
+		return w.answer(i, why), end
 	}
-	if next == nil || next.Err != nil || next.By == "" || customer(h.Name, h.Addr) && sameOrg(h.Name, h.By) {
-		return w.answer(i, why), stop
-	}
+	next := &w.chain.Hops[i+1]
 	related := sameOrg(next.By, h.By)
-	if h.NameVerified && relay(h, next) {
-		w.last = i + 1
+	switch {
+	case next.Err != nil, next.By == "":
+		return w.answer(i, why), end
+	case sameOrg(h.Name, h.By) && customer(h.Name, h.Addr):
+		return w.answer(i, why), end
+	case h.NameVerified && isRelay(h, next):
+		w.relay = i + 1
 		return Boundary{}, goOn
+	case related && next.Kind == Local:
+		return w.answer(i, why), end // whoever the peer is, nothing stands behind it
+	case related && !strings.EqualFold(next.By, h.By):
+		return w.none(i+1, OutcomeAmbiguous, "the first public peer could be a relay of the provider: the field below names another host of the same domain"), end
 	}
-	if related && next.Kind == Local {
-		return w.answer(i, why), stop // whoever the peer is, nothing stands behind it
-	}
-	if related && !strings.EqualFold(next.By, h.By) {
-		return w.none(i+1, OutcomeAmbiguous, "the first public peer could be a relay of the provider: the field below names another host of the same domain"), giveUp
-	}
-	return w.answer(i, why), stop
+	return w.answer(i, why), end
 }
 
-// registered returns the registered domain of a host name, in lower case;
-// empty for addresses, single labels and names of private use.
+// registered returns the registered domain of a host name, in lower case. It is
+// empty for addresses, single labels and names for private use.
 func registered(host string) string {
 	host = strings.TrimSuffix(host, ".")
 	if len(host) > maxName {
@@ -153,7 +148,11 @@ func sameHost(a, b string) bool {
 	}
 	la, _, da := strings.Cut(a, ".")
 	lb, _, db := strings.Cut(b, ".")
-	return da && db && strings.EqualFold(la, lb) && (sameOrg(a, b) || isMicrosoft(a) && isMicrosoft(b))
+	if !da || !db || !strings.EqualFold(la, lb) {
+		return false
+	}
+	microsoft := isMicrosoft(a) && isMicrosoft(b)
+	return microsoft || sameOrg(a, b)
 }
 
 func isMicrosoft(h string) bool {
@@ -164,9 +163,9 @@ func isMicrosoft(h string) bool {
 	return false
 }
 
-// exchangeOnline are networks of Exchange Online's servers: those its documentation lists
-// ("Exchange Online Protection IP addresses", now and in earlier years), and those that
-// its servers write when they speak to each other.
+// exchangeOnline are networks of Exchange Online's servers: those that its
+// documentation lists or listed ("Exchange Online Protection IP addresses"), and
+// those that its servers write when they speak to each other.
 var exchangeOnline = [...]netip.Prefix{
 	netip.MustParsePrefix("2603:1000::/24"),
 	netip.MustParsePrefix("2a01:111::/32"),
@@ -193,73 +192,47 @@ var exchangeOnline = [...]netip.Prefix{
 	netip.MustParsePrefix("216.32.180.0/23"),
 }
 
-func isExchangeOnline(a netip.Addr) bool {
-	for _, n := range exchangeOnline {
-		if n.Contains(a) {
-			return true
-		}
-	}
-	return false
-}
-
-// relay reports whether the peer of h, whose name is verified and of the
-// writer's domain, is a relay that wrote next: by the name it gave, and
-// either a close neighbour of that writer or named for the purpose, right
-// below the registered domain, where providers do not put their customers.
-func relay(h, next *Hop) bool {
+// isRelay reports whether the peer of h, whose name is verified, is a relay of
+// the provider that wrote next. Its name must be of the writer's domain, and not
+// one of a rented machine. It must either be a close neighbour of next's writer,
+// or be named for the purpose right below the registered domain, where providers
+// do not put their customers.
+func isRelay(h, next *Hop) bool {
 	if !sameOrg(h.Name, h.By) || !sameOrg(next.By, h.By) {
 		return false
 	}
 	if !sameHost(h.HELO, next.By) && !sameHost(h.Name, next.By) {
 		return false
 	}
-	label, parent, _ := strings.Cut(h.Name, ".")
-	if rented(h.Name) {
+	domain := registered(h.Name)
+	host := strings.TrimSuffix(strings.ToLower(h.Name), domain)
+	if hasWord(host, rentedWords[:]) {
 		return false
 	}
-	if !strings.EqualFold(parent, registered(h.Name)) {
-		_, other, _ := strings.Cut(next.By, ".")
-		return !strings.EqualFold(h.Name, next.By) && strings.EqualFold(parent, other)
-	}
-	for _, w := range relayWords {
-		if hasPrefixFold(label, w) {
-			return true
+	for number := range strings.FieldsFuncSeq(host, notDigit) {
+		if len(number) > 2 {
+			return false // machines that are numbered so high are rented out
 		}
 	}
-	return false
+	label, parent, _ := strings.Cut(h.Name, ".")
+	if strings.EqualFold(parent, domain) {
+		return slices.ContainsFunc(relayWords[:], func(w string) bool { return hasPrefixFold(label, w) })
+	}
+	_, nextParent, _ := strings.Cut(next.By, ".")
+	return !strings.EqualFold(h.Name, next.By) && strings.EqualFold(parent, nextParent)
 }
 
 // relayWords begin the names of hosts that stand between an MX and a store.
 var relayWords = [...]string{"mx", "relay", "mta", "inbound", "filter", "gateway"}
 
-// rentedWords begin the names of machines that providers rent out or that
-// belong to their users, and of the domains that hold those.
+// rentedWords begin words in the names of machines that providers rent out or
+// that belong to their users, and in the domains of those machines.
 var rentedWords = [...]string{
 	"cloud", "compute", "cpe", "dedi", "guest", "host", "instance", "lab", "lan", "nat", "node", "pc",
 	"reseller", "rev", "root", "server", "srv", "student", "user", "vm", "wifi", "wlan",
 }
 
-// rented reports whether a name may be that of a machine that somebody else
-// than the provider commands: by such a word, or by a number of three digits.
-func rented(name string) bool {
-	host := strings.TrimSuffix(strings.ToLower(name), registered(name))
-	for part := range strings.FieldsFuncSeq(host, func(r rune) bool { return r < 'a' || r > 'z' }) {
-		for _, w := range rentedWords {
-			if strings.HasPrefix(part, w) {
-				return true
-			}
-		}
-	}
-	for part := range strings.FieldsFuncSeq(host, func(r rune) bool { return r < '0' || r > '9' }) {
-		if len(part) > 2 {
-			return true
-		}
-	}
-	return false
-}
-
-// customerWords are words that providers put into the names of their
-// customers' lines and rented servers. They count at the beginning of a word:
+// customerWords begin words in the names of customers' lines and rented servers:
 // "dynamic", "customer", "dip0".
 var customerWords = [...]string{
 	"adsl", "broadband", "cable", "client", "cust", "dhcp", "dial", "dip", "dsl", "dyn",
@@ -267,67 +240,55 @@ var customerWords = [...]string{
 }
 
 // customer reports whether a name looks like one that a provider gives to a
-// customer's line or rented server: parts of the address in it, or a word for
-// such lines. Such a host must not pass for one of the provider's own.
+// customer's line or rented server: it has parts of the address in it, or a word
+// for such lines. Such a host must not pass for one of the provider's own.
 func customer(name string, a netip.Addr) bool {
 	name = strings.ToLower(name)
 	host := strings.TrimSuffix(name, registered(name))
-	for part := range strings.FieldsFuncSeq(host, func(r rune) bool { return r < 'a' || r > 'z' }) {
-		for _, w := range customerWords {
-			if strings.HasPrefix(part, w) {
-				return true
-			}
-		}
+	if hasWord(host, customerWords[:]) {
+		return true
 	}
 	if !a.Is4() {
 		return false
 	}
-	b := a.As4()
-	n := 0
-	for _, o := range b {
-		if hasNumber(host, strconv.Itoa(int(o))) {
-			n++
+	octets := a.As4()
+	if strings.Contains(host, hex.EncodeToString(octets[:])) {
+		return true
+	}
+	var numbers []string
+	for digits := range strings.FieldsFuncSeq(host, notDigit) {
+		numbers = append(numbers, cmp.Or(strings.TrimLeft(digits, "0"), "0"))
+	}
+	found := 0
+	for _, o := range octets {
+		if slices.Contains(numbers, strconv.Itoa(int(o))) {
+			found++
 		}
 	}
-	return n >= 3 || strings.Contains(host, hex4(b))
+	return found >= 3
 }
 
-// hasNumber reports whether n stands in s as a whole run of digits, leading
-// zeros aside.
-func hasNumber(s, n string) bool {
-	for i := 0; i < len(s); {
-		if s[i] < '0' || s[i] > '9' {
-			i++
-			continue
-		}
-		j := i
-		for j < len(s) && s[j] >= '0' && s[j] <= '9' {
-			j++
-		}
-		run := strings.TrimLeft(s[i:j], "0")
-		if run == n || run == "" && n == "0" {
+// hasWord reports whether a run of letters in host, which is in lower case,
+// begins with one of the words.
+func hasWord(host string, words []string) bool {
+	for run := range strings.FieldsFuncSeq(host, func(r rune) bool { return r < 'a' || r > 'z' }) {
+		if slices.ContainsFunc(words, func(w string) bool { return strings.HasPrefix(run, w) }) {
 			return true
 		}
-		i = j
 	}
 	return false
 }
 
-func hex4(b [4]byte) string {
-	const d = "0123456789abcdef"
-	var out [8]byte
-	for i, o := range b {
-		out[2*i], out[2*i+1] = d[o>>4], d[o&15]
-	}
-	return string(out[:])
-}
+func notDigit(r rune) bool { return r < '0' || r > '9' }
 
-// Auto returns the policy for an account whose upstream is host, such as
-// "imap.example.org": the built-in profile of its provider, or one that
-// infers the provider's hosts from each chain. It prefers no answer to a
-// wrong one; a policy that names the hosts gives more answers. It relies on
-// the provider to write a field on top, as RFC 5321, 4.4 demands: where one
-// does not, only a policy that names the hosts is safe. host may be empty.
+// Auto returns the policy for an account on the server host, such as
+// "imap.example.org": the built-in profile of its provider, or else a policy that
+// infers the provider's hosts from each chain. host may be empty.
+//
+// Auto prefers no answer to a wrong one; a policy that names the hosts gives more
+// answers. It relies on the provider to write a field on top, as RFC 5321, 4.4
+// demands. For a provider that does not, only a policy that names the hosts is
+// safe.
 func Auto(host string) Policy {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	for i := range builtin {

@@ -68,7 +68,7 @@ func TestRegistered(t *testing.T) {
 
 // A rented server whose name is verified may call itself by the name of a neighbour. It passes for a
 // relay only if its own name is one that providers give to their own hosts.
-func TestRelay(t *testing.T) {
+func TestIsRelay(t *testing.T) {
 	for _, tt := range []struct {
 		name, next string
 		want       bool
@@ -88,7 +88,7 @@ func TestRelay(t *testing.T) {
 		{"h00417.dmz.example.org", "smtp.dmz.example.org", false},
 	} {
 		h := Hop{HELO: tt.next, Name: tt.name, NameVerified: true, By: "mx.example.org", Addr: netip.MustParseAddr("203.0.113.5")}
-		if got := relay(&h, &Hop{By: tt.next}); got != tt.want {
+		if got := isRelay(&h, &Hop{By: tt.next}); got != tt.want {
 			t.Errorf("%s in front of %s: %v", tt.name, tt.next, got)
 		}
 	}

@@ -2,14 +2,15 @@ package received
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 )
 
 // An Outcome names what a walk found.
 type Outcome string
 
-// The outcomes. Only Client, Gateway and Submission with a recorded address
-// give a client to present.
+// The outcomes. Only a client, a gateway, a webmail or a submission whose
+// address is recorded gives a client to present: see [Boundary.Found].
 const (
 	OutcomeClient      Outcome = "client"      // a server out on the Internet: also a forwarder, a mailing list
 	OutcomeGateway     Outcome = "gateway"     // as client, but the provider's SPF result is about a hop further out
@@ -35,8 +36,8 @@ type Client struct {
 
 // A Boundary is the result of a walk down a [Chain].
 type Boundary struct {
-	// Found says that Client may be presented. Where it is false, the client
-	// is unknown, and nothing from the chain may stand in for it.
+	// Found says that Client may be presented. If it is false, the client is
+	// unknown, and no other address of the chain may be presented in its place.
 	Found  bool
 	Client Client
 
@@ -49,9 +50,10 @@ type Boundary struct {
 	ESMTP         bool // the client said EHLO
 	Authenticated bool // the client logged in: a user of the provider
 
-	// Submission is the host that vouched for an authenticated client: HELO is
-	// the name it gives itself. Its address, and a verified name, are set only
-	// where it or the host behind it recorded them.
+	// Submission is the host that an authenticated client logged in to; nil
+	// for other clients. HELO is the name that the host gives itself. Its
+	// address and its verified name are set only if the host itself, or the
+	// one behind it, recorded them.
 	Submission *Client
 
 	Recipient string // envelope recipient, if the trusted part records it
@@ -64,13 +66,25 @@ type Boundary struct {
 }
 
 // Boundary walks the chain from the top to the first field whose peer is
-// outside the provider. Each field on the way must have been written by a
-// host that p trusts; where one was not, or cannot be read, there is no
-// answer. It never looks below that: what stands there is the sender's.
+// outside the provider. Each field on the way must have been written by a host
+// that p trusts. If one was not, or cannot be read, there is no answer. The walk
+// never looks below that: those fields may be the sender's.
 func (c *Chain) Boundary(p Policy) Boundary {
 	w := walk{chain: c, policy: &p}
-	if w.infers = p.infers(); w.infers {
-		return w.infer()
+	w.infers = p.profile == nil && len(p.MX)+len(p.Internal) == 0 && slices.Contains(inferring[:], p.Provider)
+	if !w.infers {
+		return w.run()
+	}
+	if p.Provider == "auto" {
+		if pr := c.recognise(); pr != nil {
+			q := pr.policy()
+			q.Hops = p.Hops
+			q.InternalNets = append(q.InternalNets, p.InternalNets...)
+			return c.Boundary(q)
+		}
+	}
+	if p.org != "" {
+		w.orgs = append(w.orgs, p.org)
 	}
 	return w.run()
 }
@@ -79,209 +93,180 @@ func (c *Chain) Boundary(p Policy) Boundary {
 type walk struct {
 	chain  *Chain
 	policy *Policy
-	infers bool
-	orgs   []string // inferring: the registered domains of the run so far
-	last   int      // 1 + index of the last public peer that counted as the provider's own
+	infers bool     // no policy names the provider's hosts; see consistent
+	orgs   []string // inferring: the registered domains of the fields so far
+	relay  int      // 1 + index of the last hop whose public peer counted as a relay, or 0
 }
 
-// A verdict says what a hop's peer is.
+// A verdict says whether a walk goes on below a hop.
 type verdict uint8
 
 const (
-	goOn   verdict = iota // the provider's own: look at the next field
-	stop                  // the answer is here
-	giveUp                // there is no answer
+	goOn verdict = iota // the peer is the provider's own
+	end                 // the walk ends here, with a client or without
 )
 
 func (w *walk) run() Boundary {
-	hops := w.chain.Hops
+	p, hops := w.policy, w.chain.Hops
 	if len(hops) == 0 {
 		return w.none(0, OutcomeNoReceived, "the message has no Received field")
 	}
-	if !w.infers && len(w.policy.MX) == 0 && len(w.policy.Internal) == 0 && w.policy.Hops <= 0 {
+	named := len(p.MX)+len(p.Internal) > 0
+	if !w.infers && !named && p.Hops <= 0 {
 		return w.none(0, OutcomeNoPolicy, "the policy trusts no host")
 	}
 	for i := range hops {
-		b, v := w.step(i)
-		if v != goOn {
+		h := &hops[i]
+		switch {
+		case h.Err != nil:
+			return w.none(i, OutcomeUnparseable, "a field that the provider should have written cannot be trusted: "+strings.TrimPrefix(h.Err.Error(), "received: "))
+		case h.Kind == Noise && h.Form == "qmail":
+			continue
+		case h.Kind == Noise:
+			return w.none(i, OutcomeUnparseable, "a remark without a writer stands where the provider should have written")
+		}
+		if p.Hops > 0 {
+			if _, own := w.trusts(i); named && !own {
+				return w.none(i, OutcomeForeign, "a field above the configured position was written by a host that is not the provider's")
+			}
+			if i+1 >= p.Hops { // above, if a remark of qmail's stands at the position
+				return w.answer(i, "it is at the configured position")
+			}
+			continue
+		}
+		mx, own := w.trusts(i)
+		if !own {
+			return w.none(i, OutcomeForeign, "the next field was written by a host that is not the provider's")
+		}
+		if b, v := w.peer(i, mx); v != goOn {
 			return b
 		}
 	}
-	if w.policy.Hops > 0 {
+	if p.Hops > 0 {
 		return w.none(len(hops), OutcomeForeign, "the chain has fewer Received fields than the policy's hops")
 	}
-	return w.bottom(len(hops))
+	return w.origin(len(hops)-1, OutcomeInternal, "every field is the provider's own and shows no peer outside")
 }
 
-// step judges the hop at i.
-func (w *walk) step(i int) (Boundary, verdict) {
-	h := &w.chain.Hops[i]
-	if h.Err != nil {
-		return w.none(i, OutcomeUnparseable, "a field that the provider should have written cannot be trusted: "+strings.TrimPrefix(h.Err.Error(), "received: ")), giveUp
-	}
-	if h.Kind == Noise {
-		if h.Form == "qmail" {
-			return Boundary{}, goOn
-		}
-		return w.none(i, OutcomeUnparseable, "a remark without a writer stands where the provider should have written"), giveUp
-	}
-	if w.policy.Hops > 0 {
-		return w.byPosition(i)
-	}
-	mx, own := w.trusts(i)
-	if !mx && !own {
-		return w.none(i, OutcomeForeign, "the next field was written by a host that is not the provider's"), giveUp
-	}
-	return w.peer(i, mx)
-}
-
-// byPosition follows the policy's Hops.
-func (w *walk) byPosition(i int) (Boundary, verdict) {
-	p := w.policy
-	if len(p.MX)+len(p.Internal) > 0 {
-		if mx, own := w.trusts(i); !mx && !own {
-			return w.none(i, OutcomeForeign, "a field above the configured position was written by a host that is not the provider's"), giveUp
-		}
-	}
-	if i+1 < p.Hops {
-		return Boundary{}, goOn
-	}
-	return w.answer(i, "it is at the configured position"), stop
-}
-
-// trusts reports whether the writer of hop i is an MX of the provider, or
-// another host of its own.
+// trusts reports whether the writer of hop i is a host of the provider's own, and
+// whether it is an MX.
 func (w *walk) trusts(i int) (mx, own bool) {
-	h := &w.chain.Hops[i]
-	if !isASCII(h.By) {
-		return false, false // no host has such a name, and one may look like the provider's
+	by := w.chain.Hops[i].By
+	if strings.ContainsFunc(by, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return false, false // no host has such a name, and it may be made to look like the provider's
 	}
 	if w.infers {
 		ok := w.consistent(i)
 		return ok, ok
 	}
-	mx = matchAny(w.policy.MX, h.By)
-	return mx, mx || matchAny(w.policy.Internal, h.By)
+	mx = matchAny(w.policy.MX, by)
+	return mx, mx || matchAny(w.policy.Internal, by)
 }
 
-// peer judges who spoke to the writer of hop i.
+// peer decides what the peer is that spoke to the writer of hop i. The order of
+// the cases matters: each relies on those before it.
 func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 	h := &w.chain.Hops[i]
+	public := Public(h.Addr)
+	unknown := !h.Addr.IsValid() || h.AddrUncertain
+	// The stores of Yahoo and Exchange speak HTTP. Elsewhere HTTP is a user's browser.
+	toStore := !h.Authenticated && (h.Form == "yahoo" || h.Form == "exchange")
+	edge := mx && w.policy.profile != nil && w.policy.profile.edge
+	const webmail = "the message was written in the provider's webmail"
 	switch {
+	case h.Kind == Fetch && i == 0 && !w.infers && !mx:
+		return Boundary{}, goOn // the user's own fetcher, on top of everything
 	case h.Kind == Fetch:
-		if i == 0 && !w.infers && !mx {
-			return Boundary{}, goOn // a fetcher of the user's own, on top of all
-		}
-		return w.none(i, OutcomeForeign, "a mail fetcher stands inside the provider's part"), giveUp
+		return w.none(i, OutcomeForeign, "a mail fetcher stands inside the provider's part"), end
 	case h.Kind == Local:
-		return w.origin(i, OutcomeInternal, "a program on one of the provider's hosts handed the message in")
+		return w.origin(i, OutcomeInternal, "a program on one of the provider's hosts handed the message in"), end
 	case h.Kind == MAPI:
-		return w.origin(i, OutcomeInternal, "the message was written in the provider's own store")
-	case h.Kind == LMTP && w.byName() && Public(h.Addr) && !w.listed(h.Addr):
-		return w.lmtp(i)
-	case h.Kind == LMTP && !Public(h.Addr):
+		return w.origin(i, OutcomeInternal, "the message was written in the provider's own store"), end
+	case h.Kind == LMTP && public && w.byName():
+		// No client on the Internet speaks LMTP to a provider. The peer must
+		// still be the writer of the next field.
+		if i+1 < len(w.chain.Hops) && sameHost(h.HELO, w.chain.Hops[i+1].By) {
+			return Boundary{}, goOn
+		}
+		return w.none(i+1, OutcomeAmbiguous, "a store of the provider has a public peer that did not write the next field"), end
+	case h.Kind == LMTP && !public:
 		return Boundary{}, goOn // RFC 2033, 5: not over a wide area network
-	case h.Kind == HTTP && !Public(h.Addr) && (h.Authenticated || !storeSpeaksHTTP(h.Form)):
-		return w.origin(i, OutcomeWebmail, "the message was written in the provider's webmail")
+	case h.Kind == HTTP && !public && !toStore:
+		return w.origin(i, OutcomeWebmail, webmail), end
 	case h.Authenticated && h.Kind != HTTP && !w.listed(h.Addr):
-		return w.submission(i), stop
-	case !h.Addr.IsValid(), h.AddrUncertain:
-		return w.unrecorded(i, mx)
-	case mx && w.policy.profile != nil && w.policy.profile.edge && !Public(h.Addr):
-		return w.none(i, OutcomeUnsafe, "the provider's MX records a peer without a public address"), giveUp
-	case w.policy.internalAddr(h.Addr):
+		return w.submission(i), end
+	case unknown && h.Kind == ByOnly && mx && indexFold(h.With, "SMTP") >= 0:
+		// Somebody spoke SMTP to a host that faces the Internet. It may have been the sender.
+		return w.none(i, OutcomeUnparseable, "the provider's MX does not record who spoke to it"), end
+	case unknown && h.Kind == ByOnly:
+		return Boundary{}, goOn
+	case unknown && h.Kind == HTTP:
+		return w.origin(i, OutcomeWebmail, webmail), end
+	case unknown:
+		return w.none(i, OutcomeUnparseable, "the provider's field does not record the peer's address"), end
+	case edge && !public:
+		return w.none(i, OutcomeUnsafe, "the provider's MX records a peer without a public address"), end
+	case !public, w.listed(h.Addr):
 		return Boundary{}, goOn
 	case h.Kind == HTTP && h.Form != "exchange":
-		return w.answer(i, "it is the browser of a user of the provider's webmail"), stop
-	}
-	return w.public(i, mx)
-}
-
-// lmtp judges a public peer of a store. No client out on the Internet speaks
-// LMTP to a provider; the peer must still be the writer of the next field.
-func (w *walk) lmtp(i int) (Boundary, verdict) {
-	h := &w.chain.Hops[i]
-	if i+1 < len(w.chain.Hops) && sameHost(h.HELO, w.chain.Hops[i+1].By) {
+		return w.answer(i, "it is the browser of a user of the provider's webmail"), end
+	case w.infers:
+		return w.inferredPeer(i)
+	case mx:
+		return w.answer(i, "it is the first public peer of the provider's MX"), end
+	case w.wroteNext(i):
 		return Boundary{}, goOn
+	case w.policy.profile != nil, w.mayBeOwn(i):
+		return w.none(i, OutcomeAmbiguous, "an inner host of the provider has a peer that is not known to be the provider's"), end
 	}
-	return w.none(i+1, OutcomeAmbiguous, "a store of the provider has a public peer that did not write the next field"), giveUp
+	return w.answer(i, "it is a public peer that spoke to an inner host of the provider"), end
 }
 
-// byName reports whether the name of a public peer may show that it is the
-// provider's own. A policy that gives networks has said what is; then
-// addresses alone decide.
+// byName reports whether the name of a public peer may show that it is one of
+// the provider's own. If the policy names networks, addresses alone decide.
 func (w *walk) byName() bool { return len(w.policy.InternalNets) == 0 }
 
 // listed reports whether a is in a network that the policy names.
 func (w *walk) listed(a netip.Addr) bool {
-	for _, n := range w.policy.InternalNets {
-		if a.IsValid() && n.Contains(a) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(w.policy.InternalNets, func(n netip.Prefix) bool { return n.Contains(a) })
 }
 
-// unrecorded judges a field without a peer's address.
-func (w *walk) unrecorded(i int, mx bool) (Boundary, verdict) {
-	switch h := &w.chain.Hops[i]; {
-	case h.Kind == ByOnly && mx && indexFold(h.With, "SMTP") >= 0:
-		// Somebody spoke SMTP to a host that faces the Internet: it may have been the sender.
-		return w.none(i, OutcomeUnparseable, "the provider's MX does not record who spoke to it"), giveUp
-	case h.Kind == ByOnly:
-		return Boundary{}, goOn
-	case h.Kind == HTTP:
-		return w.origin(i, OutcomeWebmail, "the message was written in the provider's webmail")
-	default:
-		return w.none(i, OutcomeUnparseable, "the provider's field does not record the peer's address"), giveUp
-	}
-}
-
-// public judges a peer with a public address.
-func (w *walk) public(i int, mx bool) (Boundary, verdict) {
-	if w.infers {
-		return w.publicAuto(i)
-	}
-	if mx {
-		return w.answer(i, "it is the first public peer of the provider's MX"), stop
-	}
-	if w.linked(i) {
-		return Boundary{}, goOn
-	}
-	if w.policy.profile != nil || w.kin(i) {
-		return w.none(i, OutcomeAmbiguous, "an inner host of the provider has a peer that is not known to be the provider's"), giveUp
-	}
-	return w.answer(i, "it is a public peer that spoke to an inner host of the provider"), stop
-}
-
-// linked reports whether the public peer of the inner host that wrote hop i
-// is one of the provider's own: the writer of the next field, by a name the
-// client could not choose; or, among the servers of Exchange Online, which
-// record no such name, by the name it gave and an address of that service.
-func (w *walk) linked(i int) bool {
+// wroteNext reports whether the public peer of the inner host that wrote hop i
+// wrote the next field, and is therefore one of the provider's own. The name must
+// be one that the client could not choose. The servers of Exchange Online record
+// no such name: there the HELO name counts, with an address of that service.
+func (w *walk) wroteNext(i int) bool {
 	if i+1 >= len(w.chain.Hops) {
 		return false
 	}
 	h, next := &w.chain.Hops[i], &w.chain.Hops[i+1]
 	if h.Addr == h.ByAddr {
-		return true // it spoke to itself
+		return true // the host spoke to itself
 	}
 	if !w.byName() || next.Err != nil || next.By == "" {
 		return false
 	}
-	if mx, own := w.trusts(i + 1); !mx && !own {
+	if _, own := w.trusts(i + 1); !own {
 		return false
 	}
-	if h.NameVerified {
-		return !customer(h.Name, h.Addr) && (sameHost(h.Name, next.By) || sameHost(h.HELO, next.By) && sameOrg(h.Name, next.By))
+	helo := sameHost(h.HELO, next.By)
+	switch {
+	case !h.NameVerified:
+		return helo && h.Form == "exchange" && isMicrosoft(h.By) &&
+			slices.ContainsFunc(exchangeOnline[:], func(n netip.Prefix) bool { return n.Contains(h.Addr) })
+	case customer(h.Name, h.Addr):
+		return false
 	}
-	return h.Form == "exchange" && isMicrosoft(h.By) && isExchangeOnline(h.Addr) && sameHost(h.HELO, next.By)
+	if helo && sameOrg(h.Name, next.By) {
+		return true
+	}
+	return sameHost(h.Name, next.By)
 }
 
-// kin reports whether the public peer of an inner host may be one of the
-// provider's own although nothing links it to the next field: then it is not
-// the client, and what stands below it is not believed.
-func (w *walk) kin(i int) bool {
+// mayBeOwn reports whether the public peer of an inner host may be one of the
+// provider's own although it did not write the next field. Then it is not the
+// client, and nothing below it is believed.
+func (w *walk) mayBeOwn(i int) bool {
 	h := &w.chain.Hops[i]
 	switch {
 	case !w.byName():
@@ -301,25 +286,15 @@ func (w *walk) named(host string) bool {
 	return matchAny(w.policy.MX, host) || matchAny(w.policy.Internal, host)
 }
 
-// storeSpeaksHTTP reports whether a field of this form with HTTP is the
-// delivery to a store. Elsewhere it is a user at a browser.
-func storeSpeaksHTTP(form string) bool { return form == "yahoo" || form == "exchange" }
-
-// origin is the end of a chain that began inside the provider. Where the
-// provider is inferred, a relay stepped over may have been none: then it is
-// the client, because nothing stands behind it.
-func (w *walk) origin(i int, o Outcome, why string) (Boundary, verdict) {
-	if w.last > 0 {
-		return w.answer(w.last-1, "it is the outermost host that handed the message on, and "+why), stop
+// origin ends the walk of a message that began inside the provider. If the
+// provider is inferred, the last host that counted as a relay may be a customer's:
+// nothing stands behind it, so it is the client.
+func (w *walk) origin(i int, o Outcome, why string) Boundary {
+	if w.relay > 0 {
+		return w.answer(w.relay-1, "it is the outermost host that handed the message on, and "+why)
 	}
 	b := w.none(i+1, o, why)
 	b.Authenticated = o == OutcomeWebmail
-	return b, giveUp
-}
-
-// bottom is the end of a chain whose every field is the provider's.
-func (w *walk) bottom(n int) Boundary {
-	b, _ := w.origin(n-1, OutcomeInternal, "every field is the provider's own and shows no peer outside")
 	return b
 }
 
@@ -339,28 +314,20 @@ func (w *walk) submission(i int) Boundary {
 	b.Outcome = OutcomeSubmission
 	b.Authenticated = true
 	b.ESMTP = h.ESMTP
-	b.Submission = w.vouching(i)
+	b.Submission = &Client{HELO: h.By}
+	if above := w.above(i); above != nil && Public(above.Addr) && !above.AddrUncertain {
+		b.Submission.Addr = above.Addr
+		if above.NameVerified {
+			b.Submission.Name = above.Name
+		}
+	} else if Public(h.ByAddr) {
+		b.Submission.Addr = h.ByAddr
+	}
 	return b
 }
 
-// vouching describes the writer of hop i as a client: as the host behind it
-// saw it, or as it says itself.
-func (w *walk) vouching(i int) *Client {
-	h := &w.chain.Hops[i]
-	c := &Client{HELO: h.By}
-	if above := w.above(i); above != nil && Public(above.Addr) && !above.AddrUncertain {
-		c.Addr = above.Addr
-		if above.NameVerified {
-			c.Name = above.Name
-		}
-	} else if Public(h.ByAddr) {
-		c.Addr = h.ByAddr
-	}
-	return c
-}
-
 // answer makes the peer of hop i the client, unless its address may not be
-// presented or the provider's own fields say another.
+// presented or the provider's own fields name another one.
 func (w *walk) answer(i int, why string) Boundary {
 	h := &w.chain.Hops[i]
 	if !Public(h.Addr) || h.AddrUncertain || w.listed(h.Addr) {
@@ -370,7 +337,7 @@ func (w *walk) answer(i int, why string) Boundary {
 	if contradict {
 		return w.none(i, OutcomeConflict, "the provider's own fields name two different clients")
 	}
-	if p := w.policy.profile; p != nil && p.needsProof(h) && !agree {
+	if p := w.policy.profile; p != nil && matchAny(p.confirm, h.By) && !agree {
 		return w.none(i, OutcomeConflict, "the provider's field that should confirm the client is missing")
 	}
 	b := Boundary{
@@ -403,8 +370,8 @@ func (w *walk) none(i int, o Outcome, why string) Boundary {
 	return Boundary{Hop: -1, Trusted: i, Provider: w.policy.Provider, Outcome: o, Why: why}
 }
 
-// envelope fills in the sender and the recipient from fields that stand above
-// hop i, and from the trusted hops themselves.
+// envelope fills in the sender and the recipient, from fields above hop i and
+// from the trusted hops.
 func (w *walk) envelope(b *Boundary, i int) {
 	e := &w.chain.Envelope
 	if len(e.ReturnPath) > 0 && e.ReturnPath[0].At <= i {
@@ -424,22 +391,21 @@ func (w *walk) envelope(b *Boundary, i int) {
 	}
 }
 
-// proofs compares hop i with what the provider's other fields say. Fields
-// above the hop are the provider's: one that names another address is a
-// contradiction, unless that is the peer of a field further down, to which the
-// provider was told to look through a gateway (Exchange Online's enhanced
-// filtering). A field right below the hop may be the provider's or the
-// sender's: it can confirm, and it can be about a hop further out.
+// proofs compares hop i with what the provider's other fields say. Proofs above
+// the hop are the provider's. One that names another address contradicts, unless
+// that address is the peer of a field further down: Exchange Online can be told
+// to look through a gateway (enhanced filtering). A proof right below the hop may
+// be the provider's or the sender's: it can agree, or be about a hop further out.
 func (w *walk) proofs(i int) (agree, contradict, outside bool) {
-	h := &w.chain.Hops[i]
+	h, below := &w.chain.Hops[i], w.chain.Hops[i+1:]
 	for _, p := range w.chain.Proofs {
-		if p.At > i+1 || !w.wrote(&p, i) || w.policy.internalAddr(p.Addr) {
-			continue // an internal address is about a hop further up
+		if p.At > i+1 || !w.wrote(&p, i) || !Public(p.Addr) || w.listed(p.Addr) {
+			continue // a proof with an internal address is about a hop further up
 		}
 		switch {
 		case p.Addr == h.Addr:
 			agree = true
-		case p.At <= i && !w.below(i, p.Addr):
+		case p.At <= i && !slices.ContainsFunc(below, func(b Hop) bool { return b.Addr == p.Addr }):
 			contradict = true
 		default:
 			outside = true
@@ -448,9 +414,9 @@ func (w *walk) proofs(i int) (agree, contradict, outside bool) {
 	return agree, contradict, outside
 }
 
-// proven returns the address in a Return-Path that stands among the message's own
-// fields, where Exchange Online puts it and where anybody could: only if it is the
-// one such field and its domain is the one that the provider's SPF check names.
+// proven returns the address of a Return-Path among the message's own fields.
+// Exchange Online puts it there, and anybody could. So it counts only if it is the
+// only one and its domain is the one that the provider's SPF check names.
 func (w *walk) proven(i int) string {
 	e := &w.chain.Envelope
 	if len(e.ReturnPath) != 1 {
@@ -460,29 +426,29 @@ func (w *walk) proven(i int) string {
 	domain := address[strings.LastIndexByte(address, '@')+1:]
 	for _, p := range w.chain.Proofs {
 		checked := p.Sender[strings.LastIndexByte(p.Sender, '@')+1:]
-		if p.At <= i && p.Addr == w.chain.Hops[i].Addr && w.wrote(&p, i) && domain != "" && strings.EqualFold(checked, domain) {
+		about := p.At <= i && p.Addr == w.chain.Hops[i].Addr && w.wrote(&p, i)
+		if about && domain != "" && strings.EqualFold(checked, domain) {
 			return address
 		}
 	}
 	return ""
 }
 
-// below reports whether a is the peer of a hop below i.
-func (w *walk) below(i int, a netip.Addr) bool {
-	for _, h := range w.chain.Hops[i+1:] {
-		if h.Addr == a {
-			return true
-		}
-	}
-	return false
-}
-
-// wrote reports whether the proof p is about hop i and from its writer, as
-// far as it says who wrote it.
+// wrote reports whether the writer of hop i wrote the proof p about that hop. A
+// profile says which fields its provider writes and which hosts sign them.
 func (w *walk) wrote(p *Proof, i int) bool {
-	h := &w.chain.Hops[i]
-	if pr := w.policy.profile; pr != nil && len(pr.proofs) > 0 {
-		return pr.accepts(p, i)
+	pr := w.policy.profile
+	if pr == nil || len(pr.proofs) == 0 {
+		return p.Writer != "" && strings.EqualFold(p.Writer, w.chain.Hops[i].By)
 	}
-	return p.Writer != "" && strings.EqualFold(p.Writer, h.By)
+	switch {
+	case !slices.ContainsFunc(pr.proofs, func(f string) bool { return strings.EqualFold(f, p.Field) }):
+		return false
+	case len(pr.writer) > 0:
+		return p.Writer != "" && matchAny(pr.writer, p.Writer)
+	}
+	if p.Writer == "" {
+		return p.At <= i
+	}
+	return p.At == i
 }

@@ -95,6 +95,7 @@ func TestHops(t *testing.T) {
 		{"past the end", Policy{Hops: 3}, ownHop + mxHop, OutcomeForeign, -1},
 		{"a private peer", Policy{Hops: 1}, ownHop + mxHop, OutcomeUnsafe, -1},
 		{"unparseable above", Policy{Hops: 2}, "Received: hello\r\n" + mxHop, OutcomeUnparseable, -1},
+		{"a remark at the position", Policy{Hops: 1}, "Received: (qmail 1 invoked by uid 89); 15 Jan 2024 10:00:00 -0000\r\n" + mxHop, OutcomeClient, 1},
 		{"with auto", Policy{Provider: "auto", Hops: 2}, ownHop + mxHop, OutcomeClient, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -148,7 +148,7 @@ func FuzzBoundary(f *testing.F) {
 // hosts of the policy's.
 func mustBeTrusted(t *testing.T, c *Chain, b Boundary, p Policy) {
 	t.Helper()
-	if !b.Found || p.infers() {
+	if !b.Found || len(p.MX) == 0 { // a policy without hosts infers them
 		return
 	}
 	for i, h := range c.Hops[:b.Hop+1] {

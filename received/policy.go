@@ -2,6 +2,7 @@ package received
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -23,14 +24,14 @@ type Policy struct {
 	// CIDR form, or the beginning of an address and a star ("10.*").
 	MX []string
 
-	// Internal are the hosts behind them: stores, filters, relays. Their
-	// peers are the upstream's own if their addresses are not public or in
-	// InternalNets. Without InternalNets, so is a public peer that wrote the
-	// next field, if its name in that domain is verified, and among the
-	// servers of Exchange Online, which record no names, by what it calls
-	// itself and an address of that service. A public peer that bears the name
-	// of an own host and did not write the next field gives no answer. Any
-	// other is the client.
+	// Internal are the hosts behind them: stores, filters, relays. A peer of
+	// theirs is the upstream's own if its address is not public or is in
+	// InternalNets. Without InternalNets, it is also the upstream's own if it
+	// wrote the next field and its name in that domain is verified. The servers
+	// of Exchange Online record no names: there the HELO name and an address of
+	// that service take the place of the name. A public peer that has the name
+	// of an own host but did not write the next field gives no answer. Any
+	// other public peer is the client.
 	Internal []string
 
 	// InternalNets are public networks of the upstream's own. If there are
@@ -38,50 +39,21 @@ type Policy struct {
 	InternalNets []netip.Prefix
 
 	// Hops, if above 0, is an override by position: the Hops-th Received
-	// field from the top, 1 for the topmost, is the one that shows the
-	// client. All fields down to it must be parseable; MX and Internal, if
-	// given, must still match.
+	// field from the top, 1 for the topmost, shows the client. All fields down
+	// to it must be parseable. MX and Internal, if given, must still match.
 	Hops int
 
 	profile *profile // of a built-in provider
 	org     string   // inferring: registered domain of the account's host
 }
 
-// infers reports whether the provider's hosts are to be inferred.
-func (p *Policy) infers() bool {
-	if p.profile != nil || len(p.MX)+len(p.Internal) > 0 {
-		return false
-	}
-	switch p.Provider {
-	case "auto", "generic", "postfix", "exim":
-		return true
-	}
-	return false
-}
-
-// formFits reports whether a policy for one software takes fields of form f.
-func (p *Policy) formFits(f string) bool {
-	switch p.Provider {
-	case "postfix":
-		return f == "postfix" || f == "dovecot" || f == "amavis" || f == "generic"
-	case "exim":
-		return f == "exim" || f == "dovecot" || f == "amavis"
-	}
-	return true
-}
-
 // matchAny reports whether host fits one of the patterns.
 func matchAny(patterns []string, host string) bool {
-	for _, p := range patterns {
-		if matchHost(p, host) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(patterns, func(p string) bool { return matchHost(p, host) })
 }
 
-// matchHost reports whether a writer's own name, or its address if the name
-// is one, fits pattern.
+// matchHost reports whether pattern fits host: the name of a writer, or its
+// address if it names itself by one. See [Policy].
 func matchHost(pattern, host string) bool {
 	if a, ok := parseAddr(host); ok {
 		return matchAddrPattern(pattern, a)
@@ -110,8 +82,8 @@ func matchHost(pattern, host string) bool {
 	}
 }
 
-// hasSuffixLabels reports whether host is below the domain whose pattern is
-// suffix: at least one label more, cut at a dot.
+// hasSuffixLabels reports whether host is below a domain that fits the pattern
+// suffix: it has at least one label more.
 func hasSuffixLabels(host, suffix string) bool {
 	n := strings.Count(suffix, ".") + 1
 	for i := len(host) - 1; i > 0; i-- {
@@ -125,8 +97,8 @@ func hasSuffixLabels(host, suffix string) bool {
 	return false
 }
 
-// matchLabel matches one label against a pattern with any number of stars,
-// in time linear in the product, without recursion.
+// matchLabel matches one label against a pattern with any number of stars. It
+// takes time in proportion to the product of both lengths, without recursion.
 func matchLabel(pattern, label string) bool {
 	p, l, star, mark := 0, 0, -1, 0
 	for l < len(label) {
@@ -151,18 +123,20 @@ func matchLabel(pattern, label string) bool {
 }
 
 // isAddrPattern reports whether pattern is the beginning of an address and a
-// star: it must not fit a name such as "10.example".
+// star. Such a pattern must not fit a name such as "10.example".
 func isAddrPattern(pattern string) bool {
 	head, ok := strings.CutSuffix(pattern, "*")
 	if !ok || head == "" || strings.Trim(head, "0123456789abcdefABCDEF.:") != "" {
 		return false
 	}
-	last := head[len(head)-1]
-	return last == ':' || last == '.' && head[0] >= '0' && head[0] <= '9'
+	if strings.HasSuffix(head, ".") {
+		return head[0] >= '0' && head[0] <= '9'
+	}
+	return strings.HasSuffix(head, ":")
 }
 
-// matchAddrPattern fits an address against an address, a prefix, or the
-// beginning of an address followed by a star.
+// matchAddrPattern reports whether pattern fits an address: it is the address, a
+// prefix that contains it, or its beginning and a star.
 func matchAddrPattern(pattern string, a netip.Addr) bool {
 	if strings.HasSuffix(pattern, "*") {
 		return isAddrPattern(pattern) && strings.HasPrefix(a.String(), strings.ToLower(pattern[:len(pattern)-1]))
@@ -172,27 +146,4 @@ func matchAddrPattern(pattern string, a netip.Addr) bool {
 	}
 	b, ok := parseAddr(pattern)
 	return ok && a == b
-}
-
-// isASCII reports whether s has neither control characters nor octets above 127.
-func isASCII(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] <= ' ' || s[i] >= 0x7f {
-			return false
-		}
-	}
-	return true
-}
-
-// internalAddr reports whether a is one the policy counts as the upstream's.
-func (p *Policy) internalAddr(a netip.Addr) bool {
-	if !Public(a) {
-		return true
-	}
-	for _, n := range p.InternalNets {
-		if n.Contains(a) {
-			return true
-		}
-	}
-	return false
 }

@@ -28,35 +28,6 @@ func (pr *profile) policy() Policy {
 	return p
 }
 
-// shaped reports whether h fits the provider's way of writing, where the
-// writer's name alone does not tell.
-func (pr *profile) shaped(h *Hop) bool {
-	if !h.ByAddr.IsValid() || !looksLikeAddr(h.By) {
-		return true
-	}
-	return h.Kind == ByOnly && hasPrefixFold(h.With, "SMTP") || h.Kind == HTTP && !h.Addr.IsValid()
-}
-
-// needsProof reports whether h counts only if a proof agrees.
-func (pr *profile) needsProof(h *Hop) bool {
-	return matchAny(pr.confirm, h.By)
-}
-
-// accepts reports whether the provider writes proofs like p, about hop i.
-func (pr *profile) accepts(p *Proof, i int) bool {
-	known := false
-	for _, f := range pr.proofs {
-		known = known || strings.EqualFold(f, p.Field)
-	}
-	if !known {
-		return false
-	}
-	if len(pr.writer) == 0 {
-		return p.At == i || p.Writer == "" && p.At <= i
-	}
-	return p.Writer != "" && matchAny(pr.writer, p.Writer)
-}
-
 // inferring are the names of the policies that infer the provider's hosts:
 // "auto" knows the built-in providers, "generic" does not, "postfix" and
 // "exim" are generic for one software with Dovecot and amavis behind it.

@@ -164,15 +164,30 @@ func (sc *scanner) next() tokenKind {
 			return angle
 		}
 	}
-	end := sc.i + 1 + strings.IndexAny(rest, " (;[")
-	if end == sc.i {
-		end = len(sc.s)
+	sc.word()
+	return word
+}
+
+// word moves i behind a word, which ends before a blank, a comment, a semicolon
+// or a literal.
+func (sc *scanner) word() {
+	start, end := sc.i, sc.i+1
+	for ; end < len(sc.s); end++ {
+		c := sc.s[end]
+		if c > '[' {
+			continue // most octets are letters
+		}
+		if c == ' ' || c == '(' || c == ';' || c == '[' {
+			break
+		}
+		if c == ')' {
+			sc.fail(errStray)
+		}
 	}
-	if strings.IndexByte(sc.s[sc.i:end], ')') >= 0 {
+	if sc.s[start] == ')' {
 		sc.fail(errStray)
 	}
 	sc.i = end
-	return word
 }
 
 // keywords are the keywords by length, in lower case.

@@ -1,6 +1,10 @@
 package received
 
-import "strings"
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
 
 // writerMarks are the words by which software names itself in the comment
 // behind its host name, in the order they are tried.
@@ -79,8 +83,8 @@ var writerMarks = [...]struct {
 	{"nullmailer", "nullmailer"},
 }
 
-// findForm names the writer's software by what stands behind "by": never by
-// what stands before it, which may be the client's.
+// findForm names the writer's software by what stands behind "by". What stands
+// before it may be the client's words, and is never asked.
 func (p *parser) findForm() {
 	h := &p.hop
 	if hasPrefixFold(p.leadText(), "qmail ") {
@@ -144,8 +148,8 @@ func (p *parser) formByProtocol() string {
 		return "yahoo"
 	case strings.HasPrefix(h.With, "ESMTP/TLS"):
 		return "ironport"
-	case p.idBehindDate():
-		return "courier"
+	case slices.ContainsFunc(p.tokens(p.date), func(t token) bool { return t.key == kwID }):
+		return "courier" // by HOST with ESMTP; date id X
 	case hasPrefixFold(h.With, "LMTP") && h.ID != "":
 		return "dovecot"
 	case p.eximShape(), hasPrefixFold(h.With, "local"):
@@ -154,25 +158,21 @@ func (p *parser) formByProtocol() string {
 	return "generic"
 }
 
-// idBehindDate recognises Courier: "by HOST with ESMTP; date id X".
-func (p *parser) idBehindDate() bool {
-	for _, t := range p.tokens(p.date) {
-		if t.key == kwID {
-			return true
-		}
-	}
-	return false
-}
-
-// eximShape recognises Exim where its administrator removed the name: a
-// protocol in lower case and a queue id of Exim's three groups.
+// eximShape recognises Exim if its administrator has removed the name: by a
+// protocol in lower case and a queue id of three groups.
 func (p *parser) eximShape() bool {
 	h := &p.hop
-	if !strings.HasPrefix(h.With, "esmtp") && !strings.HasPrefix(h.With, "smtp") && h.With != "local" && !strings.HasPrefix(h.With, "asmtp") {
+	protocol := strings.HasPrefix(h.With, "esmtp") || strings.HasPrefix(h.With, "smtp") || strings.HasPrefix(h.With, "asmtp")
+	if !protocol && h.With != "local" {
 		return false
 	}
-	id := h.ID
-	return (len(id) == 16 || len(id) == 23) && id[6] == '-' && (id[13] == '-' || len(id) == 23 && id[18] == '-')
+	switch id := h.ID; len(id) {
+	case 16: // before Exim 4.97
+		return id[6] == '-' && id[13] == '-'
+	case 23:
+		return id[6] == '-' && (id[13] == '-' || id[18] == '-')
+	}
+	return false
 }
 
 // markOf returns the form whose mark c begins with.
@@ -185,58 +185,62 @@ func markOf(c string) string {
 			return m.form
 		}
 	}
-	switch {
-	case isSendmail(c):
-		return "sendmail"
-	case c == "SG":
+	if c == "SG" {
 		return "sendgrid"
+	}
+	// Sendmail writes its version, and that of its configuration: "8.17.1/8.17.1",
+	// "8.14.4/8.14.4/Debian-4", "8.8.5".
+	if len(c) < 5 || !strings.HasPrefix(c, "8.") || c[2] < '0' || c[2] > '9' {
+		return ""
+	}
+	both := strings.IndexByte(c[3:], '.') >= 0 && strings.IndexByte(c, '/') > 0
+	if both || strings.Count(c, ".") == 2 {
+		return "sendmail"
 	}
 	return ""
 }
 
-// isSendmail recognises sendmail's version, and that of its configuration:
-// "8.17.1/8.17.1", "8.14.4/8.14.4/Debian-4", "8.8.5".
-func isSendmail(c string) bool {
-	if len(c) < 5 || c[0] != '8' || c[1] != '.' || c[2] < '0' || c[2] > '9' {
-		return false
-	}
-	return strings.IndexByte(c[3:], '.') >= 0 && (strings.IndexByte(c, '/') > 0 || strings.Count(c, ".") == 2)
-}
-
-// verifies reports whether software of this form looks a name up both ways
-// and prints it only where they agree.
-func verifies(form string, s *socket) bool {
-	switch form {
-	case "postfix", "exim":
-		return true
-	case "sendmail":
-		return !s.forged
-	}
-	return false
-}
-
-// classify sets Kind and the flags that follow from the protocol.
+// classify sets Kind and the flags that follow from the protocol: a keyword of
+// the IANA registry "Mail Transmission Types", or one that a writer made up.
 func (p *parser) classify() {
 	h := &p.hop
 	switch {
 	case !p.isFrom && !p.isBy:
 		h.Kind = Noise
+		if p.err == nil && h.Form != "qmail" && p.lead.to == 0 {
+			p.fail(errShape)
+		}
 	case !p.isFrom:
 		h.Kind = ByOnly
 	default:
 		h.Kind = SMTP
-	}
-	if h.Kind == Noise && p.err == nil && h.Form != "qmail" && p.lead.to == 0 {
-		p.fail(errShape)
 	}
 	w := h.With
 	if _, last, ok := strings.Cut(w, " encrypted "); ok { // CIPHER encrypted SMTP
 		w, h.TLS = last, true
 	}
 	w, _, _ = strings.Cut(w, " ")
-	p.protocol(w)
-	if (h.Kind == SMTP || h.Kind == ByOnly) && p.isLocal() {
+	switch {
+	case hasPrefixFold(w, "LMTP"), hasPrefixFold(w, "UTF8LMTP"):
+		h.Kind = LMTP
+	case hasPrefixFold(w, "HTTP"):
+		h.Kind = HTTP
+	case foldEqual(w, "MAPI"):
+		h.Kind = MAPI
+	case hasPrefixFold(w, "POP3"), hasPrefixFold(w, "IMAP"), foldEqual(w, "POP"),
+		foldEqual(w, "ODMR"), foldEqual(w, "ETRN"):
+		h.Kind = Fetch
+	case hasPrefixFold(w, "LOCAL"):
 		h.Kind = Local
+	case h.Kind != Noise && p.isLocal():
+		h.Kind = Local
+	}
+	h.ESMTP = indexFold(w, "ESMTP") >= 0 || hasPrefixFold(w, "UTF8SMTP") || h.Form == "exchange"
+	if hasSuffixFold(w, "SMTPA") || hasSuffixFold(w, "SMTPSA") || hasSuffixFold(w, "asmtp") {
+		h.Authenticated = true
+	}
+	if hasSuffixFold(w, "SMTPS") || hasSuffixFold(w, "SMTPSA") {
+		h.TLS = true
 	}
 }
 
@@ -245,12 +249,15 @@ func (p *parser) classify() {
 // directory, DragonFly's agent.
 func (p *parser) isLocal() bool {
 	h := &p.hop
-	if h.Form == "dma" || !p.isFrom && hasPrefixFold(p.leadText(), "from ") {
+	if h.Form == "dma" {
 		return true
 	}
 	if p.isFrom {
 		t := p.tokens(p.peer)
 		return len(t) == 3 && foldEqual(p.s[t[0].pos:t[2].end], "mail pickup service")
+	}
+	if hasPrefixFold(p.leadText(), "from ") {
+		return true
 	}
 	for _, t := range p.tokens(p.writer) {
 		if t.kind == comment && h.Form == "postfix" && indexFold(p.text(t), "from userid") > 0 {
@@ -268,11 +275,12 @@ func (p *parser) leadText() string {
 	return p.text(p.tokens(p.lead)[0])
 }
 
-// refine settles what needs the peer's part.
-func (p *parser) refine() {
+// finish sets what depends on both parts of the field, completes the error and
+// drops an address that is in doubt.
+func (p *parser) finish() {
 	h := &p.hop
 	if h.Form == "generic" && p.hasHELO && h.Kind == SMTP && !h.ESMTP {
-		h.Form = "qmail" // which does not say so itself
+		h.Form = "qmail" // which does not name itself
 	}
 	if p.submission {
 		h.Authenticated = true
@@ -286,31 +294,29 @@ func (p *parser) refine() {
 	if h.TLS && (h.Kind == SMTP || h.Kind == Submission) {
 		h.ESMTP = true // RFC 3207: TLS is an extension
 	}
-	h.NameVerified = h.Name != "" && h.Addr.IsValid() && verifies(h.Form, &p.found)
-}
+	if h.Name != "" && h.Addr.IsValid() {
+		switch h.Form { // of software that looks a name up both ways and says if they differ
+		case "postfix", "exim":
+			h.NameVerified = true
+		case "sendmail":
+			h.NameVerified = !p.found.forged
+		}
+	}
 
-// protocol reads a keyword of the IANA registry "Mail Transmission Types" and
-// the ones that writers made up.
-func (p *parser) protocol(w string) {
-	h := &p.hop
-	switch {
-	case hasPrefixFold(w, "LMTP"), hasPrefixFold(w, "UTF8LMTP"):
-		h.Kind = LMTP
-	case hasPrefixFold(w, "HTTP"):
-		h.Kind = HTTP
-	case foldEqual(w, "MAPI"):
-		h.Kind = MAPI
-	case hasPrefixFold(w, "POP3"), hasPrefixFold(w, "IMAP"), foldEqual(w, "POP"),
-		foldEqual(w, "ODMR"), foldEqual(w, "ETRN"):
-		h.Kind = Fetch
-	case hasPrefixFold(w, "LOCAL"):
-		h.Kind = Local
+	if h.Kind != Noise && (!p.isBy || h.By == "") {
+		p.fail(errNoBy)
+		if p.err == errStray {
+			p.err = errNoBy // without a writer nothing else counts
+		}
 	}
-	h.ESMTP = indexFold(w, "ESMTP") >= 0 || hasPrefixFold(w, "UTF8SMTP") || h.Form == "exchange"
-	if hasSuffixFold(w, "SMTPA") || hasSuffixFold(w, "SMTPSA") || hasSuffixFold(w, "asmtp") {
-		h.Authenticated = true
+	switch p.err {
+	case nil:
+		return
+	case errNoBy, errControl:
+		// The address is in its place, but the field as a whole is not to be trusted.
+	default:
+		h.Addr, h.Port, h.AddrUncertain = netip.Addr{}, 0, false
+		h.Name, h.NameVerified = "", false
 	}
-	if hasSuffixFold(w, "SMTPS") || hasSuffixFold(w, "SMTPSA") {
-		h.TLS = true
-	}
+	h.Err = p.err
 }

@@ -1,15 +1,12 @@
 package received
 
-import (
-	"net/netip"
-	"strings"
-)
+import "strings"
 
-// Parse reads the body of one Received field, folded or not, without the
-// field's name. It never fails as a whole: [Hop.Err] says whether the result
-// may be trusted for its address. It does not panic, call itself, or allocate
-// more than a small multiple of the value, whatever the value holds; fields
-// longer than 64 KiB are not read at all.
+// Parse reads the body of one Received field, folded or not, without the field's
+// name. It never fails as a whole: [Hop.Err] says whether the address can be
+// trusted. Whatever value holds, Parse does not panic, does not call itself, and
+// allocates no more than a small multiple of its length. A field longer than
+// 64 KiB, or of more than 2,048 parts, gives an error.
 func Parse(value []byte) Hop {
 	if len(value) > maxField {
 		return Hop{Kind: Noise, Err: errTooLong}
@@ -26,8 +23,7 @@ func Parse(value []byte) Hop {
 	p.findForm()
 	p.classify()
 	p.readPeer()
-	p.refine()
-	p.settleError()
+	p.finish()
 	return p.hop
 }
 
@@ -54,31 +50,9 @@ type parser struct {
 	submission bool   // a comment says that the client logged in
 }
 
-// settleError completes the error, and drops an address that is in doubt.
-func (p *parser) settleError() {
-	h := &p.hop
-	if h.Kind != Noise && (!p.isBy || h.By == "") {
-		p.fail(errNoBy)
-		if p.err == errStray {
-			p.err = errNoBy // nobody vouches, whatever else is wrong
-		}
-	}
-	switch p.err {
-	case nil:
-		return
-	case errNoBy, errControl:
-		// The address is where it should be; the field as a whole is not to
-		// be trusted.
-	default:
-		h.Addr, h.Port, h.AddrUncertain = netip.Addr{}, 0, false
-		h.Name, h.NameVerified = "", false
-	}
-	h.Err = p.err
-}
-
-// split finds the clauses that every form has: from, by, and the date behind
-// the last semicolon. The word right after "from" is the name even if it
-// reads "by": it may be the client's HELO.
+// split finds the clauses that every form has: from, by, and the date behind the
+// last semicolon. The word right after "from" is the name even if it is "by",
+// because it may be the client's HELO.
 func (p *parser) split() {
 	if p.n == 0 {
 		p.fail(errEmpty)
@@ -90,8 +64,11 @@ func (p *parser) split() {
 		if t[i].kind == semi {
 			end, p.date = i, span{i + 1, p.n}
 			p.hop.Time = parseTime(p.s[t[i].end:])
-			if (p.err == errUnclosed || p.err == errStray) && p.at >= int(t[i].end) && isRemark(p.s[p.at:]) {
-				p.err = nil // nothing that counts stands behind the date
+			damaged := (p.err == errUnclosed || p.err == errStray) && p.at >= int(t[i].end)
+			if damaged && strings.IndexByte(p.s[p.at:], ';') < 0 && !hidesAddr(p.s[p.at:]) {
+				// Only a remark behind the date is damaged. A HELO that holds a whole
+				// field pushes the writer's part there, with its address and its date.
+				p.err = nil
 			}
 			break
 		}
@@ -118,15 +95,8 @@ func (p *parser) split() {
 	}
 }
 
-// isRemark reports whether what is wrong behind a date is no more than a
-// damaged remark: not the writer's own part, which a HELO with a whole field in
-// it has pushed there. That part has an address and a date of its own.
-func isRemark(behind string) bool {
-	return strings.IndexByte(behind, ';') < 0 && !hidesAddr(behind)
-}
-
-// findBy returns the index of the "by" that starts the writer's part, and
-// fails where there is a second one: then the first may be the client's.
+// findBy returns the index of the "by" that begins the writer's part, or -1. A
+// second one is an error, because then the first may be the client's.
 func (p *parser) findBy(body span) int {
 	t := p.tokens(span{0, p.n})
 	by, first := -1, body.from

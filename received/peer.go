@@ -1,9 +1,6 @@
 package received
 
-import (
-	"net/netip"
-	"strings"
-)
+import "strings"
 
 // readPeer reads the tokens between "from" and "by". The forms, with the
 // client's words in capitals:
@@ -49,12 +46,12 @@ func (p *parser) readPeer() {
 			}
 		}
 	}
-	p.settle(name)
+	p.setPeer(name)
 }
 
-// bracket reads an address in brackets that stands outside a comment. Behind a
-// comment it is the writer's; right behind the name it may be HELO text with a
-// blank in it, unless the form has it there. remark is a comment before it.
+// bracket reads an address in brackets outside a comment. Behind a comment it is
+// the writer's. Right behind the name it may be HELO text with a blank in it,
+// except where the form has it there. remark is a comment before it.
 func (p *parser) bracket(text, remark string, behind bool) {
 	a, port, ok := parseAddrPort(text)
 	switch {
@@ -71,7 +68,12 @@ func (p *parser) bracket(text, remark string, behind bool) {
 		s.lookup(remark)
 	}
 	if !p.found.addr.IsValid() {
-		p.hop.AddrUncertain = !behind && !writesAddrSecond(p.hop.Form)
+		switch p.hop.Form {
+		case "fetchmail", "mdaemon", "imail": // they write HELO [ip]
+			p.hop.AddrUncertain = false
+		default:
+			p.hop.AddrUncertain = !behind
+		}
 	}
 	p.candidate(s)
 }
@@ -88,8 +90,8 @@ func (p *parser) candidate(s socket) {
 	}
 }
 
-// peerComment reads one comment of the peer's part. It returns false if the
-// comment told nothing.
+// peerComment reads one comment of the peer's part. It returns false if nothing
+// was found in it.
 func (p *parser) peerComment(c string) bool {
 	if i := strings.IndexByte(c, '('); i >= 0 && hidesAddr(c[i:]) {
 		p.fail(errTwoAddr) // the writer's own, in a comment that the client opened
@@ -112,7 +114,8 @@ func (p *parser) peerComment(c string) bool {
 	}
 	if !ok && s.bad == nil {
 		p.unknown = p.unknown || hidesAddr(c)
-		p.local = p.local || s.local || p.hop.Form == "sendmail" && hasSuffixFold(c, "@localhost")
+		user := p.hop.Form == "sendmail" && hasSuffixFold(c, "@localhost")
+		p.local = p.local || s.local || user
 		return s.hasHELO
 	}
 	p.candidate(s)
@@ -137,10 +140,10 @@ func (p *parser) peerRemark(c string) bool {
 // isHeloComment reports whether c is "HELO name" or the like; the name may be
 // empty.
 func isHeloComment(c string) bool {
-	if len(c) < 4 || len(c) > 4 && c[4] != ' ' && c[4] != '\t' {
+	k := c[:min(len(c), 4)]
+	if len(c) > 4 && c[4] != ' ' && c[4] != '\t' {
 		return false
 	}
-	k := c[:4]
 	return foldEqual(k, "HELO") || foldEqual(k, "EHLO") || foldEqual(k, "LHLO")
 }
 
@@ -151,8 +154,9 @@ func (p *parser) setHelo(h string, ehlo bool) {
 	}
 }
 
-// settle decides what the first name is, by the writer's form.
-func (p *parser) settle(name token) {
+// setPeer sets what the first token means in the writer's form: the HELO name,
+// the looked-up name or the address.
+func (p *parser) setPeer(name token) {
 	h := &p.hop
 	h.HELO = p.helo
 	first := p.text(name)
@@ -165,7 +169,13 @@ func (p *parser) settle(name token) {
 	}
 	switch {
 	case p.found.addr.IsValid():
-		p.weigh(addr)
+		inName := isAddr && (p.hasHELO || writesAddrFirst(h.Form)) // elsewhere it is HELO text
+		switch {
+		case p.unknown: // the address in the remark may be the writer's, and the other one the client's
+			p.fail(errPeer)
+		case inName && addr != p.found.addr && !addr.IsLoopback(): // Yahoo used to write 127.0.0.1
+			p.fail(errTwoAddr)
+		}
 	case p.err == errBadAddr, p.err == errTwoAddr:
 	case isAddr && alwaysComments(h.Form):
 		p.fail(errPeer)
@@ -176,14 +186,24 @@ func (p *parser) settle(name token) {
 		p.found.addr = addr
 		first = ""
 	default:
-		p.settleName(first)
+		host := hostOf(first)
+		switch {
+		case h.Kind == Local:
+		case !p.hasHELO:
+			h.HELO = first
+		case isName(host):
+			h.Name = host
+		}
 		return
 	}
 	h.Addr, h.Port, h.Name = p.found.addr, p.found.port, p.found.name
 	if h.Port == 0 {
 		h.Port = p.port
 	}
-	named := p.hasHELO && !alwaysComments(h.Form) || h.Form == "exim" && name.kind == word
+	named := p.hasHELO && !alwaysComments(h.Form)
+	if h.Form == "exim" {
+		named = named || name.kind == word
+	}
 	if host := hostOf(first); named && h.Name == "" && isName(host) {
 		h.Name = host
 	}
@@ -192,41 +212,10 @@ func (p *parser) settle(name token) {
 	}
 }
 
-// weigh looks for a second address besides the one in a comment: one that
-// stands in the place of the name, where that is not HELO text, or one hidden
-// in a remark, which may be the writer's while the rest is the client's.
-func (p *parser) weigh(name netip.Addr) {
-	inName := name.IsValid() && (p.hasHELO || writesAddrFirst(p.hop.Form))
-	switch {
-	case p.unknown:
-		p.fail(errPeer)
-	case inName && name != p.found.addr && !name.IsLoopback(): // Yahoo of old wrote 127.0.0.1
-		p.fail(errTwoAddr)
-	}
-}
-
-// settleName is settle for a field without an address.
-func (p *parser) settleName(first string) {
-	h := &p.hop
-	switch host := hostOf(first); {
-	case h.Kind == Local:
-	case !p.hasHELO:
-		h.HELO = first
-	case isName(host):
-		h.Name = host
-	}
-}
-
 // hostOf returns the name that a writer put first, without an RFC 1413 answer
 // before it and without a final dot.
 func hostOf(first string) string {
 	return strings.TrimSuffix(first[strings.LastIndexByte(first, '@')+1:], ".")
-}
-
-// writesAddrSecond reports whether software of this form writes "HELO [ip]",
-// the brackets not in a comment.
-func writesAddrSecond(form string) bool {
-	return form == "fetchmail" || form == "mdaemon" || form == "imail"
 }
 
 // alwaysComments reports whether software of this form writes the peer's

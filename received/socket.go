@@ -34,7 +34,8 @@ func readSocket(c, form string) (socket, bool) {
 		head = s.takeAccount(c)
 	case strings.IndexByte(c, '=') >= 0:
 		head = s.takeHelo(c)
-		if at := strings.LastIndexByte(c, '@'); at >= len(head) && !writesHelo(form) {
+		inside := form == "exim" || form == "momentum" || form == "mail.ru" // they write helo= into this comment
+		if at := strings.LastIndexByte(c, '@'); at >= len(head) && !inside {
 			s.bad = errTwoAddr // Exim's helo=a@b, or qmail's ident of "[ip] helo=a"
 			return s, false
 		}
@@ -72,7 +73,7 @@ func (s *socket) bracketed(before, inside string) (socket, bool) {
 	switch {
 	case strings.IndexByte(before, ' ') >= 0 && before != "Not Verified": // a remark with a bracket in it
 		return *s, false
-	case isSocketWord(inside):
+	case inside == "local", inside == "unix socket", hasPrefixFold(inside, "UNIX: localhost"): // OpenSMTPD, Cyrus, sendmail
 		s.local = true
 		return *s, false
 	case !ok:
@@ -88,12 +89,6 @@ func (s *socket) bracketed(before, inside string) (socket, bool) {
 	}
 	s.lookup(before)
 	return *s, true
-}
-
-// writesHelo reports whether software of this form writes "helo=" into the
-// comment with the address.
-func writesHelo(form string) bool {
-	return form == "exim" || form == "momentum" || form == "mail.ru"
 }
 
 // twoLiterals reports whether s holds an address in brackets other than a: an
@@ -181,12 +176,6 @@ func indexKey(s, key string) int {
 	}
 }
 
-// isSocketWord reports whether s is what OpenSMTPD, Cyrus and sendmail write
-// in the place of an address for a socket of their own host.
-func isSocketWord(s string) bool {
-	return s == "local" || s == "unix socket" || hasPrefixFold(s, "UNIX: localhost")
-}
-
 // takeAccount cuts off what CommuniGate writes about a login:
 // "account USER HELO name", "account USER [ip] verified".
 func (s *socket) takeAccount(c string) string {
@@ -205,7 +194,8 @@ func (s *socket) takeAccount(c string) string {
 // "user@ip with plain". The client's words stand before the address only.
 func (s *socket) takeLogin(c string) string {
 	if i := strings.IndexByte(c, ' '); i > 0 {
-		if how, ok := strings.CutPrefix(c[i:], " with "); ok && isMechanism(how) {
+		switch c[i:] {
+		case " with login", " with plain", " with cram-md5", " with xymcookie":
 			s.login = true
 			return c[:i]
 		}
@@ -213,15 +203,20 @@ func (s *socket) takeLogin(c string) string {
 	return c
 }
 
-// isMechanism reports whether w is one of the words Yahoo wrote for a login.
-func isMechanism(w string) bool {
-	return w == "login" || w == "plain" || w == "cram-md5" || w == "xymcookie"
-}
-
 // bare reads "ip", "/ip", "name ip".
 func (s *socket) bare(c string) (socket, bool) {
 	if first, last, ok := strings.Cut(c, " "); ok {
-		return s.pair(first, last)
+		a, port, ok := parseAddrPort(last)
+		if !ok {
+			return *s, false
+		}
+		if b, _, ok := parseAddrPort(first); ok && a != b {
+			s.bad = errTwoAddr
+			return *s, false
+		}
+		s.addr, s.port = a, port
+		s.lookup(first)
+		return *s, true
 	}
 	last := strings.TrimPrefix(c, "/")
 	a, port, ok := parseAddrPort(last)
@@ -230,21 +225,6 @@ func (s *socket) bare(c string) (socket, bool) {
 		return *s, false
 	}
 	s.addr, s.port = a, port
-	return *s, true
-}
-
-// pair reads "name ip".
-func (s *socket) pair(first, last string) (socket, bool) {
-	a, port, ok := parseAddrPort(last)
-	if !ok {
-		return *s, false
-	}
-	if b, _, ok := parseAddrPort(first); ok && a != b {
-		s.bad = errTwoAddr
-		return *s, false
-	}
-	s.addr, s.port = a, port
-	s.lookup(first)
 	return *s, true
 }
 
@@ -276,8 +256,9 @@ func isName(n string) bool {
 		}
 	}
 	for i := 0; i < len(n); i++ {
-		c := n[i]
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == '_') {
+		switch c := n[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '.', c == '_':
+		default:
 			return false
 		}
 	}
@@ -302,16 +283,19 @@ func doubtful(s string) *ParseError {
 // hidesAddr reports whether an address stands anywhere in a comment of no
 // known form: it could be the writer's own, disguised by the client.
 func hidesAddr(c string) bool {
-	return strings.Count(c, ".") >= 3 && hidesRun(c, isAddr4Char, ".") ||
-		strings.Count(c, ":") >= 2 && hidesRun(c, isAddr6Char, ".:")
+	const ip4, ip6 = "0123456789.", "0123456789abcdefABCDEF.:"
+	if strings.Count(c, ".") >= 3 && hidesRun(c, ip4, ".") {
+		return true
+	}
+	return strings.Count(c, ":") >= 2 && hidesRun(c, ip6, ".:")
 }
 
 // hidesRun looks for an address among the runs of certain octets, with or
 // without the punctuation at its ends, and behind a tag such as the 6 of IPv6.
-func hidesRun(c string, in func(byte) bool, punctuation string) bool {
+func hidesRun(c, octets, punctuation string) bool {
 	for i := 0; i < len(c); i++ {
 		start := i
-		for i < len(c) && in(c[i]) {
+		for i < len(c) && strings.IndexByte(octets, c[i]) >= 0 {
 			i++
 		}
 		run := c[start:i]
@@ -326,10 +310,4 @@ func hidesRun(c string, in func(byte) bool, punctuation string) bool {
 		}
 	}
 	return false
-}
-
-func isAddr4Char(c byte) bool { return c >= '0' && c <= '9' || c == '.' }
-
-func isAddr6Char(c byte) bool {
-	return isAddr4Char(c) || c == ':' || lower(c) >= 'a' && lower(c) <= 'f'
 }

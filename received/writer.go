@@ -5,9 +5,16 @@ import "strings"
 // readWriter reads by, via, with, id, for, from and the comments among them.
 func (p *parser) readWriter() {
 	t := p.tokens(p.writer)
-	if len(t) > 0 && p.namesWriter(t) {
-		p.hop.By = strings.TrimRight(p.text(t[0]), ",.")
-		t = t[1:]
+	if len(t) > 0 && t[0].kind != comment {
+		// A keyword may be the host's name, if another clause or a comment follows.
+		named := t[0].key == kwNone
+		if !named && len(t) > 1 {
+			named = t[1].kind == comment || t[1].key != kwNone
+		}
+		if named {
+			p.hop.By = strings.TrimRight(p.text(t[0]), ",.")
+			t = t[1:]
+		}
 	}
 	for i := 0; i < len(t); i++ {
 		switch {
@@ -19,7 +26,13 @@ func (p *parser) readWriter() {
 			if i+1 < len(t) && t[i+1].kind == comment {
 				i++ // with (CIPHER encrypted) ESMTPS
 			}
-			i = p.with(t, i+1)
+			first := i + 1
+			for i+1 < len(t) && t[i+1].key == kwNone && (t[i+1].kind == word || t[i+1].kind == literal) {
+				i++
+			}
+			if i >= first && p.hop.With == "" {
+				p.hop.With = p.s[t[first].pos:t[i].end]
+			}
 		case t[i].key == kwID:
 			i += p.value(t[i+1:], &p.hop.ID)
 		case t[i].key == kwFor:
@@ -42,15 +55,6 @@ func (p *parser) readWriter() {
 	}
 }
 
-// namesWriter reports whether t begins with a host: not with a comment, and
-// not with the next clause.
-func (p *parser) namesWriter(t []token) bool {
-	if t[0].kind == comment {
-		return false
-	}
-	return t[0].key == kwNone || len(t) > 1 && (t[1].kind == comment || t[1].key != kwNone)
-}
-
 // value takes the token after a keyword as its value, unless there is one
 // already. It returns the number of tokens taken.
 func (p *parser) value(t []token, to *string) int {
@@ -59,19 +63,6 @@ func (p *parser) value(t []token, to *string) int {
 	}
 	*to = p.text(t[0])
 	return 1
-}
-
-// with takes the words after "with", up to a comment or the next clause, and
-// returns the index of the last one taken.
-func (p *parser) with(t []token, i int) int {
-	first, last := i, i-1
-	for ; i < len(t) && (t[i].kind == word || t[i].kind == literal) && t[i].key == kwNone; i++ {
-		last = i
-	}
-	if last >= first && p.hop.With == "" {
-		p.hop.With = p.s[t[first].pos:t[last].end]
-	}
-	return last
 }
 
 // writerComment reads a comment behind "by": the writer's address, if it is
@@ -91,8 +82,8 @@ func (p *parser) writerComment(c string, first bool) {
 	}
 }
 
-// note looks a comment over for what it says about TLS and login. It returns
-// true if the comment is about those.
+// note reads a comment about TLS or a login. It returns false if the comment is
+// about neither.
 func (p *parser) note(c string) bool {
 	if len(c) < 3 {
 		return false
@@ -110,7 +101,8 @@ func (p *parser) note(c string) bool {
 			return true
 		}
 	case 'a':
-		if hasPrefixFold(c, "authenticated") || hasPrefixFold(c, "auth: ") || hasPrefixFold(c, "auth=") || hasPrefixFold(c, "auth ") {
+		switch {
+		case hasPrefixFold(c, "authenticated"), hasPrefixFold(c, "auth: "), hasPrefixFold(c, "auth="), hasPrefixFold(c, "auth "):
 			p.submission = true
 			return true
 		}

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Pass goes once over an account. It ends soon after ctx does.
+// Pass makes one pass over an account. It must return soon after ctx ends.
 type Pass func(ctx context.Context, account string) error
 
 // Account is one account in a [Loop].
@@ -21,9 +21,10 @@ type Account struct {
 	AtStart bool
 	// Jitter delays each pass that the clock starts by a random time below it.
 	Jitter time.Duration
-	// Wake starts a pass at once, whatever the clock and the back-off say; only
-	// MinInterval holds. Wake-ups during a pass lead to one more after it, if the
-	// channel keeps one: it should have a buffer of 1 and senders that do not wait.
+	// Wake starts a pass at once, without regard to the clock and the back-off;
+	// only MinInterval is kept. A wake-up during a pass leads to one more pass
+	// after it if the channel can hold it: give it a buffer of 1, and senders that
+	// do not block.
 	Wake <-chan struct{}
 }
 
@@ -35,26 +36,27 @@ const (
 	maxHardBackOff = 12 * time.Hour
 )
 
-// recheck bounds how long the loop sleeps without looking at the wall clock, which
-// may have been set, and which goes on while the machine is suspended.
+// recheck is the longest time that the loop sleeps without reading the wall clock:
+// it may be set, and it goes on while the machine is suspended.
 const recheck = time.Minute
 
-// Loop runs passes until its context ends. Its fields must not change meanwhile.
-// The hooks may be nil; they are called from several goroutines and must not block.
+// Loop runs passes until its context ends. Its fields must not change while it runs.
+// The hooks may be nil. They are called from several goroutines and must not block.
 type Loop struct {
 	Pass     Pass
 	Accounts []Account
-	// Parallel is the most passes at once, 0 for as many as there are accounts.
+	// Parallel is the highest number of passes at a time; 0 means one per account.
 	Parallel int
-	// Hard says whether a failure is one that repetition makes worse, such as
-	// refused credentials: the back-off then is 15 minutes to 12 hours instead
-	// of 1 to 30 minutes. nil means that none is.
+	// Hard reports whether a retry makes a failure worse, as with refused
+	// credentials. The back-off is then 15 minutes to 12 hours instead of 1 to 30
+	// minutes. nil means that no failure is hard.
 	Hard func(error) bool
 	// OnStart is called before a pass, OnEnd after it.
 	OnStart func(account string)
 	OnEnd   func(account string, took time.Duration, err error)
-	// OnNext tells when the clock will start the next pass, the zero time for never.
-	// It is called at the start, after each pass, and when the clock was set back.
+	// OnNext reports when the clock will start the next pass; the zero time means
+	// never. It is called at the start, after each pass, and when the clock was set
+	// back.
 	OnNext func(account string, at time.Time)
 	// Now is the wall clock, time.Now if nil.
 	Now func() time.Time
@@ -66,11 +68,11 @@ type PanicError struct {
 	Stack []byte
 }
 
-// Error tells the value that the pass panicked with.
+// Error names the value that the pass panicked with.
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
 // Run runs passes until ctx ends, waits for those in progress and returns nil. It
-// returns an error at once if the loop is no loop: no Pass, or an account twice.
+// returns an error at once if Pass is nil or two accounts have the same name.
 func (l *Loop) Run(ctx context.Context) error {
 	if l.Pass == nil {
 		return errors.New("schedule: no pass to run")
@@ -90,13 +92,23 @@ func (l *Loop) Run(ctx context.Context) error {
 	var owners sync.WaitGroup
 	for _, a := range l.Accounts {
 		o := &owner{loop: l, account: a, slots: slots}
-		owners.Go(func() { o.run(ctx) })
+		owners.Go(func() {
+			if a.AtStart {
+				o.pass(ctx)
+			} else {
+				o.plan(o.now())
+			}
+			for o.wait(ctx) {
+				o.pass(ctx)
+			}
+		})
 	}
 	owners.Wait()
 	return nil
 }
 
-// owner is the goroutine of one account. That there is one makes passes single.
+// owner is the one goroutine of an account. There is only one, so passes over the
+// account never overlap.
 type owner struct {
 	loop    *Loop
 	account Account
@@ -110,17 +122,6 @@ type owner struct {
 	failures        int
 }
 
-func (o *owner) run(ctx context.Context) {
-	if o.account.AtStart {
-		o.pass(ctx)
-	} else {
-		o.plan(o.now())
-	}
-	for o.wait(ctx) {
-		o.pass(ctx)
-	}
-}
-
 // now returns the wall clock, without the monotonic reading that would hide steps.
 func (o *owner) now() time.Time {
 	if o.loop.Now != nil {
@@ -129,8 +130,8 @@ func (o *owner) now() time.Time {
 	return time.Now().Round(0)
 }
 
-// plan computes the next pass after base. Those that fell due before now are not
-// made up for.
+// plan computes the next pass after base. Passes that were missed are not made up
+// for.
 func (o *owner) plan(base time.Time) {
 	now := o.now()
 	o.base = base
@@ -178,7 +179,7 @@ func (o *owner) wait(ctx context.Context) bool {
 // left returns how long it is to the next pass.
 func (o *owner) left(woken bool) time.Duration {
 	now := o.now()
-	// The clock was set back: what was planned by the old one may be years away.
+	// The clock was set back. What was planned before may be years away now.
 	if now.Before(o.base) {
 		o.plan(now)
 	}
@@ -226,7 +227,8 @@ func (o *owner) protected(ctx context.Context) (err error) {
 	return o.loop.Pass(ctx, o.account.Name)
 }
 
-// backOff counts failures in a row and sets when the clock may start a pass again.
+// backOff counts failures in a row and sets the time before which the clock starts
+// no pass.
 func (o *owner) backOff(err error) {
 	if err == nil {
 		o.failures, o.retry = 0, time.Time{}

@@ -1,12 +1,11 @@
-// Package schedule decides when passes over accounts run: by the clock, when
-// somebody wakes them, later after failures, and never two at once over one
-// account. It knows nothing of mail.
+// Package schedule decides when passes over accounts run: by the clock, at once
+// when woken, later after failures, and never two at a time over one account. It
+// knows nothing about mail.
 package schedule
 
 import (
 	"errors"
 	"fmt"
-	"math/bits"
 	"strings"
 	"time"
 
@@ -58,8 +57,8 @@ func Parse(spec string) (Spec, error) {
 		return Spec{}, fmt.Errorf("%q: \"@every\" cannot have a time zone", spec)
 	}
 	s := Spec{text: spec, cron: fields}
-	// Any year will do that is followed by a leap day within the five years that
-	// package cron searches.
+	// Package cron searches five years. Any start will do that has a leap day in
+	// the five years after it.
 	if s.Next(time.Date(2023, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
 		return Spec{}, fmt.Errorf("%q: no such date ever comes", spec)
 	}
@@ -83,6 +82,7 @@ func checkZone(spec string) error {
 	return nil
 }
 
+// parseEvery reads the duration after "@every".
 func parseEvery(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if err != nil {
@@ -127,10 +127,13 @@ func (s Spec) Next(t time.Time) time.Time {
 	if loc == time.Local {
 		loc = t.Location()
 	}
-	if !s.apart() {
+	// Where the spec names two neighbouring hours, an hour too many or too few makes
+	// no difference, and passes follow the hours as they go by.
+	hours := uint32(s.cron.Hour & (1<<24 - 1))
+	if hours&(hours<<1|hours>>23) != 0 {
 		return s.cron.Next(t)
 	}
-	// Reckon in what the clock on the wall shows, where all days have 24 hours.
+	// Compute in the time that a clock on the wall shows: there all days have 24 hours.
 	wall := *s.cron
 	wall.Location = time.UTC
 	for shown := wall.Next(shownAt(t, loc)); !shown.IsZero(); shown = wall.Next(shown) {
@@ -142,22 +145,15 @@ func (s Spec) Next(t time.Time) time.Time {
 	return time.Time{}
 }
 
-// apart says whether the spec names no two neighbouring hours, so that an hour
-// too many or too few makes a difference.
-func (s Spec) apart() bool {
-	const hours = 1<<24 - 1
-	m := uint32(s.cron.Hour & hours)
-	return bits.OnesCount32(m&(m<<1|m>>23)) == 0
-}
-
 // shownAt returns what a clock in loc shows at t, as if it were UTC.
 func shownAt(t time.Time, loc *time.Location) time.Time {
 	_, offset := t.In(loc).Zone()
 	return t.UTC().Add(time.Duration(offset) * time.Second)
 }
 
-// instant returns when a clock in loc first shows this time; if it never does because
-// it is put forward, when it would have without that.
+// instant returns the time at which a clock in loc first shows shown. If the clock
+// skips it because it is put forward, instant returns when it would have shown it
+// otherwise.
 func instant(shown time.Time, loc *time.Location) time.Time {
 	// time.Date does not say which it returns if there are two, or none.
 	some := time.Date(shown.Year(), shown.Month(), shown.Day(),

@@ -1,5 +1,5 @@
 // Package rdns finds the name of an SMTP client as an MTA does: the name that its
-// address resolves to (PTR), verified if that name resolves to the address again.
+// address resolves to (PTR). The name is verified if it resolves to the address.
 package rdns
 
 import (
@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Lookup is what is needed of a resolver. *net.Resolver is one.
+// Lookup is the part of a resolver that is used. *net.Resolver implements it.
 type Lookup interface {
 	LookupAddr(ctx context.Context, addr string) ([]string, error)
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
@@ -21,14 +21,14 @@ type Lookup interface {
 
 var _ Lookup = (*net.Resolver)(nil)
 
-// Options govern a [Resolver]. The zero value is fit for use.
+// Options configure a [Resolver]. The zero value can be used.
 type Options struct {
 	// Lookup asks the DNS; nil is net.DefaultResolver.
 	Lookup Lookup
-	// Timeout bounds all questions about one address together, 10 s if zero.
+	// Timeout limits all lookups for one address together, 10 s if zero.
 	Timeout time.Duration
-	// TTL is how long an answer, good or bad, is kept, 10 min if zero. A temporary
-	// failure is kept for a tenth of that.
+	// TTL is how long an answer, positive or negative, is kept; 10 min if zero. A
+	// temporary failure is kept for a tenth of it.
 	TTL time.Duration
 	// Size is how many answers are kept, 4096 if zero.
 	Size int
@@ -44,11 +44,11 @@ type Name struct {
 	Temporary bool
 }
 
-// maxNames bounds how many names of one address are tried. Anybody can put
-// hundreds of PTR records on his address.
+// maxNames limits how many names of one address are tried. Anybody can give an
+// address hundreds of PTR records.
 const maxNames = 4
 
-// Resolver finds names and remembers them. It may be used from several goroutines.
+// Resolver finds names and caches them. It is safe for concurrent use.
 type Resolver struct {
 	o Options
 
@@ -57,10 +57,10 @@ type Resolver struct {
 	recent  *list.List // of *entry, the most recently used first
 }
 
-// entry is an answer, or a question that somebody is asking.
+// entry is an answer, or a lookup in progress.
 type entry struct {
 	addr    netip.Addr
-	done    chan struct{} // closed when name and expires hold
+	done    chan struct{} // closed when name and expires are set
 	name    Name
 	expires time.Time
 }
@@ -82,8 +82,8 @@ func New(o Options) *Resolver {
 	return &Resolver{o: o, entries: map[netip.Addr]*list.Element{}, recent: list.New()}
 }
 
-// Name returns the name of addr within Options.Timeout. Callers who ask for the same
-// address at a time share one lookup. If ctx ends, the answer is a temporary failure.
+// Name returns the name of addr within Options.Timeout. Concurrent callers share one
+// lookup of the same address. If ctx ends first, the result is a temporary failure.
 func (r *Resolver) Name(ctx context.Context, addr netip.Addr) Name {
 	addr = addr.Unmap().WithZone("")
 	if !addr.IsValid() {
@@ -92,7 +92,7 @@ func (r *Resolver) Name(ctx context.Context, addr netip.Addr) Name {
 	for {
 		e, mine := r.entry(addr)
 		if mine {
-			r.ask(ctx, e)
+			r.resolve(ctx, e)
 			return e.name
 		}
 		select {
@@ -100,7 +100,7 @@ func (r *Resolver) Name(ctx context.Context, addr netip.Addr) Name {
 			if !e.name.Temporary || time.Now().Before(e.expires) {
 				return e.name
 			}
-			// Whoever asked was called off: ask again.
+			// The caller that did the lookup was cancelled: look up again.
 		case <-ctx.Done():
 			return Name{Temporary: true}
 		}
@@ -110,7 +110,8 @@ func (r *Resolver) Name(ctx context.Context, addr netip.Addr) Name {
 	}
 }
 
-// entry returns the entry for addr, and whether the caller is to ask.
+// entry returns the entry for addr. If it is the caller's (mine), the caller must
+// resolve it.
 func (r *Resolver) entry(addr netip.Addr) (e *entry, mine bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -140,15 +141,15 @@ func (r *Resolver) remove(el *list.Element) {
 	delete(r.entries, el.Value.(*entry).addr)
 }
 
-// ask asks the DNS and completes e.
-func (r *Resolver) ask(ctx context.Context, e *entry) {
+// resolve looks e.addr up and completes e.
+func (r *Resolver) resolve(ctx context.Context, e *entry) {
 	defer close(e.done)
 	tctx, cancel := context.WithTimeout(ctx, r.o.Timeout)
 	defer cancel()
 	e.name = r.lookup(tctx, e.addr)
 	ttl := r.o.TTL
 	switch {
-	case ctx.Err() != nil: // the caller gave up, which says nothing about the DNS
+	case ctx.Err() != nil: // cancelled by the caller, which says nothing about the DNS
 		ttl = 0
 	case e.name.Temporary:
 		ttl /= 10
@@ -156,11 +157,12 @@ func (r *Resolver) ask(ctx context.Context, e *entry) {
 	e.expires = time.Now().Add(ttl)
 }
 
+// lookup returns the first name of addr that resolves to addr.
 func (r *Resolver) lookup(ctx context.Context, addr netip.Addr) Name {
 	names, err := r.o.Lookup.LookupAddr(ctx, addr.String())
 	var n Name
 	tried := 0
-	for _, name := range names { // there may be some beside an error about others
+	for _, name := range names { // names can come with an error about others
 		name = strings.TrimSuffix(name, ".")
 		if !hostname(name) {
 			continue
@@ -183,7 +185,7 @@ func (r *Resolver) lookup(ctx context.Context, addr netip.Addr) Name {
 	return n
 }
 
-// confirms reports whether name resolves to addr, or whether that could not be found out now.
+// confirms reports whether name resolves to addr. temp says that a lookup failed temporarily.
 func (r *Resolver) confirms(ctx context.Context, name string, addr netip.Addr) (ok, temp bool) {
 	network := "ip4"
 	if addr.Is6() {
@@ -199,8 +201,8 @@ func (r *Resolver) confirms(ctx context.Context, name string, addr netip.Addr) (
 	return false, err != nil && temporary(err)
 }
 
-// temporary reports whether asking again later may help. Only the DNS's clear word that
-// there is nothing is taken for permanent.
+// temporary reports whether a retry may help. Only a definite "not found" of the DNS
+// is permanent.
 func temporary(err error) bool {
 	var dns *net.DNSError
 	if errors.As(err, &dns) {
@@ -209,8 +211,8 @@ func temporary(err error) bool {
 	return true
 }
 
-// hostname reports whether a PTR record holds a name of letters, digits, hyphens and
-// underscores, and not an address: what it holds is for its owner to choose.
+// hostname reports whether s is a name of letters, digits, hyphens and underscores,
+// and not an address. The owner of an address can put anything into its PTR record.
 func hostname(s string) bool {
 	if len(s) == 0 || len(s) > 253 {
 		return false
@@ -224,8 +226,9 @@ func hostname(s string) bool {
 			return false
 		}
 		for i := 0; i < len(label); i++ {
-			ch := label[i]
-			if (ch|0x20 < 'a' || ch|0x20 > 'z') && (ch < '0' || ch > '9') && ch != '-' && ch != '_' {
+			switch ch := label[i]; {
+			case ch >= 'a' && ch <= 'z', ch >= 'A' && ch <= 'Z', ch >= '0' && ch <= '9', ch == '-', ch == '_':
+			default:
 				return false
 			}
 		}

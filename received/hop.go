@@ -44,9 +44,9 @@ type Hop struct {
 	Addr netip.Addr
 	Port uint16 // 0 if not recorded
 
-	// AddrUncertain says that the field holds one address in the place of the
-	// name, and that the form does not tell whether the writer saw it or the
-	// client said it. Such an address is never a boundary's client.
+	// AddrUncertain says that the field has one address, in the place of the
+	// name, and that the form does not show whether the writer saw it or the
+	// client gave it. Such an address is never the client of a [Boundary].
 	AddrUncertain bool
 
 	By     string     // the writer, as it names itself: a host name or an address
@@ -67,10 +67,10 @@ type Hop struct {
 	Form string
 	Kind Kind
 
-	// Err is set where the field cannot be trusted for its address: bad
-	// syntax, more than one candidate, an address in a doubtful spelling, no
-	// writer. It is a *ParseError. What could be read is kept; Addr is kept
-	// only where it is beyond doubt.
+	// Err is set if the address of the field cannot be trusted: bad syntax, more
+	// than one candidate, a doubtful spelling of the address, no writer. It is a
+	// *ParseError. What could be read is kept; Addr is kept only if it is beyond
+	// doubt.
 	Err error
 }
 

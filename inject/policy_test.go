@@ -37,7 +37,7 @@ func TestPolicies(t *testing.T) {
 			m.Header, m.Size, m.Body = nil, int64(len(content)), bodyOf(content)
 			c.edit(m)
 			c.options.Connections = 1
-			// The other message is behind it, announced while it is under way.
+			// The next message follows it, pipelined while it is under way.
 			rs := injectAll(t, s.Dial, c.options, message(2), m, message(3))
 			if rs[0].Outcome != inject.Delivered || rs[2].Outcome != inject.Delivered {
 				t.Errorf("beside it %+v and %+v", rs[0], rs[2])

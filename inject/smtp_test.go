@@ -128,7 +128,7 @@ func TestParameters(t *testing.T) {
 			s := newServer(t, injecttest.Options{Without: c.without, Record: true})
 			m := message(1)
 			c.edit(m)
-			// The other message is behind it, announced while it is under way.
+			// The next message follows it, pipelined while it is under way.
 			o := inject.Options{Connections: 1}
 			if c.never {
 				o.DSN = inject.DSNNever
@@ -338,7 +338,7 @@ func TestSession(t *testing.T) {
 		}
 		if !once {
 			if r := session.Deliver(t.Context(), message(3), nil); r.Outcome != inject.Deferred || kindOf(r) != inject.Protocol {
-				t.Errorf("another message than the one announced: %+v, err %v", r, r.Err)
+				t.Errorf("another message than the pipelined one: %+v, err %v", r, r.Err)
 			}
 		}
 		if r := session.Deliver(t.Context(), b, nil); r.Outcome != inject.Deferred || kindOf(r) != inject.Protocol {

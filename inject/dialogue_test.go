@@ -1,13 +1,13 @@
 package inject_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -162,18 +162,35 @@ func TestBodyClose(t *testing.T) {
 	}
 }
 
-// recordingConn keeps what is written to it, each write by itself.
+// recordingConn keeps what is written to it.
 type recordingConn struct {
 	net.Conn
-	mu     *sync.Mutex
-	writes *[][]byte
+	write func([]byte)
 }
 
 func (c recordingConn) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	*c.writes = append(*c.writes, bytes.Clone(p))
-	c.mu.Unlock()
+	c.write(p)
 	return c.Conn.Write(p)
+}
+
+// recorded returns a dialer whose connections keep what is written to them, and a function that returns
+// it, each write by itself.
+func recorded(dial inject.Dialer) (inject.Dialer, func() []string) {
+	var mu sync.Mutex
+	var writes []string
+	recording := func(ctx context.Context) (net.Conn, error) {
+		conn, err := dial(ctx)
+		return recordingConn{conn, func(p []byte) {
+			mu.Lock()
+			defer mu.Unlock()
+			writes = append(writes, string(p))
+		}}, err
+	}
+	return recording, func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(writes)
+	}
 }
 
 // TestPipelinedXCLIENT: the next message's XCLIENT is in the write that ends with the dot if, and only
@@ -193,12 +210,7 @@ func TestPipelinedXCLIENT(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newServer(t, c.server)
-			var mu sync.Mutex
-			var writes [][]byte
-			dial := func(ctx context.Context) (net.Conn, error) {
-				conn, err := s.Dial(ctx)
-				return recordingConn{conn, &mu, &writes}, err
-			}
+			dial, writes := recorded(s.Dial)
 			session, err := inject.Open(t.Context(), dial, inject.Options{XCLIENT: c.mode})
 			if err != nil {
 				t.Fatal(err)
@@ -209,7 +221,8 @@ func TestPipelinedXCLIENT(t *testing.T) {
 			if r.Outcome != inject.Delivered || asked != (c.with == "XCLIENT") {
 				t.Fatalf("%+v, err %v, asked for the next message: %v", r, r.Err, asked)
 			}
-			last := string(writes[len(writes)-1])
+			all := writes()
+			last := all[len(all)-1]
 			_, after, found := strings.Cut(last, "\r\n.\r\n")
 			if verb, _, _ := strings.Cut(strings.TrimSpace(after), " "); !found || verb != c.with {
 				t.Errorf("the last write is %q, want %q after the dot", last, c.with)

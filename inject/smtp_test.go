@@ -43,6 +43,7 @@ func TestRecipients(t *testing.T) {
 		{"T-MTA-20 mixed", []injecttest.Fault{rcpt(1, "550 5.1.1 unknown"), rcpt(2, "450 4.2.0 later")}, nil, inject.Deferred, "refused deferred", 450, 1},
 		{"T-MTA-20 354 all the same", []injecttest.Fault{rcpt(0, "550 5.1.1 unknown"), {Stage: injecttest.DATA, Nth: 1, Reply: "354 go ahead"}}, nil, inject.Refused, "refused refused", 550, 2},
 		{"MAIL refused, 354 all the same", []injecttest.Fault{{Stage: injecttest.MAIL, Nth: 1, Reply: "450 4.7.1 later"}, {Stage: injecttest.DATA, Nth: 1, Reply: "354 go ahead"}}, nil, inject.Deferred, "deferred deferred", 450, 2},
+		{"all refused, and lost at DATA", []injecttest.Fault{rcpt(0, "550 5.1.1 unknown"), {Stage: injecttest.DATA, Nth: 1, Then: injecttest.CloseConn}}, nil, inject.Refused, "refused refused", 550, 2},
 		{"MAIL refused", []injecttest.Fault{{Stage: injecttest.MAIL, Nth: 1, Reply: "450 4.7.1 later"}}, nil, inject.Deferred, "deferred deferred", 450, 1},
 		{"421 in the middle", []injecttest.Fault{rcpt(2, "421 4.3.2 closing")}, nil, inject.Deferred, "deferred deferred", 421, 2},
 		{"dot refused", []injecttest.Fault{{Stage: injecttest.DOT, Nth: 1, Reply: "554 5.6.0 no"}, rcpt(1, "450 4.2.0 later")}, nil, inject.Deferred, "deferred refused", 554, 1},
@@ -70,17 +71,31 @@ func TestRecipients(t *testing.T) {
 	}
 }
 
-// TestManyRecipients: more than one group of commands.
+// TestManyRecipients: with PIPELINING a write holds many commands, but no more than 64; without, one.
 func TestManyRecipients(t *testing.T) {
-	s := newServer(t, injecttest.Options{})
-	m := message(1)
-	m.To = nil
-	for range 1000 {
-		m.To = append(m.To, strings.Repeat("r", 60)+"@example.org")
-	}
-	r := injectAll(t, s.Dial, inject.Options{}, m)[0]
-	if r.Outcome != inject.Delivered || len(s.Messages()[0].To) != 1000 {
-		t.Errorf("%v, err %v", r.Outcome, r.Err)
+	for without, most := range map[string]int{"": 64, "PIPELINING": 1} {
+		t.Run("without "+without, func(t *testing.T) {
+			s := newServer(t, injecttest.Options{Without: []string{without}})
+			dial, writes := recorded(s.Dial)
+			m := message(1)
+			m.To = nil
+			for range 1000 {
+				m.To = append(m.To, strings.Repeat("r", 60)+"@example.org")
+			}
+			r := injectAll(t, dial, inject.Options{Connections: 1}, m)[0]
+			if r.Outcome != inject.Delivered || len(s.Messages()[0].To) != 1000 {
+				t.Errorf("%v, err %v", r.Outcome, r.Err)
+			}
+			longest := 0
+			for _, w := range writes() {
+				if strings.Contains(w, "RCPT TO:") {
+					longest = max(longest, strings.Count(w, "\r\n"))
+				}
+			}
+			if longest != most {
+				t.Errorf("%d commands in one write, want %d", longest, most)
+			}
+		})
 	}
 }
 

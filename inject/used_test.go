@@ -1,6 +1,7 @@
 package inject_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -43,6 +44,92 @@ func TestUsedSession(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestUsedSessionOutOfStep: on a session in use a reply that seems to say that XCLIENT does not work here may
+// be that to an earlier command: the message is tried again once on a fresh connection, which knows better.
+func TestUsedSessionOutOfStep(t *testing.T) {
+	for _, reply := range []string{"250 2.0.0 Ok", "502 5.5.2 Error: command not recognized", "550 5.7.0 Error: insufficient authorization"} {
+		for times, want := range map[int]inject.Outcome{1: inject.Delivered, 2: inject.Deferred} {
+			t.Run(fmt.Sprint(reply, "/", times), func(t *testing.T) {
+				var faults []injecttest.Fault
+				for i := range times {
+					faults = append(faults, injecttest.Fault{Stage: injecttest.XCLIENT, Nth: 2 + i, Reply: reply})
+				}
+				s := newServer(t, injecttest.Options{Record: true, Faults: faults})
+				rs := injectAll(t, s.Dial, inject.Options{Connections: 1}, message(1), message(2), message(3))
+				if rs[1].Outcome != want || rs[0].Outcome != inject.Delivered || rs[2].Outcome != inject.Delivered {
+					t.Errorf("%v, %v, %v; want the second one %v: %v", rs[0].Outcome, rs[1].Outcome, rs[2].Outcome, want, rs[1].Err)
+				}
+				if want == inject.Deferred && kindOf(rs[1]) != inject.Misconfigured {
+					t.Errorf("%+v, err %v", rs[1], rs[1].Err)
+				}
+				if s.Sessions() != 1+times {
+					t.Errorf("%d sessions\n%s", s.Sessions(), strings.Join(s.Transcript(), "\n"))
+				}
+			})
+		}
+	}
+}
+
+// TestPipelinedMessageGivenUp: where a message is given up whose XCLIENT has been sent with the dot of the
+// one before, nobody waits for its reply, and nothing else is said on that session.
+func TestPipelinedMessageGivenUp(t *testing.T) {
+	t.Run("withheld", func(t *testing.T) {
+		s := newServer(t, injecttest.Options{Record: true})
+		session, err := inject.Open(t.Context(), s.Dial, inject.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad := message(2)
+		bad.From = "nobody"
+		if r := session.Deliver(t.Context(), message(1), func() *inject.Message { return bad }); r.Outcome != inject.Delivered || !session.Reusable() {
+			t.Fatalf("%+v, err %v", r, r.Err)
+		}
+		if r := session.Deliver(t.Context(), bad, nil); kindOf(r) != inject.Unsendable || session.Reusable() {
+			t.Errorf("%+v, err %v, reusable %v", r, r.Err, session.Reusable())
+		}
+		session.Close()
+		if got := verbs(said(s)); strings.HasSuffix(got, "QUIT") {
+			t.Errorf("said %s", got)
+		}
+	})
+	bubble(t, "cancelled", func(t *testing.T) {
+		s := newServer(t, injecttest.Options{Record: true, Faults: []injecttest.Fault{{Stage: injecttest.XCLIENT, Nth: 2, Delay: time.Minute}}})
+		p := inject.NewPool(s.Dial, inject.Options{Connections: 1})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		queued := make(chan bool)
+		first := message(1)
+		first.BeforeDot = func(context.Context) error { <-queued; return nil }
+		start, took := time.Now(), time.Duration(0)
+		rs := make([]inject.Receipt, 3)
+		for i, c := range []struct {
+			ctx context.Context
+			m   *inject.Message
+		}{{t.Context(), first}, {ctx, message(2)}, {t.Context(), message(3)}} {
+			if err := p.Submit(c.ctx, c.m, func(r inject.Receipt) {
+				rs[i], took = r, time.Since(start)
+				if i == 0 {
+					cancel()
+				}
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if i == 1 {
+				close(queued)
+			}
+		}
+		if err := p.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if rs[0].Outcome != inject.Delivered || kindOf(rs[1]) != inject.Aborted || rs[2].Outcome != inject.Delivered || took > time.Second {
+			t.Errorf("%v, %v, %v after %v: %v", rs[0].Outcome, rs[1].Outcome, rs[2].Outcome, took, rs[2].Err)
+		}
+		if s.Sessions() != 2 || arrived(s, message(3)) != 1 {
+			t.Errorf("%d sessions\n%s", s.Sessions(), strings.Join(s.Transcript(), "\n"))
+		}
+	})
 }
 
 // TestLateReply covers T-SMTP-07: a reply that comes when its command has been given up is never

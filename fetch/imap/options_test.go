@@ -39,3 +39,27 @@ func TestSizeThatGrows(t *testing.T) {
 		}
 	}
 }
+
+// TestSecure: the password goes over a connection that is said to be as good as under TLS, and over no other
+// unless that is allowed.
+func TestSecure(t *testing.T) {
+	for _, c := range []struct{ secure, allowed, logsIn bool }{{true, false, true}, {false, true, true}, {false, false, false}} {
+		o := plaintext()
+		o.Secure, o.Credentials.AllowPlaintext, o.Timeouts = c.secure, c.allowed, Timeouts{Idle: 10 * time.Second}
+		script := "S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] ready\nhangup"
+		if c.logsIn {
+			script = begin
+		}
+		client, err := New(t.Context(), fetchtest.Play(t, script), o)
+		if (err == nil) != c.logsIn {
+			t.Errorf("secure %v, plaintext allowed %v: %v", c.secure, c.allowed, err)
+			continue
+		}
+		if c.logsIn {
+			t.Cleanup(client.Abort)
+			if _, err := client.Open(t.Context(), ""); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}

@@ -133,7 +133,7 @@ func (r *demoRows) print(p *program, w *demoWorld) {
 			upstream = "kept"
 		}
 		said := replyText(e.Receipt.Reply)
-		if e.Receipt.Stage == "" {
+		if e.Receipt.Reply.Code == 0 {
 			said = "not asked, " + reason("", e.Why)
 		}
 		t.row(e.Account, w.what(e), presented(e.Receipt), orUnknown(shown.Name), orUnknown(shown.HELO),

@@ -143,6 +143,22 @@ func neverPresented(t *testing.T, f *front) {
 	}
 }
 
+// TestSessionNeverPresents: the same holds for a session that is used without a pool.
+func TestSessionNeverPresents(t *testing.T) {
+	s := newServer(t, injecttest.Options{Record: true})
+	o := inject.Options{Never: []netip.Prefix{netip.MustParsePrefix("198.51.0.2/31")}}
+	session, err := inject.Open(t.Context(), s.Dial, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	r := session.Deliver(t.Context(), message(2), nil)
+	f := front{s: s}
+	if r.Presented.Addr.IsValid() || strings.Contains(f.told(), "198.51.0.2") {
+		t.Errorf("presented as %v; the MTA was told\n%s", r.Presented.Addr, f.told())
+	}
+}
+
 // TestHello: the first EHLO or LHLO has our own name.
 func TestHello(t *testing.T) {
 	for dialect, verb := range map[inject.Dialect]string{inject.SMTP: "EHLO", inject.LMTP: "LHLO"} {

@@ -111,8 +111,8 @@ func injectWires(p *wiringPlace) []wire {
 			"none": [3]any{inject.NoTLS, false, clear}, "starttls": [3]any{inject.StartTLS, true, clear}, "implicit": [3]any{inject.NoTLS, false, "TLS"},
 		}, at: func(g *given) any { return [3]any{g.mta.StartTLS, g.mta.TLSConfig != nil, leads(g.toMTA)} }},
 		{key: "inject.tls_ca_file", with: map[string]string{"inject.address": p.tcp, "inject.tls": "starttls"}, wants: map[string]any{p.file("ca.pem"): true},
-			at: func(g *given) any { return p.ca.Pool().Equal(g.mta.TLSConfig.RootCAs) }},
-		{key: "inject.tls_server_name", with: tcp, wants: map[string]any{"mx.example.org": "mx.example.org"}, at: func(g *given) any { return g.mta.TLSConfig.ServerName }},
+			at: func(g *given) any { return p.ca.Pool().Equal(secured(g.mta.TLSConfig).RootCAs) }},
+		{key: "inject.tls_server_name", with: tcp, wants: map[string]any{"mx.example.org": "mx.example.org"}, at: func(g *given) any { return secured(g.mta.TLSConfig).ServerName }},
 		{key: "inject.user", with: usual, instead: map[string]string{"inject.password_file": ""}, wants: map[string]any{"me": "\x00me\x00usual"}, at: auth},
 		{key: "inject.password_file", with: me, instead: map[string]string{"inject.user": ""}, wants: map[string]any{p.file("other.pass"): "\x00me\x00other"}, at: auth},
 		{key: "inject.password_command", with: me, instead: usual, wants: map[string]any{"[/bin/cat, " + p.file("other.pass") + "]": "\x00me\x00other"}, at: auth},
@@ -127,6 +127,14 @@ func injectWires(p *wiringPlace) []wire {
 		{key: "inject.chunking", wants: map[string]any{"false": false, "true": true}, at: func(g *given) any { return g.mta.Chunking }},
 		{key: "inject.dsn", wants: map[string]any{"never": inject.DSNNever, "default": inject.DSNDefault}, at: func(g *given) any { return g.mta.DSN }},
 	}
+}
+
+// secured is c, or an empty one where there is none.
+func secured(c *tls.Config) *tls.Config {
+	if c == nil {
+		return &tls.Config{}
+	}
+	return c
 }
 
 // upstreamWires are the keys of an account that say how to speak with its upstream.

@@ -81,6 +81,72 @@ func TestResetReply(t *testing.T) {
 	}
 }
 
+// TestXFORWARDReplies: what each reply to XFORWARD means. Where the attributes were not taken no mail follows,
+// for they would be those of another message.
+func TestXFORWARDReplies(t *testing.T) {
+	for _, c := range []struct {
+		reply   string
+		outcome inject.Outcome
+		kind    inject.Kind
+	}{
+		{"250 2.0.0 Ok", inject.Delivered, inject.Unclassified},
+		{"220 2.0.0 Ok", inject.Deferred, inject.Misconfigured},
+		{"421 4.3.2 closing", inject.Deferred, inject.Unclassified},
+		{"450 4.3.2 later", inject.Deferred, inject.Unclassified},
+		{"501 5.5.4 Bad NAME syntax", inject.Deferred, inject.Misconfigured},
+		{"550 5.7.0 Error: insufficient authorization", inject.Deferred, inject.Misconfigured},
+	} {
+		t.Run(c.reply, func(t *testing.T) {
+			s := newServer(t, injecttest.Options{Record: true, XFORWARD: []string{"NAME", "ADDR"},
+				Faults: []injecttest.Fault{{Stage: injecttest.XFORWARD, Nth: 1, Reply: c.reply}}})
+			session, err := inject.Open(t.Context(), s.Dial, inject.Options{Carrier: inject.XFORWARD})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer session.Close()
+			r := session.Deliver(t.Context(), message(1), nil)
+			if r.Outcome != c.outcome || kindOf(r) != c.kind || session.Reusable() != (c.outcome == inject.Delivered) {
+				t.Errorf("%+v, err %v, reusable %v", r, r.Err, session.Reusable())
+			}
+			if got := verbs(said(s)); strings.Contains(got, "MAIL") != (c.outcome == inject.Delivered) {
+				t.Errorf("said %s", got)
+			}
+		})
+	}
+}
+
+// TestXFORWARDReset: an open transaction is reset before the next client is presented.
+func TestXFORWARDReset(t *testing.T) {
+	s := newServer(t, injecttest.Options{Record: true, XFORWARD: []string{"NAME", "ADDR"}})
+	dry := message(1)
+	dry.DryRun = true
+	rs := injectAll(t, s.Dial, inject.Options{Connections: 1, Carrier: inject.XFORWARD}, dry, message(2))
+	if rs[0].Stage != "RCPT" || rs[1].Outcome != inject.Delivered || s.Sessions() != 1 {
+		t.Errorf("%+v, then %+v, err %v, over %d sessions\n%s", rs[0], rs[1], rs[1].Err, s.Sessions(), strings.Join(said(s), "\n"))
+	}
+}
+
+// TestReusableAfterCancel: a session whose context has ended serves no other message, not even if the verdict
+// came in time.
+func TestReusableAfterCancel(t *testing.T) {
+	for _, stage := range []injecttest.Stage{injecttest.MAIL, injecttest.DOT} {
+		bubble(t, string(stage), func(t *testing.T) {
+			s := newServer(t, injecttest.Options{Faults: []injecttest.Fault{{Stage: stage, Delay: 20 * time.Second}}})
+			session, err := inject.Open(t.Context(), s.Dial, inject.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer session.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+			defer cancel()
+			r := session.Deliver(ctx, message(1), nil)
+			if (r.Outcome == inject.Delivered) != (stage == injecttest.DOT) || session.Reusable() {
+				t.Errorf("%+v, err %v, reusable %v", r, r.Err, session.Reusable())
+			}
+		})
+	}
+}
+
 // TestAuthReplies: only 235 is success, and a temporary failure does not blame the credentials.
 func TestAuthReplies(t *testing.T) {
 	for reply, kind := range map[string]inject.Kind{

@@ -339,7 +339,7 @@ func TestTrace(t *testing.T) {
 // TestSession: the dialogue by itself, without a pool.
 func TestSession(t *testing.T) {
 	for _, once := range []bool{false, true} {
-		s := newServer(t, injecttest.Options{Once: once})
+		s := newServer(t, injecttest.Options{Once: once, Record: true})
 		session, err := inject.Open(t.Context(), s.Dial, inject.Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -360,8 +360,8 @@ func TestSession(t *testing.T) {
 			t.Errorf("once %v, on a session of no more use: %+v, err %v", once, r, r.Err)
 		}
 		session.Close()
-		if s.Count() != 1 {
-			t.Errorf("once %v: %d arrived", once, s.Count())
+		if got := strings.Join(said(s), "\n"); s.Count() != 1 || strings.Contains(got, "198.51.0.3") {
+			t.Errorf("once %v: %d arrived, said\n%s", once, s.Count(), got)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())

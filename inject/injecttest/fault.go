@@ -20,6 +20,7 @@ const (
 	STARTTLS Stage = "STARTTLS"
 	AUTH     Stage = "AUTH"
 	XCLIENT  Stage = "XCLIENT"
+	XFORWARD Stage = "XFORWARD"
 	EHLO2    Stage = "EHLO2"
 	RSET     Stage = "RSET"
 	MAIL     Stage = "MAIL"

@@ -113,7 +113,11 @@ func (c *conn) forward(args string) {
 		c.say("550 5.7.0 Error: insufficient authorization")
 		return
 	}
-	c.say("250 2.0.0 Ok")
+	if c.inMail {
+		c.say("503 5.5.1 Error: MAIL transaction in progress")
+		return
+	}
+	c.reply(XFORWARD, "250 2.0.0 Ok")
 }
 
 // hostname is what Postfix's valid_hostname takes.

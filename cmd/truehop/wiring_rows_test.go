@@ -192,7 +192,7 @@ func accountWires() []wire {
 	for _, name := range received.Profiles() {
 		providers[name] = name
 	}
-	refused := func(g *given) any { return [2]any{g.pass.Refused, g.pass.Quarantine} }
+	refused := func(g *given) any { return [2]any{g.pass.OnRefused, g.pass.Quarantine} }
 	return []wire{
 		{key: "accounts.NAME.recipients", wants: map[string]any{"[a@example.org, b@example.org]": []string{"a@example.org", "b@example.org"}}, at: func(g *given) any { return g.pass.Recipients }},
 		{key: "accounts.NAME.recipient_from", with: map[string]string{"accounts.NAME.recipients": "", "accounts.NAME.recipient_domains": "[example.org]"},
@@ -203,13 +203,13 @@ func accountWires() []wire {
 		{key: "accounts.NAME.recipient_domains", with: multidrop, wants: map[string]any{"[example.com, example.net]": []string{"example.com", "example.net"}}, at: func(g *given) any { return g.pass.Recipient.Domains }},
 		{key: "accounts.NAME.recipient_strip_prefix", with: multidrop, wants: map[string]any{"example.org-": "example.org-"}, at: func(g *given) any { return g.pass.Recipient.StripPrefix }},
 		{key: "accounts.NAME.sender", wants: map[string]any{"bounces@example.org": "bounces@example.org"}, at: func(g *given) any { return g.pass.Sender }},
-		{key: "accounts.NAME.provider", wants: providers, at: func(g *given) any { return g.pass.Boundary.Provider }},
-		{key: "accounts.NAME.mx", wants: map[string]any{"[a.example.net, b.example.net]": []string{"a.example.net", "b.example.net"}}, at: func(g *given) any { return g.pass.Boundary.MX }},
-		{key: "accounts.NAME.internal", with: mx, wants: map[string]any{"[.example.net]": []string{".example.net"}}, at: func(g *given) any { return g.pass.Boundary.Internal }},
-		{key: "accounts.NAME.internal_nets", with: mx, wants: map[string]any{"[192.0.2.0/24]": []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, at: func(g *given) any { return g.pass.Boundary.InternalNets }},
-		{key: "accounts.NAME.hops", wants: map[string]any{"0": 0, "3": 3}, at: func(g *given) any { return g.pass.Boundary.Hops }},
+		{key: "accounts.NAME.provider", wants: providers, at: func(g *given) any { return g.pass.Policy.Provider }},
+		{key: "accounts.NAME.mx", wants: map[string]any{"[a.example.net, b.example.net]": []string{"a.example.net", "b.example.net"}}, at: func(g *given) any { return g.pass.Policy.MX }},
+		{key: "accounts.NAME.internal", with: mx, wants: map[string]any{"[.example.net]": []string{".example.net"}}, at: func(g *given) any { return g.pass.Policy.Internal }},
+		{key: "accounts.NAME.internal_nets", with: mx, wants: map[string]any{"[192.0.2.0/24]": []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, at: func(g *given) any { return g.pass.Policy.InternalNets }},
+		{key: "accounts.NAME.hops", wants: map[string]any{"0": 0, "3": 3}, at: func(g *given) any { return g.pass.Policy.Hops }},
 		{key: "accounts.NAME.on_delivered", wants: map[string]any{"keep": fetch.Disposal{Action: fetch.Keep}, "delete": fetch.Disposal{Action: fetch.Delete}, "seen": fetch.Disposal{Action: fetch.Flag},
-			"flag:$Done": fetch.Disposal{Action: fetch.Flag, Target: "$Done"}, "move:Done": fetch.Disposal{Action: fetch.Move, Target: "Done"}}, at: func(g *given) any { return g.pass.Delivered }},
+			"flag:$Done": fetch.Disposal{Action: fetch.Flag, Target: "$Done"}, "move:Done": fetch.Disposal{Action: fetch.Move, Target: "Done"}}, at: func(g *given) any { return g.pass.OnDelivered }},
 		{key: "accounts.NAME.on_refused", with: plain, wants: map[string]any{"keep": [2]any{fetch.Disposal{Action: fetch.Keep}, ""}, "delete": [2]any{fetch.Disposal{Action: fetch.Delete}, ""},
 			"move:Spam": [2]any{fetch.Disposal{Action: fetch.Move, Target: "Spam"}, ""}, "quarantine:spam@example.org": [2]any{fetch.Disposal{Action: fetch.Keep}, "spam@example.org"}}, at: refused},
 		{key: "accounts.NAME.on_unknown_client", wants: map[string]any{"unavailable": transfer.PresentUnavailable, "hold": transfer.HoldUnknown, "skip": transfer.SkipUnknown}, at: func(g *given) any { return g.pass.Client.Unknown }},

@@ -81,7 +81,7 @@ func TestRecipientsApart(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.pass.Refused = fetch.Disposal{Action: fetch.Delete}
+			w.pass.OnRefused = fetch.Disposal{Action: fetch.Delete}
 			w.pass.Recipients = []string{"a@example.net", "b@example.net"}
 			var asked *[]string
 			w.mta.verdict, asked = apart(c.attempts...)
@@ -141,7 +141,7 @@ func TestWhoHasItNeverGetsItAgain(t *testing.T) {
 	has := ledger.Verdict{Address: "a@example.net", State: ledger.Delivered, Reply: "250 2.0.0 queued as Q"}
 	start := func(t *testing.T, second map[string]said) (*world, *[]string) {
 		w := newWorld(t)
-		w.pass.Refused = fetch.Disposal{Action: fetch.Delete}
+		w.pass.OnRefused = fetch.Disposal{Action: fetch.Delete}
 		w.pass.Recipients = []string{"a@example.net", "b@example.net"}
 		var asked *[]string
 		w.mta.verdict, asked = apart(map[string]said{"a": taken250, "b": listed554}, second)
@@ -256,7 +256,7 @@ func TestLedgerOfTheFirstFormatKnowsWhoWaits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.pass.Refused = fetch.Disposal{Action: fetch.Delete}
+			w.pass.OnRefused = fetch.Disposal{Action: fetch.Delete}
 			w.pass.Recipients = []string{"a@example.net", "b@example.net"}
 			var asked *[]string
 			w.mta.verdict, asked = apart(map[string]said{"a": grey450, "b": grey450}, map[string]said{"b": c.b})

@@ -80,11 +80,11 @@ func benchmarkPass(b *testing.B, protocol string, once bool, rtt time.Duration) 
 		}
 		pass := transfer.Pass{
 			Account: "bench", Folders: []string{""}, Dial: dial, MTA: pool, Ledger: record,
-			Boundary:   received.Policy{MX: []string{"mx.example.net"}},
-			LookupName: func(context.Context, netip.Addr) transfer.Name { return transfer.Name{} },
-			Recipients: []string{"alice@example.net"},
-			Delivered:  fetch.Disposal{Action: fetch.Delete},
-			SpoolDir:   b.TempDir(), Budget: semaphore.NewWeighted(64 << 20), BudgetSize: 64 << 20,
+			Policy:      received.Policy{MX: []string{"mx.example.net"}},
+			LookupName:  func(context.Context, netip.Addr) transfer.Name { return transfer.Name{} },
+			Recipients:  []string{"alice@example.net"},
+			OnDelivered: fetch.Disposal{Action: fetch.Delete},
+			SpoolDir:    b.TempDir(), Budget: semaphore.NewWeighted(64 << 20), BudgetSize: 64 << 20,
 		}
 		b.StartTimer()
 		s, err := pass.Run(b.Context())

@@ -74,7 +74,7 @@ func TestFirstPassAdoptsAlsoAFew(t *testing.T) {
 	for name, disposal := range map[string]fetch.Disposal{"keep": {}, "delete": {Action: fetch.Delete}} {
 		t.Run(name, func(t *testing.T) {
 			w := keeping(t, false)
-			w.pass.Delivered = disposal
+			w.pass.OnDelivered = disposal
 			w.pass.Flood = transfer.Flood{Limit: 100, First: transfer.AdoptAll}
 			w.add(1)
 			if s := w.run(); s.Adopted != 1 {
@@ -211,7 +211,7 @@ func TestClockSetBackDoesNotHoldMailForYears(t *testing.T) { // T-ST-26
 func TestClockSetForwardGivesNothingUp(t *testing.T) { // T-ST-26
 	for _, wrong := range []int{-56, 10} {
 		w := newWorld(t)
-		w.pass.Refused = fetch.Disposal{Action: fetch.Delete}
+		w.pass.OnRefused = fetch.Disposal{Action: fetch.Delete}
 		w.mta.verdict = func(*inject.Message, int) inject.Receipt {
 			return reply(inject.Deferred, "RCPT", 450, "4.2.0", "greylisted")
 		}
@@ -238,7 +238,7 @@ func TestClockSetForwardGivesNothingUp(t *testing.T) { // T-ST-26
 
 func TestDoubtHasAnEnd(t *testing.T) {
 	w := newWorld(t)
-	w.pass.Refused = fetch.Disposal{Action: fetch.Delete}
+	w.pass.OnRefused = fetch.Disposal{Action: fetch.Delete}
 	w.mta.verdict = func(*inject.Message, int) inject.Receipt {
 		return inject.Receipt{Outcome: inject.InDoubt, Stage: "dot", Err: &inject.Error{Kind: inject.Unreachable, Op: "dot"}}
 	}
@@ -327,7 +327,7 @@ func TestFailedRetrievalIsForgottenOnceItWorked(t *testing.T) {
 	for name, disposal := range map[string]fetch.Disposal{"keep": {}, "delete": {Action: fetch.Delete}} {
 		t.Run(name, func(t *testing.T) {
 			w := keeping(t, true)
-			w.pass.Delivered = disposal
+			w.pass.OnDelivered = disposal
 			w.add(1)
 			w.uidl("one")
 			w.run()

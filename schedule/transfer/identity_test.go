@@ -17,7 +17,7 @@ import (
 func keeping(t *testing.T, pop bool) *world {
 	w := newWorld(t)
 	w.reusable = pop
-	w.pass.Delivered = fetch.Disposal{}
+	w.pass.OnDelivered = fetch.Disposal{}
 	return w
 }
 
@@ -29,7 +29,7 @@ func (w *world) uidl(id string) {
 
 func TestReusedUIDIsNewMail(t *testing.T) { // T-POP-12
 	w := keeping(t, true)
-	w.pass.Delivered = fetch.Disposal{Action: fetch.Delete}
+	w.pass.OnDelivered = fetch.Disposal{Action: fetch.Delete}
 	w.add(1)
 	w.uidl("same")
 	w.run()
@@ -42,7 +42,7 @@ func TestReusedUIDIsNewMail(t *testing.T) { // T-POP-12
 
 func TestLostQuitIsHarmless(t *testing.T) { // T-ST-02 T-ST-05 T-POP-23
 	w := keeping(t, true)
-	w.pass.Delivered = fetch.Disposal{Action: fetch.Delete}
+	w.pass.OnDelivered = fetch.Disposal{Action: fetch.Delete}
 	w.add(1)
 	w.add(2)
 	raw := w.store.List("")
@@ -91,7 +91,7 @@ func TestNewMessageSharesTheUIDOfAKnownOne(t *testing.T) { // T-POP-10
 			w.add(1)
 			w.uidl("twin")
 			w.run()
-			w.pass.Delivered = disposal
+			w.pass.OnDelivered = disposal
 			w.add(2)
 			w.uidl("twin")
 			w.run()
@@ -199,7 +199,7 @@ func TestAdoptedIsNeverDeleted(t *testing.T) {
 	w.add(1)
 	w.run()
 	w.pass.Flood.Adopt = false
-	w.pass.Delivered = fetch.Disposal{Action: fetch.Delete}
+	w.pass.OnDelivered = fetch.Disposal{Action: fetch.Delete}
 	w.run()
 	w.left(1)
 }
@@ -407,7 +407,7 @@ func TestReusedUIDInAKeepingMailbox(t *testing.T) { // T-POP-12
 
 func TestDeletedMessageThatComesBack(t *testing.T) { // T-ST-29
 	w := keeping(t, true)
-	w.pass.Delivered = fetch.Disposal{Action: fetch.Delete}
+	w.pass.OnDelivered = fetch.Disposal{Action: fetch.Delete}
 	w.add(1)
 	w.uidl("one")
 	w.run()

@@ -24,7 +24,7 @@ import (
 func once(t *testing.T) *world {
 	w := keeping(t, true)
 	w.once = true
-	w.pass.Delivered = fetch.Disposal{Action: fetch.Delete}
+	w.pass.OnDelivered = fetch.Disposal{Action: fetch.Delete}
 	for n := range 3 {
 		w.add(n + 1)
 	}
@@ -53,7 +53,7 @@ func TestWhatWasNotDeliveredCanBeRetrievedAgain(t *testing.T) {
 		"deferred": {func(w *world) { w.mta.verdict = second(reply(inject.Deferred, "RCPT", 450, "4.2.0", "greylisted")) }, ledger.Deferred},
 		"refused":  {func(w *world) { w.mta.verdict = second(reply(inject.Refused, "RCPT", 554, "5.7.1", "no")) }, ledger.Refused},
 		"refused, and to be deleted some day": {func(w *world) {
-			w.pass.Refused = fetch.Disposal{Action: fetch.Delete}
+			w.pass.OnRefused = fetch.Disposal{Action: fetch.Delete}
 			w.mta.verdict = second(reply(inject.Refused, "RCPT", 554, "5.7.1", "no"))
 		}, ledger.Refused},
 		"refused for one of two": {func(w *world) {

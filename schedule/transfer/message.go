@@ -178,7 +178,7 @@ func (w *work) prepare(j *job) (bool, error) {
 		return false, nil
 	}
 	chain := received.ReadChain(j.spool.head)
-	j.boundary = chain.Boundary(w.Boundary)
+	j.boundary = chain.Boundary(w.Policy)
 	j.record.Sender, j.note = w.sender(chain, j.boundary)
 	j.recipients = w.Recipients
 	id, err := w.ownToken(j.spool.head)

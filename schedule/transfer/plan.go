@@ -188,10 +188,10 @@ const refusedWait = 3 * 24 * time.Hour
 func (r *run) disposal(s ledger.State, ran time.Duration) fetch.Disposal {
 	switch s {
 	case ledger.Delivered, ledger.Quarantined:
-		return r.Delivered
+		return r.OnDelivered
 	case ledger.Refused:
 		if r.ran-ran >= refusedWait {
-			return r.Refused
+			return r.OnRefused
 		}
 	}
 	return fetch.Disposal{Action: fetch.Keep}
@@ -254,7 +254,7 @@ func (r *run) adoptsFirst(ctx context.Context, p *plan) (bool, error) {
 // guardFirst is for a folder that the ledger knows nothing of: a new account, or a lost ledger.
 // Where messages are kept upstream, most of what is there may have been delivered long ago.
 func (r *run) guardFirst(folder string, p *plan, hint string) error {
-	switch r.Delivered.Action {
+	switch r.OnDelivered.Action {
 	case fetch.Delete, fetch.Move:
 		return nil // what was delivered is not there any more
 	}

@@ -135,7 +135,7 @@ func TestSenderThatCannotBeOne(t *testing.T) { // T-ENV-01 T-ENV-02
 
 func TestMissingFolderDoesNotStopDelivery(t *testing.T) {
 	w := newWorld(t)
-	w.pass.Delivered = fetch.Disposal{Action: fetch.Move, Target: "Missing"}
+	w.pass.OnDelivered = fetch.Disposal{Action: fetch.Move, Target: "Missing"}
 	w.pass.Batch = 1
 	for n := range 3 {
 		w.add(n + 1)

@@ -23,7 +23,7 @@ func multidrop(t *testing.T, from transfer.RecipientField) *world {
 	w := newWorld(t)
 	w.pass.Recipients = nil
 	w.pass.Recipient = transfer.RecipientRule{From: from, Domains: []string{"example.org", "example.net"}, StripPrefix: "example.org-"}
-	w.pass.Boundary.Internal = []string{"store.example.net"}
+	w.pass.Policy.Internal = []string{"store.example.net"}
 	return w
 }
 
@@ -116,7 +116,7 @@ func TestRecipientUnknown(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := multidrop(t, "delivered-to")
-			w.pass.Refused = fetch.Disposal{Action: fetch.Delete}
+			w.pass.OnRefused = fetch.Disposal{Action: fetch.Delete}
 			w.mta.verdict = func(m *inject.Message, _ int) inject.Receipt {
 				if m.To[0] == "nobody@example.org" {
 					return inject.Receipt{Outcome: inject.Refused, Stage: "RCPT", Reply: c.said}

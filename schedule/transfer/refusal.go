@@ -8,7 +8,7 @@ import (
 	"github.com/truehop/truehop/fetch"
 )
 
-// Refusal is what becomes of a message that the MTA refused for good: Pass.Refused and Pass.Quarantine as one
+// Refusal is what becomes of a message that the MTA refused for good: Pass.OnRefused and Pass.Quarantine as one
 // value of a configuration.
 type Refusal struct {
 	// Disposal is what becomes of it upstream: Keep, Delete or Move.

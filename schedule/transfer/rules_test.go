@@ -59,7 +59,7 @@ func TestClientOfASubmission(t *testing.T) {
 		transfer.SubmissionUnavailable: {ESMTP: true},
 	} {
 		w := newWorld(t)
-		w.pass.Boundary = received.Policy{MX: []string{"submit.example.net"}, Internal: []string{"store.example.net"}}
+		w.pass.Policy = received.Policy{MX: []string{"submit.example.net"}, Internal: []string{"store.example.net"}}
 		w.pass.Client.Submission = rule
 		w.store.Add("", []byte(byRelay))
 		w.run()

@@ -72,10 +72,10 @@ func simulate(t *testing.T, base *world, seed uint64) {
 	w.pass.Now = func() time.Time { return w.clock }
 	w.pass.Observe = nil
 	if h.random.IntN(2) == 0 {
-		w.pass.Delivered = fetch.Disposal{} // keep
+		w.pass.OnDelivered = fetch.Disposal{} // keep
 	}
 	// Nothing tells a UID that is given again at once from the old one, where nobody asked for that to go.
-	w.once = w.reusable && w.pass.Delivered.Action == fetch.Delete && h.random.IntN(2) == 0
+	w.once = w.reusable && w.pass.OnDelivered.Action == fetch.Delete && h.random.IntN(2) == 0
 	w.pass.Recipients = []string{"alice@example.net", "bob@example.net"}[:1+h.random.IntN(2)]
 	for range 6 + h.random.IntN(6) {
 		h.happen()
@@ -159,7 +159,7 @@ func (h *history) verify(t *testing.T) {
 	for _, m := range h.store.List("") {
 		left[taken{body: string(m.Raw())}.subject()] = true
 	}
-	if h.pass.Delivered.Action == fetch.Delete {
+	if h.pass.OnDelivered.Action == fetch.Delete {
 		for n := 1; n <= h.next; n++ {
 			if id := "number " + strconv.Itoa(n); left[id] != stays[id] {
 				t.Errorf("seed %d: message %s: refused for somebody %v, left upstream %v", h.seed, id, stays[id], left[id])
@@ -330,4 +330,4 @@ func (s *simSession) Leave(ctx context.Context) error {
 	return s.session.Leave(ctx)
 }
 
-var _ transfer.Sender = simMTA{}
+var _ transfer.Injector = simMTA{}

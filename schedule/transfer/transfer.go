@@ -30,9 +30,9 @@ import (
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
-// Sender injects messages; [inject.Pool] is one. Submit queues m, may block, and
+// Injector injects messages; [inject.Pool] is one. Submit queues m, may block, and
 // calls done exactly once if it returned nil.
-type Sender interface {
+type Injector interface {
 	Submit(ctx context.Context, m *inject.Message, done func(inject.Receipt)) error
 }
 
@@ -52,16 +52,16 @@ type Pass struct {
 	// Dial opens an authenticated session with the upstream.
 	Dial func(context.Context) (fetch.Mailbox, error)
 	// MTA takes the messages.
-	MTA Sender
+	MTA Injector
 	// Plain takes messages past the rules about clients: those put into quarantine, and stale
 	// ones if Stale says so. nil where nothing asks for it.
-	Plain Sender
+	Plain Injector
 	// Quarantine is the address that refused messages go to through Plain; "" leaves them where they are.
 	Quarantine string
 	// Ledger remembers; the caller holds the account's lock.
 	Ledger *ledger.Ledger
-	// Boundary says whom of the Received fields' writers to believe.
-	Boundary received.Policy
+	// Policy says whom of the Received fields' writers to believe.
+	Policy received.Policy
 	// LookupName finds the name of an address as the MTA would.
 	LookupName func(context.Context, netip.Addr) Name
 
@@ -73,8 +73,8 @@ type Pass struct {
 	Sender string
 	// Client holds the rules for what is presented as the client.
 	Client ClientRules
-	// Delivered and Refused say what becomes of messages upstream; Refused, some days after the refusal.
-	Delivered, Refused fetch.Disposal
+	// OnDelivered and OnRefused say what becomes of messages upstream; OnRefused, some days after the refusal.
+	OnDelivered, OnRefused fetch.Disposal
 	// Retry spaces the attempts at deferred messages.
 	Retry Retry
 	// Flood limits what an unexpected listing may cause.

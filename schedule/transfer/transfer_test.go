@@ -71,7 +71,7 @@ func TestDisposals(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
 			w.store.Create("Done")
-			w.pass.Delivered = c.disposal
+			w.pass.OnDelivered = c.disposal
 			w.add(1)
 			w.run()
 			w.run() // nothing happens twice
@@ -91,7 +91,7 @@ func TestDisposals(t *testing.T) {
 
 func TestSecondRunDoesNothing(t *testing.T) { // T-SYS-05
 	w := newWorld(t)
-	w.pass.Delivered = fetch.Disposal{}
+	w.pass.OnDelivered = fetch.Disposal{}
 	w.mta.verdict = func(m *inject.Message, _ int) inject.Receipt {
 		if m.From == "sender2@example.org" {
 			return reply(inject.Refused, "RCPT", 554, "5.7.1", "listed")

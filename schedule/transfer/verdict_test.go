@@ -19,12 +19,12 @@ import (
 func refusals() map[string]func(*world) *mta {
 	return map[string]func(*world) *mta{
 		"delete": func(w *world) *mta {
-			w.pass.Refused = fetch.Disposal{Action: fetch.Delete}
+			w.pass.OnRefused = fetch.Disposal{Action: fetch.Delete}
 			return &mta{}
 		},
 		"move": func(w *world) *mta {
 			w.store.Create("Refused")
-			w.pass.Refused = fetch.Disposal{Action: fetch.Move, Target: "Refused"}
+			w.pass.OnRefused = fetch.Disposal{Action: fetch.Move, Target: "Refused"}
 			return &mta{}
 		},
 		"quarantine": func(w *world) *mta {
@@ -156,7 +156,7 @@ func TestWrongRecipientIsHeld(t *testing.T) {
 		{Code: 554, Enhanced: "5.7.1", Text: "<alice@example.net>: Relay access denied"},
 	} {
 		w := newWorld(t)
-		w.pass.Refused = fetch.Disposal{Action: fetch.Delete}
+		w.pass.OnRefused = fetch.Disposal{Action: fetch.Delete}
 		w.pass.Batch = 1
 		refusal := always(inject.Receipt{Outcome: inject.Refused, Stage: "RCPT", Reply: said})
 		w.mta.verdict = refusal

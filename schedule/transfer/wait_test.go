@@ -70,7 +70,7 @@ func TestPolicyThatChangesWaitsAsWell(t *testing.T) {
 	w.add(1)
 	w.run()
 	w.days(2)
-	w.pass.Refused = fetch.Disposal{Action: fetch.Delete}
+	w.pass.OnRefused = fetch.Disposal{Action: fetch.Delete}
 	w.run()
 	w.left(1)
 	w.days(1)
@@ -90,7 +90,7 @@ func TestWaitByAClockThatJumps(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.pass.Refused = fetch.Disposal{Action: fetch.Delete}
+			w.pass.OnRefused = fetch.Disposal{Action: fetch.Delete}
 			w.mta.verdict = always(reply(inject.Refused, "RCPT", 554, "5.7.1", "listed"))
 			w.add(1)
 			w.run()
@@ -116,7 +116,7 @@ func TestWaitByAClockThatJumps(t *testing.T) {
 	t.Run("refused while it was wrong", func(t *testing.T) {
 		for _, wrong := range []time.Duration{-9999 * day, 9999 * day} {
 			w := newWorld(t)
-			w.pass.Refused = fetch.Disposal{Action: fetch.Delete}
+			w.pass.OnRefused = fetch.Disposal{Action: fetch.Delete}
 			w.mta.verdict = always(reply(inject.Refused, "RCPT", 554, "5.7.1", "listed"))
 			w.run()
 			right := w.clock
@@ -135,7 +135,7 @@ func TestWaitByAClockThatJumps(t *testing.T) {
 // TestLongPassRefusesLate: what is refused late in a long pass waits from then on.
 func TestLongPassRefusesLate(t *testing.T) {
 	w := newWorld(t)
-	w.pass.Refused = fetch.Disposal{Action: fetch.Delete}
+	w.pass.OnRefused = fetch.Disposal{Action: fetch.Delete}
 	w.mta.verdict = func(*inject.Message, int) inject.Receipt {
 		w.clock = w.clock.Add(20 * time.Hour)
 		return reply(inject.Refused, "RCPT", 554, "5.7.1", "listed")

@@ -258,7 +258,7 @@ func (w *work) submit(j *job) {
 }
 
 // hand queues m for injection; verdict is called with the job and its receipt.
-func (w *work) hand(j *job, to Sender, m *inject.Message, verdict func(*job)) {
+func (w *work) hand(j *job, to Injector, m *inject.Message, verdict func(*job)) {
 	w.inflight.Add(1)
 	err := to.Submit(w.lasting, m, func(receipt inject.Receipt) {
 		defer w.inflight.Done()

@@ -17,7 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
-	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/inject/injecttest"
 	"github.com/truehop/truehop/schedule/transfer"
 )
@@ -58,8 +58,8 @@ func demoAccounts() []struct{ name, protocol, tls, provider, extra string } {
 type demoWorld struct {
 	dir     string
 	config  string
-	stores  map[string]*fetchtest.Store
-	servers []*fetchtest.Server
+	stores  map[string]*fakeserver.Store
+	servers []*fakeserver.Server
 	mta     *injecttest.Server
 	dns     *demoDNS
 }
@@ -209,7 +209,7 @@ func (p *program) demoServe(ctx context.Context, w *demoWorld) error {
 
 // startDemo starts all servers and writes the configuration for them.
 func startDemo(ctx context.Context) (w *demoWorld, err error) {
-	w = &demoWorld{stores: map[string]*fetchtest.Store{}}
+	w = &demoWorld{stores: map[string]*fakeserver.Store{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.close())
@@ -218,7 +218,7 @@ func startDemo(ctx context.Context) (w *demoWorld, err error) {
 	if w.dir, err = os.MkdirTemp("", "truehop-demo-"); err != nil {
 		return w, err
 	}
-	ca := fetchtest.NewCA()
+	ca := fakeserver.NewCA()
 	if w.dns, err = startDemoDNS(ctx, demoNames()); err != nil {
 		return w, err
 	}
@@ -226,7 +226,7 @@ func startDemo(ctx context.Context) (w *demoWorld, err error) {
 	if _, err := w.mta.Start(); err != nil {
 		return w, err
 	}
-	addrs, err := w.startUpstreams(&tls.Config{Certificates: []tls.Certificate{ca.Issue(fetchtest.Leaf{})}})
+	addrs, err := w.startUpstreams(&tls.Config{Certificates: []tls.Certificate{ca.Issue(fakeserver.Leaf{})}})
 	if err != nil {
 		return w, err
 	}
@@ -250,7 +250,7 @@ func newDemoMTA() *injecttest.Server {
 func (w *demoWorld) startUpstreams(secure *tls.Config) (map[string]string, error) {
 	addrs := map[string]string{}
 	for _, a := range demoAccounts() {
-		store := fetchtest.NewStore()
+		store := fakeserver.NewStore()
 		store.Create("Fetched")
 		for _, m := range demoMails() {
 			if m.account == a.name {
@@ -261,11 +261,11 @@ func (w *demoWorld) startUpstreams(secure *tls.Config) (map[string]string, error
 		if err != nil {
 			return nil, err
 		}
-		serve := (&fetchtest.IMAP{Store: store, User: a.name, Password: demoPassword, TLS: secure, Implicit: a.tls == "implicit"}).Serve
+		serve := (&fakeserver.IMAP{Store: store, User: a.name, Password: demoPassword, TLS: secure, Implicit: a.tls == "implicit"}).Serve
 		if a.protocol == "pop3" {
-			serve = (&fetchtest.POP3{Store: store, User: a.name, Password: demoPassword, TLS: secure, Implicit: a.tls == "implicit"}).Serve
+			serve = (&fakeserver.POP3{Store: store, User: a.name, Password: demoPassword, TLS: secure, Implicit: a.tls == "implicit"}).Serve
 		}
-		server := fetchtest.Serve(listener, serve)
+		server := fakeserver.Serve(listener, serve)
 		w.servers = append(w.servers, server)
 		w.stores[a.name] = store
 		addrs[a.name] = server.Addr()
@@ -274,7 +274,7 @@ func (w *demoWorld) startUpstreams(secure *tls.Config) (map[string]string, error
 }
 
 // write puts the configuration and the files that it names into the demo's directory.
-func (w *demoWorld) write(ca *fetchtest.CA, addrs map[string]string) error {
+func (w *demoWorld) write(ca *fakeserver.CA, addrs map[string]string) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "state_dir: %s\nlog:\n  format: text\ninject:\n  address: %s\nresolver:\n  server: %s\ndefaults:\n  password_file: %s\n  tls_ca_file: %s\n  recipients: [%s]\naccounts:\n",
 		filepath.Join(w.dir, "state"), w.mta.Addr(), w.dns.addr(), filepath.Join(w.dir, "password"), filepath.Join(w.dir, "ca.pem"), demoRecipient)

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 	"github.com/truehop/truehop/inject/injecttest"
 )
@@ -56,7 +57,7 @@ func TestKill(t *testing.T) {
 // killTrial is one mailbox, one MTA, one program to kill.
 type killTrial struct {
 	dir, config string
-	store       *fetchtest.Store
+	store       *fakeserver.Store
 	mta         *injecttest.Server
 	taken       atomic.Int64
 	// spare keeps the second run alive.
@@ -72,7 +73,7 @@ type killTrial struct {
 
 func newKillTrial(t *testing.T) *killTrial {
 	t.Helper()
-	trial := &killTrial{dir: t.TempDir(), store: fetchtest.NewStore(), named: make(chan struct{})}
+	trial := &killTrial{dir: t.TempDir(), store: fakeserver.NewStore(), named: make(chan struct{})}
 	for n := range killMessages {
 		trial.store.Add("INBOX", scriptMail(n+1))
 	}
@@ -119,11 +120,11 @@ func (k *killTrial) startMTA(t *testing.T, when func(n int64) bool) *injecttest.
 // start serves the mailbox, with a trap at a POP3 command, and writes the configuration.
 func (k *killTrial) start(t *testing.T, protocol, verb string) {
 	t.Helper()
-	ca := fetchtest.NewCA()
-	secure := &tls.Config{Certificates: []tls.Certificate{ca.Issue(fetchtest.Leaf{})}}
-	serve := (&fetchtest.IMAP{Store: k.store, User: "u", Password: "p", TLS: secure, Implicit: true}).Serve
+	ca := fakeserver.NewCA()
+	secure := &tls.Config{Certificates: []tls.Certificate{ca.Issue(fakeserver.Leaf{})}}
+	serve := (&fakeserver.IMAP{Store: k.store, User: "u", Password: "p", TLS: secure, Implicit: true}).Serve
 	if protocol == "pop3" {
-		serve = (&fetchtest.POP3{Store: k.store, User: "u", Password: "p", TLS: secure, Implicit: true, Reply: func(got, _ string) (string, bool) {
+		serve = (&fakeserver.POP3{Store: k.store, User: "u", Password: "p", TLS: secure, Implicit: true, Reply: func(got, _ string) (string, bool) {
 			if got == verb {
 				k.kill()
 			}

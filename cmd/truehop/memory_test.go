@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 	"github.com/truehop/truehop/inject/injecttest"
 )
@@ -27,7 +28,7 @@ const maxResident = 64 << 10
 func TestMemory(t *testing.T) {
 	for _, protocol := range []string{"imap", "pop3"} {
 		t.Run(protocol+"/200 MB", func(t *testing.T) {
-			store := fetchtest.NewStore()
+			store := fakeserver.NewStore()
 			store.AddMessage("INBOX", largeMessage(200<<20))
 			m := newMemoryWorld(t, protocol, store)
 			m.pass(t)
@@ -36,7 +37,7 @@ func TestMemory(t *testing.T) {
 			}
 		})
 		t.Run(protocol+"/50,000 messages", func(t *testing.T) {
-			store := fetchtest.NewStore()
+			store := fakeserver.NewStore()
 			for n := range 50_000 {
 				store.AddMessage("INBOX", smallMessage(n))
 			}
@@ -55,11 +56,11 @@ func TestMemory(t *testing.T) {
 }
 
 // largeMessage is made as it is read.
-func largeMessage(octets int64) fetchtest.Message {
+func largeMessage(octets int64) fakeserver.Message {
 	head := scriptMail(1)
 	line := []byte("A line of seventy-two octets with its end, again and again, to be large.\r\n")
 	rest := (octets/int64(len(line)) + 1) * int64(len(line))
-	return fetchtest.Message{Size: int64(len(head)) + rest, Open: func() io.Reader {
+	return fakeserver.Message{Size: int64(len(head)) + rest, Open: func() io.Reader {
 		return io.MultiReader(bytes.NewReader(head), io.LimitReader(&repeating{line: line}, rest))
 	}}
 }
@@ -80,10 +81,10 @@ func (r *repeating) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func smallMessage(n int) fetchtest.Message {
+func smallMessage(n int) fakeserver.Message {
 	raw := scriptMail(n%250 + 1)
 	raw = append(raw, fmt.Sprintf("%d\r\n", n)...)
-	return fetchtest.Message{Size: int64(len(raw)), Open: func() io.Reader { return bytes.NewReader(raw) }}
+	return fakeserver.Message{Size: int64(len(raw)), Open: func() io.Reader { return bytes.NewReader(raw) }}
 }
 
 // memoryWorld is a mailbox and an MTA that keeps nothing.
@@ -112,7 +113,7 @@ func (m *memoryWorld) leaving(verb, _ string) (string, bool) {
 	return "", false
 }
 
-func newMemoryWorld(t *testing.T, protocol string, store *fetchtest.Store) *memoryWorld {
+func newMemoryWorld(t *testing.T, protocol string, store *fakeserver.Store) *memoryWorld {
 	t.Helper()
 	m := &memoryWorld{}
 	m.mta = injecttest.New(injecttest.Options{Discard: true, Accepted: func(got injecttest.Message) { m.octets.Add(int64(got.Octets)) }})
@@ -124,11 +125,11 @@ func newMemoryWorld(t *testing.T, protocol string, store *fetchtest.Store) *memo
 			t.Error(err)
 		}
 	})
-	ca := fetchtest.NewCA()
-	secure := &tls.Config{Certificates: []tls.Certificate{ca.Issue(fetchtest.Leaf{})}}
-	serve := (&fetchtest.IMAP{Store: store, User: "u", Password: "p", TLS: secure, Implicit: true, Reply: m.leaving}).Serve
+	ca := fakeserver.NewCA()
+	secure := &tls.Config{Certificates: []tls.Certificate{ca.Issue(fakeserver.Leaf{})}}
+	serve := (&fakeserver.IMAP{Store: store, User: "u", Password: "p", TLS: secure, Implicit: true, Reply: m.leaving}).Serve
 	if protocol == "pop3" {
-		serve = (&fetchtest.POP3{Store: store, User: "u", Password: "p", TLS: secure, Implicit: true, Reply: m.leaving}).Serve
+		serve = (&fakeserver.POP3{Store: store, User: "u", Password: "p", TLS: secure, Implicit: true, Reply: m.leaving}).Serve
 	}
 	host, port, err := net.SplitHostPort(fetchtest.Listen(t, serve).Addr())
 	if err != nil {
@@ -177,7 +178,7 @@ func (m *memoryWorld) within(t *testing.T, args ...string) *process {
 func TestMemoryExplain(t *testing.T) {
 	for _, protocol := range []string{"imap", "pop3"} {
 		t.Run(protocol, func(t *testing.T) {
-			store := fetchtest.NewStore()
+			store := fakeserver.NewStore()
 			store.AddMessage("INBOX", largeMessage(100<<20))
 			for n := range 5000 {
 				store.AddMessage("INBOX", smallMessage(n))

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/inject/injecttest"
 )
 
@@ -120,7 +120,7 @@ type presenting struct {
 func newPresenting(t *testing.T, injectLine, accountLine string) *presenting {
 	t.Helper()
 	w := &presenting{dir: t.TempDir()}
-	store, ca := fetchtest.NewStore(), fetchtest.NewCA()
+	store, ca := fakeserver.NewStore(), fakeserver.NewCA()
 	for n, m := range presentedMails() {
 		raw := fmt.Sprintf("Return-Path: <m%d@example.org>\r\n%sSubject: %s\r\n\r\nbody\r\n", n, m.received, m.name)
 		store.Add("INBOX", []byte(raw))
@@ -130,8 +130,8 @@ func newPresenting(t *testing.T, injectLine, accountLine string) *presenting {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secure := &tls.Config{Certificates: []tls.Certificate{ca.Issue(fetchtest.Leaf{})}}
-	upstream := fetchtest.Serve(listener, (&fetchtest.IMAP{Store: store, User: "u", Password: "p", TLS: secure, Implicit: true}).Serve)
+	secure := &tls.Config{Certificates: []tls.Certificate{ca.Issue(fakeserver.Leaf{})}}
+	upstream := fakeserver.Serve(listener, (&fakeserver.IMAP{Store: store, User: "u", Password: "p", TLS: secure, Implicit: true}).Serve)
 	t.Cleanup(upstream.Close)
 	dns, err := startDemoDNS(t.Context(), map[netip.Addr]string{
 		netip.MustParseAddr("203.0.113.1"): "now1.example.org", netip.MustParseAddr("203.0.113.2"): "now2.example.org",

@@ -18,7 +18,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/inject/injecttest"
 	"github.com/truehop/truehop/schedule/ledger"
 )
@@ -51,7 +51,7 @@ func TestScripts(t *testing.T) {
 
 // embedded is what `embed` started for one script.
 type embedded struct {
-	store *fetchtest.Store
+	store *fakeserver.Store
 	mta   *injecttest.Server
 	plain *injecttest.Server
 	// accepted gets a value for each message that the MTA takes.
@@ -115,7 +115,7 @@ func embed(ts *testscript.TestScript, neg bool, args []string) {
 	if has("noxclient") {
 		mtaOptions.XCLIENT = []string{}
 	}
-	w.store, w.mta = fetchtest.NewStore(), injecttest.New(mtaOptions)
+	w.store, w.mta = fakeserver.NewStore(), injecttest.New(mtaOptions)
 	mta := w.mta
 	ts.Defer(func() { ts.Check(mta.Close()) })
 	_, err := w.mta.Start()
@@ -126,11 +126,11 @@ func embed(ts *testscript.TestScript, neg bool, args []string) {
 		w.store.Add("INBOX", scriptMail(n+1))
 	}
 	if size, err := strconv.ParseInt(o["large"], 10, 64); err == nil {
-		w.store.AddMessage("INBOX", fetchtest.Message{Size: size, Open: func() io.Reader {
+		w.store.AddMessage("INBOX", fakeserver.Message{Size: size, Open: func() io.Reader {
 			return io.LimitReader(io.MultiReader(bytes.NewReader(scriptMail(250)), endless{}), size)
 		}})
 	}
-	ca := fetchtest.NewCA()
+	ca := fakeserver.NewCA()
 	upstream := startScriptUpstream(ts, w.store, ca, o)
 	address := w.mta.Addr().String()
 	if has("plain") {
@@ -172,18 +172,18 @@ func scriptWorld(ts *testscript.TestScript) *embedded {
 	return w
 }
 
-func startScriptUpstream(ts *testscript.TestScript, store *fetchtest.Store, ca *fetchtest.CA, o map[string]string) string {
-	cert := ca.Issue(fetchtest.Leaf{})
+func startScriptUpstream(ts *testscript.TestScript, store *fakeserver.Store, ca *fakeserver.CA, o map[string]string) string {
+	cert := ca.Issue(fakeserver.Leaf{})
 	if o["cert"] == "self" {
-		cert = fetchtest.SelfSigned(fetchtest.Leaf{})
+		cert = fakeserver.SelfSigned(fakeserver.Leaf{})
 	}
 	secure := &tls.Config{Certificates: []tls.Certificate{cert}}
-	serve := (&fetchtest.IMAP{Store: store, User: "u", Password: "secret-canary", TLS: secure, Implicit: true}).Serve
+	serve := (&fakeserver.IMAP{Store: store, User: "u", Password: "secret-canary", TLS: secure, Implicit: true}).Serve
 	if o["protocol"] == "pop3" {
 		_, once := o["once"]
-		serve = (&fetchtest.POP3{
+		serve = (&fakeserver.POP3{
 			Store: store, User: "u", Password: "secret-canary", TLS: secure, Implicit: true, Once: once, Exclusive: once,
-			Size: func(m fetchtest.Message) int64 { return min(m.Size, 1000) },
+			Size: func(m fakeserver.Message) int64 { return min(m.Size, 1000) },
 		}).Serve
 	}
 	if _, garbage := o["garbage"]; garbage {
@@ -195,7 +195,7 @@ func startScriptUpstream(ts *testscript.TestScript, store *fetchtest.Store, ca *
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
-	s := fetchtest.Serve(listener, serve)
+	s := fakeserver.Serve(listener, serve)
 	ts.Defer(s.Close)
 	return s.Addr()
 }

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
@@ -224,7 +224,7 @@ type signalTrial struct {
 
 func newSignalTrial(t *testing.T, sig syscall.Signal) *signalTrial {
 	s := &signalTrial{killTrial: newKillTrial(t), gone: make(chan struct{})}
-	s.store = fetchtest.NewStore()
+	s.store = fakeserver.NewStore()
 	for n := range killMessages {
 		padding := strings.Repeat(strings.Repeat("x", 70)+"\r\n", large/72)
 		s.store.Add("INBOX", append(scriptMail(n+1), padding...))

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/inject/injecttest"
 )
 
@@ -26,8 +26,8 @@ type protection struct {
 // TestTLSOnTheWire: each way to protect a connection, towards the upstream and towards the MTA, and the oldest
 // version that is spoken.
 func TestTLSOnTheWire(t *testing.T) {
-	ca := fetchtest.NewCA()
-	secure := &tls.Config{Certificates: []tls.Certificate{ca.Issue(fetchtest.Leaf{})}}
+	ca := fakeserver.NewCA()
+	secure := &tls.Config{Certificates: []tls.Certificate{ca.Issue(fakeserver.Leaf{})}}
 	old := secure.Clone()
 	old.MaxVersion = tls.VersionTLS12
 	for _, p := range []protection{
@@ -45,7 +45,7 @@ func TestTLSOnTheWire(t *testing.T) {
 	}
 }
 
-func (p protection) test(t *testing.T, ca *fetchtest.CA) {
+func (p protection) test(t *testing.T, ca *fakeserver.CA) {
 	o := injecttest.Options{}
 	if !p.mtaImplicit {
 		o.TLS = p.mta
@@ -62,9 +62,9 @@ func (p protection) test(t *testing.T, ca *fetchtest.CA) {
 		}
 		mta.Serve(conn)
 	})
-	store := fetchtest.NewStore()
+	store := fakeserver.NewStore()
 	store.Add("INBOX", scriptMail(1))
-	upstream := listen(t, (&fetchtest.IMAP{Store: store, User: "u", Password: "p", TLS: p.upstream, Implicit: p.implicit}).Serve)
+	upstream := listen(t, (&fakeserver.IMAP{Store: store, User: "u", Password: "p", TLS: p.upstream, Implicit: p.implicit}).Serve)
 	got := must(t, p.want, "run", "--config", p.config(t, ca, address, upstream))
 	want := 0
 	if p.want == exitOK {
@@ -80,7 +80,7 @@ func (p protection) test(t *testing.T, ca *fetchtest.CA) {
 }
 
 // config writes the configuration, and the files that it names.
-func (p protection) config(t *testing.T, ca *fetchtest.CA, mta, upstream string) string {
+func (p protection) config(t *testing.T, ca *fakeserver.CA, mta, upstream string) string {
 	t.Helper()
 	dir := t.TempDir()
 	write := func(name, text string) string {
@@ -107,7 +107,7 @@ func listen(t *testing.T, serve func(net.Conn)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := fetchtest.Serve(l, serve)
+	s := fakeserver.Serve(l, serve)
 	t.Cleanup(s.Close)
 	return s.Addr()
 }

@@ -18,7 +18,7 @@ import (
 	"testing"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
-	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/imap"
 	"github.com/truehop/truehop/fetch/pop3"
 	"github.com/truehop/truehop/inject"
@@ -136,7 +136,7 @@ func (w wire) test(t *testing.T, place *wiringPlace, k config.Key) {
 // wiringPlace is the directory and the listeners that configurations can name.
 type wiringPlace struct {
 	dir string
-	ca  *fetchtest.CA
+	ca  *fakeserver.CA
 	// tcp is HOST:PORT, port its port and socket the path of a UNIX socket: at all of them TLS is taken
 	// from who offers it.
 	tcp, port, socket string
@@ -146,15 +146,15 @@ type wiringPlace struct {
 
 func newWiringPlace(t *testing.T) *wiringPlace {
 	t.Helper()
-	p := &wiringPlace{dir: t.TempDir(), ca: fetchtest.NewCA(), reached: &atomic.Int64{}}
+	p := &wiringPlace{dir: t.TempDir(), ca: fakeserver.NewCA(), reached: &atomic.Int64{}}
 	p.socket = filepath.Join(p.dir, "mta.sock")
-	secure := &tls.Config{Certificates: []tls.Certificate{p.ca.Issue(fetchtest.Leaf{})}}
+	secure := &tls.Config{Certificates: []tls.Certificate{p.ca.Issue(fakeserver.Leaf{})}}
 	listen := func(network, addr string, count int64) string {
 		l, err := net.Listen(network, addr)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := fetchtest.Serve(l, func(conn net.Conn) {
+		s := fakeserver.Serve(l, func(conn net.Conn) {
 			p.reached.Add(count)
 			_ = tls.Server(conn, secure).Handshake() // the other side says what it thinks of it
 		})

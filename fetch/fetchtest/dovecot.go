@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/truehop/truehop/fetch/fakeserver"
 )
 
 // DovecotOptions says what kind of Dovecot a test wants. The zero value is a server with
@@ -125,7 +127,7 @@ func (d *Dovecot) prepare() {
 	d.Create("INBOX")
 	d.check(os.WriteFile(filepath.Join(dir, "users"),
 		fmt.Appendf(nil, "%s:{PLAIN}%s::::::\n", d.User, d.Password), 0o644))
-	ca := NewCA()
+	ca := fakeserver.NewCA()
 	certPEM, keyPEM := ca.ServerPEM("localhost", "127.0.0.1")
 	d.CA, d.CAFile = ca.Pool(), filepath.Join(dir, "ca.pem")
 	d.check(os.WriteFile(d.CAFile, ca.PEM(), 0o644))
@@ -385,7 +387,7 @@ func port(addr string) string {
 
 // folder returns the maildir of a folder, which Dovecot stores as .Name beside the inbox.
 func (d *Dovecot) folder(name string) string {
-	if canonical(name) == "INBOX" {
+	if name == "" || strings.EqualFold(name, "INBOX") {
 		return filepath.Join(d.dir, "mail")
 	}
 	return filepath.Join(d.dir, "mail", "."+strings.ReplaceAll(name, "/", "."))

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/truehop/truehop/fetch/fakeserver"
 )
 
 func TestStartDovecot(t *testing.T) {
@@ -78,7 +80,7 @@ type stolen struct {
 }
 
 func (s *stolen) Close() error {
-	s.once.Do(func() { s.t.Cleanup(Serve(s.Listener, s.serve).Close) })
+	s.once.Do(func() { s.t.Cleanup(fakeserver.Serve(s.Listener, s.serve).Close) })
 	return nil
 }
 

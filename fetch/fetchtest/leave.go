@@ -6,11 +6,12 @@ import (
 	"testing"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 )
 
 // leave ends sessions in which messages were retrieved and deleted.
 func (s suite) leave(t *testing.T) {
-	store := NewStore()
+	store := fakeserver.NewStore()
 	Fill(store, 3)
 	box, listing := s.open(t, store, DialOptions{})
 	if listing.AtClose != s.DeletesOnClose {
@@ -45,7 +46,7 @@ func (s suite) leave(t *testing.T) {
 
 // leaveAndReturn opens session after session: none may find the mailbox in use by the one before.
 func (s suite) leaveAndReturn(t *testing.T) {
-	store := NewStore()
+	store := fakeserver.NewStore()
 	Fill(store, 2)
 	for range 50 {
 		box, listing := s.open(t, store, DialOptions{Exclusive: true})
@@ -60,7 +61,7 @@ func (s suite) leaveAndReturn(t *testing.T) {
 
 // leaveCancelled leaves nothing half done.
 func (s suite) leaveCancelled(t *testing.T) {
-	store := NewStore()
+	store := fakeserver.NewStore()
 	Fill(store, 1)
 	box, _ := s.open(t, store, DialOptions{})
 	ctx, cancel := context.WithCancel(t.Context())

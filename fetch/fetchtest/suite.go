@@ -1,3 +1,6 @@
+// Package fetchtest holds what tests and benchmarks of a client need: the conformance suite that
+// every [fetch.Mailbox] passes, scripted hostile peers, connections that are slow or break, and a
+// private Dovecot. The servers in memory are in package fakeserver.
 package fetchtest
 
 import (
@@ -12,13 +15,14 @@ import (
 	"testing"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 )
 
 // Upstream is what the suite knows of a protocol.
 type Upstream struct {
 	// Dial logs in to a server over store. It registers whatever it starts to be
 	// stopped when the test ends.
-	Dial func(t testing.TB, store *Store, o DialOptions) fetch.Mailbox
+	Dial func(t testing.TB, store *fakeserver.Store, o DialOptions) fetch.Mailbox
 	// AddsCRLF says that a message without CRLF at its end gets one on the way.
 	AddsCRLF bool
 	// DeletesOnClose says that deletions happen when the session is closed, not before.
@@ -71,14 +75,14 @@ func Run(t *testing.T, u Upstream) {
 type suite struct{ Upstream }
 
 // Fill adds n short messages that differ.
-func Fill(store *Store, n int) {
+func Fill(store *fakeserver.Store, n int) {
 	for i := range n {
 		store.Add("", fmt.Appendf(nil, "Subject: message %d\r\n\r\nbody %d\r\n", i+1, i+1))
 	}
 }
 
 // open dials and opens the inbox.
-func (s suite) open(t *testing.T, store *Store, o DialOptions) (fetch.Mailbox, *fetch.Listing) {
+func (s suite) open(t *testing.T, store *fakeserver.Store, o DialOptions) (fetch.Mailbox, *fetch.Listing) {
 	t.Helper()
 	box := s.Dial(t, store, o)
 	t.Cleanup(box.Abort)
@@ -110,7 +114,7 @@ func Collect(ctx context.Context, box fetch.Mailbox, refs []fetch.Ref) (map[fetc
 
 func (s suite) list(t *testing.T) {
 	for _, n := range []int{0, 1, 7, 1000} {
-		store := NewStore()
+		store := fakeserver.NewStore()
 		Fill(store, n)
 		_, listing := s.open(t, store, DialOptions{})
 		if len(listing.Refs) != n {
@@ -126,7 +130,7 @@ func (s suite) list(t *testing.T) {
 }
 
 func (s suite) retrieve(t *testing.T) {
-	store := NewStore()
+	store := fakeserver.NewStore()
 	Fill(store, 20)
 	box, listing := s.open(t, store, DialOptions{})
 	odd := []fetch.Ref{listing.Refs[13], listing.Refs[2], listing.Refs[19], listing.Refs[0]}
@@ -181,7 +185,7 @@ func Awkward() map[string]string {
 }
 
 func (s suite) exact(t *testing.T) {
-	store := NewStore()
+	store := fakeserver.NewStore()
 	var names []string
 	for name := range Awkward() {
 		names = append(names, name)
@@ -207,7 +211,7 @@ func (s suite) exact(t *testing.T) {
 
 func (s suite) large(t *testing.T) {
 	raw := bytes.Repeat([]byte("0123456789.\r\n.\r\n"), 5<<16)
-	store := NewStore()
+	store := fakeserver.NewStore()
 	store.Add("", raw)
 	box, listing := s.open(t, store, DialOptions{})
 	octets, _, err := Collect(t.Context(), box, listing.Refs)
@@ -217,7 +221,7 @@ func (s suite) large(t *testing.T) {
 }
 
 func (s suite) changesNothing(t *testing.T) {
-	store := NewStore()
+	store := fakeserver.NewStore()
 	Fill(store, 3)
 	box, listing := s.open(t, store, DialOptions{})
 	if _, _, err := Collect(t.Context(), box, listing.Refs); err != nil {
@@ -238,7 +242,7 @@ func (s suite) changesNothing(t *testing.T) {
 }
 
 func (s suite) gone(t *testing.T) {
-	store := NewStore()
+	store := fakeserver.NewStore()
 	Fill(store, 4)
 	box, listing := s.open(t, store, DialOptions{})
 	store.Remove("", 2)
@@ -257,7 +261,7 @@ func (s suite) gone(t *testing.T) {
 }
 
 func (s suite) delete(t *testing.T) {
-	store := NewStore()
+	store := fakeserver.NewStore()
 	Fill(store, 6)
 	box, listing := s.open(t, store, DialOptions{})
 	doomed := []fetch.Ref{listing.Refs[4], listing.Refs[1]}
@@ -282,7 +286,7 @@ func (s suite) delete(t *testing.T) {
 }
 
 func (s suite) abort(t *testing.T) {
-	store := NewStore()
+	store := fakeserver.NewStore()
 	Fill(store, 3)
 	box, listing := s.open(t, store, DialOptions{})
 	if _, err := box.Settle(t.Context(), fetch.Disposal{Action: fetch.Delete}, listing.Refs[:1]); err != nil {
@@ -302,7 +306,7 @@ func (s suite) abort(t *testing.T) {
 }
 
 func (s suite) keep(t *testing.T) {
-	store := NewStore()
+	store := fakeserver.NewStore()
 	Fill(store, 2)
 	box, listing := s.open(t, store, DialOptions{})
 	if failures, err := box.Settle(t.Context(), fetch.Disposal{}, listing.Refs); err != nil || len(failures) > 0 {
@@ -314,7 +318,7 @@ func (s suite) keep(t *testing.T) {
 }
 
 func (s suite) flagAndMove(t *testing.T) {
-	store := NewStore()
+	store := fakeserver.NewStore()
 	store.Create("Done")
 	Fill(store, 3)
 	box, listing := s.open(t, store, DialOptions{})
@@ -341,7 +345,7 @@ func (s suite) flagAndMove(t *testing.T) {
 }
 
 func (s suite) noFolder(t *testing.T) {
-	box := s.Dial(t, NewStore(), DialOptions{})
+	box := s.Dial(t, fakeserver.NewStore(), DialOptions{})
 	t.Cleanup(box.Abort)
 	if _, err := box.Open(t.Context(), "No such folder"); fetch.KindOf(err) != fetch.NoFolder {
 		t.Errorf("got %v, want Kind no-folder", err)
@@ -352,7 +356,7 @@ func (s suite) noFolder(t *testing.T) {
 }
 
 func (s suite) cancelledBefore(t *testing.T) {
-	store := NewStore()
+	store := fakeserver.NewStore()
 	Fill(store, 2)
 	box, listing := s.open(t, store, DialOptions{})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -363,7 +367,7 @@ func (s suite) cancelledBefore(t *testing.T) {
 }
 
 func (s suite) cancelledInBody(t *testing.T) {
-	store := NewStore()
+	store := fakeserver.NewStore()
 	store.Add("", bytes.Repeat([]byte("x\r\n"), 4<<20))
 	Fill(store, 2)
 	box, listing := s.open(t, store, DialOptions{})
@@ -393,7 +397,7 @@ func (s suite) cancelledInBody(t *testing.T) {
 // cut breaks the connection at every offset of a retrieval (T-POP-16, T-IMAP-13).
 func (s suite) cut(t *testing.T) {
 	raw := "From: a@example.org\r\n\r\n.\r\n..\r\nbody\r\n.\r\n"
-	store := NewStore()
+	store := fakeserver.NewStore()
 	store.Add("", []byte(raw))
 	for n := int64(0); ; n++ {
 		var line *Cutter
@@ -425,7 +429,7 @@ func (s suite) cut(t *testing.T) {
 }
 
 func (s suite) sinkError(t *testing.T) {
-	store := NewStore()
+	store := fakeserver.NewStore()
 	Fill(store, 5)
 	for _, read := range []bool{false, true} {
 		box, listing := s.open(t, store, DialOptions{})
@@ -450,7 +454,7 @@ func (s suite) sinkError(t *testing.T) {
 }
 
 func (s suite) reopen(t *testing.T) {
-	store := NewStore()
+	store := fakeserver.NewStore()
 	Fill(store, 3)
 	box, first := s.open(t, store, DialOptions{})
 	if _, err := box.Settle(t.Context(), fetch.Disposal{Action: fetch.Delete}, first.Refs[:1]); err != nil {
@@ -470,7 +474,7 @@ func (s suite) reopen(t *testing.T) {
 }
 
 func (s suite) maxSize(t *testing.T) {
-	store := NewStore()
+	store := fakeserver.NewStore()
 	Fill(store, 1)
 	store.Add("", bytes.Repeat([]byte("x\r\n"), 1000))
 	Fill(store, 1)
@@ -482,7 +486,7 @@ func (s suite) maxSize(t *testing.T) {
 }
 
 func (s suite) afterClose(t *testing.T) {
-	store := NewStore()
+	store := fakeserver.NewStore()
 	Fill(store, 1)
 	box, listing := s.open(t, store, DialOptions{})
 	if err := box.Close(t.Context()); err != nil {

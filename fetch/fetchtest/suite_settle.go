@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 )
 
 // otherClient has another client expunge messages of the set, and others, while the session lasts:
@@ -13,7 +14,7 @@ func (s suite) otherClient(t *testing.T) {
 	if !s.Folders {
 		return // a POP3 session locks the mailbox (RFC 1939 section 4)
 	}
-	store := NewStore()
+	store := fakeserver.NewStore()
 	Fill(store, 9)
 	box, listing := s.open(t, store, DialOptions{})
 	store.Remove("", 1, 4, 8)

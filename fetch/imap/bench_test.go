@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 )
 
@@ -18,7 +19,7 @@ func BenchmarkPass(b *testing.B) {
 		b.Run("rtt="+rtt.String(), func(b *testing.B) {
 			for range b.N {
 				b.StopTimer()
-				store := fetchtest.NewStore()
+				store := fakeserver.NewStore()
 				for range 1000 {
 					store.Add("", bytes.Repeat([]byte("x"), 8<<10))
 				}
@@ -35,7 +36,7 @@ func BenchmarkPass(b *testing.B) {
 	}
 }
 
-func pass(b *testing.B, store *fetchtest.Store, login func() (*Client, error)) {
+func pass(b *testing.B, store *fakeserver.Store, login func() (*Client, error)) {
 	c, err := login()
 	if err != nil {
 		b.Fatal(err)
@@ -65,7 +66,7 @@ func pass(b *testing.B, store *fetchtest.Store, login func() (*Client, error)) {
 
 // BenchmarkOpen is a poll of 50,000 old messages.
 func BenchmarkOpen(b *testing.B) {
-	store := fetchtest.NewStore()
+	store := fakeserver.NewStore()
 	fetchtest.Fill(store, 50_000)
 	c := dial(b, server(store), plaintext())
 	b.ReportAllocs()

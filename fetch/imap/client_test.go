@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 	"github.com/truehop/truehop/fetch/sasl"
 )
@@ -27,12 +28,12 @@ func plaintext() Options {
 }
 
 // server is an embedded server over store.
-func server(store *fetchtest.Store) *fetchtest.IMAP {
-	return &fetchtest.IMAP{Store: store, User: user, Password: password}
+func server(store *fakeserver.Store) *fakeserver.IMAP {
+	return &fakeserver.IMAP{Store: store, User: user, Password: password}
 }
 
 // dial logs in to an embedded server.
-func dial(t testing.TB, s *fetchtest.IMAP, o Options) *Client {
+func dial(t testing.TB, s *fakeserver.IMAP, o Options) *Client {
 	t.Helper()
 	c, err := New(t.Context(), fetchtest.Dial(t, fetchtest.Listen(t, s.Serve).Addr()), o)
 	if err != nil {
@@ -43,7 +44,7 @@ func dial(t testing.TB, s *fetchtest.IMAP, o Options) *Client {
 }
 
 // open logs in and opens the inbox.
-func open(t testing.TB, s *fetchtest.IMAP, o Options) (*Client, []fetch.Ref) {
+func open(t testing.TB, s *fakeserver.IMAP, o Options) (*Client, []fetch.Ref) {
 	t.Helper()
 	c := dial(t, s, o)
 	listing, err := c.Open(t.Context(), "")
@@ -55,18 +56,18 @@ func open(t testing.TB, s *fetchtest.IMAP, o Options) (*Client, []fetch.Ref) {
 
 // TestConformance covers T-IMAP-10 (gone), T-IMAP-13 (cut) and T-IMAP-17 (changes nothing).
 func TestConformance(t *testing.T) {
-	for name, change := range map[string]func(*fetchtest.IMAP){
-		"all extensions":   func(*fetchtest.IMAP) {},
-		"no MOVE":          func(s *fetchtest.IMAP) { s.Without = []string{"MOVE"} },
-		"no ESEARCH":       func(s *fetchtest.IMAP) { s.Without = []string{"ESEARCH", "SASL-IR", "LITERAL+"} },
-		"expunges at once": func(s *fetchtest.IMAP) { s.AutoExpunge = true },
-		"tells late":       func(s *fetchtest.IMAP) { s.LateExpunge = true },
-		"tells by UID":     func(s *fetchtest.IMAP) { s.Vanished = true },
+	for name, change := range map[string]func(*fakeserver.IMAP){
+		"all extensions":   func(*fakeserver.IMAP) {},
+		"no MOVE":          func(s *fakeserver.IMAP) { s.Without = []string{"MOVE"} },
+		"no ESEARCH":       func(s *fakeserver.IMAP) { s.Without = []string{"ESEARCH", "SASL-IR", "LITERAL+"} },
+		"expunges at once": func(s *fakeserver.IMAP) { s.AutoExpunge = true },
+		"tells late":       func(s *fakeserver.IMAP) { s.LateExpunge = true },
+		"tells by UID":     func(s *fakeserver.IMAP) { s.Vanished = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			fetchtest.Run(t, fetchtest.Upstream{
 				Folders: true,
-				Dial: func(t testing.TB, store *fetchtest.Store, o fetchtest.DialOptions) fetch.Mailbox {
+				Dial: func(t testing.TB, store *fakeserver.Store, o fetchtest.DialOptions) fetch.Mailbox {
 					s := server(store)
 					change(s)
 					conn := fetchtest.Dial(t, fetchtest.Listen(t, s.Serve).Addr())
@@ -94,7 +95,7 @@ func TestLoginCommand(t *testing.T) {
 		"IMAP4rev1": `pä"ss\wörd`, "IMAP4rev1 LITERAL+": `pä"ss\wörd`,
 		"IMAP4rev1 X": "pä close", "IMAP4rev1 LITERAL+ X": "ö expunge", // a literal is no command
 	} {
-		s := server(fetchtest.NewStore())
+		s := server(fakeserver.NewStore())
 		s.Password = secret
 		s.Reply = func(verb, _ string) (string, bool) {
 			return "* OK [CAPABILITY " + capabilities + "] x\r\n", verb == "greeting"
@@ -113,9 +114,9 @@ func TestLoginCommand(t *testing.T) {
 
 // T-IMAP-18: what another client has read is fetched all the same.
 func TestSeenIsListed(t *testing.T) {
-	store := fetchtest.NewStore()
+	store := fakeserver.NewStore()
 	fetchtest.Fill(store, 2)
-	store.Update("", 1, func(m *fetchtest.Message) { m.Flags = []string{`\Seen`} })
+	store.Update("", 1, func(m *fakeserver.Message) { m.Flags = []string{`\Seen`} })
 	if _, refs := open(t, server(store), plaintext()); len(refs) != 2 {
 		t.Errorf("listed %d messages of 2", len(refs))
 	}
@@ -124,7 +125,7 @@ func TestSeenIsListed(t *testing.T) {
 // T-IMAP-24: an alert is logged, but not as it is.
 func TestAlert(t *testing.T) {
 	var said strings.Builder
-	s := server(fetchtest.NewStore())
+	s := server(fakeserver.NewStore())
 	s.Before = func(verb, _ string) string {
 		if verb == "SELECT" {
 			return "* OK [ALERT] \x1b[31mPay now\x1b[0m\u202e" + strings.Repeat("!", 500) + "\r\n"
@@ -142,7 +143,7 @@ func TestAlert(t *testing.T) {
 // An OAuth 2 token that the server refuses is an error of the credentials, whatever the server
 // says in its challenge.
 func TestToken(t *testing.T) {
-	s := server(fetchtest.NewStore())
+	s := server(fakeserver.NewStore())
 	s.Token = "good"
 	srv := fetchtest.Listen(t, s.Serve)
 	for _, token := range []string{"good", "bad"} {
@@ -172,7 +173,7 @@ func TestTraceHoldsNoSecret(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log strings.Builder
-			s := server(fetchtest.NewStore())
+			s := server(fakeserver.NewStore())
 			s.Store.Add("", []byte("Subject: "+canary+"\r\n"))
 			s.Password, s.Token, s.Without = test.server, test.token, test.without
 			s.Reply = func(verb, _ string) (string, bool) {

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 )
 
@@ -235,8 +236,8 @@ func TestMoveConfirmed(t *testing.T) {
 func TestDeeds(t *testing.T) {
 	three := func(uid uint32) bool { return uid == 3 }
 	// others expunges messages, as another client does, just before a command is carried out.
-	others := func(verb string, uids ...uint32) func(*fetchtest.IMAP) {
-		return func(s *fetchtest.IMAP) {
+	others := func(verb string, uids ...uint32) func(*fakeserver.IMAP) {
+		return func(s *fakeserver.IMAP) {
 			s.Before = func(said, _ string) string {
 				if said == verb {
 					s.Store.Remove("", uids...)
@@ -245,24 +246,24 @@ func TestDeeds(t *testing.T) {
 			}
 		}
 	}
-	with := func(changes ...func(*fetchtest.IMAP)) func(*fetchtest.IMAP) {
-		return func(s *fetchtest.IMAP) {
+	with := func(changes ...func(*fakeserver.IMAP)) func(*fakeserver.IMAP) {
+		return func(s *fakeserver.IMAP) {
 			for _, change := range changes {
 				change(s)
 			}
 		}
 	}
-	without := func(names ...string) func(*fetchtest.IMAP) {
-		return func(s *fetchtest.IMAP) { s.Without = append(s.Without, names...) }
+	without := func(names ...string) func(*fakeserver.IMAP) {
+		return func(s *fakeserver.IMAP) { s.Without = append(s.Without, names...) }
 	}
-	spare := func(which func(uint32) bool) func(*fetchtest.IMAP) {
-		return func(s *fetchtest.IMAP) { s.Spare = which }
+	spare := func(which func(uint32) bool) func(*fakeserver.IMAP) {
+		return func(s *fakeserver.IMAP) { s.Spare = which }
 	}
-	byUID := func(s *fetchtest.IMAP) { s.Vanished = true }
-	late := func(s *fetchtest.IMAP) { s.LateExpunge = true }
-	atOnce := func(s *fetchtest.IMAP) { s.AutoExpunge = true }
+	byUID := func(s *fakeserver.IMAP) { s.Vanished = true }
+	late := func(s *fakeserver.IMAP) { s.LateExpunge = true }
+	atOnce := func(s *fakeserver.IMAP) { s.AutoExpunge = true }
 	for name, test := range map[string]struct {
-		server     func(*fetchtest.IMAP)
+		server     func(*fakeserver.IMAP)
 		move, copy bool
 		failed     string // UIDs and Kinds
 		left       []uint32
@@ -300,7 +301,7 @@ func TestDeeds(t *testing.T) {
 		"expunged behind the COPY":         {server: others("UID STORE", 1, 3), copy: true, left: []uint32{5}, done: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
-			box := fetchtest.NewStore()
+			box := fakeserver.NewStore()
 			box.Create("Done")
 			fetchtest.Fill(box, 5)
 			said := &spoken{}
@@ -373,7 +374,7 @@ func TestExpungeWaits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				box := fetchtest.NewStore()
+				box := fakeserver.NewStore()
 				box.Create("Done")
 				fetchtest.Fill(box, 5000)
 				near, far := net.Pipe()

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 )
 
@@ -114,7 +115,7 @@ func TestNoGoroutinesLeft(t *testing.T) {
 }
 
 func endSession(t *testing.T, end string) {
-	store := fetchtest.NewStore()
+	store := fakeserver.NewStore()
 	fetchtest.Fill(store, 50)
 	c, refs := open(t, server(store), plaintext())
 	ctx, cancel := context.WithCancel(t.Context())

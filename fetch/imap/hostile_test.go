@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 )
 
@@ -327,7 +328,7 @@ func TestRetrieveOdd(t *testing.T) {
 // the sink's error comes back.
 func TestSinkFails(t *testing.T) {
 	full := errors.New("spool full")
-	store := fetchtest.NewStore()
+	store := fakeserver.NewStore()
 	fetchtest.Fill(store, 200)
 	store.Add("", []byte(strings.Repeat("x", 300_000)))
 	for _, at := range []int{1, 2, 100, 200, 201} {
@@ -353,7 +354,7 @@ func TestSinkFails(t *testing.T) {
 
 // Abort from another goroutine ends a Retrieve wherever it is.
 func TestAbortWhileRetrieving(t *testing.T) {
-	store := fetchtest.NewStore()
+	store := fakeserver.NewStore()
 	for range 50 {
 		store.Add("", []byte(strings.Repeat("x", 50_000)))
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 )
 
@@ -73,11 +74,11 @@ func TestSettle(t *testing.T) {
 		"T-IMAP-15 FETCH in EXPUNGE": {d: remove, instead: map[string]string{"UID STORE": strings.Repeat("* 1 FETCH (UID 2 FLAGS ())\r\n* 1 EXPUNGE\r\n", 500) + "%T OK x\r\n", "UID EXPUNGE": strings.Repeat("* 1 FETCH (UID 3 FLAGS ())\r\n", 500) + "%T OK x\r\n"}, said: []string{store, "UID EXPUNGE 2:3", "UID SEARCH RETURN (ALL) UID 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
 	} {
 		t.Run(name, func(t *testing.T) {
-			box := fetchtest.NewStore()
+			box := fakeserver.NewStore()
 			box.Create("Done")
 			fetchtest.Fill(box, 5)
 			// Another client's: it must outlive everything.
-			box.Update("", 5, func(m *fetchtest.Message) { m.Flags = []string{`\Deleted`} })
+			box.Update("", 5, func(m *fakeserver.Message) { m.Flags = []string{`\Deleted`} })
 			said := &spoken{instead: test.instead}
 			s := server(box)
 			s.Without, s.Reply = test.without, said.reply
@@ -109,7 +110,7 @@ func TestSettle(t *testing.T) {
 
 // Refs of another folder, of another UIDVALIDITY or made up are never settled.
 func TestSettleForeign(t *testing.T) {
-	box := fetchtest.NewStore()
+	box := fakeserver.NewStore()
 	box.Add("Other", []byte("x"))
 	fetchtest.Fill(box, 3)
 	c, refs := open(t, server(box), plaintext())
@@ -132,7 +133,7 @@ func TestSettleForeign(t *testing.T) {
 
 // T-IMAP-07: a folder whose UIDVALIDITY changed in mid-session is not touched.
 func TestSettleValidityChanged(t *testing.T) {
-	box := fetchtest.NewStore()
+	box := fakeserver.NewStore()
 	fetchtest.Fill(box, 3)
 	s := server(box)
 	s.Before = func(verb, _ string) string {
@@ -161,7 +162,7 @@ func TestSettleValidityChanged(t *testing.T) {
 
 // T-IMAP-07: nor does Settle touch it when it was told of the change by then.
 func TestSettleAfterValidityChanged(t *testing.T) {
-	box := fetchtest.NewStore()
+	box := fakeserver.NewStore()
 	fetchtest.Fill(box, 3)
 	said := &spoken{}
 	s := server(box)
@@ -197,7 +198,7 @@ func TestSettleManyAtOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				box := fetchtest.NewStore()
+				box := fakeserver.NewStore()
 				box.Create("Done")
 				fetchtest.Fill(box, 10_000)
 				s := server(box)
@@ -295,7 +296,7 @@ hangup`)
 }
 
 func TestTargets(t *testing.T) {
-	c, refs := open(t, server(fetchtest.NewStore()), plaintext())
+	c, refs := open(t, server(fakeserver.NewStore()), plaintext())
 	refs = append(refs, fetch.Ref{Folder: "INBOX", Validity: 1, UID: "1", Seq: 1})
 	for _, d := range []fetch.Disposal{
 		{Action: fetch.Move}, {Action: fetch.Move, Target: "a\r\nT9 EXPUNGE"}, {Action: fetch.Flag, Target: "a b"},
@@ -316,7 +317,7 @@ func TestFolderNames(t *testing.T) {
 		"../../etc": `"../../etc"`, "Entwürfe": `"Entw&APw-rfe"`, "a \"b\" \\c": `"a \"b\" \\c"`, "*": `"*"`, "a&b": `"a&-b"`, "inbox": "INBOX",
 	} {
 		said := &spoken{}
-		s := server(fetchtest.NewStore())
+		s := server(fakeserver.NewStore())
 		s.Capabilities, s.Reply = []string{"IMAP4rev2"}, said.reply
 		c := dial(t, s, plaintext())
 		_, _ = c.Open(t.Context(), name)
@@ -328,7 +329,7 @@ func TestFolderNames(t *testing.T) {
 }
 
 func TestWatch(t *testing.T) {
-	box := fetchtest.NewStore()
+	box := fakeserver.NewStore()
 	fetchtest.Fill(box, 2)
 	c, _ := open(t, server(box), plaintext())
 	if !c.CanWatch() {
@@ -393,7 +394,7 @@ func TestWatchLong(t *testing.T) {
 // TestWatchAfterQuestion: mail that arrived before Settle asked what had gone is not in that answer, and
 // so is news to Watch.
 func TestWatchAfterQuestion(t *testing.T) {
-	box := fetchtest.NewStore()
+	box := fakeserver.NewStore()
 	fetchtest.Fill(box, 3)
 	said := &spoken{}
 	s := server(box)

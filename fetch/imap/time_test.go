@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 )
 
@@ -122,8 +123,8 @@ func TestContext(t *testing.T) {
 
 // T-TLS-15: TLS that ends without close_notify inside a literal is a message cut short.
 func TestTLSTruncation(t *testing.T) {
-	serverTLS, client := fetchtest.TLS()
-	store := fetchtest.NewStore()
+	serverTLS, client := fakeserver.TLS()
+	store := fakeserver.NewStore()
 	store.Add("", bytes.Repeat([]byte("x"), 2<<20))
 	s := server(store)
 	s.TLS, s.Implicit = serverTLS, true

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 	"github.com/truehop/truehop/fetch/sasl"
 )
@@ -21,7 +22,7 @@ func starttls(client *tls.Config) Options {
 }
 
 func TestStartTLSRefused(t *testing.T) {
-	_, client := fetchtest.TLS()
+	_, client := fakeserver.TLS()
 	for name, test := range map[string]struct {
 		script string
 		kind   fetch.Kind
@@ -49,8 +50,8 @@ func TestStartTLSRefused(t *testing.T) {
 
 // T-TLS-03 on the embedded server, which sends both in one write.
 func TestStartTLSInjection(t *testing.T) {
-	serverTLS, client := fetchtest.TLS()
-	s := server(fetchtest.NewStore())
+	serverTLS, client := fakeserver.TLS()
+	s := server(fakeserver.NewStore())
 	s.TLS, s.AfterSTARTTLS = serverTLS, "* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n"
 	_, err := New(t.Context(), fetchtest.Dial(t, fetchtest.Listen(t, s.Serve).Addr()), starttls(client))
 	if fetch.KindOf(err) != fetch.TLS {
@@ -60,9 +61,9 @@ func TestStartTLSInjection(t *testing.T) {
 
 // T-TLS-05, T-TLS-06: what was said before TLS is forgotten, capabilities above all.
 func TestStartTLSForgets(t *testing.T) {
-	serverTLS, client := fetchtest.TLS()
+	serverTLS, client := fakeserver.TLS()
 	var asked []string
-	s := server(fetchtest.NewStore())
+	s := server(fakeserver.NewStore())
 	s.TLS = serverTLS
 	s.Reply = func(verb, _ string) (string, bool) {
 		asked = append(asked, verb)
@@ -96,7 +97,7 @@ func TestStartTLSForgets(t *testing.T) {
 
 // T-TLS-08: what is sent with each kind of connection and each setting.
 func TestCredentialsOnlyUnderTLS(t *testing.T) {
-	serverTLS, client := fetchtest.TLS()
+	serverTLS, client := fakeserver.TLS()
 	for name, test := range map[string]struct {
 		implicit, startTLS, allow bool
 		want                      fetch.Kind
@@ -110,7 +111,7 @@ func TestCredentialsOnlyUnderTLS(t *testing.T) {
 	} {
 		for _, mechanism := range []string{"", "PLAIN"} {
 			t.Run("T-TLS-08 "+name+" "+mechanism, func(t *testing.T) {
-				s := server(fetchtest.NewStore())
+				s := server(fakeserver.NewStore())
 				if test.implicit || test.startTLS {
 					s.TLS, s.Implicit = serverTLS, test.implicit
 				}
@@ -151,22 +152,22 @@ func (s *sniffer) Write(p []byte) (int, error) {
 
 // T-TLS-10: certificates that do not verify, either way of coming to TLS.
 func TestCertificates(t *testing.T) {
-	ca := fetchtest.NewCA()
+	ca := fakeserver.NewCA()
 	now := time.Now()
 	for name, test := range map[string]struct {
 		certificate tls.Certificate
 		want        string
 	}{
-		"expired":       {ca.Issue(fetchtest.Leaf{NotBefore: now.Add(-2 * time.Hour), NotAfter: now.Add(-time.Hour)}), "expired"},
-		"not yet valid": {ca.Issue(fetchtest.Leaf{NotBefore: now.Add(time.Hour), NotAfter: now.Add(2 * time.Hour)}), "not yet valid"},
-		"wrong host":    {ca.Issue(fetchtest.Leaf{Names: []string{"other.example.org"}}), "other.example.org"},
-		"self-signed":   {fetchtest.SelfSigned(fetchtest.Leaf{}), "unknown authority"},
-		"unknown CA":    {fetchtest.NewCA().Issue(fetchtest.Leaf{}), "unknown authority"},
+		"expired":       {ca.Issue(fakeserver.Leaf{NotBefore: now.Add(-2 * time.Hour), NotAfter: now.Add(-time.Hour)}), "expired"},
+		"not yet valid": {ca.Issue(fakeserver.Leaf{NotBefore: now.Add(time.Hour), NotAfter: now.Add(2 * time.Hour)}), "not yet valid"},
+		"wrong host":    {ca.Issue(fakeserver.Leaf{Names: []string{"other.example.org"}}), "other.example.org"},
+		"self-signed":   {fakeserver.SelfSigned(fakeserver.Leaf{}), "unknown authority"},
+		"unknown CA":    {fakeserver.NewCA().Issue(fakeserver.Leaf{}), "unknown authority"},
 	} {
 		for _, implicit := range []bool{true, false} {
 			t.Run("T-TLS-10 "+name, func(t *testing.T) {
 				said := 0
-				s := server(fetchtest.NewStore())
+				s := server(fakeserver.NewStore())
 				s.TLS, s.Implicit = &tls.Config{Certificates: []tls.Certificate{test.certificate}}, implicit
 				s.Reply = func(verb, _ string) (string, bool) {
 					if verb == "AUTHENTICATE" || verb == "LOGIN" {
@@ -195,15 +196,15 @@ func TestCertificates(t *testing.T) {
 
 // T-TLS-09: a port that speaks plaintext where TLS is expected, and the other way round.
 func TestPlaintextForTLS(t *testing.T) {
-	serverTLS, client := fetchtest.TLS()
-	plain := fetchtest.Listen(t, server(fetchtest.NewStore()).Serve)
+	serverTLS, client := fakeserver.TLS()
+	plain := fetchtest.Listen(t, server(fakeserver.NewStore()).Serve)
 	o := starttls(client)
 	o.StartTLS = false
 	_, err := New(t.Context(), tls.Client(fetchtest.Dial(t, plain.Addr()), client), o)
 	if fetch.KindOf(err) != fetch.TLS {
 		t.Errorf("plaintext on a TLS port: got %v, want Kind tls", err)
 	}
-	s := server(fetchtest.NewStore())
+	s := server(fakeserver.NewStore())
 	s.TLS, s.Implicit = serverTLS, true
 	o = starttls(client)
 	o.Timeouts.Idle = 200 * time.Millisecond
@@ -215,7 +216,7 @@ func TestPlaintextForTLS(t *testing.T) {
 
 // T-TLS-14: the handshake stalls.
 func TestHandshakeStalls(t *testing.T) {
-	_, client := fetchtest.TLS()
+	_, client := fakeserver.TLS()
 	for name, script := range map[string]string{"at once": "", "in it": "\x16\x03\x03"} {
 		t.Run("T-TLS-14 "+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

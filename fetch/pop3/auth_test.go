@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 	"github.com/truehop/truehop/fetch/pop3"
 	"github.com/truehop/truehop/fetch/sasl"
@@ -129,15 +130,15 @@ func TestTraceHoldsNoSecret(t *testing.T) {
 	token := func(context.Context) (string, error) { return canary, nil }
 	for name, test := range map[string]struct {
 		cred   sasl.Credentials
-		server fetchtest.POP3
+		server fakeserver.POP3
 	}{
-		"USER":           {sasl.Credentials{Mechanism: "USER"}, fetchtest.POP3{}},
-		"PLAIN":          {sasl.Credentials{}, fetchtest.POP3{}},
-		"XOAUTH2":        {sasl.Credentials{Token: token}, fetchtest.POP3{Token: canary}},
-		"wrong USER":     {sasl.Credentials{Mechanism: "USER"}, fetchtest.POP3{User: "other"}},
-		"wrong PLAIN":    {sasl.Credentials{}, fetchtest.POP3{User: "other"}},
-		"wrong XOAUTH2":  {sasl.Credentials{Token: token}, fetchtest.POP3{Token: "other"}},
-		"echoing server": {sasl.Credentials{}, fetchtest.POP3{Reply: echo}},
+		"USER":           {sasl.Credentials{Mechanism: "USER"}, fakeserver.POP3{}},
+		"PLAIN":          {sasl.Credentials{}, fakeserver.POP3{}},
+		"XOAUTH2":        {sasl.Credentials{Token: token}, fakeserver.POP3{Token: canary}},
+		"wrong USER":     {sasl.Credentials{Mechanism: "USER"}, fakeserver.POP3{User: "other"}},
+		"wrong PLAIN":    {sasl.Credentials{}, fakeserver.POP3{User: "other"}},
+		"wrong XOAUTH2":  {sasl.Credentials{Token: token}, fakeserver.POP3{Token: "other"}},
+		"echoing server": {sasl.Credentials{}, fakeserver.POP3{Reply: echo}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
@@ -149,7 +150,7 @@ func TestTraceHoldsNoSecret(t *testing.T) {
 			if server.User == "" {
 				server.User = "alice"
 			}
-			server.Password, server.Store = canary, fetchtest.NewStore()
+			server.Password, server.Store = canary, fakeserver.NewStore()
 			server.Store.Add("", []byte("Subject: "+canary+"\r\n"))
 			opts := pop3.Options{Credentials: cred, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 			client, err := pop3.New(t.Context(), fetchtest.Dial(t, fetchtest.Listen(t, server.Serve).Addr()), opts)

@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 )
 
 // BenchmarkRetrieve retrieves 1,000 messages of 8 KB over links of several round trip times.
 func BenchmarkRetrieve(b *testing.B) {
 	raw := bytes.Repeat([]byte("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd\r\n"), 128)
-	store := fetchtest.NewStore()
+	store := fakeserver.NewStore()
 	for range 1000 {
 		store.Add("", raw)
 	}
@@ -26,7 +27,7 @@ func BenchmarkRetrieve(b *testing.B) {
 			if rtt > 0 {
 				wrap = func(c net.Conn) net.Conn { return fetchtest.Delay(c, rtt) }
 			}
-			client := dial(b, &fetchtest.POP3{Store: store}, plaintext(), wrap)
+			client := dial(b, &fakeserver.POP3{Store: store}, plaintext(), wrap)
 			listing, err := client.Open(b.Context(), "")
 			if err != nil {
 				b.Fatal(err)
@@ -46,9 +47,9 @@ func BenchmarkRetrieve(b *testing.B) {
 
 // BenchmarkOpen lists 50,000 messages.
 func BenchmarkOpen(b *testing.B) {
-	store := fetchtest.NewStore()
+	store := fakeserver.NewStore()
 	fetchtest.Fill(store, 50_000)
-	client := dial(b, &fetchtest.POP3{Store: store}, plaintext(), nil)
+	client := dial(b, &fakeserver.POP3{Store: store}, plaintext(), nil)
 	b.ReportAllocs()
 	for b.Loop() {
 		listing, err := client.Open(b.Context(), "")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 	"github.com/truehop/truehop/fetch/pop3"
 )
@@ -72,7 +73,7 @@ func TestLeaveWaitsForTheServer(t *testing.T) {
 				var wg sync.WaitGroup
 				defer wg.Wait()
 				wg.Go(func() {
-					(&fetchtest.POP3{Store: fetchtest.NewStore(), User: user, Password: password}).Serve(&untilEOF{server, test.after})
+					(&fakeserver.POP3{Store: fakeserver.NewStore(), User: user, Password: password}).Serve(&untilEOF{server, test.after})
 				})
 				c, err := pop3.New(t.Context(), client, plaintext())
 				if err != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 	"github.com/truehop/truehop/fetch/pop3"
 )
@@ -109,13 +110,13 @@ func TestUnstuffing(t *testing.T) {
 
 func TestOneOctetAtATime(t *testing.T) {
 	// T-POP-30
-	store := fetchtest.NewStore()
+	store := fakeserver.NewStore()
 	raw := ".\r\n..\r\na\r\n.\rb\r\n"
 	for range 20 {
 		store.Add("", []byte(raw))
 	}
 	one := func(c net.Conn) net.Conn { return fetchtest.Split(c, 1) }
-	client := dial(t, &fetchtest.POP3{Store: store, Wrap: one}, plaintext(), one)
+	client := dial(t, &fakeserver.POP3{Store: store, Wrap: one}, plaintext(), one)
 	listing, err := client.Open(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
@@ -139,9 +140,9 @@ func TestOneOctetAtATime(t *testing.T) {
 
 func TestUnreadBody(t *testing.T) {
 	// What a sink leaves is read and thrown away; the Body is useless afterwards.
-	store := fetchtest.NewStore()
+	store := fakeserver.NewStore()
 	fetchtest.Fill(store, 3)
-	client := dial(t, &fetchtest.POP3{Store: store}, plaintext(), nil)
+	client := dial(t, &fakeserver.POP3{Store: store}, plaintext(), nil)
 	listing, err := client.Open(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
@@ -164,11 +165,11 @@ func TestUnreadBody(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	// T-POP-06: the server says that the messages are small.
-	store := fetchtest.NewStore()
+	store := fakeserver.NewStore()
 	for _, size := range []int{998, 1001, 5000, 100_000, 10} {
 		store.Add("", []byte(strings.Repeat("x", size-2)+"\r\n"))
 	}
-	server := &fetchtest.POP3{Store: store, Size: func(fetchtest.Message) int64 { return 1 }}
+	server := &fakeserver.POP3{Store: store, Size: func(fakeserver.Message) int64 { return 1 }}
 	opts := plaintext()
 	opts.MaxSize = 1000
 	client := dial(t, server, opts, nil)
@@ -195,12 +196,12 @@ func TestLimits(t *testing.T) {
 
 // T-RES-02: a message without end is not read to see whether it has one.
 func TestFarBeyondTheLimit(t *testing.T) {
-	store := fetchtest.NewStore()
+	store := fakeserver.NewStore()
 	const size = 100 << 20
-	store.AddMessage("", fetchtest.Message{Size: size, Open: func() io.Reader { return io.LimitReader(&lines{}, size) }})
+	store.AddMessage("", fakeserver.Message{Size: size, Open: func() io.Reader { return io.LimitReader(&lines{}, size) }})
 	opts := plaintext()
 	opts.MaxSize = 1000
-	client := dial(t, &fetchtest.POP3{Store: store, Size: func(fetchtest.Message) int64 { return 1 }}, opts, nil)
+	client := dial(t, &fakeserver.POP3{Store: store, Size: func(fakeserver.Message) int64 { return 1 }}, opts, nil)
 	listing, err := client.Open(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
@@ -316,11 +317,11 @@ func TestMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("moves 200 MB")
 	}
-	store := fetchtest.NewStore()
+	store := fakeserver.NewStore()
 	const size = len(line) * 4_000_000
-	store.AddMessage("", fetchtest.Message{Size: int64(size), Open: func() io.Reader { return io.LimitReader(&lines{}, int64(size)) }})
+	store.AddMessage("", fakeserver.Message{Size: int64(size), Open: func() io.Reader { return io.LimitReader(&lines{}, int64(size)) }})
 	fetchtest.Fill(store, 50_000)
-	client := dial(t, &fetchtest.POP3{Store: store}, plaintext(), nil)
+	client := dial(t, &fakeserver.POP3{Store: store}, plaintext(), nil)
 	before := heap()
 	listing, err := client.Open(t.Context(), "")
 	if err != nil || len(listing.Refs) != 50_001 {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 	"github.com/truehop/truehop/fetch/pop3"
 )
@@ -16,19 +17,19 @@ import (
 func TestRoundTrips(t *testing.T) {
 	for _, test := range []struct {
 		name     string
-		server   fetchtest.POP3
+		server   fakeserver.POP3
 		messages int
 		// New, Open, Retrieve, Settle, Close; New has half of one for the greeting.
 		want [5]time.Duration
 	}{
-		{"1 message", fetchtest.POP3{}, 1, [5]time.Duration{2500, 1000, 1000, 1000, 1000}},
-		{"1,000 messages", fetchtest.POP3{}, 1000, [5]time.Duration{2500, 1000, 1000, 1000, 1000}},
-		{"no PIPELINING", fetchtest.POP3{NoPipelining: true}, 10, [5]time.Duration{3500, 2000, 10_000, 10_000, 1000}},
+		{"1 message", fakeserver.POP3{}, 1, [5]time.Duration{2500, 1000, 1000, 1000, 1000}},
+		{"1,000 messages", fakeserver.POP3{}, 1000, [5]time.Duration{2500, 1000, 1000, 1000, 1000}},
+		{"no PIPELINING", fakeserver.POP3{NoPipelining: true}, 10, [5]time.Duration{3500, 2000, 10_000, 10_000, 1000}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := test.server
-				server.User, server.Password, server.Store = user, password, fetchtest.NewStore()
+				server.User, server.Password, server.Store = user, password, fakeserver.NewStore()
 				fetchtest.Fill(server.Store, test.messages)
 				near, far := net.Pipe()
 				var wg sync.WaitGroup

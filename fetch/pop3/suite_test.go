@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 	"github.com/truehop/truehop/fetch/pop3"
 	"github.com/truehop/truehop/fetch/sasl"
@@ -22,7 +23,7 @@ func plaintext() pop3.Options {
 }
 
 // dial starts a server and logs in to it.
-func dial(t testing.TB, server *fetchtest.POP3, opts pop3.Options, wrap func(net.Conn) net.Conn) *pop3.Client {
+func dial(t testing.TB, server *fakeserver.POP3, opts pop3.Options, wrap func(net.Conn) net.Conn) *pop3.Client {
 	t.Helper()
 	server.User, server.Password = user, password
 	conn := fetchtest.Dial(t, fetchtest.Listen(t, server.Serve).Addr())
@@ -38,8 +39,8 @@ func dial(t testing.TB, server *fetchtest.POP3, opts pop3.Options, wrap func(net
 }
 
 func TestSuite(t *testing.T) {
-	serverTLS, clientTLS := fetchtest.TLS()
-	for name, server := range map[string]fetchtest.POP3{
+	serverTLS, clientTLS := fakeserver.TLS()
+	for name, server := range map[string]fakeserver.POP3{
 		"pipelining":   {},
 		"one by one":   {NoPipelining: true},
 		"no CAPA":      {NoCAPA: true, NoPipelining: true},
@@ -50,7 +51,7 @@ func TestSuite(t *testing.T) {
 			fetchtest.Run(t, fetchtest.Upstream{
 				AddsCRLF:       true,
 				DeletesOnClose: true,
-				Dial: func(t testing.TB, store *fetchtest.Store, o fetchtest.DialOptions) fetch.Mailbox {
+				Dial: func(t testing.TB, store *fakeserver.Store, o fetchtest.DialOptions) fetch.Mailbox {
 					server := server
 					server.Store, server.Exclusive = store, o.Exclusive
 					opts := plaintext()

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 	"github.com/truehop/truehop/fetch/pop3"
 )
@@ -210,7 +211,7 @@ func (s *staller) Close() error {
 
 func TestHandshakeStalls(t *testing.T) {
 	// T-TLS-14, at every 50th octet of the server's flight, for both ways to TLS.
-	serverTLS, config := fetchtest.TLS()
+	serverTLS, config := fakeserver.TLS()
 	for left := 0; left <= 600; left += 50 {
 		for _, implicit := range []bool{true, false} {
 			synctest.Test(t, func(t *testing.T) {

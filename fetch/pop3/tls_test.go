@@ -10,17 +10,18 @@ import (
 	"time"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 	"github.com/truehop/truehop/fetch/pop3"
 	"github.com/truehop/truehop/fetch/sasl"
 )
 
 // spied starts a server that records the commands it gets.
-func spied(t *testing.T, server *fetchtest.POP3) (addr string, verbs func() []string) {
+func spied(t *testing.T, server *fakeserver.POP3) (addr string, verbs func() []string) {
 	t.Helper()
 	var mu sync.Mutex
 	var seen []string
-	server.Store, server.User, server.Password = fetchtest.NewStore(), user, password
+	server.Store, server.User, server.Password = fakeserver.NewStore(), user, password
 	server.Reply = func(verb, _ string) (string, bool) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -46,24 +47,24 @@ func wantNoCredentials(t *testing.T, verbs []string) {
 
 func TestCertificates(t *testing.T) {
 	// T-TLS-10, over implicit TLS and STLS: the exact reason, and no credentials.
-	ours, theirs := fetchtest.NewCA(), fetchtest.NewCA()
+	ours, theirs := fakeserver.NewCA(), fakeserver.NewCA()
 	now := time.Now()
 	for name, test := range map[string]struct {
 		certificate tls.Certificate
 		words       string
 	}{
-		"good":          {ours.Issue(fetchtest.Leaf{}), ""},
-		"expired":       {ours.Issue(fetchtest.Leaf{NotBefore: now.Add(-2 * time.Hour), NotAfter: now.Add(-time.Hour)}), "expired"},
-		"not yet valid": {ours.Issue(fetchtest.Leaf{NotBefore: now.Add(time.Hour), NotAfter: now.Add(2 * time.Hour)}), "not yet valid"},
-		"wrong host":    {ours.Issue(fetchtest.Leaf{Names: []string{"mail.example.net"}}), "mail.example.net, not localhost"},
-		"T-LOG-01":      {ours.Issue(fetchtest.Leaf{Names: []string{"a\n\x1b[2J.example.net"}}), "for a??[2J.example.net, not localhost"},
-		"NUL in name":   {ours.Issue(fetchtest.Leaf{Names: []string{"localhost\x00.example.net"}}), "not localhost"},
-		"self-signed":   {fetchtest.SelfSigned(fetchtest.Leaf{}), "unknown authority"},
-		"unknown CA":    {theirs.Issue(fetchtest.Leaf{}), "authority is not trusted here"},
+		"good":          {ours.Issue(fakeserver.Leaf{}), ""},
+		"expired":       {ours.Issue(fakeserver.Leaf{NotBefore: now.Add(-2 * time.Hour), NotAfter: now.Add(-time.Hour)}), "expired"},
+		"not yet valid": {ours.Issue(fakeserver.Leaf{NotBefore: now.Add(time.Hour), NotAfter: now.Add(2 * time.Hour)}), "not yet valid"},
+		"wrong host":    {ours.Issue(fakeserver.Leaf{Names: []string{"mail.example.net"}}), "mail.example.net, not localhost"},
+		"T-LOG-01":      {ours.Issue(fakeserver.Leaf{Names: []string{"a\n\x1b[2J.example.net"}}), "for a??[2J.example.net, not localhost"},
+		"NUL in name":   {ours.Issue(fakeserver.Leaf{Names: []string{"localhost\x00.example.net"}}), "not localhost"},
+		"self-signed":   {fakeserver.SelfSigned(fakeserver.Leaf{}), "unknown authority"},
+		"unknown CA":    {theirs.Issue(fakeserver.Leaf{}), "authority is not trusted here"},
 	} {
 		for _, implicit := range []bool{true, false} {
 			t.Run(name+map[bool]string{true: ", implicit", false: ", STLS"}[implicit], func(t *testing.T) {
-				server := &fetchtest.POP3{Implicit: implicit, TLS: &tls.Config{Certificates: []tls.Certificate{test.certificate}}}
+				server := &fakeserver.POP3{Implicit: implicit, TLS: &tls.Config{Certificates: []tls.Certificate{test.certificate}}}
 				addr, verbs := spied(t, server)
 				config := &tls.Config{RootCAs: ours.Pool(), ServerName: "localhost"}
 				opts := plaintext()
@@ -90,7 +91,7 @@ func TestCertificates(t *testing.T) {
 }
 
 func TestSTLSRefused(t *testing.T) {
-	_, config := fetchtest.TLS()
+	_, config := fakeserver.TLS()
 	const capa = "S: +OK ready\nC: CAPA\nS= \"+OK\\r\\nUSER\\r\\nSTLS\\r\\n.\\r\\n\"\nC: STLS\n"
 	for name, test := range map[string]struct {
 		script string
@@ -117,8 +118,8 @@ func TestSTLSRefused(t *testing.T) {
 
 func TestResponseInjection(t *testing.T) {
 	// T-TLS-03 with a real handshake waiting behind the injected octets.
-	serverTLS, config := fetchtest.TLS()
-	addr, verbs := spied(t, &fetchtest.POP3{TLS: serverTLS, AfterSTLS: "+OK\r\nUSER\r\n.\r\n"})
+	serverTLS, config := fakeserver.TLS()
+	addr, verbs := spied(t, &fakeserver.POP3{TLS: serverTLS, AfterSTLS: "+OK\r\nUSER\r\n.\r\n"})
 	opts := plaintext()
 	opts.StartTLS, opts.TLS = true, config
 	_, err := pop3.New(t.Context(), fetchtest.Dial(t, addr), opts)
@@ -129,7 +130,7 @@ func TestResponseInjection(t *testing.T) {
 func TestNoTLSNoCredentials(t *testing.T) {
 	// T-TLS-08: whatever the mechanism, nothing is sent in plaintext unasked.
 	for _, mechanism := range []string{"", "PLAIN", "USER", "APOP", "SCRAM-SHA-256", "CRAM-MD5"} {
-		addr, verbs := spied(t, &fetchtest.POP3{Capabilities: []string{"SASL PLAIN SCRAM-SHA-256 CRAM-MD5"}})
+		addr, verbs := spied(t, &fakeserver.POP3{Capabilities: []string{"SASL PLAIN SCRAM-SHA-256 CRAM-MD5"}})
 		opts := plaintext()
 		opts.Credentials.AllowPlaintext = false
 		opts.Credentials.Mechanism = sasl.Mechanism(mechanism)
@@ -142,9 +143,9 @@ func TestNoTLSNoCredentials(t *testing.T) {
 func TestCapabilitiesBeforeTLS(t *testing.T) {
 	// T-TLS-05, T-TLS-06: what was announced before TLS is forgotten, even if
 	// nothing is announced under it.
-	serverTLS, config := fetchtest.TLS()
+	serverTLS, config := fakeserver.TLS()
 	for _, underTLS := range []string{"", "-ERR what?\r\n"} {
-		server := &fetchtest.POP3{TLS: serverTLS, Store: fetchtest.NewStore(), NoPipelining: true}
+		server := &fakeserver.POP3{TLS: serverTLS, Store: fakeserver.NewStore(), NoPipelining: true}
 		asked := 0
 		server.Reply = func(verb, _ string) (string, bool) {
 			if verb != "CAPA" {
@@ -166,8 +167,8 @@ func TestCapabilitiesBeforeTLS(t *testing.T) {
 
 func TestPlainServerOnTLSPort(t *testing.T) {
 	// T-TLS-09
-	addr, verbs := spied(t, &fetchtest.POP3{})
-	_, config := fetchtest.TLS()
+	addr, verbs := spied(t, &fakeserver.POP3{})
+	_, config := fakeserver.TLS()
 	opts := plaintext()
 	opts.Secure = true
 	_, err := pop3.New(t.Context(), tls.Client(fetchtest.Dial(t, addr), config), opts)
@@ -178,13 +179,13 @@ func TestPlainServerOnTLSPort(t *testing.T) {
 func TestTruncationUnderTLS(t *testing.T) {
 	// T-TLS-15: the stream ends without close_notify. In the message that is a
 	// lost message, after its terminator it is nothing.
-	serverTLS, config := fetchtest.TLS()
+	serverTLS, config := fakeserver.TLS()
 	const raw = "Subject: a\r\n\r\nb\r\n"
 	for _, sent := range []string{".\r\n", ".\r", "\r\n"} {
-		store := fetchtest.NewStore()
+		store := fakeserver.NewStore()
 		store.Add("", []byte(raw))
 		var line *fetchtest.Cutter
-		server := &fetchtest.POP3{Store: store, TLS: serverTLS, Terminator: sent}
+		server := &fakeserver.POP3{Store: store, TLS: serverTLS, Terminator: sent}
 		opts := plaintext()
 		opts.StartTLS, opts.TLS = true, config
 		client := dial(t, server, opts, func(c net.Conn) net.Conn { line = fetchtest.Cut(c); return line })

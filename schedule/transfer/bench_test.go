@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 	"github.com/truehop/truehop/fetch/imap"
 	"github.com/truehop/truehop/fetch/pop3"
@@ -50,7 +51,7 @@ func BenchmarkPass(b *testing.B) {
 }
 
 func benchmarkPass(b *testing.B, protocol string, once bool, rtt time.Duration) {
-	server, client := fetchtest.TLS()
+	server, client := fakeserver.TLS()
 	mta := injecttest.New(injecttest.Options{Discard: true, Once: once})
 	if _, err := mta.Start(); err != nil {
 		b.Fatal(err)
@@ -100,8 +101,8 @@ func benchmarkPass(b *testing.B, protocol string, once bool, rtt time.Duration) 
 	b.ReportMetric(benchMessages*float64(b.N)/b.Elapsed().Seconds(), "msg/s")
 }
 
-func benchStore() *fetchtest.Store {
-	store := fetchtest.NewStore()
+func benchStore() *fakeserver.Store {
+	store := fakeserver.NewStore()
 	for n := range benchMessages {
 		m := mail(n % 250)
 		line := []byte("The quick brown fox jumps over the lazy dog, seventy octets a line, so.\r\n")
@@ -111,10 +112,10 @@ func benchStore() *fetchtest.Store {
 }
 
 // benchUpstream serves store behind a link of this round-trip time and returns how to reach it.
-func benchUpstream(b *testing.B, protocol string, store *fetchtest.Store, server, client *tls.Config, rtt time.Duration) func(context.Context) (fetch.Mailbox, error) {
-	serve := (&fetchtest.IMAP{Store: store, User: "u", Password: "p", TLS: server, Implicit: true}).Serve
+func benchUpstream(b *testing.B, protocol string, store *fakeserver.Store, server, client *tls.Config, rtt time.Duration) func(context.Context) (fetch.Mailbox, error) {
+	serve := (&fakeserver.IMAP{Store: store, User: "u", Password: "p", TLS: server, Implicit: true}).Serve
 	if protocol == "pop3" {
-		serve = (&fetchtest.POP3{Store: store, User: "u", Password: "p", TLS: server, Implicit: true}).Serve
+		serve = (&fakeserver.POP3{Store: store, User: "u", Password: "p", TLS: server, Implicit: true}).Serve
 	}
 	addr := fetchtest.Listen(b, serve).Addr()
 	who := sasl.Credentials{User: "u", Password: "p"}

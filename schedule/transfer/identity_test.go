@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/truehop/truehop/fetch"
-	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
@@ -24,7 +24,7 @@ func keeping(t *testing.T, pop bool) *world {
 // uidl gives the newest message of the mailbox this unique-id.
 func (w *world) uidl(id string) {
 	uids := w.store.UIDs("")
-	w.store.Update("", uids[len(uids)-1], func(m *fetchtest.Message) { m.UIDL = id })
+	w.store.Update("", uids[len(uids)-1], func(m *fakeserver.Message) { m.UIDL = id })
 }
 
 func TestReusedUIDIsNewMail(t *testing.T) { // T-POP-12
@@ -49,7 +49,7 @@ func TestLostQuitIsHarmless(t *testing.T) { // T-ST-02 T-ST-05 T-POP-23
 	w.run()
 	// The server never saw QUIT: the messages are there again, under their names.
 	for _, m := range raw {
-		w.store.AddMessage("", fetchtest.Message{Open: m.Open, UIDL: m.UIDL})
+		w.store.AddMessage("", fakeserver.Message{Open: m.Open, UIDL: m.UIDL})
 	}
 	w.run()
 	w.delivered(1, 2)
@@ -138,7 +138,7 @@ func TestRenumberedMailboxStopsAboveTheLimit(t *testing.T) { // T-POP-13 T-ST-12
 		"UIDVALIDITY": func(w *world) { w.store.SetValidity("", 77) },
 		"UIDL": func(w *world) {
 			for _, uid := range w.store.UIDs("") {
-				w.store.Update("", uid, func(m *fetchtest.Message) { m.UIDL += "-moved" })
+				w.store.Update("", uid, func(m *fakeserver.Message) { m.UIDL += "-moved" })
 			}
 		},
 	} {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 	"github.com/truehop/truehop/fetch/pop3"
 	"github.com/truehop/truehop/fetch/sasl"
@@ -103,7 +104,7 @@ func TestOnceOverTheWire(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := once(t)
-			server := &fetchtest.POP3{Store: w.store, User: "u", Password: "p", Once: true, Exclusive: true}
+			server := &fakeserver.POP3{Store: w.store, User: "u", Password: "p", Once: true, Exclusive: true}
 			addr := fetchtest.Listen(t, server.Serve).Addr()
 			w.pass.Dial = func(ctx context.Context) (fetch.Mailbox, error) {
 				return pop3.New(ctx, fetchtest.Dial(t, addr), pop3.Options{
@@ -129,7 +130,7 @@ func TestOnceOverTheWire(t *testing.T) {
 
 // replace puts other octets in the place of a message.
 func (w *world) replace(uid uint32, raw []byte) {
-	w.store.Update("", uid, func(m *fetchtest.Message) {
+	w.store.Update("", uid, func(m *fakeserver.Message) {
 		m.Open, m.Size = func() io.Reader { return bytes.NewReader(raw) }, int64(len(raw))
 	})
 }
@@ -413,7 +414,7 @@ func TestOtherHandsBetweenTheSessions(t *testing.T) {
 // positions makes each message's UID its place in the mailbox, as some servers do.
 func (w *world) positions() {
 	for i, uid := range w.store.UIDs("") {
-		w.store.Update("", uid, func(m *fetchtest.Message) { m.UIDL = fmt.Sprint(i) })
+		w.store.Update("", uid, func(m *fakeserver.Message) { m.UIDL = fmt.Sprint(i) })
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 	"github.com/truehop/truehop/fetch/imap"
 	"github.com/truehop/truehop/fetch/sasl"
@@ -16,7 +17,7 @@ import (
 func TestWhatWasNotExpungedIsTold(t *testing.T) {
 	w := newWorld(t)
 	leaves := uint32(2)
-	server := &fetchtest.IMAP{Store: w.store, User: "u", Password: "p", Spare: func(uid uint32) bool { return uid == leaves }}
+	server := &fakeserver.IMAP{Store: w.store, User: "u", Password: "p", Spare: func(uid uint32) bool { return uid == leaves }}
 	addr := fetchtest.Listen(t, server.Serve).Addr()
 	w.pass.Folders = []string{"INBOX"}
 	w.pass.Dial = func(ctx context.Context) (fetch.Mailbox, error) {

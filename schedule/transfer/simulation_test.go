@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/truehop/truehop/fetch"
-	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/inject"
 
 	"github.com/truehop/truehop/schedule/transfer"
@@ -59,7 +59,7 @@ type history struct {
 func simulate(t *testing.T, base *world, seed uint64) {
 	t.Helper()
 	w := *base
-	w.store = fetchtest.NewStore()
+	w.store = fakeserver.NewStore()
 	h := &history{world: &w, random: rand.New(rand.NewPCG(seed, 1)), seed: seed, whims: map[string]int{},
 		copies: map[string]int{}, doubts: map[string]int{}, labelled: map[string]int{}, refused: map[string]bool{}}
 	w.reusable = h.random.IntN(2) == 0

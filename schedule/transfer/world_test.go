@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/truehop/truehop/fetch"
-	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/received"
 	"github.com/truehop/truehop/schedule/ledger"
@@ -29,7 +29,7 @@ import (
 // MTA that does as told, and a real ledger.
 type world struct {
 	t      *testing.T
-	store  *fetchtest.Store
+	store  *fakeserver.Store
 	mta    *mta
 	ledger *ledger.Ledger
 	pass   transfer.Pass
@@ -75,7 +75,7 @@ func newWorld(t *testing.T) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{t: t, store: fetchtest.NewStore(), mta: &mta{}, ledger: record, clock: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
+	w := &world{t: t, store: fakeserver.NewStore(), mta: &mta{}, ledger: record, clock: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
 	w.pass = transfer.Pass{
 		Account: "work", Folders: []string{""}, Dial: w.dial, MTA: w.mta, Ledger: record,
 		Policy:      received.Policy{MX: []string{"mx.example.net"}},
@@ -341,7 +341,7 @@ func (s *session) Settle(_ context.Context, d fetch.Disposal, refs []fetch.Ref) 
 				return nil, &fetch.Error{Kind: fetch.NoFolder, Op: "UID MOVE"}
 			}
 		case fetch.Flag:
-			s.store.Update(ref.Folder, ref.Seq, func(m *fetchtest.Message) { m.Flags = append(m.Flags, d.Target) })
+			s.store.Update(ref.Folder, ref.Seq, func(m *fakeserver.Message) { m.Flags = append(m.Flags, d.Target) })
 		case fetch.Keep:
 			return nil, errors.New("asked to settle what is kept")
 		}

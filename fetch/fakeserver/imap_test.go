@@ -1,4 +1,4 @@
-package fetchtest
+package fakeserver_test
 
 import (
 	"bufio"
@@ -7,12 +7,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/truehop/truehop/fetch/fakeserver"
+	"github.com/truehop/truehop/fetch/fetchtest"
 )
 
 // converse sends commands one by one and returns all that the server says.
-func converse(t *testing.T, s *IMAP, commands ...string) string {
+func converse(t *testing.T, s *fakeserver.IMAP, commands ...string) string {
 	t.Helper()
-	conn := Dial(t, Listen(t, s.Serve).Addr())
+	conn := fetchtest.Dial(t, fetchtest.Listen(t, s.Serve).Addr())
 	r, said := bufio.NewReader(conn), strings.Builder{}
 	hear := func(until string) {
 		for {
@@ -33,12 +36,12 @@ func converse(t *testing.T, s *IMAP, commands ...string) string {
 }
 
 func TestIMAPServer(t *testing.T) {
-	store := NewStore()
+	store := fakeserver.NewStore()
 	store.Create("Done")
 	store.Add("", []byte("Subject: a\r\n\r\n{1}\r\n"))
 	store.Add("", []byte("x"))
 	store.Add("", []byte("y"))
-	got := converse(t, &IMAP{Store: store, User: "u", Password: "p q", QuietCapabilities: true},
+	got := converse(t, &fakeserver.IMAP{Store: store, User: "u", Password: "p q", QuietCapabilities: true},
 		"noop",
 		"SELECT INBOX",
 		`LOGIN u wrong`,
@@ -151,7 +154,7 @@ func TestIMAPServerXOAUTH2(t *testing.T) {
 	response := func(token string) string {
 		return base64.StdEncoding.EncodeToString([]byte("user=u\x01auth=Bearer " + token + "\x01\x01"))
 	}
-	got := converse(t, &IMAP{Store: NewStore(), User: "u", Password: "p", Token: "secret", Without: []string{"ESEARCH"}},
+	got := converse(t, &fakeserver.IMAP{Store: fakeserver.NewStore(), User: "u", Password: "p", Token: "secret", Without: []string{"ESEARCH"}},
 		"AUTHENTICATE XOAUTH2 "+response("wrong")+"\r\n", // and the empty line that the challenge wants
 		"AUTHENTICATE XOAUTH2 "+response("secret"),
 		"SELECT INBOX",
@@ -164,9 +167,9 @@ func TestIMAPServerXOAUTH2(t *testing.T) {
 }
 
 func TestIMAPServerHooks(t *testing.T) {
-	store := NewStore()
-	Fill(store, 1)
-	s := &IMAP{Store: store, User: "u", Password: "p"}
+	store := fakeserver.NewStore()
+	fetchtest.Fill(store, 1)
+	s := &fakeserver.IMAP{Store: store, User: "u", Password: "p"}
 	s.Reply = func(verb, args string) (string, bool) {
 		return "* OK replied\r\n%T NO " + args + "\r\n", verb == "NOOP"
 	}
@@ -176,7 +179,7 @@ func TestIMAPServerHooks(t *testing.T) {
 		}
 		return ""
 	}
-	s.Body = func(m Message) (string, bool) { return "{99}\r\nshort", true }
+	s.Body = func(m fakeserver.Message) (string, bool) { return "{99}\r\nshort", true }
 	got := converse(t, s, "NOOP now", "LOGIN u p", "SELECT INBOX", "UID FETCH 1 (UID BODY.PEEK[])")
 	for _, want := range []string{"* OK replied\na1 NO now\n", "* 9 EXPUNGE\n* 1 FETCH (UID 1 BODY[] {99}\nshort)\na4 OK\n"} {
 		if !strings.Contains(got, want) {
@@ -187,19 +190,19 @@ func TestIMAPServerHooks(t *testing.T) {
 
 func TestIMAPServerExpunge(t *testing.T) {
 	for name, test := range map[string]struct {
-		server IMAP
+		server fakeserver.IMAP
 		want   string // from the reply to STORE on
 		left   []uint32
 	}{
-		"at once": {IMAP{AutoExpunge: true}, "* 3 EXPUNGE\n* 2 EXPUNGE\na3 OK\na4 OK\na5 OK\n", []uint32{1, 4}},
-		"late":    {IMAP{LateExpunge: true}, "a3 OK\na4 OK\n* 3 EXPUNGE\n* 2 EXPUNGE\na5 OK\n", []uint32{1, 4}},
-		"by UID":  {IMAP{Vanished: true}, "a3 OK\n* VANISHED 2:3\na4 OK\na5 OK\n", []uint32{1, 4}},
-		"some":    {IMAP{Spare: func(uid uint32) bool { return uid == 2 }}, "a3 OK\n* 3 EXPUNGE\na4 OK\na5 OK\n", []uint32{1, 2, 4}},
+		"at once": {fakeserver.IMAP{AutoExpunge: true}, "* 3 EXPUNGE\n* 2 EXPUNGE\na3 OK\na4 OK\na5 OK\n", []uint32{1, 4}},
+		"late":    {fakeserver.IMAP{LateExpunge: true}, "a3 OK\na4 OK\n* 3 EXPUNGE\n* 2 EXPUNGE\na5 OK\n", []uint32{1, 4}},
+		"by UID":  {fakeserver.IMAP{Vanished: true}, "a3 OK\n* VANISHED 2:3\na4 OK\na5 OK\n", []uint32{1, 4}},
+		"some":    {fakeserver.IMAP{Spare: func(uid uint32) bool { return uid == 2 }}, "a3 OK\n* 3 EXPUNGE\na4 OK\na5 OK\n", []uint32{1, 2, 4}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := test.server
-			s.Store, s.User, s.Password = NewStore(), "u", "p"
-			Fill(s.Store, 4)
+			s.Store, s.User, s.Password = fakeserver.NewStore(), "u", "p"
+			fetchtest.Fill(s.Store, 4)
 			got := converse(t, &s, "LOGIN u p", "SELECT INBOX", `UID STORE 2:3 +FLAGS.SILENT (\Deleted)`, "UID EXPUNGE 2:3", "NOOP")
 			if _, got, _ = strings.Cut(got, "selected\n"); got != test.want {
 				t.Errorf("the server said\n%s\nwant\n%s", got, test.want)
@@ -212,9 +215,9 @@ func TestIMAPServerExpunge(t *testing.T) {
 }
 
 func TestIMAPServerSpares(t *testing.T) {
-	s := &IMAP{Store: NewStore(), User: "u", Password: "p", Spare: func(uid uint32) bool { return uid == 2 }}
+	s := &fakeserver.IMAP{Store: fakeserver.NewStore(), User: "u", Password: "p", Spare: func(uid uint32) bool { return uid == 2 }}
 	s.Store.Create("Done")
-	Fill(s.Store, 4)
+	fetchtest.Fill(s.Store, 4)
 	got := converse(t, s, "LOGIN u p", "SELECT INBOX", "UID COPY 1:2 Done", "UID MOVE 2:3 Done")
 	if want := "a3 OK [COPYUID 1 1 1] done\n* OK [COPYUID 1 3 2] moved\n* 3 EXPUNGE\na4 OK done\n"; !strings.HasSuffix(got, want) {
 		t.Errorf("the server said\n%s\nwithout\n%s", got, want)

@@ -1,8 +1,7 @@
-// Package fetchtest holds what tests, benchmarks and the demo need of an
-// upstream: a mailbox in memory, POP3 and IMAP servers over it, connections that
-// are slow or break, scripted hostile peers, and the conformance suite that every
-// [fetch.Mailbox] passes.
-package fetchtest
+// Package fakeserver is an upstream without a network: a mailbox in memory, POP3 and IMAP servers
+// over it, and a certificate authority for them. The demo serves from it, and so do tests; it does
+// not import testing.
+package fakeserver
 
 import (
 	"bytes"

@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -25,7 +26,8 @@ var mayImport = map[string][]string{
 	"fetch/sasl":                  {"fetch"},
 	"fetch/pop3":                  {"fetch", "fetch/sasl"},
 	"fetch/imap":                  {"fetch", "fetch/sasl"},
-	"fetch/fetchtest":             {"fetch"},
+	"fetch/fakeserver":            nil,
+	"fetch/fetchtest":             {"fetch", "fetch/fakeserver"},
 	"inject":                      nil,
 	"inject/rdns":                 {"inject"},
 	"inject/injecttest":           {"inject"},
@@ -153,5 +155,23 @@ func eachSource(t *testing.T, f func(pkg, path string, file *ast.File)) {
 	}
 	if seen < 20 {
 		t.Fatalf("only %d source files found: is the walk right?", seen)
+	}
+}
+
+// TestProgramLinksNoTesting: what the demo embeds must not bring package testing, and its flags,
+// into the program.
+func TestProgramLinksNoTesting(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	linked := strings.Fields(string(out))
+	if !slices.Contains(linked, module+"fetch/fakeserver") {
+		t.Errorf("the list of linked packages lacks the demo's servers: is it the program's?")
+	}
+	for _, name := range linked {
+		if name == "testing" || strings.HasPrefix(name, "testing/") {
+			t.Errorf("the program links package %s", name)
+		}
 	}
 }

@@ -1,4 +1,4 @@
-package fetchtest
+package fakeserver_test
 
 import (
 	"bufio"
@@ -8,10 +8,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/truehop/truehop/fetch/fakeserver"
 )
 
 func TestStore(t *testing.T) {
-	s := NewStore()
+	s := fakeserver.NewStore()
 	s.Create("Done")
 	if got := s.Folders(); !slices.Equal(got, []string{"Done", "INBOX"}) {
 		t.Errorf("folders: %v", got)
@@ -31,7 +33,7 @@ func TestStore(t *testing.T) {
 	if uid := s.Add("", []byte("four")); uid != 4 || !slices.Equal(s.UIDs("INBOX"), []uint32{1, 3, 4}) {
 		t.Errorf("UIDs %v after adding %d: a UID was used again", s.UIDs(""), uid)
 	}
-	if !s.Update("", 3, func(m *Message) { m.Flags = append(m.Flags, `\Seen`) }) || s.Update("", 2, func(*Message) {}) {
+	if !s.Update("", 3, func(m *fakeserver.Message) { m.Flags = append(m.Flags, `\Seen`) }) || s.Update("", 2, func(*fakeserver.Message) {}) {
 		t.Error("Update found the wrong messages")
 	}
 	m, ok := s.Get("", 3)
@@ -59,10 +61,10 @@ func TestStore(t *testing.T) {
 
 // TestPOP3Server checks what the client never asks for.
 func TestPOP3Server(t *testing.T) {
-	store := NewStore()
+	store := fakeserver.NewStore()
 	store.Add("", []byte("A: b\r\n\r\n.one\r\ntwo\r\n"))
 	store.Add("", []byte("C: d"))
-	server := &POP3{Store: store, User: "u", Password: "p", NoUIDL: true}
+	server := &fakeserver.POP3{Store: store, User: "u", Password: "p", NoUIDL: true}
 	client, end := net.Pipe()
 	var wg sync.WaitGroup
 	wg.Go(func() { server.Serve(end) })

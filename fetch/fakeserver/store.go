@@ -1,4 +1,4 @@
-// Package fakeserver is an upstream without a network: a mailbox in memory, POP3 and IMAP servers
+// Package fakeserver is an upstream in memory: a mailbox with folders, POP3 and IMAP servers
 // over it, and a certificate authority for them. The demo serves from it, and so do tests; it does
 // not import testing.
 package fakeserver

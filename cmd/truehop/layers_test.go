@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"schedule/ledger":             nil,
 	"schedule/transfer":           {"fetch", "received", "inject", "schedule/ledger"},
 	"cmd/truehop/internal/config": {"fetch", "fetch/sasl", "inject", "received", "schedule", "schedule/transfer"}, // the types of their options
+	"cmd/truehop/internal/demo":   {"fetch/fakeserver", "inject/injecttest"},
 	"cmd/truehop":                 {"*"},
 	"examples":                    nil,
 	"systemd":                     nil,

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/demo"
 	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/inject/injecttest"
 )
@@ -133,14 +134,14 @@ func newPresenting(t *testing.T, injectLine, accountLine string) *presenting {
 	secure := &tls.Config{Certificates: []tls.Certificate{ca.Issue(fakeserver.Leaf{})}}
 	upstream := fakeserver.Serve(listener, (&fakeserver.IMAP{Store: store, User: "u", Password: "p", TLS: secure, Implicit: true}).Serve)
 	t.Cleanup(upstream.Close)
-	dns, err := startDemoDNS(t.Context(), map[netip.Addr]string{
+	dns, err := demo.StartDNS(t.Context(), map[netip.Addr]string{
 		netip.MustParseAddr("203.0.113.1"): "now1.example.org", netip.MustParseAddr("203.0.113.2"): "now2.example.org",
 		netip.MustParseAddr("2001:4860::4"): "now4.example.org", netip.MustParseAddr("203.0.113.11"): "now11.example.org",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(dns.close)
+	t.Cleanup(dns.Close)
 	o := injecttest.Options{Record: true, XFORWARD: []string{"NAME", "ADDR", "PORT", "PROTO", "HELO", "IDENT", "SOURCE"}}
 	w.mta, w.plain = injecttest.New(o), injecttest.New(injecttest.Options{Record: true, XCLIENT: []string{}})
 	for _, s := range []*injecttest.Server{w.mta, w.plain} {
@@ -159,7 +160,7 @@ resolver: {server: %q}
 inject: {address: %q, plain: %q, connections: 1, %s}
 accounts:
   work: {host: localhost, port: %s, tls_ca_file: %s, user: u, password_file: %s, recipients: [alice@example.net], mx: [mx.example.net, submit.example.net], internal: [store.example.net], %s}
-`, filepath.Join(w.dir, "state"), dns.addr(), w.mta.Addr(), w.plain.Addr(), injectLine,
+`, filepath.Join(w.dir, "state"), dns.Addr(), w.mta.Addr(), w.plain.Addr(), injectLine,
 		port, w.write(t, "ca.pem", string(ca.PEM())), w.write(t, "password", "p\n"), accountLine))
 	return w
 }

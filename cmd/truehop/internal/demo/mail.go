@@ -1,19 +1,19 @@
-package main
+package demo
 
 import "strings"
 
-// demoMail is one message of the demo's upstreams. Names and addresses are
+// mail is one message of the demo's upstreams. Names and addresses are
 // those set aside for documentation (RFC 2606, RFC 5737, RFC 3849).
-type demoMail struct {
+type mail struct {
 	account string
 	what    string // what is special about it
 	header  string
 	size    int // octets of body, for the one that is too large
 }
 
-// demoMails are the demo's messages, in the shapes that these receivers really write.
-func demoMails() []demoMail {
-	return []demoMail{
+// mails are the demo's messages, in the shapes that these receivers really write.
+func mails() []mail {
+	return []mail{
 		{account: "gmail", what: "a newsletter", header: gmail("news.example.org", "news.example.org", "203.0.113.25", "letters@news.example.org")},
 		{account: "gmail", what: "from a listed client", header: gmail("win-7ap2k", "", "192.0.2.66", "winner@lottery.example")},
 		{account: "outlook", what: "an invoice", header: outlook("mx1.example.net", "198.51.100.24", "billing@example.net")},
@@ -30,7 +30,7 @@ func demoMails() []demoMail {
 }
 
 // raw is the message as the upstream holds it.
-func (m demoMail) raw() []byte {
+func (m mail) raw() []byte {
 	body := "This is a message of truehop's demo: " + m.what + ".\n.\n.. and two lines with dots, which must arrive as they are.\n"
 	if m.size > len(body) {
 		body += strings.Repeat("All work and no play makes a large attachment, seventy octets a line..\n", (m.size-len(body))/72)

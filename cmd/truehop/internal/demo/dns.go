@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -10,33 +10,36 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// demoDNS answers reverse and forward look-ups of the demo's clients on a UDP port
-// of this machine, so that the demo asks nobody else.
-type demoDNS struct {
+// DNS answers reverse and forward look-ups of clients on a UDP port of this machine, so that nobody else
+// is asked.
+type DNS struct {
 	conn  net.PacketConn
 	names map[netip.Addr]string
 	done  sync.WaitGroup
 }
 
-func startDemoDNS(ctx context.Context, names map[netip.Addr]string) (*demoDNS, error) {
+// StartDNS serves these names until Close.
+func StartDNS(ctx context.Context, names map[netip.Addr]string) (*DNS, error) {
 	var listen net.ListenConfig
 	conn, err := listen.ListenPacket(ctx, "udp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	d := &demoDNS{conn: conn, names: names}
+	d := &DNS{conn: conn, names: names}
 	d.done.Go(d.serve)
 	return d, nil
 }
 
-func (d *demoDNS) addr() string { return d.conn.LocalAddr().String() }
+// Addr is where it listens, as HOST:PORT.
+func (d *DNS) Addr() string { return d.conn.LocalAddr().String() }
 
-func (d *demoDNS) close() {
+// Close stops it.
+func (d *DNS) Close() {
 	_ = d.conn.Close() // ends serve
 	d.done.Wait()
 }
 
-func (d *demoDNS) serve() {
+func (d *DNS) serve() {
 	buf := make([]byte, 1500)
 	for {
 		n, from, err := d.conn.ReadFrom(buf)
@@ -50,7 +53,7 @@ func (d *demoDNS) serve() {
 }
 
 // answer composes the reply to one query: a PTR or address record, or NXDOMAIN.
-func (d *demoDNS) answer(query []byte) ([]byte, error) {
+func (d *DNS) answer(query []byte) ([]byte, error) {
 	var p dnsmessage.Parser
 	header, err := p.Start(query)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 	"github.com/truehop/truehop/inject/injecttest"
 )
 
@@ -28,8 +29,8 @@ func TestCheckPresentsNobodyUnasked(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out strings.Builder
-		if code := checkMTA(t.Context(), &out, cfg); code != exitOK {
-			t.Errorf("{%s}: exit code %d\n%s", keys, code, &out)
+		if err := checkMTA(t.Context(), ui.Check{W: &out}, cfg); err != nil {
+			t.Errorf("{%s}: %v\n%s", keys, err, &out)
 		}
 		if !strings.Contains(out.String(), "one session carries many messages") {
 			t.Errorf("{%s}: it does not say how many messages a session carries:\n%s", keys, &out)

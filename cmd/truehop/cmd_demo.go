@@ -4,17 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/cmd/truehop/internal/demo"
-	"github.com/truehop/truehop/schedule/transfer"
+	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 )
 
 func (p *program) demoCommand() *cobra.Command {
@@ -25,7 +23,7 @@ func (p *program) demoCommand() *cobra.Command {
 		Long: `demo starts mailboxes in the shapes of several providers (IMAP and POP3, with TLS) and an
 MTA with XCLIENT and access rules, all inside this process and on loopback ports, and makes two
 passes with the real program: the second settles what was deferred and delivers nothing again.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return p.demo(c.Context(), serve) },
 	}
 	c.Flags().BoolVar(&serve, "serve", false, "leave the servers running and print a configuration for them")
@@ -65,54 +63,21 @@ func (p *program) demo(ctx context.Context, serve bool) (err error) {
 
 // demoPass makes one real pass over all accounts and prints a row for each message.
 func (p *program) demoPass(ctx context.Context, cfg *config.Config, w *demo.World, later time.Duration) error {
-	e, err := openEngine(ctx, cfg, slog.New(slog.DiscardHandler))
+	var verdicts ui.Verdicts
+	a, err := app.Open(ctx, cfg, app.Options{
+		Observe: verdicts.Add,
+		Now:     func() time.Time { return time.Now().Add(later) },
+	})
 	if err != nil {
 		return err
 	}
-	e.now = func() time.Time { return time.Now().Add(later) }
-	rows := &demoRows{upstream: map[string]string{}}
-	e.observe = rows.add
 	for _, name := range cfg.Names() {
-		if _, err := e.pass(ctx, cfg.Accounts[name], passOptions{}); err != nil {
-			return errors.Join(fmt.Errorf("account %s: %w", name, err), e.close(ctx))
+		if _, err := a.Pass(ctx, cfg.Accounts[name], app.PassOptions{}); err != nil {
+			return errors.Join(fmt.Errorf("account %s: %w", name, err), a.Close(ctx))
 		}
 	}
-	rows.print(p, w)
-	return e.close(ctx)
-}
-
-// demoRows collects what a pass did.
-type demoRows struct {
-	verdicts []transfer.Event
-	upstream map[string]string
-}
-
-func (r *demoRows) add(e transfer.Event) {
-	switch e.Kind {
-	case transfer.Verdict:
-		r.verdicts = append(r.verdicts, e)
-	case transfer.Settled:
-		r.upstream[e.Token] = disposalText(e.Disposal)
-	}
-}
-
-func (r *demoRows) print(p *program, w *demo.World) {
-	slices.SortStableFunc(r.verdicts, func(a, b transfer.Event) int { return strings.Compare(a.Account+a.Ref.UID, b.Account+b.Ref.UID) })
-	t := newTable(p.stdout, "MAILBOX", "MESSAGE", "CLIENT", "NAME", "HELO", "THE MTA SAYS", "UPSTREAM")
-	for _, e := range r.verdicts {
-		shown := e.Receipt.Presented
-		upstream := r.upstream[e.Token]
-		if upstream == "" {
-			upstream = "kept"
-		}
-		said := replyText(e.Receipt.Reply)
-		if e.Receipt.Reply.Code == 0 {
-			said = "not asked, " + reason("", e.Why)
-		}
-		t.row(e.Account, w.Describe(e.Account, e.Ref.Seq), presented(e.Receipt), orUnknown(shown.Name), orUnknown(shown.HELO),
-			e.State+": "+cut(said, 84), upstream)
-	}
-	t.flush()
+	verdicts.PrintDemo(p.stdout, w.Describe)
+	return a.Close(ctx)
 }
 
 // demoServe leaves the servers running until a signal.
@@ -128,7 +93,7 @@ func (p *program) demoServe(ctx context.Context, w *demo.World) error {
 #   truehop run     --config %[1]s
 #   truehop status  --config %[1]s
 `, w.Config, w.Sample)
+	p.signals.endOrdinarily()
 	<-ctx.Done()
-	p.caught.Store(0) // being told to end is how it ends
 	return nil
 }

@@ -1,24 +1,26 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/truehop/truehop/inject"
-	"github.com/truehop/truehop/inject/rdns"
+	"github.com/truehop/truehop/cmd/truehop/internal/app"
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/cmd/truehop/internal/ui"
+	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/received"
-	"github.com/truehop/truehop/schedule/transfer"
 )
 
 // maxExplained bounds what is read of one file: the header and no more.
@@ -40,14 +42,12 @@ type explainOptions struct {
 	Stdin        io.Reader
 }
 
-// newExplainCommand returns the command; live explains messages in an account's mailbox, rules are
-// those of an account.
-func newExplainCommand(live func(ctx context.Context, account string, opts explainOptions) error, rules func(opts explainOptions) (*presenter, error)) *cobra.Command {
+func (p *program) explainCommand() *cobra.Command {
 	opts := explainOptions{Hops: -1}
 	cmd := &cobra.Command{
 		Use:   "explain [flags] (-- FILE... | ACCOUNT --uid UID | ACCOUNT --last N)",
 		Short: "Show the hops of a message and which one is the client",
-		Long: `Explain reads the header of each FILE ("-" is standard input), shows its
+		Long: `explain reads the header of each FILE ("-" is standard input), shows its
 Received fields from the top down, which of them the provider wrote, which one
 shows the client, why, and the XCLIENT command that would present it.
 
@@ -61,19 +61,19 @@ nothing there. --last ends with a table of how many messages came to which outco
 what a policy is worth before mail is injected by it.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("uid") || cmd.Flags().Changed("last") {
-				return explainLive(cmd, args, opts, live)
+				return p.explainAccount(cmd, args, opts)
 			}
 			if len(args) == 0 {
-				return &usageError{errors.New("explain wants a FILE, or - for standard input")}
+				return usage("explain wants a FILE, or - for standard input")
 			}
 			opts.Files = args
 			opts.Stdin = cmd.InOrStdin()
 			opts.Color = colours(cmd.OutOrStdout())
-			how, err := filePresenter(opts, rules)
+			how, err := p.filePresenter(opts)
 			if err != nil {
 				return err
 			}
-			return runExplain(cmd.Context(), cmd.OutOrStdout(), opts, how)
+			return explainFiles(cmd.Context(), cmd.OutOrStdout(), opts, how)
 		},
 	}
 	f := cmd.Flags()
@@ -89,10 +89,42 @@ what a policy is worth before mail is injected by it.`,
 	return cmd
 }
 
-// colours reports whether w is a terminal that wants them (no-color.org).
-func colours(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && os.Getenv("NO_COLOR") == "" && term.IsTerminal(int(f.Fd()))
+// filePresenter explains by the flags, and where they name an account by the rules of that.
+func (p *program) filePresenter(opts explainOptions) (*app.Presenter, error) {
+	if opts.Account == "" {
+		policy, err := opts.policy()
+		if err != nil {
+			return nil, err
+		}
+		return app.DefaultPresenter(policy), nil
+	}
+	cfg, err := p.readConfig()
+	if err != nil {
+		return nil, err
+	}
+	accounts, err := choose(cfg, []string{opts.Account})
+	if err != nil {
+		return nil, err
+	}
+	return presenter(cfg, accounts[0], opts)
+}
+
+// presenter explains by the rules of an account, with the policy of the flags in place of its own if
+// there is one.
+func presenter(cfg *config.Config, a *config.Account, opts explainOptions) (*app.Presenter, error) {
+	how := app.NewPresenter(cfg, a)
+	if opts.hasPolicy() {
+		var err error
+		if how.Policy, err = opts.policy(); err != nil {
+			return nil, err
+		}
+	}
+	return how, nil
+}
+
+// hasPolicy reports whether the flags say who is trusted.
+func (o *explainOptions) hasPolicy() bool {
+	return o.Provider != "" || len(o.MX)+len(o.Internal)+len(o.InternalNets) > 0 || o.Hops > 0
 }
 
 // policy is the policy that the flags ask for.
@@ -105,7 +137,7 @@ func (o *explainOptions) policy() (received.Policy, error) {
 	if name != "" {
 		var ok bool
 		if p, ok = received.Profile(name); !ok {
-			return p, fmt.Errorf("no provider %q; there are %q", name, received.Profiles())
+			return p, usage("no provider %q; there are %q", name, received.Profiles())
 		}
 	}
 	p.MX = append(p.MX, o.MX...)
@@ -114,16 +146,16 @@ func (o *explainOptions) policy() (received.Policy, error) {
 	for _, n := range o.InternalNets {
 		net, err := netip.ParsePrefix(n)
 		if err != nil {
-			return p, fmt.Errorf("--internal-net: %w", err)
+			return p, usage("--internal-net: %w", err)
 		}
 		p.InternalNets = append(p.InternalNets, net)
 	}
 	return p, nil
 }
 
-// runExplain explains each file. One that cannot be read does not stop the
+// explainFiles explains each file. One that cannot be read does not stop the
 // others; its error is returned at the end.
-func runExplain(ctx context.Context, out io.Writer, opts explainOptions, how *presenter) error {
+func explainFiles(ctx context.Context, out io.Writer, opts explainOptions, how *app.Presenter) error {
 	var failed []error
 	for _, name := range opts.Files {
 		if err := ctx.Err(); err != nil {
@@ -137,8 +169,7 @@ func runExplain(ctx context.Context, out io.Writer, opts explainOptions, how *pr
 			failed = append(failed, err)
 			continue
 		}
-		x := how.explain(ctx, name, header)
-		if err := x.render(out, opts); err != nil {
+		if err := printExplanation(out, how.Explain(ctx, header), name, opts); err != nil {
 			return err
 		}
 	}
@@ -146,58 +177,6 @@ func runExplain(ctx context.Context, out io.Writer, opts explainOptions, how *pr
 		return &usageError{err}
 	}
 	return nil
-}
-
-// presenter explains messages by the rules that run would present their clients by.
-type presenter struct {
-	policy received.Policy
-	rules  transfer.ClientRules
-	// names looks up the names of clients, nil where nobody is to be asked.
-	names *rdns.Resolver
-	// carrier is how clients are presented, if they are at all.
-	carrier inject.Carrier
-	off     bool
-}
-
-// filePresenter goes by the flags, and where they name an account by rules, which gives that account's.
-func filePresenter(opts explainOptions, rules func(explainOptions) (*presenter, error)) (*presenter, error) {
-	if opts.Account != "" {
-		return rules(opts)
-	}
-	policy, err := opts.policy()
-	if err != nil {
-		return nil, &usageError{err}
-	}
-	return &presenter{policy: policy, rules: transfer.ClientRules{Never: ownAddresses()}}, nil
-}
-
-// explain says what run would do with the message that has this header.
-func (p *presenter) explain(ctx context.Context, name string, header []byte) *explanation {
-	x := &explanation{presenter: p, name: name, chain: received.ReadChain(header)}
-	x.boundary = x.chain.Boundary(p.policy)
-	x.run = transfer.Present(x.chain, x.boundary, p.rules, time.Now())
-	if x.run.Lookup && p.names != nil {
-		x.run.Client = transfer.WithName(x.run.Client, lookupName(ctx, p.names, x.run.Client.Addr))
-		x.run.Lookup = false
-	}
-	return x
-}
-
-// explanation is what there is to say of one message.
-type explanation struct {
-	*presenter
-	name     string
-	chain    *received.Chain
-	boundary received.Boundary
-	// run is what run would do with it.
-	run transfer.Presentation
-}
-
-func (x *explanation) render(w io.Writer, opts explainOptions) error {
-	if opts.JSON {
-		return x.renderJSON(w)
-	}
-	return x.renderText(w, opts.Color)
 }
 
 // readHeader reads as much of a file as a header may have.
@@ -216,105 +195,149 @@ func readHeader(name string, stdin io.Reader) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxExplained+1))
 }
 
-// The JSON contract of explain. Absent values are null.
-type (
-	explainJSON struct {
-		File     string       `json:"file"`
-		Boundary boundaryJSON `json:"boundary"`
-		Hops     []hopJSON    `json:"hops"`
-		XCLIENT  []string     `json:"xclient"`
-		Run      runJSON      `json:"run"`
+// explainAccount explains messages in an account's mailbox, as they come. It changes nothing there.
+func (p *program) explainAccount(cmd *cobra.Command, args []string, opts explainOptions) error {
+	byUID, byNumber := cmd.Flags().Changed("uid"), cmd.Flags().Changed("last")
+	switch {
+	case byUID && byNumber:
+		return usage("--uid and --last exclude each other")
+	case len(args) != 1:
+		return usage("explain --uid and --last want the name of one ACCOUNT")
+	case byUID && opts.UID == "":
+		return usage("--uid wants the UID of a message")
+	case opts.Account != "":
+		return usage("--account is for a FILE; a mailbox goes by the rules of its own account")
+	case byNumber && opts.Last < 1:
+		return usage("--last wants a number of messages, 1 or more")
 	}
-	// runJSON is what run would do: present, plain, hold or skip. Where it presents nobody, why says why.
-	// carrier is inject.carrier, or null where inject.xclient is off.
-	runJSON struct {
-		Does    string  `json:"does"`
-		Why     *string `json:"why"`
-		Carrier *string `json:"carrier"`
+	opts.Color = colours(cmd.OutOrStdout())
+	cfg, err := p.readConfig()
+	if err != nil {
+		return err
 	}
-	boundaryJSON struct {
-		Found         bool       `json:"found"`
-		Hop           *int       `json:"hop"`
-		Client        clientJSON `json:"client"`
-		Proto         *string    `json:"proto"`
-		Authenticated bool       `json:"authenticated"`
-		Why           string     `json:"why"`
+	accounts, err := choose(cfg, args)
+	if err != nil {
+		return err
 	}
-	clientJSON struct {
-		Addr *string `json:"addr"`
-		Name *string `json:"name"`
-		HELO *string `json:"helo"`
+	x := &liveExplainer{account: accounts[0], opts: opts, out: p.stdout, outcomes: ui.Outcomes{}}
+	if x.how, err = presenter(cfg, x.account, opts); err != nil {
+		return err
 	}
-	hopJSON struct {
-		HELO  *string `json:"helo"`
-		Name  *string `json:"name"`
-		Addr  *string `json:"addr"`
-		By    *string `json:"by"`
-		With  *string `json:"with"`
-		ID    *string `json:"id"`
-		For   *string `json:"for"`
-		Time  *string `json:"time"`
-		Form  *string `json:"form"`
-		Error *string `json:"error"`
+	ctx := cmd.Context()
+	mailbox, err := app.Upstream(ctx, x.account, nil)
+	if err != nil {
+		return err
 	}
-)
-
-// renderJSON writes one object and a line end.
-func (x *explanation) renderJSON(w io.Writer) error {
-	chain, b := x.chain, x.boundary
-	o := explainJSON{
-		File: x.name,
-		Boundary: boundaryJSON{
-			Found:         b.Found,
-			Authenticated: b.Authenticated,
-			Why:           b.Why,
-		},
-		Hops:    make([]hopJSON, len(chain.Hops)),
-		XCLIENT: x.xclientLines(),
-		Run:     runJSON{x.run.Treatment.String(), orNil(x.run.Why), orNil(x.carrierName())},
-	}
-	if b.Found {
-		o.Boundary.Hop = &b.Hop
-		o.Boundary.Client = clientJSON{addrOrNil(b.Client.Addr), orNil(b.Client.Name), orNil(b.Client.HELO)}
-		o.Boundary.Proto = orNil(proto(b))
-	}
-	for i := range chain.Hops {
-		h := &chain.Hops[i]
-		j := hopJSON{
-			HELO: orNil(h.HELO), Name: orNil(h.Name), Addr: addrOrNil(h.Addr), By: orNil(h.By),
-			With: orNil(h.With), ID: orNil(h.ID), For: orNil(h.For), Form: orNil(h.Form),
+	defer mailbox.Abort()
+	for _, folder := range x.account.Folders {
+		if err := x.folder(ctx, mailbox, folder); err != nil {
+			return err
 		}
-		if !h.Time.IsZero() {
-			j.Time = orNil(h.Time.Format(time.RFC3339))
-		}
-		if h.Err != nil {
-			j.Error = orNil(h.Err.Error())
-		}
-		o.Hops[i] = j
 	}
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(o)
+	// Not by Close: to many a POP3 server what was retrieved in a session that ends well is fetched, and gone.
+	if err := mailbox.Leave(ctx); err != nil {
+		return err
+	}
+	return x.end()
 }
 
-func orNil(s string) *string {
-	if s == "" {
+// liveExplainer explains one account's messages. Of each it keeps nothing but a number.
+type liveExplainer struct {
+	account *config.Account
+	opts    explainOptions
+	how     *app.Presenter
+	out     io.Writer
+	// head is the header of the message at hand.
+	head bytes.Buffer
+
+	seen     int
+	outcomes ui.Outcomes
+	// failed is the first message's trouble, failures their number.
+	failed   error
+	failures int
+}
+
+// folder explains the chosen messages of one folder.
+func (x *liveExplainer) folder(ctx context.Context, mailbox fetch.Mailbox, folder string) error {
+	listing, err := mailbox.Open(ctx, folder)
+	if err != nil {
+		return err
+	}
+	refs := listing.Refs
+	if x.opts.UID != "" {
+		refs = slices.DeleteFunc(refs, func(r fetch.Ref) bool { return r.UID != x.opts.UID })
+	} else {
+		refs = refs[max(0, len(refs)-x.opts.Last):]
+	}
+	if len(refs) == 0 {
 		return nil
 	}
-	return &s
+	return mailbox.Retrieve(ctx, refs, func(m fetch.Message) error { return x.take(ctx, m) })
 }
 
-func addrOrNil(a netip.Addr) *string {
-	if !a.IsValid() {
+// take explains one message by its header and lets the rest pass by.
+func (x *liveExplainer) take(ctx context.Context, m fetch.Message) error {
+	x.seen++
+	name := x.label(m.Ref)
+	err := m.Err
+	if err == nil {
+		x.head.Reset()
+		if _, err = io.Copy(&x.head, io.LimitReader(m.Body, maxExplained+1)); err == nil {
+			_, err = io.Copy(io.Discard, m.Body)
+		}
+		if err != nil && fetch.KindOf(err) != fetch.TooLarge {
+			return err
+		}
+	}
+	if err != nil {
+		x.failures++
+		if x.failed == nil {
+			x.failed = fmt.Errorf("message %s: %w", name, err)
+		}
 		return nil
 	}
-	return orNil(a.String())
+	e := x.how.Explain(ctx, x.head.Bytes())
+	x.outcomes.Count(name, e.Boundary)
+	return printExplanation(x.out, e, name, x.opts)
 }
 
-// proto is the value of XCLIENT's PROTO.
-func proto(b received.Boundary) string {
-	if b.ESMTP {
-		return "ESMTP"
+// label names a message: ACCOUNT/UID, with the folder between where there are several.
+func (x *liveExplainer) label(ref fetch.Ref) string {
+	uid := ref.UID
+	if uid == "" {
+		uid = "#" + strconv.Itoa(int(ref.Seq)) // the server gives none
 	}
-	return "SMTP"
+	if len(x.account.Folders) > 1 {
+		uid = ref.Folder + "/" + uid
+	}
+	return x.account.Name + "/" + uid
+}
+
+// end prints the table of outcomes, and tells what could not be had.
+func (x *liveExplainer) end() error {
+	if x.opts.UID != "" && x.seen == 0 {
+		return usage("the mailbox of account %s has no message with the UID %q", x.account.Name, fetch.Sanitize(x.opts.UID))
+	}
+	if x.opts.UID == "" && !x.opts.JSON {
+		x.outcomes.Print(x.out, x.failures)
+	}
+	if x.failures > 1 {
+		return fmt.Errorf("%w; %d messages could not be fetched", x.failed, x.failures)
+	}
+	return x.failed
+}
+
+// printExplanation writes what there is to say of the message that goes by this name.
+func printExplanation(w io.Writer, x app.Explanation, name string, opts explainOptions) error {
+	shown := ui.Explanation(x)
+	if opts.JSON {
+		return shown.PrintJSON(w, name)
+	}
+	return shown.Print(w, name, opts.Color)
+}
+
+// colours reports whether w is a terminal that wants them (no-color.org).
+func colours(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && os.Getenv("NO_COLOR") == "" && term.IsTerminal(int(f.Fd()))
 }

@@ -10,12 +10,14 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
 func (p *program) runCommand() *cobra.Command {
-	var o passOptions
+	var dryRun bool
 	var accept, adopt []string
 	c := &cobra.Command{
 		Use:   "run [ACCOUNT...]",
@@ -25,66 +27,80 @@ injects it, records the verdicts and settles the messages upstream. Made for the
 command line, cron and systemd timers: with --quiet it says nothing unless something is wrong.`,
 		ValidArgsFunction: p.completeAccounts,
 		RunE: func(c *cobra.Command, args []string) error {
-			return p.run(c.Context(), args, o, accept, adopt)
+			return p.run(c.Context(), args, dryRun, accept, adopt)
 		},
 	}
-	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "ask the MTA up to RCPT what it would say; change nothing")
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "ask the MTA up to RCPT what it would say; change nothing")
 	c.Flags().StringArrayVar(&accept, "accept", nil, "deliver the unknown messages of `ACCOUNT` although its mailbox looks renumbered")
 	c.Flags().StringArrayVar(&adopt, "adopt", nil, "record the unknown messages of `ACCOUNT` as done, delivering none of them")
 	return c
 }
 
 // run makes one pass over each of the named accounts, several at a time.
-func (p *program) run(ctx context.Context, names []string, o passOptions, accept, adopt []string) error {
+func (p *program) run(ctx context.Context, names []string, dryRun bool, accept, adopt []string) error {
 	cfg, log, err := p.load()
 	if err != nil {
 		return err
 	}
-	accounts, err := choose(cfg, names, accept, adopt)
+	accounts, err := choose(cfg, names)
 	if err != nil {
 		return err
 	}
-	e, err := openEngine(ctx, cfg, log)
+	if err := known(cfg, slices.Concat(accept, adopt)); err != nil {
+		return err
+	}
+	for _, name := range accept {
+		if slices.Contains(adopt, name) {
+			return usage("--accept %s and --adopt %s exclude each other", name, name)
+		}
+	}
+	o := logged(ctx, log)
+	var verdicts ui.Verdicts
+	if dryRun {
+		o.Observe = verdicts.Add
+	}
+	a, err := app.Open(ctx, cfg, o)
 	if err != nil {
 		return err
 	}
-	var table *dryTable
-	if o.dryRun {
-		table = &dryTable{}
-		e.observe, e.silent = table.add, true
-	}
-	code := p.passes(ctx, e, accounts, func(name string) passOptions {
-		return passOptions{dryRun: o.dryRun, accept: slices.Contains(accept, name), adopt: slices.Contains(adopt, name)}
-	})
+	code := passes(ctx, a, cfg.Passes, accounts, func(name string) app.PassOptions {
+		return app.PassOptions{DryRun: dryRun, Accept: slices.Contains(accept, name), Adopt: slices.Contains(adopt, name)}
+	}, log)
 	switch {
-	case table != nil && len(table.events) > 0:
-		table.print(p.stdout)
-	case table != nil && code == exitOK:
+	case dryRun && verdicts.Len() > 0:
+		verdicts.PrintDryRun(p.stdout)
+	case dryRun && code == exitOK:
 		fmt.Fprintln(p.stdout, "nothing new")
 	}
-	if err := e.close(context.WithoutCancel(ctx)); err != nil {
+	if err := a.Close(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
-	if code != exitOK {
-		return &outcomeError{code}
-	}
-	return nil
+	return ended(code)
 }
 
-// passes makes the passes and returns the worst exit code.
-func (p *program) passes(ctx context.Context, e *engine, accounts []*config.Account, options func(string) passOptions) int {
+// logged has everything that happens logged.
+func logged(ctx context.Context, log *ui.Log) app.Options {
+	o := app.Options{Observe: log.Event, NotWatching: log.NotWatching, Logger: log.Logger}
+	if log.Enabled(ctx, slog.LevelDebug) {
+		o.Trace = log.SMTP
+	}
+	return o
+}
+
+// passes makes a pass over each account, so many at a time, and returns the worst exit code.
+func passes(ctx context.Context, a *app.App, parallel int, accounts []*config.Account, options func(string) app.PassOptions, log *ui.Log) int {
 	var mu sync.Mutex
 	code := exitOK
 	var group errgroup.Group
-	group.SetLimit(e.cfg.Passes)
-	for _, a := range accounts {
+	group.SetLimit(parallel)
+	for _, account := range accounts {
 		group.Go(func() error {
-			o := options(a.Name)
-			summary, err := e.pass(ctx, a, o)
-			if !o.dryRun || err != nil {
-				logPass(e.log, a.Name, summary, err)
+			o := options(account.Name)
+			summary, err := a.Pass(ctx, account, o)
+			if !o.DryRun || err != nil {
+				log.Pass(account.Name, summary, err)
 			}
-			if o.dryRun {
+			if o.DryRun {
 				summary = transfer.Summary{} // nothing of it happened
 			}
 			mu.Lock()
@@ -95,59 +111,4 @@ func (p *program) passes(ctx context.Context, e *engine, accounts []*config.Acco
 	}
 	_ = group.Wait() // no function of the group returns an error: each account has its own end
 	return code
-}
-
-// choose returns the accounts to work on: those named, or all.
-func choose(cfg *config.Config, names, accept, adopt []string) ([]*config.Account, error) {
-	for _, name := range slices.Concat(names, accept, adopt) {
-		if cfg.Accounts[name] == nil {
-			return nil, &usageError{fmt.Errorf("no account %q in %s; it has: %s", name, cfg.Path, list(cfg.Names()))}
-		}
-	}
-	for _, name := range accept {
-		if slices.Contains(adopt, name) {
-			return nil, &usageError{fmt.Errorf("--accept %s and --adopt %s exclude each other", name, name)}
-		}
-	}
-	if len(names) == 0 {
-		names = cfg.Names()
-	}
-	accounts := make([]*config.Account, 0, len(names))
-	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
-		accounts = append(accounts, cfg.Accounts[name])
-	}
-	return accounts, nil
-}
-
-// load reads the configuration and makes the log that it asks for.
-func (p *program) load() (*config.Config, *slog.Logger, error) {
-	cfg, err := p.readConfig()
-	if err != nil {
-		return nil, nil, err
-	}
-	log := newLog(p.stderr, cfg.Log, p.quiet)
-	return cfg, log, nil
-}
-
-// completeAccounts offers account names to the shell.
-func (p *program) completeAccounts(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	cfg, err := p.readConfig()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	return cfg.Names(), cobra.ShellCompDirectiveNoFileComp
-}
-
-// dryTable collects what a dry run was told, for one table at the end.
-type dryTable struct {
-	events []transfer.Event
-	mu     sync.Mutex
-}
-
-func (t *dryTable) add(e transfer.Event) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if e.Kind == transfer.Verdict {
-		t.events = append(t.events, e)
-	}
 }

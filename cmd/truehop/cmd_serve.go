@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/app"
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 	"github.com/truehop/truehop/schedule"
 )
 
@@ -19,7 +21,7 @@ func (p *program) serveCommand() *cobra.Command {
 		Long: `serve makes passes over every account by its cron spec, in one process, until SIGTERM
 or SIGINT; a pass in progress then ends cleanly. SIGHUP changes nothing yet: restart it after a
 change of the configuration. Under systemd (Type=notify) it says when it is ready and when it stops.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return p.serve(c.Context()) },
 	}
 }
@@ -30,39 +32,37 @@ func (p *program) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.serving.Store(log)
+	p.signals.onHangup(log.NotReloaded)
 	for _, w := range cfg.Warnings {
-		log.Warn(logConfig, "warning", w)
+		log.Warning(w)
 	}
-	e, err := openEngine(ctx, cfg, log)
+	a, err := app.Open(ctx, cfg, logged(ctx, log))
 	if err != nil {
 		return err
 	}
+	p.signals.endOrdinarily()
 	watching, stopWatching := context.WithCancel(ctx)
-	w := &watchers{engine: e}
-	loop := serviceLoop(watching, e, w)
+	loop := serviceLoop(watching, cfg, a, log)
 	notify(log, daemon.SdNotifyReady)
-	log.Info(logServing, "accounts", len(loop.Accounts))
+	log.Serving(len(loop.Accounts))
 	err = loop.Run(ctx)
 	stopWatching()
-	w.group.Wait()
 	notify(log, daemon.SdNotifyStopping)
-	err = errors.Join(err, e.close(context.WithoutCancel(ctx)))
-	log.Info(logStopped)
-	p.caught.Store(0) // being told to end is how a service ends well
+	err = errors.Join(err, a.Close(context.WithoutCancel(ctx)))
+	log.Stopped()
 	return err
 }
 
 // startJitter spreads passes that the clock starts for many accounts at once.
 const startJitter = 5 * time.Second
 
-// serviceLoop is the schedule of all accounts.
-func serviceLoop(ctx context.Context, e *engine, w *watchers) *schedule.Loop {
+// serviceLoop is the schedule of all accounts. New mail is watched for until ctx ends.
+func serviceLoop(ctx context.Context, cfg *config.Config, a *app.App, log *ui.Log) *schedule.Loop {
 	loop := &schedule.Loop{
-		Parallel: e.cfg.Passes,
+		Parallel: cfg.Passes,
 		Pass: func(ctx context.Context, name string) error {
-			summary, err := e.pass(ctx, e.cfg.Accounts[name], passOptions{})
-			logPass(e.log, name, summary, err)
+			summary, err := a.Pass(ctx, cfg.Accounts[name], app.PassOptions{})
+			log.Pass(name, summary, err)
 			return err
 		},
 		// Repeating refused credentials locks accounts.
@@ -70,22 +70,23 @@ func serviceLoop(ctx context.Context, e *engine, w *watchers) *schedule.Loop {
 		OnEnd: func(account string, _ time.Duration, err error) {
 			var panicked *schedule.PanicError
 			if errors.As(err, &panicked) {
-				e.log.Error(logPanic, "account", account, "error", err.Error(), "stack", string(panicked.Stack))
+				log.Panicked(account, panicked)
 			}
 		},
-		OnNext: func(account string, at time.Time) { e.log.Debug(logNext, "account", account, "at", at) },
+		OnNext: log.Next,
 	}
-	for _, name := range e.cfg.Names() {
+	for _, name := range cfg.Names() {
+		account := cfg.Accounts[name]
 		loop.Accounts = append(loop.Accounts, schedule.Account{
-			Name: name, Spec: e.cfg.Accounts[name].Schedule, AtStart: true, Jitter: startJitter, Wake: w.watch(ctx, e.cfg.Accounts[name]),
+			Name: name, Spec: account.Schedule, AtStart: true, Jitter: startJitter, Wake: a.Watch(ctx, account),
 		})
 	}
 	return loop
 }
 
-// notify tells the service manager, where there is one.
-func notify(log *slog.Logger, state string) {
+// notify reports to the service manager, where there is one.
+func notify(log *ui.Log, state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		log.Warn(logManager, "error", err.Error())
+		log.ServiceManager(err)
 	}
 }

@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
@@ -45,10 +45,28 @@ type usageError struct{ err error }
 
 func (e *usageError) Error() string { return e.err.Error() }
 
-// outcomeError carries an exit code for what has been told already.
+func (e *usageError) Unwrap() error { return e.err }
+
+// usage makes a mistake on the command line.
+func usage(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+// Hint says where the commands and their flags are explained.
+func (e *usageError) Hint() string {
+	return "truehop --help lists the commands, truehop COMMAND --help their flags"
+}
+
+// outcomeError carries an exit code for what has been printed already.
 type outcomeError struct{ code int }
 
 func (e *outcomeError) Error() string { return "see above" }
+
+// ended makes an error of an exit code, nil where all is well.
+func ended(code int) error {
+	if code == exitOK {
+		return nil
+	}
+	return &outcomeError{code}
+}
 
 // exitCode classifies an error for the process's end.
 func exitCode(err error) int {
@@ -66,8 +84,8 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &outcome):
 		return outcome.code
-	case errors.As(err, &usage), strings.HasPrefix(err.Error(), "unknown command"):
-		return exitUsage // cobra has no type for an unknown command
+	case errors.As(err, &usage):
+		return exitUsage
 	case errors.As(err, &conf):
 		return exitConfig
 	case errors.As(err, &secret):

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +25,7 @@ func TestExitCode(t *testing.T) {
 	}{
 		{"nothing", nil, 0},
 		{"flag", &usageError{errors.New("x")}, 64},
-		{"command", errors.New(`unknown command "x" for "truehop"`), 64},
+		{"no such file to explain", errors.Join(usage("x"), usage("y")), 64},
 		{"told already", &outcomeError{73}, 73},
 		{"mailbox stopped", &transfer.Error{Op: "list", Text: "renumbered"}, 65},
 		{"upstream unreachable", up(fetch.Unreachable), 69},
@@ -98,28 +97,6 @@ func TestSummaryExit(t *testing.T) {
 	} {
 		if got := summaryExit(c.summary); got != c.want {
 			t.Errorf("%+v gives %d, want %d", c.summary, got, c.want)
-		}
-	}
-}
-
-// TestComplain: every error says what it is, and where something can be done, what.
-func TestComplain(t *testing.T) {
-	for _, c := range []struct {
-		err  error
-		want string
-	}{
-		{&outcomeError{65}, ""},
-		{&usageError{errors.New("no such thing")}, "truehop: no such thing\n  truehop --help tells the commands, truehop COMMAND --help their flags\n"},
-		{&fetch.Error{Kind: fetch.Auth, Op: "LOGIN", Hint: "look at the password"}, "truehop: LOGIN: auth\n  look at the password\n"},
-		{errors.New("odd"), "truehop: odd\n"},
-		{&config.Error{Problems: []config.Problem{{Source: "f.yaml", Line: 3, Column: 5, Key: "a", Text: "b"}}}, "truehop: the configuration is refused:\nf.yaml:3:5: a: b\n"},
-		{&config.Error{Problems: []config.Problem{{Key: "accounts.work.tls_ca_file", Text: "no such file"}}}, "truehop: accounts.work.tls_ca_file: no such file\n"},
-		{&config.Error{Problems: []config.Problem{{Text: "no configuration in /etc"}}}, "truehop: no configuration in /etc\n"},
-	} {
-		var b bytes.Buffer
-		complain(&b, c.err)
-		if b.String() != c.want {
-			t.Errorf("%v: got %q, want %q", c.err, &b, c.want)
 		}
 	}
 }

@@ -8,7 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/received"
 )
@@ -51,8 +53,8 @@ func TestExplainLiveTroubles(t *testing.T) {
 	var out bytes.Buffer
 	x := &liveExplainer{
 		account: &config.Account{Name: "work", Folders: []string{"INBOX", "Junk"}},
-		opts:    explainOptions{Last: 9}, how: &presenter{policy: received.Policy{MX: []string{"mx.example.net"}}},
-		out: &out, outcomes: map[received.Outcome]*outcomeCount{},
+		opts:    explainOptions{Last: 9}, how: app.DefaultPresenter(received.Policy{MX: []string{"mx.example.net"}}),
+		out: &out, outcomes: ui.Outcomes{},
 	}
 	gone := &fetch.Error{Kind: fetch.Gone, Op: "FETCH"}
 	for _, m := range []fetch.Message{

@@ -34,11 +34,11 @@ func writeMessage(t *testing.T, text string) string {
 
 // explainTo explains files by what the flags say.
 func explainTo(ctx context.Context, out io.Writer, opts explainOptions) error {
-	how, err := filePresenter(opts, nil)
+	how, err := (&program{}).filePresenter(opts)
 	if err != nil {
 		return err
 	}
-	return runExplain(ctx, out, opts, how)
+	return explainFiles(ctx, out, opts, how)
 }
 
 func explain(t *testing.T, opts explainOptions) string {
@@ -75,7 +75,7 @@ func TestExplainJSONWithoutAnswer(t *testing.T) {
 	if !strings.Contains(got, want) {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
-	// T-XC-11: nobody is presented unasked, and it says what is done instead.
+	// Nobody is presented unasked, and it says what is done instead.
 	if !strings.Contains(got, `"xclient":[],"run":{"does":"hold","why":"the client is not known: a field`) || strings.Contains(got, "ADDR=") {
 		t.Errorf("it does not say what run would do: %s", got)
 	}
@@ -117,7 +117,7 @@ client 192.0.2.10, confirmed (client)
 		t.Error("without colours there is an escape: the message's")
 	}
 	opts.Color = true
-	if got := explain(t, opts); !strings.Contains(got, sgrGreen+"> boundary") || strings.Contains(got, "\x1b[31m.example") {
+	if got := explain(t, opts); !strings.Contains(got, "\x1b[32m> boundary") || strings.Contains(got, "\x1b[31m.example") {
 		t.Errorf("with colours:\n%q", got)
 	}
 }
@@ -186,7 +186,7 @@ func TestExplainFlags(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out bytes.Buffer
-			cmd := newExplainCommand(nil, nil)
+			cmd := (&program{}).explainCommand()
 			cmd.SetArgs(tt.args)
 			cmd.SetOut(&out)
 			if err := cmd.ExecuteContext(context.Background()); err != nil {

@@ -35,16 +35,19 @@ var mayImport = map[string][]string{
 	"schedule/ledger":             nil,
 	"schedule/transfer":           {"fetch", "received", "inject", "schedule/ledger"},
 	"cmd/truehop/internal/config": {"fetch", "fetch/sasl", "inject", "received", "schedule", "schedule/transfer"}, // the types of their options
-	"cmd/truehop/internal/demo":   {"fetch/fakeserver", "inject/injecttest"},
-	"cmd/truehop":                 {"*"},
-	"examples":                    nil,
-	"systemd":                     nil,
+	"cmd/truehop/internal/app": {"fetch", "fetch/sasl", "fetch/pop3", "fetch/imap", "received", "inject", "inject/rdns", "schedule/ledger", "schedule/transfer",
+		"cmd/truehop/internal/config"}, // everything but ui
+	"cmd/truehop/internal/ui":   {"fetch", "received", "inject", "schedule", "schedule/ledger", "schedule/transfer", "cmd/truehop/internal/config"}, // everything but app
+	"cmd/truehop/internal/demo": {"fetch/fakeserver", "inject/injecttest"},
+	"cmd/truehop":               {"*"},
+	"examples":                  nil,
+	"systemd":                   nil,
 }
 
 // homes says where a dependency may be imported, tests included.
 var homes = map[string][]string{
 	"github.com/emersion/go-imap":   {"fetch/imap"},
-	"github.com/emersion/go-sasl":   {"fetch/sasl", "fetch/imap", "fetch/pop3", "inject", "cmd/truehop"},
+	"github.com/emersion/go-sasl":   {"fetch/sasl", "fetch/imap", "fetch/pop3", "inject", "cmd/truehop/internal/app"},
 	"github.com/xdg-go/scram":       {"fetch/sasl", "fetch/fetchtest"},
 	"github.com/knadh/koanf":        {"cmd/truehop/internal/config"},
 	"go.yaml.in/yaml":               {"cmd/truehop/internal/config"},

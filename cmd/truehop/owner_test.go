@@ -1,15 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/truehop/truehop/schedule/ledger"
 )
 
 // nobody owns the state directories of these tests.
@@ -58,29 +54,6 @@ func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give files away")
-	}
-}
-
-// TestSuggestOwner: the command to type is a command line for a shell.
-func TestSuggestOwner(t *testing.T) {
-	foreign := &ledger.Error{Kind: ledger.Permission, Op: "x", Owner: "alice", Hint: "old"}
-	for _, c := range []struct {
-		err  error
-		args []string
-		want string
-	}{
-		{foreign, []string{"run"}, "run it as that user: sudo -u alice truehop run"},
-		{fmt.Errorf("y: %w", foreign), []string{"run", "--quiet", "-c", "/a b/$c"}, `run it as that user: sudo -u alice truehop run --quiet -c '/a b/$c'`},
-		{&ledger.Error{Owner: "#1234"}, []string{"run", ""}, `run it as that user: sudo -u '#1234' truehop run ''`},
-		{&ledger.Error{Hint: "old"}, []string{"run"}, "old"},
-		{errors.New("z"), []string{"run"}, ""},
-	} {
-		var b bytes.Buffer
-		complain(&b, suggestOwner(c.err, c.args))
-		said, hint, _ := strings.Cut(b.String(), "\n")
-		if said != "truehop: "+c.err.Error() || strings.TrimSpace(hint) != c.want {
-			t.Errorf("%v %q: got %q and %q, want %q", c.err, c.args, said, hint, c.want)
-		}
 	}
 }
 

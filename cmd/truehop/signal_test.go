@@ -16,13 +16,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
 // TestSignals ends a pass by a signal, between a dot and its reply or in the middle of retrieval, and
 // wants the exit code of that signal, every verdict recorded, and the next pass to bring the rest, none of it
-// twice: T-ST-07.
+// twice.
 func TestSignals(t *testing.T) {
 	catchHangup(t)
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
@@ -53,7 +54,7 @@ func TestSignals(t *testing.T) {
 }
 
 // TestSecondSignal: a second signal ends the program at once, while it waits for the reply to a
-// dot. The message is in doubt then, and comes again with its label: T-ST-07.
+// dot. The message is in doubt then, and comes again with its label.
 func TestSecondSignal(t *testing.T) {
 	s := newSignalTrial(t, syscall.SIGTERM)
 	s.stall(most)
@@ -301,7 +302,7 @@ func (k *killTrial) wantRecorded(t *testing.T, n int64) {
 
 func (k *killTrial) counts(t *testing.T, code int) map[ledger.State]int {
 	t.Helper()
-	var s accountStatus
+	var s ui.AccountStatus
 	p := must(t, code, "status", "--json", "--config", k.config)
 	if err := json.Unmarshal(p.stdout.Bytes(), &s); err != nil {
 		t.Fatal(err)

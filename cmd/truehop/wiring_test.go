@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net"
 	"os"
@@ -17,7 +16,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/imap"
 	"github.com/truehop/truehop/fetch/pop3"
@@ -51,7 +52,7 @@ type given struct {
 	pop3           pop3.Options
 	names          rdns.Options
 	loop           *schedule.Loop
-	log            *slog.Logger
+	log            *ui.Log
 	// lines are a line of the log as a terminal and as systemd gets it.
 	lines [2]string
 	// verdict is the line about a message from joe@example.com.
@@ -196,43 +197,41 @@ func (p *wiringPlace) build(t *testing.T, with, keys map[string]string) *given {
 	for i, stream := range []string{"", "8:1"} {
 		t.Setenv("JOURNAL_STREAM", stream)
 		written.Reset()
-		g.log = newLog(&written, cfg.Log, false)
+		g.log = ui.NewLog(&written, cfg.Log, false)
 		g.log.Error("line")
 		g.lines[i] = written.String()
 	}
-	e, err := openEngine(t.Context(), cfg, g.log)
+	a, err := app.Open(t.Context(), cfg, logged(t.Context(), g.log))
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // so that nobody begins to watch
-	w := &watchers{engine: e}
 	t.Cleanup(func() {
-		w.group.Wait()
-		if err := e.close(context.Background()); err != nil {
+		if err := a.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
-	written.Reset()
-	e.tell(transfer.Event{Kind: transfer.Verdict, State: "refused", Sender: "joe@example.com"})
-	g.verdict = written.String()
 	account := cfg.Accounts["work"]
-	g.pass = e.plan(account, passOptions{})
-	g.loop = serviceLoop(ctx, e, w)
-	if g.toMTA, g.mta, err = mtaOptions(cfg); err != nil {
+	g.pass = a.Plan(account, app.PassOptions{})
+	written.Reset()
+	g.pass.Observe(transfer.Event{Kind: transfer.Verdict, State: "refused", Sender: "joe@example.com"})
+	g.verdict = written.String()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // so that nobody begins to watch
+	g.loop = serviceLoop(ctx, cfg, a, g.log)
+	if g.toMTA, g.mta, err = app.MTA(cfg); err != nil {
 		t.Fatal(err)
 	}
-	g.toPlain, g.plain = plainOptions(&cfg.Inject)
-	g.names = resolverOptions(cfg.Resolver)
+	g.toPlain, g.plain = app.Plain(&cfg.Inject)
+	g.names = app.ResolverOptions(cfg.Resolver)
 	password, err := account.Password(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	secure, err := upstreamTLS(account)
+	secure, err := app.UpstreamTLS(account)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.imap, g.pop3 = imapOptions(account, password, secure, g.log), pop3Options(account, password, secure, g.log)
+	g.imap, g.pop3 = app.IMAPOptions(account, password, secure, g.log.Logger), app.POP3Options(account, password, secure, g.log.Logger)
 	return g
 }
 

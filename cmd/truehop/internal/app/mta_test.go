@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"net/netip"
@@ -8,7 +8,8 @@ import (
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 )
 
-// TestOwnAddressesAreNeverPresented: T-XC-12.
+// TestOwnAddressesAreNeverPresented: mail that names one of this host's addresses as its client must not get the
+// rights that the MTA gives its own host.
 func TestOwnAddressesAreNeverPresented(t *testing.T) {
 	extra := netip.MustParsePrefix("198.51.100.0/24")
 	got := dialogue(&config.Inject{NeverPresent: []netip.Prefix{extra}}).Never

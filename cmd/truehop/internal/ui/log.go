@@ -1,4 +1,4 @@
-package main
+package ui
 
 import (
 	"context"
@@ -7,15 +7,16 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/schedule"
 	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
-// The closed list of what the log tells, beside the states of a message, which are
-// the messages of verdict lines.
+// The events of the log, beside the states of a message, which are the events of its verdicts.
 const (
 	logPassEnded    = "pass"
 	logPassFailed   = "pass failed"
@@ -35,8 +36,15 @@ const (
 	logSMTP         = "smtp"
 )
 
-// newLog returns the log that the configuration asks for.
-func newLog(w io.Writer, c config.Log, quiet bool) *slog.Logger {
+// Log is the program's log. Each of its methods writes one kind of event. The embedded logger is for the packages
+// that log the dialogue with an upstream.
+type Log struct {
+	*slog.Logger
+	addresses config.AddressDetail
+}
+
+// NewLog returns the log that the configuration asks for.
+func NewLog(w io.Writer, c config.Log, quiet bool) *Log {
 	options := &slog.HandlerOptions{Level: c.Level}
 	if quiet {
 		options.Level = max(c.Level, slog.LevelWarn)
@@ -45,42 +53,34 @@ func newLog(w io.Writer, c config.Log, quiet bool) *slog.Logger {
 	if format == config.AutoFormat && os.Getenv("JOURNAL_STREAM") != "" {
 		format = config.JournalFormat
 	}
+	var handler slog.Handler
 	switch format {
 	case config.JSONFormat:
-		return slog.New(slog.NewJSONHandler(w, options))
+		handler = slog.NewJSONHandler(w, options)
 	case config.JournalFormat:
-		return slog.New(newJournal(w, options))
+		// The journal adds the time itself.
+		options.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		}
+		handler = slog.NewTextHandler(&prioritized{w}, options)
+	default:
+		handler = slog.NewTextHandler(w, options)
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	return &Log{slog.New(handler), c.Addresses}
 }
 
-// journal writes lines as journald takes them from a service's standard error: the priority
-// as <N> in front (sd-daemon(3)), and no time, which journald adds.
-type journal struct {
-	slog.Handler
-	out *prefixed
-}
-
-// prefixed is a writer that puts the current prefix before each line; slog's handler writes
-// a line in one call, under its lock.
-type prefixed struct {
+// prioritized writes the lines of slog's text handler as journald takes them from the standard error of a
+// service: the level becomes a priority, <N> in front (sd-daemon(3)). The handler writes each line
+// in one call, under its lock.
+type prioritized struct {
 	w io.Writer
 }
 
-func newJournal(w io.Writer, o *slog.HandlerOptions) slog.Handler {
-	out := &prefixed{w}
-	plain := *o
-	plain.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
-		if len(groups) == 0 && a.Key == slog.TimeKey {
-			return slog.Attr{}
-		}
-		return a
-	}
-	return &journal{slog.NewTextHandler(out, &plain), out}
-}
-
 // Write turns the level that slog wrote into a priority.
-func (p *prefixed) Write(line []byte) (int, error) {
+func (p *prioritized) Write(line []byte) (int, error) {
 	priority := "<6>"
 	for _, l := range [...]struct{ text, priority string }{{"level=ERROR ", "<3>"}, {"level=WARN ", "<4>"}, {"level=DEBUG ", "<7>"}, {"level=INFO ", "<6>"}} {
 		if rest, ok := strings.CutPrefix(string(line), l.text); ok {
@@ -96,8 +96,41 @@ func (p *prefixed) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// logEvent writes one line for an event. No subject, no body, no secret is in any of them.
-func logEvent(log *slog.Logger, e transfer.Event, addresses config.AddressDetail) {
+// Warning logs what is odd about the configuration.
+func (l *Log) Warning(text string) { l.Warn(logConfig, "warning", text) }
+
+// Serving logs that the service has begun.
+func (l *Log) Serving(accounts int) { l.Info(logServing, "accounts", accounts) }
+
+// Stopped logs that the service has ended.
+func (l *Log) Stopped() { l.Info(logStopped) }
+
+// NotReloaded logs that SIGHUP changed nothing.
+func (l *Log) NotReloaded() {
+	l.Warn(logNotReloaded, "why", "SIGHUP reloads nothing yet; a changed configuration needs a restart")
+}
+
+// Next logs when the next pass over an account begins.
+func (l *Log) Next(account string, at time.Time) { l.Debug(logNext, "account", account, "at", at) }
+
+// Panicked logs a fault of the program that ended a pass.
+func (l *Log) Panicked(account string, p *schedule.PanicError) {
+	l.Error(logPanic, "account", account, "error", p.Error(), "stack", string(p.Stack))
+}
+
+// ServiceManager logs that the service manager could not be notified.
+func (l *Log) ServiceManager(err error) { l.Warn(logManager, "error", err.Error()) }
+
+// NotWatching logs why new mail of an account is not noticed at once.
+func (l *Log) NotWatching(account string, err error) {
+	l.Debug(logWatch, "account", account, "error", err.Error())
+}
+
+// SMTP logs a line of the dialogue with the MTA.
+func (l *Log) SMTP(session uint64, line string) { l.Debug(logSMTP, "session", session, "line", line) }
+
+// Event logs what happened in a pass. No subject, no body, no secret is in any of them.
+func (l *Log) Event(e transfer.Event) {
 	attrs := []slog.Attr{slog.String("account", e.Account)}
 	level, text := slog.LevelInfo, ""
 	switch e.Kind {
@@ -107,7 +140,7 @@ func logEvent(log *slog.Logger, e transfer.Event, addresses config.AddressDetail
 			slog.Int("again", e.Plan.Again), slog.Int("waiting", e.Plan.Waiting))
 	case transfer.Verdict:
 		level, text = verdictLevel(e.State), e.State
-		attrs = append(attrs, verdictAttrs(e, addresses)...)
+		attrs = append(attrs, verdictAttrs(e, l.addresses)...)
 	case transfer.NotRetrieved:
 		level, text = slog.LevelWarn, logNotRetrieved
 		attrs = append(attrs, uid(e), slog.Int64("size", e.Size), slog.String("error", e.Err.Error()))
@@ -121,7 +154,7 @@ func logEvent(log *slog.Logger, e transfer.Event, addresses config.AddressDetail
 		level, text = slog.LevelWarn, logNotSettled
 		attrs = append(attrs, uid(e), slog.String("id", e.Token), slog.String("upstream", disposalText(e.Disposal)), slog.String("error", e.Err.Error()))
 	}
-	log.LogAttrs(context.Background(), level, text, attrs...)
+	l.LogAttrs(context.Background(), level, text, attrs...)
 }
 
 func uid(e transfer.Event) slog.Attr { return slog.String("uid", fetch.Sanitize(e.Ref.UID)) }
@@ -140,7 +173,7 @@ func verdictAttrs(e transfer.Event, addresses config.AddressDetail) []slog.Attr 
 	shown := e.Receipt.Presented
 	attrs := []slog.Attr{uid(e), slog.String("id", e.Token), slog.Int64("size", e.Size),
 		slog.String("sender", mask("<"+e.Sender+">", addresses)), slog.String("client", presented(e.Receipt)),
-		slog.String("name", orUnknown(fetch.Sanitize(shown.Name))), slog.String("helo", orUnknown(fetch.Sanitize(shown.HELO)))}
+		slog.String("name", orDash(shown.Name)), slog.String("helo", orDash(shown.HELO))}
 	if e.Receipt.Reply.Code > 0 {
 		attrs = append(attrs, slog.String("reply", e.Receipt.Stage+" "+replyText(e.Receipt.Reply)))
 	}
@@ -159,9 +192,8 @@ func verdictAttrs(e transfer.Event, addresses config.AddressDetail) []slog.Attr 
 	return attrs
 }
 
-// logPass tells how a pass ended; one with nothing to say is told at debug level only, so
-// that cron stays silent.
-func logPass(log *slog.Logger, account string, s transfer.Summary, err error) {
+// Pass logs how a pass ended, at debug level if nothing happened in it, so that cron stays silent.
+func (l *Log) Pass(account string, s transfer.Summary, err error) {
 	attrs := []slog.Attr{slog.String("account", account), slog.Int("listed", s.Listed), slog.Int("delivered", s.Delivered),
 		slog.Int("deferred", s.Deferred+s.Waiting), slog.Int("refused", s.Refused), slog.Int("partly-refused", s.PartlyRefused), slog.Int("quarantined", s.Quarantined), slog.Int("held", s.Held), slog.Int("doubt", s.Doubt),
 		slog.Int("adopted", s.Adopted), slog.Int("failed", s.Failed), slog.Int("settled", s.Settled), slog.Int("unsettled", s.Unsettled)}
@@ -176,11 +208,11 @@ func logPass(log *slog.Logger, account string, s transfer.Summary, err error) {
 	if err != nil {
 		level, text = slog.LevelError, logPassFailed
 		attrs = append(attrs, slog.String("error", err.Error()))
-		if h := hint(err); h != "" {
+		if h := Hint(err); h != "" {
 			attrs = append(attrs, slog.String("hint", h))
 		}
 	}
-	log.LogAttrs(context.Background(), level, text, attrs...)
+	l.LogAttrs(context.Background(), level, text, attrs...)
 }
 
 // mask shortens a mail address as log.addresses asks.

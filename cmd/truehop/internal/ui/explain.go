@@ -1,4 +1,4 @@
-package main
+package ui
 
 import (
 	"bufio"
@@ -12,7 +12,7 @@ import (
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
-// The colours of the ladder, as SGR sequences.
+// The colours of an explanation, as SGR sequences.
 const (
 	sgrBold  = "\x1b[1m"
 	sgrDim   = "\x1b[2m"
@@ -21,36 +21,30 @@ const (
 	sgrReset = "\x1b[0m"
 )
 
-// xclientLines are the commands by which run would present the client to an MTA that offers
-// every attribute; none where it would not ask the MTA, or present nobody by XCLIENT.
-func (x *explanation) xclientLines() []string {
-	if x.run.Treatment != transfer.Asked || x.carrierName() != inject.XCLIENT.String() {
-		return []string{}
-	}
-	client, _ := x.run.Client.Safe(x.rules.Never)
-	return client.Commands(inject.AllAttributes())
+// Explanation is what there is to say of one message.
+type Explanation struct {
+	Chain    *received.Chain
+	Boundary received.Boundary
+	// Run is what run would do with it.
+	Run transfer.Presentation
+	// Carrier is how the client is presented, "" where it is not.
+	Carrier string
+	// Commands present the client to an MTA that offers every attribute.
+	Commands []string
 }
 
-// carrierName is how clients are presented, "" if they are not.
-func (x *explanation) carrierName() string {
-	if x.off && x.carrier == inject.XCLIENT {
-		return ""
-	}
-	return x.carrier.String()
-}
-
-// A ladder writes a chain from the top down. Everything that comes from the
-// message is sanitised: it may hold terminal escapes.
-type ladder struct {
+// explainer writes the explanation of one message. Everything that comes from the message is sanitised: it
+// may hold terminal escapes.
+type explainer struct {
 	w     *bufio.Writer
 	color bool
 }
 
-// renderText shows the chain, the boundary, the reason and the command.
-func (x *explanation) renderText(w io.Writer, color bool) error {
-	chain, b := x.chain, x.boundary
-	l := ladder{bufio.NewWriter(w), color}
-	l.line(sgrBold, "%s", fetch.Sanitize(x.name))
+// Print shows the chain from the top down, the boundary, the reason and the commands.
+func (x *Explanation) Print(w io.Writer, name string, color bool) error {
+	chain, b := x.Chain, x.Boundary
+	l := explainer{bufio.NewWriter(w), color}
+	l.line(sgrBold, "%s", fetch.Sanitize(name))
 	proofs := chain.Proofs
 	for i := range chain.Hops {
 		for len(proofs) > 0 && proofs[0].At <= i {
@@ -66,7 +60,7 @@ func (x *explanation) renderText(w io.Writer, color bool) error {
 	return l.w.Flush()
 }
 
-func (l *ladder) line(sgr, format string, args ...any) {
+func (l *explainer) line(sgr, format string, args ...any) {
 	if l.color && sgr != "" {
 		format = sgr + format + sgrReset
 	}
@@ -74,7 +68,7 @@ func (l *ladder) line(sgr, format string, args ...any) {
 }
 
 // hop shows one Received field: who wrote it, and whom it saw. It counts as hops: and --hops do, from 1.
-func (l *ladder) hop(i int, h *received.Hop, b received.Boundary) {
+func (l *explainer) hop(i int, h *received.Hop, b received.Boundary) {
 	mark, sgr := "  untrusted", sgrDim
 	switch {
 	case b.Hop == i:
@@ -118,15 +112,8 @@ func hopText(h *received.Hop) string {
 	return s.String()
 }
 
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return fetch.Sanitize(s)
-}
-
 // proof shows a field that names the client.
-func (l *ladder) proof(p *received.Proof, trusted bool) {
+func (l *explainer) proof(p *received.Proof, trusted bool) {
 	sgr := sgrDim
 	if trusted {
 		sgr = ""
@@ -138,15 +125,15 @@ func (l *ladder) proof(p *received.Proof, trusted bool) {
 	l.line(sgr, "                 %s%s says %s", fetch.Sanitize(p.Field), by, p.Addr)
 }
 
-// doing says what run would do where it does not present the client.
-var doing = [...]string{
+// treatments say what run would do where it does not present the client.
+var treatments = [...]string{
 	transfer.Asked: "presents nobody", transfer.AskedPlain: "gives it to inject.plain",
 	transfer.HeldBack: "holds it", transfer.Skipped: "skips it",
 }
 
 // result shows the answer, the reason, and the commands.
-func (l *ladder) result(x *explanation) {
-	b := x.boundary
+func (l *explainer) result(x *Explanation) {
+	b := x.Boundary
 	sgr, head := sgrGreen, "client "+b.Client.Addr.String()
 	if !b.Found {
 		sgr, head = sgrRed, "no client"
@@ -160,22 +147,22 @@ func (l *ladder) result(x *explanation) {
 	l.line(sgr, "%s (%s)", head, b.Outcome)
 	l.line("", "  %s", fetch.Sanitize(b.Why))
 	switch {
-	case x.run.Why != "":
-		l.line(sgrRed, "  run %s: %s", doing[x.run.Treatment], reason("", x.run.Why))
-	case x.run.Client.Addr != b.Client.Addr:
+	case x.Run.Why != "":
+		l.line(sgrRed, "  run %s: %s", treatments[x.Run.Treatment], reason("", x.Run.Why))
+	case x.Run.Client.Addr != b.Client.Addr:
 		l.line("", "  A user logged in: run presents the host that took the login, as the account's submission says.")
 	}
-	if x.run.Lookup {
+	if x.Run.Lookup {
 		l.line("", "  NAME and REVERSE_NAME are looked up when the message is injected.")
 	}
-	switch carrier := x.carrierName(); {
-	case x.run.Treatment != transfer.Asked, carrier == inject.XCLIENT.String():
+	switch carrier := x.Carrier; {
+	case x.Run.Treatment != transfer.Asked, carrier == inject.XCLIENT.String():
 	case carrier == "":
 		l.line("", "  The MTA is not told: inject.xclient is off, and it takes this host for the client.")
 	default:
 		l.line("", "  The MTA is told by inject.carrier: %s.", carrier)
 	}
-	for _, command := range x.xclientLines() {
+	for _, command := range x.Commands {
 		l.line(sgrBold, "  %s", command)
 	}
 }

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/ui"
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/schedule/ledger"
+)
+
+func (p *program) retryCommand() *cobra.Command {
+	var all bool
+	c := &cobra.Command{
+		Use:   "retry ACCOUNT (UID|ID... | --all)",
+		Short: "Try refused, partly refused, held and deferred messages again at the next pass",
+		Long: `retry makes messages of an account due at once: those that the MTA refused, for all recipients or
+for some, those held for a person, and those deferred, whose time has not come yet. They are named
+by UID or by Truehop-ID, as history prints them. The next pass fetches them again. What was
+delivered is never tried again by this, and nobody who has a message gets it again; see forget.`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: p.completeAccounts,
+		RunE: func(c *cobra.Command, args []string) error {
+			if all == (len(args) > 1) {
+				return usage("retry wants either messages, by UID or ID, or --all")
+			}
+			return p.amend(c.Context(), args[0], args[1:], retryMessages)
+		},
+	}
+	c.Flags().BoolVar(&all, "all", false, "every refused, partly refused, held and deferred message of the account")
+	return c
+}
+
+// retryMessages makes messages due at once: those named, or, without names, all that wait or were given up.
+func retryMessages(ctx context.Context, l *ledger.Ledger, account string, names []string) (string, error) {
+	found, err := named(ctx, l, account, names)
+	if len(names) == 0 {
+		found, err = l.List(ctx, ledger.Filter{Account: account, States: []ledger.State{ledger.Refused, ledger.PartlyRefused, ledger.Held, ledger.Deferred, ledger.Doubt}})
+	}
+	if err != nil {
+		return "", err
+	}
+	due := found[:0]
+	for _, r := range found {
+		why := retry(&r, time.Now())
+		switch {
+		case why == "":
+			due = append(due, r)
+		case len(names) > 0:
+			return "", usage("message %s of account %s %s", fetch.Sanitize(r.UID), account, why)
+		}
+	}
+	if err := l.PutAll(ctx, due); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("messages of %s due at its next pass: %d", account, len(due)), nil
+}
+
+// retry makes a record due, or says why it cannot be. A message in doubt stays that: its second copy is labelled.
+func retry(r *ledger.Record, now time.Time) (why string) {
+	switch {
+	case r.Disposed, r.Absent:
+		return "is not upstream any more"
+	case ui.WantsPerson(r.State), r.State == ledger.Deferred:
+		// The age at which it is given up counts from here on: a person wants it.
+		r.State, r.First, r.Next = ledger.Deferred, now, time.Time{}
+		if len(r.Verdicts) == 0 {
+			break
+		}
+		// It goes to all recipients but those that have it.
+		r.Recipients = ""
+		r.Verdicts = slices.DeleteFunc(slices.Clone(r.Verdicts), func(v ledger.Verdict) bool { return v.State != ledger.Delivered })
+	case r.State == ledger.Doubt, r.State == ledger.Sending:
+		r.Next = time.Time{}
+	default:
+		return fmt.Sprintf("is %s; truehop forget makes the next pass take it for a new one", r.State)
+	}
+	return ""
+}

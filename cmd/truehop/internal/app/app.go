@@ -1,0 +1,176 @@
+// Package app is the configuration brought to life: the one place where the packages of the module are put
+// together. What happens it reports by the functions in [Options] and by what it returns; how that is
+// shown is not decided here.
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/inject/rdns"
+	"github.com/truehop/truehop/received"
+	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/transfer"
+)
+
+// App is what all accounts share: the ledger, the sessions with the MTA, the resolver.
+type App struct {
+	opts   Options
+	cfg    *config.Config
+	ledger *ledger.Ledger
+	mta    *inject.Pool
+	// plain is the way to inject.plain, nil where there is none.
+	plain *inject.Pool
+	names *rdns.Resolver
+	// never are the networks that are not presented, beside the special ones.
+	never  []netip.Prefix
+	budget *semaphore.Weighted
+	// watchers are the goroutines of Watch.
+	watchers sync.WaitGroup
+}
+
+// Options say who is told what happens. Functions are called from several goroutines.
+type Options struct {
+	// Observe, if not nil, gets every event of every pass.
+	Observe func(transfer.Event)
+	// NotWatching, if not nil, gets why no new mail is noticed by IDLE: it is tried again later, unless
+	// the server does not offer it.
+	NotWatching func(account string, err error)
+	// Trace, if not nil, gets each line of the dialogues with the MTA, without secrets.
+	Trace func(session uint64, line string)
+	// Logger, if not nil, gets what is odd about upstreams, and at debug level the dialogues with them.
+	Logger *slog.Logger
+	// Now is the clock of the passes; nil is that of the system.
+	Now func() time.Time
+}
+
+// Open opens the ledger and readies the way to the MTA; it connects to nobody.
+func Open(ctx context.Context, cfg *config.Config, o Options) (*App, error) {
+	// First of all, for it refuses a state directory of another user's: what root creates there,
+	// its owner cannot use.
+	record, err := ledger.Open(ctx, cfg.StateDir, ledger.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(cfg.SpoolDir, 0o700); err != nil {
+		return nil, errors.Join(&ledger.Error{Kind: ledger.Permission, Op: "create spool_dir", Err: err}, record.Close())
+	}
+	toMTA, options, err := MTA(cfg)
+	if err != nil {
+		return nil, errors.Join(err, record.Close())
+	}
+	options.Trace = o.Trace
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	a := &App{
+		opts: o, cfg: cfg, ledger: record,
+		mta:    inject.NewPool(toMTA, options),
+		names:  rdns.New(ResolverOptions(cfg.Resolver)),
+		never:  options.Never,
+		budget: semaphore.NewWeighted(int64(cfg.Budget)),
+	}
+	if cfg.Inject.Plain != (config.Endpoint{}) {
+		a.plain = inject.NewPool(Plain(&cfg.Inject))
+	}
+	return a, nil
+}
+
+// Close waits for what Watch began, ends the sessions with the MTA and closes the ledger.
+func (a *App) Close(ctx context.Context) error {
+	a.watchers.Wait()
+	err := a.mta.Close(ctx)
+	if a.plain != nil {
+		err = errors.Join(err, a.plain.Close(ctx))
+	}
+	return errors.Join(err, a.ledger.Close())
+}
+
+// PassOptions are what the command line adds to an account's configuration.
+type PassOptions struct {
+	DryRun, Accept, Adopt bool
+}
+
+// Pass makes one pass over an account, under its lock, and records how it ended.
+func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) (summary transfer.Summary, err error) {
+	unlock, err := a.ledger.Lock(account.Name)
+	if err != nil {
+		return transfer.Summary{}, err
+	}
+	// Deferred, so that a pass that panics under serve does not keep the account from the next.
+	defer func() { err = errors.Join(err, unlock()) }()
+	began := a.opts.Now()
+	p := a.Plan(account, o)
+	if o.DryRun {
+		return p.Run(ctx)
+	}
+	last, _, err := a.ledger.LastPass(ctx, account.Name)
+	if err != nil {
+		return summary, err
+	}
+	p.Failed = !last.Began.IsZero() && !last.OK
+	if err := a.ledger.PassBegan(ctx, account.Name, ledger.Pass{Began: began}); err != nil {
+		return summary, err
+	}
+	summary, err = p.Run(ctx)
+	ended := ledger.Pass{
+		Began: began, Ended: a.opts.Now(), OK: err == nil, Listed: summary.Listed, Delivered: summary.Delivered,
+		Deferred: summary.Deferred, Refused: summary.Refused + summary.PartlyRefused, Held: summary.Held, InDoubt: summary.Doubt,
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		ended.Error = "cut short, the program was told to end"
+	case err != nil:
+		ended.Error = err.Error()
+	}
+	// How a pass ended is recorded even when it ended because the program does.
+	return summary, errors.Join(err, a.ledger.PassEnded(context.WithoutCancel(ctx), account.Name, ended))
+}
+
+// Plan is the pass that an account's configuration asks for.
+func (a *App) Plan(account *config.Account, o PassOptions) transfer.Pass {
+	p := transfer.Pass{
+		Account: account.Name, Folders: account.Folders,
+		Dial:       func(ctx context.Context) (fetch.Mailbox, error) { return Upstream(ctx, account, a.opts.Logger) },
+		LookupName: func(ctx context.Context, addr netip.Addr) transfer.Name { return lookupName(ctx, a.names, addr) },
+		MTA:        a.mta, Ledger: a.ledger, Policy: policy(account),
+		Recipients: account.Recipients, Sender: account.Sender,
+		Recipient:   transfer.RecipientRule{From: account.RecipientFrom, Domains: account.RecipientDomains, StripPrefix: account.RecipientStripPrefix},
+		Client:      clientRules(account, a.never),
+		OnDelivered: account.OnDelivered, OnRefused: account.OnRefused.Disposal, Quarantine: account.OnRefused.Quarantine,
+		Retry:    transfer.Retry{Min: account.RetryMin, Max: account.RetryMax, GiveUp: account.GiveUpAfter},
+		Flood:    transfer.Flood{Limit: account.FloodLimit, First: account.FirstRun, Accept: o.Accept, Adopt: o.Adopt},
+		SpoolDir: a.cfg.SpoolDir, Budget: a.budget, BudgetSize: int64(a.cfg.Budget),
+		Ordered: a.cfg.Inject.Connections == 1, DryRun: o.DryRun, Now: a.opts.Now, Observe: a.opts.Observe,
+	}
+	if a.plain != nil {
+		p.Plain = a.plain
+	}
+	return p
+}
+
+// policy is the account's rule of whom to believe.
+func policy(a *config.Account) received.Policy {
+	if len(a.MX)+len(a.Internal)+len(a.InternalNets) > 0 || a.Hops > 0 {
+		return received.Policy{MX: a.MX, Internal: a.Internal, InternalNets: a.InternalNets, Hops: a.Hops}
+	}
+	return a.Provider.Policy(a.Host)
+}
+
+// clientRules are the account's rules for what is presented; never are the networks that are not.
+func clientRules(a *config.Account, never []netip.Prefix) transfer.ClientRules {
+	return transfer.ClientRules{
+		Unknown: a.OnUnknownClient, Never: never, Submission: a.Submission, Name: a.ClientName,
+		StaleAfter: a.StaleAfter, Stale: a.OnStale,
+	}
+}

@@ -1,0 +1,97 @@
+package app
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/inject/rdns"
+	"github.com/truehop/truehop/received"
+	"github.com/truehop/truehop/schedule/transfer"
+)
+
+// Presenter explains messages by the rules that a pass would present their clients by.
+type Presenter struct {
+	Policy received.Policy
+	rules  transfer.ClientRules
+	// names looks up the names of clients, nil where nobody is to be asked.
+	names *rdns.Resolver
+	// carrier is how clients are presented, if they are at all.
+	carrier inject.Carrier
+	off     bool
+}
+
+// NewPresenter goes by the rules of an account.
+func NewPresenter(cfg *config.Config, account *config.Account) *Presenter {
+	return &Presenter{
+		Policy: policy(account), rules: clientRules(account, dialogue(&cfg.Inject).Never),
+		names: rdns.New(ResolverOptions(cfg.Resolver)), carrier: cfg.Inject.Carrier, off: cfg.Inject.XClient == inject.Off,
+	}
+}
+
+// DefaultPresenter goes by a policy and, for all else, by what is the rule where an account says nothing. It asks
+// nobody for names.
+func DefaultPresenter(policy received.Policy) *Presenter {
+	return &Presenter{Policy: policy, rules: transfer.ClientRules{Never: ownAddresses()}}
+}
+
+// Explanation is what there is to say of one message.
+type Explanation struct {
+	Chain    *received.Chain
+	Boundary received.Boundary
+	// Run is what a pass would do with it.
+	Run transfer.Presentation
+	// Carrier is how the client is presented, "" where it is not.
+	Carrier string
+	// Commands present the client to an MTA that offers every attribute. There are none where the MTA
+	// would not be asked, or not told by XCLIENT.
+	Commands []string
+}
+
+// Explain says what a pass would do with the message that has this header.
+func (p *Presenter) Explain(ctx context.Context, header []byte) Explanation {
+	x := Explanation{Chain: received.ReadChain(header), Commands: []string{}}
+	x.Boundary = x.Chain.Boundary(p.Policy)
+	x.Run = transfer.Present(x.Chain, x.Boundary, p.rules, time.Now())
+	if x.Run.Lookup && p.names != nil {
+		x.Run.Client = transfer.WithName(x.Run.Client, lookupName(ctx, p.names, x.Run.Client.Addr))
+		x.Run.Lookup = false
+	}
+	if !p.off || p.carrier != inject.XCLIENT {
+		x.Carrier = p.carrier.String()
+	}
+	if x.Run.Treatment == transfer.Asked && x.Carrier == inject.XCLIENT.String() {
+		client, _ := x.Run.Client.Safe(p.rules.Never)
+		x.Commands = client.Commands(inject.AllAttributes())
+	}
+	return x
+}
+
+// lookupName asks the DNS for the name of a client.
+func lookupName(ctx context.Context, names *rdns.Resolver, addr netip.Addr) transfer.Name {
+	n := names.Name(ctx, addr)
+	return transfer.Name{Verified: n.Verified, Reverse: n.Reverse, Temporary: n.Temporary}
+}
+
+// ResolverOptions says who is asked for the names of clients.
+func ResolverOptions(c config.Resolver) rdns.Options {
+	o := rdns.Options{Timeout: c.Timeout}
+	if c.Server != "" {
+		o.Lookup = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, network, dnsAddress(c.Server))
+		}}
+	}
+	return o
+}
+
+// dnsAddress adds the port that the configuration may leave out.
+func dnsAddress(server string) string {
+	if _, _, err := net.SplitHostPort(server); err == nil {
+		return server
+	}
+	return net.JoinHostPort(server, "53")
+}

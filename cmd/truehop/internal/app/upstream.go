@@ -1,0 +1,106 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/imap"
+	"github.com/truehop/truehop/fetch/pop3"
+	upstream "github.com/truehop/truehop/fetch/sasl"
+)
+
+// Upstream opens an authenticated session with an account's upstream. log, if not nil, gets what is
+// odd about the server, and at debug level the dialogue without secrets.
+func Upstream(ctx context.Context, a *config.Account, log *slog.Logger) (fetch.Mailbox, error) {
+	mailbox, err := logIn(ctx, a, log)
+	var refused *fetch.Error
+	if errors.As(err, &refused) && refused.Kind == fetch.Auth && refused.Hint == "" {
+		refused.Hint = fmt.Sprintf("correct accounts.%s.user or the password; many providers want one made for programs, and %s switched on", a.Name, strings.ToUpper(a.Protocol.String()))
+	}
+	return mailbox, err
+}
+
+// logIn is Upstream without its hint.
+func logIn(ctx context.Context, a *config.Account, log *slog.Logger) (fetch.Mailbox, error) {
+	if log != nil {
+		log = log.With("account", a.Name)
+	}
+	password, err := a.Password(ctx)
+	if err != nil {
+		return nil, err
+	}
+	secure, err := UpstreamTLS(a)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := dial(ctx, "tcp", a.Addr())
+	if err != nil {
+		return nil, &fetch.Error{Kind: fetch.Unreachable, Op: "connect to " + a.Addr(), Err: err}
+	}
+	if a.TLS == config.ImplicitTLS {
+		if conn, err = handshake(ctx, conn, secure); err != nil {
+			return nil, &fetch.Error{Kind: fetch.TLS, Op: "TLS with " + a.Addr(), Err: err, Hint: tlsHint(err, a)}
+		}
+	}
+	if a.Protocol == config.POP3 {
+		return opened(pop3.New(ctx, conn, POP3Options(a, password, secure, log)))
+	}
+	return opened(imap.New(ctx, conn, IMAPOptions(a, password, secure, log)))
+}
+
+// tlsHint says what to do about a handshake that failed, where that can be told.
+func tlsHint(err error, a *config.Account) string {
+	var unknown x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var plain tls.RecordHeaderError
+	switch {
+	case errors.As(err, &unknown):
+		return fmt.Sprintf("if %s has an authority of its own, name its certificate: accounts.%s.tls_ca_file", a.Host, a.Name)
+	case errors.As(err, &host):
+		return fmt.Sprintf("set accounts.%s.host or tls_server_name to a name that the certificate carries", a.Name)
+	case errors.As(err, &plain):
+		return fmt.Sprintf("port %d does not speak TLS from the start; for STARTTLS set accounts.%s.tls: starttls and its port", a.Port, a.Name)
+	}
+	return ""
+}
+
+// UpstreamTLS says how TLS with an account's upstream is made.
+func UpstreamTLS(a *config.Account) (*tls.Config, error) {
+	return tlsConfig("accounts."+a.Name, cmp.Or(a.TLSServerName, a.Host), a.TLSCAFile, a.TLSMinVersion)
+}
+
+// IMAPOptions says how to speak with an IMAP upstream.
+func IMAPOptions(a *config.Account, password config.Secret, secure *tls.Config, log *slog.Logger) imap.Options {
+	return imap.Options{
+		Credentials: credentials(a, password), MaxSize: int64(a.MaxSize), Logger: log,
+		Secure: a.TLS == config.ImplicitTLS, StartTLS: a.TLS == config.StartTLS, TLS: secure,
+	}
+}
+
+// POP3Options says how to speak with a POP3 upstream.
+func POP3Options(a *config.Account, password config.Secret, secure *tls.Config, log *slog.Logger) pop3.Options {
+	return pop3.Options{
+		Credentials: credentials(a, password), MaxSize: int64(a.MaxSize), Logger: log,
+		Secure: a.TLS == config.ImplicitTLS, StartTLS: a.TLS == config.StartTLS, TLS: secure,
+	}
+}
+
+func credentials(a *config.Account, password config.Secret) upstream.Credentials {
+	return upstream.Credentials{User: a.User, Password: password.Reveal(), Mechanism: a.Auth, AllowPlaintext: a.AllowPlaintext}
+}
+
+// opened keeps a nil client of a concrete type from becoming a Mailbox that is not nil.
+func opened[M fetch.Mailbox](m M, err error) (fetch.Mailbox, error) {
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}

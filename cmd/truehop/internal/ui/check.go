@@ -1,0 +1,91 @@
+package ui
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/inject"
+)
+
+// Check writes what the command check finds, as it finds it.
+type Check struct{ W io.Writer }
+
+// Configuration says that it is good, and what is odd about it.
+func (c Check) Configuration(cfg *config.Config) {
+	fmt.Fprintf(c.W, "configuration %s: good, %s\n", cfg.Path, Count(len(cfg.Accounts), "account"))
+	for _, w := range cfg.Warnings {
+		fmt.Fprintf(c.W, "  warning: %s\n", w)
+	}
+}
+
+// Failed says what does not work and what to do about it.
+func (c Check) Failed(err error) {
+	fmt.Fprintf(c.W, "  FAILED: %v\n", err)
+	if h := Hint(err); h != "" {
+		fmt.Fprintf(c.W, "  %s\n", h)
+	}
+}
+
+// Spool begins the part about the spool directory.
+func (c Check) Spool(dir, user string) { fmt.Fprintf(c.W, "spool: %s, for %s\n", dir, user) }
+
+// Upstream begins the part about an account.
+func (c Check) Upstream(a *config.Account) {
+	fmt.Fprintf(c.W, "%s: %s at %s, TLS %s, user %s\n", a.Name, a.Protocol, a.Addr(), a.TLS, a.User)
+}
+
+// Folder says what is in a folder; "" is the only one of a POP3 mailbox.
+func (c Check) Folder(name string, l *fetch.Listing) {
+	what, rights := "mailbox", ""
+	if name != "" {
+		what = "folder " + fetch.Sanitize(name)
+	}
+	if l.ReadOnly {
+		rights = ", read-only: nothing can be deleted, moved or flagged"
+	}
+	fmt.Fprintf(c.W, "  %s: %s%s\n", what, Count(len(l.Refs), "message"), rights)
+}
+
+// MTA begins the part about the MTA.
+func (c Check) MTA(in *config.Inject) {
+	fmt.Fprintf(c.W, "MTA: %s at %s, XCLIENT %s\n", in.Protocol, in.Address, in.XClient)
+}
+
+// Capabilities says whether the MTA can be shown the true clients, and how fast. unknown says that it was asked
+// about a client that is not known as well.
+func (c Check) Capabilities(found inject.Capabilities, unknown bool, in *config.Inject) {
+	fmt.Fprintf(c.W, "  greeting: %s\n", replyText(found.Greeting))
+	fmt.Fprintf(c.W, "  extensions: %s\n", strings.Join(found.Extensions, ", "))
+	if len(found.XCLIENT) == 0 {
+		fmt.Fprintln(c.W, "  XCLIENT: not offered")
+		return
+	}
+	fmt.Fprintf(c.W, "  XCLIENT: offered, attributes %s\n", strings.Join(found.XCLIENT, " "))
+	if in.XClient == inject.Off {
+		fmt.Fprintln(c.W, "  but inject.xclient is off: the MTA takes every message for local mail")
+		return
+	}
+	c.resets(found, unknown, in)
+}
+
+// resets says whether one session serves many messages, and if not, what to write where.
+func (c Check) resets(found inject.Capabilities, unknown bool, in *config.Inject) {
+	always := found.Unknown.Reset || !unknown
+	switch {
+	case found.Foreign.Reset && always:
+		fmt.Fprintln(c.W, "  a second XCLIENT in the session: allowed, one session carries many messages")
+		return
+	case found.Foreign.Reset:
+		fmt.Fprintln(c.W, "  a second XCLIENT in the session: allowed, but not after an unknown client")
+	default:
+		fmt.Fprintln(c.W, "  a second XCLIENT in the session: not allowed, every message needs a connection of its own")
+	}
+	if in.Address.Network == "unix" {
+		fmt.Fprintln(c.W, "  for fewer connections add to the listener in master.cf: -o smtpd_authorized_xclient_hosts=static:all")
+	} else {
+		fmt.Fprintln(c.W, "  a listener on a UNIX socket may allow it: see examples/postfix")
+	}
+}

@@ -1,0 +1,91 @@
+package ui
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/transfer"
+)
+
+// PrintError says what ended the program: one line, and below it what to do about it.
+func PrintError(w io.Writer, err error) {
+	var conf *config.Error
+	if errors.As(err, &conf) && !isOneProblemElsewhere(conf) {
+		fmt.Fprintf(w, "truehop: the configuration is refused:\n%s\n", conf.Error())
+		return
+	}
+	fmt.Fprintf(w, "truehop: %v\n", err)
+	if h := Hint(err); h != "" {
+		fmt.Fprintf(w, "  %s\n", h)
+	}
+}
+
+// isOneProblemElsewhere reports whether all is well with the text of the configuration: it is not there, or a
+// file that it names cannot be used.
+func isOneProblemElsewhere(e *config.Error) bool {
+	return len(e.Problems) == 1 && e.Problems[0].Source == ""
+}
+
+// hintedError is an error with something better to do about it.
+type hintedError struct {
+	error
+	hint string
+}
+
+func (e *hintedError) Unwrap() error { return e.error }
+
+// Hint says what to do about it.
+func (e *hintedError) Hint() string { return e.hint }
+
+// SuggestOwner adds to an error about a directory of another user's the command to type instead.
+func SuggestOwner(err error, args []string) error {
+	var record *ledger.Error
+	if !errors.As(err, &record) || record.Owner == "" {
+		return err
+	}
+	words := []string{"run it as that user: sudo -u", quote(record.Owner), "truehop"}
+	for _, a := range args {
+		words = append(words, quote(a))
+	}
+	return &hintedError{err, strings.Join(words, " ")}
+}
+
+// quote quotes a word for a shell where that is needed.
+func quote(word string) string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=@%+,"
+	if word != "" && strings.Trim(word, plain) == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// Hint returns what a person may do about an error, or "".
+func Hint(err error) string {
+	var hinted interface {
+		error
+		Hint() string
+	}
+	var up *fetch.Error
+	var mta *inject.Error
+	var pass *transfer.Error
+	var record *ledger.Error
+	switch {
+	case errors.As(err, &hinted):
+		return hinted.Hint()
+	case errors.As(err, &pass):
+		return pass.Hint
+	case errors.As(err, &record):
+		return record.Hint
+	case errors.As(err, &up):
+		return up.Hint
+	case errors.As(err, &mta):
+		return mta.Hint
+	}
+	return ""
+}

@@ -1,0 +1,66 @@
+package ui
+
+import (
+	"io"
+	"time"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/schedule/ledger"
+)
+
+// recordJSON is what `history --json` prints of a message, one object a line. Absent values are null.
+type recordJSON struct {
+	Account    string       `json:"account"`
+	Folder     string       `json:"folder"`
+	Validity   uint32       `json:"validity"`
+	UID        string       `json:"uid"`
+	ID         *string      `json:"id"`
+	State      ledger.State `json:"state"`
+	Size       int64        `json:"size"`
+	First      *time.Time   `json:"first"`
+	Last       *time.Time   `json:"last"`
+	Next       *time.Time   `json:"next"`
+	Attempts   int          `json:"attempts"`
+	Doubts     int          `json:"doubts"`
+	Disposed   bool         `json:"disposed"`
+	Absent     bool         `json:"absent"`
+	Client     *string      `json:"client"`
+	HELO       *string      `json:"helo"`
+	Sender     string       `json:"sender"`
+	Recipients *string      `json:"recipients"`
+	Code       int          `json:"code"`
+	Reply      *string      `json:"reply"`
+	Queue      *string      `json:"queue"`
+	Why        *string      `json:"why"`
+	// Verdicts are those on single recipients, where not all of them got the message.
+	Verdicts []ledger.Verdict `json:"verdicts"`
+}
+
+// PrintHistoryJSON writes records as one object a line each.
+func PrintHistoryJSON(w io.Writer, found []ledger.Record) error {
+	for _, r := range found {
+		if err := printJSON(w, recordJSON{
+			Account: r.Account, Folder: r.Folder, Validity: r.Validity, UID: r.UID, ID: orNil(r.Token), State: r.State,
+			Size: r.Size, First: moment(r.First), Last: moment(r.Last), Next: moment(r.Next), Attempts: r.Attempts,
+			Doubts: r.Doubts, Disposed: r.Disposed, Absent: r.Absent, Client: orNil(r.Client), HELO: orNil(r.HELO),
+			Sender: r.Sender, Recipients: orNil(r.Recipients), Code: r.Code, Reply: orNil(r.Reply), Queue: orNil(r.QueueID),
+			Why: orNil(r.Why), Verdicts: r.Verdicts,
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// PrintHistory writes records as a table.
+func PrintHistory(w io.Writer, found []ledger.Record) {
+	if len(found) == 0 {
+		return
+	}
+	t := newTable(w, "WHEN", "ACCOUNT", "UID", "ID", "STATE", "CLIENT", "QUEUE", "REASON")
+	for _, r := range found {
+		t.row(when(moment(r.Last)), r.Account, fetch.Sanitize(r.UID), orDash(r.Token), string(r.State), orDash(r.Client),
+			orDash(r.QueueID), recordReason(r.Reply, r.Why, r.Verdicts))
+	}
+	t.flush()
+}

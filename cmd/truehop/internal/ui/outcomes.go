@@ -1,0 +1,55 @@
+package ui
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/received"
+)
+
+// Outcomes counts messages by what came of looking for their clients.
+type Outcomes map[received.Outcome]*outcomeCount
+
+// outcomeCount is how many messages an outcome covers, and one of them.
+type outcomeCount struct {
+	outcome  received.Outcome
+	messages int
+	example  string
+	why      string
+}
+
+// Count counts a message, which goes by this name.
+func (o Outcomes) Count(name string, b received.Boundary) {
+	c := o[b.Outcome]
+	if c == nil {
+		c = &outcomeCount{outcome: b.Outcome, example: name, why: b.Why}
+		o[b.Outcome] = c
+	}
+	c.messages++
+}
+
+// Print writes how many messages came to which outcome, the most frequent first, and how many could not be
+// fetched.
+func (o Outcomes) Print(w io.Writer, failures int) {
+	if len(o) == 0 && failures == 0 {
+		fmt.Fprintln(w, "the mailbox is empty")
+		return
+	}
+	rows := slices.SortedFunc(maps.Values(o), func(a, b *outcomeCount) int {
+		return cmp.Or(cmp.Compare(b.messages, a.messages), cmp.Compare(a.outcome, b.outcome))
+	})
+	fmt.Fprintln(w)
+	t := newTable(w, "OUTCOME", "MESSAGES", "FOR EXAMPLE", "WHY")
+	for _, c := range rows {
+		t.row(string(c.outcome), strconv.Itoa(c.messages), fetch.Sanitize(c.example), fetch.Sanitize(c.why))
+	}
+	if failures > 0 {
+		t.row("not fetched", strconv.Itoa(failures), "", "")
+	}
+	t.flush()
+}

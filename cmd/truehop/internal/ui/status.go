@@ -1,0 +1,106 @@
+package ui
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/schedule/ledger"
+)
+
+// AccountStatus is what `status --json` prints of an account, one object a line.
+type AccountStatus struct {
+	Account     string               `json:"account"`
+	LastPass    *time.Time           `json:"last_pass"`
+	LastSuccess *time.Time           `json:"last_success"`
+	Error       *string              `json:"error"`
+	Counts      map[ledger.State]int `json:"counts"`
+	// Open are the messages that are not done with: deferred, in doubt, refused, partly refused, held.
+	Open []MessageStatus `json:"open"`
+}
+
+// MessageStatus is one message that is not done with.
+type MessageStatus struct {
+	Folder string       `json:"folder"`
+	UID    string       `json:"uid"`
+	ID     string       `json:"id"`
+	State  ledger.State `json:"state"`
+	Client string       `json:"client"`
+	Since  time.Time    `json:"since"`
+	Next   *time.Time   `json:"next"`
+	Reply  string       `json:"reply"`
+	Why    string       `json:"why"`
+	// Verdicts are those on single recipients, where not all of them got the message.
+	Verdicts []ledger.Verdict `json:"verdicts"`
+}
+
+// NewAccountStatus is the status of an account by what the ledger knows: its last pass, when one last ended well,
+// the numbers of its messages by state, and those that are not done with.
+func NewAccountStatus(account string, last ledger.Pass, success time.Time, counts map[ledger.State]int, open []ledger.Record) *AccountStatus {
+	s := &AccountStatus{
+		Account: account, LastPass: moment(last.Began), LastSuccess: moment(success), Error: orNil(last.Error),
+		Counts: counts, Open: []MessageStatus{},
+	}
+	for _, r := range open {
+		s.Open = append(s.Open, MessageStatus{
+			Folder: r.Folder, UID: r.UID, ID: r.Token, State: r.State, Client: r.Client, Since: r.First,
+			Next: moment(r.Next), Reply: r.Reply, Why: r.Why, Verdicts: r.Verdicts,
+		})
+	}
+	return s
+}
+
+// PrintJSON writes the account as one object on a line.
+func (s *AccountStatus) PrintJSON(w io.Writer) error { return printJSON(w, s) }
+
+// Print writes the account as a paragraph and a table. dir is where its record is.
+func (s *AccountStatus) Print(w io.Writer, dir string) {
+	fmt.Fprintf(w, "%s: ", s.Account)
+	switch {
+	case s.LastPass == nil:
+		// Another user's record may be another one (state_dir): it is named.
+		fmt.Fprintf(w, "no pass yet, by the record in %s\n", dir)
+		return
+	case s.Error != nil:
+		fmt.Fprintf(w, "last pass %s FAILED: %s\n", when(s.LastPass), *s.Error)
+	default:
+		fmt.Fprintf(w, "last pass %s\n", when(s.LastPass))
+	}
+	fmt.Fprintf(w, "  last success %s\n ", when(s.LastSuccess))
+	for _, state := range [...]ledger.State{ledger.Delivered, ledger.Deferred, ledger.Doubt, ledger.Sending, ledger.Refused, ledger.PartlyRefused, ledger.Quarantined, ledger.Held, ledger.Adopted} {
+		fmt.Fprintf(w, " %s %d", state, s.Counts[state])
+	}
+	fmt.Fprintln(w)
+	if len(s.Open) == 0 {
+		return
+	}
+	t := newTable(w, "  STATE", "UID", "SINCE", "NEXT TRY", "CLIENT", "REASON")
+	for _, m := range s.Open {
+		t.row("  "+string(m.State), fetch.Sanitize(m.UID), when(&m.Since), nextTry(m), orDash(m.Client), recordReason(m.Reply, m.Why, m.Verdicts))
+	}
+	t.flush()
+}
+
+// WantsPerson reports whether nothing more becomes of a message in this state by itself.
+func WantsPerson(s ledger.State) bool {
+	return s == ledger.Refused || s == ledger.PartlyRefused || s == ledger.Held
+}
+
+// nextTry says when a message is tried again: not at all where a person has to decide.
+func nextTry(m MessageStatus) string {
+	switch {
+	case WantsPerson(m.State):
+		return "never"
+	case m.Next == nil:
+		return "next pass"
+	}
+	return when(m.Next)
+}
+
+func when(t *time.Time) string {
+	if t == nil {
+		return "never"
+	}
+	return t.Local().Format("2006-01-02 15:04:05")
+}

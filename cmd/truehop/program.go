@@ -1,0 +1,99 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/cmd/truehop/internal/ui"
+)
+
+// program is what every command shares.
+type program struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	// configPath is --config, quiet is --quiet.
+	configPath string
+	quiet      bool
+	signals    signals
+}
+
+// readConfig loads the configuration.
+func (p *program) readConfig() (*config.Config, error) {
+	return config.Load(p.configPath, configOptions())
+}
+
+// configOptions is what the configuration depends on beside its file.
+func configOptions() config.Options { return config.Options{Environ: os.Environ()} }
+
+// load reads the configuration and makes the log that it asks for.
+func (p *program) load() (*config.Config, *ui.Log, error) {
+	cfg, err := p.readConfig()
+	if err != nil {
+		return nil, nil, err
+	}
+	return cfg, ui.NewLog(p.stderr, cfg.Log, p.quiet), nil
+}
+
+// choose returns the accounts to work on: those named, or all.
+func choose(cfg *config.Config, names []string) ([]*config.Account, error) {
+	if err := known(cfg, names); err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		names = cfg.Names()
+	}
+	accounts := make([]*config.Account, 0, len(names))
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
+		accounts = append(accounts, cfg.Accounts[name])
+	}
+	return accounts, nil
+}
+
+// known returns an error for a name that is not an account's.
+func known(cfg *config.Config, names []string) error {
+	for _, name := range names {
+		if cfg.Accounts[name] == nil {
+			return usage("no account %q in %s; it has: %s", name, cfg.Path, ui.List(cfg.Names()))
+		}
+	}
+	return nil
+}
+
+// completeAccounts offers account names to the shell.
+func (p *program) completeAccounts(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	cfg, err := p.readConfig()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	return cfg.Names(), cobra.ShellCompDirectiveNoFileComp
+}
+
+// noArgs is for commands without arguments.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage("%s takes no arguments", c.Name())
+	}
+	return nil
+}
+
+// usageArgs makes mistakes of usage of what is wrong with the arguments of a command or of one below it.
+func usageArgs(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			err := check(c, args)
+			var known *usageError
+			if err == nil || errors.As(err, &known) {
+				return err
+			}
+			return usage("%w: %s", err, c.UseLine())
+		}
+	}
+	for _, below := range c.Commands() {
+		usageArgs(below)
+	}
+}

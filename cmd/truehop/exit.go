@@ -149,9 +149,9 @@ func mtaExit(k inject.Kind) int {
 // summaryExit is the exit code of a pass that ended without an error.
 func summaryExit(s transfer.Summary) int {
 	switch {
-	case s.Person() > 0:
+	case s.WantPerson() > 0:
 		return exitPerson
-	case s.Later() > 0 || s.Unsettled > 0:
+	case s.ToRetry() > 0 || s.Unsettled > 0:
 		return exitLater
 	}
 	return exitOK

@@ -114,7 +114,7 @@ func TestPartlyRefusedIsTold(t *testing.T) {
 	w.pass.Recipients = []string{"a@example.net", "b@example.net"}
 	w.mta.verdict, _ = apart(map[string]said{"a": taken250, "b": listed554})
 	w.add(1)
-	if s := w.run(); s.PartlyRefused != 1 || s.Person() != 1 || s.Delivered != 0 {
+	if s := w.run(); s.PartlyRefused != 1 || s.WantPerson() != 1 || s.Delivered != 0 {
 		t.Errorf("summary %+v, want one partly refused, for a person", s)
 	}
 	last := w.events[len(w.events)-1]

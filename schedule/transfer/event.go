@@ -1,12 +1,15 @@
 package transfer
 
 import (
+	"sync"
+
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/received"
+	"github.com/truehop/truehop/schedule/ledger"
 )
 
-// EventKind is the closed list of what a pass tells.
+// EventKind is the closed list of what a pass reports.
 type EventKind uint8
 
 const (
@@ -60,4 +63,64 @@ type Event struct {
 // Counts is what a listing means for the pass.
 type Counts struct {
 	Listed, New, Again, Waiting, Known, Unsettled int
+}
+
+// reporter counts the events of a pass and passes them on, one at a time.
+type reporter struct {
+	account string
+	observe func(Event) // or nil
+	mu      sync.Mutex
+	summary Summary
+}
+
+// emit counts an event and passes it on.
+func (r *reporter) emit(e Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e.Account = r.account
+	r.summary.count(e)
+	if r.observe != nil {
+		r.observe(e)
+	}
+}
+
+// count adds an event to the summary.
+func (s *Summary) count(e Event) {
+	switch e.Kind {
+	case Listed:
+		s.Listed += e.Plan.Listed
+		s.Known += e.Plan.Known
+		s.Waiting += e.Plan.Waiting
+	case Recognised:
+		s.Known++
+	case Settled:
+		s.Settled++
+	case NotSettled:
+		s.Unsettled++
+	case NotRetrieved:
+		if fetch.KindOf(e.Err) == fetch.TooLarge {
+			s.Held++
+		} else {
+			s.Failed++
+		}
+	case Verdict:
+		switch ledger.State(e.State) {
+		case ledger.Delivered:
+			s.Delivered++
+		case ledger.Refused:
+			s.Refused++
+		case ledger.PartlyRefused:
+			s.PartlyRefused++
+		case ledger.Quarantined:
+			s.Quarantined++
+		case ledger.Held:
+			s.Held++
+		case ledger.Adopted:
+			s.Adopted++
+		case ledger.Doubt:
+			s.Doubt++
+		default:
+			s.Deferred++
+		}
+	}
 }

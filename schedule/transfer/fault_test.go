@@ -454,7 +454,7 @@ func TestUnreadableLedgerHoldsNothing(t *testing.T) { // T-ST-11 T-MSG-16
 	if ledger.KindOf(err) != ledger.Corrupt {
 		t.Fatalf("the pass ended with %v, want the ledger's trouble", err)
 	}
-	if s.Held != 0 || s.Later() != 0 {
+	if s.Held != 0 || s.ToRetry() != 0 {
 		t.Errorf("summary %+v, want nothing said of the message", s)
 	}
 	w.delivered()

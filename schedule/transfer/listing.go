@@ -1,288 +1,235 @@
 package transfer
 
 import (
-	"context"
-	"fmt"
 	"time"
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
-// plan is what a listing, held against the ledger, gives to do.
+// whyAdopted is what a person is told of an adopted message.
+const whyAdopted = "was there before the first pass"
+
+// noHash stands in a key for the content of a message that was never retrieved.
+var noHash = ledger.Key{}.Hash
+
+// folderKey names a folder as the ledger does.
+type folderKey struct {
+	account, name string
+	validity      uint32
+}
+
+// key returns the ledger's key of a message in the folder.
+func (f folderKey) key(uid string, hash [32]byte) ledger.Key {
+	return ledger.Key{Account: f.account, Folder: f.name, Validity: f.validity, UID: uid, Hash: hash}
+}
+
+// title is what a person calls the folder.
+func (f folderKey) title() string {
+	if f.name == "" {
+		return "the mailbox"
+	}
+	return "folder " + f.name
+}
+
+// plan is what there is to do with a listing.
 type plan struct {
+	// retrieve are the messages to be retrieved, settle the disposals to be carried out without that.
 	retrieve []fetch.Ref
 	settle   []settlement
-	// doomed are those of retrieve that are to go once their content was looked at, waited how long one of them
-	// could have been gone, by the account's clock.
-	doomed []fetch.Ref
-	waited time.Duration
-	// overdue says that nothing but the doomed is retrieved.
-	overdue bool
-	// known holds what the ledger has of every UID listed under this validity.
+	// deletable are those of retrieve that are to be disposed of as soon as their content proves to be what the
+	// ledger says. overdueFor is how long the first of them could have gone, by the account's clock.
+	deletable  []fetch.Ref
+	overdueFor time.Duration
+	// onlyOverdue says that the pass retrieves the deletable messages and no others.
+	onlyOverdue bool
+	// known holds what the ledger has of every UID under this UIDVALIDITY.
 	known map[string][]ledger.Brief
-	// listed holds the UIDs of the listing.
-	listed map[string]bool
-	// twice holds the UIDs that more than one of its messages has.
-	twice map[string]bool
-	// absent and back are records whose presence upstream has changed.
+	// listed counts the messages of the listing by their UIDs.
+	listed map[string]int
+	// absent and back are records whose messages have gone from the listing, or come back.
 	absent, back []ledger.Key
-	// vanished is the number of absent ones that nobody here disposed of.
+	// vanished is the number of absent ones that no pass has disposed of.
 	vanished int
 	counts   Counts
-	// fresh is the number of refs that no record names.
-	fresh int
-	// moved says that the ledger knows messages of this folder that are not listed
-	// under the name they had, so that what looks new may be one of them.
-	moved bool
-	// immediate says that a disposal is final at once, not at the session's end.
-	immediate bool
+	// mayHaveMoved says that the ledger knows messages of this folder that are not listed under the name
+	// they had, so that what looks new may be one of them.
+	mayHaveMoved bool
+	// lastingUIDs says that a UID never comes to name another message.
+	lastingUIDs bool
 	// adopt says that what is unknown in this folder is recorded as done and not delivered.
 	adopt bool
 }
 
-// settlement is one disposal to carry out.
-type settlement struct {
-	ref fetch.Ref
-	// now is what the session under way names it.
-	now      fetch.Ref
-	key      ledger.Key
-	token    string
-	disposal fetch.Disposal
+// listingRules are what compare goes by, beside the listing and the records.
+type listingRules struct {
+	retry    Retry
+	disposal disposalRules
+	now      time.Time
+	account  time.Duration // what the account's clock shows
 }
 
-// plan holds the listing of folder against the ledger.
-func (r *run) plan(ctx context.Context, folder string, listing *fetch.Listing) (*plan, error) {
-	known, err := r.Ledger.Briefs(ctx, r.Account, folder, listing.Validity)
-	if err != nil {
-		return nil, err
-	}
-	p := &plan{known: known, listed: make(map[string]bool, len(listing.Refs)), twice: map[string]bool{}, immediate: !listing.Reusable}
+// compare says what there is to do with a listing, given what the ledger knows of its UIDs.
+func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Brief, rules listingRules) *plan {
+	p := &plan{known: known, listed: make(map[string]int, len(listing.Refs)), lastingUIDs: !listing.Reusable}
 	p.counts.Listed = len(listing.Refs)
 	for _, ref := range listing.Refs {
-		if p.listed[ref.UID] {
-			p.twice[ref.UID] = true
-		}
-		p.listed[ref.UID] = true
+		p.listed[ref.UID]++
 	}
 	for _, ref := range listing.Refs {
-		// Without a UID of its own a message is known by its content only.
-		if ref.UID == "" || p.twice[ref.UID] {
-			p.retrieve = append(p.retrieve, ref)
+		if !p.hasOwnUID(ref) {
+			p.retrieve = append(p.retrieve, ref) // it is known by its content only
 			continue
 		}
-		r.classify(p, ref, listing.Reusable)
+		c := classify(known[ref.UID], listing.Reusable, rules)
+		switch c.step {
+		case deliver:
+			p.counts.New++
+		case deliverAgain:
+			p.counts.Again++
+		case wait:
+			p.counts.Waiting++
+		case leaveAlone:
+			p.counts.Known++
+		case disposeUnread:
+			p.counts.Unsettled++
+			p.settle = append(p.settle, settlement{ref: ref, key: at.key(ref.UID, c.brief.Hash), token: c.brief.Token, disposal: c.disposal})
+		case disposeAfterLook:
+			p.deletable = append(p.deletable, ref)
+			p.overdueFor = max(p.overdueFor, c.overdueFor)
+		case look: // its content tells what it is
+		}
+		if c.step.retrieves() {
+			p.retrieve = append(p.retrieve, ref)
+		}
 	}
-	for uid, briefs := range known {
+	p.notePresence(at)
+	return p
+}
+
+// hasOwnUID reports whether a message has a UID that no other message of the listing has.
+func (p *plan) hasOwnUID(ref fetch.Ref) bool { return ref.UID != "" && p.listed[ref.UID] == 1 }
+
+// notePresence finds the records whose messages have gone, or come back, since they were last looked for.
+func (p *plan) notePresence(at folderKey) {
+	for uid, briefs := range p.known {
+		listed := p.listed[uid] > 0
 		for _, b := range briefs {
-			p.moved = p.moved || !p.listed[uid] && !b.Disposed
-			key := r.key(folder, listing.Validity, uid, b.Hash)
-			switch {
-			case !p.listed[uid] && !b.Absent:
+			switch key := at.key(uid, b.Hash); {
+			case listed && b.Absent && p.lastingUIDs: // else only its content tells whether it is the same message
+				p.back = append(p.back, key)
+			case !listed && !b.Absent:
 				p.absent = append(p.absent, key)
 				if !b.Disposed {
 					p.vanished++
 				}
-			case p.listed[uid] && b.Absent && !listing.Reusable:
-				p.back = append(p.back, key)
+			}
+			if !listed && !b.Disposed {
+				p.mayHaveMoved = true
 			}
 		}
 	}
-	return p, nil
 }
 
-// classify decides about one listed message from what the ledger has of its UID.
-func (r *run) classify(p *plan, ref fetch.Ref, reusable bool) {
-	briefs := p.known[ref.UID]
+// step is what there is to do with one listed message.
+type step uint8
+
+const (
+	deliver          step = iota // nothing is known of it
+	deliverAgain                 // it has no final verdict
+	wait                         // it has none, and its time has not come
+	look                         // only its content tells which message it is
+	disposeAfterLook             // as look, and then it is to go
+	disposeUnread                // it is to go, and its UID is proof enough
+	leaveAlone                   // it has its final verdict, and stays
+)
+
+func (s step) retrieves() bool {
+	return s == deliver || s == deliverAgain || s == look || s == disposeAfterLook
+}
+
+// classified is a step with what is needed to take it.
+type classified struct {
+	step     step
+	brief    ledger.Brief
+	disposal fetch.Disposal
+	// overdueFor is how long the message could have gone already.
+	overdueFor time.Duration
+}
+
+// classify says what to do with a listed message, given the records of its UID. reusable says that
+// the server may have given the UID to another message since.
+func classify(briefs []ledger.Brief, reusable bool, rules listingRules) classified {
 	if len(briefs) == 0 {
-		p.fresh++
-		p.counts.New++
-		p.retrieve = append(p.retrieve, ref)
-		return
+		return classified{step: deliver}
 	}
-	b, ok := present(briefs)
+	b, ok := theOnePresent(briefs)
 	if !ok {
-		p.retrieve = append(p.retrieve, ref) // its content says which of them it is
-		return
+		return classified{step: look}
 	}
 	if !final(b.State) {
-		if b.State != ledger.Sending && r.Retry.waits(b.Next.Sub(r.now())) {
-			p.counts.Waiting++
-			return
+		// A wait longer than any of ours comes from a clock that has been set back since.
+		d := b.Next.Sub(rules.now)
+		if b.State != ledger.Sending && d > 0 && d <= rules.retry.longest() {
+			return classified{step: wait}
 		}
-		p.counts.Again++
-		p.retrieve = append(p.retrieve, ref)
-		return
+		return classified{step: deliverAgain}
 	}
-	disposal := r.disposal(b.State, b.Ran)
-	pending := disposal.Action != fetch.Keep && (!b.Disposed || disposal.Action != fetch.Flag)
+	disposal, _ := rules.disposal.of(b.State, rules.account-b.Ran)
+	// A flag that was set once may have been removed by a person since, whose wish counts.
+	isDone := b.Disposed && disposal.Action == fetch.Flag
+	c := classified{brief: b, disposal: disposal, step: leaveAlone}
+	pending := disposal.Action != fetch.Keep && !isDone
 	switch {
 	case reusable && b.Absent && b.State == ledger.Held:
-		p.retrieve = append(p.retrieve, ref) // held unread, it had gone: this may be another
-	case b.Hash == ledger.Key{}.Hash:
-		p.counts.Known++ // held without its content being here: nothing to compare, nothing to settle
-	case reusable && (b.Absent || b.Disposed || pending):
-		// RFC 1939 section 7: the server may have given the UID to another
-		// message since. Deleting that one unread would lose it, so look first.
-		p.retrieve = append(p.retrieve, ref)
-		if pending && !b.Absent && !b.Disposed {
-			since := b.Ran
-			if b.State == ledger.Refused {
-				since += refusedWait
-			}
-			p.doomed, p.waited = append(p.doomed, ref), max(p.waited, r.ran-since)
-		}
-	case pending:
-		p.counts.Unsettled++
-		p.settle = append(p.settle, settlement{ref: ref, key: r.key(ref.Folder, ref.Validity, ref.UID, b.Hash), token: b.Token, disposal: disposal})
-	default:
-		p.counts.Known++
+		c.step = look // held unread, it had gone: this may be another
+	case b.Hash == noHash: // held without being retrieved: nothing to compare, nothing to settle
+	case !reusable && pending:
+		c.step = disposeUnread
+	case !reusable: // leave it alone
+	// RFC 1939 section 7: the server may have given the UID to another message since.
+	// Deleting that one unread would lose it, so look first.
+	case pending && !b.Absent && !b.Disposed:
+		c.step, c.overdueFor = disposeAfterLook, rules.account-b.Ran-rules.disposal.grace(b.State)
+	case pending || b.Absent || b.Disposed:
+		c.step = look
 	}
+	return c
 }
 
-// present returns the one record of a UID that a listing can mean: the only one, or the only one
-// whose message had not gone.
-func present(briefs []ledger.Brief) (b ledger.Brief, ok bool) {
+// theOnePresent returns the one record of a UID that a listing can mean: the only one, or the only
+// one whose message had not gone.
+func theOnePresent(briefs []ledger.Brief) (present ledger.Brief, ok bool) {
 	if len(briefs) == 1 {
 		return briefs[0], true
 	}
-	for _, one := range briefs {
-		if one.Absent {
+	for _, b := range briefs {
+		if b.Absent {
 			continue
 		}
 		if ok {
-			return b, false
+			return present, false
 		}
-		b, ok = one, true
+		present, ok = b, true
 	}
-	return b, ok
+	return present, ok
 }
 
-// final reports whether a message in state s is not tried again.
-func final(s ledger.State) bool {
-	switch s {
-	case ledger.Delivered, ledger.Refused, ledger.PartlyRefused, ledger.Quarantined, ledger.Held, ledger.Adopted:
-		return true
-	}
-	return false
-}
-
-// mayGo reports whether the upstream may forget a message in state s, with d as its disposal: the MTA has it, or
-// it is to be deleted as it is.
-func mayGo(s ledger.State, d fetch.Disposal) bool {
-	switch s {
-	case ledger.Delivered, ledger.Quarantined:
-		return true
-	}
-	return d.Action == fetch.Delete
-}
-
-// refusedWait is how long refused mail stays upstream before it is deleted or moved, by the account's clock
-// ([ledger.Ledger.Tick]). An MTA that refuses everybody, for a block list that lists the world or rules that
-// were lost, would empty the mailbox; so a person has this long to notice. What was put into quarantine
-// does not wait: the quarantine has it.
-const refusedWait = 3 * 24 * time.Hour
-
-// disposal returns what is to become upstream, in this pass, of a message in state s, which came about
-// when the account's clock showed ran.
-func (r *run) disposal(s ledger.State, ran time.Duration) fetch.Disposal {
-	switch s {
-	case ledger.Delivered, ledger.Quarantined:
-		return r.OnDelivered
-	case ledger.Refused:
-		if r.ran-ran >= refusedWait {
-			return r.OnRefused
+// splitAdoptable parts what is to be retrieved into messages that nothing is known of, which can be adopted by
+// their UIDs, and the rest.
+func (p *plan) splitAdoptable() (unknown, rest []fetch.Ref) {
+	for _, ref := range p.retrieve {
+		if p.hasOwnUID(ref) && len(p.known[ref.UID]) == 0 {
+			unknown = append(unknown, ref)
+		} else {
+			rest = append(rest, ref)
 		}
 	}
-	return fetch.Disposal{Action: fetch.Keep}
+	return unknown, rest
 }
 
-// guard stops the pass where a listing looks like a mailbox that was renumbered or
-// whose ledger was lost: delivering it all would be a flood of old mail.
-func (r *run) guard(ctx context.Context, folder string, listing *fetch.Listing, p *plan) error {
-	p.adopt = r.Flood.Adopt
-	if p.fresh == 0 {
-		return nil
-	}
-	generations, err := r.Ledger.Generations(ctx, r.Account, folder)
-	if err != nil {
-		return err
-	}
-	p.moved = p.moved || len(generations) > 1 || len(generations) == 1 && generations[0].Validity != listing.Validity
-	if r.Flood.Accept || r.Flood.Adopt {
-		return nil
-	}
-	if len(generations) == 0 {
-		if adopt, err := r.adoptsFirst(ctx, p); adopt || err != nil {
-			p.adopt = adopt
-			return err
-		}
-	}
-	if p.fresh <= r.Flood.Limit {
-		return nil
-	}
-	others := 0
-	for _, g := range generations {
-		if g.Validity != listing.Validity {
-			others += g.Count
-		}
-	}
-	hint := fmt.Sprintf("look at the mailbox, then run once with --accept %s to deliver what the ledger does not know by its content, or with --adopt %s to record it all as done without delivering any of it", r.Account, r.Account)
-	switch {
-	case others > 0 && len(p.known) == 0:
-		return &Error{Op: "list " + folderName(folder), Hint: hint, Text: fmt.Sprintf(
-			"UIDVALIDITY changed to %d: the server numbers its messages anew, and %d of %d look new", listing.Validity, p.fresh, p.counts.Listed)}
-	case p.vanished > max(10, len(p.known)/5):
-		return &Error{Op: "list " + folderName(folder), Hint: hint, Text: fmt.Sprintf(
-			"%d known messages vanished at once and %d look new: the server seems to have renumbered its messages", p.vanished, p.fresh)}
-	case len(generations) == 0:
-		return r.guardFirst(folder, p, hint)
-	}
-	return nil
-}
-
-// adoptsFirst reports whether the mail of a folder that the ledger knows nothing of is to be adopted.
-// After a pass that went well the folder may just have been empty, so that a few messages are new ones.
-func (r *run) adoptsFirst(ctx context.Context, p *plan) (bool, error) {
-	if r.Flood.First != AdoptAll {
-		return false, nil
-	}
-	_, success, err := r.Ledger.LastPass(ctx, r.Account)
-	return err == nil && (success.IsZero() || p.fresh > r.Flood.Limit), err
-}
-
-// guardFirst is for a folder that the ledger knows nothing of: a new account, or a lost ledger.
-// Where messages are kept upstream, most of what is there may have been delivered long ago.
-func (r *run) guardFirst(folder string, p *plan, hint string) error {
-	switch r.OnDelivered.Action {
-	case fetch.Delete, fetch.Move:
-		return nil // what was delivered is not there any more
-	}
-	if r.Flood.First == DeliverAll {
-		return nil
-	}
-	return &Error{Op: "list " + folderName(folder), Hint: hint, Text: fmt.Sprintf(
-		"the ledger knows nothing of this mailbox, which keeps its messages and holds %d: either this is the first pass, or the ledger was lost", p.fresh)}
-}
-
-func folderName(folder string) string {
-	if folder == "" {
-		return "the mailbox"
-	}
-	return "folder " + folder
-}
-
-// key returns the ledger's key of a message.
-func (r *run) key(folder string, validity uint32, uid string, hash [32]byte) ledger.Key {
-	return ledger.Key{Account: r.Account, Folder: folder, Validity: validity, UID: uid, Hash: hash}
-}
-
-// passed is what the account's clock shows now.
-func (r *run) passed() time.Duration { return r.ran + max(r.now().Sub(r.began), 0) }
-
-func (r *run) now() time.Time {
-	if r.Now != nil {
-		return r.Now()
-	}
-	return time.Now()
+// overdue reports whether a pass is to do nothing but delete what earlier ones have delivered: the server
+// allows no second session soon enough, and for a day each pass had something to hold back.
+func (p *plan) overdue(loginDelay time.Duration) bool {
+	return loginDelay > loginPatience && p.overdueFor >= overdueAfter
 }

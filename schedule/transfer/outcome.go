@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
@@ -15,89 +16,125 @@ import (
 // once after days of being deferred.
 const leastDoubts = 3
 
-// judge turns a receipt into the message's record. It reports false where there is nothing to
-// record: the MTA cannot be used, and the message was not begun.
-func (w *work) judge(j *job) bool {
-	rec, r := &j.record, &j.receipt
-	rec.Last, rec.Ran = w.now(), w.passed()
-	rec.Recipients = strings.Join(j.recipients, " ")
-	if final(rec.State) {
-		return true // by our own rules; the MTA was not asked
-	}
-	if err := unusable(r); err != nil {
-		w.stop(err)
-		if !j.sending {
-			return false
-		}
-	}
-	if presented := r.Presented.Addr; presented.IsValid() {
-		rec.Client = presented.String()
-	} else {
-		rec.Client = ""
-	}
-	rec.Attempts++
-	rec.Code, rec.Reply, rec.QueueID = r.Reply.Code, replyText(r.Reply), r.QueueID
-	w.perRecipient(j)
-	if !final(rec.State) {
-		w.later(rec)
-	}
-	if err := w.trouble(r); err != nil {
-		w.stop(err)
-	}
-	return true
+// Retry spaces attempts at a message that the MTA defers: Min, doubled each time up to Max.
+type Retry struct {
+	Min, Max time.Duration
+	// GiveUp ends a message as held that was deferred or in doubt for longer; 0 means never.
+	GiveUp time.Duration
 }
 
-// later says when a message that is deferred or in doubt is tried again, and ends what has been so for too
+// after returns the time to wait after the given number of attempts.
+func (r Retry) after(attempts int) time.Duration {
+	wait := r.Min
+	for i := 1; i < attempts && wait < r.Max; i++ {
+		wait *= 2
+	}
+	return min(wait, r.longest())
+}
+
+// longest is the longest time between two attempts.
+func (r Retry) longest() time.Duration { return max(r.Max, r.Min) }
+
+// postpone says when a message that is deferred or in doubt is tried again, and ends what has been so for too
 // long. What is in doubt may have been delivered at each attempt, which only a person can find out.
-func (w *work) later(rec *ledger.Record) {
-	rec.Next = rec.Last.Add(w.Retry.after(rec.Attempts))
-	doubt := rec.State == ledger.Doubt
-	if doubt {
+func (r Retry) postpone(rec *ledger.Record) {
+	rec.Next = rec.Last.Add(r.after(rec.Attempts))
+	inDoubt := rec.State == ledger.Doubt
+	if inDoubt {
 		rec.Doubts++
 	}
-	switch tooLong := w.Retry.GiveUp > 0 && rec.Last.Sub(rec.First) > w.Retry.GiveUp; {
-	case tooLong && doubt && rec.Doubts < leastDoubts:
-	case tooLong && doubt:
+	if r.GiveUp <= 0 || rec.Last.Sub(rec.First) <= r.GiveUp {
+		return
+	}
+	switch {
+	case !inDoubt: // nobody refused it, so it is held
+		rec.State, rec.Why = ledger.Held, fmt.Sprintf("deferred for longer than %v", r.GiveUp)
+	case rec.Doubts >= leastDoubts:
 		rec.State = ledger.Held
-		rec.Why = fmt.Sprintf("in doubt for longer than %v: %d times the MTA may have taken it", w.Retry.GiveUp, rec.Doubts)
-	case tooLong: // nobody refused it
-		rec.State = ledger.Held
-		rec.Why = fmt.Sprintf("deferred for longer than %v", w.Retry.GiveUp)
+		rec.Why = fmt.Sprintf("in doubt for longer than %v: %d times the MTA may have taken it", r.GiveUp, rec.Doubts)
 	}
 }
 
-// reasons puts together what a person should know beside the reply.
-func reasons(note string, r *inject.Receipt) []string {
-	parts := []string{note, r.Note}
-	if r.Err != nil {
-		parts = append(parts, r.Err.Error())
+// final reports whether a message in state s is not tried again.
+func final(s ledger.State) bool {
+	switch s {
+	case ledger.Delivered, ledger.Refused, ledger.PartlyRefused, ledger.Quarantined, ledger.Held, ledger.Adopted:
+		return true
 	}
-	for _, to := range r.Recipients {
-		if why := excuse(to.Stage, to.Reply); to.Outcome == inject.Refused && !slices.Contains(parts, why) {
-			parts = append(parts, why)
-		}
-	}
-	return parts
+	return false
 }
 
-// joined puts reasons in one line for a person.
-func joined(parts []string) string {
-	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "; ")
+// attempt is one try to inject a message.
+type attempt struct {
+	// recipients are those that it was for.
+	recipients []string
+	// note is what a person should know of how the message was prepared.
+	note string
+	// sending says that the ledger has the message as "sending": its dot may have left.
+	sending bool
+	receipt inject.Receipt
 }
 
-// perRecipient settles what became of each recipient, and the message's state by it. Those that have the
+// outcomeRules are what decide goes by, beside the record and the attempt.
+type outcomeRules struct {
+	retry Retry
+	// multidrop says that each message has a recipient of its own.
+	multidrop bool
+	dryRun    bool
+	now       time.Time
+	ran       time.Duration // what the account's clock shows
+}
+
+// decision is what follows from an attempt.
+type decision struct {
+	// record is what the ledger is to say, unless unused: the MTA cannot be used and the message was not begun.
+	record ledger.Record
+	unused bool
+	// stop ends the pass, if it is not nil.
+	stop error
+	// complaint names what the MTA has against the recipients of the account, "" if nothing. A pass ends where
+	// several messages in a row meet the same.
+	complaint string
+}
+
+// decide turns what the MTA said to an attempt into the message's record, and says whether the pass can go on.
+func decide(rec ledger.Record, a attempt, rules outcomeRules) decision {
+	r := &a.receipt
+	d := decision{stop: stopsPass(r)}
+	if d.unused = r.Err != nil && d.stop != nil && !a.sending; d.unused {
+		return d
+	}
+	rec.Last, rec.Ran = rules.now, rules.ran
+	rec.Client = ""
+	if presented := r.Presented.Addr; presented.IsValid() {
+		rec.Client = presented.String()
+	}
+	rec.Attempts++
+	rec.Code, rec.Reply, rec.QueueID = r.Reply.Code, r.Reply.String(), r.QueueID
+	byRecipient(&rec, a, rules.dryRun)
+	rec.Why = explanation(a.note, r)
+	if !final(rec.State) {
+		rules.retry.postpone(&rec)
+	}
+	d.record = rec
+	if r.Err == nil {
+		d.complaint = recipientComplaint(r, rules.multidrop)
+	}
+	return d
+}
+
+// byRecipient records what became of each recipient, and the message's state by it. Those that have the
 // message never get it again; what the MTA said to the others is kept while some still wait.
-func (w *work) perRecipient(j *job) {
-	rec := &j.record
+func byRecipient(rec *ledger.Record, a attempt, dryRun bool) {
 	verdicts := slices.Clone(rec.Verdicts)
 	var waiting []string
 	var states []ledger.State
 	for _, v := range verdicts {
 		states = append(states, v.State)
 	}
-	for _, r := range j.receipt.Recipients {
-		state := stateOf(r)
-		if w.DryRun && r.Stage == "RCPT" && r.Reply.Code/100 == 2 {
+	for _, r := range a.receipt.Recipients {
+		state := recipientState(r)
+		if dryRun && r.Stage == "RCPT" && r.Reply.Code/100 == 2 {
 			state = ledger.Delivered // it would have gone on; nothing is recorded
 		}
 		states = append(states, state)
@@ -105,22 +142,27 @@ func (w *work) perRecipient(j *job) {
 			waiting = append(waiting, r.Address)
 			continue
 		}
-		verdicts = append(verdicts, ledger.Verdict{Address: r.Address, State: state, Reply: replyText(r.Reply)})
+		verdicts = append(verdicts, ledger.Verdict{Address: r.Address, State: state, Reply: r.Reply.String()})
 	}
-	rec.State, rec.Verdicts = together(states), verdicts
+	rec.State, rec.Verdicts = combinedState(states), verdicts
 	if len(states) == 1 || rec.State == ledger.Delivered {
 		rec.Verdicts = nil // the message's own says it all
 	}
+	rec.Recipients = strings.Join(a.recipients, " ")
 	if len(waiting) > 0 {
 		rec.Recipients = strings.Join(waiting, " ")
 	}
-	rec.Why = joined(reasons(j.note, &j.receipt))
 }
 
-// unusable returns the error that must stop the pass, if the receipt tells of one: the MTA cannot be
-// reached, or will take nothing from us as things are set up.
-func unusable(r *inject.Receipt) error {
+// stopsPass returns the error that must stop the pass, if the receipt tells of one: the MTA cannot be reached,
+// will take nothing from us as things are set up, or is out of storage.
+func stopsPass(r *inject.Receipt) error {
 	if r.Err == nil {
+		// RFC 3463 section 3.4: X.3.1 is the system's storage. Any other 452 is about the recipient (X.2.2: its
+		// mailbox is full) or the transaction (X.5.3: too many recipients).
+		if r.Reply.Code == 452 && r.Reply.Enhanced == "4.3.1" && r.Outcome == inject.Deferred {
+			return &Error{Op: r.Stage, Text: "the MTA is out of storage: " + r.Reply.String(), Hint: "free space in the MTA's queue"}
+		}
 		return nil
 	}
 	switch r.Err.Kind {
@@ -128,91 +170,119 @@ func unusable(r *inject.Receipt) error {
 		return r.Err
 	case inject.Unreachable:
 		// Lost in the middle of a message, the connection may be that message's fault.
-		if r.Stage == "connect" || r.Stage == "greeting" || r.Stage == "EHLO" {
+		if slices.Contains([]string{"connect", "greeting", "EHLO"}, r.Stage) {
 			return r.Err
 		}
 	}
 	return nil
 }
 
-// trouble returns the error that must stop the pass where the reply to this message, which has its own state
-// by it, tells of more: the MTA is out of storage, or several messages in a row met the same refusal.
-func (w *work) trouble(r *inject.Receipt) error {
-	if r.Err != nil {
-		return nil // nothing was said
+// complaintLimit is how many messages in a row must meet the same complaint before it is taken for the account's.
+const complaintLimit = 3
+
+// streak counts messages in a row that met the same complaint.
+type streak struct {
+	complaint string
+	n         int
+}
+
+// add notes the complaint that one message met, "" for none, and reports whether it is one too many.
+func (s *streak) add(complaint string) bool {
+	if complaint != s.complaint {
+		s.complaint, s.n = complaint, 0
 	}
-	w.mu.Lock()
-	again := w.streak.met(wrongRecipient(r, w.Recipient.From != ""))
-	w.mu.Unlock()
+	s.n++
+	return complaint != "" && s.n >= complaintLimit
+}
+
+// recipientComplaint names what the MTA has against the recipients of the account, "" if nothing. Where each
+// message has a recipient of its own, only a domain that the MTA does not take mail for is not that message's matter.
+func recipientComplaint(r *inject.Receipt, multidrop bool) string {
+	if r.Stage != "RCPT" || r.Outcome != inject.Refused {
+		return ""
+	}
 	switch {
-	case again:
-		return &Error{Op: "RCPT TO", Text: fmt.Sprintf("the MTA does not take mail for the recipients of this account: %s", replyText(r.Reply)),
-			Hint: "correct recipients, or make the MTA responsible for their domain; then truehop retry " + w.Account + " --all"}
-	// RFC 3463 section 3.4: X.3.1 is the system's storage. Any other 452 is about the recipient (X.2.2: its
-	// mailbox is full) or the transaction (X.5.3: too many recipients).
-	case r.Reply.Code == 452 && r.Reply.Enhanced == "4.3.1" && r.Outcome == inject.Deferred:
-		return &Error{Op: r.Stage, Text: "the MTA is out of storage: " + replyText(r.Reply), Hint: "free space in the MTA's queue"}
+	case deniesRelay(r.Reply.Text):
+		return "relay"
+	case r.Reply.Enhanced == "5.1.2":
+		return r.Reply.Enhanced
+	case multidrop:
+		return ""
+	case slices.Contains([]string{"5.1.1", "5.1.3", "5.1.6", "5.1.10"}, r.Reply.Enhanced):
+		return r.Reply.Enhanced
 	}
-	return nil
+	return ""
 }
 
-// announce tells of a recorded verdict and readies the message to be settled.
-func (w *work) announce(j *job) {
-	w.tell(Event{
-		Kind: Verdict, Ref: j.ref, Token: j.record.Token, Size: j.record.Size, State: string(j.record.State),
-		Boundary: j.boundary, Receipt: j.receipt, Sender: j.record.Sender, Recipients: j.recipients,
-		Redelivery: j.redelivery, Why: reason(&j.record),
-	})
-	if final(j.record.State) {
-		w.settleFinal(j.ref, j.record.Key, j.record.Token, j.record.State, j.record.Ran)
+// decideQuarantine turns what the MTA said to a refused message on its way to the quarantine into the
+// message's record. Until the quarantine has it the refusal does not count: the next pass tries both again.
+func decideQuarantine(rec ledger.Record, put *inject.Receipt, address string, retry Retry) ledger.Record {
+	if put.Outcome == inject.Delivered {
+		rec.State, rec.QueueID, rec.Why = ledger.Quarantined, put.QueueID, "put into quarantine at "+address
+		return rec
 	}
+	failure := put.Stage + " " + put.Reply.String()
+	if put.Err != nil {
+		failure = put.Err.Error()
+	}
+	rec.State, rec.Verdicts = ledger.Deferred, nil
+	rec.Next = rec.Last.Add(retry.after(rec.Attempts))
+	rec.Why = "refused, and the quarantine did not take it: " + failure
+	if put.Outcome == inject.InDoubt {
+		rec.State = ledger.Doubt
+		retry.postpone(&rec)
+	}
+	return rec
 }
 
-// reason says why a message stands as it does, with each recipient that did not get it.
-func reason(rec *ledger.Record) string {
+// decideUnretrieved records a message that could not be retrieved, so that it is not asked for again at
+// once. earlier are the records of its UID.
+func decideUnretrieved(key ledger.Key, size int64, cause error, earlier []ledger.Brief, retry Retry, now time.Time) ledger.Record {
+	rec := ledger.Record{Key: key, State: ledger.Deferred, Size: size, Attempts: 1, First: now, Last: now, Why: cause.Error()}
+	for _, b := range earlier {
+		if b.Hash == key.Hash {
+			rec.Attempts, rec.First = b.Attempts+1, b.First
+		}
+	}
+	rec.Next = now.Add(retry.after(rec.Attempts))
+	if fetch.KindOf(cause) == fetch.TooLarge {
+		rec.State = ledger.Held
+	}
+	return rec
+}
+
+// mayComeAgain reports whether the next pass can find out by itself what a message is that could not be
+// retrieved, so that nothing is recorded of it.
+func mayComeAgain(uid string, cause error) bool {
+	return uid == "" || fetch.KindOf(cause) == fetch.Gone || errors.Is(cause, errSpool)
+}
+
+// explanation puts together what a person should know beside the reply.
+func explanation(note string, r *inject.Receipt) string {
+	parts := []string{note, r.Note}
+	if r.Err != nil {
+		parts = append(parts, r.Err.Error())
+	}
+	for _, to := range r.Recipients {
+		if why := otherCause(to.Stage, to.Reply); to.Outcome == inject.Refused && !slices.Contains(parts, why) {
+			parts = append(parts, why)
+		}
+	}
+	return inOneLine(parts)
+}
+
+// eventReason says why a message stands as it does, with each recipient that did not get it.
+func eventReason(rec *ledger.Record) string {
 	parts := []string{rec.Why}
 	for _, v := range rec.Verdicts {
 		if v.State != ledger.Delivered {
 			parts = append(parts, v.String())
 		}
 	}
-	return joined(parts)
+	return inOneLine(parts)
 }
 
-// notRetrieved records a message that could not be fetched, so that it is told of and not
-// asked for again at once.
-func (w *work) notRetrieved(ref fetch.Ref, cause error) error {
-	w.tell(Event{Kind: NotRetrieved, Ref: ref, Size: ref.Size, Err: cause})
-	if errors.Is(cause, errSpool) && w.unspooled == nil {
-		w.unspooled = spoolError(w.SpoolDir, cause)
-	}
-	kind := fetch.KindOf(cause)
-	if kind == fetch.Gone && w.plan.overdue && w.unsettled == nil {
-		w.unsettled = cause // listed, and not to be had: the next pass must not wait for it
-	}
-	if w.DryRun || kind == fetch.Gone || ref.UID == "" || errors.Is(cause, errSpool) {
-		return nil
-	}
-	record := ledger.Record{
-		Key: w.key(ref.Folder, ref.Validity, ref.UID, [32]byte{}), State: ledger.Deferred, Size: ref.Size,
-		Attempts: 1, First: w.now(), Last: w.now(), Why: cause.Error(),
-	}
-	for _, b := range w.plan.known[ref.UID] {
-		if b.Hash == record.Hash {
-			record.Attempts, record.First = b.Attempts+1, b.First
-		}
-	}
-	record.Next = record.Last.Add(w.Retry.after(record.Attempts))
-	if kind == fetch.TooLarge {
-		record.State = ledger.Held
-	}
-	return w.Ledger.Put(w.lasting, record)
-}
-
-// replyText is a reply as logs and the ledger show it.
-func replyText(r inject.Reply) string {
-	if r.Code == 0 {
-		return ""
-	}
-	return strings.TrimSpace(fmt.Sprintf("%d %s %s", r.Code, r.Enhanced, r.Text))
+// inOneLine joins the parts that are not empty.
+func inOneLine(parts []string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "; ")
 }

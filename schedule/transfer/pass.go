@@ -3,23 +3,31 @@
 //	list -> ledger: known? -> retrieve whole into a spool -> header, boundary,
 //	envelope -> name of the client -> inject -> record the verdict -> settle upstream
 //
-// [Pass.Run] is that road. It is a pipeline: retrieval runs ahead of injection
+// [Pass.Run] goes that way. It is a pipeline: retrieval runs ahead of injection
 // under a byte budget, verdicts are recorded in groups, and upstream commands go
 // out in batches, so that no step costs a round trip per message. What it
 // promises:
 //
 //   - A message is disposed of upstream only when its verdict is durable.
-//   - Nothing of a message is said to the MTA before all of it is here.
+//   - The MTA hears of a message only once all of it has been retrieved.
 //   - The ledger says "sending" before the final dot leaves, and the result before
-//     anything happens upstream; what stands at "sending" after a crash is in doubt.
+//     anything happens upstream; a message still "sending" after a crash is in doubt.
 //   - A policy for refused mail acts on what the MTA refused, for all recipients, and on nothing else.
 //   - What was retrieved and not delivered can be retrieved again.
-//   - One message's trouble is its own; the trouble of a peer ends the pass.
+//   - A message that fails delays no other; a peer that fails ends the pass.
+//
+// What to do is decided by functions without side effects, one file each: compare and
+// classify (listing.go), Flood.judge (flood.go), knownByUID and knownByContent (identity.go),
+// [Present] (present.go), decide (outcome.go), retrieval (retrieval.go) and rematch (session.go).
+// The pipeline (pipeline.go) and the settler (settle.go) carry it out.
 package transfer
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -96,121 +104,9 @@ type Pass struct {
 	DryRun bool
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
-	// Observe is told of every [Event], one at a time; nil means nobody is. It must not block for long.
+	// Observe, if not nil, is called with every [Event], one at a time. It must not block for long.
 	Observe func(Event)
 }
-
-// ClientRules say what is presented where the client is not simply known. Their zero value
-// presents nobody who is not.
-type ClientRules struct {
-	// Unknown is for messages whose client was not found, or must not be presented.
-	Unknown UnknownClient
-	// Never are further networks that must not be presented, see [inject.Client.Safe].
-	Never []netip.Prefix
-	// Submission is for messages that an authenticated user gave the upstream.
-	Submission Submission
-	// Name is where the client's name comes from.
-	Name NameSource
-	// StaleAfter is the age, by the upstream's own stamp, from which on a client is not presented any
-	// more: an address that was clean then may be listed today. 0 means never.
-	StaleAfter time.Duration
-	// Stale is for messages whose client is.
-	Stale StaleClient
-}
-
-// UnknownClient is what happens to a message whose client is not known. The protocol has a word
-// for it, [UNAVAILABLE], that filters behind an MTA cannot bear: some die of it, and with them the
-// MTA; some take it for localhost. So it is never said unasked.
-type UnknownClient uint8
-
-const (
-	// HoldUnknown keeps it upstream and records it as held, for a person.
-	HoldUnknown UnknownClient = iota
-	// SkipUnknown leaves it upstream for good, and nobody is asked to look.
-	SkipUnknown
-	// PresentUnavailable injects it with [UNAVAILABLE] in every attribute.
-	PresentUnavailable
-)
-
-// StaleClient is what happens to a message whose client was seen too long ago.
-type StaleClient uint8
-
-const (
-	// HoldStale keeps it upstream and records it as held, for a person.
-	HoldStale StaleClient = iota
-	// StalePlain sends it through Plain, where no rule asks for the client.
-	StalePlain
-	// StaleUnavailable injects it with [UNAVAILABLE] in every attribute.
-	StaleUnavailable
-)
-
-// Submission is what is presented for mail submitted at the upstream itself.
-type Submission uint8
-
-const (
-	// SubmissionRelay presents the upstream's host that vouched for the user.
-	SubmissionRelay Submission = iota
-	// SubmissionClient presents the user's own address.
-	SubmissionClient
-	// SubmissionUnavailable presents nobody: [UNAVAILABLE] in every attribute.
-	SubmissionUnavailable
-)
-
-// NameSource is where the name of a client comes from.
-type NameSource uint8
-
-const (
-	// RecordedName is the one that the upstream verified and recorded; it is looked up where there is none.
-	RecordedName NameSource = iota
-	// LookedUpName prefers the DNS of now to it.
-	LookedUpName
-)
-
-// Retry spaces attempts at a message that the MTA defers: Min, doubled each time up to Max.
-type Retry struct {
-	Min, Max time.Duration
-	// GiveUp ends a message as held that was deferred or in doubt for longer; 0 means never.
-	GiveUp time.Duration
-}
-
-// after returns the time to wait after the given number of attempts.
-func (r Retry) after(attempts int) time.Duration {
-	wait := r.Min
-	for i := 1; i < attempts && wait < r.Max; i++ {
-		wait *= 2
-	}
-	return min(wait, max(r.Max, r.Min))
-}
-
-// waits reports whether a message due in d is to wait. One due later than any wait of ours was put off by a
-// clock that has been set back since.
-func (r Retry) waits(d time.Duration) bool { return d > 0 && d <= max(r.Max, r.Min) }
-
-// Flood guards against a mailbox that looks new and is not: a new UIDVALIDITY,
-// renumbered unique-ids, a lost ledger.
-type Flood struct {
-	// Limit is the number of unknown messages from which on such a listing stops the pass.
-	Limit int
-	// First says what to do with a mailbox that the ledger has never seen, kept
-	// messages and more than Limit of them.
-	First FirstRun
-	// Accept goes on where the limit would stop the pass: a person has looked.
-	Accept bool
-	// Adopt records all unknown messages as done, delivering none of them.
-	Adopt bool
-}
-
-// FirstRun is what to do about a large mailbox at an account's first pass.
-type FirstRun uint8
-
-const (
-	// Ask stops and says which flags continue.
-	Ask FirstRun = iota
-	// DeliverAll delivers everything.
-	DeliverAll
-	// AdoptAll records everything as done and delivers what comes later.
-	AdoptAll
-)
 
 // Summary counts what a pass did.
 type Summary struct {
@@ -230,14 +126,14 @@ type Summary struct {
 	Unsettled     int // disposal failed; tried again at the next pass
 }
 
-// Person is the number of messages that want a person's attention.
-func (s Summary) Person() int { return s.Refused + s.PartlyRefused + s.Held }
+// WantPerson is the number of messages that want a person's attention.
+func (s Summary) WantPerson() int { return s.Refused + s.PartlyRefused + s.Held }
 
-// Later is the number of messages that another pass will try again.
-func (s Summary) Later() int { return s.Deferred + s.Waiting + s.Doubt + s.Failed }
+// ToRetry is the number of messages that another pass will try again.
+func (s Summary) ToRetry() int { return s.Deferred + s.Waiting + s.Doubt + s.Failed }
 
-// Error is a trouble that is neither the upstream's nor the MTA's: it stops the pass before
-// anything unknown is delivered.
+// Error stops a pass for a reason that only a person can remove: a mailbox that seems renumbered, recipients that
+// the MTA does not know, an MTA without storage.
 type Error struct {
 	// Op is what was about to happen.
 	Op string
@@ -249,3 +145,170 @@ type Error struct {
 
 // Error returns the text.
 func (e *Error) Error() string { return e.Op + ": " + e.Text }
+
+// adoptGroup is the number of messages adopted in one transaction.
+const adoptGroup = 500
+
+// run is one pass under way.
+type run struct {
+	pass     *Pass
+	clock    clock
+	report   *reporter
+	session  *session
+	settler  *settler
+	setbacks *setbacks
+}
+
+// setbacks are the first error of each kind that does not stop a pass. The pass ends with them.
+type setbacks struct {
+	folder   error // a folder was passed over
+	spool    error // a message could not be kept on this side
+	disposal error // a message could not be disposed of as asked
+}
+
+// Run carries everything new from the mailbox to the MTA and settles it upstream.
+// It ends early when ctx does: what is with the MTA gets its verdict recorded,
+// the rest stays upstream untouched. The summary counts what happened in any case.
+func (p Pass) Run(ctx context.Context) (Summary, error) {
+	report := &reporter{account: p.Account, observe: p.Observe}
+	err := p.run(ctx, report)
+	return report.summary, err
+}
+
+// run is the road of one pass: log in, carry each folder, log out.
+func (p *Pass) run(ctx context.Context, report *reporter) error {
+	s := &session{dial: p.Dial}
+	if err := s.login(ctx); err != nil {
+		return err
+	}
+	defer func() { s.mailbox.Abort() }() // of the last session, if there were several
+	r := &run{pass: p, clock: clock{wall: p.Now}, report: report, session: s, setbacks: &setbacks{}}
+	r.settler = &settler{session: s, ledger: p.Ledger, report: report, setbacks: r.setbacks}
+	r.clock.began = r.clock.now()
+	if !p.DryRun {
+		var err error
+		if r.clock.account, err = p.Ledger.Tick(ctx, p.Account, r.clock.began); err != nil {
+			return err
+		}
+	}
+	for _, folder := range p.Folders {
+		if err := r.folder(ctx, folder); err != nil {
+			return err
+		}
+	}
+	if err := r.settler.end(ctx, p.DryRun); err != nil {
+		return err
+	}
+	return errors.Join(r.setbacks.folder, r.setbacks.spool, r.setbacks.disposal)
+}
+
+// folder carries one folder: list it, compare it with the ledger, and do what follows from that.
+func (r *run) folder(ctx context.Context, folder string) error {
+	p := r.pass
+	if err := r.session.open(ctx, folder); err != nil {
+		return r.passOver(err)
+	}
+	listing := r.session.listing
+	at := folderKey{account: p.Account, name: folder, validity: listing.Validity}
+	known, err := p.Ledger.Briefs(ctx, p.Account, folder, listing.Validity)
+	if err != nil {
+		return err
+	}
+	todo := compare(at, listing, known, listingRules{
+		retry: p.Retry, disposal: p.disposalRules(), now: r.clock.now(), account: r.clock.account,
+	})
+	r.report.emit(Event{Kind: Listed, Folder: folder, Plan: todo.counts})
+	if !p.DryRun {
+		if err := r.guard(ctx, at, todo); err != nil {
+			return r.passOver(err)
+		}
+		if err := p.Ledger.SetAbsent(ctx, todo.absent, true); err != nil {
+			return err
+		}
+		if err := p.Ledger.SetAbsent(ctx, todo.back, false); err != nil {
+			return err
+		}
+		if todo.adopt {
+			if err := r.adopt(ctx, at, todo); err != nil {
+				return err
+			}
+		}
+		// After a failed pass new mail does not wait: the server may have refused just this, DELE or QUIT.
+		if todo.onlyOverdue = !p.Failed && todo.overdue(listing.LoginDelay); todo.onlyOverdue {
+			todo.retrieve = todo.deletable
+		}
+	}
+	return r.carry(ctx, at, todo)
+}
+
+// passOver notes an error that concerns one folder only, so that mail in the others need not wait
+// until a person has looked into it. It returns any other error.
+func (r *run) passOver(err error) error {
+	var flood *Error
+	if fetch.KindOf(err) != fetch.NoFolder && !errors.As(err, &flood) {
+		return err
+	}
+	r.setbacks.folder = cmp.Or(r.setbacks.folder, err)
+	return nil
+}
+
+// guard stops the pass over a folder whose listing looks like a flood of old mail.
+func (r *run) guard(ctx context.Context, at folderKey, p *plan) error {
+	p.adopt = r.pass.Flood.Adopt
+	if p.counts.New == 0 {
+		return nil
+	}
+	generations, err := r.pass.Ledger.Generations(ctx, at.account, at.name)
+	if err != nil {
+		return err
+	}
+	s := sighting{folder: at, generations: generations, listed: p.counts.Listed, unknown: p.counts.New, known: len(p.known), vanished: p.vanished}
+	if len(generations) == 0 {
+		_, success, err := r.pass.Ledger.LastPass(ctx, at.account)
+		if err != nil {
+			return err
+		}
+		s.passEndedWell = !success.IsZero()
+	}
+	p.mayHaveMoved = p.mayHaveMoved || s.renumbered()
+	p.adopt, err = r.pass.Flood.judge(s, r.pass.OnDelivered.Action)
+	return err
+}
+
+// adopt records what is unknown as done and takes it out of the plan.
+func (r *run) adopt(ctx context.Context, at folderKey, p *plan) error {
+	now := r.clock.now()
+	var unknown []fetch.Ref
+	unknown, p.retrieve = p.splitAdoptable()
+	for refs := range slices.Chunk(unknown, adoptGroup) {
+		group := make([]ledger.Record, len(refs))
+		for i, ref := range refs {
+			group[i] = ledger.Record{
+				Key: at.key(ref.UID, noHash), State: ledger.Adopted, Size: ref.Size, First: now, Last: now, Why: whyAdopted,
+			}
+		}
+		if err := r.pass.Ledger.PutAll(ctx, group); err != nil {
+			return err
+		}
+		r.report.summary.Adopted += len(group)
+	}
+	return nil
+}
+
+// clock is the time during a pass, by the wall and by the account's clock, which no jump of the
+// former makes wrong ([ledger.Ledger.Tick]).
+type clock struct {
+	wall    func() time.Time // nil means time.Now
+	began   time.Time
+	account time.Duration // what the account's clock showed when the pass began
+}
+
+func (c *clock) now() time.Time {
+	if c.wall != nil {
+		return c.wall()
+	}
+	return time.Now()
+}
+
+// accountTime is what the account's clock shows now.
+func (c *clock) accountTime() time.Duration { return c.account + max(c.now().Sub(c.began), 0) }

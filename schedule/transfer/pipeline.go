@@ -3,7 +3,8 @@ package transfer
 import (
 	"context"
 	"errors"
-	"slices"
+	"io"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -13,12 +14,36 @@ import (
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
-// work is the pipeline of one folder: the caller of retrieve fills jobs, feed gives
-// them to the MTA, whose sessions record the verdicts, and the caller settles what is ready.
-type work struct {
-	*run
-	plan *plan
-	// stop ends retrieval and feeding, with the trouble as the cause.
+const (
+	// aheadLimit bounds the number of messages retrieved and not yet injected,
+	// beside the budget, which bounds their octets.
+	aheadLimit = 512
+	// leastWeight is what a message costs of the budget at least.
+	leastWeight = 4 << 10
+	// lookupLimit bounds the name look-ups of one pass that go on at once.
+	lookupLimit = 64
+)
+
+// pipeline carries the messages of one folder. Three parties work in it: the goroutine that calls carry retrieves
+// messages into the channel and settles them upstream between two batches; feed takes them
+// from the channel and submits them to the MTA; the MTA's sessions call judge with the verdicts, which
+// records them and queues the disposals.
+type pipeline struct {
+	pass     *Pass
+	clock    *clock
+	report   *reporter
+	session  *session
+	settler  *settler
+	setbacks *setbacks
+	folder   folderKey
+	plan     *plan
+
+	// retrieval says what to ask the upstream for, claimed which old records a message of this pass
+	// was recognised by. Both are the retrieving goroutine's.
+	retrieval *retrieval
+	claimed   map[ledger.Key]bool
+
+	// stop ends retrieval and feeding. Its argument is what stops the pass.
 	stop context.CancelCauseFunc
 	// feeding ends when stop was called or the pass was asked to end.
 	feeding context.Context
@@ -26,48 +51,64 @@ type work struct {
 	// waited for, and its verdict recorded.
 	lasting context.Context
 
-	jobs chan *job
+	messages chan *message
 	// feeder is the feeding goroutine, inflight what it has submitted.
 	feeder, inflight sync.WaitGroup
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards ready and streak
 	ready  []settlement
 	streak streak
-	// claimed are old records that a message of this pass was recognised by.
-	claimed map[ledger.Key]bool
-	// taken are the messages of the batch that the sink has had. dropped counts the sessions that ended over
-	// one; origin names those that a later session retrieves as the first listing did.
-	taken   map[fetch.Ref]bool
-	dropped int
-	origin  map[fetch.Ref]fetch.Ref
 }
 
-// open starts the pipeline.
-func (r *run) open(ctx context.Context, p *plan) *work {
-	w := &work{run: r, plan: p, lasting: context.WithoutCancel(ctx),
-		jobs: make(chan *job, aheadLimit), claimed: map[ledger.Key]bool{}, taken: map[fetch.Ref]bool{}}
+// carry carries out a plan: it retrieves, injects, records and settles. It returns what stopped the pass, if
+// anything did, when nothing is under way any more.
+func (r *run) carry(ctx context.Context, at folderKey, p *plan) error {
+	w := &pipeline{
+		pass: r.pass, clock: &r.clock, report: r.report, session: r.session, settler: r.settler, setbacks: r.setbacks, folder: at, plan: p,
+		retrieval: newRetrieval(p.retrieve, r.pass.Batch), claimed: map[ledger.Key]bool{},
+		lasting: context.WithoutCancel(ctx), messages: make(chan *message, aheadLimit),
+	}
 	w.feeding, w.stop = context.WithCancelCause(ctx)
 	w.feeder.Go(w.feed)
-	return w
+	w.queue(p.settle...)
+	broken := w.retrieve(ctx)
+
+	close(w.messages)
+	w.feeder.Wait()
+	w.inflight.Wait()
+	stopped := context.Cause(w.feeding)
+	w.stop(nil)
+	ready := w.takeReady()
+	if broken == nil && ctx.Err() == nil {
+		if stopped == nil {
+			return w.settler.settle(ctx, ready)
+		}
+		if !w.session.listing.AtClose {
+			return errors.Join(stopped, w.settler.settle(ctx, ready))
+		}
+	}
+	w.settler.endEarly(ctx, stopped, ready)
+	if stopped != nil {
+		return stopped // retrieval ended because of it
+	}
+	return broken
 }
 
 // retrieve fetches all messages of the plan, batch by batch, and settles between
 // the batches what has its verdict by then.
-func (w *work) retrieve(ctx context.Context) error {
-	size := w.Batch
-	if size <= 0 {
-		size = batchSize
-	}
-	for left := w.plan.retrieve; len(left) > 0; {
-		batch := left[:min(size, len(left))]
-		clear(w.taken)
-		err := w.mailbox.Retrieve(w.feeding, batch, w.take)
-		left = left[len(batch):]
-		if fetch.KindOf(err) == fetch.TooLarge {
-			left, err = w.carryOn(batch, left, err)
+func (w *pipeline) retrieve(ctx context.Context) error {
+	for batch := w.retrieval.next(); len(batch) > 0; batch = w.retrieval.next() {
+		err := w.session.mailbox.Retrieve(w.feeding, batch, w.take)
+		// One message may go on so far beyond the limit that its session is ended: the others come in another.
+		if fetch.KindOf(err) == fetch.TooLarge && w.retrieval.sessionBroke() {
+			var carried []settlement
+			if carried, err = w.settler.reopen(w.feeding); err == nil {
+				w.queue(carried...)
+				w.retrieval.restart(w.session.listing.Refs, w.session.again)
+			}
 		}
 		if err == nil {
-			err = w.settle(ctx, w.takeReady())
+			err = w.settler.settle(ctx, w.takeReady())
 		}
 		if err != nil {
 			return err
@@ -76,83 +117,18 @@ func (w *work) retrieve(ctx context.Context) error {
 	return nil
 }
 
-// carryOn takes retrieval on in another session, after a message of batch went on so far beyond the limit that
-// the last session was ended over it, which broken says. It returns what of batch and of the batches to come is
-// left to be retrieved, as the new session names it.
-func (w *work) carryOn(batch, coming []fetch.Ref, broken error) ([]fetch.Ref, error) {
-	if w.dropped++; w.dropped > maxDropped {
-		return nil, broken
-	}
-	carried, err := w.reopen(w.feeding)
-	if err != nil {
-		return nil, err
-	}
-	w.settled(carried...)
-	here := make(map[fetch.Ref]bool, len(w.listing.Refs))
-	for _, ref := range w.listing.Refs {
-		here[ref] = true
-	}
-	var rest []fetch.Ref
-	origin := make(map[fetch.Ref]fetch.Ref, len(coming))
-	for _, ref := range slices.Concat(batch, coming) {
-		if w.taken[ref] {
-			continue
-		}
-		first := w.original(ref)
-		now, ok := w.again[first]
-		if !ok {
-			now, ok = first, here[first] // its content will tell whether it is the same
-		}
-		if ok {
-			rest, origin[now] = append(rest, now), first
-		}
-	}
-	w.origin = origin
-	return rest, nil
-}
-
-// original returns the name in the first listing of a message that this session names ref.
-func (w *work) original(ref fetch.Ref) fetch.Ref {
-	if first, ok := w.origin[ref]; ok {
-		return first
-	}
-	return ref
-}
-
-// finish waits for everything under way and settles what is left to settle. broken is the
-// error that ended retrieval. It returns what stopped the pass, if anything did.
-func (w *work) finish(ctx context.Context, broken error) error {
-	close(w.jobs)
-	w.feeder.Wait()
-	w.inflight.Wait()
-	trouble := context.Cause(w.feeding)
-	w.stop(nil)
-	ready := w.takeReady()
-	switch sound := broken == nil && ctx.Err() == nil; {
-	case sound && trouble == nil:
-		return w.settle(ctx, ready)
-	case sound && !w.listing.AtClose:
-		return errors.Join(trouble, w.settle(ctx, ready))
-	}
-	w.endEarly(ctx, trouble, ready)
-	if trouble != nil {
-		return trouble // retrieval ended because of it
-	}
-	return broken
-}
-
 // take is the [fetch.Sink]: it spools one message and puts it on its way.
-func (w *work) take(m fetch.Message) error {
-	w.taken[m.Ref] = true
-	m.Ref = w.original(m.Ref)
+func (w *pipeline) take(m fetch.Message) error {
+	m.Ref = w.retrieval.arrived(m.Ref)
 	if m.Err != nil {
 		return w.notRetrieved(m.Ref, m.Err)
 	}
-	w.owed.Add(1)
-	j, err := w.receive(m)
+	w.session.mustStay.Add(1)
+	msg, err := w.receive(m)
 	switch {
 	case errors.Is(err, errSpool):
-		if err := drain(m.Body); err != nil && fetch.KindOf(err) != fetch.TooLarge {
+		// The rest is read all the same, so that the session stays in step.
+		if _, err := io.Copy(io.Discard, m.Body); err != nil && fetch.KindOf(err) != fetch.TooLarge {
 			return err
 		}
 		return w.notRetrieved(m.Ref, err)
@@ -161,155 +137,273 @@ func (w *work) take(m fetch.Message) error {
 	case err != nil:
 		return err
 	}
-	if known, err := w.recognise(j); known || err != nil {
-		w.done(j)
+	if done, err := w.recognise(msg); done || err != nil {
+		w.free(msg)
 		return err
 	}
-	ready, err := w.prepare(j)
+	ready, err := w.prepare(msg)
 	if err != nil {
-		w.done(j)
+		w.free(msg)
 		return err
 	}
 	if !ready {
-		w.record(j) // held or skipped by our own rules
+		rec := msg.record()
+		rec.Last, rec.Ran, rec.Recipients = w.clock.now(), w.clock.accountTime(), strings.Join(msg.attempt.recipients, " ")
+		w.conclude(msg)
 		return nil
 	}
 	select {
-	case w.jobs <- j:
+	case w.messages <- msg:
 		return nil
 	case <-w.feeding.Done():
-		w.done(j)
+		w.free(msg)
 		return context.Cause(w.feeding)
 	}
 }
 
 // receive spools a message as far as the budget allows. Servers lie about sizes: one that turned out larger
 // waits for the difference holding nothing of the budget, since others may wait just so.
-func (w *work) receive(m fetch.Message) (*job, error) {
+func (w *pipeline) receive(m fetch.Message) (*message, error) {
+	budget := w.pass.Budget
+	weigh := func(size int64) int64 { return min(max(size, leastWeight), w.pass.BudgetSize) }
 	hint := m.Size
 	if hint < 0 {
 		hint = m.Ref.Size
 	}
-	weight := w.weigh(hint)
-	if err := w.Budget.Acquire(w.feeding, weight); err != nil {
+	weight := weigh(hint)
+	if err := budget.Acquire(w.feeding, weight); err != nil {
 		return nil, err
 	}
-	s, err := spool(m.Body, hint, w.SpoolDir)
+	s, err := spool(m.Body, hint, w.pass.SpoolDir)
 	if err != nil {
-		w.Budget.Release(weight)
+		budget.Release(weight)
 		return nil, err
 	}
-	if w.listing.AtClose && s.size != m.Ref.Size {
-		w.real[m.Ref] = s.size
-	}
-	if real := w.weigh(s.size); real > weight {
-		w.Budget.Release(weight)
-		weight = real
-		if err := w.Budget.Acquire(w.feeding, weight); err != nil {
+	w.session.noteSize(m.Ref, s.size)
+	if exact := weigh(s.size); exact > weight {
+		budget.Release(weight)
+		weight = exact
+		if err := budget.Acquire(w.feeding, weight); err != nil {
 			s.close()
 			return nil, err
 		}
 	}
-	return &job{ref: m.Ref, spool: s, weight: weight}, nil
+	return &message{ref: m.Ref, spool: s, weight: weight}, nil
 }
 
-// weigh returns what a message of this size costs of the budget.
-func (w *work) weigh(size int64) int64 { return min(max(size, leastWeight), w.BudgetSize) }
-
-// done frees what a job holds.
-func (w *work) done(j *job) {
-	j.spool.close()
-	w.Budget.Release(j.weight)
+// free frees what a message holds.
+func (w *pipeline) free(m *message) {
+	m.spool.close()
+	w.pass.Budget.Release(m.weight)
 }
 
-// feed gives jobs to the MTA in order. A name that must be looked up first holds up
+// notRetrieved reports and records a message that could not be retrieved.
+func (w *pipeline) notRetrieved(ref fetch.Ref, cause error) error {
+	w.report.emit(Event{Kind: NotRetrieved, Ref: ref, Size: ref.Size, Err: cause})
+	if errors.Is(cause, errSpool) && w.setbacks.spool == nil {
+		w.setbacks.spool = spoolError(w.pass.SpoolDir, cause)
+	}
+	if fetch.KindOf(cause) == fetch.Gone && w.plan.onlyOverdue && w.setbacks.disposal == nil {
+		w.setbacks.disposal = cause // listed, and not to be had: the next pass must not wait for it
+	}
+	if w.pass.DryRun || mayComeAgain(ref.UID, cause) {
+		return nil
+	}
+	return w.pass.Ledger.Put(w.lasting, decideUnretrieved(w.folder.key(ref.UID, noHash), ref.Size, cause, w.plan.known[ref.UID], w.pass.Retry, w.clock.now()))
+}
+
+// recognise finds out what the ledger knows of a spooled message. It reports true where the message had its
+// final verdict before, which is then carried out upstream.
+func (w *pipeline) recognise(m *message) (done bool, err error) {
+	p := w.pass
+	key := w.folder.key(m.ref.UID, m.spool.hash)
+	rules := identityRules{now: w.clock.now(), giveUp: p.Retry.GiveUp}
+	id := knownByUID(key, m.spool.size, w.plan.known[m.ref.UID], rules)
+	// Where UIDs last and no record has lost its message, a new UID is a new message.
+	certain := w.plan.lastingUIDs && !w.plan.mayHaveMoved && m.ref.UID != ""
+	if id.recognition == unrecognised && !certain && !p.DryRun {
+		records, err := p.Ledger.ByHash(w.lasting, key.Account, key.Folder, key.Hash)
+		if err != nil {
+			return false, err
+		}
+		id = id.knownByContent(records, w.plan.listed, w.claimed, rules)
+		w.claimed[id.claimed] = true
+	}
+	m.identity = id
+	m.redelivery = id.record.Doubts > 0 // also where the MTA has deferred it since
+	if !id.recognition.done() {
+		return false, nil
+	}
+	if !p.DryRun {
+		if err := w.correct(&id); err != nil {
+			return false, err
+		}
+	}
+	rec := &id.record
+	w.report.emit(Event{Kind: Recognised, Ref: m.ref, Token: rec.Token, State: string(rec.State), Why: id.recognition.why()})
+	w.queueDisposal(m.ref, rec)
+	return true, nil
+}
+
+// correct brings the ledger in line with what was recognised: the message is there, under the UID that it has now.
+func (w *pipeline) correct(id *identity) error {
+	var err error
+	switch {
+	case id.recognition == renamed:
+		err = w.pass.Ledger.Put(w.lasting, id.record)
+	case id.absent:
+		err = w.pass.Ledger.SetAbsent(w.lasting, []ledger.Key{id.record.Key}, false)
+	}
+	if err != nil {
+		return err
+	}
+	return w.pass.Ledger.Remove(w.lasting, id.replaces)
+}
+
+// feed submits messages to the MTA in order. A name that must be looked up first holds up
 // its own message only, unless the order is to be kept.
-func (w *work) feed() {
+func (w *pipeline) feed() {
 	var names errgroup.Group
 	names.SetLimit(lookupLimit)
-	for j := range w.jobs {
+	for m := range w.messages {
 		if w.feeding.Err() != nil {
-			w.done(j) // not begun: it stays upstream as it was
+			w.free(m) // not begun: it stays upstream as it was
 			continue
 		}
-		if j.lookup && !w.Ordered {
-			names.Go(func() error { w.submit(j); return nil })
+		if m.lookup && !w.pass.Ordered {
+			names.Go(func() error { w.inject(m); return nil })
 			continue
 		}
-		w.submit(j)
+		w.inject(m)
 	}
 	_ = names.Wait() // its functions return nil
 }
 
-// submit names the client and queues the message for injection.
-func (w *work) submit(j *job) {
-	if j.lookup {
-		j.client = WithName(j.client, w.LookupName(w.feeding, j.client.Addr))
+// inject names the client and submits the message.
+func (w *pipeline) inject(m *message) {
+	if m.lookup {
+		m.client = WithName(m.client, w.pass.LookupName(w.feeding, m.client.Addr))
 		if w.feeding.Err() != nil {
-			w.done(j) // the pass ends, and the look-up may have ended early because of it
+			w.free(m) // the pass ends, and the look-up may have ended early because of it
 			return
 		}
 	}
-	to := w.MTA
-	if j.plain {
-		to = w.Plain
+	to := w.pass.MTA
+	if m.plain {
+		to = w.pass.Plain
 	}
-	w.hand(j, to, w.message(j), w.record)
+	w.submit(m, to, m.compose(w.beforeDot(m)), w.judge)
 }
 
-// hand queues m for injection; verdict is called with the job and its receipt.
-func (w *work) hand(j *job, to Injector, m *inject.Message, verdict func(*job)) {
+// beforeDot returns what makes durable that the dot of a message is about to leave, nil in a dry run, which has no dot.
+func (w *pipeline) beforeDot(m *message) func(context.Context) error {
+	if w.pass.DryRun {
+		return nil
+	}
+	return func(ctx context.Context) error {
+		record := *m.record()
+		record.State, record.Last, record.Recipients = ledger.Sending, w.clock.now(), strings.Join(m.attempt.recipients, " ")
+		if err := w.pass.Ledger.Put(ctx, record); err != nil {
+			return err
+		}
+		m.attempt.sending = true
+		return nil
+	}
+}
+
+// submit queues what was composed of m for injection. verdict is called with the receipt.
+func (w *pipeline) submit(m *message, to Injector, composed *inject.Message, verdict func(*message, inject.Receipt)) {
 	w.inflight.Add(1)
-	err := to.Submit(w.lasting, m, func(receipt inject.Receipt) {
+	err := to.Submit(w.lasting, composed, func(receipt inject.Receipt) {
 		defer w.inflight.Done()
-		j.receipt = receipt
-		verdict(j)
+		verdict(m, receipt)
 	})
 	if err != nil {
 		w.inflight.Done()
-		w.done(j)
+		w.free(m)
 		w.stop(err)
 	}
 }
 
-// record writes a verdict down and readies the message to be settled once that is durable. It
+// judge decides about a message by what the MTA said, and sees to it that the verdict is recorded. It
 // runs in the session that got the verdict, which sends no further dot before: so there are
 // never more messages in doubt than sessions. The ledger groups what several sessions write.
-func (w *work) record(j *job) {
-	if !w.judge(j) {
-		w.done(j)
+func (w *pipeline) judge(m *message, receipt inject.Receipt) {
+	m.attempt.receipt = receipt
+	d := decide(*m.record(), m.attempt, outcomeRules{
+		retry: w.pass.Retry, multidrop: w.pass.Recipient.From != "", dryRun: w.pass.DryRun, now: w.clock.now(), ran: w.clock.accountTime(),
+	})
+	if receipt.Err == nil {
+		w.mu.Lock()
+		tooMany := w.streak.add(d.complaint)
+		w.mu.Unlock()
+		if tooMany {
+			d.stop = &Error{Op: "RCPT TO", Text: "the MTA does not take mail for the recipients of this account: " + receipt.Reply.String(),
+				Hint: "correct recipients, or make the MTA responsible for their domain; then truehop retry " + w.pass.Account + " --all"}
+		}
+	}
+	if d.stop != nil {
+		w.stop(d.stop)
+	}
+	if d.unused {
+		w.free(m)
 		return
 	}
+	m.identity.record = d.record
+	w.conclude(m)
+}
+
+// conclude records the verdict of a message, by way of the quarantine where that is to have it.
+func (w *pipeline) conclude(m *message) {
 	switch {
-	case j.record.State != ledger.Refused || w.Quarantine == "" || w.DryRun:
-		w.conclude(j)
-	case j.plain:
+	case m.record().State != ledger.Refused || w.pass.Quarantine == "" || w.pass.DryRun:
+		w.recordVerdict(m)
+	case m.plain:
 		// This is a session of Plain itself, which would wait for room in its own queue.
-		w.inflight.Go(func() { w.quarantine(j) })
+		w.inflight.Go(func() { w.quarantine(m) })
 	default:
-		w.quarantine(j)
+		w.quarantine(m)
 	}
 }
 
-// conclude makes the job's record durable and tells of it.
-func (w *work) conclude(j *job) {
-	defer w.done(j)
-	if !w.DryRun {
-		err := w.Ledger.Put(w.lasting, j.record)
+// recordVerdict makes the record of a message durable, and only then reports it and queues its disposal.
+func (w *pipeline) recordVerdict(m *message) {
+	defer w.free(m)
+	rec := m.record()
+	if !w.pass.DryRun {
+		err := w.pass.Ledger.Put(w.lasting, *rec)
 		if err == nil {
-			err = w.Ledger.Remove(w.lasting, j.replaces)
+			err = w.pass.Ledger.Remove(w.lasting, m.identity.replaces)
 		}
 		if err != nil {
-			w.stop(err) // what was accepted stands at "sending" and is told as in doubt
+			w.stop(err) // what was accepted stands at "sending", and the next pass takes it as in doubt
 			return
 		}
 	}
-	w.announce(j)
+	w.report.emit(Event{
+		Kind: Verdict, Ref: m.ref, Token: rec.Token, Size: rec.Size, State: string(rec.State),
+		Boundary: m.boundary, Receipt: m.attempt.receipt, Sender: rec.Sender, Recipients: m.attempt.recipients,
+		Redelivery: m.redelivery, Why: eventReason(rec),
+	})
+	if final(rec.State) {
+		w.queueDisposal(m.ref, rec)
+	}
 }
 
-// settled adds to what is ready to be settled.
-func (w *work) settled(s ...settlement) {
-	if w.DryRun {
+// queueDisposal readies a retrieved message with a final verdict to be disposed of upstream.
+func (w *pipeline) queueDisposal(ref fetch.Ref, rec *ledger.Record) {
+	d, mayForget := w.pass.disposalRules().of(rec.State, w.clock.account-rec.Ran)
+	if mayForget {
+		w.session.mustStay.Add(-1)
+	}
+	if d.Action != fetch.Keep {
+		w.queue(settlement{ref: ref, key: rec.Key, token: rec.Token, disposal: d})
+	}
+}
+
+// queue adds to what is ready to be settled.
+func (w *pipeline) queue(s ...settlement) {
+	if w.pass.DryRun {
 		return
 	}
 	w.mu.Lock()
@@ -318,7 +412,7 @@ func (w *work) settled(s ...settlement) {
 }
 
 // takeReady returns what is ready to be settled and empties the list.
-func (w *work) takeReady() []settlement {
+func (w *pipeline) takeReady() []settlement {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	ready := w.ready

@@ -25,7 +25,7 @@ func refusing(t *testing.T) (*world, *mta) {
 func TestQuarantine(t *testing.T) {
 	w, plain := refusing(t)
 	w.add(1)
-	if s := w.run(); s.Quarantined != 1 || s.Person() != 0 {
+	if s := w.run(); s.Quarantined != 1 || s.WantPerson() != 0 {
 		t.Errorf("summary %+v, want one quarantined and nobody to be asked", s)
 	}
 	w.run()
@@ -55,7 +55,7 @@ func TestQuarantineThatFails(t *testing.T) {
 		w, plain := refusing(t)
 		plain.verdict = func(*inject.Message, int) inject.Receipt { return c.receipt }
 		w.add(1)
-		if s := w.run(); s.Later() != 1 {
+		if s := w.run(); s.ToRetry() != 1 {
 			t.Errorf("%v: summary %+v, want another attempt", c.receipt.Outcome, s)
 		}
 		w.states(map[ledger.State]int{c.want: 1})
@@ -103,7 +103,7 @@ func TestUnknownClientIsSkipped(t *testing.T) {
 	w := newWorld(t)
 	w.pass.Client.Unknown = transfer.SkipUnknown
 	w.store.Add("", []byte("Subject: number 9\r\n\r\nno Received at all\r\n"))
-	if s := w.run(); s.Person() != 0 || s.Later() != 0 {
+	if s := w.run(); s.WantPerson() != 0 || s.ToRetry() != 0 {
 		t.Errorf("summary %+v, want nobody to be asked and nothing to be tried again", s)
 	}
 	w.run()

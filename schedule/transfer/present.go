@@ -1,10 +1,77 @@
 package transfer
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/received"
+)
+
+// ClientRules say what is presented where the client is not simply known. Their zero value
+// presents nobody who is not.
+type ClientRules struct {
+	// Unknown is for messages whose client was not found, or must not be presented.
+	Unknown UnknownClient
+	// Never are further networks that must not be presented, see [inject.Client.Safe].
+	Never []netip.Prefix
+	// Submission is for messages that an authenticated user gave the upstream.
+	Submission Submission
+	// Name is where the client's name comes from.
+	Name NameSource
+	// StaleAfter is the age, by the upstream's own stamp, from which on a client is not presented any
+	// more: an address that was clean then may be listed today. 0 means never.
+	StaleAfter time.Duration
+	// Stale is for messages whose client is.
+	Stale StaleClient
+}
+
+// UnknownClient is what happens to a message whose client is not known. The protocol has a word
+// for it, [UNAVAILABLE], that filters behind an MTA cannot bear: some die of it, and with them the
+// MTA; some take it for localhost. So it is never said unasked.
+type UnknownClient uint8
+
+const (
+	// HoldUnknown keeps it upstream and records it as held, for a person.
+	HoldUnknown UnknownClient = iota
+	// SkipUnknown leaves it upstream for good, and nobody is asked to look.
+	SkipUnknown
+	// PresentUnavailable injects it with [UNAVAILABLE] in every attribute.
+	PresentUnavailable
+)
+
+// StaleClient is what happens to a message whose client was seen too long ago.
+type StaleClient uint8
+
+const (
+	// HoldStale keeps it upstream and records it as held, for a person.
+	HoldStale StaleClient = iota
+	// StalePlain sends it through Plain, where no rule asks for the client.
+	StalePlain
+	// StaleUnavailable injects it with [UNAVAILABLE] in every attribute.
+	StaleUnavailable
+)
+
+// Submission is what is presented for mail submitted at the upstream itself.
+type Submission uint8
+
+const (
+	// SubmissionRelay presents the upstream's host that vouched for the user.
+	SubmissionRelay Submission = iota
+	// SubmissionClient presents the user's own address.
+	SubmissionClient
+	// SubmissionUnavailable presents nobody: [UNAVAILABLE] in every attribute.
+	SubmissionUnavailable
+)
+
+// NameSource is where the name of a client comes from.
+type NameSource uint8
+
+const (
+	// RecordedName is the one that the upstream verified and recorded; it is looked up where there is none.
+	RecordedName NameSource = iota
+	// LookedUpName prefers the DNS of now to it.
+	LookedUpName
 )
 
 // Treatment is what becomes of a message because of its client.
@@ -58,8 +125,11 @@ func Present(chain *received.Chain, b received.Boundary, rules ClientRules, now 
 		}
 		return rules.unknown(b, why, nameTheHosts+sayUnknown)
 	}
-	if stale(chain, b, rules.StaleAfter, now) {
-		return rules.stale(b)
+	if rules.StaleAfter > 0 && b.Hop >= 0 && b.Hop < len(chain.Hops) {
+		// Today's block lists say nothing about who had the address back then.
+		if seen := chain.Hops[b.Hop].Time; !seen.IsZero() && now.Sub(seen) > rules.StaleAfter {
+			return rules.stale(b)
+		}
 	}
 	who, whose, help := b.Client, "the client's address, ", sayUnknown
 	if b.Authenticated {
@@ -112,14 +182,4 @@ func (r ClientRules) stale(b received.Boundary) Presentation {
 		return Presentation{Treatment: AskedPlain, Why: why}
 	}
 	return Presentation{Treatment: HeldBack, Why: why + whyHeld + sayStale + tryAgain}
-}
-
-// stale reports whether the client was seen too long ago to be judged by what is known of
-// its address today.
-func stale(chain *received.Chain, b received.Boundary, after time.Duration, now time.Time) bool {
-	if after <= 0 || b.Hop < 0 || b.Hop >= len(chain.Hops) {
-		return false
-	}
-	seen := chain.Hops[b.Hop].Time
-	return !seen.IsZero() && now.Sub(seen) > after
 }

@@ -100,7 +100,7 @@ func TestUnknownClientIsHeldUnlessSomebodySaysOtherwise(t *testing.T) {
 	w.store.Add("", []byte("Received: from x.example (x.example [203.0.113.8])\r\n\tby elsewhere.example (Postfix) with ESMTP id 4X;\r\n\tMon, 23 Nov 2026 12:00:00 +0000 (UTC)\r\nSubject: number 2\r\n\r\n"))
 	w.store.Add("", []byte("Received: from x.example (x.example [203.0.113.9])\r\n\tby mx.example.net (Postfix) with ESMTPSA id 4X;\r\n\tMon, 23 Nov 2026 12:00:00 +0000 (UTC)\r\nSubject: number 3\r\n\r\n"))
 	w.add(7)
-	if s := w.run(); s.Held != 4 || s.Person() != 4 || w.mta.tries != 0 {
+	if s := w.run(); s.Held != 4 || s.WantPerson() != 4 || w.mta.tries != 0 {
 		t.Errorf("summary %+v, and the MTA was asked %d times; want all four held", s, w.mta.tries)
 	}
 	w.left(4)

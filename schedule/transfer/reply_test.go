@@ -7,8 +7,8 @@ import (
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
-// TestExcuse has a row for each thing that a 5xx can be about, in the words of those who say it.
-func TestExcuse(t *testing.T) {
+// TestOtherCause has a row for each thing that a 5xx can be about, in the words of those who say it.
+func TestOtherCause(t *testing.T) {
 	const ofTheMessage = ""
 	for _, c := range []struct {
 		stage    string
@@ -45,75 +45,75 @@ func TestExcuse(t *testing.T) {
 		{"dot", 554, "5.6.0", "bare line feeds", ofTheMessage},
 		{"dot", 550, "5.1.8", "Sender address rejected", ofTheMessage},
 		// The recipient, who is ours.
-		{"RCPT", 550, "5.1.1", "<alice@example.net>: Recipient address rejected: User unknown", excuseRecipient},
-		{"RCPT", 550, "5.1.0", "address rejected", excuseRecipient},
-		{"RCPT", 550, "5.1.2", "Domain not found", excuseRecipient},
-		{"RCPT", 501, "5.1.3", "Bad recipient address syntax", excuseRecipient},
-		{"RCPT", 550, "5.1.4", "ambiguous", excuseRecipient},
-		{"RCPT", 551, "5.1.6", "has moved", excuseRecipient},
-		{"RCPT", 556, "5.1.10", "domain does not accept mail", excuseRecipient},
-		{"RCPT", 550, "", "Unrouteable address", excuseRecipient},
-		{"RCPT", 550, "", "relay not permitted", excuseRecipient},
-		{"RCPT", 551, "", "User not local", excuseRecipient},
-		{"RCPT", 551, "5.7.1", "User not local", excuseRecipient},
-		{"RCPT", 553, "", "sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)", excuseRecipient},
-		{"RCPT", 553, "5.1.2", "no such domain", excuseRecipient},
-		{"RCPT", 501, "", "syntax error", excuseRecipient},
-		{"RCPT", 556, "", "domain does not accept mail", excuseRecipient},
-		{"RCPT", 554, "5.7.1", "<alice@example.net>: Relay access denied", excuseRecipient},
-		{"RCPT", 554, "", "<alice@example.net>: Relay access denied", excuseRecipient},
-		{"RCPT", 550, "5.7.1", "alice@example.net... Relaying denied. Proper authentication required.", excuseRecipient},
-		{"RCPT", 550, "5.7.54", "SMTP; Unable to relay recipient in non-accepted domain", excuseRecipient},
-		{"RCPT", 550, "5.2.1", "Mailbox disabled", excuseRecipient},
-		{"dot", 550, "5.1.1", "LMTP: user unknown", excuseRecipient},
-		{"dot", 552, "5.2.2", "mailbox is full", excuseRecipient},
-		{"DATA", 554, "5.1.1", "user unknown", excuseRecipient},
+		{"RCPT", 550, "5.1.1", "<alice@example.net>: Recipient address rejected: User unknown", causeRecipient},
+		{"RCPT", 550, "5.1.0", "address rejected", causeRecipient},
+		{"RCPT", 550, "5.1.2", "Domain not found", causeRecipient},
+		{"RCPT", 501, "5.1.3", "Bad recipient address syntax", causeRecipient},
+		{"RCPT", 550, "5.1.4", "ambiguous", causeRecipient},
+		{"RCPT", 551, "5.1.6", "has moved", causeRecipient},
+		{"RCPT", 556, "5.1.10", "domain does not accept mail", causeRecipient},
+		{"RCPT", 550, "", "Unrouteable address", causeRecipient},
+		{"RCPT", 550, "", "relay not permitted", causeRecipient},
+		{"RCPT", 551, "", "User not local", causeRecipient},
+		{"RCPT", 551, "5.7.1", "User not local", causeRecipient},
+		{"RCPT", 553, "", "sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)", causeRecipient},
+		{"RCPT", 553, "5.1.2", "no such domain", causeRecipient},
+		{"RCPT", 501, "", "syntax error", causeRecipient},
+		{"RCPT", 556, "", "domain does not accept mail", causeRecipient},
+		{"RCPT", 554, "5.7.1", "<alice@example.net>: Relay access denied", causeRecipient},
+		{"RCPT", 554, "", "<alice@example.net>: Relay access denied", causeRecipient},
+		{"RCPT", 550, "5.7.1", "alice@example.net... Relaying denied. Proper authentication required.", causeRecipient},
+		{"RCPT", 550, "5.7.54", "SMTP; Unable to relay recipient in non-accepted domain", causeRecipient},
+		{"RCPT", 550, "5.2.1", "Mailbox disabled", causeRecipient},
+		{"dot", 550, "5.1.1", "LMTP: user unknown", causeRecipient},
+		{"dot", 552, "5.2.2", "mailbox is full", causeRecipient},
+		{"DATA", 554, "5.1.1", "user unknown", causeRecipient},
 		// The way behind the MTA.
-		{"RCPT", 550, "5.4.4", "unable to route", excuseRoute},
-		{"dot", 554, "5.4.0", "Error: too many hops", excuseRoute},
-		{"dot", 554, "5.4.6", "Too many hops", excuseRoute},
+		{"RCPT", 550, "5.4.4", "unable to route", causeRoute},
+		{"dot", 554, "5.4.0", "Error: too many hops", causeRoute},
+		{"dot", 554, "5.4.6", "Too many hops", causeRoute},
 		// The size.
-		{"MAIL", 552, "5.3.4", "Message size exceeds fixed limit", excuseSize},
-		{"MAIL", 552, "", "message size exceeds fixed maximum message size", excuseSize},
-		{"MAIL", 554, "5.3.4", "too big", excuseSize},
-		{"DATA", 552, "5.3.4", "too big", excuseSize},
-		{"dot", 552, "5.3.4", "Error: message file too big", excuseSize},
-		{"dot", 552, "", "exceeded storage allocation", excuseSize},
-		{"dot", 550, "5.2.3", "message too long for this mailbox", excuseSize},
-		{"dot", 552, "5.3.1", "disk full", excuseSize},
+		{"MAIL", 552, "5.3.4", "Message size exceeds fixed limit", causeSize},
+		{"MAIL", 552, "", "message size exceeds fixed maximum message size", causeSize},
+		{"MAIL", 554, "5.3.4", "too big", causeSize},
+		{"DATA", 552, "5.3.4", "too big", causeSize},
+		{"dot", 552, "5.3.4", "Error: message file too big", causeSize},
+		{"dot", 552, "", "exceeded storage allocation", causeSize},
+		{"dot", 550, "5.2.3", "message too long for this mailbox", causeSize},
+		{"dot", 552, "5.3.1", "disk full", causeSize},
 		// The way it was said.
-		{"MAIL", 555, "5.5.4", "Unsupported option: SMTPUTF8", excuseParameter},
-		{"RCPT", 555, "", "NOTIFY is not for you", excuseParameter},
+		{"MAIL", 555, "5.5.4", "Unsupported option: SMTPUTF8", causeParameter},
+		{"RCPT", 555, "", "NOTIFY is not for you", causeParameter},
 	} {
 		r := inject.Reply{Code: c.code, Enhanced: c.enhanced, Text: c.text}
-		if got := excuse(c.stage, r); got != c.want {
+		if got := otherCause(c.stage, r); got != c.want {
 			t.Errorf("%s %v: %q, want %q", c.stage, r, got, c.want)
 		}
 		want := ledger.Refused
 		if c.want != "" {
 			want = ledger.Held
 		}
-		if got := stateOf(inject.RecipientReceipt{Outcome: inject.Refused, Stage: c.stage, Reply: r}); got != want {
+		if got := recipientState(inject.RecipientReceipt{Outcome: inject.Refused, Stage: c.stage, Reply: r}); got != want {
 			t.Errorf("%s %v: %s, want %s", c.stage, r, got, want)
 		}
 	}
 }
 
-// TestStateOf: what is not refused is not, whatever the reply.
-func TestStateOf(t *testing.T) {
+// TestRecipientState: what is not refused is not, whatever the reply.
+func TestRecipientState(t *testing.T) {
 	for outcome, want := range map[inject.Outcome]ledger.State{
 		inject.Delivered: ledger.Delivered, inject.Deferred: ledger.Deferred, inject.InDoubt: ledger.Doubt,
 		inject.Withheld: ledger.Held, inject.Refused: ledger.Refused,
 	} {
 		r := inject.RecipientReceipt{Outcome: outcome, Stage: "RCPT", Reply: inject.Reply{Code: 554, Enhanced: "5.7.1"}}
-		if got := stateOf(r); got != want {
+		if got := recipientState(r); got != want {
 			t.Errorf("%v: %s, want %s", outcome, got, want)
 		}
 	}
 }
 
-// TestTogether: the state of a message by those of its recipients, in any order.
-func TestTogether(t *testing.T) {
+// TestCombinedState: the state of a message by those of its recipients, in any order.
+func TestCombinedState(t *testing.T) {
 	const delivered, refused, held, deferred, doubt = ledger.Delivered, ledger.Refused, ledger.Held, ledger.Deferred, ledger.Doubt
 	for _, c := range []struct {
 		recipients []ledger.State
@@ -139,12 +139,12 @@ func TestTogether(t *testing.T) {
 	} {
 		for range c.recipients {
 			c.recipients = append(c.recipients[1:], c.recipients[0])
-			if got := together(c.recipients); got != c.want {
-				t.Errorf("%v together are %s, want %s", c.recipients, got, c.want)
+			if got := combinedState(c.recipients); got != c.want {
+				t.Errorf("%v are %s, want %s", c.recipients, got, c.want)
 			}
 		}
 	}
-	if got := together(nil); got != deferred {
+	if got := combinedState(nil); got != deferred {
 		t.Errorf("without recipients: %s", got)
 	}
 }
@@ -158,7 +158,7 @@ func TestStreak(t *testing.T) {
 		{"a", false}, {"a", false}, {"", false}, {"a", false}, {"b", false}, {"b", false}, {"b", true}, {"b", true},
 		{"", false}, {"", false}, {"", false}, {"", false}, {"b", false}, {"b", false}, {"b", true}, {"a", false},
 	} {
-		if got := s.met(c.what); got != c.many {
+		if got := s.add(c.what); got != c.many {
 			t.Errorf("message %d, %q: %v, want %v", i+1, c.what, got, c.many)
 		}
 	}

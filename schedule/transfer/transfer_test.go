@@ -31,7 +31,7 @@ func TestDelivers(t *testing.T) {
 			w.add(2)
 			w.add(3)
 			s := w.run()
-			if s.Delivered != 3 || s.Settled != 3 || s.Later() != 0 || s.Person() != 0 {
+			if s.Delivered != 3 || s.Settled != 3 || s.ToRetry() != 0 || s.WantPerson() != 0 {
 				t.Errorf("summary %+v, want 3 delivered and settled", s)
 			}
 			w.delivered(1, 2, 3)
@@ -114,7 +114,7 @@ func TestRefusedIsKeptAndNotFetchedAgain(t *testing.T) { // T-MTA-04 T-MTA-16 T-
 		return reply(inject.Refused, "dot", 554, "5.7.1", "spam")
 	}
 	w.add(1)
-	if s := w.run(); s.Refused != 1 || s.Person() != 1 {
+	if s := w.run(); s.Refused != 1 || s.WantPerson() != 1 {
 		t.Errorf("summary %+v, want one refused", s)
 	}
 	for range 3 {
@@ -144,7 +144,7 @@ func TestDeferredComesBackAndBlocksNothing(t *testing.T) { // T-MTA-03 T-MTA-15
 	w.delivered(2)
 	w.left(1)
 	w.clock = w.clock.Add(time.Minute)
-	if s := w.run(); s.Waiting != 1 || s.Later() != 1 {
+	if s := w.run(); s.Waiting != 1 || s.ToRetry() != 1 {
 		t.Errorf("summary %+v, want one waiting", s)
 	}
 	w.delivered(2) // its time has not come

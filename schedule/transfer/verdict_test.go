@@ -80,7 +80,7 @@ func TestWhatNoMTARefusedIsHeld(t *testing.T) {
 			for n := range receipts {
 				w.add(n + 1)
 			}
-			if s := w.run(); s.Held != len(receipts) || s.Person() != len(receipts) || s.Later() != 0 {
+			if s := w.run(); s.Held != len(receipts) || s.WantPerson() != len(receipts) || s.ToRetry() != 0 {
 				t.Errorf("summary %+v, want all held", s)
 			}
 			for _, e := range w.events {

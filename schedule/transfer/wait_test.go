@@ -24,7 +24,7 @@ func TestRefusedMailWaits(t *testing.T) {
 				set(w)
 				w.mta.verdict = always(reply(inject.Refused, "RCPT", 554, "5.7.1", "listed"))
 				w.add(1)
-				if s := w.run(); s.Refused != 1 || s.Person() != 1 {
+				if s := w.run(); s.Refused != 1 || s.WantPerson() != 1 {
 					t.Errorf("summary %+v, want one refused", s)
 				}
 				for range 3*4 - 1 {

@@ -1,0 +1,89 @@
+package transfer
+
+import (
+	"fmt"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/schedule/ledger"
+)
+
+// Flood guards against a mailbox that looks new and is not: a new UIDVALIDITY,
+// renumbered unique-ids, a lost ledger.
+type Flood struct {
+	// Limit is the number of unknown messages from which on such a listing stops the pass.
+	Limit int
+	// First says what to do with a mailbox that the ledger has never seen, kept
+	// messages and more than Limit of them.
+	First FirstRun
+	// Accept goes on where the limit would stop the pass: a person has looked.
+	Accept bool
+	// Adopt records all unknown messages as done, delivering none of them.
+	Adopt bool
+}
+
+// FirstRun is what to do about a large mailbox at an account's first pass.
+type FirstRun uint8
+
+const (
+	// Ask stops and says which flags continue.
+	Ask FirstRun = iota
+	// DeliverAll delivers everything.
+	DeliverAll
+	// AdoptAll records everything as done and delivers what comes later.
+	AdoptAll
+)
+
+// sighting is what is known of a folder that holds unknown messages.
+type sighting struct {
+	folder folderKey
+	// generations are all UIDVALIDITYs under which the ledger has records of the folder.
+	generations []ledger.Generation
+	// listed messages are in the folder, unknown of them have no record. known UIDs have one, and
+	// vanished messages were neither listed nor disposed of by a pass.
+	listed, unknown, known, vanished int
+	// passEndedWell says that some pass over the account ended without an error.
+	passEndedWell bool
+}
+
+// renumbered reports whether the ledger has records of the folder under another UIDVALIDITY.
+func (s *sighting) renumbered() bool { return s.elsewhere() > 0 }
+
+// elsewhere is the number of records under other UIDVALIDITYs.
+func (s *sighting) elsewhere() int {
+	n := 0
+	for _, g := range s.generations {
+		if g.Validity != s.folder.validity {
+			n += g.Count
+		}
+	}
+	return n
+}
+
+// judge says whether the unknown messages of a folder are to be adopted, or, with an error of type
+// *[Error], that delivering them would be a flood of old mail: the mailbox was renumbered, or its ledger
+// was lost. delivered is what becomes upstream of delivered mail.
+func (f Flood) judge(s sighting, delivered fetch.Action) (adopt bool, err error) {
+	first, many := len(s.generations) == 0, s.unknown > f.Limit
+	stays := delivered != fetch.Delete && delivered != fetch.Move // mail delivered long ago may be listed
+	stop := func(format string, args ...any) (bool, error) {
+		return false, &Error{Op: "list " + s.folder.title(), Text: fmt.Sprintf(format, args...), Hint: fmt.Sprintf(
+			"look at the mailbox, then run once with --accept %[1]s to deliver what the ledger does not know by its content, or with --adopt %[1]s to record it all as done without delivering any of it", s.folder.account)}
+	}
+	switch {
+	case f.Accept, f.Adopt:
+		return f.Adopt, nil
+	case first && f.First == AdoptAll && !s.passEndedWell:
+		return true, nil
+	case !many:
+		return false, nil // after a good pass, a folder without records was just empty
+	case first && f.First == AdoptAll:
+		return true, nil
+	case s.renumbered() && s.known == 0:
+		return stop("UIDVALIDITY changed to %d: the server numbers its messages anew, and %d of %d look new", s.folder.validity, s.unknown, s.listed)
+	case s.vanished > max(10, s.known/5):
+		return stop("%d known messages vanished at once and %d look new: the server seems to have renumbered its messages", s.vanished, s.unknown)
+	case first && stays && f.First == Ask:
+		return stop("the ledger knows nothing of this mailbox, which keeps its messages and holds %d: either this is the first pass, or the ledger was lost", s.unknown)
+	}
+	return false, nil
+}

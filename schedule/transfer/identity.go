@@ -1,0 +1,148 @@
+package transfer
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/truehop/truehop/schedule/ledger"
+)
+
+// tokenLength is that of a Truehop-ID, in octets.
+const tokenLength = 26
+
+// token derives a message's Truehop-ID from its identity: the same at every attempt,
+// so that a filter behind the MTA can drop a second copy (RFC 7352).
+func token(key ledger.Key) string {
+	h := sha256.New()
+	for _, part := range []string{key.Account, key.Folder, key.UID} {
+		_ = binary.Write(h, binary.BigEndian, uint32(len(part))) // a hash never fails
+		_, _ = io.WriteString(h, part)
+	}
+	_ = binary.Write(h, binary.BigEndian, key.Validity)
+	_, _ = h.Write(key.Hash[:])
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(h.Sum(nil)[:16]))
+}
+
+// recognition says how a retrieved message was recognised.
+type recognition uint8
+
+const (
+	// unrecognised: no record has its content.
+	unrecognised recognition = iota
+	// unfinished: a record has its content, and no final verdict.
+	unfinished
+	// sameUID: it had its final verdict under this UID.
+	sameUID
+	// reappeared: it had its final verdict, was disposed of, and is listed again as it was: QUIT was lost, or the
+	// mailbox restored from a backup.
+	reappeared
+	// renamed: it had its final verdict under another UID.
+	renamed
+)
+
+// done reports whether the message had its final verdict before.
+func (r recognition) done() bool { return r == sameUID || r == reappeared || r == renamed }
+
+// why is what a person is told of it.
+func (r recognition) why() string {
+	return [...]string{
+		sameUID: "delivered at an earlier pass", reappeared: "disposed of at an earlier pass, and there again",
+		renamed: "known by its content under another UID",
+	}[r]
+}
+
+// identity is what the ledger knows of a retrieved message.
+type identity struct {
+	recognition recognition
+	// record continues the one that was found, under the key that the message has now.
+	record ledger.Record
+	// absent says that the record has the message as gone, which is to be corrected.
+	absent bool
+	// known says that some record names the message, be it only as one that could not be retrieved.
+	known bool
+	// replaces are the keys of records that record makes void; claimed is the one among them that the
+	// message was recognised by under another UID.
+	replaces []ledger.Key
+	claimed  ledger.Key
+}
+
+// identityRules are what recognition goes by, beside the message and the records.
+type identityRules struct {
+	now    time.Time
+	giveUp time.Duration
+}
+
+// knownByUID looks for a message among the records of its UID, by its content.
+func knownByUID(key ledger.Key, size int64, briefs []ledger.Brief, rules identityRules) identity {
+	id := identity{record: ledger.Record{Key: key, Token: token(key), Size: size, First: rules.now}}
+	for _, b := range briefs {
+		if b.Hash == key.Hash {
+			id.known, id.absent = true, b.Absent
+			id.record.State, id.record.Token, id.record.Ran = b.State, b.Token, b.Ran
+			if final(b.State) {
+				id.recognition = sameUID
+				return id
+			}
+			id.recognition = unfinished
+			id.record.Attempts, id.record.Doubts = b.Attempts, b.Doubts
+			id.resume(b.First, b.Next, rules)
+			return id
+		}
+		if b.Hash == noHash && !final(b.State) {
+			id.known = true
+			id.replaces = append(id.replaces, ledger.Key{Account: key.Account, Folder: key.Folder, Validity: key.Validity, UID: key.UID})
+		}
+	}
+	return id
+}
+
+// knownByContent looks for a message that knownByUID has not recognised among all records of its content in the
+// folder. Such a record serves where its message is not listed any more under the UID it had: after a new
+// UIDVALIDITY, in a renumbered mailbox. Each serves once, so that two equal messages stay two: listed
+// counts the messages of the listing by their UIDs, claimed holds the records that have served.
+func (id identity) knownByContent(records []ledger.Record, listed map[string]int, claimed map[ledger.Key]bool, rules identityRules) identity {
+	key := id.record.Key
+	for _, old := range records {
+		if old.Key == key && final(old.State) {
+			id.recognition, id.record, id.absent, id.known = reappeared, old, true, true
+			return id
+		}
+		stillListed := old.Validity == key.Validity && old.UID != "" && listed[old.UID] > 0
+		if stillListed || old.Disposed || claimed[old.Key] {
+			continue
+		}
+		id.claimed, id.known = old.Key, true
+		id.replaces = append(id.replaces, old.Key)
+		id.record = old
+		id.record.Key, id.record.Absent = key, false
+		if final(old.State) {
+			id.recognition = renamed
+			return id
+		}
+		id.recognition = unfinished
+		id.resume(old.First, old.Next, rules)
+		return id
+	}
+	return id
+}
+
+// resume takes up a message without a final verdict that was first seen at first and due again at next.
+func (id *identity) resume(first, next time.Time, rules identityRules) {
+	if id.record.State == ledger.Sending {
+		id.record.Doubts++ // a run died between the dot and the reply
+	}
+	// A time in which nobody tried it, longer than the age that ends it, does not count: the
+	// machine was off, or the clock is another one now.
+	late := rules.now.Sub(next)
+	if !next.IsZero() && rules.giveUp > 0 && late > rules.giveUp {
+		first = first.Add(late)
+	}
+	if first.After(rules.now) {
+		first = rules.now
+	}
+	id.record.First = first
+}

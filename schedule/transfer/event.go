@@ -78,14 +78,7 @@ func (r *reporter) emit(e Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e.Account = r.account
-	r.summary.count(e)
-	if r.observe != nil {
-		r.observe(e)
-	}
-}
-
-// count adds an event to the summary.
-func (s *Summary) count(e Event) {
+	s := &r.summary
 	switch e.Kind {
 	case Listed:
 		s.Listed += e.Plan.Listed
@@ -122,5 +115,8 @@ func (s *Summary) count(e Event) {
 		default:
 			s.Deferred++
 		}
+	}
+	if r.observe != nil {
+		r.observe(e)
 	}
 }

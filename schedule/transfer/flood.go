@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
@@ -46,17 +47,8 @@ type sighting struct {
 }
 
 // renumbered reports whether the ledger has records of the folder under another UIDVALIDITY.
-func (s *sighting) renumbered() bool { return s.elsewhere() > 0 }
-
-// elsewhere is the number of records under other UIDVALIDITYs.
-func (s *sighting) elsewhere() int {
-	n := 0
-	for _, g := range s.generations {
-		if g.Validity != s.folder.validity {
-			n += g.Count
-		}
-	}
-	return n
+func (s *sighting) renumbered() bool {
+	return slices.ContainsFunc(s.generations, func(g ledger.Generation) bool { return g.Validity != s.folder.validity })
 }
 
 // judge says whether the unknown messages of a folder are to be adopted, or, with an error of type
@@ -65,8 +57,12 @@ func (s *sighting) elsewhere() int {
 func (f Flood) judge(s sighting, delivered fetch.Action) (adopt bool, err error) {
 	first, many := len(s.generations) == 0, s.unknown > f.Limit
 	stays := delivered != fetch.Delete && delivered != fetch.Move // mail delivered long ago may be listed
+	title := "the mailbox"
+	if s.folder.name != "" {
+		title = "folder " + s.folder.name
+	}
 	stop := func(format string, args ...any) (bool, error) {
-		return false, &Error{Op: "list " + s.folder.title(), Text: fmt.Sprintf(format, args...), Hint: fmt.Sprintf(
+		return false, &Error{Op: "list " + title, Text: fmt.Sprintf(format, args...), Hint: fmt.Sprintf(
 			"look at the mailbox, then run once with --accept %[1]s to deliver what the ledger does not know by its content, or with --adopt %[1]s to record it all as done without delivering any of it", s.folder.account)}
 	}
 	switch {

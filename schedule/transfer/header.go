@@ -69,7 +69,12 @@ func opening(head []byte) string {
 		line, _, _ := bytes.Cut(head[end:], []byte("\n"))
 		end = min(end+len(line)+1, len(head))
 	}
-	if isField(head[end:]) {
+	// A field begins with printable ASCII up to a colon (RFC 5322 section 2.2), before which there may be white
+	// space (section 4.5).
+	name, _, isField := bytes.Cut(head[end:], []byte(":"))
+	name = bytes.TrimRight(name, " \t")
+	odd := bytes.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' })
+	if isField && len(name) > 0 && !odd {
 		return firstLine + ":"
 	}
 	return "\r\n"
@@ -87,15 +92,6 @@ func folds(line []byte) bool {
 	return line[0] == ' ' || line[0] == '\t'
 }
 
-// isField reports whether b begins with a field: printable ASCII up to a colon (RFC 5322 section 2.2),
-// before which there may be white space (section 4.5).
-func isField(b []byte) bool {
-	name, _, ok := bytes.Cut(b, []byte(":"))
-	name = bytes.TrimRight(name, " \t")
-	odd := bytes.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' })
-	return ok && len(name) > 0 && !odd
-}
-
 // eachField calls f for every field with its folded lines and line ends, and for
 // every line that is no field; their concatenation is head.
 func eachField(head []byte, f func(field []byte)) {
@@ -106,7 +102,7 @@ func eachField(head []byte, f func(field []byte)) {
 			eol = len(head) - at - 1
 		}
 		at += eol + 1
-		if at < len(head) && (head[at] == ' ' || head[at] == '\t') {
+		if at < len(head) && strings.IndexByte(" \t", head[at]) >= 0 {
 			continue // RFC 5322 section 2.2.3: a folded line belongs to its field
 		}
 		f(head[start:at])

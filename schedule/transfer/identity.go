@@ -44,15 +44,10 @@ const (
 	renamed
 )
 
-// done reports whether the message had its final verdict before.
-func (r recognition) done() bool { return r == sameUID || r == reappeared || r == renamed }
-
-// why is what a person is told of it.
-func (r recognition) why() string {
-	return [...]string{
-		sameUID: "delivered at an earlier pass", reappeared: "disposed of at an earlier pass, and there again",
-		renamed: "known by its content under another UID",
-	}[r]
+// recognisedWhy is what a person is told of a message that had its final verdict before.
+var recognisedWhy = [...]string{
+	sameUID: "delivered at an earlier pass", reappeared: "disposed of at an earlier pass, and there again",
+	renamed: "known by its content under another UID",
 }
 
 // identity is what the ledger knows of a retrieved message.

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"slices"
 	"time"
 
 	"github.com/truehop/truehop/fetch"
@@ -22,14 +23,6 @@ type folderKey struct {
 // key returns the ledger's key of a message in the folder.
 func (f folderKey) key(uid string, hash [32]byte) ledger.Key {
 	return ledger.Key{Account: f.account, Folder: f.name, Validity: f.validity, UID: uid, Hash: hash}
-}
-
-// title is what a person calls the folder.
-func (f folderKey) title() string {
-	if f.name == "" {
-		return "the mailbox"
-	}
-	return "folder " + f.name
 }
 
 // plan is what there is to do with a listing.
@@ -83,25 +76,26 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 		}
 		c := classify(known[ref.UID], listing.Reusable, rules)
 		switch c.step {
+		case wait:
+			p.counts.Waiting++
+			continue
+		case leaveAlone:
+			p.counts.Known++
+			continue
+		case disposeUnread:
+			p.counts.Unsettled++
+			p.settle = append(p.settle, settlement{ref: ref, key: at.key(ref.UID, c.brief.Hash), token: c.brief.Token, disposal: c.disposal})
+			continue
 		case deliver:
 			p.counts.New++
 		case deliverAgain:
 			p.counts.Again++
-		case wait:
-			p.counts.Waiting++
-		case leaveAlone:
-			p.counts.Known++
-		case disposeUnread:
-			p.counts.Unsettled++
-			p.settle = append(p.settle, settlement{ref: ref, key: at.key(ref.UID, c.brief.Hash), token: c.brief.Token, disposal: c.disposal})
 		case disposeAfterLook:
 			p.deletable = append(p.deletable, ref)
 			p.overdueFor = max(p.overdueFor, c.overdueFor)
 		case look: // its content tells what it is
 		}
-		if c.step.retrieves() {
-			p.retrieve = append(p.retrieve, ref)
-		}
+		p.retrieve = append(p.retrieve, ref)
 	}
 	p.notePresence(at)
 	return p
@@ -144,10 +138,6 @@ const (
 	leaveAlone                   // it has its final verdict, and stays
 )
 
-func (s step) retrieves() bool {
-	return s == deliver || s == deliverAgain || s == look || s == disposeAfterLook
-}
-
 // classified is a step with what is needed to take it.
 type classified struct {
 	step     step
@@ -163,10 +153,13 @@ func classify(briefs []ledger.Brief, reusable bool, rules listingRules) classifi
 	if len(briefs) == 0 {
 		return classified{step: deliver}
 	}
-	b, ok := theOnePresent(briefs)
-	if !ok {
+	if len(briefs) > 1 { // the listing can mean only one whose message had not gone
+		briefs = slices.DeleteFunc(slices.Clone(briefs), func(b ledger.Brief) bool { return b.Absent })
+	}
+	if len(briefs) != 1 {
 		return classified{step: look}
 	}
+	b := briefs[0]
 	if !final(b.State) {
 		// A wait longer than any of ours comes from a clock that has been set back since.
 		d := b.Next.Sub(rules.now)
@@ -195,41 +188,4 @@ func classify(briefs []ledger.Brief, reusable bool, rules listingRules) classifi
 		c.step = look
 	}
 	return c
-}
-
-// theOnePresent returns the one record of a UID that a listing can mean: the only one, or the only
-// one whose message had not gone.
-func theOnePresent(briefs []ledger.Brief) (present ledger.Brief, ok bool) {
-	if len(briefs) == 1 {
-		return briefs[0], true
-	}
-	for _, b := range briefs {
-		if b.Absent {
-			continue
-		}
-		if ok {
-			return present, false
-		}
-		present, ok = b, true
-	}
-	return present, ok
-}
-
-// splitAdoptable parts what is to be retrieved into messages that nothing is known of, which can be adopted by
-// their UIDs, and the rest.
-func (p *plan) splitAdoptable() (unknown, rest []fetch.Ref) {
-	for _, ref := range p.retrieve {
-		if p.hasOwnUID(ref) && len(p.known[ref.UID]) == 0 {
-			unknown = append(unknown, ref)
-		} else {
-			rest = append(rest, ref)
-		}
-	}
-	return unknown, rest
-}
-
-// overdue reports whether a pass is to do nothing but delete what earlier ones have delivered: the server
-// allows no second session soon enough, and for a day each pass had something to hold back.
-func (p *plan) overdue(loginDelay time.Duration) bool {
-	return loginDelay > loginPatience && p.overdueFor >= overdueAfter
 }

@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -112,7 +111,16 @@ func decide(rec ledger.Record, a attempt, rules outcomeRules) decision {
 	rec.Attempts++
 	rec.Code, rec.Reply, rec.QueueID = r.Reply.Code, r.Reply.String(), r.QueueID
 	byRecipient(&rec, a, rules.dryRun)
-	rec.Why = explanation(a.note, r)
+	why := []string{a.note, r.Note}
+	if r.Err != nil {
+		why = append(why, r.Err.Error())
+	}
+	for _, to := range r.Recipients {
+		if cause := otherCause(to.Stage, to.Reply); to.Outcome == inject.Refused && !slices.Contains(why, cause) {
+			why = append(why, cause)
+		}
+	}
+	rec.Why = inOneLine(why)
 	if !final(rec.State) {
 		rules.retry.postpone(&rec)
 	}
@@ -249,37 +257,6 @@ func decideUnretrieved(key ledger.Key, size int64, cause error, earlier []ledger
 		rec.State = ledger.Held
 	}
 	return rec
-}
-
-// mayComeAgain reports whether the next pass can find out by itself what a message is that could not be
-// retrieved, so that nothing is recorded of it.
-func mayComeAgain(uid string, cause error) bool {
-	return uid == "" || fetch.KindOf(cause) == fetch.Gone || errors.Is(cause, errSpool)
-}
-
-// explanation puts together what a person should know beside the reply.
-func explanation(note string, r *inject.Receipt) string {
-	parts := []string{note, r.Note}
-	if r.Err != nil {
-		parts = append(parts, r.Err.Error())
-	}
-	for _, to := range r.Recipients {
-		if why := otherCause(to.Stage, to.Reply); to.Outcome == inject.Refused && !slices.Contains(parts, why) {
-			parts = append(parts, why)
-		}
-	}
-	return inOneLine(parts)
-}
-
-// eventReason says why a message stands as it does, with each recipient that did not get it.
-func eventReason(rec *ledger.Record) string {
-	parts := []string{rec.Why}
-	for _, v := range rec.Verdicts {
-		if v.State != ledger.Delivered {
-			parts = append(parts, v.String())
-		}
-	}
-	return inOneLine(parts)
 }
 
 // inOneLine joins the parts that are not empty.

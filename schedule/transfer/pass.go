@@ -169,37 +169,31 @@ type setbacks struct {
 // Run carries everything new from the mailbox to the MTA and settles it upstream.
 // It ends early when ctx does: what is with the MTA gets its verdict recorded,
 // the rest stays upstream untouched. The summary counts what happened in any case.
-func (p Pass) Run(ctx context.Context) (Summary, error) {
+func (p Pass) Run(ctx context.Context) (summary Summary, err error) {
 	report := &reporter{account: p.Account, observe: p.Observe}
-	err := p.run(ctx, report)
-	return report.summary, err
-}
-
-// run is the road of one pass: log in, carry each folder, log out.
-func (p *Pass) run(ctx context.Context, report *reporter) error {
+	defer func() { summary = report.summary }()
 	s := &session{dial: p.Dial}
 	if err := s.login(ctx); err != nil {
-		return err
+		return summary, err
 	}
 	defer func() { s.mailbox.Abort() }() // of the last session, if there were several
-	r := &run{pass: p, clock: clock{wall: p.Now}, report: report, session: s, setbacks: &setbacks{}}
+	r := &run{pass: &p, clock: clock{wall: p.Now}, report: report, session: s, setbacks: &setbacks{}}
 	r.settler = &settler{session: s, ledger: p.Ledger, report: report, setbacks: r.setbacks}
 	r.clock.began = r.clock.now()
 	if !p.DryRun {
-		var err error
 		if r.clock.account, err = p.Ledger.Tick(ctx, p.Account, r.clock.began); err != nil {
-			return err
+			return summary, err
 		}
 	}
 	for _, folder := range p.Folders {
 		if err := r.folder(ctx, folder); err != nil {
-			return err
+			return summary, err
 		}
 	}
 	if err := r.settler.end(ctx, p.DryRun); err != nil {
-		return err
+		return summary, err
 	}
-	return errors.Join(r.setbacks.folder, r.setbacks.spool, r.setbacks.disposal)
+	return summary, errors.Join(r.setbacks.folder, r.setbacks.spool, r.setbacks.disposal)
 }
 
 // folder carries one folder: list it, compare it with the ledger, and do what follows from that.
@@ -233,8 +227,11 @@ func (r *run) folder(ctx context.Context, folder string) error {
 				return err
 			}
 		}
-		// After a failed pass new mail does not wait: the server may have refused just this, DELE or QUIT.
-		if todo.onlyOverdue = !p.Failed && todo.overdue(listing.LoginDelay); todo.onlyOverdue {
+		// Where the server allows no second session soon enough, and for a day each pass had something to hold back,
+		// a pass does nothing but delete what earlier ones have delivered. After a failed pass new mail does
+		// not wait for that: the server may have refused just this, DELE or QUIT.
+		overdue := listing.LoginDelay > loginPatience && todo.overdueFor >= overdueAfter
+		if todo.onlyOverdue = overdue && !p.Failed; todo.onlyOverdue {
 			todo.retrieve = todo.deletable
 		}
 	}
@@ -278,8 +275,16 @@ func (r *run) guard(ctx context.Context, at folderKey, p *plan) error {
 // adopt records what is unknown as done and takes it out of the plan.
 func (r *run) adopt(ctx context.Context, at folderKey, p *plan) error {
 	now := r.clock.now()
-	var unknown []fetch.Ref
-	unknown, p.retrieve = p.splitAdoptable()
+	var unknown, rest []fetch.Ref
+	for _, ref := range p.retrieve {
+		// Without a UID of its own a message can only be known by its content.
+		if p.hasOwnUID(ref) && len(p.known[ref.UID]) == 0 {
+			unknown = append(unknown, ref)
+		} else {
+			rest = append(rest, ref)
+		}
+	}
+	p.retrieve = rest
 	for refs := range slices.Chunk(unknown, adoptGroup) {
 		group := make([]ledger.Record, len(refs))
 		for i, ref := range refs {

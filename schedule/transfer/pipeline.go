@@ -179,7 +179,9 @@ func (w *pipeline) receive(m fetch.Message) (*message, error) {
 		budget.Release(weight)
 		return nil, err
 	}
-	w.session.noteSize(m.Ref, s.size)
+	if w.session.listing.AtClose && s.size != m.Ref.Size {
+		w.session.sizes[m.Ref] = s.size
+	}
 	if exact := weigh(s.size); exact > weight {
 		budget.Release(weight)
 		weight = exact
@@ -206,8 +208,8 @@ func (w *pipeline) notRetrieved(ref fetch.Ref, cause error) error {
 	if fetch.KindOf(cause) == fetch.Gone && w.plan.onlyOverdue && w.setbacks.disposal == nil {
 		w.setbacks.disposal = cause // listed, and not to be had: the next pass must not wait for it
 	}
-	if w.pass.DryRun || mayComeAgain(ref.UID, cause) {
-		return nil
+	if w.pass.DryRun || ref.UID == "" || fetch.KindOf(cause) == fetch.Gone || errors.Is(cause, errSpool) {
+		return nil // the next pass finds out by itself
 	}
 	return w.pass.Ledger.Put(w.lasting, decideUnretrieved(w.folder.key(ref.UID, noHash), ref.Size, cause, w.plan.known[ref.UID], w.pass.Retry, w.clock.now()))
 }
@@ -231,33 +233,25 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	}
 	m.identity = id
 	m.redelivery = id.record.Doubts > 0 // also where the MTA has deferred it since
-	if !id.recognition.done() {
-		return false, nil
-	}
-	if !p.DryRun {
-		if err := w.correct(&id); err != nil {
-			return false, err
-		}
-	}
 	rec := &id.record
-	w.report.emit(Event{Kind: Recognised, Ref: m.ref, Token: rec.Token, State: string(rec.State), Why: id.recognition.why()})
-	w.queueDisposal(m.ref, rec)
-	return true, nil
-}
-
-// correct brings the ledger in line with what was recognised: the message is there, under the UID that it has now.
-func (w *pipeline) correct(id *identity) error {
-	var err error
 	switch {
+	case id.recognition == unrecognised, id.recognition == unfinished:
+		return false, nil
+	case p.DryRun:
 	case id.recognition == renamed:
-		err = w.pass.Ledger.Put(w.lasting, id.record)
+		err = p.Ledger.Put(w.lasting, *rec)
 	case id.absent:
-		err = w.pass.Ledger.SetAbsent(w.lasting, []ledger.Key{id.record.Key}, false)
+		err = p.Ledger.SetAbsent(w.lasting, []ledger.Key{key}, false)
+	}
+	if err == nil && !p.DryRun {
+		err = p.Ledger.Remove(w.lasting, id.replaces)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	return w.pass.Ledger.Remove(w.lasting, id.replaces)
+	w.report.emit(Event{Kind: Recognised, Ref: m.ref, Token: rec.Token, State: string(rec.State), Why: recognisedWhy[id.recognition]})
+	w.queueDisposal(m.ref, rec)
+	return true, nil
 }
 
 // feed submits messages to the MTA in order. A name that must be looked up first holds up
@@ -380,10 +374,16 @@ func (w *pipeline) recordVerdict(m *message) {
 			return
 		}
 	}
+	why := []string{rec.Why}
+	for _, v := range rec.Verdicts {
+		if v.State != ledger.Delivered {
+			why = append(why, v.String())
+		}
+	}
 	w.report.emit(Event{
 		Kind: Verdict, Ref: m.ref, Token: rec.Token, Size: rec.Size, State: string(rec.State),
 		Boundary: m.boundary, Receipt: m.attempt.receipt, Sender: rec.Sender, Recipients: m.attempt.recipients,
-		Redelivery: m.redelivery, Why: eventReason(rec),
+		Redelivery: m.redelivery, Why: inOneLine(why),
 	})
 	if final(rec.State) {
 		w.queueDisposal(m.ref, rec)

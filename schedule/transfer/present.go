@@ -128,7 +128,14 @@ func Present(chain *received.Chain, b received.Boundary, rules ClientRules, now 
 	if rules.StaleAfter > 0 && b.Hop >= 0 && b.Hop < len(chain.Hops) {
 		// Today's block lists say nothing about who had the address back then.
 		if seen := chain.Hops[b.Hop].Time; !seen.IsZero() && now.Sub(seen) > rules.StaleAfter {
-			return rules.stale(b)
+			const why = "the client was seen longer ago than stale_after"
+			switch rules.Stale {
+			case StaleUnavailable:
+				return Presentation{Client: inject.Client{ESMTP: b.ESMTP}, Why: why}
+			case StalePlain:
+				return Presentation{Treatment: AskedPlain, Why: why}
+			}
+			return Presentation{Treatment: HeldBack, Why: why + whyHeld + sayStale + tryAgain}
 		}
 	}
 	who, whose, help := b.Client, "the client's address, ", sayUnknown
@@ -170,16 +177,4 @@ func (r ClientRules) unknown(b received.Boundary, why, help string) Presentation
 		return Presentation{Treatment: Skipped, Why: "skipped, " + why}
 	}
 	return Presentation{Treatment: HeldBack, Why: why + whyHeld + help + tryAgain}
-}
-
-// stale is for a message whose client was seen too long ago.
-func (r ClientRules) stale(b received.Boundary) Presentation {
-	const why = "the client was seen longer ago than stale_after"
-	switch r.Stale {
-	case StaleUnavailable:
-		return Presentation{Client: inject.Client{ESMTP: b.ESMTP}, Why: why}
-	case StalePlain:
-		return Presentation{Treatment: AskedPlain, Why: why}
-	}
-	return Presentation{Treatment: HeldBack, Why: why + whyHeld + sayStale + tryAgain}
 }

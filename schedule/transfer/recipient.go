@@ -29,39 +29,24 @@ type RecipientField string
 // ReceivedFor is the FOR clause of the Received fields (RFC 5321 section 4.4).
 const ReceivedFor RecipientField = "received-for"
 
-// find returns the recipient of a message, or why there is none.
+// find returns the recipient of a message, or why there is none. The topmost of the configured fields counts: one
+// above the last trusted Received field is the upstream's, one below it the sender's.
 func (r *RecipientRule) find(chain *received.Chain, b received.Boundary) (recipient, why string) {
 	if b.Trusted == 0 {
 		return "", "nothing in the header is the upstream's for certain, so nothing says who the recipient is"
 	}
 	if r.From == ReceivedFor {
-		recipient, why = r.fromHops(chain.Hops[:min(b.Trusted, len(chain.Hops))])
-	} else {
-		recipient, why = r.fromField(chain.Envelope.Recipients, b.Trusted)
-	}
-	if why != "" {
-		return "", why
-	}
-	return r.accept(recipient)
-}
-
-// fromHops returns the recipient that the topmost field with a FOR clause names.
-func (r *RecipientRule) fromHops(trusted []received.Hop) (recipient, why string) {
-	for i := range trusted {
-		if trusted[i].For != "" {
-			return trusted[i].For, ""
+		for i := range chain.Hops[:min(b.Trusted, len(chain.Hops))] {
+			if recipient = chain.Hops[i].For; recipient != "" {
+				return r.accept(recipient)
+			}
 		}
+		return "", "no Received field of the upstream has a FOR clause with the recipient"
 	}
-	return "", "no Received field of the upstream has a FOR clause with the recipient"
-}
-
-// fromField returns what the topmost of the configured fields says. A field above the last trusted
-// Received field is the upstream's; one below it is the sender's.
-func (r *RecipientRule) fromField(fields []received.EnvelopeField, trusted int) (recipient, why string) {
 	found, at := false, 0
-	for _, f := range fields {
+	for _, f := range chain.Envelope.Recipients {
 		switch {
-		case f.At >= trusted || !strings.EqualFold(f.Name, string(r.From)):
+		case f.At >= b.Trusted, !strings.EqualFold(f.Name, string(r.From)):
 		case !found:
 			found, at, recipient = true, f.At, f.Address
 		case f.At == at && !strings.EqualFold(f.Address, recipient):
@@ -71,7 +56,7 @@ func (r *RecipientRule) fromField(fields []received.EnvelopeField, trusted int) 
 	if !found {
 		return "", fmt.Sprintf("the upstream wrote no %s", r.From)
 	}
-	return recipient, ""
+	return r.accept(recipient)
 }
 
 // accept checks an address against the rule. It is the choice of whoever wrote to the upstream: nothing
@@ -85,19 +70,14 @@ func (r *RecipientRule) accept(address string) (recipient, why string) {
 	if !containsFold(r.Domains, domain) {
 		return "", fmt.Sprintf("the recipient in %s is in none of the domains of this account", r.From)
 	}
-	if !plainLocal(local) {
+	// A dot-atom (RFC 5321 section 4.1.2) without the characters that route mail (! and %) or mean something to a
+	// delivery agent where they come first.
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789#&'*+-/=?^_{}~."
+	length := 1 <= len(local) && len(local) <= 64
+	dots := strings.HasSuffix(local, ".") || strings.Contains(local, "..")
+	odd := strings.Trim(local, plain) != "" // it stops at any other character
+	if !length || dots || odd || strings.ContainsRune("-./", rune(local[0])) {
 		return "", fmt.Sprintf("the recipient in %s has a local part that is not safe to use", r.From)
 	}
 	return local + "@" + domain, ""
-}
-
-// plainLocal reports whether a local part is a dot-atom (RFC 5321 section 4.1.2) without the characters
-// that route mail (! and %) or mean something to a delivery agent.
-func plainLocal(s string) bool {
-	if s == "" || len(s) > 64 || strings.ContainsRune("-./", rune(s[0])) || strings.HasSuffix(s, ".") || strings.Contains(s, "..") {
-		return false
-	}
-	return !strings.ContainsFunc(s, func(c rune) bool {
-		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("#&'*+-/=?^_{}~.", c))
-	})
 }

@@ -66,7 +66,10 @@ func otherCause(stage string, r inject.Reply) string {
 	}
 	switch stage {
 	case "RCPT":
-		if deniesRelay(r.Text) || blamesRecipient(r) {
+		// 551 and 556 (RFC 7504) are about the recipient, others unless an enhanced code says what they are about.
+		byCode := r.Code == 551 || r.Code == 556
+		unspecific := r.Enhanced == "" && slices.Contains([]int{501, 550, 553}, r.Code)
+		if byCode || unspecific || deniesRelay(r.Text) {
 			return causeRecipient
 		}
 	case "DATA", "dot":
@@ -87,18 +90,6 @@ func otherCause(stage string, r inject.Reply) string {
 		return causeRoute
 	}
 	return ""
-}
-
-// blamesRecipient reports whether a reply to RCPT blames the recipient by its code alone: 551 and 556 (RFC 7504)
-// always do, others unless an enhanced code says what they are about.
-func blamesRecipient(r inject.Reply) bool {
-	switch r.Code {
-	case 551, 556:
-		return true
-	case 501, 550, 553:
-		return r.Enhanced == ""
-	}
-	return false
 }
 
 // deniesRelay reports whether a text says that the MTA is not responsible for the recipient's domain, for which there is

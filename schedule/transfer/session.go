@@ -58,22 +58,6 @@ func (s *session) open(ctx context.Context, folder string) error {
 	return nil
 }
 
-// noteSize notes the size of a retrieved message. Some servers announce it only then, and rematch looks at it.
-func (s *session) noteSize(ref fetch.Ref, size int64) {
-	if s.listing.AtClose && size != ref.Size {
-		s.sizes[ref] = size
-	}
-}
-
-// nameOf returns what the session calls a message of the first listing, if that is certain.
-func (s *session) nameOf(ref fetch.Ref) (now fetch.Ref, ok bool) {
-	if s.listing == s.first {
-		return ref, true
-	}
-	now, ok = s.again[ref]
-	return now, ok
-}
-
 // relogin begins another session in the same pass, not before the server wants one (RFC 2449 section 6.5).
 // A server that has not noticed yet that the last session has ended is asked again.
 func (s *session) relogin(ctx context.Context) error {

@@ -72,8 +72,11 @@ type settler struct {
 func (s *settler) settle(ctx context.Context, ready []settlement) error {
 	groups := map[fetch.Disposal][]settlement{}
 	for _, one := range ready {
-		now, ok := s.session.nameOf(one.ref)
-		if ok {
+		now, certain := s.session.again[one.ref]
+		if s.session.listing == s.session.first {
+			now, certain = one.ref, true
+		}
+		if certain {
 			one.now = now
 			groups[one.disposal] = append(groups[one.disposal], one)
 		}

@@ -67,7 +67,9 @@ func spool(r io.Reader, hint int64, dir string) (*spooled, error) {
 		w.buf.Grow(int(hint) + bytes.MinRead)
 	}
 	if _, err := io.Copy(w, r); err != nil {
-		w.discard()
+		if w.file != nil {
+			_ = w.file.Close()
+		}
 		return nil, err
 	}
 	s := &spooled{mem: w.buf.Bytes(), file: w.file, size: w.size, eightBit: w.eightBit, nul: w.nul}
@@ -142,7 +144,7 @@ func headEnd(b []byte) int {
 		}
 		line := b[at : at+eol]
 		at += eol + 1
-		if len(line) == 0 || len(line) == 1 && line[0] == '\r' {
+		if len(bytes.TrimSuffix(line, []byte("\r"))) == 0 {
 			return at
 		}
 	}
@@ -212,12 +214,6 @@ func (w *spoolWriter) spill() error {
 	_, err = f.Write(w.buf.Bytes())
 	w.buf = bytes.Buffer{}
 	return err
-}
-
-func (w *spoolWriter) discard() {
-	if w.file != nil {
-		_ = w.file.Close()
-	}
 }
 
 // hasEightBit reports whether p holds an octet above 127.

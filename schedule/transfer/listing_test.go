@@ -1,0 +1,201 @@
+package transfer
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/schedule/ledger"
+)
+
+var (
+	noon   = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	remove = fetch.Disposal{Action: fetch.Delete}
+	flag   = fetch.Disposal{Action: fetch.Flag}
+	move   = fetch.Disposal{Action: fetch.Move, Target: "Done"}
+)
+
+// hashOf is the content that tests give a message.
+func hashOf(text string) (h [32]byte) {
+	copy(h[:], text)
+	return h
+}
+
+func TestClassify(t *testing.T) {
+	const hour = time.Hour
+	brief := func(s ledger.State, change ...func(*ledger.Brief)) []ledger.Brief {
+		b := ledger.Brief{UID: "a", State: s, Hash: hashOf("content")}
+		for _, c := range change {
+			c(&b)
+		}
+		return []ledger.Brief{b}
+	}
+	absent := func(b *ledger.Brief) { b.Absent = true }
+	disposed := func(b *ledger.Brief) { b.Disposed = true }
+	unread := func(b *ledger.Brief) { b.Hash = noHash }
+	due := func(in time.Duration) func(*ledger.Brief) {
+		return func(b *ledger.Brief) { b.Next = noon.Add(in) }
+	}
+	at := func(ran time.Duration) func(*ledger.Brief) { return func(b *ledger.Brief) { b.Ran = ran } }
+	for _, c := range []struct {
+		name       string
+		briefs     []ledger.Brief
+		delivered  fetch.Disposal
+		refused    fetch.Disposal
+		imap, pop3 step
+	}{
+		{"unknown", nil, remove, remove, deliver, deliver},
+		{"deferred, due", brief(ledger.Deferred, due(0)), remove, remove, deliverAgain, deliverAgain},
+		{"deferred, due later", brief(ledger.Deferred, due(time.Minute)), remove, remove, wait, wait},
+		{"deferred, due at the longest wait", brief(ledger.Deferred, due(hour)), remove, remove, wait, wait},
+		{"deferred by a clock that ran ahead", brief(ledger.Deferred, due(hour+1)), remove, remove, deliverAgain, deliverAgain},
+		{"in doubt, due later", brief(ledger.Doubt, due(time.Minute)), remove, remove, wait, wait},
+		{"in doubt, due", brief(ledger.Doubt), remove, remove, deliverAgain, deliverAgain},
+		{"the last run died at its dot", brief(ledger.Sending, due(time.Minute)), remove, remove, deliverAgain, deliverAgain},
+		{"delivered, kept", brief(ledger.Delivered), fetch.Disposal{}, remove, leaveAlone, leaveAlone},
+		{"delivered, to be deleted", brief(ledger.Delivered), remove, fetch.Disposal{}, disposeUnread, disposeAfterLook},
+		{"delivered, to be moved", brief(ledger.Delivered), move, fetch.Disposal{}, disposeUnread, disposeAfterLook},
+		{"delivered, deleted, and there again", brief(ledger.Delivered, disposed), remove, remove, disposeUnread, look},
+		{"delivered, flagged", brief(ledger.Delivered, disposed), flag, remove, leaveAlone, look},
+		{"delivered, to be flagged", brief(ledger.Delivered), flag, remove, disposeUnread, disposeAfterLook},
+		{"delivered, kept, had gone", brief(ledger.Delivered, absent), fetch.Disposal{}, remove, leaveAlone, look},
+		{"delivered, to be deleted, had gone", brief(ledger.Delivered, absent), remove, remove, disposeUnread, look},
+		{"quarantined", brief(ledger.Quarantined), remove, fetch.Disposal{}, disposeUnread, disposeAfterLook},
+		{"refused of late", brief(ledger.Refused, at(hour+1)), fetch.Disposal{}, remove, leaveAlone, leaveAlone},
+		{"refused long ago", brief(ledger.Refused, at(hour)), fetch.Disposal{}, remove, disposeUnread, disposeAfterLook},
+		{"refused long ago, kept", brief(ledger.Refused, at(hour)), remove, fetch.Disposal{}, leaveAlone, leaveAlone},
+		{"partly refused", brief(ledger.PartlyRefused), remove, remove, leaveAlone, leaveAlone},
+		{"held", brief(ledger.Held), remove, remove, leaveAlone, leaveAlone},
+		{"held, had gone", brief(ledger.Held, absent), remove, remove, leaveAlone, look},
+		{"held unread", brief(ledger.Held, unread), remove, remove, leaveAlone, leaveAlone},
+		{"held unread, had gone", brief(ledger.Held, unread, absent), remove, remove, leaveAlone, look},
+		{"adopted", brief(ledger.Adopted, unread), remove, remove, leaveAlone, leaveAlone},
+		{"adopted, had gone", brief(ledger.Adopted, unread, absent), remove, remove, leaveAlone, leaveAlone},
+		{"one of two has gone", slices.Concat(brief(ledger.Delivered, absent), brief(ledger.Deferred)), remove, remove, deliverAgain, deliverAgain},
+		{"neither of two has gone", slices.Concat(brief(ledger.Delivered), brief(ledger.Deferred)), remove, remove, look, look},
+		{"both have gone", slices.Concat(brief(ledger.Delivered, absent), brief(ledger.Held, absent)), remove, remove, look, look},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			rules := listingRules{
+				retry:    Retry{Min: time.Minute, Max: hour},
+				disposal: disposalRules{onDelivered: c.delivered, onRefused: c.refused},
+				now:      noon, account: refusedWait + hour,
+			}
+			for reusable, want := range map[bool]step{false: c.imap, true: c.pop3} {
+				before := fmt.Sprint(c.briefs)
+				got := classify(c.briefs, reusable, rules)
+				if got.step != want {
+					t.Errorf("reusable %v: step %d, want %d", reusable, got.step, want)
+				}
+				if fmt.Sprint(c.briefs) != before {
+					t.Error("the records were changed")
+				}
+			}
+		})
+	}
+}
+
+// TestOverdueCountsFromWhenItCouldGo: refused mail waits first, and is overdue only after that.
+func TestOverdueCountsFromWhenItCouldGo(t *testing.T) {
+	rules := listingRules{disposal: disposalRules{onDelivered: remove, onRefused: remove}, account: refusedWait + 5*time.Hour}
+	for state, want := range map[ledger.State]time.Duration{ledger.Delivered: refusedWait + 4*time.Hour, ledger.Refused: 4 * time.Hour} {
+		b := ledger.Brief{State: state, Ran: time.Hour, Hash: hashOf("content")}
+		if got := classify([]ledger.Brief{b}, true, rules).overdueFor; got != want {
+			t.Errorf("%s: overdue for %v, want %v", state, got, want)
+		}
+	}
+}
+
+// uids joins the UIDs of refs.
+func uids(refs []fetch.Ref) string {
+	var out []string
+	for _, r := range refs {
+		out = append(out, r.UID)
+	}
+	return strings.Join(out, " ")
+}
+
+func TestCompare(t *testing.T) {
+	content := hashOf("content")
+	delivered := func(uid string) []ledger.Brief {
+		return []ledger.Brief{{UID: uid, State: ledger.Delivered, Hash: content, Token: "token-" + uid}}
+	}
+	gone := func(uid string, disposed bool) []ledger.Brief {
+		b := delivered(uid)
+		b[0].Absent, b[0].Disposed = true, disposed
+		return b
+	}
+	for _, c := range []struct {
+		name     string
+		reusable bool
+		listing  string
+		known    map[string][]ledger.Brief
+		rule     fetch.Disposal
+		want     string
+	}{
+		{"an empty mailbox", false, "", nil, remove, "counts {0 0 0 0 0 0}"},
+		{"all new", false, "a/1 b/2", nil, remove, "retrieve a b; counts {2 2 0 0 0 0}"},
+		{"one to be deleted", false, "a/1 b/2", map[string][]ledger.Brief{"a": delivered("a")}, remove,
+			"retrieve b; settle a; counts {2 1 0 0 0 1}"},
+		{"one to be deleted, where UIDs are given again", true, "a/1 b/2", map[string][]ledger.Brief{"a": delivered("a")}, remove,
+			"retrieve a b; deletable a; counts {2 1 0 0 0 0}"},
+		{"one kept", false, "a/1", map[string][]ledger.Brief{"a": delivered("a")}, fetch.Disposal{}, "counts {1 0 0 0 1 0}"},
+		{"one UID for two", true, "a/1 a/2", map[string][]ledger.Brief{"a": delivered("a")}, remove, "retrieve a a; counts {2 0 0 0 0 0}"},
+		{"without a UID", true, "none/1", map[string][]ledger.Brief{"": delivered("")}, remove, "retrieve ; counts {1 0 0 0 0 0}"},
+		{"one vanished", false, "b/1", map[string][]ledger.Brief{"a": delivered("a")}, remove,
+			"retrieve b; absent a; vanished 1; may have moved; counts {1 1 0 0 0 0}"},
+		{"one deleted", false, "", map[string][]ledger.Brief{"a": {{UID: "a", State: ledger.Delivered, Disposed: true, Hash: content}}}, remove,
+			"absent a; counts {0 0 0 0 0 0}"},
+		{"one vanished long ago", false, "b/1", map[string][]ledger.Brief{"a": gone("a", false)}, remove,
+			"retrieve b; may have moved; counts {1 1 0 0 0 0}"},
+		{"one came back", false, "a/1", map[string][]ledger.Brief{"a": gone("a", false)}, fetch.Disposal{}, "back a; counts {1 0 0 0 1 0}"},
+		{"one came back, or another under its UID", true, "a/1", map[string][]ledger.Brief{"a": gone("a", true)}, remove,
+			"retrieve a; counts {1 0 0 0 0 0}"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			at := folderKey{account: "work", name: "INBOX", validity: 7}
+			p := compare(at, listingOf(c.reusable, c.listing), c.known, listingRules{now: noon, disposal: disposalRules{onDelivered: c.rule}})
+			if got := described(t, p, at); got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+			if p.lastingUIDs == c.reusable {
+				t.Errorf("lasting UIDs: %v", p.lastingUIDs)
+			}
+		})
+	}
+}
+
+// described writes a plan as the table has it.
+func described(t *testing.T, p *plan, at folderKey) string {
+	var parts []string
+	if len(p.retrieve) > 0 {
+		parts = append(parts, "retrieve "+uids(p.retrieve))
+	}
+	if len(p.deletable) > 0 {
+		parts = append(parts, "deletable "+uids(p.deletable))
+	}
+	for _, s := range p.settle {
+		if s.key != at.key(s.ref.UID, hashOf("content")) || s.token != "token-"+s.ref.UID || s.disposal.Action == fetch.Keep {
+			t.Errorf("settlement %+v is not the record's", s)
+		}
+		parts = append(parts, "settle "+s.ref.UID)
+	}
+	for word, keys := range map[string][]ledger.Key{"absent": p.absent, "back": p.back} {
+		for _, k := range keys {
+			if k != at.key(k.UID, hashOf("content")) {
+				t.Errorf("%s: key %+v is not the record's", word, k)
+			}
+			parts = append(parts, word+" "+k.UID)
+		}
+	}
+	if p.vanished > 0 {
+		parts = append(parts, fmt.Sprint("vanished ", p.vanished))
+	}
+	if p.mayHaveMoved {
+		parts = append(parts, "may have moved")
+	}
+	return strings.Join(append(parts, fmt.Sprint("counts ", p.counts)), "; ")
+}

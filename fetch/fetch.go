@@ -37,6 +37,9 @@ type Listing struct {
 	// Reusable says that a UID seen before may now name another message:
 	// RFC 1939 section 7 allows it once the first one is gone.
 	Reusable bool
+	// NoUIDs says that the server names no message: every UID is "", and a message is known
+	// again by its content only (POP3 without UIDL, RFC 1939 section 7).
+	NoUIDs bool
 	// ReadOnly says that nothing can be settled in this session.
 	ReadOnly bool
 	// AtClose says that what happens in the session takes effect when Close succeeds: deletions, and

@@ -31,10 +31,6 @@ type Options struct {
 	// must have ServerName set.
 	StartTLS bool
 	TLS      *tls.Config
-	// WithoutUIDL accepts a server without UIDL; its messages then have no UID.
-	WithoutUIDL bool
-	// NoPipelining sends one command at a time, whatever the server announces.
-	NoPipelining bool
 	// MaxSize is the largest message to download, in octets; 0 means no limit.
 	MaxSize int64
 	// MaxMessages bounds a listing; 0 means 1,000,000.

@@ -160,7 +160,7 @@ func FuzzSession(f *testing.F) {
 	f.Add([]byte("+OK\r\n|-ERR\r\n|+OK\r\n|+OK\r\n|-ERR\r\n|+OK\r\n1 5\r\n.\r\n|-ERR\r\n|-ERR\r\n|-ERR\r\n"))
 	f.Add([]byte("+OK\r\n|+OK\r\nSASL LOGIN\r\n.\r\n|+ \r\n|+ \r\n|+OK\r\n|"))
 	f.Fuzz(func(t *testing.T, said []byte) {
-		opts := Options{WithoutUIDL: true, MaxSize: 100, MaxMessages: 50}
+		opts := Options{MaxSize: 100, MaxMessages: 50}
 		opts.Credentials = sasl.Credentials{User: "u", Password: "p", AllowPlaintext: true}
 		client, err := New(context.Background(), tape{&lockstep{split(said)}}, opts)
 		checkError(t, err)

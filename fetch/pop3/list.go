@@ -26,61 +26,59 @@ func find(index []entry, number uint32) (int, bool) {
 }
 
 // Open implements [fetch.Mailbox]. POP3 has the inbox only. The numbers are UIDL's;
-// LIST adds sizes where it agrees. What is odd in them is logged.
+// LIST adds sizes where it agrees. What is odd in them is logged. UIDL is optional
+// (RFC 1939 section 7): without it, the numbers are LIST's and the listing is NoUIDs.
 func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error) {
 	if folder != "" && !strings.EqualFold(folder, "INBOX") {
 		return nil, &fetch.Error{Kind: fetch.NoFolder, Op: "open", Hint: "use IMAP", Err: errors.New("POP3 has the inbox only")}
 	}
-	var refs []fetch.Ref
+	listing := &fetch.Listing{Reusable: true, AtClose: true, LoginDelay: c.LoginDelay()}
 	err := c.run(ctx, func() (err error) {
 		c.index = nil
-		refs, err = c.list()
+		listing.Refs, listing.NoUIDs, err = c.list()
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	c.index = make([]entry, len(refs))
-	for i, ref := range refs {
+	c.index = make([]entry, len(listing.Refs))
+	for i, ref := range listing.Refs {
 		c.index[i] = entry{ref.Seq, ref.UID}
 	}
-	return &fetch.Listing{Refs: refs, Reusable: true, AtClose: true, LoginDelay: c.LoginDelay()}, nil
+	return listing, nil
 }
 
 // list asks for UIDL and LIST, in one write where the server allows it. STAT is not
 // asked: nothing would follow from its count.
-func (c *Client) list() ([]fetch.Ref, error) {
-	together := c.pipelining()
+func (c *Client) list() (refs []fetch.Ref, noUIDs bool, err error) {
+	together := c.has("PIPELINING")
 	if together {
 		if err := c.w.send("UIDL\r\nLIST", "UIDL LIST"); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
 	refs, noUIDL, err := c.readList("UIDL", !together)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	sizes, noLIST, err := c.readList("LIST", !together)
-	if err != nil {
-		return nil, err
-	}
 	switch {
+	case err != nil:
+		return nil, false, err
 	case noUIDL == nil && noLIST == nil:
 		c.addSizes(refs, sizes)
-		return refs, nil
+		return refs, false, nil
 	case noUIDL == nil:
 		c.note("sizes are unknown", slog.String("reply", noLIST.Text))
-		return refs, nil
-	case noUIDL.Kind == fetch.Refused && !c.has("UIDL"):
-		noUIDL.Kind, noUIDL.Hint = fetch.Unsupported, "without UIDL messages can be told apart by content only"
+		return refs, false, nil
+	case c.has("UIDL"), noUIDL.Kind != fetch.Refused, soundsBusy(noUIDL.Text):
+		return nil, false, noUIDL // the server has UIDL, and cannot serve it now
+	case noLIST != nil:
+		return nil, false, noLIST
 	}
-	if noUIDL.Kind != fetch.Unsupported || !c.opts.WithoutUIDL {
-		return nil, noUIDL
-	}
-	if noLIST != nil {
-		return nil, noLIST
-	}
-	return sizes, nil
+	c.w.log.LogAttrs(c.w.ctx, slog.LevelInfo, "no UIDL: messages are known by their content and downloaded each time",
+		slog.String("reply", noUIDL.Text))
+	return sizes, true, nil
 }
 
 // Bounds of a listing, in octets: it is held in memory, and a unique-id of 1 KiB for each of

@@ -74,23 +74,32 @@ func (c *Client) deliver(ref fetch.Ref, r reply, sink fetch.Sink) error {
 	return b.finish()
 }
 
-func (c *Client) pipelining() bool {
-	return !c.opts.NoPipelining && c.has("PIPELINING")
-}
-
 // pipeline sends verb for each ref and calls each with every reply in order. It
 // keeps up to window octets of commands under way and refills when half are answered.
 func (c *Client) pipeline(verb string, refs []fetch.Ref, each func(fetch.Ref, reply) error) error {
+	limit := 1 // octet under way, so that the next command waits for the reply to the last
+	if c.has("PIPELINING") {
+		limit = window
+	}
 	var commands []byte
 	next, flying := 0, 0
-	for i, ref := range refs {
-		if next == i || c.pipelining() && flying <= window/2 {
+	for _, ref := range refs {
+		if flying <= limit/2 {
 			commands = commands[:0]
-			for next < len(refs) && (next == i || c.pipelining() && flying+len(commands) < window) {
+			for next < len(refs) && flying+len(commands) < limit {
 				commands = appendCommand(commands, verb, refs[next].Seq)
 				next++
 			}
-			if err := c.sendMany(verb, commands, flying == 0); err != nil {
+			var err error
+			switch {
+			case len(commands) == 0: // all are under way
+			case flying == 0:
+				text := string(commands[:len(commands)-len("\r\n")])
+				err = c.w.send(text, text)
+			default:
+				err = c.w.sendMore(verb, commands)
+			}
+			if err != nil {
 				return err
 			}
 			flying += len(commands)
@@ -112,20 +121,6 @@ func appendCommand(b []byte, verb string, number uint32) []byte {
 	b = append(b, ' ')
 	b = strconv.AppendUint(b, uint64(number), 10)
 	return append(b, "\r\n"...)
-}
-
-// sendMany sends commands that end in CRLF each. If none are under way, nothing
-// may have arrived.
-func (c *Client) sendMany(verb string, commands []byte, idle bool) error {
-	if len(commands) == 0 {
-		return nil
-	}
-	if idle {
-		text := string(commands[:len(commands)-2])
-		return c.w.send(text, text)
-	}
-	c.w.trace("C", string(commands))
-	return c.w.write(verb, commands)
 }
 
 // drainBound is how much of a message is read and thrown away to save the session.

@@ -11,7 +11,6 @@ import (
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
-	"github.com/truehop/truehop/fetch/pop3"
 )
 
 func TestRetrieveRefused(t *testing.T) {
@@ -351,31 +350,4 @@ func heap() int64 {
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
-}
-
-func TestNoPipeliningOption(t *testing.T) {
-	opts := plaintext()
-	opts.NoPipelining = true
-	client, err := pop3.New(t.Context(), fetchtest.Play(t, loggedIn+`
-		C: UIDL
-		S= "+OK\r\n1 a\r\n2 b\r\n.\r\n"
-		C: LIST
-		S= "+OK\r\n1 1\r\n2 1\r\n.\r\n"
-		C: RETR 1
-		S= "+OK\r\n.\r\n"
-		C: RETR 2
-		S= "+OK\r\n.\r\n"
-		hangup`), opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	listing, err := client.Open(t.Context(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	octets, _, err := fetchtest.Collect(t.Context(), client, listing.Refs)
-	if err != nil || len(octets) != 2 {
-		t.Errorf("got %d messages: %v", len(octets), err)
-	}
-	client.Abort()
 }

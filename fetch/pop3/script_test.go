@@ -213,7 +213,7 @@ func TestListing(t *testing.T) {
 			if !slices.Equal(listing.Refs, test.want) {
 				t.Errorf("got  %#v\nwant %#v", listing.Refs, test.want)
 			}
-			if !listing.Reusable || listing.ReadOnly || listing.Validity != 0 {
+			if !listing.Reusable || listing.ReadOnly || listing.NoUIDs || listing.Validity != 0 {
 				t.Errorf("T-POP-12: got %+v, want it Reusable and no more", listing)
 			}
 			if told := len(told.texts) > 0; told != test.told {
@@ -234,21 +234,18 @@ func multiline(lines string) string {
 
 func TestListingRefused(t *testing.T) {
 	lists := func(uidl, list string) string { return loggedIn + "C: UIDL\nC: LIST\n" + uidl + "\n" + list + "\n" }
-	without := plaintext()
-	without.WithoutUIDL = true
 	few, many := plaintext(), plaintext()
 	few.MaxMessages, many.MaxMessages = 3, 1200
-	noUIDL := strings.Replace(lists("S: -ERR what?", `S= "+OK\r\n1 10\r\n.\r\n"`), `UIDL\r\nPIPELINING`, "PIPELINING", 1)
-	noUIDL = strings.Replace(noUIDL, "S: +OK welcome", "S: +OK welcome\nC: CAPA\nS= \"+OK\\r\\nPIPELINING\\r\\n.\\r\\n\"", 1)
 	for name, test := range map[string]struct {
 		script string
 		opts   pop3.Options
 		kind   fetch.Kind
 		words  string
 	}{
-		"T-POP-07 no UIDL":       {noUIDL, plaintext(), fetch.Unsupported, "what?"},
+		"neither UIDL nor LIST":  {withoutUIDL + "C: UIDL\nC: LIST\nS: -ERR what?\nS: -ERR no list\n", plaintext(), fetch.Refused, "no list"},
+		"no CAPA, UIDL locked":   {withoutCAPA + "C: UIDL\nS: -ERR index locked, try again later\nC: LIST\nS= \"+OK\\r\\n1 10\\r\\n.\\r\\n\"\n", plaintext(), fetch.Refused, "index locked"},
 		"UIDL announced":         {lists("S: -ERR broken index", "S: -ERR"), plaintext(), fetch.Refused, "broken index"},
-		"UIDL busy":              {lists("S: -ERR [SYS/TEMP] wait", "S: -ERR"), without, fetch.Busy, "wait"},
+		"UIDL busy":              {lists("S: -ERR [SYS/TEMP] wait", "S: -ERR"), plaintext(), fetch.Busy, "wait"},
 		"T-POP-28 3 billion":     {lists("S: +OK\n"+manyLines("S: %d x", 100), "S: +OK"), few, fetch.Protocol, "more than 3"},
 		"T-RES-02 rejected only": {lists("S: +OK\n"+manyLines("S: x%d", 100), "S: +OK"), few, fetch.Protocol, "more than 3"},
 		"T-RES-02 octets":        {lists("S: +OK\n"+manyLines("S: %d "+strings.Repeat("u", 1000), 1200), "S: +OK"), many, fetch.Protocol, "listing without end"},
@@ -267,10 +264,83 @@ func TestListingRefused(t *testing.T) {
 			wantKind(t, err, test.kind, test.words)
 		})
 	}
-	t.Run("T-POP-07 no UIDL, allowed", func(t *testing.T) {
-		_, listing := play(t, noUIDL+"hangup", without)
-		if len(listing.Refs) != 1 || listing.Refs[0] != (fetch.Ref{Seq: 1, Size: 10}) {
-			t.Errorf("got %+v", listing.Refs)
-		}
-	})
+}
+
+// withoutUIDL is the dialogue of a login to a server that has PIPELINING and announces no UIDL,
+// withoutCAPA that to one that announces nothing.
+const (
+	withoutUIDL = `
+		S: +OK ready
+		C: CAPA
+		S= "+OK\r\nUSER\r\nPIPELINING\r\n.\r\n"
+		C: USER alice@example.org
+		S: +OK
+		C: PASS sesame
+		S: +OK welcome
+		C: CAPA
+		S= "+OK\r\nUSER\r\nPIPELINING\r\n.\r\n"
+	`
+	withoutCAPA = `
+		S: +OK ready
+		C: CAPA
+		S: -ERR unknown
+		C: USER alice@example.org
+		S: +OK
+		C: PASS sesame
+		S: +OK welcome
+	`
+)
+
+// TestServerWithoutUIDL: its messages are listed by number and size, retrieved and deleted as others are.
+func TestServerWithoutUIDL(t *testing.T) {
+	for name, script := range map[string]string{
+		"CAPA without UIDL": withoutUIDL + `
+			C: UIDL
+			C: LIST
+			S: -ERR what?
+			S= "+OK\r\n1 3\r\n2 x\r\n.\r\n"
+			C: RETR 1
+			C: RETR 2
+			S= "+OK\r\na\r\n.\r\n"
+			S= "+OK\r\nb\r\n.\r\n"
+			C: DELE 1
+			C: DELE 2
+			S: +OK
+			S: +OK
+			C: QUIT
+			S: +OK`,
+		"no CAPA": withoutCAPA + `
+			C: UIDL
+			S: -ERR what?
+			C: LIST
+			S= "+OK\r\n1 3\r\n2 x\r\n.\r\n"
+			C: RETR 1
+			S= "+OK\r\na\r\n.\r\n"
+			C: RETR 2
+			S= "+OK\r\nb\r\n.\r\n"
+			C: DELE 1
+			S: +OK
+			C: DELE 2
+			S: +OK
+			C: QUIT
+			S: +OK`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, listing := play(t, script, plaintext())
+			want := []fetch.Ref{{Seq: 1, Size: 3}, {Seq: 2, Size: -1}}
+			if !slices.Equal(listing.Refs, want) || !listing.NoUIDs || !listing.Reusable || !listing.AtClose {
+				t.Errorf("got %+v, want the messages by their numbers, without UIDs", listing)
+			}
+			octets, failed, err := fetchtest.Collect(t.Context(), client, listing.Refs)
+			if err != nil || len(failed) > 0 || string(octets[listing.Refs[0]]) != "a\r\n" || string(octets[listing.Refs[1]]) != "b\r\n" {
+				t.Errorf("got %q and %q, %v, %v", octets[listing.Refs[0]], octets[listing.Refs[1]], failed, err)
+			}
+			if failures, err := client.Settle(t.Context(), fetch.Disposal{Action: fetch.Delete}, listing.Refs); err != nil || failures != nil {
+				t.Errorf("got %v, %v", failures, err)
+			}
+			if err := client.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }

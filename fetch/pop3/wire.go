@@ -202,12 +202,17 @@ func (w *wire) send(text, shown string) error {
 		return broken(shown, "octets that belong to no reply", extra)
 	}
 	w.trace("C", shown)
-	return w.write(shown, append([]byte(text), "\r\n"...))
+	if _, err := w.conn.Write(append([]byte(text), "\r\n"...)); err != nil {
+		return w.lost(shown, err)
+	}
+	return nil
 }
 
-func (w *wire) write(op string, commands []byte) error {
+// sendMore writes commands that end in CRLF each, while replies to others are due.
+func (w *wire) sendMore(verb string, commands []byte) error {
+	w.trace("C", string(commands))
 	if _, err := w.conn.Write(commands); err != nil {
-		return w.lost(op, err)
+		return w.lost(verb, err)
 	}
 	return nil
 }

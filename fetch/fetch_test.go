@@ -62,7 +62,7 @@ func TestError(t *testing.T) {
 		{Error{Kind: Unreachable, Op: "RETR", Err: io.ErrUnexpectedEOF}, "RETR: unexpected EOF"},
 		{Error{Kind: Protocol, Op: "UIDL", Text: "x", Err: errors.New("odd")}, `UIDL: server said "x": odd`},
 		{Error{Op: "x"}, "x: unclassified"},
-		// T-LOG-01: a certificate's names, for one, are anybody's words.
+		// A certificate's names, for one, are anybody's words.
 		{Error{Op: "TLS handshake", Err: errors.New("valid for a\r\n\x1b[2J\u202eb\xff, not c")}, "TLS handshake: valid for a???[2J?b?, not c"},
 		{Error{Kind: 200, Op: "x"}, "x: kind-200"},
 	} {

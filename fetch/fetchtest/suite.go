@@ -394,7 +394,7 @@ func (s suite) cancelledInBody(t *testing.T) {
 	}
 }
 
-// cut breaks the connection at every offset of a retrieval (T-POP-16, T-IMAP-13).
+// cut breaks the connection at every offset of a retrieval.
 func (s suite) cut(t *testing.T) {
 	raw := "From: a@example.org\r\n\r\n.\r\n..\r\nbody\r\n.\r\n"
 	store := fakeserver.NewStore()

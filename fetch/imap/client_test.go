@@ -54,7 +54,7 @@ func open(t testing.TB, s *fakeserver.IMAP, o Options) (*Client, []fetch.Ref) {
 	return c, listing.Refs
 }
 
-// TestConformance covers T-IMAP-10 (gone), T-IMAP-13 (cut) and T-IMAP-17 (changes nothing).
+// TestConformance runs the suite that both protocols pass.
 func TestConformance(t *testing.T) {
 	for name, change := range map[string]func(*fakeserver.IMAP){
 		"all extensions":   func(*fakeserver.IMAP) {},
@@ -112,7 +112,7 @@ func TestLoginCommand(t *testing.T) {
 	}
 }
 
-// T-IMAP-18: what another client has read is fetched all the same.
+// What another client has read is fetched all the same.
 func TestSeenIsListed(t *testing.T) {
 	store := fakeserver.NewStore()
 	fetchtest.Fill(store, 2)
@@ -122,7 +122,7 @@ func TestSeenIsListed(t *testing.T) {
 	}
 }
 
-// T-IMAP-24: an alert is logged, but not as it is.
+// An alert is logged, but not as it is.
 func TestAlert(t *testing.T) {
 	var said strings.Builder
 	s := server(fakeserver.NewStore())
@@ -159,7 +159,7 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// T-SEC-01, T-LOG-02, T-LOG-03: the dialogue at Debug, without passwords, tokens and messages.
+// The log has the dialogue at Debug, without passwords, tokens and messages.
 func TestTraceHoldsNoSecret(t *testing.T) {
 	const canary = `can"ary 4711`
 	quoted := `can\"ary 4711`

@@ -99,7 +99,7 @@ func TestDovecotMessages(t *testing.T) {
 	}
 }
 
-// T-TLS-08 on a real server: LOGINDISABLED, which Dovecot exempts its own address from.
+// LOGINDISABLED on a real server, which Dovecot exempts its own address from.
 func TestDovecotTLSOnly(t *testing.T) {
 	d := fetchtest.StartDovecot(t, fetchtest.DovecotOptions{TLSOnly: true, Mechanisms: []string{"plain"}})
 	o := dovecotOptions(d)
@@ -236,7 +236,7 @@ func TestDovecotWatch(t *testing.T) {
 	}
 }
 
-// T-SEC-01: neither the log nor an error holds the password.
+// Neither the log nor an error holds the password.
 func TestDovecotTrace(t *testing.T) {
 	d := fetchtest.StartDovecot(t, fetchtest.DovecotOptions{})
 	d.Deliver([]byte("Subject: canary\r\n\r\n"))

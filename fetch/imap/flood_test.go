@@ -104,7 +104,7 @@ func retrieveFrom(t *testing.T, answer string) {
 	<-done
 }
 
-// T-RES-04: sessions leave no goroutine behind, however they end. The bubble ends when
+// Sessions leave no goroutine behind, however they end. The bubble ends when
 // all its goroutines have, and fails where one stays.
 func TestNoGoroutinesLeft(t *testing.T) {
 	for _, end := range []string{"a failing reader", "Abort", "cancel", "Close", "nothing"} {
@@ -139,7 +139,7 @@ func endSession(t *testing.T, end string) {
 	}
 }
 
-// T-RES-02: whatever a server sends without end, the session ends and memory does not grow.
+// Whatever a server sends without end, the session ends and memory does not grow.
 func TestFlood(t *testing.T) {
 	for name, server := range map[string]struct{ head, chunk string }{
 		"line":         {"* OK ", strings.Repeat("x", 1<<16)},

@@ -53,25 +53,25 @@ func TestSettle(t *testing.T) {
 		done    int        // messages in Done
 		kind    fetch.Kind // of the failures of messages 2 and 3
 	}{
-		"delete":                     {d: remove, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 4 5]"},
-		"T-IMAP-19 delete, UIDPLUS":  {d: remove, without: []string{"UIDPLUS"}, said: []string{store}, left: "[1 2 3 4 5]", kind: fetch.Unsupported},
-		"T-IMAP-20 STORE NO":         {d: remove, instead: map[string]string{"UID STORE": "%T NO read-only\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
-		"T-IMAP-20 EXPUNGE NO":       {d: remove, instead: map[string]string{"UID EXPUNGE": "%T NO no\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
-		"T-IMAP-25 STORE over quota": {d: remove, instead: map[string]string{"UID STORE": "%T NO [OVERQUOTA] x\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Busy},
-		"T-IMAP-20 READ-ONLY":        {d: remove, instead: map[string]string{"SELECT": "* OK [UIDVALIDITY 1] x\r\n%T OK [READ-ONLY] x\r\n", "UID SEARCH": "* ESEARCH (TAG \"%T\") UID ALL 1:5\r\n%T OK x\r\n"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
-		"move":                       {d: move, said: []string{`UID MOVE 2:3 "Done"`}, left: "[1 4 5]", done: 2},
-		"T-IMAP-21 move, no MOVE":    {d: move, without: []string{"MOVE"}, said: []string{`UID COPY 2:3 "Done"`, store, "UID EXPUNGE 2:3"}, left: "[1 4 5]", done: 2},
-		"T-IMAP-21 neither":          {d: move, without: []string{"MOVE", "UIDPLUS"}, left: "[1 2 3 4 5]", kind: fetch.Unsupported},
-		"T-IMAP-21 TRYCREATE":        {d: fetch.Disposal{Action: fetch.Move, Target: "None"}, said: []string{`UID MOVE 2:3 "None"`}, left: "[1 2 3 4 5]", kind: fetch.NoFolder},
-		"T-IMAP-21 COPY fails":       {d: fetch.Disposal{Action: fetch.Move, Target: "None"}, without: []string{"MOVE"}, said: []string{`UID COPY 2:3 "None"`}, left: "[1 2 3 4 5]", kind: fetch.NoFolder},
-		"T-IMAP-21 STORE fails":      {d: move, without: []string{"MOVE"}, instead: map[string]string{"UID STORE": "%T NO x\r\n"}, said: []string{`UID COPY 2:3 "Done"`, store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", done: 2, kind: fetch.Refused},
-		"flag":                       {d: fetch.Disposal{Action: fetch.Flag, Target: `\Flagged`}, said: []string{`UID STORE 2:3 +FLAGS.SILENT (\Flagged)`}, left: "[1 2 3 4 5]"},
-		"flag seen":                  {d: fetch.Disposal{Action: fetch.Flag}, said: []string{`UID STORE 2:3 +FLAGS.SILENT (\Seen)`}, left: "[1 2 3 4 5]"},
-		"keyword":                    {d: fetch.Disposal{Action: fetch.Flag, Target: "$Fetched"}, said: []string{`UID STORE 2:3 +FLAGS.SILENT ($Fetched)`}, left: "[1 2 3 4 5]"},
-		"flag not kept":              {d: fetch.Disposal{Action: fetch.Flag, Target: `\Other`}, left: "[1 2 3 4 5]", kind: fetch.Unsupported},
-		"keep":                       {left: "[1 2 3 4 5]"},
-		"T-IMAP-09 EXPUNGE in STORE": {d: remove, instead: map[string]string{"UID STORE": strings.Repeat("* 1 EXPUNGE\r\n", 500) + "%T NO x\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
-		"T-IMAP-15 FETCH in EXPUNGE": {d: remove, instead: map[string]string{"UID STORE": strings.Repeat("* 1 FETCH (UID 2 FLAGS ())\r\n* 1 EXPUNGE\r\n", 500) + "%T OK x\r\n", "UID EXPUNGE": strings.Repeat("* 1 FETCH (UID 3 FLAGS ())\r\n", 500) + "%T OK x\r\n"}, said: []string{store, "UID EXPUNGE 2:3", "UID SEARCH RETURN (ALL) UID 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
+		"delete":                             {d: remove, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 4 5]"},
+		"delete without UIDPLUS":             {d: remove, without: []string{"UIDPLUS"}, said: []string{store}, left: "[1 2 3 4 5]", kind: fetch.Unsupported},
+		"STORE refused":                      {d: remove, instead: map[string]string{"UID STORE": "%T NO read-only\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
+		"EXPUNGE refused":                    {d: remove, instead: map[string]string{"UID EXPUNGE": "%T NO no\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
+		"STORE over quota":                   {d: remove, instead: map[string]string{"UID STORE": "%T NO [OVERQUOTA] x\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Busy},
+		"folder is read-only":                {d: remove, instead: map[string]string{"SELECT": "* OK [UIDVALIDITY 1] x\r\n%T OK [READ-ONLY] x\r\n", "UID SEARCH": "* ESEARCH (TAG \"%T\") UID ALL 1:5\r\n%T OK x\r\n"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
+		"move":                               {d: move, said: []string{`UID MOVE 2:3 "Done"`}, left: "[1 4 5]", done: 2},
+		"move without MOVE":                  {d: move, without: []string{"MOVE"}, said: []string{`UID COPY 2:3 "Done"`, store, "UID EXPUNGE 2:3"}, left: "[1 4 5]", done: 2},
+		"move without MOVE and UIDPLUS":      {d: move, without: []string{"MOVE", "UIDPLUS"}, left: "[1 2 3 4 5]", kind: fetch.Unsupported},
+		"move to a folder that is not there": {d: fetch.Disposal{Action: fetch.Move, Target: "None"}, said: []string{`UID MOVE 2:3 "None"`}, left: "[1 2 3 4 5]", kind: fetch.NoFolder},
+		"COPY fails":                         {d: fetch.Disposal{Action: fetch.Move, Target: "None"}, without: []string{"MOVE"}, said: []string{`UID COPY 2:3 "None"`}, left: "[1 2 3 4 5]", kind: fetch.NoFolder},
+		"STORE fails":                        {d: move, without: []string{"MOVE"}, instead: map[string]string{"UID STORE": "%T NO x\r\n"}, said: []string{`UID COPY 2:3 "Done"`, store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", done: 2, kind: fetch.Refused},
+		"flag":                               {d: fetch.Disposal{Action: fetch.Flag, Target: `\Flagged`}, said: []string{`UID STORE 2:3 +FLAGS.SILENT (\Flagged)`}, left: "[1 2 3 4 5]"},
+		"flag seen":                          {d: fetch.Disposal{Action: fetch.Flag}, said: []string{`UID STORE 2:3 +FLAGS.SILENT (\Seen)`}, left: "[1 2 3 4 5]"},
+		"keyword":                            {d: fetch.Disposal{Action: fetch.Flag, Target: "$Fetched"}, said: []string{`UID STORE 2:3 +FLAGS.SILENT ($Fetched)`}, left: "[1 2 3 4 5]"},
+		"flag not kept":                      {d: fetch.Disposal{Action: fetch.Flag, Target: `\Other`}, left: "[1 2 3 4 5]", kind: fetch.Unsupported},
+		"keep":                               {left: "[1 2 3 4 5]"},
+		"EXPUNGE in STORE":                   {d: remove, instead: map[string]string{"UID STORE": strings.Repeat("* 1 EXPUNGE\r\n", 500) + "%T NO x\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
+		"FETCH in EXPUNGE":                   {d: remove, instead: map[string]string{"UID STORE": strings.Repeat("* 1 FETCH (UID 2 FLAGS ())\r\n* 1 EXPUNGE\r\n", 500) + "%T OK x\r\n", "UID EXPUNGE": strings.Repeat("* 1 FETCH (UID 3 FLAGS ())\r\n", 500) + "%T OK x\r\n"}, said: []string{store, "UID EXPUNGE 2:3", "UID SEARCH RETURN (ALL) UID 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
 	} {
 		t.Run(name, func(t *testing.T) {
 			box := fakeserver.NewStore()
@@ -131,7 +131,7 @@ func TestSettleForeign(t *testing.T) {
 	}
 }
 
-// T-IMAP-07: a folder whose UIDVALIDITY changed in mid-session is not touched.
+// A folder whose UIDVALIDITY changed in mid-session is not touched.
 func TestSettleValidityChanged(t *testing.T) {
 	box := fakeserver.NewStore()
 	fetchtest.Fill(box, 3)
@@ -160,7 +160,7 @@ func TestSettleValidityChanged(t *testing.T) {
 	}
 }
 
-// T-IMAP-07: nor does Settle touch it when it was told of the change by then.
+// Nor does Settle touch it when it was told of the change by then.
 func TestSettleAfterValidityChanged(t *testing.T) {
 	box := fakeserver.NewStore()
 	fetchtest.Fill(box, 3)
@@ -228,7 +228,7 @@ func TestSettleManyAtOnce(t *testing.T) {
 	}
 }
 
-// T-IMAP-07: a server that gives no UIDVALIDITY, or says that UIDs do not last (RFC 4315 section 2),
+// A server that gives no UIDVALIDITY, or says that UIDs do not last (RFC 4315 section 2),
 // has every UID doubted in another session; any other has not.
 func TestReusable(t *testing.T) {
 	for code, want := range map[string]bool{
@@ -311,7 +311,7 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// T-IMAP-22: names go out as IMAP4rev1 wants them and come to the right folder.
+// Names go out as IMAP4rev1 wants them and come to the right folder.
 func TestFolderNames(t *testing.T) {
 	for name, wire := range map[string]string{
 		"../../etc": `"../../etc"`, "Entwürfe": `"Entw&APw-rfe"`, "a \"b\" \\c": `"a \"b\" \\c"`, "*": `"*"`, "a&b": `"a&-b"`, "inbox": "INBOX",
@@ -351,7 +351,7 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// T-IMAP-26: IDLE is renewed within 29 minutes, survives silence, ends with the connection
+// IDLE is renewed within 29 minutes, survives silence, ends with the connection
 // and with its context.
 func TestWatchLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -377,7 +377,7 @@ func TestWatchLong(t *testing.T) {
 			t.Fatal(err)
 		}
 		if arrived, err := c.Watch(t.Context(), time.Minute); arrived || fetch.KindOf(err) != fetch.Protocol {
-			t.Errorf("T-IMAP-07: %v, %v; want Kind protocol", arrived, err)
+			t.Errorf("UIDVALIDITY changed: %v, %v; want Kind protocol", arrived, err)
 		}
 		c, _, err = play(t, strings.Replace(begin, "UIDPLUS ESEARCH] in", "ESEARCH IDLE] in", 1)+"C: T4 IDLE\nS: + idling\nsilence")
 		if err != nil {

@@ -27,15 +27,15 @@ func TestStartTLSRefused(t *testing.T) {
 		script string
 		kind   fetch.Kind
 	}{
-		"T-TLS-01 not advertised": {"S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] x\nhangup", fetch.TLS},
-		"T-TLS-02 NO":             {"S: * OK x\nC: H1 STARTTLS\nS: H1 NO not now\nhangup", fetch.TLS},
-		"T-TLS-02 BAD":            {"S: * OK x\nC: H1 STARTTLS\nS: H1 BAD what\nhangup", fetch.TLS},
-		"T-TLS-02 plus":           {"S: * OK x\nC: H1 STARTTLS\nS: + go\nhangup", fetch.Protocol},
-		"T-TLS-02 another tag":    {"S: * OK x\nC: H1 STARTTLS\nS: T1 OK go\nhangup", fetch.Protocol},
-		"T-TLS-02 unavailable":    {"S: * OK x\nC: H1 STARTTLS\nS: H1 NO [UNAVAILABLE] x\nhangup", fetch.Busy},
-		"T-TLS-03 injection":      {"S: * OK x\nC: H1 STARTTLS\nS= \"H1 OK go\\r\\n* PREAUTH x\\r\\n\"\nhangup", fetch.TLS},
-		"T-TLS-04 PREAUTH":        {"S: * PREAUTH [CAPABILITY IMAP4rev1 STARTTLS] x\nhangup", fetch.TLS},
-		"BYE":                     {"S: * OK x\nC: H1 STARTTLS\nS: * BYE x\nclose", fetch.Unreachable},
+		"STARTTLS not announced":              {"S: * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] x\nhangup", fetch.TLS},
+		"STARTTLS answered NO":                {"S: * OK x\nC: H1 STARTTLS\nS: H1 NO not now\nhangup", fetch.TLS},
+		"STARTTLS answered BAD":               {"S: * OK x\nC: H1 STARTTLS\nS: H1 BAD what\nhangup", fetch.TLS},
+		"STARTTLS answered by a continuation": {"S: * OK x\nC: H1 STARTTLS\nS: + go\nhangup", fetch.Protocol},
+		"STARTTLS answered under another tag": {"S: * OK x\nC: H1 STARTTLS\nS: T1 OK go\nhangup", fetch.Protocol},
+		"STARTTLS unavailable":                {"S: * OK x\nC: H1 STARTTLS\nS: H1 NO [UNAVAILABLE] x\nhangup", fetch.Busy},
+		"plaintext behind the reply":          {"S: * OK x\nC: H1 STARTTLS\nS= \"H1 OK go\\r\\n* PREAUTH x\\r\\n\"\nhangup", fetch.TLS},
+		"PREAUTH before TLS":                  {"S: * PREAUTH [CAPABILITY IMAP4rev1 STARTTLS] x\nhangup", fetch.TLS},
+		"BYE":                                 {"S: * OK x\nC: H1 STARTTLS\nS: * BYE x\nclose", fetch.Unreachable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := starttls(client)
@@ -48,7 +48,7 @@ func TestStartTLSRefused(t *testing.T) {
 	}
 }
 
-// T-TLS-03 on the embedded server, which sends both in one write.
+// The same by the embedded server, which sends both in one write.
 func TestStartTLSInjection(t *testing.T) {
 	serverTLS, client := fakeserver.TLS()
 	s := server(fakeserver.NewStore())
@@ -59,7 +59,7 @@ func TestStartTLSInjection(t *testing.T) {
 	}
 }
 
-// T-TLS-05, T-TLS-06: what was said before TLS is forgotten, capabilities above all.
+// What was said before TLS is forgotten, capabilities above all.
 func TestStartTLSForgets(t *testing.T) {
 	serverTLS, client := fakeserver.TLS()
 	var asked []string
@@ -82,7 +82,7 @@ func TestStartTLSForgets(t *testing.T) {
 	}
 	defer c.Abort()
 	if log.Len() > 0 {
-		t.Errorf("T-IMAP-24: of what came before TLS is told: %s", log.String())
+		t.Errorf("the log tells what came before TLS: %s", log.String())
 	}
 	if listing, err := c.Open(t.Context(), ""); err != nil || len(listing.Refs) != 0 {
 		t.Errorf("Open: %v, %v", listing, err)
@@ -95,7 +95,7 @@ func TestStartTLSForgets(t *testing.T) {
 	}
 }
 
-// T-TLS-08: what is sent with each kind of connection and each setting.
+// What is sent with each kind of connection and each setting.
 func TestCredentialsOnlyUnderTLS(t *testing.T) {
 	serverTLS, client := fakeserver.TLS()
 	for name, test := range map[string]struct {
@@ -110,7 +110,7 @@ func TestCredentialsOnlyUnderTLS(t *testing.T) {
 		"STARTTLS despite allowing": {false, true, true, 0},
 	} {
 		for _, mechanism := range []string{"", "PLAIN"} {
-			t.Run("T-TLS-08 "+name+" "+mechanism, func(t *testing.T) {
+			t.Run(""+name+" "+mechanism, func(t *testing.T) {
 				s := server(fakeserver.NewStore())
 				if test.implicit || test.startTLS {
 					s.TLS, s.Implicit = serverTLS, test.implicit
@@ -150,7 +150,7 @@ func (s *sniffer) Write(p []byte) (int, error) {
 	return s.Conn.Write(p)
 }
 
-// T-TLS-10: certificates that do not verify, either way of coming to TLS.
+// Certificates that do not verify, either way of coming to TLS.
 func TestCertificates(t *testing.T) {
 	ca := fakeserver.NewCA()
 	now := time.Now()
@@ -165,7 +165,7 @@ func TestCertificates(t *testing.T) {
 		"unknown CA":    {fakeserver.NewCA().Issue(fakeserver.Leaf{}), "unknown authority"},
 	} {
 		for _, implicit := range []bool{true, false} {
-			t.Run("T-TLS-10 "+name, func(t *testing.T) {
+			t.Run(""+name, func(t *testing.T) {
 				said := 0
 				s := server(fakeserver.NewStore())
 				s.TLS, s.Implicit = &tls.Config{Certificates: []tls.Certificate{test.certificate}}, implicit
@@ -194,7 +194,7 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
-// T-TLS-09: a port that speaks plaintext where TLS is expected, and the other way round.
+// A port that speaks plaintext where TLS is expected, and the other way round.
 func TestPlaintextForTLS(t *testing.T) {
 	serverTLS, client := fakeserver.TLS()
 	plain := fetchtest.Listen(t, server(fakeserver.NewStore()).Serve)
@@ -214,11 +214,11 @@ func TestPlaintextForTLS(t *testing.T) {
 	}
 }
 
-// T-TLS-14: the handshake stalls.
+// The handshake stalls.
 func TestHandshakeStalls(t *testing.T) {
 	_, client := fakeserver.TLS()
 	for name, script := range map[string]string{"at once": "", "in it": "\x16\x03\x03"} {
-		t.Run("T-TLS-14 "+name, func(t *testing.T) {
+		t.Run(""+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				conn, peer := net.Pipe()
 				done := make(chan struct{})
@@ -240,7 +240,7 @@ func TestHandshakeStalls(t *testing.T) {
 				_ = peer.Close()
 			})
 		})
-		t.Run("T-TLS-14 implicit, "+name, func(t *testing.T) {
+		t.Run("implicit, "+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				conn, peer := net.Pipe()
 				defer peer.Close()

@@ -90,7 +90,7 @@ func TestAPOPTimestamp(t *testing.T) {
 }
 
 func TestOddPasswords(t *testing.T) {
-	// T-SEC-09: sent exactly or refused, never the end of a command.
+	// Sent exactly or refused, never the end of a command.
 	for _, secret := range []string{`a"b`, `back\slash`, "^caret", "100%s", " two  spaces ", "pä€🐱", "tab\there", "\x01\x7f", "-", "a\r\nDELE 1", "a\nb", "a\rb", "a\x00b"} {
 		for _, mechanism := range []string{"USER", "PLAIN"} {
 			cred := sasl.Credentials{User: "al ice", Password: secret, Mechanism: sasl.Mechanism(mechanism), AllowPlaintext: true}
@@ -125,7 +125,7 @@ func TestOddPasswords(t *testing.T) {
 }
 
 func TestTraceHoldsNoSecret(t *testing.T) {
-	// T-LOG-02, T-LOG-03: the dialogue at Debug, without passwords, tokens and messages.
+	// The log has the dialogue at Debug, without passwords, tokens and messages.
 	const canary = "canary-4711"
 	token := func(context.Context) (string, error) { return canary, nil }
 	for name, test := range map[string]struct {
@@ -172,7 +172,7 @@ func TestTraceHoldsNoSecret(t *testing.T) {
 	}
 }
 
-// T-SEC-01: a server that quotes the command it refuses, as some do, has the password
+// A server that quotes the command it refuses, as some do, has the password
 // neither told nor traced.
 func TestEchoedSecret(t *testing.T) {
 	const canary = `can"ary\\4711`

@@ -83,7 +83,7 @@ func TestDovecot(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { d.roundTrip(t, change) })
 	}
-	t.Run("T-POP-26 wrong password", func(t *testing.T) {
+	t.Run("wrong password", func(t *testing.T) {
 		for _, name := range []string{"", "USER"} {
 			_, err := d.login(t, func(o *pop3.Options) {
 				mechanism(name)(o)
@@ -92,7 +92,7 @@ func TestDovecot(t *testing.T) {
 			wantKind(t, err, fetch.Auth, "")
 		}
 	})
-	t.Run("T-POP-23 abort", func(t *testing.T) {
+	t.Run("abort", func(t *testing.T) {
 		d.Deliver([]byte(awkward))
 		client, refs := d.open(t, d.stls)
 		if _, err := client.Settle(t.Context(), fetch.Disposal{Action: fetch.Delete}, refs); err != nil {

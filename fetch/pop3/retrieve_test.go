@@ -14,7 +14,7 @@ import (
 )
 
 func TestRetrieveRefused(t *testing.T) {
-	// T-POP-17, T-POP-21: one refused, the rest go on; content comes by RETR only.
+	// One refused, the rest go on; content comes by RETR only.
 	for reply, kind := range map[string]fetch.Kind{
 		"-ERR no such message":        fetch.Gone,
 		"-ERR Message is deleted.":    fetch.Gone,
@@ -45,19 +45,19 @@ func TestRetrieveOutOfStep(t *testing.T) {
 		sent string
 		kind fetch.Kind
 	}{
-		"T-POP-16 cut":                 {`S= "+OK\r\nabc\r\n"`, fetch.Unreachable},
-		"T-POP-18 LF.LF":               {`S= "+OK\r\nabc\n.\n"`, fetch.Unreachable},
-		"T-POP-18 LF.CRLF":             {`S= "+OK\r\nabc\n.\r\n"`, fetch.Unreachable},
-		"T-POP-18 CRLF.LF":             {`S= "+OK\r\nabc\r\n.\n"`, fetch.Unreachable},
-		"T-POP-18 CRLF.CR":             {`S= "+OK\r\nabc\r\n.\r"`, fetch.Unreachable},
-		"T-POP-18 CR.CR":               {`S= "+OK\r\nabc\r.\r"`, fetch.Unreachable},
-		"T-POP-18 no CRLF before dot":  {`S= "+OK\r\nabc.\r\n"`, fetch.Unreachable},
-		"T-POP-18 CRLF.CRCRLF":         {`S= "+OK\r\nabc\r\n.\r\r\n"`, fetch.Unreachable},
-		"T-POP-18 CRLF. and no more":   {`S= "+OK\r\nabc\r\n."`, fetch.Unreachable},
-		"T-POP-19 unstuffed dot":       {`S= "+OK\r\n.\r\nrest of the message\r\n.\r\n"`, fetch.Protocol},
-		"T-POP-20 octets after it":     {`S= "+OK\r\nabc\r\n.\r\nnoise\r\n"`, fetch.Protocol},
-		"T-POP-20 empty line after it": {`S= "+OK\r\nabc\r\n.\r\n\r\n"`, fetch.Protocol},
-		"no status line":               {`S= "abc\r\n.\r\n"`, fetch.Protocol},
+		"cut before the end":  {`S= "+OK\r\nabc\r\n"`, fetch.Unreachable},
+		"LF.LF":               {`S= "+OK\r\nabc\n.\n"`, fetch.Unreachable},
+		"LF.CRLF":             {`S= "+OK\r\nabc\n.\r\n"`, fetch.Unreachable},
+		"CRLF.LF":             {`S= "+OK\r\nabc\r\n.\n"`, fetch.Unreachable},
+		"CRLF.CR":             {`S= "+OK\r\nabc\r\n.\r"`, fetch.Unreachable},
+		"CR.CR":               {`S= "+OK\r\nabc\r.\r"`, fetch.Unreachable},
+		"no CRLF before dot":  {`S= "+OK\r\nabc.\r\n"`, fetch.Unreachable},
+		"CRLF.CRCRLF":         {`S= "+OK\r\nabc\r\n.\r\r\n"`, fetch.Unreachable},
+		"CRLF. and no more":   {`S= "+OK\r\nabc\r\n."`, fetch.Unreachable},
+		"unstuffed dot":       {`S= "+OK\r\n.\r\nrest of the message\r\n.\r\n"`, fetch.Protocol},
+		"octets after it":     {`S= "+OK\r\nabc\r\n.\r\nnoise\r\n"`, fetch.Protocol},
+		"empty line after it": {`S= "+OK\r\nabc\r\n.\r\n\r\n"`, fetch.Protocol},
+		"no status line":      {`S= "abc\r\n.\r\n"`, fetch.Protocol},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client, listing := play(t, twoListed+"C: RETR 1\nC: RETR 2\n"+test.sent+"\nclose", plaintext())
@@ -80,7 +80,7 @@ func TestRetrieveOutOfStep(t *testing.T) {
 	}
 }
 
-// T-POP-20: with nothing under way, octets that belong to no reply end the session
+// With nothing under way, octets that belong to no reply end the session
 // before the next command.
 func TestExtraOctets(t *testing.T) {
 	client, listing := play(t, twoListed+`
@@ -95,7 +95,7 @@ func TestExtraOctets(t *testing.T) {
 }
 
 func TestUnstuffing(t *testing.T) {
-	// T-POP-19: at most dots come out wrong. Only what starts a line is touched.
+	// At most dots come out wrong. Only what starts a line is touched.
 	client, listing := play(t, twoListed+`
 		C: RETR 1
 		S= "+OK\r\n.a\r\n..b\r\n...c\r\nd.\n.e\r.f\r\n.\rg\r\n.\n.\r\n.\r\n"
@@ -108,7 +108,6 @@ func TestUnstuffing(t *testing.T) {
 }
 
 func TestOneOctetAtATime(t *testing.T) {
-	// T-POP-30
 	store := fakeserver.NewStore()
 	raw := ".\r\n..\r\na\r\n.\rb\r\n"
 	for range 20 {
@@ -163,7 +162,7 @@ func TestUnreadBody(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	// T-POP-06: the server says that the messages are small.
+	// The server says that the messages are small.
 	store := fakeserver.NewStore()
 	for _, size := range []int{998, 1001, 5000, 100_000, 10} {
 		store.Add("", []byte(strings.Repeat("x", size-2)+"\r\n"))
@@ -193,7 +192,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// T-RES-02: a message without end is not read to see whether it has one.
+// A message without end is not read to see whether it has one.
 func TestFarBeyondTheLimit(t *testing.T) {
 	store := fakeserver.NewStore()
 	const size = 100 << 20
@@ -216,7 +215,7 @@ func TestFarBeyondTheLimit(t *testing.T) {
 }
 
 func TestSinkErrorSendsNoQuit(t *testing.T) {
-	// T-POP-25: a server may delete at QUIT what was retrieved.
+	// A server may delete at QUIT what was retrieved.
 	// The sink's error may be one that a server's reply could be.
 	for _, full := range []error{errors.New("spool full"), &fetch.Error{Kind: fetch.TooLarge, Op: "spool"}} {
 		client, listing := play(t, twoListed+`
@@ -239,7 +238,7 @@ func TestSinkErrorSendsNoQuit(t *testing.T) {
 }
 
 func TestMismatchedRefs(t *testing.T) {
-	// T-POP-03: a number whose UID is another names nothing.
+	// A number whose UID is another names nothing.
 	client, listing := play(t, twoListed+"C: DELE 2\nS: +OK\nC: QUIT\nS: +OK\nhangup", plaintext())
 	stale := listing.Refs[0]
 	stale.UID = "of yesterday"
@@ -264,12 +263,12 @@ func TestSettleAndClose(t *testing.T) {
 		settle   fetch.Kind
 		close    fetch.Kind
 	}{
-		"plain":                   {"S: +OK\nS: +OK\nC: QUIT\nS: +OK bye", 0, 0, 0},
-		"T-POP-22 DELE refused":   {"S: -ERR locked\nS: +OK\nC: QUIT\nS: +OK", 1, 0, 0},
-		"T-POP-23 lost at DELE":   {"S: +OK\nclose", 0, fetch.Unreachable, fetch.Unreachable},
-		"T-POP-23 lost at QUIT":   {"S: +OK\nS: +OK\nC: QUIT\nclose", 0, 0, fetch.Unreachable},
-		"T-POP-24 QUIT refused":   {"S: +OK\nS: +OK\nC: QUIT\nS: -ERR some not removed", 0, 0, fetch.Refused},
-		"T-POP-24 QUIT then junk": {"S: +OK\nS: +OK\nC: QUIT\nS: bye", 0, 0, fetch.Protocol},
+		"plain":          {"S: +OK\nS: +OK\nC: QUIT\nS: +OK bye", 0, 0, 0},
+		"DELE refused":   {"S: -ERR locked\nS: +OK\nC: QUIT\nS: +OK", 1, 0, 0},
+		"lost at DELE":   {"S: +OK\nclose", 0, fetch.Unreachable, fetch.Unreachable},
+		"lost at QUIT":   {"S: +OK\nS: +OK\nC: QUIT\nclose", 0, 0, fetch.Unreachable},
+		"QUIT refused":   {"S: +OK\nS: +OK\nC: QUIT\nS: -ERR some not removed", 0, 0, fetch.Refused},
+		"QUIT then junk": {"S: +OK\nS: +OK\nC: QUIT\nS: bye", 0, 0, fetch.Protocol},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client, listing := play(t, twoListed+"C: DELE 1\nC: DELE 2\n"+test.script+"\nclose", plaintext())

@@ -68,32 +68,32 @@ func TestLoginRefused(t *testing.T) {
 		kind   fetch.Kind
 		words  string
 	}{
-		"T-POP-01 -ERR":            {"S: -ERR closed for today\nhangup", fetch.Refused, "closed for today"},
-		"T-POP-01 busy":            {"S: -ERR [SYS/TEMP] later\nhangup", fetch.Busy, "later"},
-		"T-POP-01 garbage":         {"S: 220 smtp.example.org ESMTP\nhangup", fetch.Protocol, "220 smtp"},
-		"T-POP-01 empty line":      {"S:\nhangup", fetch.Protocol, "not a reply"},
-		"T-POP-01 lower case":      {"S: +ok ready\nhangup", fetch.Protocol, "not a reply"},
-		"T-POP-01 +OKAY":           {"S: +OKAY\nhangup", fetch.Protocol, "not a reply"},
-		"T-POP-01 bare LF":         {"S= \"+OK ready\\n\"\nhangup", fetch.Protocol, "bare LF"},
-		"T-POP-01 none":            {"close", fetch.Unreachable, "unexpected EOF"},
-		"T-POP-01 cut":             {"S= \"+OK rea\"\nclose", fetch.Unreachable, "unexpected EOF"},
-		"T-POP-01 1 MB":            {"S: +OK " + long + "\nhangup", fetch.Protocol, "line without end"},
-		"T-TLS-09 TLS alert":       {"S= \"\\x15\\x03\\x01\\x00\\x02\\x02\\n\"\nhangup", fetch.Protocol, "speak TLS"},
-		"T-POP-02 endless CAPA":    {"S: +OK\nC: CAPA\nS: +OK\n" + manyLines("S: X%d", 300) + "hangup", fetch.Protocol, "without end"},
-		"T-POP-02 same for ever":   {"S: +OK\nC: CAPA\nS: +OK\n" + strings.Repeat("S: USER\n", 300) + "close", fetch.Protocol, "without end"},
-		"T-POP-02 CAPA cut":        {"S: +OK\nC: CAPA\nS: +OK\nS: USER\nclose", fetch.Unreachable, "CAPA"},
-		"no mechanism":             {"S: +OK\nC: CAPA\nS= \"+OK\\r\\nUIDL\\r\\n.\\r\\n\"\nhangup", fetch.Auth, "no acceptable mechanism"},
-		"USER refused":             {"S: +OK\nC: CAPA\nS: -ERR\nC: USER alice@example.org\nS: -ERR who?\nhangup", fetch.Auth, "who?"},
-		"T-POP-26 no code":         {capa + "S: -ERR bad password\nhangup", fetch.Auth, "bad password"},
-		"T-POP-26 [AUTH]":          {capa + "S: -ERR [AUTH] no\nhangup", fetch.Auth, "[AUTH] no"},
-		"T-POP-26 [SYS/TEMP]":      {capa + "S: -ERR [SYS/TEMP] disk\nhangup", fetch.Busy, "disk"},
-		"T-POP-26 [SYS/PERM]":      {capa + "S: -ERR [SYS/PERM] closed\nhangup", fetch.Refused, "closed"},
-		"T-POP-26 [LOGIN-DELAY]":   {capa + "S: -ERR [LOGIN-DELAY] wait\nhangup", fetch.Busy, "more time"},
-		"T-POP-26 [in-use]":        {capa + "S: -ERR [in-use] locked\nhangup", fetch.Busy, "another session"},
-		"T-POP-26 unable to lock":  {capa + "S: -ERR unable to lock maildrop\nhangup", fetch.Busy, "lock"},
-		"T-POP-26 unknown code":    {capa + "S: -ERR [X-ODD] no\nhangup", fetch.Auth, "X-ODD"},
-		"T-LOG-01 escape sequence": {capa + "S= \"-ERR \\x1b[2J\\u202egone\\x00\\r\\n\"\nhangup", fetch.Auth, "?[2J?gone?"},
-		"connection lost at PASS":  {capa + "close", fetch.Unreachable, "PASS"},
+		"greeting -ERR":                {"S: -ERR closed for today\nhangup", fetch.Refused, "closed for today"},
+		"greeting [SYS/TEMP]":          {"S: -ERR [SYS/TEMP] later\nhangup", fetch.Busy, "later"},
+		"greeting of an SMTP server":   {"S: 220 smtp.example.org ESMTP\nhangup", fetch.Protocol, "220 smtp"},
+		"empty line for a greeting":    {"S:\nhangup", fetch.Protocol, "not a reply"},
+		"+ok in lower case":            {"S: +ok ready\nhangup", fetch.Protocol, "not a reply"},
+		"greeting +OKAY":               {"S: +OKAY\nhangup", fetch.Protocol, "not a reply"},
+		"greeting ends in a bare LF":   {"S= \"+OK ready\\n\"\nhangup", fetch.Protocol, "bare LF"},
+		"no greeting":                  {"close", fetch.Unreachable, "unexpected EOF"},
+		"greeting is cut":              {"S= \"+OK rea\"\nclose", fetch.Unreachable, "unexpected EOF"},
+		"greeting of 1 MB":             {"S: +OK " + long + "\nhangup", fetch.Protocol, "line without end"},
+		"TLS alert for a greeting":     {"S= \"\\x15\\x03\\x01\\x00\\x02\\x02\\n\"\nhangup", fetch.Protocol, "speak TLS"},
+		"endless CAPA":                 {"S: +OK\nC: CAPA\nS: +OK\n" + manyLines("S: X%d", 300) + "hangup", fetch.Protocol, "without end"},
+		"one capability for ever":      {"S: +OK\nC: CAPA\nS: +OK\n" + strings.Repeat("S: USER\n", 300) + "close", fetch.Protocol, "without end"},
+		"CAPA cut":                     {"S: +OK\nC: CAPA\nS: +OK\nS: USER\nclose", fetch.Unreachable, "CAPA"},
+		"no mechanism":                 {"S: +OK\nC: CAPA\nS= \"+OK\\r\\nUIDL\\r\\n.\\r\\n\"\nhangup", fetch.Auth, "no acceptable mechanism"},
+		"USER refused":                 {"S: +OK\nC: CAPA\nS: -ERR\nC: USER alice@example.org\nS: -ERR who?\nhangup", fetch.Auth, "who?"},
+		"wrong password, no code":      {capa + "S: -ERR bad password\nhangup", fetch.Auth, "bad password"},
+		"[AUTH]":                       {capa + "S: -ERR [AUTH] no\nhangup", fetch.Auth, "[AUTH] no"},
+		"[SYS/TEMP]":                   {capa + "S: -ERR [SYS/TEMP] disk\nhangup", fetch.Busy, "disk"},
+		"[SYS/PERM]":                   {capa + "S: -ERR [SYS/PERM] closed\nhangup", fetch.Refused, "closed"},
+		"[LOGIN-DELAY]":                {capa + "S: -ERR [LOGIN-DELAY] wait\nhangup", fetch.Busy, "more time"},
+		"[in-use]":                     {capa + "S: -ERR [in-use] locked\nhangup", fetch.Busy, "another session"},
+		"unable to lock":               {capa + "S: -ERR unable to lock maildrop\nhangup", fetch.Busy, "lock"},
+		"wrong password, unknown code": {capa + "S: -ERR [X-ODD] no\nhangup", fetch.Auth, "X-ODD"},
+		"escape sequence":              {capa + "S= \"-ERR \\x1b[2J\\u202egone\\x00\\r\\n\"\nhangup", fetch.Auth, "?[2J?gone?"},
+		"connection lost at PASS":      {capa + "close", fetch.Unreachable, "PASS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := pop3.New(t.Context(), fetchtest.Play(t, test.script), plaintext())
@@ -114,7 +114,7 @@ func manyLines(format string, n int) string {
 }
 
 func TestWithoutCAPA(t *testing.T) {
-	// T-POP-02: the fallback knows neither PIPELINING nor SASL.
+	// The fallback knows neither PIPELINING nor SASL.
 	play(t, `
 		S: +OK ready
 		C: CAPA
@@ -180,30 +180,30 @@ func TestListing(t *testing.T) {
 		want       []fetch.Ref
 		told       bool
 	}{
-		"plain":                   {"1 a\n2 b", "1 10\n2 20", []fetch.Ref{ref(1, "a", 10), ref(2, "b", 20)}, false},
-		"empty":                   {"", "", nil, false},
-		"T-POP-03 LIST shorter":   {"1 a\n2 b", "2 20", []fetch.Ref{ref(1, "a", -1), ref(2, "b", 20)}, true},
-		"T-POP-03 UIDL shorter":   {"2 b", "1 10\n2 20", []fetch.Ref{ref(2, "b", 20)}, true},
-		"T-POP-04 new mail":       {"1 a", "1 10\n2 20", []fetch.Ref{ref(1, "a", 10)}, true},
-		"T-POP-05 zero":           {"0 z\n1 a", "0 5\n1 10", []fetch.Ref{ref(1, "a", 10)}, true},
-		"T-POP-05 negative":       {"-1 z\n1 a", "1 10", []fetch.Ref{ref(1, "a", 10)}, true},
-		"T-POP-05 2^31":           {"2147483648 z\n1 a", "1 10", []fetch.Ref{ref(1, "a", 10)}, true},
-		"T-POP-05 word":           {"one a\n1 a\n+2 b\n 3 c", "1 10", []fetch.Ref{ref(1, "a", 10)}, true},
-		"T-POP-05 duplicate":      {"1 a\n1 b\n2 c", "1 10\n2 20", []fetch.Ref{ref(1, "", 10), ref(2, "c", 20)}, true},
-		"T-POP-05 gaps, order":    {"7 g\n3 c", "3 30\n7 70", []fetch.Ref{ref(3, "c", 30), ref(7, "g", 70)}, false},
-		"T-POP-06 odd sizes":      {"1 a\n2 b\n3 c\n4 d", "1 0\n2 -5\n3 99999999999999999999\n4 x", []fetch.Ref{ref(1, "a", 0), ref(2, "b", -1), ref(3, "c", -1), ref(4, "d", -1)}, false},
-		"size with more":          {"1 a", "1 10 extra", []fetch.Ref{ref(1, "a", 10)}, false},
-		"T-POP-08 70 and 71":      {"1 " + uid(70) + "\n2 " + uid(71), "1 1\n2 2", []fetch.Ref{ref(1, uid(70), 1), ref(2, uid(71), 2)}, false},
-		"T-POP-08 1 KiB":          {"1 " + uid(1024), "1 1", []fetch.Ref{ref(1, uid(1024), 1)}, false},
-		"T-POP-08 4096":           {"1 " + uid(4096), "1 1", []fetch.Ref{ref(1, "", 1)}, false},
-		"T-POP-08 odd octets":     {"1 a b\xff\x01\x1b[2J", "1 1", []fetch.Ref{ref(1, "a b\xff\x01\x1b[2J", 1)}, false},
-		"T-POP-09 none":           {"1\n2 \n3 c", "1 1\n2 2\n3 3", []fetch.Ref{ref(1, "", 1), ref(2, "", 2), ref(3, "c", 3)}, false},
-		"T-POP-10 same twice":     {"1 a\n2 a", "1 1\n2 2", []fetch.Ref{ref(1, "a", 1), ref(2, "a", 2)}, false},
-		"T-POP-15 no file name":   {"1 /../%s\x00", "1 1", []fetch.Ref{ref(1, "/../%s\x00", 1)}, false},
-		"UID that is a dot":       {"1 .\n2 ..", "1 1\n2 2", []fetch.Ref{ref(1, ".", 1), ref(2, "..", 2)}, false},
-		"byte-stuffed line":       {".1 a", "1 1", []fetch.Ref{ref(1, "a", 1)}, false},
-		"T-POP-03 LIST garbage":   {"1 a", "what", []fetch.Ref{ref(1, "a", -1)}, true},
-		"T-POP-03 nothing listed": {"", "1 10", nil, true},
+		"plain":                          {"1 a\n2 b", "1 10\n2 20", []fetch.Ref{ref(1, "a", 10), ref(2, "b", 20)}, false},
+		"empty":                          {"", "", nil, false},
+		"LIST shorter":                   {"1 a\n2 b", "2 20", []fetch.Ref{ref(1, "a", -1), ref(2, "b", 20)}, true},
+		"UIDL shorter":                   {"2 b", "1 10\n2 20", []fetch.Ref{ref(2, "b", 20)}, true},
+		"new mail between UIDL and LIST": {"1 a", "1 10\n2 20", []fetch.Ref{ref(1, "a", 10)}, true},
+		"number 0":                       {"0 z\n1 a", "0 5\n1 10", []fetch.Ref{ref(1, "a", 10)}, true},
+		"negative number":                {"-1 z\n1 a", "1 10", []fetch.Ref{ref(1, "a", 10)}, true},
+		"number beyond 31 bits":          {"2147483648 z\n1 a", "1 10", []fetch.Ref{ref(1, "a", 10)}, true},
+		"number that is a word":          {"one a\n1 a\n+2 b\n 3 c", "1 10", []fetch.Ref{ref(1, "a", 10)}, true},
+		"number given twice":             {"1 a\n1 b\n2 c", "1 10\n2 20", []fetch.Ref{ref(1, "", 10), ref(2, "c", 20)}, true},
+		"numbers with gaps, in no order": {"7 g\n3 c", "3 30\n7 70", []fetch.Ref{ref(3, "c", 30), ref(7, "g", 70)}, false},
+		"odd sizes":                      {"1 a\n2 b\n3 c\n4 d", "1 0\n2 -5\n3 99999999999999999999\n4 x", []fetch.Ref{ref(1, "a", 0), ref(2, "b", -1), ref(3, "c", -1), ref(4, "d", -1)}, false},
+		"size with more":                 {"1 a", "1 10 extra", []fetch.Ref{ref(1, "a", 10)}, false},
+		"UIDs of 70 and 71 octets":       {"1 " + uid(70) + "\n2 " + uid(71), "1 1\n2 2", []fetch.Ref{ref(1, uid(70), 1), ref(2, uid(71), 2)}, false},
+		"UID of 1 KiB":                   {"1 " + uid(1024), "1 1", []fetch.Ref{ref(1, uid(1024), 1)}, false},
+		"UID of 4 KiB":                   {"1 " + uid(4096), "1 1", []fetch.Ref{ref(1, "", 1)}, false},
+		"UID of odd octets":              {"1 a b\xff\x01\x1b[2J", "1 1", []fetch.Ref{ref(1, "a b\xff\x01\x1b[2J", 1)}, false},
+		"no UID":                         {"1\n2 \n3 c", "1 1\n2 2\n3 3", []fetch.Ref{ref(1, "", 1), ref(2, "", 2), ref(3, "c", 3)}, false},
+		"two messages with one UID":      {"1 a\n2 a", "1 1\n2 2", []fetch.Ref{ref(1, "a", 1), ref(2, "a", 2)}, false},
+		"UID that is no file name":       {"1 /../%s\x00", "1 1", []fetch.Ref{ref(1, "/../%s\x00", 1)}, false},
+		"UID that is a dot":              {"1 .\n2 ..", "1 1\n2 2", []fetch.Ref{ref(1, ".", 1), ref(2, "..", 2)}, false},
+		"byte-stuffed line":              {".1 a", "1 1", []fetch.Ref{ref(1, "a", 1)}, false},
+		"LIST garbage":                   {"1 a", "what", []fetch.Ref{ref(1, "a", -1)}, true},
+		"LIST has what UIDL has not":     {"", "1 10", nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			told := &warnings{Handler: slog.DiscardHandler}
@@ -214,7 +214,7 @@ func TestListing(t *testing.T) {
 				t.Errorf("got  %#v\nwant %#v", listing.Refs, test.want)
 			}
 			if !listing.Reusable || listing.ReadOnly || listing.NoUIDs || listing.Validity != 0 {
-				t.Errorf("T-POP-12: got %+v, want it Reusable and no more", listing)
+				t.Errorf("got %+v, want it Reusable and no more", listing)
 			}
 			if told := len(told.texts) > 0; told != test.told {
 				t.Errorf("told: %v, want %v", told, test.told)
@@ -242,17 +242,17 @@ func TestListingRefused(t *testing.T) {
 		kind   fetch.Kind
 		words  string
 	}{
-		"neither UIDL nor LIST":  {withoutUIDL + "C: UIDL\nC: LIST\nS: -ERR what?\nS: -ERR no list\n", plaintext(), fetch.Refused, "no list"},
-		"no CAPA, UIDL locked":   {withoutCAPA + "C: UIDL\nS: -ERR index locked, try again later\nC: LIST\nS= \"+OK\\r\\n1 10\\r\\n.\\r\\n\"\n", plaintext(), fetch.Refused, "index locked"},
-		"UIDL announced":         {lists("S: -ERR broken index", "S: -ERR"), plaintext(), fetch.Refused, "broken index"},
-		"UIDL busy":              {lists("S: -ERR [SYS/TEMP] wait", "S: -ERR"), plaintext(), fetch.Busy, "wait"},
-		"T-POP-28 3 billion":     {lists("S: +OK\n"+manyLines("S: %d x", 100), "S: +OK"), few, fetch.Protocol, "more than 3"},
-		"T-RES-02 rejected only": {lists("S: +OK\n"+manyLines("S: x%d", 100), "S: +OK"), few, fetch.Protocol, "more than 3"},
-		"T-RES-02 octets":        {lists("S: +OK\n"+manyLines("S: %d "+strings.Repeat("u", 1000), 1200), "S: +OK"), many, fetch.Protocol, "listing without end"},
-		"T-RES-02 line":          {lists("S: +OK\nS: 1 "+strings.Repeat("u", 100_000), "S: +OK"), plaintext(), fetch.Protocol, "without end"},
-		"T-RES-02 9 KB line":     {lists("S: +OK\nS: 1 "+strings.Repeat("u", 9_000), "S: +OK"), plaintext(), fetch.Protocol, "without end"},
-		"cut":                    {lists("S: +OK\nS: 1 a\nclose", ""), plaintext(), fetch.Unreachable, "UIDL"},
-		"bare LF":                {lists(`S= "+OK\r\n1 a\n.\n"`, ""), plaintext(), fetch.Protocol, "bare LF"},
+		"neither UIDL nor LIST":             {withoutUIDL + "C: UIDL\nC: LIST\nS: -ERR what?\nS: -ERR no list\n", plaintext(), fetch.Refused, "no list"},
+		"no CAPA, UIDL locked":              {withoutCAPA + "C: UIDL\nS: -ERR index locked, try again later\nC: LIST\nS= \"+OK\\r\\n1 10\\r\\n.\\r\\n\"\n", plaintext(), fetch.Refused, "index locked"},
+		"UIDL announced":                    {lists("S: -ERR broken index", "S: -ERR"), plaintext(), fetch.Refused, "broken index"},
+		"UIDL busy":                         {lists("S: -ERR [SYS/TEMP] wait", "S: -ERR"), plaintext(), fetch.Busy, "wait"},
+		"more messages than allowed":        {lists("S: +OK\n"+manyLines("S: %d x", 100), "S: +OK"), few, fetch.Protocol, "more than 3"},
+		"more malformed lines than allowed": {lists("S: +OK\n"+manyLines("S: x%d", 100), "S: +OK"), few, fetch.Protocol, "more than 3"},
+		"more octets than allowed":          {lists("S: +OK\n"+manyLines("S: %d "+strings.Repeat("u", 1000), 1200), "S: +OK"), many, fetch.Protocol, "listing without end"},
+		"line of 100 KB":                    {lists("S: +OK\nS: 1 "+strings.Repeat("u", 100_000), "S: +OK"), plaintext(), fetch.Protocol, "without end"},
+		"line of 9 KB":                      {lists("S: +OK\nS: 1 "+strings.Repeat("u", 9_000), "S: +OK"), plaintext(), fetch.Protocol, "without end"},
+		"UIDL is cut":                       {lists("S: +OK\nS: 1 a\nclose", ""), plaintext(), fetch.Unreachable, "UIDL"},
+		"end of UIDL in bare LF":            {lists(`S= "+OK\r\n1 a\n.\n"`, ""), plaintext(), fetch.Protocol, "bare LF"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client, err := pop3.New(t.Context(), fetchtest.Play(t, test.script), test.opts)

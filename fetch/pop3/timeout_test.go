@@ -68,7 +68,7 @@ func upTo(n int, more string) []string {
 }
 
 func TestSlowServer(t *testing.T) {
-	// T-TMO-02. Each part ends within the bound, and not before it.
+	// Each part ends within the bound, and not before it.
 	long := strings.Repeat("x", 100_000)
 	for name, test := range map[string]struct {
 		replies     []string
@@ -76,18 +76,18 @@ func TestSlowServer(t *testing.T) {
 		pause       time.Duration
 		least, most time.Duration
 	}{
-		"silent":               {nil, "", 0, 3 * time.Minute, 3 * time.Minute},
-		"slow greeting":        {nil, "+OK " + long, 50 * time.Second, 10 * time.Minute, 11 * time.Minute},
-		"T-POP-02 silent CAPA": {listed[:1], "", 0, 3 * time.Minute, 3 * time.Minute},
-		"slow CAPA":            {upTo(1, "+OK\r\n"), long, 50 * time.Second, 10 * time.Minute, 11 * time.Minute},
-		"silent PASS":          {listed[:3], "", 0, 3 * time.Minute, 3 * time.Minute},
-		"slow listing":         {upTo(4, "+OK\r\n"), "1 " + long, 50 * time.Second, 10 * time.Minute, 11 * time.Minute},
-		"slow to the end":      {upTo(6, "+OK\r\n"), long, 170 * time.Second, 10 * time.Minute, 10 * time.Minute},
-		"silent body":          {upTo(6, "+OK\r\nabc"), "", 0, 3 * time.Minute, 3 * time.Minute},
-		"slow body":            {upTo(6, "+OK\r\n"), long, 50 * time.Second, 10 * time.Minute, 11 * time.Minute},
-		"slow body, faster":    {upTo(6, "+OK\r\n"), long, 100 * time.Millisecond, 10 * time.Minute, 11 * time.Minute},
-		"slow terminator":      {upTo(6, "+OK\r\nabc\r\n."), "", 0, 3 * time.Minute, 3 * time.Minute},
-		"T-POP-18 LF.LF":       {upTo(6, "+OK\r\nabc\n.\n"), "", 0, 3 * time.Minute, 3 * time.Minute},
+		"silent":                  {nil, "", 0, 3 * time.Minute, 3 * time.Minute},
+		"slow greeting":           {nil, "+OK " + long, 50 * time.Second, 10 * time.Minute, 11 * time.Minute},
+		"silent CAPA":             {listed[:1], "", 0, 3 * time.Minute, 3 * time.Minute},
+		"slow CAPA":               {upTo(1, "+OK\r\n"), long, 50 * time.Second, 10 * time.Minute, 11 * time.Minute},
+		"silent PASS":             {listed[:3], "", 0, 3 * time.Minute, 3 * time.Minute},
+		"slow listing":            {upTo(4, "+OK\r\n"), "1 " + long, 50 * time.Second, 10 * time.Minute, 11 * time.Minute},
+		"slow to the end":         {upTo(6, "+OK\r\n"), long, 170 * time.Second, 10 * time.Minute, 10 * time.Minute},
+		"silent body":             {upTo(6, "+OK\r\nabc"), "", 0, 3 * time.Minute, 3 * time.Minute},
+		"slow body":               {upTo(6, "+OK\r\n"), long, 50 * time.Second, 10 * time.Minute, 11 * time.Minute},
+		"slow body, faster":       {upTo(6, "+OK\r\n"), long, 100 * time.Millisecond, 10 * time.Minute, 11 * time.Minute},
+		"slow terminator":         {upTo(6, "+OK\r\nabc\r\n."), "", 0, 3 * time.Minute, 3 * time.Minute},
+		"no terminator but LF.LF": {upTo(6, "+OK\r\nabc\n.\n"), "", 0, 3 * time.Minute, 3 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -158,7 +158,6 @@ func TestSlowSinkIsNotTheServer(t *testing.T) {
 }
 
 func TestServerThatNeverReads(t *testing.T) {
-	// T-TMO-03
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
 		var wg sync.WaitGroup
@@ -210,7 +209,7 @@ func (s *staller) Close() error {
 }
 
 func TestHandshakeStalls(t *testing.T) {
-	// T-TLS-14, at every 50th octet of the server's flight, for both ways to TLS.
+	// At every 50th octet of the server's flight, for both ways to TLS.
 	serverTLS, config := fakeserver.TLS()
 	for left := 0; left <= 600; left += 50 {
 		for _, implicit := range []bool{true, false} {

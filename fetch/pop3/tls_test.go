@@ -46,21 +46,21 @@ func wantNoCredentials(t *testing.T, verbs []string) {
 }
 
 func TestCertificates(t *testing.T) {
-	// T-TLS-10, over implicit TLS and STLS: the exact reason, and no credentials.
+	// Over implicit TLS and STLS: the exact reason, and no credentials.
 	ours, theirs := fakeserver.NewCA(), fakeserver.NewCA()
 	now := time.Now()
 	for name, test := range map[string]struct {
 		certificate tls.Certificate
 		words       string
 	}{
-		"good":          {ours.Issue(fakeserver.Leaf{}), ""},
-		"expired":       {ours.Issue(fakeserver.Leaf{NotBefore: now.Add(-2 * time.Hour), NotAfter: now.Add(-time.Hour)}), "expired"},
-		"not yet valid": {ours.Issue(fakeserver.Leaf{NotBefore: now.Add(time.Hour), NotAfter: now.Add(2 * time.Hour)}), "not yet valid"},
-		"wrong host":    {ours.Issue(fakeserver.Leaf{Names: []string{"mail.example.net"}}), "mail.example.net, not localhost"},
-		"T-LOG-01":      {ours.Issue(fakeserver.Leaf{Names: []string{"a\n\x1b[2J.example.net"}}), "for a??[2J.example.net, not localhost"},
-		"NUL in name":   {ours.Issue(fakeserver.Leaf{Names: []string{"localhost\x00.example.net"}}), "not localhost"},
-		"self-signed":   {fakeserver.SelfSigned(fakeserver.Leaf{}), "unknown authority"},
-		"unknown CA":    {theirs.Issue(fakeserver.Leaf{}), "authority is not trusted here"},
+		"good":                         {ours.Issue(fakeserver.Leaf{}), ""},
+		"expired":                      {ours.Issue(fakeserver.Leaf{NotBefore: now.Add(-2 * time.Hour), NotAfter: now.Add(-time.Hour)}), "expired"},
+		"not yet valid":                {ours.Issue(fakeserver.Leaf{NotBefore: now.Add(time.Hour), NotAfter: now.Add(2 * time.Hour)}), "not yet valid"},
+		"wrong host":                   {ours.Issue(fakeserver.Leaf{Names: []string{"mail.example.net"}}), "mail.example.net, not localhost"},
+		"control characters in a name": {ours.Issue(fakeserver.Leaf{Names: []string{"a\n\x1b[2J.example.net"}}), "for a??[2J.example.net, not localhost"},
+		"NUL in name":                  {ours.Issue(fakeserver.Leaf{Names: []string{"localhost\x00.example.net"}}), "not localhost"},
+		"self-signed":                  {fakeserver.SelfSigned(fakeserver.Leaf{}), "unknown authority"},
+		"unknown CA":                   {theirs.Issue(fakeserver.Leaf{}), "authority is not trusted here"},
 	} {
 		for _, implicit := range []bool{true, false} {
 			t.Run(name+map[bool]string{true: ", implicit", false: ", STLS"}[implicit], func(t *testing.T) {
@@ -98,14 +98,14 @@ func TestSTLSRefused(t *testing.T) {
 		kind   fetch.Kind
 		words  string
 	}{
-		"T-TLS-01 not offered":     {"S: +OK\nC: CAPA\nS= \"+OK\\r\\nUSER\\r\\n.\\r\\n\"\nhangup", fetch.TLS, "does not offer it"},
-		"T-TLS-02 -ERR":            {capa + "S: -ERR not now\nhangup", fetch.TLS, "not now"},
-		"T-TLS-02 no CAPA, -ERR":   {"S: +OK\nC: CAPA\nS: -ERR\nC: STLS\nS: -ERR what?\nhangup", fetch.TLS, "what?"},
-		"T-TLS-02 continuation":    {capa + "S: + \nhangup", fetch.Protocol, "not a reply"},
-		"T-TLS-02 454":             {capa + "S: 454 TLS not available\nhangup", fetch.Protocol, "454"},
-		"T-TLS-02 closed":          {capa + "close", fetch.Unreachable, "STLS"},
-		"T-TLS-03 octets after":    {capa + "S= \"+OK\\r\\n+OK injected\\r\\n\"\nsilence", fetch.TLS, "plaintext after the reply"},
-		"T-TLS-09 no TLS after it": {capa + "S: +OK begin\nclose", fetch.Unreachable, "TLS handshake"},
+		"STLS not announced":         {"S: +OK\nC: CAPA\nS= \"+OK\\r\\nUSER\\r\\n.\\r\\n\"\nhangup", fetch.TLS, "does not offer it"},
+		"STLS refused":               {capa + "S: -ERR not now\nhangup", fetch.TLS, "not now"},
+		"no CAPA, STLS refused":      {"S: +OK\nC: CAPA\nS: -ERR\nC: STLS\nS: -ERR what?\nhangup", fetch.TLS, "what?"},
+		"continuation for a reply":   {capa + "S: + \nhangup", fetch.Protocol, "not a reply"},
+		"reply of SMTP":              {capa + "S: 454 TLS not available\nhangup", fetch.Protocol, "454"},
+		"closed after STLS":          {capa + "close", fetch.Unreachable, "STLS"},
+		"plaintext behind the reply": {capa + "S= \"+OK\\r\\n+OK injected\\r\\n\"\nsilence", fetch.TLS, "plaintext after the reply"},
+		"no TLS after it":            {capa + "S: +OK begin\nclose", fetch.Unreachable, "TLS handshake"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			opts := plaintext()
@@ -117,7 +117,7 @@ func TestSTLSRefused(t *testing.T) {
 }
 
 func TestResponseInjection(t *testing.T) {
-	// T-TLS-03 with a real handshake waiting behind the injected octets.
+	// A real handshake waiting behind the injected octets.
 	serverTLS, config := fakeserver.TLS()
 	addr, verbs := spied(t, &fakeserver.POP3{TLS: serverTLS, AfterSTLS: "+OK\r\nUSER\r\n.\r\n"})
 	opts := plaintext()
@@ -128,7 +128,7 @@ func TestResponseInjection(t *testing.T) {
 }
 
 func TestNoTLSNoCredentials(t *testing.T) {
-	// T-TLS-08: whatever the mechanism, nothing is sent in plaintext unasked.
+	// Whatever the mechanism, nothing is sent in plaintext unasked.
 	for _, mechanism := range []string{"", "PLAIN", "USER", "APOP", "SCRAM-SHA-256", "CRAM-MD5"} {
 		addr, verbs := spied(t, &fakeserver.POP3{Capabilities: []string{"SASL PLAIN SCRAM-SHA-256 CRAM-MD5"}})
 		opts := plaintext()
@@ -141,7 +141,7 @@ func TestNoTLSNoCredentials(t *testing.T) {
 }
 
 func TestCapabilitiesBeforeTLS(t *testing.T) {
-	// T-TLS-05, T-TLS-06: what was announced before TLS is forgotten, even if
+	// What was announced before TLS is forgotten, even if
 	// nothing is announced under it.
 	serverTLS, config := fakeserver.TLS()
 	for _, underTLS := range []string{"", "-ERR what?\r\n"} {
@@ -166,7 +166,6 @@ func TestCapabilitiesBeforeTLS(t *testing.T) {
 }
 
 func TestPlainServerOnTLSPort(t *testing.T) {
-	// T-TLS-09
 	addr, verbs := spied(t, &fakeserver.POP3{})
 	_, config := fakeserver.TLS()
 	opts := plaintext()
@@ -177,7 +176,7 @@ func TestPlainServerOnTLSPort(t *testing.T) {
 }
 
 func TestTruncationUnderTLS(t *testing.T) {
-	// T-TLS-15: the stream ends without close_notify. In the message that is a
+	// The stream ends without close_notify. In the message that is a
 	// lost message, after its terminator it is nothing.
 	serverTLS, config := fakeserver.TLS()
 	const raw = "Subject: a\r\n\r\nb\r\n"

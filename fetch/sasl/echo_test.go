@@ -9,7 +9,7 @@ import (
 	"github.com/truehop/truehop/fetch"
 )
 
-// T-SEC-01: the secret is found in whatever form a server sends it back, and nothing else is.
+// TestEchoes: the secret is found in whatever form a server sends it back, and nothing else is.
 func TestEchoes(t *testing.T) {
 	encode := base64.StdEncoding.EncodeToString
 	for _, secret := range []string{"hunter2", `a"b\\c`, "two words", "tab\there", "pä€🐱", "\x01\x02", "??"} {

@@ -261,7 +261,6 @@ func TestChallengesWithoutEnd(t *testing.T) {
 }
 
 func TestCredentialsShowNoSecret(t *testing.T) {
-	// T-SEC-01
 	c := Credentials{User: "alice\x1b", Password: "canary"}
 	var log bytes.Buffer
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "cred", c)

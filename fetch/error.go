@@ -85,6 +85,23 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// EndsSession reports whether err, returned by a method of a [Mailbox], leaves the two sides out
+// of step or without a connection: only Abort is allowed then. An error that is no *Error is a sink's or the context's.
+func EndsSession(err error) bool {
+	if err == nil {
+		return false
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		return true
+	}
+	switch e.Kind {
+	case Protocol, TLS, Unreachable, Unclassified, TooLarge:
+		return true
+	}
+	return false
+}
+
 // KindOf returns the kind of the first *Error in err's chain, else Unclassified.
 func KindOf(err error) Kind {
 	var e *Error

@@ -1,6 +1,7 @@
 package pop3
 
 import (
+	"cmp"
 	"context"
 	"crypto/md5"
 	"encoding/base64"
@@ -28,11 +29,22 @@ func (c *Client) authenticate(ctx context.Context) error {
 	case strings.EqualFold(string(cred.Mechanism), "APOP"):
 		return c.discreet(c.apop(cred), cred.Echoed)
 	}
-	_, client, err := sasl.Choose(ctx, c.offered(cred), cred, c.secure)
+	// A server without CAPA is believed to have the mechanism that the configuration names.
+	var offered []string
+	switch {
+	case c.caps != nil:
+		offered = strings.Fields(c.caps["SASL"]) // RFC 5034 section 3
+	case cred.Mechanism != "":
+		offered = []string{string(cred.Mechanism)}
+	case cred.Token != nil:
+		offered = []string{sasl.XOAUTH2}
+	}
+	_, client, err := sasl.Choose(ctx, offered, cred, c.secure)
 	if err == nil {
 		return c.discreet(c.auth(client), func(words string) bool { return sasl.Echoes(client, words) })
 	}
-	if cred.Mechanism == "" && cred.Token == nil && (c.caps == nil || c.has("USER")) {
+	free := cred.Mechanism == "" && cred.Token == nil
+	if hasUser := c.caps == nil || c.has("USER"); free && hasUser {
 		return c.discreet(c.userPass(cred), cred.Echoed)
 	}
 	return err
@@ -46,20 +58,6 @@ func (c *Client) discreet(err error, echoes func(words string) bool) error {
 		return &fetch.Error{Kind: e.Kind, Op: e.Op, Hint: e.Hint, Err: errors.New("the server echoed the secret, its words are withheld")}
 	}
 	return err
-}
-
-// offered lists the mechanisms of the SASL capability (RFC 5034 section 3). A server
-// without CAPA is believed to have the one that the configuration names.
-func (c *Client) offered(cred sasl.Credentials) []string {
-	switch {
-	case c.caps != nil:
-		return strings.Fields(c.caps["SASL"])
-	case cred.Mechanism != "":
-		return []string{string(cred.Mechanism)}
-	case cred.Token != nil:
-		return []string{sasl.XOAUTH2}
-	}
-	return nil
 }
 
 // userPass is RFC 1939 section 7.
@@ -85,24 +83,17 @@ func (c *Client) apop(cred sasl.Credentials) error {
 	if err := checkArguments(cred); err != nil {
 		return err
 	}
-	stamp, ok := timestamp(c.banner)
-	if !ok {
+	// The timestamp is a msg-id. Octets that no msg-id has serve to reconstruct the
+	// password (CVE-2007-1558).
+	_, rest, opened := strings.Cut(c.banner, "<")
+	id, _, closed := strings.Cut(rest, ">")
+	odd := strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' })
+	if !opened || !closed || odd || strings.Count(id, "@") != 1 {
 		return &fetch.Error{Kind: fetch.Auth, Op: "APOP", Err: errors.New("the greeting has no usable timestamp")}
 	}
+	stamp := "<" + id + ">"
 	sum := md5.Sum([]byte(stamp + cred.Password))
 	return c.prove("APOP "+cred.User+" "+hex.EncodeToString(sum[:]), "APOP")
-}
-
-// timestamp takes the msg-id from a greeting. Octets that no msg-id has serve
-// to reconstruct the password (CVE-2007-1558).
-func timestamp(banner string) (string, bool) {
-	begin, end := strings.IndexByte(banner, '<'), strings.IndexByte(banner, '>')
-	if begin < 0 || end < begin {
-		return "", false
-	}
-	stamp := banner[begin : end+1]
-	odd := strings.ContainsFunc(stamp, func(r rune) bool { return r <= ' ' || r > '~' })
-	return stamp, !odd && strings.Count(stamp, "@") == 1
 }
 
 // prove sends a command with a secret in it and takes the verdict.
@@ -152,8 +143,12 @@ func (c *Client) auth(client gosasl.Client) error {
 	command := "AUTH " + name
 	pending := initial != nil
 	// Microsoft takes the response to XOAUTH2 on a line of its own only.
-	if inline := command + " " + encodeInitial(initial); pending && name != sasl.XOAUTH2 && len(inline)+2 <= maxCommand {
-		command, pending = inline, false
+	if pending && name != sasl.XOAUTH2 {
+		// "=" is an empty response, which is not the same as none.
+		inline := command + " " + cmp.Or(base64.StdEncoding.EncodeToString(initial), "=")
+		if len(inline)+len("\r\n") <= maxCommand {
+			command, pending = inline, false
+		}
 	}
 	if err := c.w.send(command, "AUTH "+name+" ***"); err != nil {
 		return err
@@ -163,8 +158,14 @@ func (c *Client) auth(client gosasl.Client) error {
 		if err != nil {
 			return err
 		}
-		if challenge == nil {
-			return c.verdict(client, r, pending)
+		switch {
+		case challenge != nil:
+		case !r.ok:
+			return r.failure("AUTH", fetch.Auth)
+		case pending:
+			return broken("AUTH", "success before anything was proved", nil)
+		default:
+			return sasl.Finish(client)
 		}
 		response := initial
 		if !pending {
@@ -172,20 +173,15 @@ func (c *Client) auth(client gosasl.Client) error {
 		}
 		pending = false
 		if err != nil {
-			return c.cancel(err)
+			if c.w.send("*", "*") == nil { // cancels the exchange
+				_, _ = c.w.reply("AUTH") // it can only be a refusal, and the cause is known
+			}
+			return err
 		}
 		if err := c.w.send(base64.StdEncoding.EncodeToString(response), "***"); err != nil {
 			return err
 		}
 	}
-}
-
-// encodeInitial has "=" for an empty response, which is not the same as none.
-func encodeInitial(response []byte) string {
-	if len(response) == 0 {
-		return "="
-	}
-	return base64.StdEncoding.EncodeToString(response)
 }
 
 // challenge reads a challenge, or the reply that ends the exchange with challenge nil.
@@ -199,35 +195,17 @@ func (c *Client) challenge() (challenge []byte, r reply, err error) {
 		c.w.trace("S", string(line))
 		return nil, r, nil
 	}
-	if len(line) == 0 || line[0] != '+' || len(line) > 1 && line[1] != ' ' {
+	status, rest, _ := strings.Cut(string(line), " ")
+	if status != "+" {
 		return nil, reply{}, broken("AUTH", "neither a challenge nor a reply", line)
 	}
-	// A challenge may quote what it was sent: it is not told.
+	// A challenge may quote what it was sent: it is not logged.
 	c.w.trace("S", "+ ***")
-	text := strings.TrimSpace(string(line[1:]))
+	text := strings.TrimSpace(rest)
 	challenge = make([]byte, base64.StdEncoding.DecodedLen(len(text)))
 	n, err := base64.StdEncoding.Decode(challenge, []byte(text))
 	if err != nil {
 		return nil, reply{}, broken("AUTH", "a challenge that is not base64", nil)
 	}
 	return challenge[:n], reply{}, nil
-}
-
-func (c *Client) verdict(client gosasl.Client, r reply, unsent bool) error {
-	if !r.ok {
-		return r.failure("AUTH", fetch.Auth)
-	}
-	if unsent {
-		return broken("AUTH", "success before anything was proved", nil)
-	}
-	return sasl.Finish(client)
-}
-
-// cancel ends an exchange that the client cannot go on with.
-func (c *Client) cancel(cause error) error {
-	if c.w.send("*", "*") == nil {
-		// The reply can only be a refusal, and the cause is known.
-		_, _ = c.w.reply("AUTH")
-	}
-	return cause
 }

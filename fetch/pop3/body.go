@@ -23,10 +23,6 @@ type body struct {
 	cr        bool // a CR
 }
 
-func newBody(w *wire, limit int64) *body {
-	return &body{w: w, limit: limit, lineStart: true}
-}
-
 // Read returns io.EOF after the terminator and at no other time.
 func (b *body) Read(p []byte) (int, error) {
 	if b.err != nil || len(p) == 0 {
@@ -54,8 +50,8 @@ func (b *body) Read(p []byte) (int, error) {
 	return 0, b.err
 }
 
-// some copies what is buffered, after waiting for at least one octet, or deals
-// with a dot that needs a closer look.
+// some copies what is buffered, after waiting for at least one octet. Of a dot that starts a line it
+// waits for as much as tells the end of the message from a dot to drop, and for no octet more.
 func (b *body) some(p []byte) (int, error) {
 	br := b.w.br
 	if _, err := br.Peek(1); err != nil {
@@ -63,11 +59,24 @@ func (b *body) some(p []byte) (int, error) {
 	}
 	data, _ := br.Peek(br.Buffered())
 	copied, used := b.undo(p, data)
-	if used == 0 {
-		return 0, b.dot()
+	if used > 0 {
+		_, err := br.Discard(used)
+		return copied, err
 	}
-	_, err := br.Discard(used)
-	return copied, err
+	head, err := br.Peek(2)
+	if err == nil && head[1] == '\r' {
+		head, err = br.Peek(3)
+	}
+	if err != nil {
+		return 0, b.w.lost("RETR", err)
+	}
+	if string(head) == ".\r\n" {
+		_, _ = br.Discard(3) // cannot fail after Peek
+		return 0, io.EOF
+	}
+	b.lineStart, b.cr = false, false
+	_, err = br.Discard(1)
+	return 0, err
 }
 
 // undo copies data to p without the dots that start a line. It stops at one that
@@ -100,7 +109,11 @@ func (b *body) plain(data []byte) int {
 			break
 		}
 		at += i
-		if at > 0 && data[at-1] == '\r' || at == 0 && b.cr {
+		cr := b.cr
+		if at > 0 {
+			cr = data[at-1] == '\r'
+		}
+		if cr {
 			b.lineStart, b.cr = true, false
 			return at + 1
 		}
@@ -117,23 +130,3 @@ func (b *body) plain(data []byte) int {
 }
 
 var newlineDot = []byte("\n.")
-
-// dot handles a dot that starts a line: the end of the message, or one to drop.
-// It asks for no octet more than it needs to tell.
-func (b *body) dot() error {
-	br := b.w.br
-	head, err := br.Peek(2)
-	if err == nil && head[1] == '\r' {
-		head, err = br.Peek(3)
-	}
-	if err != nil {
-		return b.w.lost("RETR", err)
-	}
-	if string(head) == ".\r\n" {
-		_, _ = br.Discard(3) // cannot fail after Peek
-		return io.EOF
-	}
-	b.lineStart, b.cr = false, false
-	_, err = br.Discard(1)
-	return err
-}

@@ -5,12 +5,14 @@
 package pop3
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -94,12 +96,24 @@ func New(ctx context.Context, conn net.Conn, opts Options) (*Client, error) {
 
 // login is the dialogue up to the transaction state (RFC 1939 section 5).
 func (c *Client) login(ctx context.Context) error {
-	if err := c.w.handshake(ctx); err != nil {
+	// Implicit TLS is completed first, so that its errors are not taken for the greeting's.
+	if t, ok := c.w.raw.(*tls.Conn); ok {
+		err := t.SetDeadline(time.Now().Add(c.opts.Timeouts.Idle))
+		if err == nil {
+			err = t.HandshakeContext(ctx)
+		}
+		if err != nil {
+			return c.w.lost("TLS handshake", err)
+		}
+	}
+	greeting, err := c.w.reply("greeting")
+	if err != nil {
 		return err
 	}
-	if err := c.greeting(); err != nil {
-		return err
+	if !greeting.ok {
+		return greeting.failure("greeting", fetch.Refused)
 	}
+	c.banner = greeting.text
 	if err := c.capa(); err != nil {
 		return err
 	}
@@ -128,19 +142,7 @@ func (c *Client) login(ctx context.Context) error {
 	return nil
 }
 
-func (c *Client) greeting() error {
-	r, err := c.w.reply("greeting")
-	if err != nil {
-		return err
-	}
-	if !r.ok {
-		return r.failure("greeting", fetch.Refused)
-	}
-	c.banner = r.text
-	return nil
-}
-
-// Bounds of a CAPA reply.
+// maxCapabilities bounds a reply to CAPA, in lines.
 const maxCapabilities = 200
 
 // capa asks what the server can do. A server without CAPA is not an error.
@@ -226,27 +228,11 @@ func (c *Client) run(ctx context.Context, exchange func() error) error {
 	c.w.ctx = ctx
 	stop := context.AfterFunc(ctx, c.Abort)
 	err := exchange()
-	if !stop() || ends(err) {
+	if !stop() || fetch.EndsSession(err) {
 		c.ended = true
 		c.Abort()
 	}
 	return err
-}
-
-// ends tells whether an error leaves the two sides out of step.
-func ends(err error) bool {
-	if err == nil {
-		return false
-	}
-	var e *fetch.Error
-	if !errors.As(err, &e) {
-		return true
-	}
-	switch e.Kind {
-	case fetch.Protocol, fetch.TLS, fetch.Unreachable, fetch.Unclassified, fetch.TooLarge:
-		return true
-	}
-	return false
 }
 
 // Settle implements [fetch.Mailbox]. POP3 knows Keep, which does nothing, and
@@ -318,13 +304,21 @@ func (c *Client) Leave(ctx context.Context) error {
 	return err
 }
 
-// Abort implements [fetch.Mailbox].
-func (c *Client) Abort() { c.w.abort() }
+// Abort implements [fetch.Mailbox]. It closes what lies under TLS, whose own end might block.
+func (c *Client) Abort() {
+	c.w.close.Do(func() {
+		if t, ok := c.w.raw.(*tls.Conn); ok {
+			_ = t.NetConn().Close()
+			return
+		}
+		_ = c.w.raw.Close()
+	})
+}
 
 // listed tells whether the listing has this very message under its number. A
 // number alone names nothing: after another listing it may be another message.
 func (c *Client) listed(ref fetch.Ref) bool {
-	i, ok := find(c.index, ref.Seq)
+	i, ok := slices.BinarySearchFunc(c.index, ref.Seq, func(e entry, number uint32) int { return cmp.Compare(e.number, number) })
 	return ok && c.index[i].uid == ref.UID
 }
 

@@ -74,7 +74,7 @@ func checkBody(t *testing.T, raw []byte, chunk int) {
 		}
 	}
 	w := wireOver(source)
-	b := newBody(w, 0)
+	b := &body{w: w, lineStart: true}
 	var got []byte
 	p := make([]byte, chunk%100+1)
 	var err error
@@ -229,7 +229,7 @@ func BenchmarkUnstuff(b *testing.B) {
 		"only dots":    "..\r\n",
 	} {
 		b.Run(name, func(b *testing.B) {
-			body := newBody(wireOver(&endless{text: bytes.Repeat([]byte(line), 1000)}), 0)
+			body := &body{w: wireOver(&endless{text: bytes.Repeat([]byte(line), 1000)}), lineStart: true}
 			p := make([]byte, 32<<10)
 			b.SetBytes(int64(len(p)))
 			for b.Loop() {

@@ -2,6 +2,7 @@ package pop3
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,12 +18,6 @@ import (
 type entry struct {
 	number uint32
 	uid    string
-}
-
-func find(index []entry, number uint32) (int, bool) {
-	return slices.BinarySearchFunc(index, number, func(e entry, n uint32) int {
-		return int(int64(e.number) - int64(n))
-	})
 }
 
 // Open implements [fetch.Mailbox]. POP3 has the inbox only. The numbers are UIDL's;
@@ -88,6 +83,9 @@ const (
 	listingShare = 128 // for each message of Options.MaxMessages
 )
 
+// maxNoted bounds how many rejected lines of one listing are logged.
+const maxNoted = 5
+
 // readList reads the reply to UIDL or LIST, after sending it if told to, and returns
 // the messages by ascending number. A refusal is not an error: the session goes on.
 func (c *Client) readList(verb string, send bool) (refs []fetch.Ref, refusal *fetch.Error, err error) {
@@ -115,12 +113,10 @@ func (c *Client) readList(verb string, send bool) (refs []fetch.Ref, refusal *fe
 		if octets -= int64(len(line)); octets < 0 {
 			return nil, nil, broken(verb, "listing without end", nil)
 		}
-		ref, ok := parseListing(verb, line)
-		if !ok {
-			rejected++
-			c.noteFew(rejected, verb+": line rejected", slog.String("line", fetch.Sanitize(string(line))))
-		} else {
+		if ref, ok := parseListing(verb, line); ok {
 			refs = append(refs, ref)
+		} else if rejected++; rejected <= maxNoted {
+			c.note(verb+": line rejected", slog.String("line", fetch.Sanitize(string(line))))
 		}
 		if len(refs)+rejected > c.opts.MaxMessages {
 			return nil, nil, broken(verb, fmt.Sprintf("more than %d messages", c.opts.MaxMessages), nil)
@@ -156,7 +152,7 @@ func parseListing(verb string, line []byte) (fetch.Ref, bool) {
 // unique sorts by number and makes each number occur once. A number with two
 // unique-ids has neither: taking the wrong one could delete another message.
 func (c *Client) unique(verb string, refs []fetch.Ref) []fetch.Ref {
-	byNumber := func(a, b fetch.Ref) int { return int(int64(a.Seq) - int64(b.Seq)) }
+	byNumber := func(a, b fetch.Ref) int { return cmp.Compare(a.Seq, b.Seq) }
 	if !slices.IsSortedFunc(refs, byNumber) {
 		slices.SortStableFunc(refs, byNumber)
 	}
@@ -196,11 +192,4 @@ func (c *Client) addSizes(refs, sizes []fetch.Ref) {
 
 func (c *Client) note(text string, attrs ...slog.Attr) {
 	c.w.log.LogAttrs(c.w.ctx, slog.LevelWarn, text, attrs...)
-}
-
-// noteFew logs the first of many alike.
-func (c *Client) noteFew(nth int, text string, attrs ...slog.Attr) {
-	if nth <= 5 {
-		c.note(text, attrs...)
-	}
 }

@@ -22,8 +22,13 @@ func (c *Client) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sink
 	return c.run(ctx, func() error {
 		ask := make([]fetch.Ref, 0, len(refs))
 		for _, ref := range refs {
-			why := c.unfit(ref)
-			if why == nil {
+			var why error
+			switch {
+			case !c.listed(ref), c.deleted[ref.Seq]:
+				why = notListed("RETR")
+			case c.opts.MaxSize > 0 && ref.Size > c.opts.MaxSize:
+				why = tooLarge(c.opts.MaxSize, fmt.Errorf("announced with %d octets", ref.Size))
+			default:
 				ask = append(ask, ref)
 				continue
 			}
@@ -32,20 +37,22 @@ func (c *Client) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sink
 			}
 		}
 		return c.pipeline("RETR", ask, func(ref fetch.Ref, r reply) error {
-			return c.deliver(ref, r, sink)
+			m := fetch.Message{Ref: ref, Size: -1}
+			if !r.ok {
+				m.Err = r.messageFailure("RETR")
+				if err := sink(m); err != nil {
+					return c.stop(err)
+				}
+				return nil
+			}
+			b := &body{w: c.w, limit: c.opts.MaxSize, lineStart: true}
+			m.Body = b
+			if err := sink(m); err != nil {
+				return c.stop(err)
+			}
+			return b.finish()
 		})
 	})
-}
-
-// unfit says why a message is not asked for, nil if it is.
-func (c *Client) unfit(ref fetch.Ref) error {
-	switch {
-	case !c.listed(ref), c.deleted[ref.Seq]:
-		return notListed("RETR")
-	case c.opts.MaxSize > 0 && ref.Size > c.opts.MaxSize:
-		return tooLarge(c.opts.MaxSize, fmt.Errorf("announced with %d octets", ref.Size))
-	}
-	return nil
 }
 
 func tooLarge(limit int64, err error) *fetch.Error {
@@ -58,20 +65,6 @@ func (c *Client) stop(err error) error {
 	c.ended = true
 	c.Abort()
 	return err
-}
-
-func (c *Client) deliver(ref fetch.Ref, r reply, sink fetch.Sink) error {
-	if !r.ok {
-		if err := sink(fetch.Message{Ref: ref, Size: -1, Err: r.messageFailure("RETR")}); err != nil {
-			return c.stop(err)
-		}
-		return nil
-	}
-	b := newBody(c.w, c.opts.MaxSize)
-	if err := sink(fetch.Message{Ref: ref, Size: -1, Body: b}); err != nil {
-		return c.stop(err)
-	}
-	return b.finish()
 }
 
 // pipeline sends verb for each ref and calls each with every reply in order. It
@@ -97,7 +90,8 @@ func (c *Client) pipeline(verb string, refs []fetch.Ref, each func(fetch.Ref, re
 				text := string(commands[:len(commands)-len("\r\n")])
 				err = c.w.send(text, text)
 			default:
-				err = c.w.sendMore(verb, commands)
+				c.w.trace("C", string(commands))
+				err = c.w.write(verb, commands)
 			}
 			if err != nil {
 				return err

@@ -114,33 +114,6 @@ func (w *wire) hangUp() {
 	_, _ = io.Copy(io.Discard, io.LimitReader(w.conn, bufferSize))
 }
 
-// abort closes what lies under TLS, for a farewell might block.
-func (w *wire) abort() {
-	w.close.Do(func() {
-		if t, ok := w.raw.(*tls.Conn); ok {
-			_ = t.NetConn().Close()
-			return
-		}
-		_ = w.raw.Close()
-	})
-}
-
-// handshake completes TLS where conn came with it, so that its errors are told as such.
-func (w *wire) handshake(ctx context.Context) error {
-	t, ok := w.raw.(*tls.Conn)
-	if !ok {
-		return nil
-	}
-	deadline := time.Now().Add(w.clock.t.Idle)
-	if err := t.SetDeadline(deadline); err != nil {
-		return w.lost("TLS handshake", err)
-	}
-	if err := t.HandshakeContext(ctx); err != nil {
-		return w.lost("TLS handshake", err)
-	}
-	return nil
-}
-
 // upgrade starts TLS after the reply to STLS. What has arrived in plaintext after
 // that reply would be taken as if it came under TLS (response injection): fail.
 func (w *wire) upgrade(ctx context.Context, config *tls.Config) error {
@@ -202,17 +175,12 @@ func (w *wire) send(text, shown string) error {
 		return broken(shown, "octets that belong to no reply", extra)
 	}
 	w.trace("C", shown)
-	if _, err := w.conn.Write(append([]byte(text), "\r\n"...)); err != nil {
-		return w.lost(shown, err)
-	}
-	return nil
+	return w.write(shown, append([]byte(text), "\r\n"...))
 }
 
-// sendMore writes commands that end in CRLF each, while replies to others are due.
-func (w *wire) sendMore(verb string, commands []byte) error {
-	w.trace("C", string(commands))
+func (w *wire) write(op string, commands []byte) error {
 	if _, err := w.conn.Write(commands); err != nil {
-		return w.lost(verb, err)
+		return w.lost(op, err)
 	}
 	return nil
 }

@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -173,24 +172,6 @@ func (c *Client) capa() error {
 func (c *Client) has(capability string) bool {
 	_, ok := c.caps[capability]
 	return ok
-}
-
-// Capability returns the arguments of a capability that the server announced last,
-// as sent: "EXPIRE" for one tells what becomes of retrieved messages (RFC 2449 section 6.7).
-func (c *Client) Capability(name string) (args string, ok bool) {
-	args, ok = c.caps[strings.ToUpper(name)]
-	return args, ok
-}
-
-// LoginDelay is the least time that the server wants between two logins
-// (RFC 2449 section 6.5), 0 if it announced none.
-func (c *Client) LoginDelay() time.Duration {
-	seconds, _, _ := strings.Cut(c.caps["LOGIN-DELAY"], " ")
-	n, err := strconv.ParseUint(seconds, 10, 31)
-	if err != nil {
-		return 0
-	}
-	return time.Duration(n) * time.Second
 }
 
 // startTLS is RFC 2595 section 4.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/truehop/truehop/fetch"
 )
@@ -27,7 +28,11 @@ func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error
 	if folder != "" && !strings.EqualFold(folder, "INBOX") {
 		return nil, &fetch.Error{Kind: fetch.NoFolder, Op: "open", Hint: "use IMAP", Err: errors.New("POP3 has the inbox only")}
 	}
-	listing := &fetch.Listing{Reusable: true, AtClose: true, LoginDelay: c.LoginDelay()}
+	listing := &fetch.Listing{Reusable: true, AtClose: true}
+	seconds, _, _ := strings.Cut(c.caps["LOGIN-DELAY"], " ") // RFC 2449 section 6.5
+	if n, err := strconv.ParseUint(seconds, 10, 31); err == nil {
+		listing.LoginDelay = time.Duration(n) * time.Second
+	}
 	err := c.run(ctx, func() (err error) {
 		c.index = nil
 		listing.Refs, listing.NoUIDs, err = c.list()

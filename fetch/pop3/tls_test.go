@@ -159,8 +159,9 @@ func TestCapabilitiesBeforeTLS(t *testing.T) {
 		opts := plaintext()
 		opts.StartTLS, opts.TLS = true, config
 		client := dial(t, server, opts, nil)
-		if _, ok := client.Capability("PIPELINING"); ok || asked < 2 {
-			t.Errorf("PIPELINING is believed: %v; CAPA was asked for %d times", ok, asked)
+		// This server hangs up on a client that sends two commands together.
+		if _, err := client.Open(t.Context(), ""); err != nil || asked < 2 {
+			t.Errorf("PIPELINING is believed: %v; CAPA was asked for %d times", err, asked)
 		}
 	}
 }

@@ -41,18 +41,15 @@ func (b *body) seek() (uid uint32) {
 		case imapclient.FetchItemDataUID:
 			uid = uint32(item.UID)
 		case imapclient.FetchItemDataBodySection:
-			if item.Literal != nil && isWhole(item.Section) {
+			s := item.Section // BODY[], and not a part of it
+			whole := s.Specifier == imapwire.PartSpecifierNone && len(s.Part) == 0 && s.Partial == nil
+			if item.Literal != nil && whole {
 				b.literal, b.size = item.Literal, item.Literal.Size()
 				return uid
 			}
 		}
 	}
 	return uid
-}
-
-// isWhole tells BODY[] from its parts.
-func isWhole(s *imapwire.FetchItemBodySection) bool {
-	return s.Specifier == imapwire.PartSpecifierNone && len(s.Part) == 0 && s.Partial == nil
 }
 
 // Read implements io.Reader.
@@ -67,7 +64,11 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	// From here on the library's goroutine reads; the literal must not be touched.
 	if b.read < b.size {
-		b.err = b.client.cut(b.read, b.size)
+		cause := b.client.g.why()
+		if cause == nil {
+			cause = io.ErrUnexpectedEOF
+		}
+		b.err = b.client.lost("UID FETCH", fmt.Errorf("%d of %d octets: %w", b.read, b.size, cause))
 	} else {
 		b.err = b.finish()
 	}
@@ -90,7 +91,7 @@ func (b *body) finish() error {
 	return io.EOF
 }
 
-// skip passes over a message that is not wanted.
+// skip passes over what is left of the message and returns the next.
 func (b *body) skip() (*imapclient.FetchMessageData, error) {
 	if b.literal != nil {
 		if _, err := io.Copy(io.Discard, b); err != nil {
@@ -150,13 +151,4 @@ func literalOf(item imapclient.FetchItemData) imapwire.LiteralReader {
 		return item.Literal
 	}
 	return nil
-}
-
-// cut is the error for a literal that ended early.
-func (c *Client) cut(read, size int64) error {
-	cause := c.g.why()
-	if cause == nil {
-		cause = io.ErrUnexpectedEOF
-	}
-	return c.lost("UID FETCH", fmt.Errorf("%d of %d octets: %w", read, size, cause))
 }

@@ -124,7 +124,7 @@ func (c *Client) run(ctx context.Context, messages int, call func() error) error
 	if !stop() {
 		err = ctx.Err()
 	}
-	if c.g.why() != nil || ends(err) {
+	if c.g.why() != nil || fetch.EndsSession(err) {
 		c.finish()
 	}
 	return err
@@ -138,22 +138,6 @@ func (c *Client) finish() {
 	if c.lib != nil {
 		_ = c.lib.Close() // why is known
 	}
-}
-
-// ends tells whether an error leaves the two sides out of step.
-func ends(err error) bool {
-	if err == nil {
-		return false
-	}
-	var e *fetch.Error
-	if !errors.As(err, &e) {
-		return true
-	}
-	switch e.Kind {
-	case fetch.Protocol, fetch.TLS, fetch.Unreachable, fetch.Unclassified:
-		return true
-	}
-	return false
 }
 
 // Close implements [fetch.Mailbox]. What Settle did was final when it

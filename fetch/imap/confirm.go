@@ -23,7 +23,7 @@ func (s *settlement) confirm(op string, uids []uint32) (left []uint32, err error
 		return nil, nil
 	}
 	found, err := s.c.look(doubtful)
-	if ends(err) {
+	if fetch.EndsSession(err) {
 		return nil, err
 	}
 	if err != nil {
@@ -54,7 +54,7 @@ func (c *Client) look(uids []uint32) ([]uint32, error) {
 	var refusal error
 	for _, cmd := range sent {
 		data, err := cmd.Wait()
-		if err = c.failed("UID SEARCH", err); ends(err) {
+		if err = c.failed("UID SEARCH", err); fetch.EndsSession(err) {
 			return nil, err
 		}
 		refusal = cmp.Or(refusal, err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -215,8 +214,4 @@ func members(set imapwire.UIDSet) []uint32 {
 		}
 	}
 	return uids
-}
-
-func (c *Client) warn(text string, attrs ...slog.Attr) {
-	c.opts.Logger.LogAttrs(context.Background(), slog.LevelWarn, text, attrs...)
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -37,7 +36,20 @@ func (c *Client) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sink
 			}
 		}
 		r := &retrieval{c: c, batch: b, sink: sink, empty: map[uint32]bool{}}
-		return r.run()
+		if c.opts.MaxSize > 0 {
+			if err := r.skipLarge(); err != nil {
+				return err
+			}
+		}
+		for _, set := range sets(r.left()) {
+			if err := r.fetch(set); err != nil {
+				return err
+			}
+		}
+		if len(r.refs) == 0 {
+			return nil
+		}
+		return r.second()
 	})
 }
 
@@ -48,23 +60,6 @@ type retrieval struct {
 	sink    fetch.Sink
 	empty   map[uint32]bool // came with a body of no octets
 	refusal *fetch.Error    // of the last FETCH, nil if it went well
-}
-
-func (r *retrieval) run() error {
-	if r.c.opts.MaxSize > 0 {
-		if err := r.skipLarge(); err != nil {
-			return err
-		}
-	}
-	for _, set := range sets(r.left()) {
-		if err := r.fetch(set); err != nil {
-			return err
-		}
-	}
-	if len(r.refs) == 0 {
-		return nil
-	}
-	return r.second()
 }
 
 // left lists the messages that the sink has not had.
@@ -88,7 +83,7 @@ func (r *retrieval) skipLarge() error {
 			return err
 		}
 		for _, uid := range slices.Sorted(maps.Keys(large)) {
-			if err := r.give(uid, tooLarge(large[uid], r.c.opts.MaxSize)); err != nil {
+			if err := r.give(uid, fetch.Message{Size: -1, Err: tooLarge(large[uid], r.c.opts.MaxSize)}); err != nil {
 				return err
 			}
 		}
@@ -128,7 +123,7 @@ func (r *retrieval) ask(set imapwire.UIDSet, each func(uid uint32, size int64)) 
 func (r *retrieval) ended(err error) error {
 	var refused *fetch.Error
 	err = r.c.failed("UID FETCH", err)
-	if errors.As(err, &refused) && !ends(err) {
+	if errors.As(err, &refused) && !fetch.EndsSession(err) {
 		r.refusal = refused
 		if refused.Kind == fetch.Busy {
 			return refused
@@ -156,23 +151,21 @@ func (r *retrieval) fetch(set imapwire.UIDSet) error {
 			// No body, or an empty one: Exchange and Dovecot say so of messages that
 			// they cannot read. They stay in refs.
 			r.empty[uid] = b.literal != nil
-			next, err := b.skip()
-			if err != nil {
+		} else {
+			delete(r.refs, uid)
+			if err := r.hand(ref, b); err != nil {
 				return err
 			}
-			m = next
-			continue
 		}
-		delete(r.refs, uid)
-		if err := r.hand(ref, b); err != nil {
+		var err error
+		if m, err = b.skip(); err != nil {
 			return err
 		}
-		m = b.next
 	}
 	return r.ended(cmd.Close())
 }
 
-// hand gives one body to the sink and reads what the sink left of it.
+// hand gives one body to the sink.
 func (r *retrieval) hand(ref fetch.Ref, b *body) error {
 	m := fetch.Message{Ref: ref, Size: b.size, Body: b}
 	if limit := r.c.opts.MaxSize; limit > 0 && b.size > limit {
@@ -180,10 +173,6 @@ func (r *retrieval) hand(ref fetch.Ref, b *body) error {
 		m.Size, m.Body, m.Err = -1, nil, tooLarge(b.size, limit)
 	}
 	if err := r.sink(m); err != nil {
-		b.abandon()
-		return err
-	}
-	if _, err := io.Copy(io.Discard, b); err != nil {
 		b.abandon()
 		return err
 	}
@@ -206,11 +195,13 @@ func (r *retrieval) second() error {
 		var err error
 		switch {
 		case !present:
-			err = r.give(uid, &fetch.Error{Kind: fetch.Gone, Op: "UID FETCH", Err: errors.New("expunged meanwhile")})
-		case size == 0 && r.empty[uid]:
-			err = r.giveNothing(uid)
+			err = r.give(uid, fetch.Message{Size: -1, Err: &fetch.Error{Kind: fetch.Gone, Op: "UID FETCH", Err: errors.New("expunged meanwhile")}})
+		case size == 0 && r.empty[uid]: // empty by the server's RFC822.SIZE, too
+			err = r.give(uid, fetch.Message{Body: strings.NewReader("")})
 		case n < maxAlone:
-			err = r.alone(uid)
+			r.c.opts.Logger.LogAttrs(context.Background(), slog.LevelWarn, "message came without a body",
+				slog.String("folder", r.c.box.name), slog.Uint64("uid", uint64(uid)))
+			err = r.fetch(imapwire.UIDSet{{Start: imapwire.UID(uid), Stop: imapwire.UID(uid)}})
 			refusal = cmp.Or(r.refusal, refusal)
 		}
 		if err != nil {
@@ -219,36 +210,20 @@ func (r *retrieval) second() error {
 		if _, waiting := r.refs[uid]; !waiting {
 			continue
 		}
-		if err := r.give(uid, incomplete(refusal)); err != nil {
+		why := &fetch.Error{Kind: fetch.Incomplete, Op: "UID FETCH", Err: errors.New("the server has the message and sends no body")}
+		if refusal != nil {
+			why.Text = refusal.Text
+		}
+		if err := r.give(uid, fetch.Message{Size: -1, Err: why}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *retrieval) alone(uid uint32) error {
-	r.c.warn("message came without a body", slog.String("folder", r.c.box.name), slog.Uint64("uid", uint64(uid)))
-	return r.fetch(imapwire.UIDSet{{Start: imapwire.UID(uid), Stop: imapwire.UID(uid)}})
-}
-
-// give tells the sink that a message does not come.
-func (r *retrieval) give(uid uint32, why error) error {
-	ref := r.refs[uid]
+// give calls the sink for a message of which no body comes from the connection.
+func (r *retrieval) give(uid uint32, m fetch.Message) error {
+	m.Ref = r.refs[uid]
 	delete(r.refs, uid)
-	return r.sink(fetch.Message{Ref: ref, Size: -1, Err: why})
-}
-
-// giveNothing hands over a message that is empty by the server's RFC822.SIZE, too.
-func (r *retrieval) giveNothing(uid uint32) error {
-	ref := r.refs[uid]
-	delete(r.refs, uid)
-	return r.sink(fetch.Message{Ref: ref, Body: strings.NewReader("")})
-}
-
-func incomplete(refusal *fetch.Error) error {
-	e := &fetch.Error{Kind: fetch.Incomplete, Op: "UID FETCH", Err: errors.New("the server has the message and sends no body")}
-	if refusal != nil {
-		e.Text = refusal.Text
-	}
-	return e
+	return r.sink(m)
 }

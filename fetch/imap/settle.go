@@ -119,7 +119,7 @@ func (s *settlement) each(all []imapwire.UIDSet, send func(imapwire.UIDSet) pend
 	}
 	for i := range results {
 		results[i].err = s.c.failed(results[i].op, results[i].err)
-		if ends(results[i].err) {
+		if fetch.EndsSession(results[i].err) {
 			return nil, results[i].err
 		}
 	}

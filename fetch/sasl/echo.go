@@ -24,19 +24,28 @@ func shows(words, secret string) bool {
 	if secret == "" {
 		return false
 	}
-	bare := bareText(secret)
-	if strings.Contains(words, secret) || bare != "" && strings.Contains(bareText(words), bare) {
+	if strings.Contains(words, secret) {
 		return true
 	}
-	for _, run := range strings.FieldsFunc(words, notBase64) {
+	if bare := bareText(secret); bare != "" && strings.Contains(bareText(words), bare) {
+		return true
+	}
+	for _, run := range strings.FieldsFunc(words, func(r rune) bool { return !strings.ContainsRune(base64Alphabet, r) }) {
 		for from := 0; from < min(4, len(run)); from++ { // whatever stands before it
-			if strings.Contains(decoded(run[from:]), secret) {
+			text := run[from:]
+			if len(text)%4 == 1 {
+				text = text[:len(text)-1] // no base64 has this length
+			}
+			octets, _ := base64.RawStdEncoding.DecodeString(text) // cannot fail: alphabet and length are right
+			if strings.Contains(string(octets), secret) {
 				return true
 			}
 		}
 	}
 	return false
 }
+
+const base64Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 // bareText leaves out what quoting adds and sanitising changes.
 func bareText(s string) string {
@@ -46,17 +55,4 @@ func bareText(s string) string {
 		}
 		return r
 	}, s)
-}
-
-func notBase64(r rune) bool {
-	return !('0' <= r && r <= '9' || 'A' <= r && r <= 'Z' || 'a' <= r && r <= 'z' || r == '+' || r == '/')
-}
-
-// decoded reads base64 as far as it goes.
-func decoded(s string) string {
-	if len(s)%4 == 1 {
-		s = s[:len(s)-1]
-	}
-	octets, _ := base64.RawStdEncoding.DecodeString(s) // of that alphabet, and not of a wrong length
-	return string(octets)
 }

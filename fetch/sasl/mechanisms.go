@@ -18,19 +18,11 @@ import (
 
 var errUnexpected = errors.New("unexpected challenge")
 
-func newPlain(c Credentials, _ string) (sasl.Client, error) {
-	return sasl.NewPlainClient("", c.User, c.Password), nil
-}
-
 // loginClient answers the first challenge with the user and the second with the
 // password, whatever they say: go-sasl's wants "Password:" to the letter, while
 // servers write "Password" or "Password\x00" as well.
 type loginClient struct {
 	answers []string
-}
-
-func newLogin(c Credentials, _ string) (sasl.Client, error) {
-	return &loginClient{answers: []string{c.User, c.Password}}, nil
 }
 
 // Start sends no initial response: LOGIN has none.
@@ -49,10 +41,6 @@ func (l *loginClient) Next([]byte) ([]byte, error) {
 type cramClient struct {
 	user, password string
 	done           bool
-}
-
-func newCRAMMD5(c Credentials, _ string) (sasl.Client, error) {
-	return &cramClient{user: c.User, password: c.Password}, nil
 }
 
 func (m *cramClient) Start() (string, []byte, error) { return CRAMMD5, nil, nil }
@@ -77,15 +65,7 @@ type scramClient struct {
 	failed bool
 }
 
-func newSCRAM(c Credentials, _ string) (sasl.Client, error) {
-	return makeSCRAM(SCRAMSHA256, scram.SHA256, c)
-}
-
-func newSCRAMSHA1(c Credentials, _ string) (sasl.Client, error) {
-	return makeSCRAM(SCRAMSHA1, scram.SHA1, c)
-}
-
-func makeSCRAM(name string, hash scram.HashGeneratorFcn, c Credentials) (sasl.Client, error) {
+func newSCRAM(name string, hash scram.HashGeneratorFcn, c Credentials) (sasl.Client, error) {
 	client, err := hash.NewClient(c.User, c.Password, "")
 	if err != nil {
 		// The library's words may quote the user name; they are not needed.

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/emersion/go-sasl"
+	"github.com/xdg-go/scram"
 
 	"github.com/truehop/truehop/fetch"
 )
@@ -108,12 +109,21 @@ func mechanismsFor(c Credentials) []mechanism {
 			{OAuthBearer, true, true, newOAuthBearer},
 		}
 	}
+	scramBy := func(name string, hash scram.HashGeneratorFcn) mechanism {
+		return mechanism{name, false, true, func(c Credentials, _ string) (sasl.Client, error) { return newSCRAM(name, hash, c) }}
+	}
 	return []mechanism{
-		{SCRAMSHA256, false, true, newSCRAM},
-		{SCRAMSHA1, false, true, newSCRAMSHA1},
-		{Plain, true, true, newPlain},
-		{Login, true, true, newLogin},
-		{CRAMMD5, false, false, newCRAMMD5},
+		scramBy(SCRAMSHA256, scram.SHA256),
+		scramBy(SCRAMSHA1, scram.SHA1),
+		{Plain, true, true, func(c Credentials, _ string) (sasl.Client, error) {
+			return sasl.NewPlainClient("", c.User, c.Password), nil
+		}},
+		{Login, true, true, func(c Credentials, _ string) (sasl.Client, error) {
+			return &loginClient{answers: []string{c.User, c.Password}}, nil
+		}},
+		{CRAMMD5, false, false, func(c Credentials, _ string) (sasl.Client, error) {
+			return &cramClient{user: c.User, password: c.Password}, nil
+		}},
 	}
 }
 
@@ -145,38 +155,37 @@ func Choose(ctx context.Context, offered []string, c Credentials, secure bool) (
 	return m.name, &bounded{Client: client, name: m.name, secret: cmp.Or(token, c.Password)}, nil
 }
 
+// pick returns the best mechanism among those offered that c can and may be used with.
 func pick(offered []string, c Credentials, secure bool) (mechanism, error) {
-	withheld := ""
+	withheld, free := "", c.Mechanism == ""
 	for _, m := range mechanismsFor(c) {
-		if c.Mechanism == "" && !m.auto || c.Mechanism != "" && !strings.EqualFold(string(c.Mechanism), m.name) {
-			continue
+		wanted := strings.EqualFold(string(c.Mechanism), m.name)
+		if free {
+			wanted = m.auto
 		}
-		if !slices.ContainsFunc(offered, func(o string) bool { return strings.EqualFold(o, m.name) }) {
+		if !wanted || !slices.ContainsFunc(offered, func(o string) bool { return strings.EqualFold(o, m.name) }) {
 			continue
 		}
 		if m.shows && !secure && !c.AllowPlaintext {
 			withheld = m.name
 			continue
 		}
-		if c.Mechanism == "" && !prepares(m, c) {
-			continue
+		if free && c.Token == nil {
+			// SASLprep (RFC 4013) refuses passwords that PLAIN would carry as they are.
+			if _, err := m.make(c, ""); err != nil {
+				continue
+			}
 		}
 		return m, nil
 	}
 	if withheld != "" {
 		return mechanism{}, refusal(withheld+" would show the secret on a connection without TLS", "use TLS")
 	}
-	return mechanism{}, refusal("no acceptable mechanism among those offered: "+list(offered), hint(c))
-}
-
-// prepares tells whether the mechanism can carry the password at all: SASLprep
-// (RFC 4013) refuses some that PLAIN would carry as they are.
-func prepares(m mechanism, c Credentials) bool {
-	if c.Token != nil {
-		return true
+	shown := "none"
+	if len(offered) > 0 {
+		shown = fetch.Sanitize(strings.Join(offered[:min(len(offered), 20)], " "))
 	}
-	_, err := m.make(c, "")
-	return err == nil
+	return mechanism{}, refusal("no acceptable mechanism among those offered: "+shown, hint(c))
 }
 
 func hint(c Credentials) string {
@@ -187,14 +196,6 @@ func hint(c Credentials) string {
 		return "the server may want OAuth 2 or an application password"
 	}
 	return "the server takes no OAuth 2 token here"
-}
-
-// list shows what was offered, bounded and sanitised.
-func list(offered []string) string {
-	if len(offered) == 0 {
-		return "none"
-	}
-	return fetch.Sanitize(strings.Join(offered[:min(len(offered), 20)], " "))
 }
 
 // check refuses credentials that would be read as something else. NUL separates
@@ -237,7 +238,11 @@ func Finish(client sasl.Client) error {
 	if b, ok := client.(*bounded); ok {
 		client = b.Client
 	}
-	if s, ok := client.(*scramClient); ok && (s.failed || !s.conv.Valid()) {
+	s, isSCRAM := client.(*scramClient)
+	if !isSCRAM {
+		return nil
+	}
+	if s.failed || !s.conv.Valid() {
 		return &fetch.Error{Kind: fetch.Protocol, Op: "authentication",
 			Err: errors.New("the server did not prove that it knows the password")}
 	}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
 )
@@ -65,7 +64,7 @@ func retry(r *ledger.Record, now time.Time) (why string) {
 	switch {
 	case r.Disposed, r.Absent:
 		return "is not upstream any more"
-	case ui.WantsPerson(r.State), r.State == ledger.Deferred:
+	case r.State.WantsPerson(), r.State == ledger.Deferred:
 		// The age at which it is given up counts from here on: a person wants it.
 		r.State, r.First, r.Next = ledger.Deferred, now, time.Time{}
 		if len(r.Verdicts) == 0 {
@@ -74,7 +73,7 @@ func retry(r *ledger.Record, now time.Time) (why string) {
 		// It goes to all recipients but those that have it.
 		r.Recipients = ""
 		r.Verdicts = slices.DeleteFunc(slices.Clone(r.Verdicts), func(v ledger.Verdict) bool { return v.State != ledger.Delivered })
-	case r.State == ledger.Doubt, r.State == ledger.Sending:
+	case r.State.InDoubt():
 		r.Next = time.Time{}
 	default:
 		return fmt.Sprintf("is %s; truehop forget makes the next pass take it for a new one", r.State)

@@ -13,7 +13,7 @@ import (
 )
 
 // openStates are those that status lists message by message, in this order.
-var openStates = [...][]ledger.State{{ledger.Refused, ledger.PartlyRefused, ledger.Held}, {ledger.Sending, ledger.Doubt}, {ledger.Deferred}}
+var openStates = [...][]ledger.State{ledger.StatesWhere(ledger.State.WantsPerson), ledger.StatesWhere(ledger.State.InDoubt), {ledger.Deferred}}
 
 // statusLimit bounds the messages listed for an account, of each group of states.
 const statusLimit = 1000
@@ -83,7 +83,7 @@ func (p *program) printStatus(ctx context.Context, cfg *config.Config, record *l
 // pass failed.
 func statusExit(s *ui.AccountStatus) int {
 	for _, m := range s.Open {
-		if ui.WantsPerson(m.State) {
+		if m.State.WantsPerson() {
 			return exitPerson
 		}
 	}
@@ -110,7 +110,7 @@ func readStatus(ctx context.Context, l *ledger.Ledger, a *config.Account) (*ui.A
 	for _, states := range openStates {
 		// Refused or deferred mail that was disposed of, or taken away by somebody, wants nothing more; what
 		// was in doubt when it went may never have arrived.
-		doubtful := states[0] == ledger.Sending
+		doubtful := states[0].InDoubt()
 		found, err := l.List(ctx, ledger.Filter{Account: a.Name, States: states, Upstream: !doubtful, Limit: statusLimit})
 		if err != nil {
 			return nil, err

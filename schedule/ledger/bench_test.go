@@ -31,7 +31,7 @@ func fillLedger(b *testing.B, l *Ledger, n int) {
 	}
 }
 
-// T-ST-28: opening a ledger of 200,000 records, after a clean close and after a crash.
+// Opening a ledger of 200,000 records, after a clean close and after a crash.
 func BenchmarkOpen200k(b *testing.B) {
 	clean := b.TempDir()
 	l := open(b, clean)

@@ -141,7 +141,7 @@ func writeForever(dir string) error {
 	return nil
 }
 
-// T-ST-02: what was acknowledged survives SIGKILL, and the ledger opens again.
+// What was acknowledged survives SIGKILL, and the ledger opens again.
 func TestKilledWriter(t *testing.T) {
 	dir := t.TempDir()
 	var acknowledged []string
@@ -162,7 +162,7 @@ func TestKilledWriter(t *testing.T) {
 	briefs := must[map[string][]Brief](t)(l.Briefs(t.Context(), "work", "INBOX", 7))
 	for _, uid := range acknowledged {
 		if b := briefs[uid]; len(b) != 1 || b[0].State != Delivered {
-			t.Fatalf("T-ST-02: %s was acknowledged, the ledger has %+v", uid, b)
+			t.Fatalf("%s was acknowledged, the ledger has %+v", uid, b)
 		}
 	}
 	// At most the four writes in hand at each death were not acknowledged.
@@ -201,11 +201,11 @@ func TestLockAcrossProcesses(t *testing.T) {
 	host := must[string](t)(os.Hostname())
 	_, err = l.Lock("work")
 	if want := fmt.Sprintf("pid %d on %s", holder.cmd.Process.Pid, host); KindOf(err) != Busy || !strings.Contains(err.Error(), want) {
-		t.Errorf("T-LOCK-01: %v, want Kind busy and %q", err, want)
+		t.Errorf("an account that another process holds: %v, want Kind busy and %q", err, want)
 	}
 	other, err := l.Lock("home")
 	if err != nil {
-		t.Errorf("T-LOCK-02: another account: %v", err)
+		t.Errorf("another account: %v", err)
 	} else if err := other(); err != nil {
 		t.Error(err)
 	}
@@ -217,7 +217,7 @@ func TestLockAcrossProcesses(t *testing.T) {
 	}
 	unlock, err := l.Lock("work")
 	if err != nil {
-		t.Fatalf("T-LOCK-03, T-LOCK-06: the holder is dead, its child lives: %v", err)
+		t.Fatalf("the holder is dead, its child lives: %v", err)
 	}
 	if err := unlock(); err != nil {
 		t.Error(err)
@@ -266,10 +266,10 @@ func openOnReadOnlyFS(dir string) error {
 		return err
 	}
 	if _, err = Open(context.Background(), state, Options{}); KindOf(err) != Permission {
-		return fmt.Errorf("T-ST-15: an existing ledger: %v, want Kind permission", err)
+		return fmt.Errorf("an existing ledger: %v, want Kind permission", err)
 	}
 	if _, err = Open(context.Background(), filepath.Join(dir, "new"), Options{}); KindOf(err) != Permission {
-		return fmt.Errorf("T-ST-15: a new ledger: %v, want Kind permission", err)
+		return fmt.Errorf("a new ledger: %v, want Kind permission", err)
 	}
 	return nil
 }
@@ -298,14 +298,14 @@ func limitFileSize(dir string) error {
 		err = l.Put(context.Background(), record(strconv.Itoa(i), Delivered))
 	}
 	if KindOf(err) != IO {
-		return fmt.Errorf("T-ST-23: %v, want Kind io", err)
+		return fmt.Errorf("at the limit: %v, want Kind io", err)
 	}
 	limit.Cur = soft
 	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
 		return err
 	}
 	if err := l.Put(context.Background(), record("later", Delivered)); err != nil {
-		return fmt.Errorf("T-ST-23: after the limit was lifted: %w", err)
+		return fmt.Errorf("after the limit was lifted: %w", err)
 	}
 	return l.Close()
 }

@@ -47,22 +47,19 @@ func (l *Ledger) Tick(ctx context.Context, account string, now time.Time) (ran t
 	if err := (&Key{Account: account}).check(); err != nil {
 		return 0, err
 	}
-	err = l.write(ctx, true, func(tx *tx) (err error) {
-		ran, err = tx.tick(account, now)
+	err = l.write(ctx, true, func(tx *tx) error {
+		var at, sum, latest, base int64
+		err := tx.clock.QueryRow(account).Scan(&at, &sum, &latest, &base)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		c := clock{
+			at: fromMillis(at), ran: time.Duration(sum) * time.Millisecond,
+			latest: fromMillis(latest), base: time.Duration(base) * time.Millisecond,
+		}.tick(now)
+		ran = c.ran
+		_, err = tx.ticked.Exec(account, millis(c.at), c.ran.Milliseconds(), millis(c.latest), c.base.Milliseconds())
 		return err
 	})
 	return ran, err
-}
-
-func (t *tx) tick(account string, now time.Time) (time.Duration, error) {
-	var at, ran, latest, base int64
-	if err := t.clock.QueryRow(account).Scan(&at, &ran, &latest, &base); err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return 0, err
-	}
-	c := clock{
-		at: fromMillis(at), ran: time.Duration(ran) * time.Millisecond,
-		latest: fromMillis(latest), base: time.Duration(base) * time.Millisecond,
-	}.tick(now)
-	_, err := t.ticked.Exec(account, millis(c.at), c.ran.Milliseconds(), millis(c.latest), c.base.Milliseconds())
-	return c.ran, err
 }

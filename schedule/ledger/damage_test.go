@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// T-ST-11, T-ST-13, T-ST-14, T-ST-25: what is no sound ledger is refused, and left as it is.
+// What is no sound ledger is refused, and left as it is.
 func TestRefusedFiles(t *testing.T) {
 	path := func(dir string) string { return filepath.Join(dir, fileName) }
 	exec := func(t *testing.T, dir, query string) {
@@ -28,22 +28,22 @@ func TestRefusedFiles(t *testing.T) {
 		kind  Kind
 		says  string
 	}{
-		{"T-ST-13 empty", func(_ *testing.T, dir string) error { return os.Truncate(path(dir), 0) }, Corrupt, "is empty"},
-		{"T-ST-13 empty from the first", func(_ *testing.T, dir string) error {
+		{"emptied", func(_ *testing.T, dir string) error { return os.Truncate(path(dir), 0) }, Corrupt, "is empty"},
+		{"empty from the first", func(_ *testing.T, dir string) error {
 			return os.WriteFile(path(dir), nil, 0o600)
 		}, Corrupt, "is empty"},
-		{"T-ST-12 gone, the reserve is there", func(_ *testing.T, dir string) error { return os.Remove(path(dir)) }, Corrupt, "is gone"},
-		{"T-ST-12 gone, the WAL is there", func(_ *testing.T, dir string) error {
+		{"gone, the reserve is there", func(_ *testing.T, dir string) error { return os.Remove(path(dir)) }, Corrupt, "is gone"},
+		{"gone, the WAL is there", func(_ *testing.T, dir string) error {
 			if err := os.Remove(filepath.Join(dir, reserveName)); err != nil {
 				return err
 			}
 			return os.Rename(path(dir), path(dir)+"-wal")
 		}, Corrupt, "is gone"},
-		{"T-ST-11 garbage", func(_ *testing.T, dir string) error {
+		{"garbage", func(_ *testing.T, dir string) error {
 			return os.WriteFile(path(dir), []byte(strings.Repeat("no ledger", 1000)), 0o600)
 		}, Corrupt, "not a database"},
-		{"T-ST-11 cut short", func(_ *testing.T, dir string) error { return os.Truncate(path(dir), 8192) }, Corrupt, ""},
-		{"T-ST-11 cut inside the header", func(_ *testing.T, dir string) error { return os.Truncate(path(dir), 50) }, Corrupt, ""},
+		{"cut short", func(_ *testing.T, dir string) error { return os.Truncate(path(dir), 8192) }, Corrupt, ""},
+		{"cut inside the header", func(_ *testing.T, dir string) error { return os.Truncate(path(dir), 50) }, Corrupt, ""},
 		{"another program's database", func(t *testing.T, dir string) error {
 			if err := os.Remove(path(dir)); err != nil {
 				return err
@@ -51,15 +51,15 @@ func TestRefusedFiles(t *testing.T) {
 			exec(t, dir, "CREATE TABLE moz_places (id)")
 			return nil
 		}, Corrupt, "not a ledger"},
-		{"T-ST-14 newer", func(t *testing.T, dir string) error { exec(t, dir, "PRAGMA user_version = 3"); return nil }, Version, "format 3"},
+		{"written by a newer truehop", func(t *testing.T, dir string) error { exec(t, dir, "PRAGMA user_version = 3"); return nil }, Version, "format 3"},
 		{"version 0", func(t *testing.T, dir string) error { exec(t, dir, "PRAGMA user_version = 0"); return nil }, Corrupt, "never was"},
-		{"T-ST-25 symbolic link", func(_ *testing.T, dir string) error {
+		{"a symbolic link in its place", func(_ *testing.T, dir string) error {
 			if err := os.Rename(path(dir), path(dir)+".moved"); err != nil {
 				return err
 			}
 			return os.Symlink(path(dir)+".moved", path(dir))
 		}, Permission, "not a regular file"},
-		{"T-ST-25 symbolic link as WAL", func(_ *testing.T, dir string) error {
+		{"a symbolic link in the place of the WAL", func(_ *testing.T, dir string) error {
 			return os.Symlink("/dev/null", path(dir)+"-wal")
 		}, Permission, "not a regular file"},
 		{"directory", func(_ *testing.T, dir string) error {
@@ -104,7 +104,7 @@ func refused(t *testing.T, dir string, kind Kind, says string) {
 	}
 }
 
-// T-ST-10: the WAL is cut at any length, as a power cut may leave it. The ledger
+// The WAL is cut at any length, as a power cut may leave it. The ledger
 // opens, and holds the first so many writes, whole.
 func TestTornWAL(t *testing.T) {
 	live := t.TempDir()
@@ -128,12 +128,12 @@ func TestTornWAL(t *testing.T) {
 		}
 		l, err := Open(t.Context(), torn, Options{})
 		if err != nil {
-			t.Fatalf("T-ST-10: WAL cut to %d octets: %v", length, err)
+			t.Fatalf("WAL cut to %d octets: %v", length, err)
 		}
 		briefs := must[map[string][]Brief](t)(l.Briefs(t.Context(), "work", "INBOX", 7))
 		for i := range len(briefs) {
 			if b := briefs[strconv.Itoa(i)]; len(b) != 1 || b[0].State != Delivered || b[0].Hash != key(strconv.Itoa(i)).Hash {
-				t.Fatalf("T-ST-10: WAL cut to %d octets: of %d records, %d is %+v", length, len(briefs), i, b)
+				t.Fatalf("WAL cut to %d octets: of %d records, %d is %+v", length, len(briefs), i, b)
 			}
 		}
 		if length == info.Size() {
@@ -148,7 +148,7 @@ func TestTornWAL(t *testing.T) {
 	}
 }
 
-// T-ST-11: whatever octet is damaged, no record changes its meaning unnoticed.
+// Whatever octet is damaged, no record changes its meaning unnoticed.
 func TestBitFlips(t *testing.T) {
 	sound := t.TempDir()
 	l := open(t, sound)
@@ -187,21 +187,47 @@ func TestBitFlips(t *testing.T) {
 		if err != nil {
 			noticed++
 			if k := KindOf(err); k == Unclassified || k == NotFound || k == Busy {
-				t.Errorf("T-ST-11: octet %d ^ %#x: %v (%v)", at, bit, err, k)
+				t.Errorf("octet %d ^ %#x: %v (%v)", at, bit, err, k)
 			}
 			continue
 		}
 		for uid, w := range want {
 			if g := got[uid]; len(g) != 1 || g[0].State != w[0].State || g[0].Hash != w[0].Hash || g[0].Token != w[0].Token {
-				t.Errorf("T-ST-11: octet %d ^ %#x: %+v instead of %+v, without an error", at, bit, g, w)
+				t.Errorf("octet %d ^ %#x: %+v instead of %+v, without an error", at, bit, g, w)
 			}
 		}
 		if len(got) != len(want) {
-			t.Errorf("T-ST-11: octet %d ^ %#x: %d UIDs instead of %d, without an error", at, bit, len(got), len(want))
+			t.Errorf("octet %d ^ %#x: %d UIDs instead of %d, without an error", at, bit, len(got), len(want))
 		}
 	}
 	if noticed < 12 {
 		t.Errorf("only %d of %d flips were noticed", noticed, len(flips))
+	}
+}
+
+// Another state of the same length is as sound a row to SQLite: only the record's own checksum tells.
+func TestChangedStateIsNoticed(t *testing.T) {
+	for _, c := range []struct{ was, is State }{{Sending, Adopted}, {Adopted, Sending}, {Sending, Refused}} {
+		t.Run(string(c.was)+" becomes "+string(c.is), func(t *testing.T) {
+			dir := t.TempDir()
+			l := open(t, dir)
+			put(t, l, record("1", c.was))
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			octets := readFile(t, dir, fileName)
+			if n := bytes.Count(octets, []byte(c.was)); n != 1 || len(c.was) != len(c.is) {
+				t.Fatalf("%s is %d times in the file: this proves nothing", c.was, n)
+			}
+			writeFile(t, dir, fileName, bytes.Replace(octets, []byte(c.was), []byte(c.is), 1))
+			l = open(t, dir)
+			if rs, err := l.List(t.Context(), Filter{}); KindOf(err) != Corrupt {
+				t.Errorf("List: %+v, %v, want Kind corrupt", rs, err)
+			}
+			if briefs, err := l.Briefs(t.Context(), "work", "INBOX", 7); KindOf(err) != Corrupt {
+				t.Errorf("Briefs: %+v, %v, want Kind corrupt", briefs, err)
+			}
+		})
 	}
 }
 
@@ -239,6 +265,6 @@ func TestCheckAfterCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := Open(t.Context(), crashed, Options{}); KindOf(err) != Corrupt {
-		t.Errorf("T-ST-11: %v, want Kind corrupt", err)
+		t.Errorf("damage in a large file after a crash: %v, want Kind corrupt", err)
 	}
 }

@@ -29,7 +29,12 @@ func prepareDir(dir string, o Options) error {
 	case !info.IsDir():
 		return &Error{Kind: Permission, Op: "is not a directory", Path: dir, Hint: hintOwner}
 	case !trusted(info):
-		return foreign(dir, info)
+		e := &Error{Kind: Permission, Op: "belongs to another user", Path: dir, Hint: hintOwner}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			e.Owner = UserName(int(st.Uid))
+			e.Op += ", " + e.Owner
+		}
+		return e
 	case info.Mode().Perm()&0o022 != 0:
 		return &Error{Kind: Permission, Op: "can be written by others", Path: dir, Hint: hintOwner}
 	}
@@ -68,17 +73,10 @@ func checkLink(dir string) error {
 // trusted says whether a file belongs to us or to root.
 func trusted(info fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
-	return ok && (st.Uid == 0 || int(st.Uid) == os.Geteuid())
-}
-
-// foreign is the error about a directory that is another user's.
-func foreign(dir string, info fs.FileInfo) error {
-	e := &Error{Kind: Permission, Op: "belongs to another user", Path: dir, Hint: hintOwner}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		e.Owner = UserName(int(st.Uid))
-		e.Op += ", " + e.Owner
+	if !ok {
+		return false
 	}
-	return e
+	return st.Uid == 0 || int(st.Uid) == os.Geteuid()
 }
 
 // UserName returns the name of the user with this id, or #ID, as sudo(8) takes it.

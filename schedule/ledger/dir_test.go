@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,17 +25,17 @@ func TestDirectories(t *testing.T) {
 		says string
 	}{
 		{"missing", func(_ *testing.T, dir string) error { return os.Remove(dir) }, Unclassified, ""},
-		{"T-ST-16 world-writable", func(_ *testing.T, dir string) error { return os.Chmod(dir, 0o707) }, Permission, "written by others"},
-		{"T-ST-16 sticky and world-writable", func(_ *testing.T, dir string) error {
+		{"world-writable", func(_ *testing.T, dir string) error { return os.Chmod(dir, 0o707) }, Permission, "written by others"},
+		{"sticky and world-writable", func(_ *testing.T, dir string) error {
 			return os.Chmod(dir, 0o777|fs.ModeSticky)
 		}, Permission, "written by others"},
-		{"T-ST-16 group-writable", func(_ *testing.T, dir string) error { return os.Chmod(dir, 0o770) }, Permission, "written by others"},
+		{"group-writable", func(_ *testing.T, dir string) error { return os.Chmod(dir, 0o770) }, Permission, "written by others"},
 		{"readable by all", func(_ *testing.T, dir string) error { return os.Chmod(dir, 0o755) }, Unclassified, ""},
-		{"T-ST-16 another owner", func(t *testing.T, dir string) error {
+		{"another owner", func(t *testing.T, dir string) error {
 			needRoot(t)
 			return os.Chown(dir, 12345, 12345)
 		}, Permission, "another user"},
-		{"T-ST-15 unwritable", func(t *testing.T, dir string) error {
+		{"unwritable", func(t *testing.T, dir string) error {
 			if os.Geteuid() == 0 {
 				t.Skip("root may write everywhere; see TestReadOnlyFileSystem")
 			}
@@ -43,10 +44,10 @@ func TestDirectories(t *testing.T) {
 		{"a file", func(_ *testing.T, dir string) error {
 			return errors.Join(os.Remove(dir), os.WriteFile(dir, []byte("x"), 0o600))
 		}, IO, "not a directory"},
-		{"T-ST-25 our symbolic link", func(_ *testing.T, dir string) error {
+		{"our symbolic link", func(_ *testing.T, dir string) error {
 			return errors.Join(os.Rename(dir, dir+".real"), os.Symlink(dir+".real", dir))
 		}, Unclassified, ""},
-		{"T-ST-25 another's symbolic link", func(t *testing.T, dir string) error {
+		{"another's symbolic link", func(t *testing.T, dir string) error {
 			needRoot(t)
 			return errors.Join(os.Rename(dir, dir+".real"), os.Symlink(dir+".real", dir), os.Lchown(dir, 12345, 12345))
 		}, Permission, "another user's symbolic link"},
@@ -85,18 +86,18 @@ func TestNetworkFileSystems(t *testing.T) {
 		-0xacb2be: "CIFS", // 0xff534d42 where Statfs_t.Type has 32 bits
 	} {
 		if got := networkName(magic); got != want {
-			t.Errorf("T-ST-24: networkName(%#x) = %q, want %q", magic, got, want)
+			t.Errorf("networkName(%#x) = %q, want %q", magic, got, want)
 		}
 	}
 	if err := (Options{}).checkFS("/mnt", "NFS"); KindOf(err) != Network {
-		t.Errorf("T-ST-24: NFS gives %v, want Kind network", err)
+		t.Errorf("NFS gives %v, want Kind network", err)
 	}
 	if err := (Options{AllowNetwork: true}).checkFS("/mnt", "NFS"); err != nil {
-		t.Errorf("T-ST-24: NFS that is allowed gives %v", err)
+		t.Errorf("NFS that is allowed gives %v", err)
 	}
 }
 
-// T-SEC-06: nobody else may read what is created, whatever the umask.
+// Nobody else may read what is created, whatever the umask.
 func TestModes(t *testing.T) {
 	old := syscall.Umask(0)
 	defer syscall.Umask(old)
@@ -120,7 +121,7 @@ func TestModes(t *testing.T) {
 			want = 0o700
 		}
 		if info.Mode().Perm() != want {
-			t.Errorf("T-SEC-06: %s has mode %v, want %v", path, info.Mode().Perm(), want)
+			t.Errorf("%s has mode %v, want %v", path, info.Mode().Perm(), want)
 		}
 		return nil
 	})
@@ -155,7 +156,7 @@ func TestLockInOneProcess(t *testing.T) {
 	_, err := l.Lock("work")
 	var e *Error
 	if !errors.As(err, &e) || e.Kind != Busy || !strings.HasPrefix(e.Holder, "pid "+strconv.Itoa(os.Getpid())+" on ") {
-		t.Errorf("T-LOCK-01: locked twice: %v, want Kind busy by this process", err)
+		t.Errorf("locked twice: %v, want Kind busy by this process", err)
 	}
 	if err := unlock(); err != nil {
 		t.Fatal(err)
@@ -163,7 +164,7 @@ func TestLockInOneProcess(t *testing.T) {
 	must[func() error](t)(l.Lock("work"))
 }
 
-// T-LOCK-04, T-LOG-01: what the file says is no lock, and is not trusted when it is shown.
+// What the file says is no lock, and is not trusted when it is shown.
 func TestLockFileContent(t *testing.T) {
 	for content, want := range map[string]string{
 		"":                                   "another process",
@@ -187,7 +188,7 @@ func TestLockFileContent(t *testing.T) {
 		}
 		_ = f.Close()
 		if _, err := l.Lock("work"); err != nil {
-			t.Errorf("T-LOCK-04: the file says %q, nobody holds it: %v", content, err)
+			t.Errorf("the file says %q, nobody holds it: %v", content, err)
 		}
 	}
 }
@@ -200,7 +201,7 @@ func TestLockRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := l.Lock("work"); err == nil {
-		t.Error("T-LOCK-05: locked without a lock directory")
+		t.Error("locked without a lock directory")
 	}
 	target := filepath.Join(dir, "target")
 	if err := errors.Join(os.Remove(locks), os.Mkdir(locks, 0o700), os.WriteFile(target, []byte("precious"), 0o600),
@@ -208,21 +209,21 @@ func TestLockRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := l.Lock("work"); err == nil {
-		t.Error("T-ST-25: followed a symbolic link")
+		t.Error("followed a symbolic link")
 	}
 	if got := must[[]byte](t)(os.ReadFile(target)); string(got) != "precious" {
-		t.Errorf("T-ST-25: the link's target now holds %q", got)
+		t.Errorf("the link's target now holds %q", got)
 	}
 }
 
-// T-LOCK-05: a lock that cannot be had for another reason than a holder (ENOLCK, here EBADF) is no lock.
+// A lock that cannot be had for another reason than a holder (ENOLCK, here EBADF) is no lock.
 func TestLockThatFails(t *testing.T) {
 	f := must[*os.File](t)(os.Create(filepath.Join(t.TempDir(), "work")))
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := take(f, f.Name()); err == nil || KindOf(err) == Busy {
-		t.Errorf("T-LOCK-05: flock failed, and take says %v", err)
+		t.Errorf("flock failed, and take says %v", err)
 	}
 }
 
@@ -309,4 +310,40 @@ func TestCreatedOnce(t *testing.T) {
 	if _, err := os.Lstat(filepath.Join(dir, fileName+".new")); err == nil {
 		t.Error("ledger.db.new was left behind")
 	}
+}
+
+// A name in a directory is durable when the directory is: the ledger's is, before Open returns and anybody
+// relies on a record. A ledger whose name may vanish at a power cut is not opened.
+func TestDirectoryOfANewLedgerIsDurable(t *testing.T) {
+	dir := t.TempDir()
+	var synced []string
+	l := opening(t, dir, func(f *os.File) error {
+		if _, err := os.Lstat(filepath.Join(dir, fileName)); err != nil {
+			t.Errorf("the directory is synced before the ledger has its name: %v", err)
+		}
+		synced = append(synced, f.Name())
+		return f.Sync()
+	})
+	if err := errors.Join(l.open(t.Context(), true), l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(synced, []string{dir}) {
+		t.Errorf("synced were %q, want %q", synced, dir)
+	}
+
+	l = opening(t, t.TempDir(), func(*os.File) error { return syscall.EIO })
+	defer l.inUse.Close()
+	if err := l.open(t.Context(), true); KindOf(err) != IO || !errors.Is(err, syscall.EIO) {
+		t.Errorf("with a directory that cannot be synced: %v, want Kind io", err)
+	}
+}
+
+// opening is a ledger that Open is about to create in dir, with this fsync of a directory.
+func opening(t *testing.T, dir string, fsync func(*os.File) error) *Ledger {
+	t.Helper()
+	inUse, alone, err := useDir(t.Context(), dir)
+	if err != nil || !alone {
+		t.Fatal(alone, err)
+	}
+	return &Ledger{dir: dir, inUse: inUse, fsync: fsync}
 }

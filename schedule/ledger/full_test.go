@@ -42,11 +42,11 @@ func fillDisk(dir string) error {
 	}
 	for range 20 {
 		if err := deliver(); err != nil {
-			return fmt.Errorf("T-ST-18: disk full, reserve taken: %w", err)
+			return fmt.Errorf("disk full, reserve taken: %w", err)
 		}
 	}
 	if err := l.Put(context.Background(), record("no", Sending)); KindOf(err) != Full {
-		return fmt.Errorf("T-ST-17: a delivery began without a reserve: %v, want Kind full", err)
+		return fmt.Errorf("a delivery began without a reserve: %v, want Kind full", err)
 	}
 
 	// Space again: deliveries begin again, and the reserve is back.
@@ -54,10 +54,10 @@ func fillDisk(dir string) error {
 		return err
 	}
 	if err := l.Put(context.Background(), record("yes", Sending)); err != nil {
-		return fmt.Errorf("T-ST-18: with space again: %w", err)
+		return fmt.Errorf("with space again: %w", err)
 	}
 	if info, err := os.Stat(filepath.Join(state, reserveName)); err != nil || info.Size() != reserveSize {
-		return fmt.Errorf("T-ST-18: the reserve is not back: %v, %v", info, err)
+		return fmt.Errorf("the reserve is not back: %v, %v", info, err)
 	}
 	if err := useReserve(l, filler, deliver); err != nil {
 		return err
@@ -81,11 +81,11 @@ func useReserve(l *Ledger, filler string, deliver func() error) error {
 		}
 	}
 	if begun == 10_000 {
-		return fmt.Errorf("T-ST-17: %d deliveries began on a full disk", begun)
+		return fmt.Errorf("%d deliveries began on a full disk", begun)
 	}
 	for i := range 30 {
 		if err := deliver(); err != nil {
-			return fmt.Errorf("T-ST-18: verdict %d from the reserve: %w", i, err)
+			return fmt.Errorf("verdict %d from the reserve: %w", i, err)
 		}
 	}
 	return nil
@@ -103,7 +103,7 @@ func recorded(l *Ledger, state, filler string, delivered int) error {
 		}
 		n, err := l.Counts(context.Background(), "")
 		if err != nil || n[Delivered] != delivered {
-			return fmt.Errorf("T-ST-18 %s: %v, %v, want %d delivered", when, n, err, delivered)
+			return fmt.Errorf("%s: %v, %v, want %d delivered", when, n, err, delivered)
 		}
 		if err := l.Close(); err != nil {
 			return err

@@ -26,45 +26,6 @@ import (
 	"time"
 )
 
-// State is what is known of a message.
-type State string
-
-const (
-	// Sending is durable before the final dot goes out. Found at the start of a
-	// pass it means that nobody knows whether the MTA took the message.
-	Sending State = "sending"
-	// Delivered means that the MTA answered 2xx to the dot.
-	Delivered State = "delivered"
-	// Deferred means not now: try again, not before Next.
-	Deferred State = "deferred"
-	// Refused means that the MTA said 5xx to the message or its client.
-	Refused State = "refused"
-	// PartlyRefused means that some recipients have the message and that it was refused for
-	// others, which a person has to look at: see [Record.Verdicts].
-	PartlyRefused State = "partly-refused"
-	// Quarantined means that the MTA refused the message and that it was put aside for a
-	// person to look at.
-	Quarantined State = "quarantined"
-	// Held means that a person has to decide.
-	Held State = "held"
-	// Doubt means that the dot was sent and no reply came.
-	Doubt State = "doubt"
-	// Adopted means known and never to be injected: the mail that a mailbox held
-	// when it was taken over, or that another agent has fetched.
-	Adopted State = "adopted"
-)
-
-// states are all of them.
-func states() [9]State {
-	return [...]State{Sending, Delivered, Deferred, Refused, PartlyRefused, Quarantined, Held, Doubt, Adopted}
-}
-
-func (s State) valid() bool { return canonical(string(s)) != "" }
-
-// settles says whether a record of s is the end of an attempt: such a write may
-// use the space that is set aside for a full disk, the begin of one may not.
-func (s State) settles() bool { return s != Sending && s != Adopted }
-
 // Bounds of the parts of a [Key] and of the text in a [Record], in octets. A key
 // beyond them is an error of Kind [Invalid]; text is cut, but for Recipients, which
 // the configuration bounds: an address that was cut off would never get the message.
@@ -176,10 +137,7 @@ type Filter struct {
 	Token   string
 	// Upstream selects messages that are upstream as far as is known: not disposed of, and not gone.
 	Upstream bool
-	// Since is the earliest Last.
-	Since time.Time
 	// Limit is the most records to return, the newest first; 0 means all of them.
-	// [Ledger.Forget] ignores it.
 	Limit int
 }
 
@@ -198,10 +156,11 @@ type Pass struct {
 type Ledger struct {
 	dir      string // absolute
 	readOnly bool
-	added    string   // the columns of a record that version 1 has not, or what stands for them
-	inUse    *os.File // the directory, flocked while the ledger is open
-	db       *sql.DB  // reads
-	writer   *writer  // nil if readOnly
+	added    string               // the columns of a record that version 1 has not, or what stands for them
+	inUse    *os.File             // the directory, flocked while the ledger is open
+	fsync    func(*os.File) error // of the directory; tests watch it
+	db       *sql.DB              // reads
+	writer   *writer              // nil if readOnly
 	close    sync.Once
 	closing  atomic.Bool
 	closed   error // what Close returned
@@ -222,7 +181,7 @@ func (l *Ledger) PutAll(ctx context.Context, rs []Record) error {
 		if err := rs[i].check(); err != nil {
 			return err
 		}
-		if !rs[i].State.valid() {
+		if canonical(string(rs[i].State)) == "" {
 			return &Error{Kind: Invalid, Op: "no such state: " + string(rs[i].State)}
 		}
 		settles = settles && rs[i].State.settles()
@@ -243,33 +202,38 @@ func (l *Ledger) PutAll(ctx context.Context, rs []Record) error {
 // SetDisposed records that these messages are settled upstream, in one
 // transaction. Keys without a record are ignored.
 func (l *Ledger) SetDisposed(ctx context.Context, keys []Key) error {
-	if len(keys) == 0 {
-		return nil
-	}
-	return l.write(ctx, true, func(tx *tx) error { return tx.flag(tx.disposed, keys, true) })
+	return l.change(ctx, keys, func(tx *tx) *sql.Stmt { return tx.disposed })
 }
 
 // SetAbsent records whether a complete listing held these messages, in one
 // transaction. Keys without a record are ignored.
 func (l *Ledger) SetAbsent(ctx context.Context, keys []Key, absent bool) error {
+	return l.change(ctx, keys, func(tx *tx) *sql.Stmt { return tx.absent }, flag(absent))
+}
+
+// Remove deletes the records with these keys, in one transaction. Keys without a record are ignored.
+func (l *Ledger) Remove(ctx context.Context, keys []Key) error {
+	return l.change(ctx, keys, func(tx *tx) *sql.Stmt { return tx.removed })
+}
+
+// change executes a statement for each key.
+func (l *Ledger) change(ctx context.Context, keys []Key, stmt func(*tx) *sql.Stmt, args ...any) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	return l.write(ctx, true, func(tx *tx) error { return tx.flag(tx.absent, keys, absent) })
-}
-
-// Forget removes the records that f selects and returns their number. A filter
-// that selects everything is an error of Kind [Invalid].
-func (l *Ledger) Forget(ctx context.Context, f Filter) (int, error) {
-	if f.Account == "" && len(f.States) == 0 && f.UID == "" && f.Token == "" {
-		return 0, &Error{Kind: Invalid, Op: "refusing to forget everything: name an account, a state, a UID or a token"}
-	}
-	var n int
-	err := l.write(ctx, true, func(tx *tx) (err error) {
-		n, err = tx.forget(f)
-		return err
+	return l.write(ctx, true, func(tx *tx) error {
+		for i := range keys {
+			k := &keys[i]
+			id, err := tx.mailbox(k, false)
+			if err != nil {
+				return err
+			}
+			if _, err := stmt(tx).Exec(append([]any{id, []byte(k.UID), k.Hash[:]}, args...)...); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
-	return n, err
 }
 
 // PassBegan records the begin of a pass. It stands as not OK until PassEnded.
@@ -287,5 +251,9 @@ func (l *Ledger) putPass(ctx context.Context, account string, p Pass) error {
 	if err := (&Key{Account: account}).check(); err != nil {
 		return err
 	}
-	return l.write(ctx, true, func(tx *tx) error { return tx.pass(account, p) })
+	return l.write(ctx, true, func(tx *tx) error {
+		_, err := tx.passed.Exec(account, millis(p.Began), millis(p.Ended), flag(p.OK), p.Listed,
+			p.Delivered, p.Deferred, p.Refused, p.Held, p.InDoubt, cut(p.Error))
+		return err
+	})
 }

@@ -47,7 +47,7 @@ func Open(ctx context.Context, dir string, o Options) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Ledger{dir: dir, inUse: inUse}
+	l := &Ledger{dir: dir, inUse: inUse, fsync: (*os.File).Sync}
 	if err := l.open(ctx, alone); err != nil {
 		if l.db != nil {
 			_ = l.db.Close()
@@ -64,7 +64,7 @@ func (l *Ledger) open(ctx context.Context, alone bool) error {
 	path := filepath.Join(l.dir, fileName)
 	size, wal, err := inspect(l.dir)
 	if KindOf(err) == NotFound && alone {
-		if err := create(ctx, l.dir); err != nil {
+		if err := l.create(ctx); err != nil {
 			return failed("cannot be created", path, err)
 		}
 		size, wal, err = inspect(l.dir)
@@ -82,9 +82,10 @@ func (l *Ledger) open(ctx context.Context, alone bool) error {
 	if version < schemaVersion && !alone {
 		return &Error{Kind: Busy, Op: "is in use by an older truehop", Path: path, Hint: hintOlder}
 	}
-	// The last one to close a ledger removes the WAL. If it is still there and
-	// nobody has the ledger open, somebody did not get that far.
-	if alone && (wal > 0 || size <= smallFile) {
+	// The last process to close a ledger removes the WAL. If it is still there and
+	// nobody has the ledger open, a process died.
+	check := wal > 0 || size <= smallFile
+	if alone && check {
 		if err := quickCheck(ctx, l.db, path); err != nil {
 			return err
 		}
@@ -164,8 +165,8 @@ func (l *Ledger) Close() error {
 
 // create makes a new ledger under another name and renames it, so that a crash
 // leaves no empty ledger.db: an empty one means that the record was lost.
-func create(ctx context.Context, dir string) error {
-	path := filepath.Join(dir, fileName)
+func (l *Ledger) create(ctx context.Context) error {
+	path := filepath.Join(l.dir, fileName)
 	fresh := path + ".new"
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		if err := os.Remove(fresh + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -180,22 +181,28 @@ func create(ctx context.Context, dir string) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := install(ctx, fresh); err != nil {
+	db, err := connectWriter(fresh)
+	if err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, "BEGIN IMMEDIATE;"+schema+
+		"PRAGMA application_id = "+strconv.Itoa(applicationID)+";"+
+		"PRAGMA user_version = "+strconv.Itoa(schemaVersion)+"; COMMIT;")
+	// Closing the last connection moves the WAL into the database and removes it.
+	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(fresh, path); err != nil {
 		return err
 	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
+	// The name is durable only when the directory is: without this a power cut may take away
+	// a ledger that already holds verdicts.
+	dir, err := os.Open(l.dir)
 	if err != nil {
 		return err
 	}
-	defer d.Close()
-	return d.Sync()
+	defer dir.Close()
+	return l.fsync(dir)
 }
 
 // useDir flocks the directory: exclusively while nobody else has the ledger open

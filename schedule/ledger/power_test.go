@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// T-ST-08: at a power cut the disk holds any of the pages written since the last fsync and not the others.
+// At a power cut the disk holds any of the pages written since the last fsync and not the others.
 // Whichever they are, no verdict that Put returned for is lost and none is invented.
 func TestPowerCut(t *testing.T) {
 	live, before := t.TempDir(), t.TempDir()
@@ -79,7 +79,7 @@ func cutCheckpoint(t *testing.T, before, after string, writes int) {
 			}
 		}
 		if !recovered(t, before, wal, db, writes) {
-			t.Error("T-ST-08: a cut checkpoint undid the last transaction")
+			t.Error("a cut checkpoint undid the last transaction")
 		}
 	}
 }
@@ -95,7 +95,7 @@ func recovered(t *testing.T, from string, wal, db []byte, writes int) bool {
 	}
 	l, err := Open(t.Context(), dir, Options{})
 	if err != nil {
-		t.Fatalf("T-ST-08: %v", err)
+		t.Fatalf("opening after the cut: %v", err)
 	}
 	defer l.Close()
 	briefs := must[map[string][]Brief](t)(l.Briefs(t.Context(), "work", "INBOX", 7))
@@ -106,7 +106,7 @@ func recovered(t *testing.T, from string, wal, db []byte, writes int) bool {
 			want = Refused
 		}
 		if b := briefs[strconv.Itoa(i)]; len(b) != 1 || b[0].State != want {
-			t.Errorf("T-ST-08: message %d is %+v, want %s", i, b, want)
+			t.Errorf("message %d is %+v, want %s", i, b, want)
 		}
 	}
 	return last

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,7 +33,15 @@ func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity ui
 	slab := make([]Brief, 0, count)
 	for rows.Next() {
 		var b Brief
-		if err := scanBrief(rows, &b); err != nil {
+		var mailbox, next, first, sum, ran int64
+		var uid, hash, state, token, verdicts sql.RawBytes
+		if err := rows.Scan(&mailbox, &uid, &hash, &state, &b.Disposed, &b.Absent,
+			&b.Attempts, &b.Doubts, &next, &token, &first, &sum, &verdicts, &ran); err != nil {
+			return nil, l.readError(err)
+		}
+		b.UID, b.Token = string(uid), string(token)
+		b.Next, b.First, b.Ran = fromMillis(next), fromMillis(first), time.Duration(ran)*time.Millisecond
+		if b.State, b.Hash, err = sound(mailbox, uid, hash, string(state), b.Token, string(verdicts), sum); err != nil {
 			return nil, l.readError(err)
 		}
 		slab = append(slab, b)
@@ -42,35 +49,16 @@ func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity ui
 	if err := rows.Err(); err != nil {
 		return nil, l.readError(err)
 	}
-	return byUID(slab), nil
-}
-
-// byUID cuts records sorted by UID into those of each.
-func byUID(sorted []Brief) map[string][]Brief {
-	m := make(map[string][]Brief, len(sorted))
-	for from := 0; from < len(sorted); {
+	byUID := make(map[string][]Brief, len(slab))
+	for from := 0; from < len(slab); {
 		to := from + 1
-		for to < len(sorted) && sorted[to].UID == sorted[from].UID {
+		for to < len(slab) && slab[to].UID == slab[from].UID {
 			to++
 		}
-		m[sorted[from].UID] = sorted[from:to:to]
+		byUID[slab[from].UID] = slab[from:to:to]
 		from = to
 	}
-	return m
-}
-
-func scanBrief(rows *sql.Rows, b *Brief) error {
-	var mailbox, next, first, sum, ran int64
-	var uid, hash, state, token, verdicts sql.RawBytes
-	if err := rows.Scan(&mailbox, &uid, &hash, &state, &b.Disposed, &b.Absent,
-		&b.Attempts, &b.Doubts, &next, &token, &first, &sum, &verdicts, &ran); err != nil {
-		return err
-	}
-	b.UID, b.Token = string(uid), string(token)
-	b.Next, b.First, b.Ran = fromMillis(next), fromMillis(first), time.Duration(ran)*time.Millisecond
-	var err error
-	b.State, b.Hash, err = sound(mailbox, uid, hash, string(state), b.Token, string(verdicts), sum)
-	return err
+	return byUID, nil
 }
 
 // errUnsound is a row whose checksum does not hold.
@@ -79,21 +67,11 @@ var errUnsound = errors.New("a record is damaged")
 // sound checks what a row says against its checksum.
 func sound(mailbox int64, uid, hash []byte, state, token, verdicts string, sum int64) (s State, h [sha256.Size]byte, err error) {
 	s = canonical(state)
-	if len(hash) != len(h) || !s.valid() || checksum(mailbox, uid, hash, state, token, verdicts) != sum {
+	if len(hash) != len(h) || s == "" || checksum(mailbox, uid, hash, state, token, verdicts) != sum {
 		return "", h, errUnsound
 	}
 	copy(h[:], hash)
 	return s, h, nil
-}
-
-// canonical returns the constant for a state, so that no row keeps text of its own.
-func canonical(s string) State {
-	for _, known := range states() {
-		if s == string(known) {
-			return known
-		}
-	}
-	return ""
 }
 
 func (l *Ledger) readError(err error) error {
@@ -114,8 +92,30 @@ func (l *Ledger) ByHash(ctx context.Context, account, folder string, hash [sha25
 
 // List returns the records that f selects, those changed last first.
 func (l *Ledger) List(ctx context.Context, f Filter) ([]Record, error) {
-	where, args := f.where()
-	return l.records(ctx, where, f.Limit, args...)
+	conds, args := []string{"TRUE"}, []any(nil)
+	and := func(cond string, arg ...any) {
+		conds, args = append(conds, cond), append(args, arg...)
+	}
+	if f.Account != "" {
+		and("mailbox IN (SELECT id FROM mailbox WHERE account = ?)", f.Account)
+	}
+	if f.UID != "" {
+		and("uid = ?", []byte(f.UID))
+	}
+	if f.Token != "" {
+		and("token = ?", f.Token)
+	}
+	if f.Upstream {
+		and("disposed = 0 AND absent = 0")
+	}
+	if len(f.States) > 0 {
+		var states []any
+		for _, s := range f.States {
+			states = append(states, string(s))
+		}
+		and("state IN (?"+strings.Repeat(", ?", len(states)-1)+")", states...)
+	}
+	return l.records(ctx, strings.Join(conds, " AND "), f.Limit, args...)
 }
 
 func (l *Ledger) records(ctx context.Context, where string, limit int, args ...any) ([]Record, error) {
@@ -157,32 +157,10 @@ func scanRecord(rows *sql.Rows, r *Record) error {
 	if r.State, r.Hash, err = sound(mailbox, uid, hash, state, r.Token, verdicts, sum); err != nil {
 		return err
 	}
-	r.Verdicts, err = decodeVerdicts(verdicts)
-	return err
-}
-
-// encodeVerdicts makes a text of verdicts, "" of none.
-func encodeVerdicts(vs []Verdict) (string, error) {
-	if len(vs) == 0 {
-		return "", nil
+	if verdicts != "" && json.Unmarshal([]byte(verdicts), &r.Verdicts) != nil {
+		return errUnsound
 	}
-	stored := slices.Clone(vs)
-	for i := range stored {
-		stored[i].Reply = cut(stored[i].Reply)
-	}
-	text, err := json.Marshal(stored)
-	return string(text), err
-}
-
-// decodeVerdicts reads what encodeVerdicts wrote.
-func decodeVerdicts(text string) (vs []Verdict, err error) {
-	if text == "" {
-		return nil, nil
-	}
-	if json.Unmarshal([]byte(text), &vs) != nil {
-		return nil, errUnsound
-	}
-	return vs, nil
+	return nil
 }
 
 // Generations returns the UIDVALIDITYs under which a folder has records, the
@@ -203,16 +181,6 @@ func (l *Ledger) Generations(ctx context.Context, account, folder string) ([]Gen
 		gs = append(gs, g)
 	}
 	return gs, l.readError(rows.Err())
-}
-
-// Known says whether there is any record of the account, or any pass of it that
-// ended OK, ever. If not, the account is new, or its ledger was lost.
-func (l *Ledger) Known(ctx context.Context, account string) (bool, error) {
-	var known bool
-	err := l.db.QueryRowContext(ctx, `SELECT
-		EXISTS (SELECT 1 FROM record WHERE mailbox IN (SELECT id FROM mailbox WHERE account = ?1)) OR
-		EXISTS (SELECT 1 FROM pass WHERE account = ?1 AND success > 0)`, account).Scan(&known)
-	return known, l.readError(err)
 }
 
 // Counts returns the number of records in each state, of all accounts if account is "".

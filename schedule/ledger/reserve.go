@@ -55,7 +55,12 @@ func (r *reserve) restore() error {
 	if err != nil {
 		return err
 	}
-	err = fill(f)
+	err = allocate(f, reserveSize)
+	if errors.Is(err, errors.ErrUnsupported) {
+		if _, err = f.WriteAt(make([]byte, reserveSize), 0); err == nil {
+			err = f.Sync()
+		}
+	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
@@ -65,18 +70,6 @@ func (r *reserve) restore() error {
 	}
 	r.spent = false
 	return nil
-}
-
-// fill makes f take up reserveSize octets.
-func fill(f *os.File) error {
-	err := allocate(f, reserveSize)
-	if !errors.Is(err, errors.ErrUnsupported) {
-		return err
-	}
-	if _, err := f.WriteAt(make([]byte, reserveSize), 0); err != nil {
-		return err
-	}
-	return f.Sync()
 }
 
 // release gives the space back.

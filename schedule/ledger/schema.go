@@ -120,22 +120,6 @@ func connectWriter(path string) (*sql.DB, error) {
 		"journal_size_limit("+strconv.Itoa(walSize)+")")
 }
 
-// install makes an empty database a ledger.
-func install(ctx context.Context, path string) error {
-	db, err := connectWriter(path)
-	if err != nil {
-		return err
-	}
-	_, err = db.ExecContext(ctx, "BEGIN IMMEDIATE;"+schema+
-		"PRAGMA application_id = "+strconv.Itoa(applicationID)+";"+
-		"PRAGMA user_version = "+strconv.Itoa(schemaVersion)+"; COMMIT;")
-	// Closing the last connection moves the WAL into the database and removes it.
-	if cerr := db.Close(); err == nil {
-		err = cerr
-	}
-	return err
-}
-
 // verify refuses a database that is no ledger, or one of a version that is not known, and returns
 // the version. It reads only.
 func verify(ctx context.Context, db *sql.DB, path string) (version int64, err error) {

@@ -3,18 +3,18 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
-	"strings"
-	"time"
+	"slices"
 )
 
 // tx is the writing connection with its prepared statements. Only the writer's
 // goroutine uses it, and no context interrupts it: what was begun ends.
 type tx struct {
-	conn                             *sql.Conn
-	insert, disposed, absent, passed *sql.Stmt
-	find, add                        *sql.Stmt
-	clock, ticked                    *sql.Stmt
+	conn                              *sql.Conn
+	insert, disposed, absent, removed *sql.Stmt
+	find, add                         *sql.Stmt
+	passed, clock, ticked             *sql.Stmt
 	// mailboxes caches the ids of table mailbox; a rollback empties it.
 	mailboxes map[mailbox]int64
 }
@@ -42,6 +42,8 @@ ON CONFLICT (mailbox, uid, hash) DO UPDATE SET
 	queueid = excluded.queueid, why = excluded.why,
 	verdicts = excluded.verdicts, ran = excluded.ran`
 
+const whereKey = ` WHERE mailbox = ?1 AND uid = ?2 AND hash = ?3`
+
 const insertPass = `INSERT INTO pass VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, iif(?4, ?3, 0))
 ON CONFLICT (account) DO UPDATE SET
 	began = excluded.began, ended = excluded.ended, ok = excluded.ok, listed = excluded.listed,
@@ -60,8 +62,9 @@ func newTx(ctx context.Context, db *sql.DB) (*tx, error) {
 		sql  string
 	}{
 		{&t.insert, insertRecord},
-		{&t.disposed, "UPDATE record SET disposed = ? WHERE mailbox = ? AND uid = ? AND hash = ?"},
-		{&t.absent, "UPDATE record SET absent = ? WHERE mailbox = ? AND uid = ? AND hash = ?"},
+		{&t.disposed, "UPDATE record SET disposed = 1" + whereKey},
+		{&t.absent, "UPDATE record SET absent = ?4" + whereKey},
+		{&t.removed, "DELETE FROM record" + whereKey},
 		{&t.passed, insertPass},
 		{&t.find, "SELECT id FROM mailbox WHERE account = ? AND folder = ? AND validity = ?"},
 		{&t.add, "INSERT INTO mailbox (id, account, folder, validity, sum) VALUES (?, ?, ?, ?, ?)"},
@@ -77,7 +80,7 @@ func newTx(ctx context.Context, db *sql.DB) (*tx, error) {
 }
 
 func (t *tx) close() {
-	for _, s := range []*sql.Stmt{t.insert, t.disposed, t.absent, t.passed, t.find, t.add, t.clock, t.ticked} {
+	for _, s := range []*sql.Stmt{t.insert, t.disposed, t.absent, t.removed, t.find, t.add, t.passed, t.clock, t.ticked} {
 		if s != nil {
 			_ = s.Close()
 		}
@@ -97,12 +100,7 @@ func (t *tx) rollback() {
 	clear(t.mailboxes)
 }
 
-// touch proves that the database can be written.
-func (t *tx) touch(*tx) error {
-	return t.exec("UPDATE opened SET at = ?", time.Now().UnixMilli())
-}
-
-// mailbox returns the id of the mailbox of k, 0 if there is none and add is false.
+// mailbox returns the id of the mailbox of k. If there is none, add inserts it; else the id is 0.
 func (t *tx) mailbox(k *Key, add bool) (int64, error) {
 	m := mailbox{k.Account, k.Folder, k.Validity}
 	if id, ok := t.mailboxes[m]; ok {
@@ -114,7 +112,11 @@ func (t *tx) mailbox(k *Key, add bool) (int64, error) {
 		return 0, nil
 	}
 	if errors.Is(err, sql.ErrNoRows) {
-		id, err = t.addMailbox(&m)
+		// The transaction holds the only write lock, so that nobody adds it meanwhile.
+		err = t.conn.QueryRowContext(context.Background(), "SELECT 1 + coalesce(max(id), 0) FROM mailbox").Scan(&id)
+		if err == nil {
+			_, err = t.add.Exec(id, m.account, m.folder, int64(m.validity), m.checksum(id))
+		}
 	}
 	if err != nil {
 		return 0, err
@@ -123,26 +125,23 @@ func (t *tx) mailbox(k *Key, add bool) (int64, error) {
 	return id, nil
 }
 
-// addMailbox inserts m. The transaction holds the only write lock, so that m
-// cannot have come since it was looked for.
-func (t *tx) addMailbox(m *mailbox) (id int64, err error) {
-	if err := t.conn.QueryRowContext(context.Background(),
-		"SELECT 1 + coalesce(max(id), 0) FROM mailbox").Scan(&id); err != nil {
-		return 0, err
-	}
-	_, err = t.add.Exec(id, m.account, m.folder, int64(m.validity), m.checksum(id))
-	return id, err
-}
-
 func (t *tx) put(r *Record) error {
 	id, err := t.mailbox(&r.Key, true)
 	if err != nil {
 		return err
 	}
 	uid, token := []byte(r.UID), cut(r.Token)
-	verdicts, err := encodeVerdicts(r.Verdicts)
-	if err != nil {
-		return err
+	verdicts := ""
+	if len(r.Verdicts) > 0 {
+		stored := slices.Clone(r.Verdicts)
+		for i := range stored {
+			stored[i].Reply = cut(stored[i].Reply)
+		}
+		text, err := json.Marshal(stored)
+		if err != nil {
+			return err
+		}
+		verdicts = string(text)
 	}
 	sum := checksum(id, uid, r.Hash[:], string(r.State), token, verdicts)
 	_, err = t.insert.Exec(id, uid, r.Hash[:], string(r.State), flag(r.Disposed), flag(r.Absent), r.Size,
@@ -152,70 +151,9 @@ func (t *tx) put(r *Record) error {
 	return err
 }
 
-func (t *tx) flag(stmt *sql.Stmt, keys []Key, on bool) error {
-	for i := range keys {
-		k := &keys[i]
-		id, err := t.mailbox(k, false)
-		if err != nil {
-			return err
-		}
-		if _, err := stmt.Exec(flag(on), id, []byte(k.UID), k.Hash[:]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func flag(on bool) int64 {
 	if on {
 		return 1
 	}
 	return 0
-}
-
-func (t *tx) forget(f Filter) (int, error) {
-	where, args := f.where()
-	res, err := t.conn.ExecContext(context.Background(), "DELETE FROM record WHERE "+where, args...)
-	if err != nil {
-		return 0, err
-	}
-	n, err := res.RowsAffected()
-	return int(n), err
-}
-
-func (t *tx) pass(account string, p Pass) error {
-	_, err := t.passed.Exec(account, millis(p.Began), millis(p.Ended), flag(p.OK), p.Listed,
-		p.Delivered, p.Deferred, p.Refused, p.Held, p.InDoubt, cut(p.Error))
-	return err
-}
-
-// where returns the condition that f stands for, and its arguments.
-func (f *Filter) where() (string, []any) {
-	conds, args := []string{"TRUE"}, []any(nil)
-	and := func(cond string, arg ...any) {
-		conds, args = append(conds, cond), append(args, arg...)
-	}
-	if f.Account != "" {
-		and("mailbox IN (SELECT id FROM mailbox WHERE account = ?)", f.Account)
-	}
-	if f.UID != "" {
-		and("uid = ?", []byte(f.UID))
-	}
-	if f.Token != "" {
-		and("token = ?", f.Token)
-	}
-	if f.Upstream {
-		and("disposed = 0 AND absent = 0")
-	}
-	if !f.Since.IsZero() {
-		and("last >= ?", millis(f.Since))
-	}
-	if len(f.States) > 0 {
-		var states []any
-		for _, s := range f.States {
-			states = append(states, string(s))
-		}
-		and("state IN (?"+strings.Repeat(", ?", len(states)-1)+")", states...)
-	}
-	return strings.Join(conds, " AND "), args
 }

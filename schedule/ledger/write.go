@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"runtime"
+	"time"
 )
 
 // maxGroup bounds how many callers one transaction serves.
@@ -62,7 +63,8 @@ func startWriter(ctx context.Context, path string, db *sql.DB, r *reserve) (*wri
 	}
 	w := &writer{path: path, db: db, tx: t, reserve: r,
 		writes: make(chan *write), quit: make(chan struct{}), ended: make(chan struct{})}
-	if err := w.commit([]*write{{apply: t.touch}}); err != nil {
+	touch := func(tx *tx) error { return tx.exec("UPDATE opened SET at = ?", time.Now().UnixMilli()) }
+	if err := w.commit([]*write{{apply: touch}}); err != nil {
 		t.close()
 		return nil, failed("cannot be written", path, err)
 	}

@@ -78,7 +78,7 @@ func knownByUID(key ledger.Key, size int64, briefs []ledger.Brief, rules identit
 		if b.Hash == key.Hash {
 			id.known, id.absent = true, b.Absent
 			id.record.State, id.record.Token, id.record.Ran = b.State, b.Token, b.Ran
-			if final(b.State) {
+			if b.State.Final() {
 				id.recognition = sameUID
 				return id
 			}
@@ -87,7 +87,7 @@ func knownByUID(key ledger.Key, size int64, briefs []ledger.Brief, rules identit
 			id.resume(b.First, b.Next, rules)
 			return id
 		}
-		if b.Hash == noHash && !final(b.State) {
+		if b.Hash == noHash && !b.State.Final() {
 			id.known = true
 			id.replaces = append(id.replaces, ledger.Key{Account: key.Account, Folder: key.Folder, Validity: key.Validity, UID: key.UID})
 		}
@@ -102,7 +102,7 @@ func knownByUID(key ledger.Key, size int64, briefs []ledger.Brief, rules identit
 func (id identity) knownByContent(records []ledger.Record, listed map[string]int, claimed map[ledger.Key]bool, rules identityRules) identity {
 	key := id.record.Key
 	for _, old := range records {
-		if old.Key == key && final(old.State) {
+		if old.Key == key && old.State.Final() {
 			id.recognition, id.record, id.absent, id.known = reappeared, old, true, true
 			return id
 		}
@@ -114,7 +114,7 @@ func (id identity) knownByContent(records []ledger.Record, listed map[string]int
 		id.replaces = append(id.replaces, old.Key)
 		id.record = old
 		id.record.Key, id.record.Absent = key, false
-		if final(old.State) {
+		if old.State.Final() {
 			id.recognition = renamed
 			return id
 		}

@@ -160,7 +160,7 @@ func classify(briefs []ledger.Brief, reusable bool, rules listingRules) classifi
 		return classified{step: look}
 	}
 	b := briefs[0]
-	if !final(b.State) {
+	if !b.State.Final() {
 		// A wait longer than any of ours comes from a clock that has been set back since.
 		d := b.Next.Sub(rules.now)
 		if b.State != ledger.Sending && d > 0 && d <= rules.retry.longest() {

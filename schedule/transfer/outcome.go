@@ -54,15 +54,6 @@ func (r Retry) postpone(rec *ledger.Record) {
 	}
 }
 
-// final reports whether a message in state s is not tried again.
-func final(s ledger.State) bool {
-	switch s {
-	case ledger.Delivered, ledger.Refused, ledger.PartlyRefused, ledger.Quarantined, ledger.Held, ledger.Adopted:
-		return true
-	}
-	return false
-}
-
 // attempt is one try to inject a message.
 type attempt struct {
 	// recipients are those that it was for.
@@ -121,7 +112,7 @@ func decide(rec ledger.Record, a attempt, rules outcomeRules) decision {
 		}
 	}
 	rec.Why = inOneLine(why)
-	if !final(rec.State) {
+	if !rec.State.Final() {
 		rules.retry.postpone(&rec)
 	}
 	d.record = rec
@@ -146,7 +137,7 @@ func byRecipient(rec *ledger.Record, a attempt, dryRun bool) {
 			state = ledger.Delivered // it would have gone on; nothing is recorded
 		}
 		states = append(states, state)
-		if !final(state) {
+		if !state.Final() {
 			waiting = append(waiting, r.Address)
 			continue
 		}

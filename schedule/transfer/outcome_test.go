@@ -92,7 +92,7 @@ func TestDecide(t *testing.T) {
 			}
 			rec = d.record
 			got := string(rec.State)
-			if !final(rec.State) {
+			if !rec.State.Final() {
 				got += ", left " + rec.Recipients
 				if !rec.Next.Equal(noon.Add(4 * time.Minute)) {
 					t.Errorf("next try at %v, want four minutes from now", rec.Next)

@@ -385,7 +385,7 @@ func (w *pipeline) recordVerdict(m *message) {
 		Boundary: m.boundary, Receipt: m.attempt.receipt, Sender: rec.Sender, Recipients: m.attempt.recipients,
 		Redelivery: m.redelivery, Why: inOneLine(why),
 	})
-	if final(rec.State) {
+	if rec.State.Final() {
 		w.queueDisposal(m.ref, rec)
 	}
 }

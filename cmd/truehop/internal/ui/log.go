@@ -160,11 +160,10 @@ func (l *Log) Event(e transfer.Event) {
 func uid(e transfer.Event) slog.Attr { return slog.String("uid", fetch.Sanitize(e.Ref.UID)) }
 
 func verdictLevel(state string) slog.Level {
-	switch ledger.State(state) {
-	case ledger.Delivered, ledger.Deferred, ledger.Quarantined, ledger.Adopted:
-		return slog.LevelInfo
+	if s := ledger.State(state); s.WantsPerson() || s.InDoubt() {
+		return slog.LevelWarn
 	}
-	return slog.LevelWarn
+	return slog.LevelInfo
 }
 
 // verdictAttrs are what a postmaster needs to find the message in the MTA's log and to

@@ -68,7 +68,7 @@ func (s *AccountStatus) Print(w io.Writer, dir string) {
 		fmt.Fprintf(w, "last pass %s\n", when(s.LastPass))
 	}
 	fmt.Fprintf(w, "  last success %s\n ", when(s.LastSuccess))
-	for _, state := range [...]ledger.State{ledger.Delivered, ledger.Deferred, ledger.Doubt, ledger.Sending, ledger.Refused, ledger.PartlyRefused, ledger.Quarantined, ledger.Held, ledger.Adopted} {
+	for _, state := range ledger.States() {
 		fmt.Fprintf(w, " %s %d", state, s.Counts[state])
 	}
 	fmt.Fprintln(w)
@@ -82,15 +82,10 @@ func (s *AccountStatus) Print(w io.Writer, dir string) {
 	t.flush()
 }
 
-// WantsPerson reports whether nothing more becomes of a message in this state by itself.
-func WantsPerson(s ledger.State) bool {
-	return s == ledger.Refused || s == ledger.PartlyRefused || s == ledger.Held
-}
-
 // nextTry says when a message is tried again: not at all where a person has to decide.
 func nextTry(m MessageStatus) string {
 	switch {
-	case WantsPerson(m.State):
+	case m.State.WantsPerson():
 		return "never"
 	case m.Next == nil:
 		return "next pass"

@@ -18,7 +18,7 @@ func (p *program) amend(ctx context.Context, account string, names []string, cha
 	if err := known(cfg, []string{account}); err != nil {
 		return err
 	}
-	record, err := ledger.Open(ctx, cfg.StateDir, ledger.Options{})
+	record, err := ledger.Open(ctx, cfg.StateDir)
 	if err != nil {
 		return err
 	}

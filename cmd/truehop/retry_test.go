@@ -61,7 +61,7 @@ func TestAmendWaitsForNobody(t *testing.T) {
 	trial.mta = trial.startMTA(t, func(int64) bool { return false })
 	trial.start(t, "imap", "")
 	must(t, exitOK, "run", "--config", trial.config)
-	record, err := ledger.Open(t.Context(), trial.dir+"/state", ledger.Options{})
+	record, err := ledger.Open(t.Context(), trial.dir+"/state")
 	if err != nil {
 		t.Fatal(err)
 	}

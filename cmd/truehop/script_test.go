@@ -287,7 +287,7 @@ func mtaTo(ts *testscript.TestScript, neg bool, args []string) {
 // scriptLedger opens the ledger of the account work for the length of one command.
 func scriptLedger(ts *testscript.TestScript, use func(context.Context, *ledger.Ledger)) {
 	ctx := context.Background()
-	record, err := ledger.Open(ctx, ts.MkAbs("state"), ledger.Options{})
+	record, err := ledger.Open(ctx, ts.MkAbs("state"))
 	ts.Check(err)
 	use(ctx, record)
 	ts.Check(record.Close())

@@ -41,7 +41,7 @@ func BenchmarkOpen200k(b *testing.B) {
 	}
 	b.Run("clean", func(b *testing.B) {
 		for b.Loop() {
-			l, err := Open(b.Context(), clean, Options{})
+			l, err := Open(b.Context(), clean)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -65,7 +65,7 @@ func BenchmarkOpen200k(b *testing.B) {
 			fresh := b.TempDir()
 			copyLedger(b, crashed, fresh)
 			b.StartTimer()
-			l, err := Open(b.Context(), fresh, Options{})
+			l, err := Open(b.Context(), fresh)
 			if err != nil {
 				b.Fatal(err)
 			}

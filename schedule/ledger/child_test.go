@@ -112,7 +112,7 @@ func ownMounts() *syscall.SysProcAttr {
 // writeForever puts records from four goroutines and prints the UID of each
 // that was acknowledged.
 func writeForever(dir string) error {
-	l, err := Open(context.Background(), dir, Options{})
+	l, err := Open(context.Background(), dir)
 	if err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func TestKilledWriter(t *testing.T) {
 
 // holdLock locks an account, begets a child of its own, and stays.
 func holdLock(dir string) error {
-	l, err := Open(context.Background(), dir, Options{})
+	l, err := Open(context.Background(), dir)
 	if err != nil {
 		return err
 	}
@@ -255,7 +255,7 @@ func openOnReadOnlyFS(dir string) error {
 		fmt.Println("SKIP cannot mount:", err)
 		return nil
 	}
-	l, err := Open(context.Background(), state, Options{})
+	l, err := Open(context.Background(), state)
 	if err != nil {
 		return err
 	}
@@ -265,10 +265,10 @@ func openOnReadOnlyFS(dir string) error {
 	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		return err
 	}
-	if _, err = Open(context.Background(), state, Options{}); KindOf(err) != Permission {
+	if _, err = Open(context.Background(), state); KindOf(err) != Permission {
 		return fmt.Errorf("an existing ledger: %v, want Kind permission", err)
 	}
-	if _, err = Open(context.Background(), filepath.Join(dir, "new"), Options{}); KindOf(err) != Permission {
+	if _, err = Open(context.Background(), filepath.Join(dir, "new")); KindOf(err) != Permission {
 		return fmt.Errorf("a new ledger: %v, want Kind permission", err)
 	}
 	return nil
@@ -281,7 +281,7 @@ func TestReadOnlyFileSystem(t *testing.T) {
 // limitFileSize wants an error, and no death by SIGXFSZ, at a file size limit.
 func limitFileSize(dir string) error {
 	signal.Ignore(syscall.SIGXFSZ) // as main does
-	l, err := Open(context.Background(), dir, Options{})
+	l, err := Open(context.Background(), dir)
 	if err != nil {
 		return err
 	}

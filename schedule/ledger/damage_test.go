@@ -91,7 +91,7 @@ func refused(t *testing.T, dir string, kind Kind, says string) {
 	t.Helper()
 	path := filepath.Join(dir, fileName)
 	before, _ := os.ReadFile(path)
-	_, err := Open(t.Context(), dir, Options{})
+	_, err := Open(t.Context(), dir)
 	if KindOf(err) != kind || !strings.Contains(err.Error(), says) {
 		t.Errorf("Open: %v (%v), want Kind %v and %q", err, KindOf(err), kind, says)
 	}
@@ -126,7 +126,7 @@ func TestTornWAL(t *testing.T) {
 		if err := os.Truncate(filepath.Join(torn, fileName+"-wal"), length); err != nil {
 			t.Fatal(err)
 		}
-		l, err := Open(t.Context(), torn, Options{})
+		l, err := Open(t.Context(), torn)
 		if err != nil {
 			t.Fatalf("WAL cut to %d octets: %v", length, err)
 		}
@@ -232,7 +232,7 @@ func TestChangedStateIsNoticed(t *testing.T) {
 }
 
 func readBriefs(t *testing.T, dir string) (map[string][]Brief, error) {
-	l, err := Open(t.Context(), dir, Options{})
+	l, err := Open(t.Context(), dir)
 	if err != nil {
 		return nil, err
 	}
@@ -264,7 +264,7 @@ func TestCheckAfterCrash(t *testing.T) {
 	if _, err := f.WriteAt([]byte("damage in the header of a page"), 500*4096); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(t.Context(), crashed, Options{}); KindOf(err) != Corrupt {
+	if _, err := Open(t.Context(), crashed); KindOf(err) != Corrupt {
 		t.Errorf("damage in a large file after a crash: %v, want Kind corrupt", err)
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 // prepareDir creates dir with mode 0700 if it does not exist, and refuses one that
 // cannot be trusted or written.
-func prepareDir(dir string, o Options) error {
+func prepareDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return failed("cannot be created", dir, err)
 	}
@@ -41,20 +41,7 @@ func prepareDir(dir string, o Options) error {
 	if err := unix.Access(dir, unix.R_OK|unix.W_OK|unix.X_OK); err != nil {
 		return failed("cannot be written", dir, err)
 	}
-	name, err := networkFS(dir)
-	if err != nil {
-		return failed("file system cannot be told", dir, err)
-	}
-	return o.checkFS(dir, name)
-}
-
-// checkFS refuses the network file system called name, "" for a local one.
-func (o Options) checkFS(dir, name string) error {
-	if name == "" || o.AllowNetwork {
-		return nil
-	}
-	return &Error{Kind: Network, Op: "is on " + name, Path: dir,
-		Hint: "locks and shared memory do not hold there: put the state on a local disk"}
+	return refuseNetworkFS(dir)
 }
 
 // checkLink refuses a symbolic link unless root or we made it. systemd makes

@@ -6,30 +6,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// networkFS returns the name of the network file system that dir is on, or "".
-func networkFS(dir string) (string, error) {
+// refuseNetworkFS refuses a directory on a network file system.
+func refuseNetworkFS(dir string) error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
-		return "", err
+		return failed("file system cannot be told", dir, err)
 	}
-	return networkName(int64(st.Type)), nil
+	return checkFS(dir, int64(st.Type))
 }
 
-// networkName names a file system by its magic number, linux/magic.h.
-func networkName(magic int64) string {
+// checkFS refuses the file system with this magic number (linux/magic.h) if it is a network's.
+func checkFS(dir string, magic int64) error {
+	var name string
 	switch magic & 0xffffffff {
 	case unix.NFS_SUPER_MAGIC:
-		return "NFS"
+		name = "NFS"
 	case unix.SMB_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC:
-		return "CIFS"
+		name = "CIFS"
 	case unix.AFS_SUPER_MAGIC, unix.AFS_FS_MAGIC:
-		return "AFS"
+		name = "AFS"
 	case unix.CODA_SUPER_MAGIC:
-		return "Coda"
+		name = "Coda"
 	case unix.CEPH_SUPER_MAGIC:
-		return "Ceph"
+		name = "Ceph"
+	default:
+		return nil
 	}
-	return ""
+	return &Error{Kind: Network, Op: "is on " + name, Path: dir,
+		Hint: "locks and shared memory do not hold there: put the state on a local disk"}
 }
 
 // allocate makes f size octets long and gives it the disk space.

@@ -57,7 +57,7 @@ func TestDirectories(t *testing.T) {
 			if err := errors.Join(os.Mkdir(dir, 0o700), c.make(t, dir)); err != nil {
 				t.Fatal(err)
 			}
-			l, err := Open(t.Context(), dir, Options{})
+			l, err := Open(t.Context(), dir)
 			if err == nil {
 				err = l.Close()
 			}
@@ -85,15 +85,16 @@ func TestNetworkFileSystems(t *testing.T) {
 		unix.EXT4_SUPER_MAGIC: "", unix.TMPFS_MAGIC: "", unix.BTRFS_SUPER_MAGIC: "", unix.XFS_SUPER_MAGIC: "",
 		-0xacb2be: "CIFS", // 0xff534d42 where Statfs_t.Type has 32 bits
 	} {
-		if got := networkName(magic); got != want {
-			t.Errorf("networkName(%#x) = %q, want %q", magic, got, want)
+		err := checkFS("/mnt", magic)
+		if want == "" {
+			if err != nil {
+				t.Errorf("file system %#x: %v, want none", magic, err)
+			}
+			continue
 		}
-	}
-	if err := (Options{}).checkFS("/mnt", "NFS"); KindOf(err) != Network {
-		t.Errorf("NFS gives %v, want Kind network", err)
-	}
-	if err := (Options{AllowNetwork: true}).checkFS("/mnt", "NFS"); err != nil {
-		t.Errorf("NFS that is allowed gives %v", err)
+		if KindOf(err) != Network || !strings.Contains(err.Error(), "/mnt: is on "+want) {
+			t.Errorf("file system %#x: %v, want Kind network and %q", magic, err, want)
+		}
 	}
 }
 
@@ -293,7 +294,7 @@ func TestCreatedOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 6 {
 		all.Go(func() {
-			l, err := Open(t.Context(), dir, Options{})
+			l, err := Open(t.Context(), dir)
 			if err != nil {
 				t.Errorf("Open: %v", err)
 				return

@@ -28,7 +28,7 @@ func Example() {
 }
 
 func deliver(ctx context.Context, dir string) error {
-	l, err := ledger.Open(ctx, dir, ledger.Options{})
+	l, err := ledger.Open(ctx, dir)
 	if err != nil {
 		return err
 	}

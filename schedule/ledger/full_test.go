@@ -19,7 +19,7 @@ func fillDisk(dir string) error {
 		return nil
 	}
 	filler := filepath.Join(dir, "filler")
-	l, err := Open(context.Background(), state, Options{})
+	l, err := Open(context.Background(), state)
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func recorded(l *Ledger, state, filler string, delivered int) error {
 		}
 		_ = os.Remove(filler)
 	}
-	l, err := Open(context.Background(), state, Options{})
+	l, err := Open(context.Background(), state)
 	if err != nil {
 		return err
 	}

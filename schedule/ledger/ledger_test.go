@@ -15,7 +15,7 @@ import (
 // open opens a ledger in dir and closes it at the end of the test.
 func open(t testing.TB, dir string) *Ledger {
 	t.Helper()
-	l, err := Open(t.Context(), dir, Options{})
+	l, err := Open(t.Context(), dir)
 	if err != nil {
 		t.Fatalf("Open: %v", err)
 	}

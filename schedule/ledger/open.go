@@ -18,12 +18,6 @@ const (
 	lockName    = "lock"
 )
 
-// Options are the choices of [Open].
-type Options struct {
-	// AllowNetwork opens a ledger on NFS, CIFS and the like, at the operator's risk.
-	AllowNetwork bool
-}
-
 // smallFile is the size in octets up to which a database is checked at every
 // opening, and not only after a crash.
 const smallFile = 4 << 20
@@ -35,12 +29,12 @@ const useTimeout = 30 * time.Second
 // a directory that others can write or that cannot be written, and a ledger
 // that is damaged, empty, lost or newer: see [Kind]. Several processes may have one
 // ledger open; [Ledger.Lock] keeps them off each other's accounts.
-func Open(ctx context.Context, dir string, o Options) (*Ledger, error) {
+func Open(ctx context.Context, dir string) (*Ledger, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, failed("has no absolute path", dir, err)
 	}
-	if err := prepareDir(dir, o); err != nil {
+	if err := prepareDir(dir); err != nil {
 		return nil, err
 	}
 	inUse, alone, err := useDir(ctx, dir)

@@ -93,7 +93,7 @@ func recovered(t *testing.T, from string, wal, db []byte, writes int) bool {
 	if db != nil {
 		writeFile(t, dir, fileName, db)
 	}
-	l, err := Open(t.Context(), dir, Options{})
+	l, err := Open(t.Context(), dir)
 	if err != nil {
 		t.Fatalf("opening after the cut: %v", err)
 	}

@@ -159,7 +159,7 @@ func TestUpgradeWaitsForTheOlderProgram(t *testing.T) {
 	if err := unix.Flock(int(older.Fd()), unix.LOCK_SH); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(t.Context(), dir, Options{}); KindOf(err) != Busy {
+	if _, err := Open(t.Context(), dir); KindOf(err) != Busy {
 		t.Errorf("Open: %v, want Kind busy", err)
 	}
 	looking := must[*Ledger](t)(OpenReadOnly(t.Context(), dir))

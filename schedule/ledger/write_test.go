@@ -16,7 +16,7 @@ import (
 func TestGrouping(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		l, err := Open(context.Background(), dir, Options{})
+		l, err := Open(context.Background(), dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +53,7 @@ func TestGrouping(t *testing.T) {
 func TestCloseWhileWriting(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		l, err := Open(context.Background(), dir, Options{})
+		l, err := Open(context.Background(), dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,7 +87,7 @@ func TestCloseWhileWriting(t *testing.T) {
 func TestGivingUp(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		l, err := Open(context.Background(), dir, Options{})
+		l, err := Open(context.Background(), dir)
 		if err != nil {
 			t.Fatal(err)
 		}

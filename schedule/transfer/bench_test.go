@@ -75,7 +75,7 @@ func benchmarkPass(b *testing.B, protocol string, once bool, rtt time.Duration) 
 		b.StopTimer()
 		store := benchStore()
 		dial := benchUpstream(b, protocol, store, server, client, rtt)
-		record, err := ledger.Open(b.Context(), b.TempDir(), ledger.Options{AllowNetwork: true})
+		record, err := ledger.Open(b.Context(), b.TempDir())
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -422,7 +422,7 @@ func TestUnreadableLedgerHoldsNothing(t *testing.T) { // T-ST-11 T-MSG-16
 	const id, uid, damaged = "aaaaaaaaaaaaaaaaaaaaaaaaaa", "the-uid-before", "the-uid-behind"
 	w, dir := newWorld(t), t.TempDir()
 	open := func() {
-		record, err := ledger.Open(t.Context(), dir, ledger.Options{AllowNetwork: true})
+		record, err := ledger.Open(t.Context(), dir)
 		if err != nil {
 			t.Fatal(err)
 		}

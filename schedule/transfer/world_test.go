@@ -66,7 +66,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	record, err := ledger.Open(t.Context(), t.TempDir(), ledger.Options{AllowNetwork: true})
+	record, err := ledger.Open(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

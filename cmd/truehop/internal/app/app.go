@@ -58,7 +58,7 @@ type Options struct {
 func Open(ctx context.Context, cfg *config.Config, o Options) (*App, error) {
 	// First of all, for it refuses a state directory of another user's: what root creates there,
 	// its owner cannot use.
-	record, err := ledger.Open(ctx, cfg.StateDir, ledger.Options{})
+	record, err := ledger.Open(ctx, cfg.StateDir)
 	if err != nil {
 		return nil, err
 	}

@@ -145,7 +145,8 @@ type Filter struct {
 type Pass struct {
 	Began, Ended time.Time
 	// OK says that the pass saw the whole account and met no error.
-	OK                                                  bool
+	OK bool
+	// Refused counts what was refused for some or all recipients, put into quarantine or not.
 	Listed, Delivered, Deferred, Refused, Held, InDoubt int
 	// Error is why the pass failed, or "".
 	Error string

@@ -81,7 +81,7 @@ func ExamplePass_Run() {
 		return
 	}
 	defer os.RemoveAll(dir)
-	record, err := ledger.Open(ctx, dir, ledger.Options{})
+	record, err := ledger.Open(ctx, dir)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -125,7 +125,7 @@ func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) 
 	summary, err = p.Run(ctx)
 	ended := ledger.Pass{
 		Began: began, Ended: a.opts.Now(), OK: err == nil, Listed: summary.Listed, Delivered: summary.Delivered,
-		Deferred: summary.Deferred, Refused: summary.Refused + summary.PartlyRefused, Held: summary.Held, InDoubt: summary.Doubt,
+		Deferred: summary.Deferred, Refused: summary.Refused + summary.PartlyRefused + summary.Quarantined, Held: summary.Held, InDoubt: summary.Doubt,
 	}
 	switch {
 	case errors.Is(err, context.Canceled):

@@ -13,11 +13,24 @@ import (
 type AccountStatus struct {
 	Account     string               `json:"account"`
 	LastPass    *time.Time           `json:"last_pass"`
+	Pass        *PassStatus          `json:"pass"`
 	LastSuccess *time.Time           `json:"last_success"`
 	Error       *string              `json:"error"`
 	Counts      map[ledger.State]int `json:"counts"`
 	// Open are the messages that are not done with: deferred, in doubt, refused, partly refused, held.
 	Open []MessageStatus `json:"open"`
+}
+
+// PassStatus is what the last pass did, null before it has ended. OK says that it saw the whole account and met no error.
+type PassStatus struct {
+	Ended     time.Time `json:"ended"`
+	OK        bool      `json:"ok"`
+	Listed    int       `json:"listed"`
+	Delivered int       `json:"delivered"`
+	Deferred  int       `json:"deferred"`
+	Refused   int       `json:"refused"`
+	Held      int       `json:"held"`
+	Doubt     int       `json:"doubt"`
 }
 
 // MessageStatus is one message that is not done with.
@@ -42,6 +55,10 @@ func NewAccountStatus(account string, last ledger.Pass, success time.Time, count
 		Account: account, LastPass: moment(last.Began), LastSuccess: moment(success), Error: orNil(last.Error),
 		Counts: counts, Open: []MessageStatus{},
 	}
+	if !last.Ended.IsZero() {
+		s.Pass = &PassStatus{Ended: last.Ended, OK: last.OK, Listed: last.Listed, Delivered: last.Delivered,
+			Deferred: last.Deferred, Refused: last.Refused, Held: last.Held, Doubt: last.InDoubt}
+	}
 	for _, r := range open {
 		s.Open = append(s.Open, MessageStatus{
 			Folder: r.Folder, UID: r.UID, ID: r.Token, State: r.State, Client: r.Client, Since: r.First,
@@ -64,8 +81,14 @@ func (s *AccountStatus) Print(w io.Writer, dir string) {
 		return
 	case s.Error != nil:
 		fmt.Fprintf(w, "last pass %s FAILED: %s\n", when(s.LastPass), *s.Error)
+	case s.Pass == nil:
+		fmt.Fprintf(w, "last pass %s has not ended\n", when(s.LastPass))
 	default:
 		fmt.Fprintf(w, "last pass %s\n", when(s.LastPass))
+	}
+	if did := s.Pass; did != nil {
+		fmt.Fprintf(w, "  it took %v: listed %d, delivered %d, deferred %d, refused %d, held %d, doubt %d\n",
+			did.Ended.Sub(*s.LastPass).Round(time.Millisecond), did.Listed, did.Delivered, did.Deferred, did.Refused, did.Held, did.Doubt)
 	}
 	fmt.Fprintf(w, "  last success %s\n ", when(s.LastSuccess))
 	for _, state := range ledger.States() {

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/schedule/ledger"
+)
+
+// status shows all that the ledger keeps of the last pass, and does not take one that never ended for a good one.
+func TestStatusOfTheLastPass(t *testing.T) {
+	began := time.Date(2026, 11, 23, 12, 0, 0, 0, time.Local)
+	for _, c := range []struct {
+		name       string
+		pass       ledger.Pass
+		text, json []string
+	}{
+		{
+			"done", ledger.Pass{Began: began, Ended: began.Add(3 * time.Second), OK: true, Listed: 15, Delivered: 1, Deferred: 2, Refused: 3, Held: 4, InDoubt: 5},
+			[]string{"work: last pass 2026-11-23 12:00:00\n", "  it took 3s: listed 15, delivered 1, deferred 2, refused 3, held 4, doubt 5\n"},
+			[]string{`"ok":true,"listed":15,"delivered":1,"deferred":2,"refused":3,"held":4,"doubt":5}`, `"error":null`},
+		},
+		{
+			"failed", ledger.Pass{Began: began, Ended: began.Add(time.Minute), Listed: 2, Error: "the MTA cannot be reached"},
+			[]string{"work: last pass 2026-11-23 12:00:00 FAILED: the MTA cannot be reached\n", "  it took 1m0s: listed 2, delivered 0,"},
+			[]string{`"ok":false,"listed":2,`, `"error":"the MTA cannot be reached"`},
+		},
+		{
+			"under way, or killed", ledger.Pass{Began: began},
+			[]string{"work: last pass 2026-11-23 12:00:00 has not ended\n"},
+			[]string{`"pass":null`},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l, err := ledger.Open(t.Context(), t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			if err := l.PassEnded(t.Context(), "work", c.pass); err != nil {
+				t.Fatal(err)
+			}
+			s, err := readStatus(t.Context(), l, &config.Account{Name: "work"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var text bytes.Buffer
+			s.Print(&text, "/state")
+			for _, want := range c.text {
+				if !strings.Contains(text.String(), want) {
+					t.Errorf("it prints\n%swithout %q", &text, want)
+				}
+			}
+			if took := strings.Contains(text.String(), "it took"); took == c.pass.Ended.IsZero() {
+				t.Errorf("it prints\n%s", &text)
+			}
+			object, err := json.Marshal(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range c.json {
+				if !strings.Contains(string(object), want) {
+					t.Errorf("as JSON it is %s without %s", object, want)
+				}
+			}
+		})
+	}
+}

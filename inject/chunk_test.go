@@ -37,7 +37,7 @@ func TestChunks(t *testing.T) {
 		{"small", "a\r\n", "a\r\n", []string{"BDAT 3 LAST"}},
 		{"dots", ".\r\n..\r\n.x\r\n", ".\r\n..\r\n.x\r\n", []string{"BDAT 11 LAST"}},
 		{"a final dot", "a\r\n.\r\nQUIT\r\n", "a\r\n.\r\nQUIT\r\n", []string{"BDAT 12 LAST"}},
-		{"T-MSG-05", "a\nb\r\r\nc\rd\x00\x1a\xef\xbb\xbf\xff", "a\r\nb\r\nc d\x00\x1a\xef\xbb\xbf\xff\r\n", []string{"BDAT 17 LAST"}},
+		{"line ends, NUL, SUB, BOM", "a\nb\r\r\nc\rd\x00\x1a\xef\xbb\xbf\xff", "a\r\nb\r\nc d\x00\x1a\xef\xbb\xbf\xff\r\n", []string{"BDAT 17 LAST"}},
 		{"one full chunk", strings.Repeat("x", chunkSize-2) + "\r\n", strings.Repeat("x", chunkSize-2) + "\r\n", []string{full + " LAST"}},
 		{"one octet more", strings.Repeat("x", chunkSize-2) + "\n\n", strings.Repeat("x", chunkSize-2) + "\r\n\r\n", []string{full, "BDAT 2 LAST"}},
 		{"CRLF across the border", strings.Repeat("x", chunkSize-1) + "\r\n", strings.Repeat("x", chunkSize-1) + "\r\n", []string{full, "BDAT 1 LAST"}},

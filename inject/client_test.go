@@ -10,7 +10,7 @@ import (
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
-// TestForbidden covers T-XC-12: what may carry rights at the MTA is never presented.
+// What may carry rights at the MTA is never presented.
 func TestForbidden(t *testing.T) {
 	never := []netip.Prefix{netip.MustParsePrefix("203.0.113.7/32"), netip.MustParsePrefix("2001:db8:7::/48")}
 	for _, a := range []string{
@@ -42,85 +42,85 @@ func TestForbidden(t *testing.T) {
 	}
 }
 
-// TestSafe covers T-XC-08, T-XC-11, T-XC-15, T-XC-16 and T-XC-19.
+// What a name or a HELO may not be is left out and explained; what is safe stays as it is.
 func TestSafe(t *testing.T) {
 	a := addr("192.0.2.1")
 	long := strings.Repeat("a", 63) + "." + strings.Repeat("b", 63) + "." + strings.Repeat("c", 63) + "." + strings.Repeat("d", 63)
 	for _, c := range []struct {
-		id        string
+		name      string
 		in, want  Client
 		explained bool
 	}{
-		{"T-XC-11 no address", Client{Name: "mail.example.net", ReverseName: "mail.example.net", HELO: "h"}, Client{}, true},
+		{"no address", Client{Name: "mail.example.net", ReverseName: "mail.example.net", HELO: "h"}, Client{}, true},
 		{"nothing known", Client{ESMTP: true}, Client{ESMTP: true}, false},
 		{"verified name is the reverse name", Client{Addr: a, Name: "a.example.net"}, Client{Addr: a, Name: "a.example.net", ReverseName: "a.example.net"}, false},
 		{"and no other", Client{Addr: a, Name: "a.example.net", ReverseName: "b.example.net"}, Client{Addr: a, Name: "a.example.net", ReverseName: "a.example.net"}, false},
 		{"a name is not temporarily unknown", Client{Addr: a, Name: "a.example.net", NameTemporary: true}, Client{Addr: a, Name: "a.example.net", ReverseName: "a.example.net"}, false},
-		{"T-XC-08", Client{Addr: a, Name: "unknown", ReverseName: "Unknown"}, Client{Addr: a}, true},
+		{"a name that says unknown", Client{Addr: a, Name: "unknown", ReverseName: "Unknown"}, Client{Addr: a}, true},
 		{"localhost", Client{Addr: a, Name: "localhost", ReverseName: "x.localhost"}, Client{Addr: a}, true},
-		{"T-XC-15 trailing dot", Client{Addr: a, Name: "a.example.net."}, Client{Addr: a, Name: "a.example.net", ReverseName: "a.example.net"}, false},
-		{"T-XC-15 leading hyphen", Client{Addr: a, Name: "-a.example.net"}, Client{Addr: a}, true},
-		{"T-XC-15 trailing hyphen", Client{Addr: a, Name: "a-.example.net"}, Client{Addr: a}, true},
-		{"T-XC-15 label of 64", Client{Addr: a, Name: strings.Repeat("a", 64) + ".net"}, Client{Addr: a}, true},
-		{"T-XC-15 label of 63", Client{Addr: a, ReverseName: strings.Repeat("a", 63) + ".net"}, Client{Addr: a, ReverseName: strings.Repeat("a", 63) + ".net"}, false},
-		{"T-XC-15 numeric", Client{Addr: a, Name: "12345"}, Client{Addr: a}, true},
-		{"T-XC-15 address", Client{Addr: a, Name: "192.0.2.1"}, Client{Addr: a}, true},
-		{"T-XC-15 address literal", Client{Addr: a, Name: "[192.0.2.1]"}, Client{Addr: a}, true},
-		{"T-XC-15 star", Client{Addr: a, Name: "*"}, Client{Addr: a}, true},
-		{"T-XC-15 dot", Client{Addr: a, Name: "."}, Client{Addr: a}, true},
-		{"T-XC-15 empty label", Client{Addr: a, Name: "a..example.net"}, Client{Addr: a}, true},
-		{"T-XC-16 UTF-8", Client{Addr: a, Name: "ä.example.net"}, Client{Addr: a}, true},
-		{"T-XC-16 A-label", Client{Addr: a, ReverseName: "xn--4ca.example.net"}, Client{Addr: a, ReverseName: "xn--4ca.example.net"}, false},
-		{"T-XC-16 underscore", Client{Addr: a, ReverseName: "a_b.example.net"}, Client{Addr: a, ReverseName: "a_b.example.net"}, false},
-		{"T-XC-19 name of 255", Client{Addr: a, ReverseName: long}, Client{Addr: a, ReverseName: long}, false},
-		{"T-XC-19 name of 256", Client{Addr: a, ReverseName: "a" + long[1:] + "e"}, Client{Addr: a}, true},
-		{"T-XC-19 HELO of 255", Client{Addr: a, HELO: strings.Repeat("h", 255)}, Client{Addr: a, HELO: strings.Repeat("h", 255)}, false},
-		{"T-XC-19 HELO of 256", Client{Addr: a, HELO: strings.Repeat("h", 256)}, Client{Addr: a}, true},
-		{"T-XC-19 HELO of 256 when encoded", Client{Addr: a, HELO: strings.Repeat("h", 253) + "+"}, Client{Addr: a}, true},
-		{"T-XC-13 mapped", Client{Addr: addr("::ffff:192.0.2.1")}, Client{Addr: a}, false},
+		{"name with a trailing dot", Client{Addr: a, Name: "a.example.net."}, Client{Addr: a, Name: "a.example.net", ReverseName: "a.example.net"}, false},
+		{"name with a leading hyphen", Client{Addr: a, Name: "-a.example.net"}, Client{Addr: a}, true},
+		{"name with a trailing hyphen", Client{Addr: a, Name: "a-.example.net"}, Client{Addr: a}, true},
+		{"name with a label of 64", Client{Addr: a, Name: strings.Repeat("a", 64) + ".net"}, Client{Addr: a}, true},
+		{"name with a label of 63", Client{Addr: a, ReverseName: strings.Repeat("a", 63) + ".net"}, Client{Addr: a, ReverseName: strings.Repeat("a", 63) + ".net"}, false},
+		{"numeric name", Client{Addr: a, Name: "12345"}, Client{Addr: a}, true},
+		{"address as name", Client{Addr: a, Name: "192.0.2.1"}, Client{Addr: a}, true},
+		{"address literal as name", Client{Addr: a, Name: "[192.0.2.1]"}, Client{Addr: a}, true},
+		{"star as name", Client{Addr: a, Name: "*"}, Client{Addr: a}, true},
+		{"dot as name", Client{Addr: a, Name: "."}, Client{Addr: a}, true},
+		{"name with an empty label", Client{Addr: a, Name: "a..example.net"}, Client{Addr: a}, true},
+		{"UTF-8 in a name", Client{Addr: a, Name: "ä.example.net"}, Client{Addr: a}, true},
+		{"A-label", Client{Addr: a, ReverseName: "xn--4ca.example.net"}, Client{Addr: a, ReverseName: "xn--4ca.example.net"}, false},
+		{"underscore", Client{Addr: a, ReverseName: "a_b.example.net"}, Client{Addr: a, ReverseName: "a_b.example.net"}, false},
+		{"name of 255", Client{Addr: a, ReverseName: long}, Client{Addr: a, ReverseName: long}, false},
+		{"name of 256", Client{Addr: a, ReverseName: "a" + long[1:] + "e"}, Client{Addr: a}, true},
+		{"HELO of 255", Client{Addr: a, HELO: strings.Repeat("h", 255)}, Client{Addr: a, HELO: strings.Repeat("h", 255)}, false},
+		{"HELO of 256", Client{Addr: a, HELO: strings.Repeat("h", 256)}, Client{Addr: a}, true},
+		{"HELO of 256 when encoded", Client{Addr: a, HELO: strings.Repeat("h", 253) + "+"}, Client{Addr: a}, true},
+		{"mapped address", Client{Addr: addr("::ffff:192.0.2.1")}, Client{Addr: a}, false},
 		{"destination of a zone", Client{Addr: a, DestAddr: addr("fe80::1%eth0")}, Client{Addr: a}, false},
 		{"mapped destination", Client{Addr: a, DestAddr: addr("::ffff:192.0.2.2")}, Client{Addr: a, DestAddr: addr("192.0.2.2")}, false},
 	} {
 		got, why := c.in.Safe(nil)
 		if got != c.want || (why != "") != c.explained {
-			t.Errorf("%s: %+v (%q), want %+v", c.id, got, why, c.want)
+			t.Errorf("%s: %+v (%q), want %+v", c.name, got, why, c.want)
 		}
 		if again, why := got.Safe(nil); again != got || why != "" {
-			t.Errorf("%s: what is safe changes to %+v (%q)", c.id, again, why)
+			t.Errorf("%s: what is safe changes to %+v (%q)", c.name, again, why)
 		}
 	}
 }
 
-// TestCommands covers T-XC-02, T-XC-09, T-XC-10, T-XC-13, T-XC-23 and T-XC-25.
+// Every attribute that is offered is said, with [UNAVAILABLE] for what is not known.
 func TestCommands(t *testing.T) {
 	full := Client{Addr: addr("2001:DB8::0:1"), Name: "mail.example.net", HELO: "h.example.net", ESMTP: true, Port: 4711,
 		DestAddr: addr("192.0.2.25"), DestPort: 25}
 	for _, c := range []struct {
-		id      string
+		name    string
 		client  Client
 		offered []string
 		want    string
 	}{
 		{"all", full, AllAttributes(), "XCLIENT HELO=h.example.net PROTO=ESMTP PORT=4711 LOGIN=[UNAVAILABLE] DESTADDR=192.0.2.25 DESTPORT=25 REVERSE_NAME=mail.example.net NAME=mail.example.net ADDR=IPV6:2001:db8::1"},
-		{"T-XC-11", Client{}, AllAttributes(), "XCLIENT HELO=[UNAVAILABLE] PROTO=SMTP PORT=[UNAVAILABLE] LOGIN=[UNAVAILABLE] DESTADDR=[UNAVAILABLE] DESTPORT=[UNAVAILABLE] REVERSE_NAME=[UNAVAILABLE] NAME=[UNAVAILABLE] ADDR=[UNAVAILABLE]"},
-		{"T-XC-02", full, []string{"NAME", "ADDR"}, "XCLIENT NAME=mail.example.net ADDR=IPV6:2001:db8::1"},
+		{"nothing known", Client{}, AllAttributes(), "XCLIENT HELO=[UNAVAILABLE] PROTO=SMTP PORT=[UNAVAILABLE] LOGIN=[UNAVAILABLE] DESTADDR=[UNAVAILABLE] DESTPORT=[UNAVAILABLE] REVERSE_NAME=[UNAVAILABLE] NAME=[UNAVAILABLE] ADDR=[UNAVAILABLE]"},
+		{"only what is offered", full, []string{"NAME", "ADDR"}, "XCLIENT NAME=mail.example.net ADDR=IPV6:2001:db8::1"},
 		{"unknown attributes", full, []string{"addr", "FUTURE", "name"}, "XCLIENT NAME=mail.example.net ADDR=IPV6:2001:db8::1"},
-		{"T-XC-10", Client{Addr: addr("192.0.2.1")}, []string{"NAME", "ADDR", "REVERSE_NAME"}, "XCLIENT REVERSE_NAME=[UNAVAILABLE] NAME=[UNAVAILABLE] ADDR=192.0.2.1"},
-		{"T-XC-09", Client{Addr: addr("192.0.2.1"), NameTemporary: true}, []string{"NAME", "ADDR", "REVERSE_NAME"}, "XCLIENT REVERSE_NAME=[TEMPUNAVAIL] NAME=[TEMPUNAVAIL] ADDR=192.0.2.1"},
-		{"T-XC-09 reverse known", Client{Addr: addr("192.0.2.1"), NameTemporary: true, ReverseName: "r.example.net"}, []string{"NAME", "ADDR", "REVERSE_NAME"}, "XCLIENT REVERSE_NAME=r.example.net NAME=[TEMPUNAVAIL] ADDR=192.0.2.1"},
-		{"T-XC-08", Client{Addr: addr("192.0.2.1"), Name: "unknown"}, []string{"NAME", "ADDR"}, "XCLIENT NAME=[UNAVAILABLE] ADDR=192.0.2.1"},
-		{"T-XC-23", full, []string{"LOGIN"}, "XCLIENT LOGIN=[UNAVAILABLE]"},
-		{"T-XC-25", Client{}, []string{"PROTO"}, "XCLIENT PROTO=SMTP"},
-		{"T-XC-17 literal", Client{HELO: "[192.0.2.1]"}, []string{"HELO"}, "XCLIENT HELO=[192.0.2.1]"},
+		{"no name known", Client{Addr: addr("192.0.2.1")}, []string{"NAME", "ADDR", "REVERSE_NAME"}, "XCLIENT REVERSE_NAME=[UNAVAILABLE] NAME=[UNAVAILABLE] ADDR=192.0.2.1"},
+		{"name temporarily unknown", Client{Addr: addr("192.0.2.1"), NameTemporary: true}, []string{"NAME", "ADDR", "REVERSE_NAME"}, "XCLIENT REVERSE_NAME=[TEMPUNAVAIL] NAME=[TEMPUNAVAIL] ADDR=192.0.2.1"},
+		{"name temporarily unknown, reverse name known", Client{Addr: addr("192.0.2.1"), NameTemporary: true, ReverseName: "r.example.net"}, []string{"NAME", "ADDR", "REVERSE_NAME"}, "XCLIENT REVERSE_NAME=r.example.net NAME=[TEMPUNAVAIL] ADDR=192.0.2.1"},
+		{"a name that says unknown", Client{Addr: addr("192.0.2.1"), Name: "unknown"}, []string{"NAME", "ADDR"}, "XCLIENT NAME=[UNAVAILABLE] ADDR=192.0.2.1"},
+		{"never a login", full, []string{"LOGIN"}, "XCLIENT LOGIN=[UNAVAILABLE]"},
+		{"SMTP unless ESMTP was seen", Client{}, []string{"PROTO"}, "XCLIENT PROTO=SMTP"},
+		{"address literal as HELO", Client{HELO: "[192.0.2.1]"}, []string{"HELO"}, "XCLIENT HELO=[192.0.2.1]"},
 		{"nothing offered", full, nil, ""},
 	} {
 		if got := strings.Join(c.client.Commands(c.offered), "|"); got != c.want {
-			t.Errorf("%s:\n got %q\nwant %q", c.id, got, c.want)
+			t.Errorf("%s:\n got %q\nwant %q", c.name, got, c.want)
 		}
 	}
 }
 
-// TestSplit covers T-XC-20: no command is longer than 512 octets with its CRLF, HELO and PROTO
+// No command is longer than 512 octets with its CRLF, HELO and PROTO
 // go first, NAME and ADDR together last.
 func TestSplit(t *testing.T) {
 	name := strings.Repeat("a", 63) + "." + strings.Repeat("b", 63) + "." + strings.Repeat("c", 63) + "." + strings.Repeat("d", 63)
@@ -153,7 +153,7 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-// TestXtext covers T-XC-17 and T-XC-18.
+// What would end a value or a command is encoded, and what looks encoded already is encoded again.
 func TestXtext(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                         "",
@@ -192,7 +192,7 @@ func FuzzXtext(f *testing.F) {
 	})
 }
 
-// TestSayHELO covers T-XC-22.
+// A HELO that no command can carry is said as near to it as possible, or not at all.
 func TestSayHELO(t *testing.T) {
 	for _, c := range []struct {
 		in, want string

@@ -107,33 +107,33 @@ func silence() map[injecttest.Stage]time.Duration {
 	return m
 }
 
-// TestFaults covers T-MTA-02 to T-MTA-07: each kind of failure at each stage.
+// Each kind of failure at each stage.
 func TestFaults(t *testing.T) {
 	say := func(reply string) injecttest.Fault { return injecttest.Fault{Reply: reply} }
 	for _, c := range []struct {
-		id    string
+		name  string
 		fault injecttest.Fault
 		want  func(injecttest.Stage) verdict
 	}{
-		{"T-MTA-02/421", say("421 4.3.2 closing down"), withReply(inject.Deferred, inject.Unreachable)},
-		{"T-MTA-02/421 and close", injecttest.Fault{Reply: "421 4.3.2 closing down", Then: injecttest.CloseConn}, withReply(inject.Deferred, inject.Unreachable)},
-		{"T-MTA-03/451", say("451 4.3.0 later"), withReply(inject.Deferred, inject.Unreachable)},
-		{"T-MTA-04/554", say("554 5.7.1 no"), withReply(inject.Refused, inject.Misconfigured)},
-		{"T-MTA-05/EOF", injecttest.Fault{Then: injecttest.CloseConn}, withoutReply(inject.Unreachable, nil)},
-		{"T-MTA-07/silence", injecttest.Fault{Then: injecttest.Silence}, withoutReply(inject.Unreachable, silence())},
-		{"T-TMO-02/drip", injecttest.Fault{Drip: 50 * time.Second}, withoutReply(inject.Unreachable, silence())},
-		{"T-SMTP-02/endless", injecttest.Fault{Then: injecttest.Endless}, withoutReply(inject.Protocol, nil)},
-		{"T-SMTP-03/endless line", injecttest.Fault{Then: injecttest.EndlessLine}, withoutReply(inject.Protocol, nil)},
-		{"T-SMTP-04/codes differ", say("250-first\r\n251 second"), withoutReply(inject.Protocol, nil)},
-		{"T-SMTP-14/334", say("334"), withoutReply(inject.Protocol, nil)},
-		{"T-SMTP-14/25", say("25"), withoutReply(inject.Protocol, nil)},
-		{"T-SMTP-14/2500 x", say("2500 x"), withoutReply(inject.Protocol, nil)},
-		{"T-SMTP-14/text", say("hello"), withoutReply(inject.Protocol, nil)},
-		{"T-SMTP-14/199", say("199 continue"), withoutReply(inject.Protocol, nil)},
+		{"421", say("421 4.3.2 closing down"), withReply(inject.Deferred, inject.Unreachable)},
+		{"421 and close", injecttest.Fault{Reply: "421 4.3.2 closing down", Then: injecttest.CloseConn}, withReply(inject.Deferred, inject.Unreachable)},
+		{"451", say("451 4.3.0 later"), withReply(inject.Deferred, inject.Unreachable)},
+		{"554", say("554 5.7.1 no"), withReply(inject.Refused, inject.Misconfigured)},
+		{"EOF", injecttest.Fault{Then: injecttest.CloseConn}, withoutReply(inject.Unreachable, nil)},
+		{"silence", injecttest.Fault{Then: injecttest.Silence}, withoutReply(inject.Unreachable, silence())},
+		{"drip", injecttest.Fault{Drip: 50 * time.Second}, withoutReply(inject.Unreachable, silence())},
+		{"endless reply", injecttest.Fault{Then: injecttest.Endless}, withoutReply(inject.Protocol, nil)},
+		{"endless line", injecttest.Fault{Then: injecttest.EndlessLine}, withoutReply(inject.Protocol, nil)},
+		{"codes differ", say("250-first\r\n251 second"), withoutReply(inject.Protocol, nil)},
+		{"334", say("334"), withoutReply(inject.Protocol, nil)},
+		{"code of two digits", say("25"), withoutReply(inject.Protocol, nil)},
+		{"code of four digits", say("2500 x"), withoutReply(inject.Protocol, nil)},
+		{"text without a code", say("hello"), withoutReply(inject.Protocol, nil)},
+		{"199", say("199 continue"), withoutReply(inject.Protocol, nil)},
 	} {
 		for _, stage := range injecttest.Stages() {
 			for _, without := range []string{"", "PIPELINING"} {
-				bubble(t, fmt.Sprintf("%s/%s/without %s", c.id, stage, without), func(t *testing.T) {
+				bubble(t, fmt.Sprintf("%s/%s/without %s", c.name, stage, without), func(t *testing.T) {
 					f := c.fault
 					f.Stage, f.Nth = stage, 1
 					w := c.want(stage)
@@ -151,7 +151,7 @@ func TestFaults(t *testing.T) {
 					if want := strings.TrimSuffix(string(stage), "2"); r.Stage != want {
 						t.Errorf("stage %q, want %q", r.Stage, want)
 					}
-					if strings.HasPrefix(c.id, "T-MTA-02") && s.Sessions() != 2 {
+					if strings.HasPrefix(c.name, "421") && s.Sessions() != 2 {
 						t.Errorf("%d sessions: nothing more is said to who closes down", s.Sessions())
 					}
 					if n := arrived(s, message(1)); n > 0 && r.Outcome != inject.InDoubt || n > 1 {
@@ -179,10 +179,10 @@ func checkRecipients(t *testing.T, r inject.Receipt) {
 	}
 }
 
-// TestReset covers T-MTA-06 on real sockets.
+// The connection is reset at each stage, on real sockets.
 func TestReset(t *testing.T) {
 	for _, stage := range injecttest.Stages() {
-		t.Run("T-MTA-06/"+string(stage), func(t *testing.T) {
+		t.Run(string(stage), func(t *testing.T) {
 			s := newServer(t, injecttest.Options{Faults: []injecttest.Fault{{Stage: stage, Then: injecttest.ResetConn}}})
 			if _, err := s.Start(); err != nil {
 				t.Fatal(err)
@@ -199,16 +199,16 @@ func TestReset(t *testing.T) {
 	}
 }
 
-// TestLateVerdict covers T-MTA-08, T-MTA-09 and T-SMTP-16.
+// A slow reply is waited for as long as RFC 5321 section 4.5.3.2 asks.
 func TestLateVerdict(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		fault injecttest.Fault
 		want  inject.Outcome
 	}{
-		{"T-MTA-08", injecttest.Fault{Stage: injecttest.DOT, Nth: 1, Delay: 599 * time.Second}, inject.Delivered},
-		{"T-MTA-09", injecttest.Fault{Stage: injecttest.DOT, Nth: 1, Delay: 601 * time.Second}, inject.InDoubt},
-		{"T-SMTP-16", injecttest.Fault{Stage: injecttest.Greeting, Nth: 1, Delay: 120 * time.Second}, inject.Delivered},
+		{"reply to the dot before 10 minutes", injecttest.Fault{Stage: injecttest.DOT, Nth: 1, Delay: 599 * time.Second}, inject.Delivered},
+		{"no reply to the dot in 10 minutes", injecttest.Fault{Stage: injecttest.DOT, Nth: 1, Delay: 601 * time.Second}, inject.InDoubt},
+		{"greeting after 2 minutes", injecttest.Fault{Stage: injecttest.Greeting, Nth: 1, Delay: 120 * time.Second}, inject.Delivered},
 	} {
 		bubble(t, c.name, func(t *testing.T) {
 			r, s, _ := one(t, injecttest.Options{Faults: []injecttest.Fault{c.fault}}, inject.Options{})
@@ -222,38 +222,38 @@ func TestLateVerdict(t *testing.T) {
 	}
 }
 
-// TestReplies covers odd replies of one stage each.
+// Odd replies of one stage each.
 func TestReplies(t *testing.T) {
 	dot, data := injecttest.DOT, injecttest.DATA
 	for _, c := range []struct {
-		id      string
+		name    string
 		fault   injecttest.Fault
 		outcome inject.Outcome
 		kind    inject.Kind
 		stage   string
 	}{
-		{"T-SMTP-01/251", injecttest.Fault{Stage: dot, Reply: "251 ok"}, inject.Delivered, 0, "dot"},
-		{"T-SMTP-01/252", injecttest.Fault{Stage: dot, Reply: "252 ok"}, inject.Delivered, 0, "dot"},
-		{"T-SMTP-01/200", injecttest.Fault{Stage: dot, Reply: "200"}, inject.Delivered, 0, "dot"},
-		{"T-SMTP-05/trailing spaces", injecttest.Fault{Stage: dot, Reply: "250    "}, inject.Delivered, 0, "dot"},
-		{"T-SMTP-05/no text", injecttest.Fault{Stage: injecttest.RCPT, Reply: "250"}, inject.Delivered, 0, "dot"},
-		{"T-SMTP-08/250 to DATA", injecttest.Fault{Stage: data, Reply: "250 ok"}, inject.Deferred, inject.Protocol, "DATA"},
-		{"T-SMTP-06/extra at XCLIENT", injecttest.Fault{Stage: injecttest.XCLIENT, Extra: "250 x"}, inject.Deferred, inject.Protocol, "EHLO"},
-		{"T-SMTP-06/extra at EHLO2", injecttest.Fault{Stage: injecttest.EHLO2, Extra: "250 x"}, inject.Deferred, inject.Protocol, "MAIL"},
-		{"T-SMTP-06/extra at MAIL", injecttest.Fault{Stage: injecttest.MAIL, Extra: "250 x"}, inject.Deferred, inject.Protocol, "DATA"},
-		{"T-SMTP-06/extra at RCPT", injecttest.Fault{Stage: injecttest.RCPT, Extra: "250 x"}, inject.Deferred, inject.Protocol, "DATA"},
-		{"T-SMTP-06/extra at DATA", injecttest.Fault{Stage: data, Extra: "250 queued as X"}, inject.Deferred, inject.Protocol, "DATA"},
-		{"T-SMTP-06/extra behind the dot", injecttest.Fault{Stage: dot, Extra: "250 x"}, inject.Delivered, 0, "dot"},
+		{"251 to the dot", injecttest.Fault{Stage: dot, Reply: "251 ok"}, inject.Delivered, 0, "dot"},
+		{"252 to the dot", injecttest.Fault{Stage: dot, Reply: "252 ok"}, inject.Delivered, 0, "dot"},
+		{"200 to the dot, no text", injecttest.Fault{Stage: dot, Reply: "200"}, inject.Delivered, 0, "dot"},
+		{"trailing spaces", injecttest.Fault{Stage: dot, Reply: "250    "}, inject.Delivered, 0, "dot"},
+		{"no text", injecttest.Fault{Stage: injecttest.RCPT, Reply: "250"}, inject.Delivered, 0, "dot"},
+		{"250 to DATA", injecttest.Fault{Stage: data, Reply: "250 ok"}, inject.Deferred, inject.Protocol, "DATA"},
+		{"extra reply at XCLIENT", injecttest.Fault{Stage: injecttest.XCLIENT, Extra: "250 x"}, inject.Deferred, inject.Protocol, "EHLO"},
+		{"extra reply at EHLO2", injecttest.Fault{Stage: injecttest.EHLO2, Extra: "250 x"}, inject.Deferred, inject.Protocol, "MAIL"},
+		{"extra reply at MAIL", injecttest.Fault{Stage: injecttest.MAIL, Extra: "250 x"}, inject.Deferred, inject.Protocol, "DATA"},
+		{"extra reply at RCPT", injecttest.Fault{Stage: injecttest.RCPT, Extra: "250 x"}, inject.Deferred, inject.Protocol, "DATA"},
+		{"extra reply at DATA", injecttest.Fault{Stage: data, Extra: "250 queued as X"}, inject.Deferred, inject.Protocol, "DATA"},
+		{"extra reply behind the dot", injecttest.Fault{Stage: dot, Extra: "250 x"}, inject.Delivered, 0, "dot"},
 		{"greylisted like RFC 5321 4.5.3.1.10", injecttest.Fault{Stage: injecttest.RCPT, Reply: "552 too many"}, inject.Deferred, 0, "RCPT"},
 		{"no verdict by 503 at MAIL", injecttest.Fault{Stage: injecttest.MAIL, Reply: "503 5.5.1 bad sequence"}, inject.Deferred, inject.Protocol, "MAIL"},
 		{"no verdict by 503 at EHLO2", injecttest.Fault{Stage: injecttest.EHLO2, Reply: "503 5.7.0 Error: access denied"}, inject.Deferred, inject.Protocol, "EHLO"},
 		{"530 at MAIL", injecttest.Fault{Stage: injecttest.MAIL, Reply: "530 5.7.0 Must issue a STARTTLS command first"}, inject.Deferred, inject.Misconfigured, "MAIL"},
 		{"530 at RCPT", injecttest.Fault{Stage: injecttest.RCPT, Reply: "530 5.7.0 Authentication required"}, inject.Deferred, inject.Misconfigured, "RCPT"},
-		{"T-MTA-16", injecttest.Fault{Stage: dot, Reply: "552 5.3.4 Error: message file too big"}, inject.Refused, 0, "dot"},
-		{"T-MTA-17", injecttest.Fault{Stage: dot, Reply: "554 5.4.0 Error: too many hops"}, inject.Refused, 0, "dot"},
-		{"T-MTA-26", injecttest.Fault{Stage: dot, Reply: "451 4.7.1 Service unavailable - try again later"}, inject.Deferred, 0, "dot"},
+		{"too big, said at the dot", injecttest.Fault{Stage: dot, Reply: "552 5.3.4 Error: message file too big"}, inject.Refused, 0, "dot"},
+		{"too many hops", injecttest.Fault{Stage: dot, Reply: "554 5.4.0 Error: too many hops"}, inject.Refused, 0, "dot"},
+		{"451 to the dot", injecttest.Fault{Stage: dot, Reply: "451 4.7.1 Service unavailable - try again later"}, inject.Deferred, 0, "dot"},
 	} {
-		bubble(t, c.id, func(t *testing.T) {
+		bubble(t, c.name, func(t *testing.T) {
 			f := c.fault
 			f.Nth = 1
 			r, s, _ := one(t, injecttest.Options{Faults: []injecttest.Fault{f}}, inject.Options{})
@@ -271,23 +271,23 @@ func TestReplies(t *testing.T) {
 	}
 }
 
-// TestEarlyVerdict covers T-SMTP-09 and T-SMTP-10: the server speaks while the content is
+// The server speaks while the content is
 // under way, and is heard before the dot.
 func TestEarlyVerdict(t *testing.T) {
 	for _, c := range []struct {
-		id      string
+		name    string
 		reply   string
 		then    injecttest.Then
 		outcome inject.Outcome
 		kind    inject.Kind
 	}{
-		{"T-SMTP-09/250", "250 queued as X", injecttest.GoOn, inject.Deferred, inject.Protocol},
-		{"T-SMTP-09/354", "354 more", injecttest.GoOn, inject.Deferred, inject.Protocol},
-		{"T-SMTP-09/452", "452 4.3.1 full", injecttest.GoOn, inject.Deferred, inject.Unclassified},
-		{"T-SMTP-09/421", "421 4.3.2 closing down", injecttest.CloseConn, inject.Deferred, inject.Unclassified},
-		{"T-SMTP-10/552", "552 5.3.4 too big", injecttest.CloseConn, inject.Refused, inject.Unclassified},
+		{"250", "250 queued as X", injecttest.GoOn, inject.Deferred, inject.Protocol},
+		{"354", "354 more", injecttest.GoOn, inject.Deferred, inject.Protocol},
+		{"452", "452 4.3.1 full", injecttest.GoOn, inject.Deferred, inject.Unclassified},
+		{"421", "421 4.3.2 closing down", injecttest.CloseConn, inject.Deferred, inject.Unclassified},
+		{"552", "552 5.3.4 too big", injecttest.CloseConn, inject.Refused, inject.Unclassified},
 	} {
-		t.Run(c.id, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			said := make(chan bool)
 			s := newServer(t, injecttest.Options{Faults: []injecttest.Fault{{Stage: injecttest.DOT, Nth: 1, Early: true, Reply: c.reply,
 				Then: c.then, Said: func() { close(said) }}}})
@@ -318,11 +318,11 @@ func bodyOf(content string) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }
 }
 
-// TestDeafServer covers T-TMO-03: a server that stops reading in the middle of the content, or at
+// A server that stops reading in the middle of the content, or at
 // its beginning with all of it in one write. The dot has not left: there is no doubt.
 func TestDeafServer(t *testing.T) {
 	for _, size := range []int{100, 1 << 20} {
-		bubble(t, fmt.Sprintf("T-TMO-03/%d octets", size), func(t *testing.T) { deaf(t, size) })
+		bubble(t, fmt.Sprintf("%d octets", size), func(t *testing.T) { deaf(t, size) })
 	}
 }
 

@@ -9,28 +9,28 @@ import (
 	"github.com/truehop/truehop/inject/injecttest"
 )
 
-// TestPolicies covers T-SMTP-12 and T-MSG-05: octets above 127 without 8BITMIME, and NUL.
+// What becomes of octets above 127 without 8BITMIME, and NUL.
 func TestPolicies(t *testing.T) {
 	no8 := []string{"8BITMIME"}
 	eight := func(m *inject.Message) { m.EightBit = true }
 	null := func(m *inject.Message) { m.NUL = true }
 	for _, c := range []struct {
-		id      string
+		name    string
 		without []string
 		options inject.Options
 		edit    func(*inject.Message)
 		refused string // the stage, "" for delivered
 		note    string
 	}{
-		{"T-SMTP-12 sent anyway", no8, inject.Options{}, eight, "", "8BITMIME not offered: sent as it is"},
-		{"T-SMTP-12 refused", no8, inject.Options{EightBit: inject.RefuseEightBit}, eight, "MAIL", ""},
-		{"T-SMTP-12 offered", nil, inject.Options{EightBit: inject.RefuseEightBit}, eight, "", ""},
-		{"T-SMTP-12 seven bits", no8, inject.Options{EightBit: inject.RefuseEightBit}, func(*inject.Message) {}, "", ""},
-		{"T-MSG-05 NUL sent", nil, inject.Options{}, null, "", ""},
-		{"T-MSG-05 NUL refused", nil, inject.Options{NUL: inject.RefuseNUL}, null, "MAIL", ""},
-		{"T-MSG-05 no NUL", nil, inject.Options{NUL: inject.RefuseNUL}, func(*inject.Message) {}, "", ""},
+		{"octets above 127 sent anyway", no8, inject.Options{}, eight, "", "8BITMIME not offered: sent as it is"},
+		{"octets above 127 refused", no8, inject.Options{EightBit: inject.RefuseEightBit}, eight, "MAIL", ""},
+		{"8BITMIME offered", nil, inject.Options{EightBit: inject.RefuseEightBit}, eight, "", ""},
+		{"seven bits", no8, inject.Options{EightBit: inject.RefuseEightBit}, func(*inject.Message) {}, "", ""},
+		{"NUL sent", nil, inject.Options{}, null, "", ""},
+		{"NUL refused", nil, inject.Options{NUL: inject.RefuseNUL}, null, "MAIL", ""},
+		{"no NUL", nil, inject.Options{NUL: inject.RefuseNUL}, func(*inject.Message) {}, "", ""},
 	} {
-		t.Run(c.id, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			s := newServer(t, injecttest.Options{Without: c.without, Record: true})
 			m := message(1)
 			const content = "\x00\xff\r\n"

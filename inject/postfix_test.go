@@ -19,7 +19,7 @@ import (
 	"github.com/truehop/truehop/inject/injecttest"
 )
 
-// TestPostfixListeners sends from many clients through each kind of listener (T-XC-21).
+// TestPostfixListeners sends from many clients through each kind of listener.
 func TestPostfixListeners(t *testing.T) {
 	p := injecttest.StartPostfix(t, injecttest.PostfixOptions{})
 	const each = 20
@@ -90,16 +90,16 @@ func TestPostfixReceived(t *testing.T) {
 	a := netip.MustParseAddr("192.0.2.1")
 	long := strings.Repeat("h", 255)
 	for i, c := range []struct {
-		id     string
+		name   string
 		client inject.Client
 		want   string
 	}{
-		{"T-XC-11", inject.Client{}, "from own.example.org (unknown [unknown])\n\tby mx.example.org (Postfix) with ESMTP id"},
-		{"T-XC-10", inject.Client{Addr: a, HELO: "h.example.net", ESMTP: true}, "from h.example.net (unknown [192.0.2.1])\n\tby mx.example.org (Postfix) with ESMTP id"},
-		{"T-XC-12", inject.Client{Addr: netip.MustParseAddr("10.1.2.3"), Name: "x.example.net", HELO: "h.example.net"}, "from own.example.org (unknown [unknown])\n"},
-		{"T-XC-13", inject.Client{Addr: netip.MustParseAddr("2001:DB8::1"), Name: "six.example.net", HELO: "h.example.net"}, "from h.example.net (six.example.net [IPv6:2001:db8::1])\n"},
-		{"T-XC-17", inject.Client{Addr: a, HELO: "a\r\nb (c) <d>"}, "from a??b?"},
-		{"T-XC-20", inject.Client{Addr: netip.MustParseAddr("2001:db8:1111:2222:3333:4444:5555:6666"), Name: "n." + strings.Repeat("n", 60) + "." + strings.Repeat("m", 63) + "." + strings.Repeat("o", 63) + ".example.net", HELO: long}, "from " + long},
+		{"nothing known", inject.Client{}, "from own.example.org (unknown [unknown])\n\tby mx.example.org (Postfix) with ESMTP id"},
+		{"no name known", inject.Client{Addr: a, HELO: "h.example.net", ESMTP: true}, "from h.example.net (unknown [192.0.2.1])\n\tby mx.example.org (Postfix) with ESMTP id"},
+		{"address with relay rights", inject.Client{Addr: netip.MustParseAddr("10.1.2.3"), Name: "x.example.net", HELO: "h.example.net"}, "from own.example.org (unknown [unknown])\n"},
+		{"IPv6", inject.Client{Addr: netip.MustParseAddr("2001:DB8::1"), Name: "six.example.net", HELO: "h.example.net"}, "from h.example.net (six.example.net [IPv6:2001:db8::1])\n"},
+		{"hostile HELO", inject.Client{Addr: a, HELO: "a\r\nb (c) <d>"}, "from a??b?"},
+		{"longest values, split commands", inject.Client{Addr: netip.MustParseAddr("2001:db8:1111:2222:3333:4444:5555:6666"), Name: "n." + strings.Repeat("n", 60) + "." + strings.Repeat("m", 63) + "." + strings.Repeat("o", 63) + ".example.net", HELO: long}, "from " + long},
 		{"SMTP is shown as ESMTP", inject.Client{Addr: a, HELO: "old.example.net"}, "from old.example.net (unknown [192.0.2.1])\n\tby mx.example.org (Postfix) with ESMTP id"},
 	} {
 		for _, listener := range []string{injecttest.ListenUnix, injecttest.ListenOnce} {
@@ -108,25 +108,25 @@ func TestPostfixReceived(t *testing.T) {
 			m.From = fmt.Sprintf("case%d-%s@example.net", i, listener)
 			r := injectAll(t, p.Dialer(listener), inject.Options{Hello: "own.example.org"}, m)[0]
 			if r.Outcome != inject.Delivered {
-				t.Fatalf("%s: %+v, err %v", c.id, r, r.Err)
+				t.Fatalf("%s: %+v, err %v", c.name, r, r.Err)
 			}
 			found := false
 			for _, text := range p.Mail() {
 				if strings.Contains(text, "Return-Path: <"+m.From+">") {
 					found = strings.Contains(text, c.want)
 					if !found {
-						t.Errorf("%s over %s lacks %q:\n%s", c.id, listener, c.want, text)
+						t.Errorf("%s over %s lacks %q:\n%s", c.name, listener, c.want, text)
 					}
 				}
 			}
 			if !found {
-				t.Errorf("%s over %s: not found", c.id, listener)
+				t.Errorf("%s over %s: not found", c.name, listener)
 			}
 		}
 	}
 }
 
-// TestPostfixRelay covers T-XC-11: an unknown client may not relay, and this host could have.
+// An unknown client may not relay, and this host could have.
 func TestPostfixRelay(t *testing.T) {
 	p := injecttest.StartPostfix(t, injecttest.PostfixOptions{})
 	m := message(1)
@@ -142,7 +142,7 @@ func TestPostfixRelay(t *testing.T) {
 	}
 }
 
-// TestPostfixRules covers T-XC-05, T-XC-06 and T-XC-07 with the rules of a real MTA, judged at
+// The rules of a real MTA, judged at
 // XCLIENT (smtpd_delay_reject=no) and at RCPT.
 func TestPostfixRules(t *testing.T) {
 	rules := []string{
@@ -163,17 +163,17 @@ func TestPostfixRules(t *testing.T) {
 	noFQDN := named("192.0.2.1")
 	noFQDN.HELO = "localhost"
 	for _, c := range []struct {
-		id           string
+		name         string
 		client       inject.Client
 		outcome      inject.Outcome
 		earlyS, code string
 	}{
-		{"T-XC-06", named("203.0.113.66"), inject.Refused, "XCLIENT", "554"},
-		{"T-XC-05", named("203.0.113.68"), inject.Deferred, "XCLIENT", "450"},
+		{"listed", named("203.0.113.66"), inject.Refused, "XCLIENT", "554"},
+		{"greylisted", named("203.0.113.68"), inject.Deferred, "XCLIENT", "450"},
 		{"421", named("203.0.113.69"), inject.Deferred, "XCLIENT", "421"},
 		{"521", named("203.0.113.70"), inject.Refused, "XCLIENT", "521"},
-		{"T-XC-10", inject.Client{Addr: netip.MustParseAddr("192.0.2.9"), HELO: "h.example.net"}, inject.Deferred, "XCLIENT", "450"},
-		{"T-XC-09", inject.Client{Addr: netip.MustParseAddr("192.0.2.9"), NameTemporary: true, HELO: "h.example.net"}, inject.Deferred, "XCLIENT", "450"},
+		{"no reverse name", inject.Client{Addr: netip.MustParseAddr("192.0.2.9"), HELO: "h.example.net"}, inject.Deferred, "XCLIENT", "450"},
+		{"reverse name temporarily unknown", inject.Client{Addr: netip.MustParseAddr("192.0.2.9"), NameTemporary: true, HELO: "h.example.net"}, inject.Deferred, "XCLIENT", "450"},
 		{"HELO", noFQDN, inject.Refused, "EHLO", "504"},
 		{"good", named("192.0.2.1"), inject.Delivered, "dot", "250"},
 	} {
@@ -188,16 +188,16 @@ func TestPostfixRules(t *testing.T) {
 			rs := injectAll(t, p.Dialer(listener), inject.Options{Connections: 1}, message(5), m, message(6))
 			r := rs[1]
 			if r.Outcome != c.outcome || r.Stage != stage || fmt.Sprint(r.Reply.Code) != c.code || r.Err != nil {
-				t.Errorf("%s, %s: %v at %s by %v, err %v; want %v at %s by %s", c.id, listener, r.Outcome, r.Stage, r.Reply, r.Err, c.outcome, stage, c.code)
+				t.Errorf("%s, %s: %v at %s by %v, err %v; want %v at %s by %s", c.name, listener, r.Outcome, r.Stage, r.Reply, r.Err, c.outcome, stage, c.code)
 			}
 			if rs[0].Outcome != inject.Delivered || rs[2].Outcome != inject.Delivered {
-				t.Errorf("%s, %s: beside it %+v and %+v", c.id, listener, rs[0], rs[2])
+				t.Errorf("%s, %s: beside it %+v and %+v", c.name, listener, rs[0], rs[2])
 			}
 		}
 	}
 }
 
-// TestPostfixPostscreen covers T-XC-03: before its tests are passed, postscreen does not do XCLIENT.
+// Before its tests are passed, postscreen does not do XCLIENT.
 func TestPostfixPostscreen(t *testing.T) {
 	p := injecttest.StartPostfix(t, injecttest.PostfixOptions{
 		Listeners: []injecttest.Listener{{Name: "postscreen", Program: "postscreen", Options: []string{"smtpd_authorized_xclient_hosts=static:all",
@@ -210,7 +210,7 @@ func TestPostfixPostscreen(t *testing.T) {
 	}
 }
 
-// TestPostfixSmuggling covers T-MSG-03, T-MSG-04 and T-MSG-05: whatever the listener takes for
+// Whatever the listener takes for
 // the end of DATA, one message stays one, and arrives as it was meant.
 func TestPostfixSmuggling(t *testing.T) {
 	var listeners []injecttest.Listener
@@ -255,7 +255,7 @@ func TestPostfixSmuggling(t *testing.T) {
 	}
 }
 
-// TestPostfixLimits covers T-MTA-14, T-MTA-16, T-MTA-17 and T-MTA-23.
+// The limits of a real MTA: space, size, hops and the rate of a client.
 func TestPostfixLimits(t *testing.T) {
 	all := "smtpd_authorized_xclient_hosts=static:all"
 	p := injecttest.StartPostfix(t, injecttest.PostfixOptions{Listeners: []injecttest.Listener{
@@ -264,31 +264,31 @@ func TestPostfixLimits(t *testing.T) {
 		{Name: "rate", Options: []string{"smtpd_authorized_xclient_hosts=127.0.0.0/8", "smtpd_client_message_rate_limit=1", "smtpd_client_event_limit_exceptions="}},
 	}})
 	for _, c := range []struct {
-		id, listener string
-		body         string
-		size         int64
-		outcome      inject.Outcome
-		stage, reply string
+		name, listener string
+		body           string
+		size           int64
+		outcome        inject.Outcome
+		stage, reply   string
 	}{
-		{"T-MTA-14", "full", "x\r\n", 3, inject.Deferred, "MAIL", "452 4.3.1"},
-		{"T-MTA-16 announced", "small", strings.Repeat("x\r\n", 1000), 3000, inject.Withheld, "MAIL", ""},
-		{"T-MTA-16 found", "small", strings.Repeat("x\r\n", 1000), -1, inject.Refused, "dot", "552 5.3.4"},
-		{"T-MTA-17", injecttest.ListenAll, strings.Repeat("Received: x\r\n", 50), 50 * 13, inject.Refused, "dot", "554 5.4.0"},
+		{"queue full", "full", "x\r\n", 3, inject.Deferred, "MAIL", "452 4.3.1"},
+		{"too big, announced", "small", strings.Repeat("x\r\n", 1000), 3000, inject.Withheld, "MAIL", ""},
+		{"too big, found at the dot", "small", strings.Repeat("x\r\n", 1000), -1, inject.Refused, "dot", "552 5.3.4"},
+		{"too many hops", injecttest.ListenAll, strings.Repeat("Received: x\r\n", 50), 50 * 13, inject.Refused, "dot", "554 5.4.0"},
 	} {
 		m := message(1)
 		m.Body, m.Size = bodyOf(c.body), c.size
 		r := injectAll(t, p.Dialer(c.listener), inject.Options{}, m)[0]
 		if r.Outcome != c.outcome || r.Stage != c.stage || !strings.HasPrefix(r.Reply.String(), c.reply) || (r.Err != nil) != (c.outcome == inject.Withheld) {
-			t.Errorf("%s: %v at %s by %v, err %v", c.id, r.Outcome, r.Stage, r.Reply, r.Err)
+			t.Errorf("%s: %v at %s by %v, err %v", c.name, r.Outcome, r.Stage, r.Reply, r.Err)
 		}
 	}
 	rs := injectAll(t, p.Dialer("rate"), inject.Options{Connections: 1}, message(1), message(1), message(2))
 	if rs[0].Outcome != inject.Delivered || rs[1].Outcome != inject.Deferred || rs[1].Reply.Code != 450 || rs[2].Outcome != inject.Delivered {
-		t.Errorf("T-MTA-23: %v, %v by %v, %v", rs[0].Outcome, rs[1].Outcome, rs[1].Reply, rs[2].Outcome)
+		t.Errorf("a client that sends too often: %v, %v by %v, %v", rs[0].Outcome, rs[1].Outcome, rs[1].Reply, rs[2].Outcome)
 	}
 }
 
-// TestPostfixKilled covers T-MTA-10, T-MTA-11 and T-MTA-13: what is killed around the dot.
+// What is killed or reloaded around the dot.
 func TestPostfixKilled(t *testing.T) {
 	// It is called from a session's goroutine, which t.Fatal would leave behind.
 	signal := func(t *testing.T, p *injecttest.Postfix, daemon string, sig syscall.Signal) {
@@ -303,7 +303,7 @@ func TestPostfixKilled(t *testing.T) {
 			}
 		}
 	}
-	t.Run("T-MTA-10", func(t *testing.T) {
+	t.Run("smtpd killed behind the dot", func(t *testing.T) {
 		p := injecttest.StartPostfix(t, injecttest.PostfixOptions{})
 		m := message(1)
 		m.BeforeDot = func(context.Context) error {
@@ -325,7 +325,7 @@ func TestPostfixKilled(t *testing.T) {
 			t.Errorf("%d copies", len(mail))
 		}
 	})
-	t.Run("T-MTA-11", func(t *testing.T) {
+	t.Run("smtpd killed before the dot", func(t *testing.T) {
 		p := injecttest.StartPostfix(t, injecttest.PostfixOptions{})
 		m := message(1)
 		m.BeforeDot = func(context.Context) error {
@@ -337,7 +337,7 @@ func TestPostfixKilled(t *testing.T) {
 			t.Errorf("%+v, err %v", r, r.Err)
 		}
 	})
-	t.Run("T-MTA-12", func(t *testing.T) {
+	t.Run("reloaded before the dot", func(t *testing.T) {
 		p := injecttest.StartPostfix(t, injecttest.PostfixOptions{})
 		m := message(1)
 		m.BeforeDot = func(context.Context) error {
@@ -349,7 +349,7 @@ func TestPostfixKilled(t *testing.T) {
 			t.Errorf("%+v, err %v", r, r.Err)
 		}
 	})
-	t.Run("T-MTA-13", func(t *testing.T) {
+	t.Run("cleanup killed before the dot", func(t *testing.T) {
 		p := injecttest.StartPostfix(t, injecttest.PostfixOptions{})
 		m := message(1)
 		m.BeforeDot = func(context.Context) error {
@@ -412,7 +412,7 @@ func TestPostfixTLS(t *testing.T) {
 	}
 }
 
-// TestPostfixBytes covers T-MSG-02, T-MSG-04 to T-MSG-07: octets that need no change arrive unchanged.
+// Octets that need no change arrive unchanged.
 func TestPostfixBytes(t *testing.T) {
 	p := injecttest.StartPostfix(t, injecttest.PostfixOptions{Main: []string{"line_length_limit = 20000000"}})
 	var every bytes.Buffer

@@ -37,7 +37,7 @@ func TestReadReply(t *testing.T) {
 	}
 }
 
-// TestReadReplyErrors covers T-SMTP-02, T-SMTP-03, T-SMTP-04 and T-SMTP-14.
+// What is no reply, or has no end, is an error.
 func TestReadReplyErrors(t *testing.T) {
 	for _, c := range []struct {
 		in   string

@@ -21,13 +21,13 @@ func outcomes(r inject.Receipt) string {
 	return strings.Join(out, " ")
 }
 
-// TestRecipients covers T-MTA-15, T-MTA-18, T-MTA-19 and T-MTA-20.
+// Each recipient has its own verdict, and the message one that follows from them.
 func TestRecipients(t *testing.T) {
 	rcpt := func(nth int, reply string) injecttest.Fault {
 		return injecttest.Fault{Stage: injecttest.RCPT, Nth: nth, Reply: reply}
 	}
 	for _, c := range []struct {
-		id       string
+		name     string
 		faults   []injecttest.Fault
 		known    []string
 		outcome  inject.Outcome
@@ -36,12 +36,12 @@ func TestRecipients(t *testing.T) {
 		sessions int
 	}{
 		{"all taken", nil, nil, inject.Delivered, "delivered delivered", 250, 1},
-		{"T-MTA-19", []injecttest.Fault{rcpt(2, "550 5.1.1 unknown")}, nil, inject.Delivered, "delivered refused", 250, 1},
-		{"T-MTA-19 known", nil, []string{"two@example.org"}, inject.Delivered, "refused delivered", 250, 1},
+		{"the second is unknown", []injecttest.Fault{rcpt(2, "550 5.1.1 unknown")}, nil, inject.Delivered, "delivered refused", 250, 1},
+		{"the first is unknown", nil, []string{"two@example.org"}, inject.Delivered, "refused delivered", 250, 1},
 		{"one later", []injecttest.Fault{rcpt(1, "450 4.2.0 greylisted")}, nil, inject.Deferred, "deferred delivered", 250, 1},
-		{"T-MTA-18", nil, []string{"other@example.org"}, inject.Refused, "refused refused", 550, 1},
-		{"T-MTA-20 mixed", []injecttest.Fault{rcpt(1, "550 5.1.1 unknown"), rcpt(2, "450 4.2.0 later")}, nil, inject.Deferred, "refused deferred", 450, 1},
-		{"T-MTA-20 354 all the same", []injecttest.Fault{rcpt(0, "550 5.1.1 unknown"), {Stage: injecttest.DATA, Nth: 1, Reply: "354 go ahead"}}, nil, inject.Refused, "refused refused", 550, 2},
+		{"all unknown", nil, []string{"other@example.org"}, inject.Refused, "refused refused", 550, 1},
+		{"one unknown, one later", []injecttest.Fault{rcpt(1, "550 5.1.1 unknown"), rcpt(2, "450 4.2.0 later")}, nil, inject.Deferred, "refused deferred", 450, 1},
+		{"all unknown, 354 all the same", []injecttest.Fault{rcpt(0, "550 5.1.1 unknown"), {Stage: injecttest.DATA, Nth: 1, Reply: "354 go ahead"}}, nil, inject.Refused, "refused refused", 550, 2},
 		{"MAIL refused, 354 all the same", []injecttest.Fault{{Stage: injecttest.MAIL, Nth: 1, Reply: "450 4.7.1 later"}, {Stage: injecttest.DATA, Nth: 1, Reply: "354 go ahead"}}, nil, inject.Deferred, "deferred deferred", 450, 2},
 		{"all refused, and lost at DATA", []injecttest.Fault{rcpt(0, "550 5.1.1 unknown"), {Stage: injecttest.DATA, Nth: 1, Then: injecttest.CloseConn}}, nil, inject.Refused, "refused refused", 550, 2},
 		{"MAIL refused", []injecttest.Fault{{Stage: injecttest.MAIL, Nth: 1, Reply: "450 4.7.1 later"}}, nil, inject.Deferred, "deferred deferred", 450, 1},
@@ -50,7 +50,7 @@ func TestRecipients(t *testing.T) {
 		{"dot in doubt", []injecttest.Fault{{Stage: injecttest.DOT, Nth: 1, Then: injecttest.CloseConn}, rcpt(1, "550 5.1.1 unknown")}, nil, inject.InDoubt, "refused in-doubt", 0, 2},
 	} {
 		for _, without := range []string{"", "PIPELINING"} {
-			t.Run(c.id+"/without "+without, func(t *testing.T) {
+			t.Run(c.name+"/without "+without, func(t *testing.T) {
 				s := newServer(t, injecttest.Options{Faults: c.faults, Recipients: c.known, Without: []string{without}, Record: true})
 				m := message(1)
 				m.To = []string{"one@example.org", "two@example.org"}
@@ -99,7 +99,7 @@ func TestManyRecipients(t *testing.T) {
 	}
 }
 
-// TestGreylist covers T-MTA-15 on the rules of the embedded server.
+// A client is deferred when it comes for the first time, and its message is taken when it comes again.
 func TestGreylist(t *testing.T) {
 	s := newServer(t, injecttest.Options{Rules: injecttest.Rules{Greylist: true}})
 	rs := injectAll(t, s.Dial, inject.Options{Connections: 1}, message(1), message(2), message(1))
@@ -111,10 +111,10 @@ func TestGreylist(t *testing.T) {
 	}
 }
 
-// TestParameters: what MAIL and RCPT carry, by what is offered and needed; T-SMTP-12, T-SMTP-13.
+// What MAIL and RCPT carry, by what is offered and needed.
 func TestParameters(t *testing.T) {
 	for _, c := range []struct {
-		id         string
+		name       string
 		without    []string
 		edit       func(*inject.Message)
 		never      bool
@@ -126,20 +126,20 @@ func TestParameters(t *testing.T) {
 		{"size unknown", nil, func(m *inject.Message) { m.Size = -1 }, false, inject.Delivered, "", "", false},
 		{"no SIZE", []string{"SIZE"}, func(*inject.Message) {}, false, inject.Delivered, "", "", false},
 		{"8-bit", nil, func(m *inject.Message) { m.EightBit = true }, false, inject.Delivered, "SIZE=40 BODY=8BITMIME", "", false},
-		{"T-SMTP-12", []string{"8BITMIME"}, func(m *inject.Message) { m.EightBit = true }, false, inject.Delivered, "SIZE=40", "", true},
+		{"octets above 127, 8BITMIME not offered", []string{"8BITMIME"}, func(m *inject.Message) { m.EightBit = true }, false, inject.Delivered, "SIZE=40", "", true},
 		{"NOTIFY", nil, func(*inject.Message) {}, true, inject.Delivered, "SIZE=40", "NOTIFY=NEVER", false},
 		{"no DSN", []string{"DSN"}, func(*inject.Message) {}, true, inject.Delivered, "SIZE=40", "", false},
 		{"UTF-8 header", nil, func(m *inject.Message) { m.UTF8 = true }, false, inject.Delivered, "SIZE=40 SMTPUTF8", "", false},
 		{"UTF-8 header, not offered", []string{"SMTPUTF8"}, func(m *inject.Message) { m.UTF8 = true }, false, inject.Delivered, "SIZE=40", "", true},
 		{"UTF-8 address", nil, func(m *inject.Message) { m.From = "jürgen@example.net" }, false, inject.Delivered, "SIZE=40 SMTPUTF8", "", false},
-		{"T-SMTP-13", []string{"SMTPUTF8"}, func(m *inject.Message) { m.From = "jürgen@example.net" }, false, inject.Withheld, "", "", false},
-		{"T-ENV-10", nil, func(m *inject.Message) { m.From = "" }, false, inject.Delivered, "SIZE=40", "", false},
-		{"T-ENV-01", nil, func(m *inject.Message) { m.From = "a@b\r\nRCPT TO:<x@y>" }, false, inject.Withheld, "", "", false},
-		{"T-ENV-02", nil, func(m *inject.Message) { m.From = "a@b> NOTIFY=NEVER" }, false, inject.Withheld, "", "", false},
-		{"T-ENV-09", nil, func(m *inject.Message) { m.To = []string{"|cmd"} }, false, inject.Withheld, "", "", false},
+		{"UTF-8 in the sender, SMTPUTF8 not offered", []string{"SMTPUTF8"}, func(m *inject.Message) { m.From = "jürgen@example.net" }, false, inject.Withheld, "", "", false},
+		{"null sender", nil, func(m *inject.Message) { m.From = "" }, false, inject.Delivered, "SIZE=40", "", false},
+		{"line break in the sender", nil, func(m *inject.Message) { m.From = "a@b\r\nRCPT TO:<x@y>" }, false, inject.Withheld, "", "", false},
+		{"parameter in the sender", nil, func(m *inject.Message) { m.From = "a@b> NOTIFY=NEVER" }, false, inject.Withheld, "", "", false},
+		{"command as recipient", nil, func(m *inject.Message) { m.To = []string{"|cmd"} }, false, inject.Withheld, "", "", false},
 		{"no recipients", nil, func(m *inject.Message) { m.To = nil }, false, inject.Withheld, "", "", false},
 	} {
-		t.Run(c.id, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			s := newServer(t, injecttest.Options{Without: c.without, Record: true})
 			m := message(1)
 			c.edit(m)
@@ -305,7 +305,7 @@ func TestClosedPool(t *testing.T) {
 	}
 }
 
-// TestUnreachable covers T-MTA-01.
+// An MTA that cannot be reached defers everything.
 func TestUnreachable(t *testing.T) {
 	dial := injecttest.New(injecttest.Options{})
 	if err := dial.Close(); err != nil {
@@ -371,7 +371,7 @@ func TestSession(t *testing.T) {
 	}
 }
 
-// TestNothingLeft covers T-RES-04: many passes leave no goroutine and no connection behind.
+// Many passes leave no goroutine and no connection behind.
 // The bubble ends when all its goroutines have, and fails where one stays.
 func TestNothingLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -61,7 +61,7 @@ func (i identity) client(name string) *tls.Config {
 	return &tls.Config{RootCAs: i.roots, ServerName: name}
 }
 
-// TestStartTLS covers T-SMTP-15 and T-TLS-01 to T-TLS-03 as they concern the local MTA.
+// Nothing is said about a message before TLS is established with the server that was meant.
 func TestStartTLS(t *testing.T) {
 	good := newIdentity(t, "mx.example.org", time.Now().Add(time.Hour))
 	other := newIdentity(t, "mx.example.org", time.Now().Add(time.Hour))
@@ -70,23 +70,23 @@ func TestStartTLS(t *testing.T) {
 		return []injecttest.Fault{{Stage: injecttest.STARTTLS, Reply: reply}}
 	}
 	for _, c := range []struct {
-		id     string
+		name   string
 		server injecttest.Options
 		config *tls.Config
 		ok     bool
 	}{
 		{"good", injecttest.Options{TLS: good.server()}, good.client("mx.example.org"), true},
 		{"good, once", injecttest.Options{TLS: good.server(), Once: true}, good.client("mx.example.org"), true},
-		{"T-TLS-01", injecttest.Options{}, good.client("mx.example.org"), false},
-		{"T-TLS-02/454", injecttest.Options{TLS: good.server(), Faults: refuse("454 4.7.0 TLS not available")}, good.client("mx.example.org"), false},
-		{"T-TLS-02/250", injecttest.Options{TLS: good.server(), Faults: refuse("250 ok")}, good.client("mx.example.org"), false},
-		{"T-TLS-03", injecttest.Options{TLS: good.server(), Faults: []injecttest.Fault{{Stage: injecttest.STARTTLS, Extra: "250 injected"}}}, good.client("mx.example.org"), false},
-		{"T-SMTP-15/unknown CA", injecttest.Options{TLS: good.server()}, other.client("mx.example.org"), false},
-		{"T-SMTP-15/wrong name", injecttest.Options{TLS: good.server()}, good.client("mail.example.org"), false},
-		{"T-SMTP-15/expired", injecttest.Options{TLS: expired.server()}, expired.client("mx.example.org"), false},
-		{"T-SMTP-15/no configuration", injecttest.Options{TLS: good.server()}, nil, false},
+		{"not offered", injecttest.Options{}, good.client("mx.example.org"), false},
+		{"454 to STARTTLS", injecttest.Options{TLS: good.server(), Faults: refuse("454 4.7.0 TLS not available")}, good.client("mx.example.org"), false},
+		{"250 to STARTTLS", injecttest.Options{TLS: good.server(), Faults: refuse("250 ok")}, good.client("mx.example.org"), false},
+		{"reply behind the one to STARTTLS", injecttest.Options{TLS: good.server(), Faults: []injecttest.Fault{{Stage: injecttest.STARTTLS, Extra: "250 injected"}}}, good.client("mx.example.org"), false},
+		{"unknown CA", injecttest.Options{TLS: good.server()}, other.client("mx.example.org"), false},
+		{"wrong name", injecttest.Options{TLS: good.server()}, good.client("mail.example.org"), false},
+		{"expired", injecttest.Options{TLS: expired.server()}, expired.client("mx.example.org"), false},
+		{"no configuration", injecttest.Options{TLS: good.server()}, nil, false},
 	} {
-		t.Run(c.id, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			c.server.Record = true
 			s := newServer(t, c.server)
 			if _, err := s.Start(); err != nil {

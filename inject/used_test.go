@@ -132,7 +132,7 @@ func TestPipelinedMessageGivenUp(t *testing.T) {
 	})
 }
 
-// TestLateReply covers T-SMTP-07: a reply that comes when its command has been given up is never
+// A reply that comes when its command has been given up is never
 // counted for another, because nothing more is said on that session.
 func TestLateReply(t *testing.T) {
 	for _, stage := range injecttest.Stages() {
@@ -140,7 +140,7 @@ func TestLateReply(t *testing.T) {
 			if mode == inject.Off && (stage == injecttest.XCLIENT || stage == injecttest.EHLO2) {
 				continue
 			}
-			bubble(t, fmt.Sprintf("T-SMTP-07/%s/mode %d", stage, mode), func(t *testing.T) {
+			bubble(t, fmt.Sprintf("%s/mode %d", stage, mode), func(t *testing.T) {
 				late := injecttest.Fault{Stage: stage, Nth: 1, Delay: silence()[stage] + time.Second}
 				r, s, _ := one(t, injecttest.Options{Faults: []injecttest.Fault{late}}, inject.Options{XCLIENT: mode})
 				want := inject.Deferred
@@ -155,7 +155,7 @@ func TestLateReply(t *testing.T) {
 	}
 }
 
-// TestLastByRefusal covers T-XC-05 and T-XC-06 as they concern the next message: on a session on which
+// On a session on which
 // a client was refused everything gets 503, so the next message goes by another.
 func TestLastByRefusal(t *testing.T) {
 	for _, reply := range []string{"450 4.7.1 Client host rejected", "554 5.7.1 Client host rejected", "250 2.0.0 Ok",

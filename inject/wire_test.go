@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestOneLine covers T-ENV-01 at the last line of defence: what would make two commands of one, or
+// The last line of defence: what would make two commands of one, or
 // cut one short, is not written, whatever was let through before.
 func TestOneLine(t *testing.T) {
 	for _, line := range []string{"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>", "EHLO a\nb", "EHLO a\rb", "EHLO a\x00b"} {

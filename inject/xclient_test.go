@@ -37,33 +37,33 @@ func verbs(lines []string) string {
 	return strings.Join(out, " ")
 }
 
-// TestXCLIENTRefused covers T-XC-01, T-XC-03 to T-XC-06, T-MTA-24: what each reply
+// What each reply to XCLIENT
 // means, and that nothing but QUIT follows it.
 func TestXCLIENTRefused(t *testing.T) {
 	xclient := func(reply string, then injecttest.Then) injecttest.Options {
 		return injecttest.Options{Faults: []injecttest.Fault{{Stage: injecttest.XCLIENT, Nth: 1, Reply: reply, Then: then}}}
 	}
 	for _, c := range []struct {
-		id      string
+		name    string
 		server  injecttest.Options
 		outcome inject.Outcome
 		kind    inject.Kind
 		verbs   string
 	}{
-		{"T-XC-01", injecttest.Options{XCLIENT: []string{}}, inject.Deferred, inject.Misconfigured, "EHLO QUIT"},
-		{"T-XC-01 no ADDR", injecttest.Options{XCLIENT: []string{"NAME", "HELO"}}, inject.Deferred, inject.Misconfigured, "EHLO QUIT"},
-		{"T-XC-01 no NAME", injecttest.Options{XCLIENT: []string{"ADDR"}}, inject.Deferred, inject.Misconfigured, "EHLO QUIT"},
-		{"T-XC-03", xclient("250 2.0.0 Ok", 0), inject.Deferred, inject.Misconfigured, "EHLO XCLIENT QUIT"},
-		{"T-XC-03 postscreen 3.7", xclient("502 5.5.2 Error: command not recognized", 0), inject.Deferred, inject.Misconfigured, "EHLO XCLIENT QUIT"},
-		{"T-XC-04", xclient("550 5.7.0 Error: insufficient authorization", 0), inject.Deferred, inject.Misconfigured, "EHLO XCLIENT QUIT"},
-		{"T-XC-05", xclient("450 4.7.1 Client host rejected: greylisted", injecttest.Dead), inject.Deferred, inject.Unclassified, "EHLO XCLIENT QUIT"},
-		{"T-XC-06", xclient("554 5.7.1 Client host rejected: listed", injecttest.Dead), inject.Refused, inject.Unclassified, "EHLO XCLIENT QUIT"},
+		{"not offered", injecttest.Options{XCLIENT: []string{}}, inject.Deferred, inject.Misconfigured, "EHLO QUIT"},
+		{"no ADDR", injecttest.Options{XCLIENT: []string{"NAME", "HELO"}}, inject.Deferred, inject.Misconfigured, "EHLO QUIT"},
+		{"no NAME", injecttest.Options{XCLIENT: []string{"ADDR"}}, inject.Deferred, inject.Misconfigured, "EHLO QUIT"},
+		{"250 instead of 220", xclient("250 2.0.0 Ok", 0), inject.Deferred, inject.Misconfigured, "EHLO XCLIENT QUIT"},
+		{"postscreen 3.7", xclient("502 5.5.2 Error: command not recognized", 0), inject.Deferred, inject.Misconfigured, "EHLO XCLIENT QUIT"},
+		{"not authorised", xclient("550 5.7.0 Error: insufficient authorization", 0), inject.Deferred, inject.Misconfigured, "EHLO XCLIENT QUIT"},
+		{"greylisted", xclient("450 4.7.1 Client host rejected: greylisted", injecttest.Dead), inject.Deferred, inject.Unclassified, "EHLO XCLIENT QUIT"},
+		{"listed", xclient("554 5.7.1 Client host rejected: listed", injecttest.Dead), inject.Refused, inject.Unclassified, "EHLO XCLIENT QUIT"},
 		{"550 5.7.1 is of the client", xclient("550 5.7.1 Client host rejected", injecttest.Dead), inject.Refused, inject.Unclassified, "EHLO XCLIENT QUIT"},
 		{"521", xclient("521 5.7.1 hard no", injecttest.CloseConn), inject.Refused, inject.Unclassified, "EHLO XCLIENT QUIT"},
-		{"T-MTA-24", xclient("421 4.7.0 Error: too many connections from 192.0.2.1", injecttest.CloseConn), inject.Deferred, inject.Unclassified, "EHLO XCLIENT"},
+		{"too many connections", xclient("421 4.7.0 Error: too many connections from 192.0.2.1", injecttest.CloseConn), inject.Deferred, inject.Unclassified, "EHLO XCLIENT"},
 		{"503 is no verdict", xclient("503 5.7.0 Error: access denied", 0), inject.Deferred, inject.Protocol, "EHLO XCLIENT"},
 	} {
-		t.Run(c.id, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			c.server.Record = true
 			s := newServer(t, c.server)
 			r := injectAll(t, s.Dial, inject.Options{}, message(1))[0]
@@ -84,7 +84,7 @@ func TestXCLIENTRefused(t *testing.T) {
 	}
 }
 
-// TestBadAttribute covers T-XC-07: one retry on a fresh connection, without what was refused.
+// One retry on a fresh connection, without what was refused.
 func TestBadAttribute(t *testing.T) {
 	const na = "[UNAVAILABLE]"
 	full := injecttest.Client{Name: "c1.example.net", Addr: "198.51.0.1", ReverseName: "c1.example.net", Port: "1025", Proto: "ESMTP",
@@ -148,7 +148,7 @@ func TestAddressThatTheMTADoesNotTake(t *testing.T) {
 	}
 }
 
-// TestAttributesOffered covers T-XC-02 on the wire.
+// On the wire are the attributes that the server offers, and no others.
 func TestAttributesOffered(t *testing.T) {
 	s := newServer(t, injecttest.Options{XCLIENT: []string{"NAME", "ADDR"}, Record: true})
 	if r := injectAll(t, s.Dial, inject.Options{}, message(1))[0]; r.Outcome != inject.Delivered {
@@ -175,7 +175,7 @@ func TestAttributesChange(t *testing.T) {
 	}
 }
 
-// TestHostileHELO covers T-XC-17, T-XC-18 and T-XC-22 on the wire: one line, no control
+// A hostile HELO on the wire: one line, no control
 // character, and the very octets at the other end.
 func TestHostileHELO(t *testing.T) {
 	for helo, hello := range map[string]string{
@@ -215,7 +215,7 @@ func TestHostileHELO(t *testing.T) {
 	}
 }
 
-// TestNoLeak covers T-XC-21: whatever the order of clients, of which some know much and some
+// Whatever the order of clients, of which some know much and some
 // nothing, the server never sees at one what belongs to another.
 func TestNoLeak(t *testing.T) {
 	for seed := range uint64(20) {

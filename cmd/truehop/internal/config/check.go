@@ -105,7 +105,7 @@ func (k checker) xclient(in *Inject) {
 		k.warn(at+"xclient", "off: the MTA takes every message as coming from truehop itself, which may relay and passes all client rules")
 	case in.XClient == inject.IfAvailable:
 		k.warn(at+"xclient", "if-available: if the MTA stops offering XCLIENT, mail passes all client rules unnoticed; prefer required")
-	case in.Address.Loopback(): // T-XC-24
+	case in.Address.Loopback():
 		k.warn(at+"address", "every user of this host can connect to %s and present any client by XCLIENT; prefer a UNIX socket (examples/postfix)", in.Address)
 	}
 }
@@ -155,7 +155,7 @@ func (k checker) credentials(at string, c *Credentials) {
 	}
 }
 
-// twice refuses two accounts for one mailbox (T-LOCK-07): each would deliver what
+// twice refuses two accounts for one mailbox: each would deliver what
 // the other did, and know nothing of it. POP3 shows the inbox.
 func (k checker) twice(c *Config) {
 	first := map[string]string{}
@@ -178,7 +178,7 @@ func (k checker) twice(c *Config) {
 	}
 }
 
-// checkPrivate refuses a file with a password in it that others can read (T-SEC-02). f is nil
+// checkPrivate refuses a file with a password in it that others can read. f is nil
 // where the configuration is not a file.
 func checkPrivate(r *report, f *file) {
 	if f == nil {

@@ -42,7 +42,7 @@ func mustParse(t *testing.T, data []byte, o Options) *Config {
 }
 
 // Every file in testdata/bad is refused with the lines of its .want file: all
-// problems at once, each with its place. T-TELL-07
+// problems at once, each with its place.
 func TestBad(t *testing.T) {
 	files, err := filepath.Glob("testdata/bad/*.yaml")
 	if err != nil || len(files) < 20 {
@@ -237,18 +237,18 @@ func TestStateDir(t *testing.T) {
 }
 
 func TestWarnings(t *testing.T) {
-	for _, tc := range []struct{ id, top, keys, want string }{
-		{"T-XC-24", `inject: {address: "127.0.0.1:2525"}`, "", "truehop.yaml:1:19: inject.address: every user of this host can connect to 127.0.0.1:2525"},
-		{"T-XC-24 name", `inject: {address: "localhost:25"}`, "", "every user of this host"},
-		{"T-XC-24 v6", `inject: {address: "[::1]:25"}`, "", "every user of this host"},
+	for _, tc := range []struct{ name, top, keys, want string }{
+		{"loopback address", `inject: {address: "127.0.0.1:2525"}`, "", "truehop.yaml:1:19: inject.address: every user of this host can connect to 127.0.0.1:2525"},
+		{"loopback name", `inject: {address: "localhost:25"}`, "", "every user of this host"},
+		{"loopback IPv6 address", `inject: {address: "[::1]:25"}`, "", "every user of this host"},
 		{"far", `inject: {address: "mx.example.org:25"}`, "", "goes to mx.example.org:25 unencrypted"},
 		{"off", `inject: {xclient: off}`, "", "inject.xclient: off: the MTA takes every message"},
 		{"if-available", `inject: {xclient: if-available}`, "", "pass"},
 		{"lmtp", `inject: {protocol: lmtp}`, "", "rules for clients are never asked"},
-		{"T-TLS-19", ``, ", tls: none, allow_plaintext: true", "accounts.work.tls: none: password and mail"},
+		{"plaintext", ``, ", tls: none, allow_plaintext: true", "accounts.work.tls: none: password and mail"},
 		{"idle", ``, ", allow_plaintext: true", "has no effect"},
 	} {
-		t.Run(tc.id, func(t *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
 			c := mustParse(t, append([]byte(tc.top+"\n"), one(tc.keys)...), options())
 			if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], tc.want) {
 				t.Errorf("warnings %q, want one with %q", c.Warnings, tc.want)

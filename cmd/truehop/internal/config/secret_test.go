@@ -16,7 +16,7 @@ import (
 
 const canary = "canary-7f3a"
 
-// However a Secret is printed, alone or inside something, it prints as ***. T-SEC-01
+// However a Secret is printed, alone or inside something, it prints as ***.
 func TestSecretNeverPrints(t *testing.T) {
 	s := NewSecret(canary)
 	hidden := struct{ inner struct{ s Secret } }{struct{ s Secret }{s}}
@@ -44,7 +44,7 @@ func TestSecretNeverPrints(t *testing.T) {
 	}
 }
 
-// What is wrong with a configuration never shows the password in it. T-SEC-01
+// What is wrong with a configuration never shows the password in it.
 func TestErrorsHideSecrets(t *testing.T) {
 	for _, data := range []string{
 		"accounts: {a: {password: [" + canary + "]}}",
@@ -80,26 +80,26 @@ func put(t *testing.T, path string, mode os.FileMode, data string) {
 
 const withPassword = `accounts: {a: {host: imap.example.net, user: joe, password: "` + canary + `", recipients: [joe@example.org]}}`
 
-// T-SEC-02, T-SEC-03
+// A configuration with a password in it is read by its owner alone; none is written by others.
 func TestConfigFileMode(t *testing.T) {
 	without := string(one(""))
 	for _, tc := range []struct {
-		id   string
+		name string
 		mode os.FileMode
 		data string
 		want string // "" is accepted
 	}{
-		{"T-SEC-03 0644", 0o644, without, ""},
-		{"T-SEC-03 0640", 0o640, without, ""},
-		{"T-SEC-02 0600", 0o600, withPassword, ""},
-		{"T-SEC-02 0400", 0o400, withPassword, ""},
-		{"T-SEC-02 0640", 0o640, withPassword, "chmod 600"},
-		{"T-SEC-02 0644", 0o644, withPassword, "chmod 600"},
-		{"T-SEC-02 0604", 0o604, withPassword, "chmod 600"},
-		{"T-SEC-02 0660", 0o660, without, "chmod go-w"},
-		{"T-SEC-02 0602", 0o602, without, "chmod go-w"},
+		{"no password, readable by all", 0o644, without, ""},
+		{"no password, readable by the group", 0o640, without, ""},
+		{"password, for its owner", 0o600, withPassword, ""},
+		{"password, for its owner to read", 0o400, withPassword, ""},
+		{"password, readable by the group", 0o640, withPassword, "chmod 600"},
+		{"password, readable by all", 0o644, withPassword, "chmod 600"},
+		{"password, readable by others but the group", 0o604, withPassword, "chmod 600"},
+		{"writable by the group", 0o660, without, "chmod go-w"},
+		{"writable by others", 0o602, without, "chmod go-w"},
 	} {
-		t.Run(tc.id, func(t *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
 			path := configFile(t, tc.mode, tc.data)
 			c, err := Load(path, options())
 			if tc.want == "" {
@@ -117,7 +117,7 @@ func TestConfigFileMode(t *testing.T) {
 }
 
 // Whoever can write the directory can put another file there; whoever owns the
-// link can point it elsewhere. T-SEC-02
+// link can point it elsewhere.
 func TestConfigFilePlace(t *testing.T) {
 	t.Run("writable parent", func(t *testing.T) {
 		path := configFile(t, 0o600, withPassword)
@@ -158,7 +158,7 @@ func TestConfigFilePlace(t *testing.T) {
 	})
 }
 
-// T-SEC-02: files of another user. Only root can make them.
+// Files of another user. Only root can make them.
 func TestForeignOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to give files away")
@@ -196,7 +196,7 @@ func refused(t *testing.T, path, want string) {
 	}
 }
 
-// What was checked is what is read, though the name points elsewhere by then. T-SEC-04
+// What was checked is what is read, though the name points elsewhere by then.
 func TestSwappedFile(t *testing.T) {
 	path := configFile(t, 0o600, "first")
 	f, err := openChecked(path)
@@ -239,7 +239,7 @@ func TestSearchOrder(t *testing.T) {
 	}
 }
 
-// Every octet of a password arrives or is refused; nothing is interpreted. T-SEC-09
+// Every octet of a password arrives or is refused; nothing is interpreted.
 func TestPasswordFile(t *testing.T) {
 	for in, want := range map[string]string{
 		`a"b'c\d^e%f g`: `a"b'c\d^e%f g`, " blanks \t": " blanks \t", "pässwörd": "pässwörd", "line\n": "line", "dos\r\n": "dos",
@@ -287,9 +287,9 @@ func TestPasswordCredential(t *testing.T) {
 	}
 }
 
-// T-SEC-05. What a command prints is never told.
+// What a command prints is never shown.
 func TestPasswordCommand(t *testing.T) {
-	for _, tc := range []struct{ id, script, want, fault string }{
+	for _, tc := range []struct{ name, script, want, fault string }{
 		{"good", `printf 'sesame\n'`, "sesame", ""},
 		{"quotes", `printf '%s' 'a"b\c^%d e'`, `a"b\c^%d e`, ""},
 		{"status", `echo ` + canary + `; echo ` + canary + ` >&2; exit 3`, "", "exit status 3"},
@@ -302,7 +302,7 @@ func TestPasswordCommand(t *testing.T) {
 		{"environment", `env | cut -d= -f1 | grep -v -e '^PWD$' -e '^_$' -e '^SHLVL$' | sort | tr '\n' ' '`, "HOME LANG PATH ", ""},
 		{"argument", `printf %s "$1"`, "$HOME; id", ""},
 	} {
-		t.Run("T-SEC-05 "+tc.id, func(t *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
 			env := map[string]string{"PATH": os.Getenv("PATH"), "HOME": "/", "LANG": "C", "SECRET": canary}
 			c := &Credentials{PasswordCommand: []string{"/bin/sh", "-c", tc.script, "sh", "$HOME; id"}, getenv: func(n string) string { return env[n] }}
 			got, err := c.Password(t.Context())
@@ -321,7 +321,7 @@ func TestPasswordCommand(t *testing.T) {
 	}
 }
 
-// A command that hangs is ended with all its children, though they hold its output open. T-SEC-05
+// A command that hangs is ended with all its children, though they hold its output open.
 func TestPasswordCommandEnds(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {

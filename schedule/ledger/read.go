@@ -133,34 +133,26 @@ func (l *Ledger) records(ctx context.Context, where string, limit int, args ...a
 	var rs []Record
 	for rows.Next() {
 		var r Record
-		if err := scanRecord(rows, &r); err != nil {
+		var mailbox, first, last, next, sum, ran int64
+		var uid, hash sql.RawBytes
+		var state, verdicts string
+		if err := rows.Scan(&r.Account, &r.Folder, &r.Validity, &mailbox, &uid, &hash, &state,
+			&r.Disposed, &r.Absent, &r.Size, &r.Token, &r.Attempts, &r.Doubts, &first, &last, &next, &sum,
+			&r.Client, &r.HELO, &r.Sender, &r.Recipients, &r.Code, &r.Reply, &r.QueueID, &r.Why, &verdicts, &ran); err != nil {
 			return nil, l.readError(err)
+		}
+		r.UID = string(uid)
+		r.First, r.Last, r.Next = fromMillis(first), fromMillis(last), fromMillis(next)
+		r.Ran = time.Duration(ran) * time.Millisecond
+		if r.State, r.Hash, err = sound(mailbox, uid, hash, state, r.Token, verdicts, sum); err != nil {
+			return nil, l.readError(err)
+		}
+		if verdicts != "" && json.Unmarshal([]byte(verdicts), &r.Verdicts) != nil {
+			return nil, l.readError(errUnsound)
 		}
 		rs = append(rs, r)
 	}
 	return rs, l.readError(rows.Err())
-}
-
-func scanRecord(rows *sql.Rows, r *Record) error {
-	var mailbox, first, last, next, sum, ran int64
-	var uid, hash sql.RawBytes
-	var state, verdicts string
-	if err := rows.Scan(&r.Account, &r.Folder, &r.Validity, &mailbox, &uid, &hash, &state,
-		&r.Disposed, &r.Absent, &r.Size, &r.Token, &r.Attempts, &r.Doubts, &first, &last, &next, &sum,
-		&r.Client, &r.HELO, &r.Sender, &r.Recipients, &r.Code, &r.Reply, &r.QueueID, &r.Why, &verdicts, &ran); err != nil {
-		return err
-	}
-	r.UID = string(uid)
-	r.First, r.Last, r.Next = fromMillis(first), fromMillis(last), fromMillis(next)
-	r.Ran = time.Duration(ran) * time.Millisecond
-	var err error
-	if r.State, r.Hash, err = sound(mailbox, uid, hash, state, r.Token, verdicts, sum); err != nil {
-		return err
-	}
-	if verdicts != "" && json.Unmarshal([]byte(verdicts), &r.Verdicts) != nil {
-		return errUnsound
-	}
-	return nil
 }
 
 // Generations returns the UIDVALIDITYs under which a folder has records, the

@@ -8,17 +8,7 @@ import (
 	"github.com/truehop/truehop/fetch"
 )
 
-// account checks one account, all defaults applied. at is its path.
-func (k checker) account(at string, a *Account) {
-	k.upstream(at, a)
-	k.credentials(at, &a.Credentials)
-	k.folders(at, a)
-	k.envelope(at, a)
-	k.multidrop(at, a)
-	k.boundary(at, a)
-	k.pacing(at, a)
-}
-
+// upstream checks where an account's mail is and how the connection is protected. at is the account's path.
 func (k checker) upstream(at string, a *Account) {
 	_, notAddr := netip.ParseAddr(a.Host)
 	switch {
@@ -44,25 +34,34 @@ func (k checker) upstream(at string, a *Account) {
 	case a.AllowPlaintext:
 		k.warn(at+"/allow_plaintext", "has no effect with tls: %s; remove it", a.TLS)
 	}
-	if a.TLS == NoTLS && (a.TLSCAFile != "" || a.TLSServerName != "") {
+	verified := a.TLSCAFile != "" || a.TLSServerName != ""
+	if a.TLS == NoTLS && verified {
 		k.wrong(at+"/tls_ca_file", "tls_ca_file and tls_server_name have no effect with tls: none; remove them")
 	}
 	k.swapped(at, a)
 }
 
+// wellKnownPort is a port and what is spoken on it (RFC 8314 section 7). Where tls is StartTLS, NoTLS has the same port.
+type wellKnownPort struct {
+	port     int
+	protocol Protocol
+	tls      TLSMode
+}
+
+func wellKnownPorts() []wellKnownPort {
+	return []wellKnownPort{{993, IMAP, ImplicitTLS}, {143, IMAP, StartTLS}, {995, POP3, ImplicitTLS}, {110, POP3, StartTLS}}
+}
+
 // swapped refuses the well-known port of the other protocol or of the other form of TLS: the session could only hang or fail.
 func (k checker) swapped(at string, a *Account) {
-	type home struct {
-		protocol Protocol
-		tls      TLSMode
-	}
-	known, ok := map[int]home{993: {IMAP, ImplicitTLS}, 143: {IMAP, StartTLS}, 995: {POP3, ImplicitTLS}, 110: {POP3, StartTLS}}[a.Port]
-	switch {
-	case !ok:
-	case known.protocol != a.Protocol:
-		k.wrong(at+"/port", "%d is the port of %s, and protocol is %s; change one", a.Port, known.protocol, a.Protocol)
-	case (known.tls == ImplicitTLS) != (a.TLS == ImplicitTLS):
-		k.wrong(at+"/port", "%d is the port for tls: %s, and tls is %s; change one", a.Port, known.tls, a.TLS)
+	for _, known := range wellKnownPorts() {
+		switch {
+		case known.port != a.Port:
+		case known.protocol != a.Protocol:
+			k.wrong(at+"/port", "%d is the port of %s, and protocol is %s; change one", a.Port, known.protocol, a.Protocol)
+		case (known.tls == ImplicitTLS) != (a.TLS == ImplicitTLS):
+			k.wrong(at+"/port", "%d is the port for tls: %s, and tls is %s; change one", a.Port, known.tls, a.TLS)
+		}
 	}
 }
 
@@ -100,9 +99,13 @@ func (k checker) folders(at string, a *Account) {
 
 // same compares folder names; INBOX in any case is one (RFC 9051 section 5.1).
 func same(f, g string) bool {
-	return f == g || strings.EqualFold(f, "INBOX") && strings.EqualFold(g, "INBOX")
+	if strings.EqualFold(f, "INBOX") {
+		return strings.EqualFold(g, "INBOX")
+	}
+	return f == g
 }
 
+// envelope checks the addresses that MAIL and RCPT get.
 func (k checker) envelope(at string, a *Account) {
 	if len(a.Recipients) == 0 && a.RecipientFrom == "" && !k.bad[at+"/recipient_from"] {
 		k.wrong(at+"/recipients", "is missing; give the local address that gets the mail")
@@ -171,7 +174,7 @@ func mailbox(s string) string {
 	case local[0] == '-' || local[0] == '.' || strings.HasSuffix(local, ".") || strings.Contains(local, ".."):
 		return "the part before @ begins or ends wrongly"
 	case strings.ContainsFunc(local, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-/=?^_`{|}~.", r))
+		return !letterOrDigit(r) && !strings.ContainsRune("!#$%&'*+-/=?^_`{|}~.", r) // atext and dot, RFC 5322 section 3.2.3
 	}):
 		return "the part before @ holds a character that is not allowed there"
 	case !hostName(domain) || strings.HasSuffix(domain, "."):
@@ -189,11 +192,7 @@ func (k checker) boundary(at string, a *Account) {
 			}
 		}
 	}
-	k.ownRules(at, a)
-}
-
-// ownRules checks keys that take the place of a profile, as a whole.
-func (k checker) ownRules(at string, a *Account) {
+	// Together these keys take the place of a profile.
 	given := map[string]bool{
 		"mx": len(a.MX) > 0, "internal": len(a.Internal) > 0, "internal_nets": len(a.InternalNets) > 0, "hops": a.Hops > 0,
 	}
@@ -224,6 +223,7 @@ func pattern(s string) bool {
 	return s != "*" && hostName(strings.ReplaceAll(strings.TrimPrefix(s, "."), "*", "x"))
 }
 
+// pacing checks how often and for how long a message is tried.
 func (k checker) pacing(at string, a *Account) {
 	if a.RetryMin > a.RetryMax {
 		k.wrong(at+"/retry_min", "%v is more than retry_max, %v", a.RetryMin, a.RetryMax)

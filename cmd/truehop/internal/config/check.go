@@ -19,28 +19,35 @@ type checker struct{ *report }
 
 func check(c *Config, r *report) {
 	k := checker{r}
-	k.directories(c)
+	if c.StateDir == "" {
+		k.wrong("state_dir", "neither set nor to be had from the environment ($HOME is missing); set it")
+	} else {
+		k.absolute("state_dir", c.StateDir)
+		k.absolute("spool_dir", c.SpoolDir)
+	}
 	k.inject(&c.Inject)
-	if s := c.Resolver.Server; s != "" && !server(s) {
-		k.wrong("resolver/server", "want the address of a name server, such as 192.0.2.53 or [2001:db8::53]:5353, got %s", show(s))
+	if s := c.Resolver.Server; s != "" {
+		_, notAddr := netip.ParseAddr(s)
+		_, notAddrPort := netip.ParseAddrPort(s)
+		if notAddr != nil && notAddrPort != nil {
+			k.wrong("resolver/server", "want the address of a name server, such as 192.0.2.53 or [2001:db8::53]:5353, got %s", show(s))
+		}
 	}
 	if len(c.Accounts) == 0 {
 		k.wrong("accounts", "no account is configured; add one: accounts: {NAME: {host: …, user: …, password_file: …, recipients: […]}}")
 	}
 	for _, name := range c.Names() {
-		k.account("accounts/"+name, c.Accounts[name])
-		k.plain("accounts/"+name, c.Accounts[name], &c.Inject)
+		at, a := "accounts/"+name, c.Accounts[name]
+		k.upstream(at, a)
+		k.credentials(at, &a.Credentials)
+		k.folders(at, a)
+		k.envelope(at, a)
+		k.multidrop(at, a)
+		k.boundary(at, a)
+		k.pacing(at, a)
+		k.plain(at, a, &c.Inject)
 	}
 	k.twice(c)
-}
-
-func (k checker) directories(c *Config) {
-	if c.StateDir == "" {
-		k.wrong("state_dir", "neither set nor to be had from the environment ($HOME is missing); set it")
-		return
-	}
-	k.absolute("state_dir", c.StateDir)
-	k.absolute("spool_dir", c.SpoolDir)
 }
 
 func (k checker) absolute(path, value string) {
@@ -49,16 +56,26 @@ func (k checker) absolute(path, value string) {
 	}
 }
 
+// inject checks the road into the local MTA.
 func (k checker) inject(in *Inject) {
 	const at = "inject/"
 	if in.Hello != "" && !heloName(in.Hello) {
 		k.wrong(at+"hello", "want a host name or an address literal such as [192.0.2.1], got %s", show(in.Hello))
 	}
 	if in.Protocol == inject.LMTP {
-		k.lmtp(in)
+		// RFC 2033 section 5.
+		if _, port, err := splitHostPort(in.Address.Address); err == nil && port == 25 {
+			k.wrong(at+"address", "LMTP is not spoken on port 25; name the port of the LMTP server, or set protocol: smtp")
+		}
+		k.warn(at+"protocol", "lmtp reaches a delivery agent: the MTA's rules for clients are never asked")
 	}
 	k.xclient(in)
-	k.injectTLS(in)
+	k.absolute(at+"tls_ca_file", in.TLSCAFile)
+	for key, v := range map[string]string{"tls_ca_file": in.TLSCAFile, "tls_server_name": in.TLSServerName} {
+		if v != "" && in.TLS == NoTLS {
+			k.wrong(at+key, "has no effect with tls: none; remove it or set tls: starttls")
+		}
+	}
 	if in.User != "" || len(in.sources()) > 0 {
 		k.credentials("inject", &in.Credentials)
 	}
@@ -110,24 +127,6 @@ func (k checker) xclient(in *Inject) {
 	}
 }
 
-func (k checker) lmtp(in *Inject) {
-	// RFC 2033 section 5.
-	if _, port, err := splitHostPort(in.Address.Address); err == nil && port == 25 {
-		k.wrong("inject/address", "LMTP is not spoken on port 25; name the port of the LMTP server, or set protocol: smtp")
-	}
-	k.warn("inject/protocol", "lmtp reaches a delivery agent: the MTA's rules for clients are never asked")
-}
-
-func (k checker) injectTLS(in *Inject) {
-	const at = "inject/"
-	k.absolute(at+"tls_ca_file", in.TLSCAFile)
-	for key, v := range map[string]string{"tls_ca_file": in.TLSCAFile, "tls_server_name": in.TLSServerName} {
-		if v != "" && in.TLS == NoTLS {
-			k.wrong(at+key, "has no effect with tls: none; remove it or set tls: starttls")
-		}
-	}
-}
-
 // credentials checks for a user and exactly one source of a password.
 func (k checker) credentials(at string, c *Credentials) {
 	sources := c.sources()
@@ -147,7 +146,7 @@ func (k checker) credentials(at string, c *Credentials) {
 	if len(c.PasswordCommand) > 0 && !filepath.IsAbs(c.PasswordCommand[0]) {
 		k.wrong(at+"/password_command", "name the program by its full path, as in [/usr/bin/pass, show, mail]; there is no shell and no search")
 	}
-	if name := c.PasswordCredential; name != "" && (strings.ContainsAny(name, "/:") || strings.HasPrefix(name, ".") || len(name) > 255) {
+	if name := c.PasswordCredential; strings.ContainsAny(name, "/:") || strings.HasPrefix(name, ".") || len(name) > 255 {
 		k.wrong(at+"/password_credential", "%s is no name of a credential; it is the part before the colon in LoadCredential=NAME:PATH", show(name))
 	}
 	if strings.ContainsFunc(c.InlinePassword.Reveal(), func(r rune) bool { return r == 0 || r == '\r' || r == '\n' }) {
@@ -178,23 +177,6 @@ func (k checker) twice(c *Config) {
 	}
 }
 
-// checkPrivate refuses a file with a password in it that others can read. f is nil
-// where the configuration is not a file.
-func checkPrivate(r *report, f *file) {
-	if f == nil {
-		return
-	}
-	err := f.private()
-	if err == nil {
-		return
-	}
-	for path, p := range r.places {
-		if strings.HasSuffix(path, "/password") && p.source == r.name {
-			r.add(p, path, "a password in a file that others can read: %v; or use password_file", err)
-		}
-	}
-}
-
 // hostName reports whether s is a host name of ASCII labels, a trailing dot allowed.
 func hostName(s string) bool {
 	s = strings.TrimSuffix(s, ".")
@@ -204,12 +186,21 @@ func hostName(s string) bool {
 	for label := range strings.SplitSeq(s, ".") {
 		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
 			strings.ContainsFunc(label, func(r rune) bool {
-				return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
+				return !letterOrDigit(r) && r != '-' && r != '_'
 			}) {
 			return false
 		}
 	}
 	return true
+}
+
+// letterOrDigit reports whether r is one in ASCII.
+func letterOrDigit(r rune) bool {
+	switch {
+	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':
+		return true
+	}
+	return false
 }
 
 // heloName reports whether s can stand after EHLO (RFC 5321 section 4.1.1.1).
@@ -221,15 +212,6 @@ func heloName(s string) bool {
 	}
 	_, err := netip.ParseAddr(s)
 	return err != nil && hostName(s)
-}
-
-// server reports whether s is an address with or without a port.
-func server(s string) bool {
-	if _, err := netip.ParseAddr(s); err == nil {
-		return true
-	}
-	_, err := netip.ParseAddrPort(s)
-	return err == nil
 }
 
 // splitHostPort reads HOST:PORT with a numeric port.

@@ -5,26 +5,15 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-
-	"github.com/knadh/koanf/providers/env/v2"
 )
 
-// prefix of our variables. TRUEHOP_INJECT__ADDRESS is inject.address: two
+// envPrefix begins our variables. TRUEHOP_INJECT__ADDRESS is inject.address: two
 // underscores stand between the parts of a path, because keys hold single ones.
 const envPrefix = "TRUEHOP_"
 
 // environment reads variables along the Config struct, as schema reads the file.
 type environment struct {
 	*report
-	environ []string
-}
-
-func (e *environment) options() env.Opt {
-	return env.Opt{
-		Prefix:        envPrefix,
-		TransformFunc: e.variable,
-		EnvironFunc:   func() []string { return e.environ },
-	}
 }
 
 // variable returns the path and the value that a variable sets, "" if it sets none.
@@ -73,7 +62,8 @@ func (e *environment) resolve(p place, name string) (string, field, bool) {
 		}
 		path, t = join(path, part), f.typ
 	}
-	if k := t.Kind(); k == reflect.Map || k == reflect.Struct && !readsText(t) {
+	switch k := t.Kind(); {
+	case k == reflect.Map, k == reflect.Struct && !readsText(t):
 		e.add(p, path, "holds several keys; name one of them, with __ in between")
 		return "", f, false
 	}

@@ -22,8 +22,12 @@ type file struct {
 // openChecked opens a regular file that nobody but root and we can have written:
 // owner, mode, symlink and directories above it. FIFOs and devices are refused unread.
 func openChecked(path string) (*file, error) {
-	if err := checkLink(path); err != nil {
+	link, err := os.Lstat(path)
+	if err != nil {
 		return nil, err
+	}
+	if link.Mode()&fs.ModeSymlink != 0 && !trusted(link) {
+		return nil, fmt.Errorf("is a symbolic link of uid %d; name the file itself", uid(link)) // its owner could point it elsewhere
 	}
 	// O_NONBLOCK: a FIFO must not hang us before it is recognised.
 	fd, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -31,10 +35,15 @@ func openChecked(path string) (*file, error) {
 		return nil, err
 	}
 	info, err := fd.Stat()
-	if err == nil {
-		err = checkInfo(path, info)
-	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular():
+		err = errors.New("is not a regular file")
+	case !trusted(info):
+		err = fmt.Errorf("belongs to uid %d, who is neither root nor the user truehop runs as (uid %d): chown it", uid(info), os.Geteuid())
+	case info.Mode().Perm()&0o022 != 0:
+		err = fmt.Errorf("mode %04o lets others write it: chmod go-w %s", info.Mode().Perm(), strconv.Quote(path))
+	default:
 		err = checkParents(path)
 	}
 	if err != nil {
@@ -42,30 +51,6 @@ func openChecked(path string) (*file, error) {
 		return nil, err
 	}
 	return &file{File: fd, path: path, mode: info.Mode()}, nil
-}
-
-// checkLink refuses a symbolic link that somebody else could point elsewhere.
-func checkLink(path string) error {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return err
-	}
-	if info.Mode()&fs.ModeSymlink != 0 && !trusted(info) {
-		return fmt.Errorf("is a symbolic link of uid %d; name the file itself", uid(info))
-	}
-	return nil
-}
-
-func checkInfo(path string, info fs.FileInfo) error {
-	switch {
-	case !info.Mode().IsRegular():
-		return errors.New("is not a regular file")
-	case !trusted(info):
-		return fmt.Errorf("belongs to uid %d, who is neither root nor the user truehop runs as (uid %d): chown it", uid(info), os.Geteuid())
-	case info.Mode().Perm()&0o022 != 0:
-		return fmt.Errorf("mode %04o lets others write it: chmod go-w %s", info.Mode().Perm(), strconv.Quote(path))
-	}
-	return nil
 }
 
 // checkParents refuses a file that others can replace: every directory above it

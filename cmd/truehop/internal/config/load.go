@@ -108,19 +108,21 @@ func lookup(environ []string, name string) string {
 	return ""
 }
 
-// parse lays defaults, file and environment over each other and checks the result.
+// parse lays defaults, file and environment over each other and checks the result. f is nil where data comes from no file.
 func parse(name string, data []byte, o Options, f *file) (*Config, error) {
-	r := newReport(name)
+	r := &report{name: name, places: map[string]place{}, bad: map[string]bool{}}
 	k := koanf.New(delim)
-	file := &schema{report: r}
-	variables := &environment{report: r, environ: o.Environ}
+	document := &schema{report: r}
+	variables := &environment{r}
 	for _, layer := range []struct {
 		from koanf.Provider
 		with koanf.Parser
 	}{
 		{confmap.Provider(defaults(reflect.TypeFor[Config]()), ""), nil},
-		{rawbytes.Provider(data), file},
-		{env.Provider(delim, variables.options()), nil},
+		{rawbytes.Provider(data), document},
+		{env.Provider(delim, env.Opt{
+			Prefix: envPrefix, TransformFunc: variables.variable, EnvironFunc: func() []string { return o.Environ },
+		}), nil},
 	} {
 		if err := k.Load(layer.from, layer.with); err != nil {
 			return nil, fmt.Errorf("config: %w", err)
@@ -133,7 +135,15 @@ func parse(name string, data []byte, o Options, f *file) (*Config, error) {
 	c.Path = name
 	c.complete(o.Environ)
 	check(c, r)
-	checkPrivate(r, f)
+	if f != nil {
+		if err := f.private(); err != nil {
+			for path, p := range r.places {
+				if strings.HasSuffix(path, "/password") && p.source == r.name {
+					r.add(p, path, "a password in a file that others can read: %v; or use password_file", err)
+				}
+			}
+		}
+	}
 	for _, w := range r.warnings {
 		c.Warnings = append(c.Warnings, w.String())
 	}
@@ -223,24 +233,13 @@ func (c *Config) complete(environ []string) {
 		if a.Protocol == POP3 {
 			a.Folders = []string{""}
 		}
-		if a.Port != 0 {
-			continue
+		for _, known := range wellKnownPorts() {
+			fits := known.protocol == a.Protocol && (known.tls == ImplicitTLS) == (a.TLS == ImplicitTLS)
+			if a.Port == 0 && fits {
+				a.Port = known.port
+			}
 		}
-		a.Port = wellKnownPort(a.Protocol, a.TLS)
 	}
-}
-
-// wellKnownPort is the port of a protocol, for TLS from the start or not.
-func wellKnownPort(p Protocol, m TLSMode) int {
-	switch implicit := m == ImplicitTLS; {
-	case p == IMAP && implicit:
-		return 993
-	case p == IMAP:
-		return 143
-	case implicit:
-		return 995
-	}
-	return 110
 }
 
 const systemState = "/var/lib/truehop"

@@ -54,15 +54,13 @@ func (p Problem) String() string {
 		b.WriteString(p.Key + ": ")
 	}
 	b.WriteString(p.Text)
-	return strings.Map(printable, b.String())
-}
-
-// printable keeps a file's control and direction characters off the terminal.
-func printable(r rune) rune {
-	if unicode.IsPrint(r) {
-		return r
-	}
-	return '?'
+	// A file's control and direction characters stay off the terminal.
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, b.String())
 }
 
 // place is where a value was written.
@@ -78,10 +76,6 @@ type report struct {
 	bad      map[string]bool  // paths with a problem, or that a misspelt key stands for
 	problems []Problem
 	warnings []Problem
-}
-
-func newReport(name string) *report {
-	return &report{name: name, places: map[string]place{}, bad: map[string]bool{}}
 }
 
 // add notes a problem at p. One key has one problem: what follows from
@@ -140,22 +134,18 @@ func (r *report) err() error {
 	if len(r.problems) == 0 {
 		return nil
 	}
+	part := func(p Problem) int {
+		if p.Source == r.name {
+			return 0
+		}
+		return 1 // of the environment
+	}
 	slices.SortStableFunc(r.problems, func(a, b Problem) int {
 		return cmp.Or(
-			compareBool(a.Source != r.name, b.Source != r.name),
+			cmp.Compare(part(a), part(b)),
 			cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Key, b.Key))
 	})
 	return &Error{Problems: r.problems}
-}
-
-func compareBool(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case b:
-		return -1
-	}
-	return 1
 }
 
 // shown is path as a person writes it: accounts.work.folders[1].

@@ -39,7 +39,10 @@ func keys(path string, t reflect.Type, docs map[string]string) []Key {
 	for f := range t.Fields() {
 		name, opts, _ := strings.Cut(f.Tag.Get("koanf"), ",")
 		at := strings.TrimPrefix(path+"."+name, ".")
-		k := Key{Path: at, Type: typeOf(f.Type), Default: f.Tag.Get("default"), Values: strings.Join(words(field{tag: f.Tag}, f.Type), "|"), Doc: docs[t.Name()+"."+f.Name]}
+		k := Key{Path: at, Type: want(field{typ: f.Type}), Default: f.Tag.Get("default"), Values: strings.Join(words(field{tag: f.Tag}, f.Type), "|"), Doc: docs[t.Name()+"."+f.Name]}
+		if f.Type.Kind() == reflect.Slice {
+			k.Type = "list of " + strings.TrimSuffix(k.Type, "s") + "s"
+		}
 		switch {
 		case opts == "squash":
 			out = append(out, keys(path, f.Type, docs)...)
@@ -56,13 +59,6 @@ func keys(path string, t reflect.Type, docs map[string]string) []Key {
 		}
 	}
 	return out
-}
-
-func typeOf(t reflect.Type) string {
-	if t.Kind() == reflect.Slice {
-		return "list of " + strings.TrimSuffix(want(field{typ: t.Elem()}), "s") + "s"
-	}
-	return want(field{typ: t})
 }
 
 // comments returns the field comments of config.go by Type.Field, each as one line.

@@ -40,14 +40,15 @@ func scalar(f field, t reflect.Type, s string, lit literal) (value any, fault st
 	case readsText(t):
 		return ownText(f, t, s)
 	case t.Kind() == reflect.Bool:
-		if lit != bare && lit != boolean || s != "true" && s != "false" {
+		switch {
+		case lit != bare && lit != boolean, s != "true" && s != "false":
 			return nil, fmt.Sprintf("want true or false without quotes, got %s", show(s))
 		}
 		return s == "true", ""
 	case t.Kind() == reflect.Int:
 		return number(f, s, lit)
 	}
-	if strings.ContainsFunc(s, control) {
+	if strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f }) {
 		return nil, "holds a control character; remove it"
 	}
 	return s, choice(f, t, s)
@@ -106,10 +107,18 @@ func number(f field, s string, lit literal) (any, string) {
 	}
 	low, _ := strconv.Atoi(f.tag.Get("min"))
 	high, _ := strconv.Atoi(f.tag.Get("max"))
-	if n < low || high > 0 && n > high {
+	if outside(n, low, high) {
 		return nil, fmt.Sprintf("%d is out of range; want %d to %d", n, low, high)
 	}
 	return n, ""
+}
+
+// outside reports whether v is below low, or above high where that is not 0.
+func outside[T ~int | ~int64](v, low, high T) bool {
+	if high == 0 {
+		return v < low
+	}
+	return v < low || v > high
 }
 
 func duration(f field, s string) (any, string) {
@@ -119,7 +128,7 @@ func duration(f field, s string) (any, string) {
 	}
 	low, _ := parseDuration(f.tag.Get("min"))
 	high, _ := parseDuration(f.tag.Get("max"))
-	if d < low || high > 0 && d > high {
+	if outside(d, low, high) {
 		return nil, fmt.Sprintf("%s is out of range; want %s to %s", s, f.tag.Get("min"), f.tag.Get("max"))
 	}
 	return d, ""
@@ -130,12 +139,13 @@ func parseDuration(s string) (time.Duration, error) {
 	if s == "0" {
 		return 0, nil
 	}
+	units := map[string]time.Duration{"ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}
 	var total time.Duration
 	for rest := s; rest != "" || s == ""; {
 		letters := strings.TrimLeft(rest, "0123456789")
 		n, err := strconv.Atoi(rest[:len(rest)-len(letters)])
 		rest = strings.TrimLeft(letters, "dhms")
-		unit := unitOfTime(letters[:len(letters)-len(rest)])
+		unit := units[letters[:len(letters)-len(rest)]]
 		switch {
 		case err == nil && letters == "" && n >= 0:
 			return 0, fmt.Errorf("%s needs a unit: s, m, h or d, as in %ss", show(s), s)
@@ -147,22 +157,6 @@ func parseDuration(s string) (time.Duration, error) {
 		total += time.Duration(n) * unit
 	}
 	return total, nil
-}
-
-func unitOfTime(name string) time.Duration {
-	switch name {
-	case "ms":
-		return time.Millisecond
-	case "s":
-		return time.Second
-	case "m":
-		return time.Minute
-	case "h":
-		return time.Hour
-	case "d":
-		return 24 * time.Hour
-	}
-	return 0
 }
 
 // prefix reads a network and refuses host bits: 10.0.0.1/8 is a typing error.
@@ -193,7 +187,7 @@ func ownText(f field, t reflect.Type, s string) (any, string) {
 		var low, high Size
 		_ = low.UnmarshalText([]byte(f.tag.Get("min")))
 		_ = high.UnmarshalText([]byte(f.tag.Get("max")))
-		if *size < low || *size > high {
+		if outside(*size, low, high) {
 			return nil, fmt.Sprintf("%s is out of range; want %s to %s", s, low, high)
 		}
 	}

@@ -142,16 +142,7 @@ func (s *schema) value(key, value *yaml.Node, at string, f field) (any, bool) {
 	case k == reflect.Slice:
 		return s.list(value, at, f)
 	}
-	if value.Kind != yaml.ScalarNode {
-		s.add(s.at(value), at, "want %s, got %s", want(f), kindOf(value))
-		return nil, false
-	}
-	v, fault := scalar(f, f.typ, value.Value, literalOf(value))
-	if fault != "" {
-		s.add(s.at(value), at, "%s", fault)
-		return nil, false
-	}
-	return v, true
+	return s.scalar(value, at, f, f.typ)
 }
 
 // list walks a sequence of scalars.
@@ -165,23 +156,23 @@ func (s *schema) list(n *yaml.Node, path string, f field) (any, bool) {
 		at := fmt.Sprintf("%s/[%d]", path, i)
 		s.places[at] = s.at(item)
 		before := len(s.problems)
-		if v, ok := s.item(item, at, f); ok {
-			out = append(out, v)
+		if s.plain(item, at) {
+			if v, ok := s.scalar(item, at, f, f.typ.Elem()); ok {
+				out = append(out, v)
+			}
 		}
 		s.bad[path] = s.bad[path] || len(s.problems) > before
 	}
 	return out, true
 }
 
-func (s *schema) item(n *yaml.Node, at string, f field) (any, bool) {
-	if !s.plain(n, at) {
-		return nil, false
-	}
+// scalar reads one value of field f as type t.
+func (s *schema) scalar(n *yaml.Node, at string, f field, t reflect.Type) (any, bool) {
 	if n.Kind != yaml.ScalarNode || null(n) {
 		s.add(s.at(n), at, "want %s, got %s", want(f), kindOf(n))
 		return nil, false
 	}
-	v, fault := scalar(f, f.typ.Elem(), n.Value, literalOf(n))
+	v, fault := scalar(f, t, n.Value, literalOf(n))
 	if fault != "" {
 		s.add(s.at(n), at, "%s", fault)
 		return nil, false
@@ -299,7 +290,5 @@ func accountName(s string) bool {
 	if s == "" || len(s) > 63 || strings.ContainsRune("._-", rune(s[0])) {
 		return false
 	}
-	return !strings.ContainsFunc(s, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r))
-	})
+	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789._-") == ""
 }

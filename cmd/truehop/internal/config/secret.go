@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -145,7 +144,12 @@ func (c *Credentials) run(ctx context.Context) ([]byte, error) {
 	defer cancel()
 	out := &bounded{limit: maxSecret, cancel: cancel}
 	cmd := exec.CommandContext(ctx, c.PasswordCommand[0], c.PasswordCommand[1:]...)
-	cmd.Env = c.childEnv()
+	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin"}
+	for _, name := range []string{"PATH", "HOME", "LANG"} {
+		if v := c.lookup(name); v != "" {
+			cmd.Env = append(cmd.Env, name+"="+v) // the last one counts
+		}
+	}
 	cmd.Dir = "/"
 	cmd.Stdout = out
 	// Children of the command may hold its output open: the whole group goes.
@@ -165,17 +169,6 @@ func (c *Credentials) run(ctx context.Context) ([]byte, error) {
 		return nil, plainError(err)
 	}
 	return out.data.Bytes(), nil
-}
-
-// childEnv is the environment of password_command.
-func (c *Credentials) childEnv() []string {
-	env := []string{"PATH=/usr/local/bin:/usr/bin:/bin"}
-	for _, name := range []string{"PATH", "HOME", "LANG"} {
-		if v := c.lookup(name); v != "" {
-			env = append(env, name+"="+v)
-		}
-	}
-	return slices.Clip(env)
 }
 
 func (c *Credentials) lookup(name string) string {

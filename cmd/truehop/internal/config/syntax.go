@@ -20,7 +20,8 @@ func (s *schema) syntax(err error) {
 	}
 	switch i := odd(s.data); {
 	case i >= 0:
-		p.line, p.column = position(s.data, i)
+		before := s.data[:i]
+		p.line, p.column = bytes.Count(before, []byte("\n"))+1, i-bytes.LastIndexByte(before, '\n')
 		s.add(p, "", "an octet that is no UTF-8 text; save the file as UTF-8")
 	case strings.Contains(indent(s.data, p.line), "\t"):
 		s.add(p, "", "a tab in the indentation; YAML wants spaces")
@@ -37,18 +38,13 @@ func (s *schema) syntax(err error) {
 func odd(data []byte) int {
 	for i := 0; i < len(data); {
 		r, n := utf8.DecodeRune(data[i:])
-		if r == utf8.RuneError && n == 1 || r < 0x20 && r != '\t' && r != '\n' && r != '\r' {
+		switch {
+		case r == utf8.RuneError && n == 1, r < 0x20 && !strings.ContainsRune("\t\n\r", r):
 			return i
 		}
 		i += n
 	}
 	return -1
-}
-
-// position returns line and column, from 1, of an offset.
-func position(data []byte, offset int) (line, column int) {
-	before := data[:offset]
-	return bytes.Count(before, []byte("\n")) + 1, offset - bytes.LastIndexByte(before, '\n')
 }
 
 // indent returns the white space that line, counted from 1, begins with.

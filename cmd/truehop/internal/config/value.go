@@ -77,8 +77,6 @@ func (s Size) String() string {
 	return strconv.FormatInt(int64(s), 10) + "B"
 }
 
-func control(r rune) bool { return r < 0x20 || r == 0x7f }
-
 // Endpoint is where the MTA listens.
 type Endpoint struct {
 	// Network is "unix" or "tcp", Address what [net.Dial] wants with it.

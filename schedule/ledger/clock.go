@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// longestStep is the most that one tick of an account's clock counts, as for a mailbox that is looked
-// at once a day: for the rest of a longer time the machine was off, or its clock was set.
+// longestStep is the most that one tick of an account's clock counts: a mailbox is looked at once a day or more
+// often. In a longer time the machine was off, or its clock was set.
 const longestStep = 24 * time.Hour
 
 // clock measures how long an account has been looked after. It is not the wall clock: it never
-// goes back, and neither a wall clock that was set nor a machine that was off moves it far.
+// goes back. A wall clock that was set, or a machine that was off, moves it by one step at most.
 type clock struct {
 	// at is the time of the last tick, and ran what has passed by then.
 	at  time.Time
@@ -41,8 +41,9 @@ func (c clock) tick(now time.Time) clock {
 	return clock{at: now, ran: ran, latest: now, base: ran}
 }
 
-// Tick tells the clock of an account what time it is, and returns how long the account has been looked
-// after, up to a day for each tick. That never decreases, whatever becomes of the wall clock. Each pass calls it once.
+// Tick moves the clock of an account to now and returns how long the account has been looked after.
+// One tick counts a day at most, and the result never decreases, however the wall clock is set. Each pass
+// calls it once.
 func (l *Ledger) Tick(ctx context.Context, account string, now time.Time) (ran time.Duration, err error) {
 	if err := (&Key{Account: account}).check(); err != nil {
 		return 0, err

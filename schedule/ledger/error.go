@@ -16,7 +16,7 @@ import (
 type Kind uint8
 
 const (
-	// Unclassified is what nobody has classified.
+	// Unclassified: the error is not one of this package.
 	Unclassified Kind = iota
 	// Corrupt: the file is damaged, empty, lost or no ledger. Nothing may be
 	// assumed about what was delivered.
@@ -30,7 +30,7 @@ const (
 	// Busy: another process works on the account, or holds the database.
 	Busy
 	// IO: the disk failed. Later writes fail too, until the ledger is opened
-	// again: after a failed fsync nothing tells what the disk holds.
+	// again: after a failed fsync it is not known what the disk holds.
 	IO
 	// NotFound: there is no ledger yet.
 	NotFound

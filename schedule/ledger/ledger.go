@@ -1,8 +1,7 @@
-// Package ledger is the durable record of what became of every message: settled,
-// in doubt, deferred, refused. It is what keeps mail from being delivered twice
-// or not at all, so a write has reached the disk when it returns, nothing is
-// forgotten by clock, and a file that is damaged, empty or foreign is refused and
-// never begun anew.
+// Package ledger is the durable record of what became of every message: delivered,
+// deferred, refused, in doubt and so on (see [State]). It keeps mail from being delivered
+// twice or not at all. Hence a write has reached the disk when it returns, no record
+// expires, and a file that is damaged, empty or not a ledger is refused and never replaced.
 //
 // The record is an SQLite database in WAL mode with synchronous=FULL. One
 // goroutine owns the only writing connection and commits all writes that wait in
@@ -87,10 +86,10 @@ type Record struct {
 	QueueID string
 	// Why explains State to a person.
 	Why string
-	// Verdicts are what became of single recipients, where not all of them got the message at once.
-	// A recipient that is not among them waits.
+	// Verdicts say what became of single recipients, if not all of them got the message at once.
+	// A recipient without a verdict still waits.
 	Verdicts []Verdict
-	// Ran is what [Ledger.Tick] said when State came about, or FirstFormat.
+	// Ran is what [Ledger.Tick] returned when the record got its State, or FirstFormat.
 	Ran time.Duration
 }
 
@@ -107,7 +106,7 @@ type Verdict struct {
 	Reply string `json:"reply"`
 }
 
-// String says it in a line.
+// String returns the verdict in one line.
 func (v Verdict) String() string { return v.Address + " " + string(v.State) + ": " + v.Reply }
 
 // Brief is the part of a [Record] that a pass decides by.

@@ -15,8 +15,8 @@ import (
 
 // Lock makes this process the only one that works on account, until unlock is
 // called or the process ends. If it is taken, the error is of Kind [Busy] and
-// names the holder; any other failure is an error too: nobody works unlocked.
-// The lock is the kernel's (flock); the file's content only tells who.
+// names the holder. Any other failure is an error too: without the lock no account is worked on.
+// The lock is the kernel's (flock); the content of the file only says who holds it.
 func (l *Ledger) Lock(account string) (unlock func() error, err error) {
 	if account == "" || len(account) > maxAccount || strings.ContainsAny(account, "/\x00") || account[0] == '.' {
 		return nil, &Error{Kind: Invalid, Op: "account name " + strconv.Quote(cut(account)) + " cannot name a lock"}
@@ -46,7 +46,7 @@ func (l *Ledger) Lock(account string) (unlock func() error, err error) {
 	return sync.OnceValue(func() error { return failed("cannot be released", path, f.Close()) }), nil
 }
 
-// take locks f and writes into it who we are.
+// take locks f and writes our process id and host name into it.
 func take(f *os.File, path string) error {
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
@@ -59,7 +59,7 @@ func take(f *os.File, path string) error {
 	if err != nil {
 		host = "unknown"
 	}
-	// Who holds it is for people: a disk too full to say it harms nothing.
+	// The content is for people only: if the disk is too full for it, the lock holds all the same.
 	if f.Truncate(0) == nil {
 		_, _ = fmt.Fprintf(f, "%d %s\n", os.Getpid(), host)
 	}

@@ -52,8 +52,8 @@ func Open(ctx context.Context, dir string) (*Ledger, error) {
 	return l, nil
 }
 
-// open is the part of Open that others wait for if alone: they find a
-// ledger that was created and checked.
+// open does what Open does once the directory is flocked. If alone, no other process has the ledger open, and
+// those that open it now wait until this one has created or checked it.
 func (l *Ledger) open(ctx context.Context, alone bool) error {
 	path := filepath.Join(l.dir, fileName)
 	size, wal, err := inspect(l.dir)
@@ -103,7 +103,7 @@ func (l *Ledger) open(ctx context.Context, alone bool) error {
 		_ = db.Close()
 		return err
 	}
-	// Nobody else gets an exclusive lock between the two: they do not wait for it.
+	// From here on others may open it. No process gets an exclusive lock between the two: none waits for one.
 	if err := unix.Flock(int(l.inUse.Fd()), unix.LOCK_SH); err != nil {
 		_ = l.writer.stop()
 		return failed("cannot be locked", l.dir, err)

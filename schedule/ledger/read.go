@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Briefs returns the records of one generation of a folder, by UID, but for messages
+// Briefs returns the records of one generation of a folder, by UID. It leaves out messages
 // that were disposed of and have gone since: an account that deletes what it fetched has many
 // of those. They share one backing array: about 250 octets for each message.
 func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity uint32) (map[string][]Brief, error) {
@@ -64,7 +64,7 @@ func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity ui
 // errUnsound is a row whose checksum does not hold.
 var errUnsound = errors.New("a record is damaged")
 
-// sound checks what a row says against its checksum.
+// sound checks a row against its checksum.
 func sound(mailbox int64, uid, hash []byte, state, token, verdicts string, sum int64) (s State, h [sha256.Size]byte, err error) {
 	s = canonical(state)
 	if len(hash) != len(h) || s == "" || checksum(mailbox, uid, hash, state, token, verdicts) != sum {

@@ -11,11 +11,10 @@ import (
 // pages of 4 KiB, so it serves some sixty of them, more if they are grouped.
 const reserveSize = 1 << 20
 
-// A verdict must find room though the disk filled up while the MTA took the
-// message. Two things see to that. The WAL has its space allocated when the ledger is
-// opened, twice what it grows to between checkpoints, and nobody else can take
-// that. Where the file system cannot do it, or checkpoints fail because the
-// database cannot grow, there is the reserve.
+// A verdict must find room even if the disk fills up while the MTA takes the
+// message. Two things make sure of that. First, the WAL gets its space when the ledger is
+// opened: twice what it grows to between checkpoints. Second, where the file system cannot
+// allocate that, or checkpoints fail because the database cannot grow, there is the reserve.
 
 const (
 	// walPages is the length in pages of 4 KiB at which the WAL is checkpointed.
@@ -25,7 +24,7 @@ const (
 )
 
 // allocateWAL gives the WAL at path its space. Where it cannot, the reserve has
-// to do. Opening and closing this file drops no lock: SQLite locks the others.
+// to suffice. Opening and closing this file drops no lock: SQLite locks the others.
 func allocateWAL(path string) {
 	f, err := os.OpenFile(path, os.O_WRONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {

@@ -93,7 +93,7 @@ func (t *tx) exec(query string, args ...any) error {
 	return err
 }
 
-// rollback ends a failed transaction. Its own error says nothing new: SQLite has
+// rollback ends a failed transaction. Its own error adds nothing: SQLite has
 // often rolled back already.
 func (t *tx) rollback() {
 	_ = t.exec("ROLLBACK")

@@ -8,9 +8,9 @@ import (
 
 // upgrade makes a ledger of version 1 one of version 2, wholly or not at all.
 //
-// Version 1 called refused also what no MTA had refused: what was deferred for too long, and what could not
-// be put to the MTA; and what the MTA said of a recipient, by a status 5.1.x, or perhaps by a 550 without one (the
-// reply has two spaces then). That is held now, and a policy for refused mail must not find it.
+// Version 1 called more messages refused: those deferred for too long, those that could not be put to the MTA, and
+// those for a recipient that the MTA did not want, by a status 5.1.x or perhaps by a 550 without a status (the reply has
+// two spaces then). They are held now, because a policy for refused mail must not apply to them.
 func upgrade(ctx context.Context, db *sql.DB) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
@@ -25,7 +25,7 @@ func upgrade(ctx context.Context, db *sql.DB) error {
 		_, err = conn.ExecContext(ctx, "COMMIT")
 	}
 	if err != nil {
-		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK") // what failed is told
+		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK") // err is what matters
 	}
 	return err
 }
@@ -56,7 +56,7 @@ func upgradeFrom1(ctx context.Context, conn *sql.Conn) error {
 			return err
 		}
 		if _, _, err := sound(r.mailbox, r.uid, r.hash, string(Refused), r.token, "", r.sum); err != nil {
-			continue // damaged: whoever reads it is told
+			continue // damaged: an error for everybody who reads it
 		}
 		unrefused = append(unrefused, r)
 	}

@@ -110,11 +110,11 @@ func (w *writer) gather(first *write) []*write {
 	return group
 }
 
-// serve commits a group and tells each caller. With no space left, what begins
-// an attempt fails, and what ends one gets the reserve.
+// serve commits a group and answers each caller. With no space left, a write that begins
+// an attempt fails, and one that ends an attempt may use the reserve.
 func (w *writer) serve(group []*write) {
 	if w.broken != nil {
-		tell(group, w.broken)
+		answer(group, w.broken)
 		return
 	}
 	if w.reserve.spent && w.reserve.restore() != nil {
@@ -129,7 +129,7 @@ func (w *writer) serve(group []*write) {
 	if err != nil && !noRoom(err) && kindOfCause(err) != Busy {
 		w.broken = failed("write failed", w.path, err)
 	}
-	tell(group, failed("write failed", w.path, err))
+	answer(group, failed("write failed", w.path, err))
 }
 
 // turnAway fails the writes that must not use the reserve and returns the rest.
@@ -142,11 +142,11 @@ func (w *writer) turnAway(group []*write) []*write {
 			beginning = append(beginning, each)
 		}
 	}
-	tell(beginning, &Error{Kind: Full, Op: "no space to begin a delivery", Path: w.path, Hint: hintFull})
+	answer(beginning, &Error{Kind: Full, Op: "no space to begin a delivery", Path: w.path, Hint: hintFull})
 	return settling
 }
 
-func tell(group []*write, err error) {
+func answer(group []*write, err error) {
 	for _, each := range group {
 		each.done <- err
 	}

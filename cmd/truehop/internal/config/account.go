@@ -158,7 +158,7 @@ func (k checker) multidrop(at string, a *Account) {
 	}
 }
 
-// mailbox tells why s cannot be an envelope address as it stands: RFC 5321
+// mailbox returns why s cannot be an envelope address as it stands: RFC 5321
 // section 4.1.2 without quoted strings, source routes and SMTPUTF8.
 func mailbox(s string) string {
 	at := strings.LastIndexByte(s, '@')

@@ -56,7 +56,7 @@ func (k checker) absolute(path, value string) {
 	}
 }
 
-// inject checks the road into the local MTA.
+// inject checks how mail gets into the local MTA.
 func (k checker) inject(in *Inject) {
 	const at = "inject/"
 	if in.Hello != "" && !heloName(in.Hello) {
@@ -117,7 +117,7 @@ func (k checker) xclient(in *Inject) {
 	case in.Carrier == inject.XFORWARD:
 		k.warn(at+"carrier", "xforward: the MTA's rules see truehop itself, which may relay and passes all client rules; only its log names the client")
 	case in.Carrier != inject.XCLIENT:
-		return // the address travels on another road
+		return // PROXY carries the address, and XCLIENT is not used
 	case in.XClient == inject.Off:
 		k.warn(at+"xclient", "off: the MTA takes every message as coming from truehop itself, which may relay and passes all client rules")
 	case in.XClient == inject.IfAvailable:

@@ -34,7 +34,7 @@ type Config struct {
 	// Directory for messages above 1 MiB while they wait for the MTA, as unlinked temporary files.
 	// Needs room for max_size times inject.connections. Default: spool below state_dir.
 	SpoolDir string `koanf:"spool_dir"`
-	// What is told, and how.
+	// What is logged, and how.
 	Log Log `koanf:"log"`
 	// Accounts worked on at the same time by `run` and `serve`.
 	Passes int `koanf:"passes" default:"4" min:"1" max:"64"`
@@ -60,17 +60,17 @@ type Config struct {
 	Warnings []string `koanf:"-"`
 }
 
-// Log says what is told, and how.
+// Log says what is logged, and how.
 type Log struct {
-	// Least severe event that is told.
+	// Least severe event that is logged.
 	Level slog.Level `koanf:"level" default:"info" oneof:"debug|info|warn|error"`
 	// Form of a line. auto: journal under systemd, text elsewhere.
 	Format LogFormat `koanf:"format" default:"auto"`
-	// How much of an e-mail address is told: its domain, all of it, nothing.
+	// How much of an e-mail address is logged: its domain, all of it, nothing.
 	Addresses AddressDetail `koanf:"addresses" default:"domain"`
 }
 
-// Inject is the road into the local MTA.
+// Inject says how mail gets into the local MTA.
 type Inject struct {
 	// Where the MTA listens: unix:/PATH or HOST:PORT. A UNIX socket that only truehop's group can
 	// open is the safe choice: over TCP every local user may present any client.
@@ -135,7 +135,7 @@ type Credentials struct {
 	// 0600.
 	PasswordFile string `koanf:"password_file"`
 	// Program and arguments that print the password, as a list; the program by its full path, no
-	// shell. It gets PATH, HOME and LANG and 30 seconds. What it prints is never told.
+	// shell. It gets PATH, HOME and LANG and 30 seconds. What it prints is never logged.
 	PasswordCommand []string `koanf:"password_command"`
 	// Name of a systemd credential (LoadCredential=NAME:…), a file below $CREDENTIALS_DIRECTORY.
 	PasswordCredential string `koanf:"password_credential"`
@@ -172,7 +172,7 @@ type Account struct {
 	// How the password is proven. auto takes the strongest that the server offers.
 	Auth sasl.Mechanism `koanf:"auth" default:"auto" later:"xoauth2|oauthbearer"`
 	// Allows tls: none, that is to show password and mail to everybody on the way. check and
-	// serve tell of it.
+	// serve warn of it.
 	AllowPlaintext bool `koanf:"allow_plaintext" default:"false"`
 	// Folders to fetch from. IMAP only; POP3 has one, the inbox.
 	Folders []string `koanf:"folders" default:"INBOX"`
@@ -220,8 +220,7 @@ type Account struct {
 	// for a person. skip: it stays upstream for good, and nobody is asked to look. unavailable: the
 	// MTA is told just that (ADDR=[UNAVAILABLE]) and judges; only where no filter behind it dies of
 	// that word, as postgrey and policyd-spf do, and then every client gets 451, or takes it for
-	// localhost, as opendmarc and opendkim do. With inject.xclient: off nobody is told of a client:
-	// the default is then unavailable.
+	// localhost, as opendmarc and opendkim do. With inject.xclient: off no client is ever presented: the default is then unavailable.
 	OnUnknownClient transfer.UnknownClient `koanf:"on_unknown_client" default:"hold"`
 	// Age, by the stamp of the upstream's MX, from which on a client is not presented any more: an
 	// address that was clean then may be listed today. 0: never.
@@ -238,7 +237,7 @@ type Account struct {
 	// Where the client's name comes from. recorded: the one that the upstream verified, looked up
 	// only where it recorded none. lookup: always looked up here.
 	ClientName transfer.NameSource `koanf:"client_name" default:"recorded"`
-	// Larger messages stay upstream and are told. 0: no limit. Should equal the MTA's
+	// Larger messages stay upstream, held for a person. 0: no limit. Should equal the MTA's
 	// message_size_limit.
 	MaxSize Size `koanf:"max_size" default:"50MiB" min:"0" max:"1TiB"`
 	// When `serve` looks at the mailbox: a cron spec of five fields, or @every 5m. Mail announced

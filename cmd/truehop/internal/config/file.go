@@ -19,7 +19,7 @@ type file struct {
 	mode fs.FileMode
 }
 
-// openChecked opens a regular file that nobody but root and we can have written:
+// openChecked opens a regular file that only root and we can have written:
 // owner, mode, symlink and directories above it. FIFOs and devices are refused unread.
 func openChecked(path string) (*file, error) {
 	link, err := os.Lstat(path)
@@ -79,7 +79,7 @@ func checkParents(path string) error {
 	}
 }
 
-// private tells if others can read the file.
+// private returns an error if others can read the file.
 func (f *file) private() error {
 	if f.mode.Perm()&0o077 == 0 {
 		return nil

@@ -164,7 +164,7 @@ func decode(k *koanf.Koanf) (*Config, error) {
 	}
 	builtin := defaults(reflect.TypeFor[Account]())
 	if c.Inject.XClient == inject.Off && c.Inject.Carrier == inject.XCLIENT {
-		builtin["on_unknown_client"] = transfer.PresentUnavailable.String() // nobody is told of a client, known or not
+		builtin["on_unknown_client"] = transfer.PresentUnavailable.String() // no client is presented, known or not
 	}
 	c.Accounts = map[string]*Account{}
 	for _, name := range accounts {

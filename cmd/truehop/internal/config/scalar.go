@@ -74,7 +74,7 @@ func words(f field, t reflect.Type) []string {
 	return nil
 }
 
-// choice tells if s is not among the words that f takes.
+// choice returns what is wrong with s if it is not among the words that f takes.
 func choice(f field, t reflect.Type, s string) string {
 	allowed := words(f, t)
 	if allowed == nil {

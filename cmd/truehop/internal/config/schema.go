@@ -180,7 +180,7 @@ func (s *schema) scalar(n *yaml.Node, at string, f field, t reflect.Type) (any, 
 	return v, true
 }
 
-// known returns the field for a key, or tells that there is none and what was probably meant.
+// known returns the field for a key, or reports that there is none and what was probably meant.
 func (r *report) known(p place, path, key string, t reflect.Type) (field, bool) {
 	list := fields(t)
 	if i := slices.IndexFunc(list, func(f field) bool { return f.name == key }); i >= 0 {
@@ -196,7 +196,7 @@ func (r *report) known(p place, path, key string, t reflect.Type) (field, bool) 
 	return field{}, false
 }
 
-// elsewhere tells where a key that is unknown here belongs.
+// elsewhere says where a key that is unknown here belongs.
 func elsewhere(key string) string {
 	for _, home := range []struct {
 		path string
@@ -277,7 +277,7 @@ func join(path, key string) string {
 	return path + "/" + key
 }
 
-// badName tells that an account cannot be called so. The name has no path of its own: it may hold the delimiter.
+// badName reports that an account cannot be called so. The name has no path of its own: it may hold the delimiter.
 func (r *report) badName(p place, path, name string) {
 	r.bad[path] = true
 	r.problems = append(r.problems, problem(p, path,

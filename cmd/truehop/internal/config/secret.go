@@ -138,7 +138,7 @@ func plainError(err error) error {
 	return err
 }
 
-// run runs password_command: no shell, no input, a bare environment, and nothing of what it prints is told.
+// run runs password_command: no shell, no input, a bare environment, and nothing of what it prints is logged.
 func (c *Credentials) run(ctx context.Context) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, commandTime, fmt.Errorf("took longer than %v", commandTime))
 	defer cancel()

@@ -45,10 +45,10 @@ const (
 	JournalFormat
 )
 
-// AddressDetail is how much of a mail address is told.
+// AddressDetail is how much of a mail address is logged.
 type AddressDetail uint8
 
-// How much is told, from the default on.
+// How much is logged, from the default on.
 const (
 	// DomainOnly leaves out the part before the at sign.
 	DomainOnly AddressDetail = iota

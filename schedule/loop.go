@@ -51,9 +51,8 @@ type Loop struct {
 	// credentials. The back-off is then 15 minutes to 12 hours instead of 1 to 30
 	// minutes. nil means that no failure is hard.
 	Hard func(error) bool
-	// OnStart is called before a pass, OnEnd after it.
-	OnStart func(account string)
-	OnEnd   func(account string, took time.Duration, err error)
+	// OnEnd is called after a pass.
+	OnEnd func(account string, took time.Duration, err error)
 	// OnNext reports when the clock will start the next pass; the zero time means
 	// never. It is called at the start, after each pass, and when the clock was set
 	// back.
@@ -203,9 +202,6 @@ func (o *owner) pass(ctx context.Context) {
 	}
 	if ctx.Err() != nil {
 		return
-	}
-	if o.loop.OnStart != nil {
-		o.loop.OnStart(o.account.Name)
 	}
 	began, start := o.now(), time.Now()
 	err := o.protected(ctx)

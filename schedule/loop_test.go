@@ -341,7 +341,8 @@ func TestHooks(t *testing.T) {
 		}
 		runs := 0
 		l := &Loop{
-			Pass: func(context.Context, string) error {
+			Pass: func(_ context.Context, a string) error {
+				note("start %s", a)
 				time.Sleep(2 * time.Second)
 				if runs++; runs == 2 {
 					return errors.New("down")
@@ -349,7 +350,6 @@ func TestHooks(t *testing.T) {
 				return nil
 			},
 			Accounts: []Account{{Name: "a", Spec: every(t, 30*time.Second)}},
-			OnStart:  func(a string) { note("start %s", a) },
 			OnEnd:    func(a string, took time.Duration, err error) { note("end %s %v %v", a, took, err) },
 			OnNext:   func(a string, at time.Time) { note("next %s %v", a, at.Sub(begin)) },
 		}

@@ -42,9 +42,13 @@ func Parse(spec string) (Spec, error) {
 		return Spec{}, fmt.Errorf("%q: %w", spec, err)
 	}
 	if d, ok := strings.CutPrefix(spec, "@every"); ok {
-		every, err := parseEvery(strings.TrimSpace(d))
+		d = strings.TrimSpace(d)
+		every, err := time.ParseDuration(d)
 		if err != nil {
-			return Spec{}, fmt.Errorf("%q: %w", spec, err)
+			return Spec{}, fmt.Errorf("%q: %q is no duration such as 5m or 1h30m", spec, d)
+		}
+		if every < MinInterval || every > maxInterval {
+			return Spec{}, fmt.Errorf("%q: %v is not between %v and %v", spec, every, MinInterval, maxInterval)
 		}
 		return Spec{text: spec, every: every}, nil
 	}
@@ -80,18 +84,6 @@ func checkZone(spec string) error {
 		return errors.New("nothing after the time zone")
 	}
 	return nil
-}
-
-// parseEvery reads the duration after "@every".
-func parseEvery(text string) (time.Duration, error) {
-	d, err := time.ParseDuration(text)
-	if err != nil {
-		return 0, fmt.Errorf("%q is no duration such as 5m or 1h30m", text)
-	}
-	if d < MinInterval || d > maxInterval {
-		return 0, fmt.Errorf("%v is not between %v and %v", d, MinInterval, maxInterval)
-	}
-	return d, nil
 }
 
 // String returns the text that the spec was parsed from, "" for the zero Spec.

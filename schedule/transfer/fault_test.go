@@ -191,7 +191,7 @@ func TestStaleMailIntoQuarantineDoesNotHang(t *testing.T) {
 	})
 }
 
-func TestClockSetBackDoesNotHoldMailForYears(t *testing.T) { // T-ST-26
+func TestClockSetBackDoesNotHoldMailForYears(t *testing.T) {
 	w := newWorld(t)
 	w.mta.verdict = func(_ *inject.Message, attempt int) inject.Receipt {
 		if attempt == 1 {
@@ -208,7 +208,7 @@ func TestClockSetBackDoesNotHoldMailForYears(t *testing.T) { // T-ST-26
 	w.delivered(1)
 }
 
-func TestClockSetForwardGivesNothingUp(t *testing.T) { // T-ST-26
+func TestClockSetForwardGivesNothingUp(t *testing.T) {
 	for _, wrong := range []int{-56, 10} {
 		w := newWorld(t)
 		w.pass.OnRefused = fetch.Disposal{Action: fetch.Delete}
@@ -277,7 +277,7 @@ func always(r inject.Receipt) func(*inject.Message, int) inject.Receipt {
 	return func(*inject.Message, int) inject.Receipt { return r }
 }
 
-func TestOutOfStorageForOneMessageBlocksNoOther(t *testing.T) { // T-MTA-14
+func TestOutOfStorageForOneMessageBlocksNoOther(t *testing.T) {
 	w := newWorld(t)
 	w.mta.verdict = func(m *inject.Message, _ int) inject.Receipt {
 		if m.From == "sender1@example.org" {
@@ -297,7 +297,7 @@ func TestOutOfStorageForOneMessageBlocksNoOther(t *testing.T) { // T-MTA-14
 	w.states(map[ledger.State]int{ledger.Deferred: 1, ledger.Delivered: 19})
 }
 
-func TestSizesThatLieDoNotFillTheMemory(t *testing.T) { // T-POP-06 T-RES-02
+func TestSizesThatLieDoNotFillTheMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.listing = func(refs []fetch.Ref) []fetch.Ref {
@@ -374,7 +374,7 @@ func TestAdoptDeliversNothing(t *testing.T) {
 	}
 }
 
-func TestDryRunLeavesTheLedgerAlone(t *testing.T) { // T-TELL-06
+func TestDryRunLeavesTheLedgerAlone(t *testing.T) {
 	w := keeping(t, true)
 	w.add(1)
 	w.run()
@@ -390,7 +390,7 @@ func TestDryRunLeavesTheLedgerAlone(t *testing.T) { // T-TELL-06
 }
 
 // TestVerdictThatIsNotDurableSettlesNothing loses the ledger between the MTA's 250 and its record.
-func TestVerdictThatIsNotDurableSettlesNothing(t *testing.T) { // T-ST-20
+func TestVerdictThatIsNotDurableSettlesNothing(t *testing.T) {
 	w := newWorld(t)
 	w.pass.MTA = lossy{w.mta, func() {
 		if err := w.ledger.Close(); err != nil {
@@ -418,7 +418,7 @@ func (l lossy) Submit(ctx context.Context, m *inject.Message, done func(inject.R
 
 // TestUnreadableLedgerHoldsNothing damages a record that is read only to prepare a message, one of another
 // account: the pass ends, and what could not be prepared is no mail loop, and not to be delivered either.
-func TestUnreadableLedgerHoldsNothing(t *testing.T) { // T-ST-11 T-MSG-16
+func TestUnreadableLedgerHoldsNothing(t *testing.T) {
 	const id, uid, damaged = "aaaaaaaaaaaaaaaaaaaaaaaaaa", "the-uid-before", "the-uid-behind"
 	w, dir := newWorld(t), t.TempDir()
 	open := func() {

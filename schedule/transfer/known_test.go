@@ -27,7 +27,7 @@ func (w *world) uidl(id string) {
 	w.store.Update("", uids[len(uids)-1], func(m *fakeserver.Message) { m.UIDL = id })
 }
 
-func TestReusedUIDIsNewMail(t *testing.T) { // T-POP-12
+func TestReusedUIDIsNewMail(t *testing.T) {
 	w := keeping(t, true)
 	w.pass.OnDelivered = fetch.Disposal{Action: fetch.Delete}
 	w.add(1)
@@ -40,7 +40,7 @@ func TestReusedUIDIsNewMail(t *testing.T) { // T-POP-12
 	w.left(0)
 }
 
-func TestLostQuitIsHarmless(t *testing.T) { // T-ST-02 T-ST-05 T-POP-23
+func TestLostQuitIsHarmless(t *testing.T) {
 	w := keeping(t, true)
 	w.pass.OnDelivered = fetch.Disposal{Action: fetch.Delete}
 	w.add(1)
@@ -56,7 +56,7 @@ func TestLostQuitIsHarmless(t *testing.T) { // T-ST-02 T-ST-05 T-POP-23
 	w.left(0)
 }
 
-func TestMailboxEmptyOnce(t *testing.T) { // T-POP-14
+func TestMailboxEmptyOnce(t *testing.T) {
 	for name, pop := range map[string]bool{"pop3": true, "imap": false} {
 		t.Run(name, func(t *testing.T) {
 			w := keeping(t, pop)
@@ -73,7 +73,7 @@ func TestMailboxEmptyOnce(t *testing.T) { // T-POP-14
 	}
 }
 
-func TestTwoMessagesShareAUID(t *testing.T) { // T-POP-10 T-POP-11
+func TestTwoMessagesShareAUID(t *testing.T) {
 	w := keeping(t, true)
 	for _, n := range []int{1, 2} {
 		w.add(n)
@@ -84,7 +84,7 @@ func TestTwoMessagesShareAUID(t *testing.T) { // T-POP-10 T-POP-11
 	w.delivered(1, 2)
 }
 
-func TestNewMessageSharesTheUIDOfAKnownOne(t *testing.T) { // T-POP-10
+func TestNewMessageSharesTheUIDOfAKnownOne(t *testing.T) {
 	for name, disposal := range map[string]fetch.Disposal{"keep": {}, "delete": {Action: fetch.Delete}} {
 		t.Run(name, func(t *testing.T) {
 			w := keeping(t, true)
@@ -101,7 +101,7 @@ func TestNewMessageSharesTheUIDOfAKnownOne(t *testing.T) { // T-POP-10
 	}
 }
 
-func TestMessageWithoutUID(t *testing.T) { // T-POP-09
+func TestMessageWithoutUID(t *testing.T) {
 	w := keeping(t, true)
 	w.listing = func(refs []fetch.Ref) []fetch.Ref {
 		for i := range refs {
@@ -117,7 +117,7 @@ func TestMessageWithoutUID(t *testing.T) { // T-POP-09
 	w.delivered(1, 2)
 }
 
-func TestNewUIDValidityIsNoFlood(t *testing.T) { // T-IMAP-07
+func TestNewUIDValidityIsNoFlood(t *testing.T) {
 	w := keeping(t, false)
 	for n := range 5 {
 		w.add(n + 1)
@@ -133,7 +133,7 @@ func TestNewUIDValidityIsNoFlood(t *testing.T) { // T-IMAP-07
 	w.delivered(1, 2, 3, 4, 5, 6)
 }
 
-func TestRenumberedMailboxStopsAboveTheLimit(t *testing.T) { // T-POP-13 T-ST-12
+func TestRenumberedMailboxStopsAboveTheLimit(t *testing.T) {
 	for name, renumber := range map[string]func(*world){
 		"UIDVALIDITY": func(w *world) { w.store.SetValidity("", 77) },
 		"UIDL": func(w *world) {
@@ -168,7 +168,7 @@ func TestRenumberedMailboxStopsAboveTheLimit(t *testing.T) { // T-POP-13 T-ST-12
 	}
 }
 
-func TestLostLedgerAsks(t *testing.T) { // T-ST-12
+func TestLostLedgerAsks(t *testing.T) {
 	w := keeping(t, false)
 	w.pass.Flood.Limit = 3
 	for n := range 4 {
@@ -222,7 +222,7 @@ func TestEqualMessagesStayTwo(t *testing.T) {
 	w.delivered(1, 1)
 }
 
-func TestMailLoopIsHeld(t *testing.T) { // T-MSG-16 T-MSG-17
+func TestMailLoopIsHeld(t *testing.T) {
 	w := newWorld(t)
 	w.add(1)
 	w.run()
@@ -236,7 +236,7 @@ func TestMailLoopIsHeld(t *testing.T) { // T-MSG-16 T-MSG-17
 	w.left(1)
 }
 
-func TestDeliveredToIsRenamed(t *testing.T) { // T-MTA-27 T-MSG-15
+func TestDeliveredToIsRenamed(t *testing.T) {
 	w := newWorld(t)
 	w.add(1, "Delivered-To: ALICE@example.net", "Delivered-To: other@example.net", "X-Original-To: alice@example.net")
 	w.run()
@@ -251,7 +251,7 @@ func TestDeliveredToIsRenamed(t *testing.T) { // T-MTA-27 T-MSG-15
 	}
 }
 
-func TestUnknownClient(t *testing.T) { // T-XC-11 T-RCV-06
+func TestUnknownClient(t *testing.T) {
 	for name, rule := range map[string]transfer.UnknownClient{"unavailable": transfer.PresentUnavailable, "hold": transfer.HoldUnknown} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -282,7 +282,7 @@ func TestUnverifiedNameIsLookedUp(t *testing.T) {
 	}
 }
 
-func TestRecipientsHaveTheirOwnVerdicts(t *testing.T) { // T-MTA-19
+func TestRecipientsHaveTheirOwnVerdicts(t *testing.T) {
 	w := newWorld(t)
 	w.pass.Recipients = []string{"alice@example.net", "bob@example.net", "carol@example.net"}
 	w.mta.verdict = func(m *inject.Message, attempt int) inject.Receipt {
@@ -320,7 +320,7 @@ func TestRecipientsHaveTheirOwnVerdicts(t *testing.T) { // T-MTA-19
 	}
 }
 
-func TestDryRunChangesNothing(t *testing.T) { // T-TELL-06
+func TestDryRunChangesNothing(t *testing.T) {
 	w := newWorld(t)
 	w.pass.DryRun = true
 	w.mta.verdict = func(m *inject.Message, _ int) inject.Receipt {
@@ -347,7 +347,7 @@ func TestDryRunChangesNothing(t *testing.T) { // T-TELL-06
 	}
 }
 
-func TestClockJumpsForgetNothing(t *testing.T) { // T-ST-26
+func TestClockJumpsForgetNothing(t *testing.T) {
 	w := keeping(t, false)
 	w.add(1)
 	w.run()
@@ -358,7 +358,7 @@ func TestClockJumpsForgetNothing(t *testing.T) { // T-ST-26
 	w.delivered(1)
 }
 
-func TestRoadKeepsTheOrder(t *testing.T) { // T-SYS-06
+func TestRoadKeepsTheOrder(t *testing.T) {
 	w := newWorld(t)
 	want := make([]int, 40)
 	for n := range want {
@@ -382,7 +382,7 @@ func TestDeletingManyIsNoRenumbering(t *testing.T) {
 	w.left(0)
 }
 
-func TestReusedUIDInAKeepingMailbox(t *testing.T) { // T-POP-12
+func TestReusedUIDInAKeepingMailbox(t *testing.T) {
 	w := keeping(t, true)
 	w.add(1)
 	w.uidl("same")
@@ -405,7 +405,7 @@ func TestReusedUIDInAKeepingMailbox(t *testing.T) { // T-POP-12
 	}
 }
 
-func TestDeletedMessageThatComesBack(t *testing.T) { // T-ST-29
+func TestDeletedMessageThatComesBack(t *testing.T) {
 	w := keeping(t, true)
 	w.pass.OnDelivered = fetch.Disposal{Action: fetch.Delete}
 	w.add(1)

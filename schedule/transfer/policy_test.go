@@ -37,7 +37,7 @@ func TestQuarantine(t *testing.T) {
 		t.Errorf("quarantined from %q to %v as %+v, want the null sender, the one address, no client", got.from, got.to, got.client)
 	}
 	if !strings.Contains(got.header, "\r\nTruehop-Refused: 554 5.7.1 listed?with a bad word ?\r\n") {
-		t.Errorf("the header does not tell the refusal in one clean line: %q", got.header) // T-MSG-14
+		t.Errorf("the header does not tell the refusal in one clean line: %q", got.header)
 	}
 	w.states(map[ledger.State]int{ledger.Quarantined: 1})
 	w.left(0)
@@ -112,7 +112,7 @@ func TestUnknownClientIsSkipped(t *testing.T) {
 	w.states(map[ledger.State]int{ledger.Adopted: 1})
 }
 
-func TestSenderThatCannotBeOne(t *testing.T) { // T-ENV-01 T-ENV-02
+func TestSenderThatCannotBeOne(t *testing.T) {
 	for _, path := range []string{"<a@b.example> SIZE=1", "<a b@c.example>", "<a@b.example>RCPT TO:<x@y.example>"} {
 		w := newWorld(t)
 		w.pass.Sender = "fallback@example.net"
@@ -152,7 +152,7 @@ func TestMissingFolderDoesNotStopDelivery(t *testing.T) {
 	w.left(0)
 }
 
-func TestOddOctetsAreDeclared(t *testing.T) { // T-MSG-05 T-SMTP-12
+func TestOddOctetsAreDeclared(t *testing.T) {
 	for _, c := range []struct {
 		text          string
 		eightBit, nul bool

@@ -6,12 +6,12 @@ import (
 	"github.com/truehop/truehop/inject"
 )
 
-// fieldRefused tells in a quarantined message what the MTA said.
+// fieldRefused says in a quarantined message what the MTA answered.
 const fieldRefused = "Truehop-Refused"
 
 // quarantine puts a refused message aside for a person: it goes to the address of the quarantine,
-// from the null sender, so that nobody is ever told of it but that person. Until it is there
-// nothing of the refusal is recorded, and an attempt that fails is made again from the start.
+// from the null sender, so that no bounce can reach anybody else. Nothing of the refusal is recorded before the
+// quarantine has taken it; where it does not, the next pass tries the message again from the start.
 func (w *pipeline) quarantine(m *message) {
 	composed := m.compose(w.beforeDot(m))
 	composed.From, composed.To, composed.Client = "", []string{w.pass.Quarantine}, inject.Client{}

@@ -9,10 +9,10 @@ import (
 	"github.com/truehop/truehop/fetch"
 )
 
-// Looking is not taking. With POP3 a session that ends with QUIT enters the UPDATE state: what was deleted goes,
-// and with many a server what was retrieved counts as fetched and is never shown again (RFC 1939 section 8). So
-// a session may end with QUIT only where all that was retrieved in it was delivered. Else the pass
-// leaves without QUIT, and a second session, in which nothing is retrieved, makes the deletions.
+// A POP3 session that ends with QUIT enters the UPDATE state (RFC 1939 section 6): what was deleted goes, and
+// many servers never show again what was retrieved (section 8). So a session ends with QUIT only if everything
+// retrieved in it was delivered. Otherwise the pass leaves without QUIT, and a second session, in which nothing is
+// retrieved, makes the deletions.
 
 const (
 	// loginPatience is how long a pass waits for a server that wants time between two logins.

@@ -3,6 +3,7 @@ package transfer
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/truehop/truehop/fetch"
@@ -91,13 +92,11 @@ func (s *settler) settle(ctx context.Context, ready []settlement) error {
 		for _, f := range failures {
 			failed[f.Ref] = f.Err
 		}
-		switch fetch.KindOf(err) {
-		case fetch.NoFolder, fetch.Unsupported, fetch.Refused:
-			// The server can still be talked to, and new messages are delivered even if a folder is missing for moving.
-		default:
-			if err != nil {
-				return err
-			}
+		// A server that refuses a disposal can still be talked to: a folder that is missing for moving must not keep new
+		// messages from being delivered.
+		goesOn := slices.Contains([]fetch.Kind{fetch.NoFolder, fetch.Unsupported, fetch.Refused}, fetch.KindOf(err))
+		if err != nil && !goesOn {
+			return err
 		}
 		for _, one := range group {
 			if err := cmp.Or(failed[one.now], err); err != nil {

@@ -21,7 +21,7 @@ import (
 )
 
 // TestSimulation plays seeded histories of mailbox, MTA and process with faults of all kinds, and holds
-// each against the promises: T-SYS-01. TRUEHOP_SEEDS sets how many, TRUEHOP_SEED plays one.
+// each against the promises. TRUEHOP_SEEDS sets how many, TRUEHOP_SEED plays one.
 func TestSimulation(t *testing.T) {
 	seeds := 60
 	if n, err := strconv.Atoi(os.Getenv("TRUEHOP_SEEDS")); err == nil {
@@ -286,7 +286,7 @@ func (s *simSession) Open(ctx context.Context, folder string) (*fetch.Listing, e
 	}
 	l, err := s.session.Open(ctx, folder)
 	if err == nil && s.history.faulty(20) {
-		l.Refs = nil // a server that shows an empty mailbox once: T-POP-14
+		l.Refs = nil // a server that shows an empty mailbox once
 	}
 	return l, err
 }

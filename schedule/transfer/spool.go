@@ -46,8 +46,8 @@ type spooled struct {
 // the upstream that the message is read from.
 var errSpool = errors.New("the spool cannot be written")
 
-// spoolError is what a pass ends with that could not spool a message: like the ledger's, a
-// trouble of this side's disk that a person must look into.
+// spoolError is what a pass ends with that could not spool a message. It has the ledger's type, since a
+// person has to look into this side's disk in both cases.
 func spoolError(dir string, cause error) error {
 	e := &ledger.Error{Kind: ledger.IO, Op: "a message stays upstream", Path: dir, Err: cause}
 	switch {

@@ -13,7 +13,7 @@ import (
 )
 
 // CheckSpool reports why a message above 1 MiB could not be spooled in dir by the user with this
-// id, or nil. A directory that is not there yet is no trouble: it is created when a pass begins.
+// id, or nil. A missing directory is fine: it is created when a pass begins.
 func CheckSpool(dir string, user int) error {
 	link, err := os.Lstat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -41,7 +41,7 @@ func CheckSpool(dir string, user int) error {
 	return writable(dir, info, user)
 }
 
-// writable reports why user cannot create a file in dir, or nil. What another user may do is told by
+// writable reports why user cannot create a file in dir, or nil. What another user may do is judged by
 // the mode alone.
 func writable(dir string, info fs.FileInfo, user int) error {
 	const op = "cannot be written"

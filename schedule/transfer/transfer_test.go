@@ -89,7 +89,7 @@ func TestDisposals(t *testing.T) {
 	}
 }
 
-func TestSecondRunDoesNothing(t *testing.T) { // T-SYS-05
+func TestSecondRunDoesNothing(t *testing.T) {
 	w := newWorld(t)
 	w.pass.OnDelivered = fetch.Disposal{}
 	w.mta.verdict = func(m *inject.Message, _ int) inject.Receipt {
@@ -108,7 +108,7 @@ func TestSecondRunDoesNothing(t *testing.T) { // T-SYS-05
 	}
 }
 
-func TestRefusedIsKeptAndNotFetchedAgain(t *testing.T) { // T-MTA-04 T-MTA-16 T-MSG-18
+func TestRefusedIsKeptAndNotFetchedAgain(t *testing.T) {
 	w := newWorld(t)
 	w.mta.verdict = func(*inject.Message, int) inject.Receipt {
 		return reply(inject.Refused, "dot", 554, "5.7.1", "spam")
@@ -128,7 +128,7 @@ func TestRefusedIsKeptAndNotFetchedAgain(t *testing.T) { // T-MTA-04 T-MTA-16 T-
 	w.states(map[ledger.State]int{ledger.Refused: 1})
 }
 
-func TestDeferredComesBackAndBlocksNothing(t *testing.T) { // T-MTA-03 T-MTA-15
+func TestDeferredComesBackAndBlocksNothing(t *testing.T) {
 	w := newWorld(t)
 	w.mta.verdict = func(m *inject.Message, attempt int) inject.Receipt {
 		if m.From == "sender1@example.org" && attempt == 1 {
@@ -155,7 +155,7 @@ func TestDeferredComesBackAndBlocksNothing(t *testing.T) { // T-MTA-03 T-MTA-15
 	w.states(map[ledger.State]int{ledger.Delivered: 2})
 }
 
-func TestBackOffGrowsAndEnds(t *testing.T) { // T-MTA-03
+func TestBackOffGrowsAndEnds(t *testing.T) {
 	w := newWorld(t)
 	w.mta.verdict = func(*inject.Message, int) inject.Receipt {
 		return reply(inject.Deferred, "MAIL", 450, "4.7.1", "later")
@@ -173,7 +173,7 @@ func TestBackOffGrowsAndEnds(t *testing.T) { // T-MTA-03
 	w.left(1)
 }
 
-func TestInDoubtIsRedeliveredWithLabel(t *testing.T) { // T-MTA-05 T-MTA-09
+func TestInDoubtIsRedeliveredWithLabel(t *testing.T) {
 	w := newWorld(t)
 	w.mta.verdict = func(_ *inject.Message, attempt int) inject.Receipt {
 		if attempt == 1 {
@@ -196,7 +196,7 @@ func TestInDoubtIsRedeliveredWithLabel(t *testing.T) { // T-MTA-05 T-MTA-09
 	w.left(0)
 }
 
-func TestCrashBetweenDotAndReply(t *testing.T) { // T-ST-03
+func TestCrashBetweenDotAndReply(t *testing.T) {
 	w := newWorld(t)
 	w.add(1)
 	crash := errors.New("the process dies here")
@@ -237,7 +237,7 @@ func (d died) Submit(ctx context.Context, m *inject.Message, _ func(inject.Recei
 	return errDied
 }
 
-func TestMTAGoneStopsThePass(t *testing.T) { // T-MTA-01
+func TestMTAGoneStopsThePass(t *testing.T) {
 	for _, kind := range []inject.Kind{inject.Unreachable, inject.Misconfigured, inject.TLS, inject.Auth} {
 		t.Run(kind.String(), func(t *testing.T) {
 			w := newWorld(t)
@@ -260,7 +260,7 @@ func TestMTAGoneStopsThePass(t *testing.T) { // T-MTA-01
 	}
 }
 
-func TestSpoolFailureKeepsTheMessage(t *testing.T) { // T-ST-21
+func TestSpoolFailureKeepsTheMessage(t *testing.T) {
 	w := newWorld(t)
 	w.pass.SpoolDir = filepath.Join(t.TempDir(), "missing")
 	w.store.Add("", append(mail(1), strings.Repeat("x", 2<<20)...))
@@ -276,7 +276,7 @@ func TestSpoolFailureKeepsTheMessage(t *testing.T) { // T-ST-21
 	w.left(1)
 }
 
-func TestTruncatedIsNeverInjected(t *testing.T) { // T-POP-16 T-IMAP-13
+func TestTruncatedIsNeverInjected(t *testing.T) {
 	w := newWorld(t)
 	w.add(1)
 	for cut := 1; cut <= len(mail(1)); cut += 7 {
@@ -292,7 +292,7 @@ func TestTruncatedIsNeverInjected(t *testing.T) { // T-POP-16 T-IMAP-13
 	w.delivered(1)
 }
 
-func TestCancelLeavesTheRestUpstream(t *testing.T) { // T-ST-07
+func TestCancelLeavesTheRestUpstream(t *testing.T) {
 	w := newWorld(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	for n := range 20 {
@@ -333,7 +333,7 @@ func TestLargeMessageIsHeld(t *testing.T) {
 	w.left(1)
 }
 
-func TestUnretrievableBacksOffAndRecovers(t *testing.T) { // T-IMAP-11
+func TestUnretrievableBacksOffAndRecovers(t *testing.T) {
 	w := newWorld(t)
 	w.broken = &fetch.Error{Kind: fetch.Incomplete, Op: "UID FETCH"}
 	w.add(1)

@@ -101,8 +101,8 @@ func checkMTA(ctx context.Context, out ui.Check, cfg *config.Config) error {
 	return nil
 }
 
-// presentsUnknown reports whether an account says that the MTA is to be told of a client that is unavailable.
-// What no run would do, check does not try: filters behind an MTA can die of it.
+// presentsUnknown reports whether an account has unknown clients presented as [UNAVAILABLE]. Only then does
+// check try it: filters behind an MTA can die of it.
 func presentsUnknown(cfg *config.Config) bool {
 	for _, a := range cfg.Accounts {
 		switch {

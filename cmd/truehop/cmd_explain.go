@@ -113,18 +113,14 @@ func (p *program) filePresenter(opts explainOptions) (*app.Presenter, error) {
 // there is one.
 func presenter(cfg *config.Config, a *config.Account, opts explainOptions) (*app.Presenter, error) {
 	how := app.NewPresenter(cfg, a)
-	if opts.hasPolicy() {
-		var err error
-		if how.Policy, err = opts.policy(); err != nil {
-			return nil, err
-		}
+	if opts.Provider == "" && len(opts.MX)+len(opts.Internal)+len(opts.InternalNets) == 0 && opts.Hops < 1 {
+		return how, nil
+	}
+	var err error
+	if how.Policy, err = opts.policy(); err != nil {
+		return nil, err
 	}
 	return how, nil
-}
-
-// hasPolicy reports whether the flags say who is trusted.
-func (o *explainOptions) hasPolicy() bool {
-	return o.Provider != "" || len(o.MX)+len(o.Internal)+len(o.InternalNets) > 0 || o.Hops > 0
 }
 
 // policy is the policy that the flags ask for.
@@ -241,7 +237,7 @@ func (p *program) explainAccount(cmd *cobra.Command, args []string, opts explain
 	return x.end()
 }
 
-// liveExplainer explains one account's messages. Of each it keeps nothing but a number.
+// liveExplainer explains one account's messages. It keeps none of them, so that any number can be explained.
 type liveExplainer struct {
 	account *config.Account
 	opts    explainOptions
@@ -252,7 +248,7 @@ type liveExplainer struct {
 
 	seen     int
 	outcomes ui.Outcomes
-	// failed is the first message's trouble, failures their number.
+	// failed is the error of the first message that could not be fetched, failures the number of all these.
 	failed   error
 	failures int
 }
@@ -313,7 +309,7 @@ func (x *liveExplainer) label(ref fetch.Ref) string {
 	return x.account.Name + "/" + uid
 }
 
-// end prints the table of outcomes, and tells what could not be had.
+// end prints the table of outcomes, and returns an error if messages could not be fetched.
 func (x *liveExplainer) end() error {
 	if x.opts.UID != "" && x.seen == 0 {
 		return usage("the mailbox of account %s has no message with the UID %q", x.account.Name, fetch.Sanitize(x.opts.UID))

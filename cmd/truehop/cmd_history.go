@@ -33,7 +33,7 @@ reply and its queue id. It may be run at any time, beside a service too.`,
 	return c
 }
 
-func (p *program) history(ctx context.Context, names []string, last int, asJSON bool) error {
+func (p *program) history(ctx context.Context, names []string, last int, asJSON bool) (err error) {
 	cfg, err := p.readConfig()
 	if err != nil {
 		return err
@@ -52,18 +52,17 @@ func (p *program) history(ctx context.Context, names []string, last int, asJSON 
 	} else if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, record.Close()) }()
 	for _, a := range accounts {
 		found, err := record.List(ctx, ledger.Filter{Account: a.Name, Limit: last})
-		switch {
-		case err != nil:
-		case asJSON:
-			err = ui.PrintHistoryJSON(p.stdout, found)
-		default:
-			ui.PrintHistory(p.stdout, found)
-		}
 		if err != nil {
-			return errors.Join(err, record.Close())
+			return err
+		}
+		if !asJSON {
+			ui.PrintHistory(p.stdout, found)
+		} else if err := ui.PrintHistoryJSON(p.stdout, found); err != nil {
+			return err
 		}
 	}
-	return record.Close()
+	return nil
 }

@@ -35,7 +35,7 @@ It may be run at any time, beside a service too.`,
 	return c
 }
 
-func (p *program) status(ctx context.Context, names []string, asJSON bool) error {
+func (p *program) status(ctx context.Context, names []string, asJSON bool) (err error) {
 	cfg, err := p.readConfig()
 	if err != nil {
 		return err
@@ -51,32 +51,23 @@ func (p *program) status(ctx context.Context, names []string, asJSON bool) error
 	} else if err != nil {
 		return err
 	}
-	code, err := p.printStatus(ctx, cfg, record, accounts, asJSON)
 	if record != nil {
-		err = errors.Join(err, record.Close())
+		defer func() { err = errors.Join(err, record.Close()) }()
 	}
-	if err != nil {
-		return err
-	}
-	return ended(code)
-}
-
-// printStatus prints the status of each account and returns the worst exit code. record is nil where there is none.
-func (p *program) printStatus(ctx context.Context, cfg *config.Config, record *ledger.Ledger, accounts []*config.Account, asJSON bool) (int, error) {
 	code := exitOK
 	for _, a := range accounts {
 		s, err := readStatus(ctx, record, a)
 		if err != nil {
-			return code, err
+			return err
 		}
 		code = worse(code, statusExit(s))
 		if !asJSON {
 			s.Print(p.stdout, cfg.StateDir)
 		} else if err := s.PrintJSON(p.stdout); err != nil {
-			return code, err
+			return err
 		}
 	}
-	return code, nil
+	return ended(code)
 }
 
 // statusExit is the code by which a monitor sees that messages want a person or wait, or that the last

@@ -148,7 +148,7 @@ func TestJourneyRefused(t *testing.T) {
 	}
 	p := must(t, exitPerson, "run", "--config", config)
 	if !strings.Contains(p.stderr.String(), "msg=refused") || !strings.Contains(p.stderr.String(), "listed here") {
-		t.Errorf("the refusal is not told:\n%s", &p.stderr)
+		t.Errorf("the refusal is not reported:\n%s", &p.stderr)
 	}
 	if got := len(j.postfix.Mail()); got != 2 {
 		t.Errorf("Postfix delivered %d messages, want 2", got)
@@ -161,7 +161,7 @@ func TestJourneyRefused(t *testing.T) {
 	}
 }
 
-// TestJourneyUnknownClientMayNotRelay: T-XC-11. A message whose client is not known goes in with
+// TestJourneyUnknownClientMayNotRelay: a message whose client is not known goes in with
 // nothing of localhost's rights.
 func TestJourneyUnknownClientMayNotRelay(t *testing.T) {
 	j := newJourney(t, injecttest.PostfixOptions{})
@@ -196,7 +196,7 @@ func TestJourneyPartlyRefused(t *testing.T) {
 	j.dovecot.Deliver(clientMail(7))
 	p := must(t, exitPerson, "run", "--config", config)
 	if !strings.Contains(p.stderr.String(), "level=WARN msg=partly-refused") {
-		t.Errorf("it is not told:\n%s", &p.stderr)
+		t.Errorf("it is not reported:\n%s", &p.stderr)
 	}
 	must(t, exitOK, "retry", "work", "--all", "--config", config)
 	must(t, exitPerson, "run", "--config", config)
@@ -222,7 +222,7 @@ func TestJourneyTooLarge(t *testing.T) {
 	j.dovecot.Deliver(clientMail(8))
 	p := must(t, exitPerson, "run", "--config", config)
 	if !strings.Contains(p.stderr.String(), "level=WARN msg=held") {
-		t.Errorf("it is not told:\n%s", &p.stderr)
+		t.Errorf("it is not reported:\n%s", &p.stderr)
 	}
 	if got := len(j.postfix.Mail()); got != 1 {
 		t.Errorf("Postfix delivered %d messages, want 1", got)

@@ -19,8 +19,7 @@ import (
 const killMessages = 12
 
 // TestKill kills the real program with SIGKILL at chosen moments of a pass, runs it again, and wants
-// every message delivered, and none twice but those that were between dot and reply: T-ST-01,
-// T-ST-02, T-ST-05.
+// every message delivered, and none twice but those that were between dot and reply.
 func TestKill(t *testing.T) {
 	type moment struct {
 		name, protocol string

@@ -47,6 +47,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 const memoryLimit = 40 << 20
 
 func (p *program) rootCommand() *cobra.Command {
+	version := "(devel)"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		version = info.Main.Version
+	}
 	root := &cobra.Command{
 		Use:   "truehop",
 		Short: "Fetch mail from POP3 and IMAP and inject it with XCLIENT",
@@ -54,7 +58,7 @@ func (p *program) rootCommand() *cobra.Command {
 SMTP client that the upstream's MX saw, and replays the message into the local
 MTA with XCLIENT, so that its rules judge the true client and not localhost.`,
 		SilenceErrors: true, SilenceUsage: true,
-		Version: version(),
+		Version: version,
 		Args:    unknownCommand, SuggestionsMinimumDistance: 2,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -78,13 +82,4 @@ func unknownCommand(c *cobra.Command, args []string) error {
 		return usage("unknown command %q, did you mean %s", args[0], strings.Join(similar, " or "))
 	}
 	return usage("unknown command %q", args[0])
-}
-
-// version is what the build knows of itself.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "(devel)"
-	}
-	return info.Main.Version
 }

@@ -23,8 +23,7 @@ import (
 const maxResident = 64 << 10
 
 // TestMemory runs the real program over one message of 200 MB, and over a mailbox of 50,000
-// messages at the first and at a later pass, and looks at its peak resident size: T-MSG-10,
-// T-RES-01.
+// messages at the first and at a later pass, and looks at its peak resident size.
 func TestMemory(t *testing.T) {
 	for _, protocol := range []string{"imap", "pop3"} {
 		t.Run(protocol+"/200 MB", func(t *testing.T) {
@@ -174,7 +173,7 @@ func (m *memoryWorld) within(t *testing.T, args ...string) *process {
 	return p
 }
 
-// TestMemoryExplain: explain over a mailbox keeps of a message its header at most: T-RES-01.
+// TestMemoryExplain: explain over a mailbox keeps of a message its header at most.
 func TestMemoryExplain(t *testing.T) {
 	for _, protocol := range []string{"imap", "pop3"} {
 		t.Run(protocol, func(t *testing.T) {

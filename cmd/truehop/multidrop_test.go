@@ -11,7 +11,7 @@ import (
 )
 
 // TestJourneyMultidrop: a mailbox for a whole domain, between a real Dovecot and a real Postfix. The topmost
-// Delivered-To of the upstream decides, To does not, and what is somebody else's stays there: T-ENV-07.
+// Delivered-To of the upstream decides, To does not, and what is somebody else's stays there.
 func TestJourneyMultidrop(t *testing.T) {
 	j := newJourney(t, injecttest.PostfixOptions{})
 	config := j.config(t, j.dovecot.IMAPSAddr, "password_file: "+filepath.Join(j.dir, "password"), "on_delivered: delete")
@@ -27,7 +27,7 @@ func TestJourneyMultidrop(t *testing.T) {
 	}
 	p := must(t, exitPerson, "run", "--config", config)
 	if !strings.Contains(p.stderr.String(), "msg=held") || !strings.Contains(p.stderr.String(), "none of the domains") {
-		t.Errorf("the foreign recipient is not told:\n%s", &p.stderr)
+		t.Errorf("the foreign recipient is not reported:\n%s", &p.stderr)
 	}
 	mail := j.postfix.Mail()
 	if len(mail) != 2 {

@@ -39,7 +39,7 @@ type App struct {
 	watchers sync.WaitGroup
 }
 
-// Options say who is told what happens. Functions are called from several goroutines.
+// Options say where reports of what happens go. Functions are called from several goroutines.
 type Options struct {
 	// Observe, if not nil, gets every event of every pass.
 	Observe func(transfer.Event)

@@ -46,8 +46,8 @@ type Explanation struct {
 	Run transfer.Presentation
 	// Carrier is how the client is presented, "" where it is not.
 	Carrier string
-	// Commands present the client to an MTA that offers every attribute. There are none where the MTA
-	// would not be asked, or not told by XCLIENT.
+	// Commands present the client to an MTA that offers every attribute. There are none where no client
+	// would be presented, or not by XCLIENT.
 	Commands []string
 }
 
@@ -79,19 +79,16 @@ func lookupName(ctx context.Context, names *rdns.Resolver, addr netip.Addr) tran
 // ResolverOptions says who is asked for the names of clients.
 func ResolverOptions(c config.Resolver) rdns.Options {
 	o := rdns.Options{Timeout: c.Timeout}
-	if c.Server != "" {
-		o.Lookup = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, network, dnsAddress(c.Server))
-		}}
+	if c.Server == "" {
+		return o
 	}
+	server := c.Server
+	if _, _, err := net.SplitHostPort(server); err != nil {
+		server = net.JoinHostPort(server, "53") // the configuration may leave the port out
+	}
+	o.Lookup = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, network, server)
+	}}
 	return o
-}
-
-// dnsAddress adds the port that the configuration may leave out.
-func dnsAddress(server string) string {
-	if _, _, err := net.SplitHostPort(server); err == nil {
-		return server
-	}
-	return net.JoinHostPort(server, "53")
 }

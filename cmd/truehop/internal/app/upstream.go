@@ -56,7 +56,7 @@ func logIn(ctx context.Context, a *config.Account, log *slog.Logger) (fetch.Mail
 	return opened(imap.New(ctx, conn, IMAPOptions(a, password, secure, log)))
 }
 
-// tlsHint says what to do about a handshake that failed, where that can be told.
+// tlsHint says what to do about a handshake that failed, "" where that depends.
 func tlsHint(err error, a *config.Account) string {
 	var unknown x509.UnknownAuthorityError
 	var host x509.HostnameError

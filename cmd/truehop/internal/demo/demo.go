@@ -60,20 +60,7 @@ func Start(ctx context.Context) (w *World, err error) {
 	if w.dns, err = StartDNS(ctx, names()); err != nil {
 		return w, err
 	}
-	w.mta = newMTA()
-	if _, err := w.mta.Start(); err != nil {
-		return w, err
-	}
-	addrs, err := w.startUpstreams(&tls.Config{Certificates: []tls.Certificate{ca.Issue(fakeserver.Leaf{})}})
-	if err != nil {
-		return w, err
-	}
-	return w, w.write(ca, addrs)
-}
-
-// newMTA is an MTA that takes mail for its one user, by rules about the client.
-func newMTA() *injecttest.Server {
-	return injecttest.New(injecttest.Options{
+	w.mta = injecttest.New(injecttest.Options{
 		Hostname: "mail.test", SizeLimit: 64 << 10, Recipients: []string{recipient},
 		Rules: injecttest.Rules{
 			Listed:    []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
@@ -82,6 +69,14 @@ func newMTA() *injecttest.Server {
 			Known:     []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("198.51.100.24/32")},
 		},
 	})
+	if _, err := w.mta.Start(); err != nil {
+		return w, err
+	}
+	addrs, err := w.startUpstreams(&tls.Config{Certificates: []tls.Certificate{ca.Issue(fakeserver.Leaf{})}})
+	if err != nil {
+		return w, err
+	}
+	return w, w.write(ca, addrs)
 }
 
 // startUpstreams fills the mailboxes and serves them.

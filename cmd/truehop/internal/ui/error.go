@@ -16,7 +16,9 @@ import (
 // PrintError says what ended the program: one line, and below it what to do about it.
 func PrintError(w io.Writer, err error) {
 	var conf *config.Error
-	if errors.As(err, &conf) && !isOneProblemElsewhere(conf) {
+	// A configuration that is not there, or a file that it names, is a single problem without a place.
+	inText := errors.As(err, &conf) && !(len(conf.Problems) == 1 && conf.Problems[0].Source == "")
+	if inText {
 		fmt.Fprintf(w, "truehop: the configuration is refused:\n%s\n", conf.Error())
 		return
 	}
@@ -24,12 +26,6 @@ func PrintError(w io.Writer, err error) {
 	if h := Hint(err); h != "" {
 		fmt.Fprintf(w, "  %s\n", h)
 	}
-}
-
-// isOneProblemElsewhere reports whether all is well with the text of the configuration: it is not there, or a
-// file that it names cannot be used.
-func isOneProblemElsewhere(e *config.Error) bool {
-	return len(e.Problems) == 1 && e.Problems[0].Source == ""
 }
 
 // hintedError is an error with something better to do about it.

@@ -158,9 +158,9 @@ func (l *explainer) result(x *Explanation) {
 	switch carrier := x.Carrier; {
 	case x.Run.Treatment != transfer.Asked, carrier == inject.XCLIENT.String():
 	case carrier == "":
-		l.line("", "  The MTA is not told: inject.xclient is off, and it takes this host for the client.")
+		l.line("", "  The client is not presented: inject.xclient is off, and the MTA takes this host for the client.")
 	default:
-		l.line("", "  The MTA is told by inject.carrier: %s.", carrier)
+		l.line("", "  The client is presented by inject.carrier: %s.", carrier)
 	}
 	for _, command := range x.Commands {
 		l.line(sgrBold, "  %s", command)

@@ -3,8 +3,6 @@ package ui
 import (
 	"io"
 	"time"
-
-	"github.com/truehop/truehop/received"
 )
 
 // The JSON contract of explain. Absent values are null.
@@ -67,7 +65,11 @@ func (x *Explanation) PrintJSON(w io.Writer, name string) error {
 	if b.Found {
 		o.Boundary.Hop = &b.Hop
 		o.Boundary.Client = clientJSON{addrOrNil(b.Client.Addr), orNil(b.Client.Name), orNil(b.Client.HELO)}
-		o.Boundary.Proto = orNil(proto(b))
+		proto := "SMTP" // the value of XCLIENT's PROTO
+		if b.ESMTP {
+			proto = "ESMTP"
+		}
+		o.Boundary.Proto = &proto
 	}
 	for i := range chain.Hops {
 		h := &chain.Hops[i]
@@ -84,12 +86,4 @@ func (x *Explanation) PrintJSON(w io.Writer, name string) error {
 		o.Hops[i] = j
 	}
 	return printJSON(w, o)
-}
-
-// proto is the value of XCLIENT's PROTO.
-func proto(b received.Boundary) string {
-	if b.ESMTP {
-		return "ESMTP"
-	}
-	return "SMTP"
 }

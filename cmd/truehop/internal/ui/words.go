@@ -32,7 +32,7 @@ func disposalText(d fetch.Disposal) string {
 	return "kept"
 }
 
-// presented is the client's address as the MTA was told it.
+// presented is the address of the client that was presented to the MTA.
 func presented(r inject.Receipt) string {
 	switch {
 	case r.Stage == "":

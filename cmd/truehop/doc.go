@@ -1,31 +1,51 @@
-// Command truehop pulls mail from upstream POP3 and IMAP mailboxes, finds in each
-// message the SMTP client that the upstream's MX saw, and replays the message into the
-// local MTA with XCLIENT, so that the MTA judges the true client.
+// Command truehop pulls mail from upstream POP3 and IMAP mailboxes, finds in each message the
+// SMTP client that the upstream's MX saw, and replays the message into the local MTA with XCLIENT, so
+// that the MTA judges the true client.
 //
 // # The way of one message
 //
-// The command run makes an engine (openEngine), which holds what all accounts share: the ledger, the
-// sessions with the MTA, the resolver. engine.pass locks an account, and engine.plan turns its
-// configuration into a [transfer.Pass]. From there:
+// The command run reads the configuration (config.Load) and opens what all accounts share: the ledger, the
+// sessions with the MTA, the resolver (app.Open). app.App.Pass locks an account and turns its
+// configuration into a transfer.Pass (app.App.Plan). transfer.Pass.Run then takes each message along
+// this road:
 //
-//	fetch.Mailbox.Open      lists a folder
-//	run.plan, run.guard     hold the list against the ledger; stop before a flood of old mail
-//	fetch.Mailbox.Retrieve  brings each message whole into a spool (work.take)
-//	work.recognise          is it one that the ledger knows, by UID or by content?
-//	received.ReadChain      reads the Received fields, and Chain.Boundary says who the client was
-//	transfer.Present        says what the MTA is told: this client, or why nobody
-//	rdns.Resolver.Name      finds the client's name, where the upstream recorded none
-//	inject.Session.Deliver  XCLIENT, EHLO, MAIL, RCPT, DATA (see package inject); before the dot
-//	                        the ledger says "sending"
-//	work.judge, work.record make the verdict durable
-//	fetch.Mailbox.Settle    deletes, moves or flags upstream, or leaves the message
+//	app.Upstream             connects and logs in, by imap.New or pop3.New
+//	fetch.Mailbox.Open       lists a folder; transfer compares the list with the ledger, and stops before a
+//	                         flood of old mail
+//	fetch.Mailbox.Retrieve   brings each message whole into a spool; transfer looks whether the ledger
+//	                         knows it, by UID or by content
+//	received.ReadChain       reads the Received fields
+//	received.Chain.Boundary  finds the client in them
+//	transfer.Present         decides what the MTA is given: this client, or why none
+//	rdns.Resolver.Name       finds the client's name where the upstream recorded none
+//	inject.Session.Deliver   says XCLIENT, EHLO, MAIL, RCPT and DATA; before the final dot the ledger
+//	                         says "sending", and after the reply it has the verdict
+//	fetch.Mailbox.Settle     deletes, moves or flags the message upstream, or leaves it
+//
+// Each step is reported as a transfer.Event to the function in app.Options.Observe, which is
+// ui.Log.Event, or ui.Verdicts.Add for a table. The summary and the error of the pass become the exit
+// code in exit.go. The command serve does the same by the clock of schedule.Loop and when app.App.Watch
+// notices new mail.
+//
+// # The files
+//
+//	main.go program.go   the process and the root command; what all commands share
+//	signals.go exit.go   what a signal does; which error ends with which exit code
+//	cmd_NAME.go          one command: its flags, its text, what it does
+//	amend.go             what retry and forget share: to change records under an account's lock
+//	internal/config      file and environment become a config.Config, or a list of all that is wrong
+//	internal/app         the one place where the packages are put together
+//	internal/ui          tables, the log, JSON, errors: all that a person, a journal or a script reads
+//	internal/demo        the servers, messages and names of the command demo
 //
 // # Who imports whom
 //
-// TestImports holds the sources against this: received, fetch, inject and schedule import none of
-// the others. Packages below fetch import fetch. Package transfer joins fetch, received, inject and
-// ledger. The command stands above all of them, and its internal/config has the option types of the
-// packages that it configures.
+// TestImports holds the sources to this: received, fetch, inject and schedule import none of the other
+// packages. Packages below fetch import fetch and one another downwards. Package transfer joins fetch,
+// received, inject and ledger. Package config has the option types of the packages that it configures.
+// Package app sees everything but ui, and ui everything but app: app emits events and returns values,
+// ui is given values and writes them, and a command stands above both. Package demo knows none of
+// them. Each dependency outside the module has one home, and the program does not link package testing.
 //
 // # Words
 //
@@ -33,7 +53,8 @@
 //	pass         one visit to one account
 //	boundary     where the upstream's own Received fields end; the peer there is the client
 //	client       the host that handed the message to the upstream's MX
-//	present      to tell the MTA of the client, by XCLIENT, XFORWARD or PROXY
+//	present      to give the MTA the client, by XCLIENT, XFORWARD or PROXY
+//	verdict      what became of a message: one of the states of package ledger
 //	deliver      the MTA took the message
 //	refuse       the MTA said 5xx about the message or its client
 //	defer        not now; another pass tries again
@@ -43,10 +64,13 @@
 //
 // # How to add
 //
+// A command: a file cmd_NAME.go with a constructor, which program.rootCommand calls, and a row in the
+// README's table. One that runs until a signal declares that with signals.endOrdinarily.
+//
 // A key of the configuration: a field with its tags in internal/config (account.go, config.go), a
 // row in wiring_rows_test.go, which fails without one, and a test of what it does at the far end. The
-// reference in README.md and examples/full.yaml are held against the fields. A new value of a key with
-// a closed set of values: one constant and one word beside it, in the package that acts on it.
+// reference in README.md and examples/full.yaml are compared with the fields. A new value of a key
+// with a closed set of values: one constant and one word beside it, in the package that acts on it.
 //
 // A provider: a profile in received/builtin.go and a chain below received/testdata/chains.
 //
@@ -55,6 +79,10 @@
 // A kind of error: a constant in the Kind of the package that speaks the protocol; exit.go gives it its
 // exit code.
 //
+// An event of the log: a method of ui.Log.
+//
 // A test with real servers: fetchtest.StartDovecot and injecttest.StartPostfix start private ones in a
-// temporary directory. It skips where they are not installed, unless TRUEHOP_REQUIRE_SERVERS is 1.
+// temporary directory. It skips where they are not installed, unless TRUEHOP_REQUIRE_SERVERS is 1. A
+// test without them: fakeserver.IMAP and fakeserver.POP3 serve a fakeserver.Store, and
+// injecttest.Server is an MTA with XCLIENT.
 package main

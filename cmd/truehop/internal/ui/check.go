@@ -15,7 +15,7 @@ type Check struct{ W io.Writer }
 
 // Configuration says that it is good, and what is odd about it.
 func (c Check) Configuration(cfg *config.Config) {
-	fmt.Fprintf(c.W, "configuration %s: good, %s\n", cfg.Path, Count(len(cfg.Accounts), "account"))
+	fmt.Fprintf(c.W, "configuration %s: good, %s\n", cfg.Path, count(len(cfg.Accounts), "account"))
 	for _, w := range cfg.Warnings {
 		fmt.Fprintf(c.W, "  warning: %s\n", w)
 	}
@@ -46,10 +46,7 @@ func (c Check) Folder(name string, l *fetch.Listing) {
 	if l.ReadOnly {
 		rights = ", read-only: nothing can be deleted, moved or flagged"
 	}
-	fmt.Fprintf(c.W, "  %s: %s%s\n", what, Count(len(l.Refs), "message"), rights)
-	if l.NoUIDs {
-		fmt.Fprintln(c.W, "  no UIDL: messages are known by their content, and those that stay there are downloaded at each pass")
-	}
+	fmt.Fprintf(c.W, "  %s: %s%s\n", what, count(len(l.Refs), "message"), rights)
 }
 
 // MTA begins the part about the MTA.

@@ -83,8 +83,8 @@ func recordReason(reply, why string, verdicts []ledger.Verdict) string {
 	return strings.TrimPrefix(text, "; ")
 }
 
-// Count puts a number before a word: "1 account", "2 accounts".
-func Count(n int, word string) string {
+// count puts a number before a word: "1 account", "2 accounts".
+func count(n int, word string) string {
 	if n == 1 {
 		return "1 " + word
 	}

@@ -69,26 +69,21 @@ func (b *body) Read(p []byte) (int, error) {
 			cause = io.ErrUnexpectedEOF
 		}
 		b.err = b.client.lost("UID FETCH", fmt.Errorf("%d of %d octets: %w", b.read, b.size, cause))
-	} else {
-		b.err = b.finish()
+		return n, b.err
 	}
-	return n, b.err
-}
-
-// finish waits for what follows the literal.
-func (b *body) finish() error {
 	for b.message.Next() != nil { // flags may follow
 	}
 	b.next = b.cmd.Next()
 	b.complete = true
-	err := b.client.stable("UID FETCH")
-	if b.next == nil {
-		err = b.r.ended(b.cmd.Close())
+	if b.next != nil {
+		b.err = b.client.stable("UID FETCH")
+	} else {
+		b.err = b.r.ended(b.cmd.Close())
 	}
-	if err != nil {
-		return err
+	if b.err == nil {
+		b.err = io.EOF
 	}
-	return io.EOF
+	return n, b.err
 }
 
 // skip passes over what is left of the message and returns the next.

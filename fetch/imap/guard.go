@@ -274,8 +274,12 @@ func (g *guard) gather() ([]byte, error) {
 	for {
 		fragment, err := g.br.ReadSlice('\n')
 		g.line = append(g.line, fragment...)
-		if len(g.line) > maxLine && (len(g.line) > maxSearchLine || !isSearch(g.line)) {
-			return nil, &brokenError{"line without end"}
+		if len(g.line) > maxLine {
+			head := bytes.ToUpper(g.line[:len("* ESEARCH ")])
+			found := bytes.HasPrefix(head, []byte("* SEARCH ")) || bytes.HasPrefix(head, []byte("* ESEARCH "))
+			if !found || len(g.line) > maxSearchLine {
+				return nil, &brokenError{"line without end"}
+			}
 		}
 		switch {
 		case err == nil:
@@ -284,11 +288,6 @@ func (g *guard) gather() ([]byte, error) {
 			return nil, io.ErrUnexpectedEOF // receive knows better
 		}
 	}
-}
-
-func isSearch(line []byte) bool {
-	head := bytes.ToUpper(line[:min(len(line), 10)])
-	return bytes.HasPrefix(head, []byte("* SEARCH ")) || bytes.HasPrefix(head, []byte("* ESEARCH "))
 }
 
 // mend changes what the library would misread; the result is no longer than line.
@@ -303,7 +302,11 @@ func (g *guard) mend(line []byte) []byte {
 		i := bytes.IndexByte(line, '[') + 1
 		copy(line[i:], "copyuid")
 	}
-	if isCapability(&g.lex) && bytes.Contains(bytes.ToUpper(line), []byte("IMAP4REV1")) {
+	capabilities := hasCode(&g.lex, "CAPABILITY")
+	if g.lex.kind == data {
+		capabilities = strings.EqualFold(string(g.lex.name), "CAPABILITY")
+	}
+	if capabilities && bytes.Contains(bytes.ToUpper(line), []byte("IMAP4REV1")) {
 		// The library sends names of folders in UTF-8 to whoever announces
 		// IMAP4rev2, but that must be enabled first where both are offered
 		// (RFC 9051 section 6.3.1).
@@ -312,13 +315,6 @@ func (g *guard) mend(line []byte) []byte {
 		}
 	}
 	return line
-}
-
-func isCapability(x *lexer) bool {
-	if x.kind == data {
-		return strings.EqualFold(string(x.name), "CAPABILITY")
-	}
-	return hasCode(x, "CAPABILITY")
 }
 
 // hasCode tells whether a status response has this response code.
@@ -335,9 +331,13 @@ func hasCode(x *lexer, name string) bool {
 func (g *guard) Write(p []byte) (int, error) {
 	inside := g.inside
 	g.inside = bytes.HasSuffix(p, []byte("}\r\n"))
-	if !inside && forbidden(p) { // a password may read "x close"
-		g.fail(&brokenError{"EXPUNGE and CLOSE delete what is not ours"})
-		return 0, g.why()
+	if !inside { // a password may read "x close"
+		// Nothing here sends these two; the library's Move would, were it ever called wrongly.
+		switch _, command := cutWord(bytes.ToUpper(bytes.TrimSpace(p))); string(command) {
+		case "EXPUNGE", "CLOSE":
+			g.fail(&brokenError{"EXPUNGE and CLOSE delete what is not ours"})
+			return 0, g.why()
+		}
 	}
 	line := p
 	if string(p) == "=\r\n" {
@@ -358,13 +358,6 @@ func (g *guard) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
-}
-
-// forbidden tells whether p is a command that deletes messages other than by UID.
-// Nothing here sends one; the library's Move would, were it ever called wrongly.
-func forbidden(p []byte) bool {
-	_, command := cutWord(bytes.ToUpper(bytes.TrimSpace(p)))
-	return string(command) == "EXPUNGE" || string(command) == "CLOSE"
 }
 
 // Close implements net.Conn for the library, which closes when it cannot parse.
@@ -405,9 +398,13 @@ func (g *guard) trace(who string, line []byte) {
 	g.log.LogAttrs(ctx, slog.LevelDebug, "imap", slog.String(who, fetch.Sanitize(text)))
 }
 
-// hide keeps credentials out of the log until it is called again.
-func (g *guard) hide(secret bool) {
+// authenticating keeps what is said out of the log while it is on. When it begins, the capabilities
+// are forgotten: the next list counts, as others may be offered after it (RFC 9051 section 6.1.1).
+func (g *guard) authenticating(on bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.secret = secret
+	g.secret = on
+	if on {
+		g.notes.caps = nil
+	}
 }

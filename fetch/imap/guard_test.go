@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -17,9 +18,7 @@ import (
 func through(t testing.TB, said string, change func(*guard)) (string, error) {
 	t.Helper()
 	client, server := net.Pipe()
-	o := Options{Timeouts: Timeouts{Idle: 5 * time.Second}}
-	o.setDefaults()
-	g := newGuard(client, o)
+	g := guardOver(client, Options{Timeouts: Timeouts{Idle: 5 * time.Second}})
 	if change != nil {
 		change(g)
 	}
@@ -164,10 +163,8 @@ func TestGuardWrites(t *testing.T) {
 		"T1 UID MOVE 1 \"EXPUNGE\"\r\n":  "T1 UID MOVE 1 \"EXPUNGE\"\r\n",
 		"T1 LOGIN a {5+}\r\nx CLOSE\r\n": "T1 LOGIN a {5+}\r\nx CLOSE\r\n",
 	} {
-		o := Options{}
-		o.setDefaults()
 		r := &recorder{}
-		g := newGuard(r, o)
+		g := guardOver(r, Options{})
 		n, err := g.Write([]byte(said))
 		if r.String() != want || (err != nil) != (want == "") || err == nil && n != len(said) {
 			t.Errorf("%q went out as %q, want %q (%d, %v)", said, r.String(), want, n, err)
@@ -185,12 +182,10 @@ func TestGuardDeadlines(t *testing.T) {
 		"silence":   {time.Hour, errSilent, 3 * time.Minute},
 		"slowloris": {50 * time.Second, errSlow, 10 * time.Minute},
 	} {
-		t.Run(""+name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				client, server := net.Pipe()
-				o := Options{}
-				o.setDefaults()
-				g := newGuard(client, o)
+				g := guardOver(client, Options{})
 				stop := make(chan struct{})
 				go func() {
 					for err := error(nil); err == nil; {
@@ -221,9 +216,7 @@ func TestGuardRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
 		defer server.Close()
-		o := Options{}
-		o.setDefaults()
-		g := newGuard(client, o)
+		g := guardOver(client, Options{})
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
@@ -238,8 +231,8 @@ func TestGuardRest(t *testing.T) {
 		g.begin(0)
 		begin := time.Now()
 		<-ended
-		if took := time.Since(begin); took != o.Timeouts.Idle || g.why() != errSilent {
-			t.Errorf("ended after %v with %v, want %v with silence", took, g.why(), o.Timeouts.Idle)
+		if took := time.Since(begin); took != 3*time.Minute || g.why() != errSilent {
+			t.Errorf("ended after %v with %v, want %v with silence", took, g.why(), g.t.Idle)
 		}
 	})
 }
@@ -307,4 +300,10 @@ func TestSets(t *testing.T) {
 	if got := sets([]uint32{1, 2, 3, 5, 4294967294, 4294967295}); len(got) != 1 || got[0].String() != "1:3,5,4294967294:4294967295" {
 		t.Errorf("got %v", got)
 	}
+}
+
+// guardOver makes a guard as New does.
+func guardOver(conn net.Conn, o Options) *guard {
+	o.Timeouts, o.Logger = o.Timeouts.WithDefaults(), slog.New(slog.DiscardHandler)
+	return newGuard(conn, o)
 }

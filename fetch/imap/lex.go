@@ -104,41 +104,30 @@ func (x *lexer) head(line []byte) error {
 		x.number = uint32(n)
 		x.name, x.text = cutWord(x.text)
 	}
-	if !isWord(first) && string(first) != "*" || !isWord(x.name) || isNumber(x.name) {
+	star := string(first) == "*"
+	if tag := star || isWord(first); !tag || !isWord(x.name) || isNumber(x.name) {
 		return errors.New("line is no response")
 	}
-	status := isStatus(x.name)
-	switch {
-	case numbered && (status || string(first) != "*"):
-		return errors.New("line is no response")
-	case string(first) != "*" && !status:
-		return errors.New("tagged line is none of OK, NO, BAD")
-	case string(first) != "*":
-		x.kind = tagged
-	case status:
+	switch string(bytes.ToUpper(x.name)) {
+	case "OK", "NO", "BAD", "BYE", "PREAUTH":
 		x.kind = untagged
+	case "SEARCH", "ESEARCH":
+		x.kind = search
+	case "CAPABILITY", "ENABLED", "FLAGS", "EXISTS", "RECENT", "FETCH", "EXPUNGE":
+		x.kind = data
 	default:
-		x.kind = dataKind(x.name)
+		x.kind = other
+	}
+	status := x.kind == untagged
+	switch {
+	case numbered && status, numbered && !star:
+		return errors.New("line is no response")
+	case !star && !status:
+		return errors.New("tagged line is none of OK, NO, BAD")
+	case !star:
+		x.kind = tagged
 	}
 	return nil
-}
-
-func dataKind(name []byte) lineKind {
-	switch string(bytes.ToUpper(name)) {
-	case "SEARCH", "ESEARCH":
-		return search
-	case "CAPABILITY", "ENABLED", "FLAGS", "EXISTS", "RECENT", "FETCH", "EXPUNGE":
-		return data
-	}
-	return other
-}
-
-func isStatus(name []byte) bool {
-	switch string(bytes.ToUpper(name)) {
-	case "OK", "NO", "BAD", "BYE", "PREAUTH":
-		return true
-	}
-	return false
 }
 
 // cutWord splits at the first space.
@@ -150,7 +139,10 @@ func cutWord(s []byte) (word, rest []byte) {
 // isWord accepts what tags and names of responses are made of in practice, a part of atom.
 func isWord(s []byte) bool {
 	for _, c := range s {
-		if !('0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || c == '-' || c == '.' || c == '_') {
+		switch {
+		case '0' <= c && c <= '9', 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z':
+		case c == '-', c == '.', c == '_':
+		default:
 			return false
 		}
 	}
@@ -179,11 +171,14 @@ func (x *lexer) values(s []byte, offset int) error {
 				return errors.New("closing parenthesis too many")
 			}
 		case '"':
-			n := quoted(s[i:])
-			if n == 0 {
+			for i++; i < len(s) && s[i] != '"'; i++ {
+				if s[i] == '\\' {
+					i++
+				}
+			}
+			if i >= len(s) {
 				return errors.New("line ends inside a string")
 			}
-			i += n - 1
 		case '{':
 			x.header = offset + i
 			x.body = bytes.HasSuffix(bytes.ToUpper(s[:i]), []byte("BODY[] ")) ||
@@ -197,19 +192,6 @@ func (x *lexer) values(s []byte, offset int) error {
 	return nil
 }
 
-// quoted returns the length of the quoted string that s begins with, 0 if it has no end.
-func quoted(s []byte) int {
-	for i := 1; i < len(s); i++ {
-		switch s[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
-		}
-	}
-	return 0
-}
-
 // announce reads "{123}", which must be the last of its line.
 func (x *lexer) announce(s []byte) error {
 	digits, ok := bytes.CutSuffix(s[1:], []byte("}"))
@@ -217,7 +199,11 @@ func (x *lexer) announce(s []byte) error {
 		return errors.New("malformed literal")
 	}
 	n, err := strconv.ParseInt(string(digits), 10, 64)
-	if err != nil || n > x.limit || !x.body && n > maxLiteral {
+	limit := x.limit
+	if !x.body {
+		limit = min(limit, maxLiteral)
+	}
+	if err != nil || n > limit {
 		return fmt.Errorf("literal of %.20s octets", digits)
 	}
 	x.literal, x.partial = n, true

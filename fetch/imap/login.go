@@ -20,8 +20,12 @@ import (
 // login is the dialogue up to the authenticated state (RFC 9051 section 3). Up to
 // TLS it is spoken by hand: the library would take part in it from above the guard.
 func (c *Client) login(ctx context.Context) error {
-	if err := c.handshake(ctx); err != nil {
-		return err
+	// Implicit TLS is completed first, so that its errors are not taken for the greeting's.
+	if t, ok := c.g.raw.(*tls.Conn); ok {
+		c.secure = true
+		if err := c.g.handshake(ctx, t); err != nil {
+			return err
+		}
 	}
 	preauth, err := c.greeting()
 	if err != nil {
@@ -35,14 +39,18 @@ func (c *Client) login(ctx context.Context) error {
 			return err
 		}
 	}
-	if !c.secure && (preauth || !c.opts.Credentials.AllowPlaintext) {
+	mayBePlain := c.opts.Credentials.AllowPlaintext && !preauth
+	if !c.secure && !mayBePlain {
 		e := tlsError("authentication", "the connection is not encrypted")
 		e.Hint = "use TLS, or allow plaintext for this account"
 		return e
 	}
 	if c.caps == nil {
-		if err := c.capability(); err != nil {
+		if err := c.command("H0", "CAPABILITY"); err != nil {
 			return err
+		}
+		if c.caps = c.g.noted().caps; c.caps == nil {
+			return protocolError("CAPABILITY", "reply without capabilities", nil)
 		}
 	}
 	c.attach(preauth)
@@ -52,22 +60,23 @@ func (c *Client) login(ctx context.Context) error {
 	if err := c.authenticate(ctx); err != nil {
 		return err
 	}
-	return c.learn()
+	// The reply to the authentication may bring the capabilities; else they are asked for, as others may be
+	// offered now (RFC 9051 section 6.1.1).
+	if c.caps = c.g.noted().caps; c.caps != nil {
+		return nil
+	}
+	if _, err := c.lib.Capability().Wait(); err != nil {
+		return c.failed("CAPABILITY", err)
+	}
+	if c.caps = c.g.noted().caps; c.caps == nil {
+		return protocolError("CAPABILITY", "reply without capabilities", nil)
+	}
+	return nil
 }
 
 func tlsError(op, why string) *fetch.Error {
 	return &fetch.Error{Kind: fetch.TLS, Op: op, Err: errors.New(why),
 		Hint: "someone may be tampering with the connection, or the port is the wrong one"}
-}
-
-// handshake completes TLS where conn came with it, so that its errors are told as such.
-func (c *Client) handshake(ctx context.Context) error {
-	t, ok := c.g.raw.(*tls.Conn)
-	if !ok {
-		return nil
-	}
-	c.secure = true
-	return c.g.handshake(ctx, t)
 }
 
 // greeting reads the first line (RFC 9051 section 7.1).
@@ -115,17 +124,6 @@ func (c *Client) command(tag, verb string) error {
 			return status(verb, string(x.name), x.text)
 		}
 	}
-}
-
-// capability asks what the server can do.
-func (c *Client) capability() error {
-	if err := c.command("H0", "CAPABILITY"); err != nil {
-		return err
-	}
-	if c.caps = c.g.noted().caps; c.caps == nil {
-		return protocolError("CAPABILITY", "reply without capabilities", nil)
-	}
-	return nil
 }
 
 // startTLS is RFC 9051 section 6.2.1.
@@ -190,9 +188,8 @@ func (c *Client) authenticate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.g.forgetCapabilities()
-	c.g.hide(true)
-	defer c.g.hide(false)
+	c.g.authenticating(true)
+	defer c.g.authenticating(false)
 	if byCommand && mechanism == sasl.Plain {
 		return c.discreet("LOGIN", client, c.lib.Login(c.opts.Credentials.User, c.opts.Credentials.Password).Wait())
 	}
@@ -215,19 +212,4 @@ func (c *Client) discreet(op string, client gosasl.Client, err error) error {
 		return &fetch.Error{Kind: e.Kind, Op: op, Hint: e.Hint, Err: errors.New("the server echoed the secret, its words are withheld")}
 	}
 	return err
-}
-
-// learn takes the capabilities that the server told with its reply to the
-// authentication, or asks: others may be offered now (RFC 9051 section 6.1.1).
-func (c *Client) learn() error {
-	if c.caps = c.g.noted().caps; c.caps != nil {
-		return nil
-	}
-	if _, err := c.lib.Capability().Wait(); err != nil {
-		return c.failed("CAPABILITY", err)
-	}
-	if c.caps = c.g.noted().caps; c.caps == nil {
-		return protocolError("CAPABILITY", "reply without capabilities", nil)
-	}
-	return nil
 }

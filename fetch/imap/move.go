@@ -17,7 +17,14 @@ func (s *settlement) move(target string) error {
 			Err: errors.New("the server has neither MOVE nor UIDPLUS: nothing was moved")})
 		return nil
 	}
-	transferred, err := s.each(sets(s.uids), func(set imapwire.UIDSet) pending { return s.transfer(set, target, atomic) })
+	transferred, err := s.each(sets(s.uids), func(set imapwire.UIDSet) pending {
+		if atomic {
+			cmd := s.c.lib.Move(set, target)
+			return under(set, "UID MOVE", func() error { _, err := cmd.Wait(); return err })
+		}
+		cmd := s.c.lib.Copy(set, target)
+		return under(set, "UID COPY", func() error { _, err := cmd.Wait(); return err })
+	})
 	if err != nil {
 		return err
 	}
@@ -26,15 +33,6 @@ func (s *settlement) move(target string) error {
 		return s.moved(transferred, copied)
 	}
 	return s.removeCopied(transferred, copied)
-}
-
-func (s *settlement) transfer(set imapwire.UIDSet, target string, atomic bool) pending {
-	if atomic {
-		cmd := s.c.lib.Move(set, target)
-		return under(set, "UID MOVE", func() error { _, err := cmd.Wait(); return err })
-	}
-	cmd := s.c.lib.Copy(set, target)
-	return under(set, "UID COPY", func() error { _, err := cmd.Wait(); return err })
 }
 
 // moved judges the messages of MOVE commands that have ended.

@@ -33,25 +33,19 @@ func (g *guard) note() {
 	switch g.lex.kind {
 	case tagged, untagged:
 		g.noteStatus()
-	case search:
-		g.noteSearch()
-	case data:
+	case data, other:
 		g.noteData()
-	case other:
-		g.noteVanished()
-	}
-}
-
-func (g *guard) noteSearch() {
-	n := &g.notes
-	n.searches++
-	if !n.opening {
-		return
-	}
-	n.listed, n.intact = n.count, true
-	select {
-	case <-n.arrived: // what came before is in the listing
-	default:
+	case search:
+		n := &g.notes
+		n.searches++
+		if !n.opening {
+			return
+		}
+		n.listed, n.intact = n.count, true
+		select {
+		case <-n.arrived: // what came before is in the listing
+		default:
+		}
 	}
 }
 
@@ -106,21 +100,16 @@ func (g *guard) noteData() {
 			default: // there is a token already
 			}
 		}
-	}
-}
-
-// noteVanished reads VANISHED (RFC 7162 section 3.2.10), which the library does not know. A server
-// need not send it, as truehop does not enable QRESYNC.
-func (g *guard) noteVanished() {
-	if !strings.EqualFold(string(g.lex.name), "VANISHED") {
-		return
-	}
-	set := string(g.lex.text)
-	if tag, rest, found := strings.Cut(set, ") "); found && strings.EqualFold(tag, "(EARLIER") {
-		set = rest
-	}
-	if ranges, ok := parseRanges(set); ok {
-		g.removed(func(v *view) bool { return v.vanish(ranges) })
+	case "VANISHED":
+		// RFC 7162 section 3.2.10. The library does not know it, and a server need not send it, as
+		// truehop does not enable QRESYNC.
+		set := string(g.lex.text)
+		if tag, rest, found := strings.Cut(set, ") "); found && strings.EqualFold(tag, "(EARLIER") {
+			set = rest
+		}
+		if ranges, ok := parseRanges(set); ok {
+			g.removed(func(v *view) bool { return v.vanish(ranges) })
+		}
 	}
 }
 
@@ -180,13 +169,6 @@ func parseCapabilities(list string) map[string]bool {
 		caps[strings.ToUpper(name)] = true
 	}
 	return caps
-}
-
-// forgetCapabilities makes the next list that the server sends known as new.
-func (g *guard) forgetCapabilities() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.notes.caps = nil
 }
 
 // noted returns a copy of the notes.

@@ -33,13 +33,14 @@ func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error
 	}
 	var listing *fetch.Listing
 	err := c.run(ctx, 0, func() (err error) {
-		listing, err = c.open(folder)
+		listing, err = c.selectAndSearch(folder)
 		return err
 	})
 	return listing, err
 }
 
-func (c *Client) open(folder string) (*fetch.Listing, error) {
+// selectAndSearch opens the folder and lists what it holds.
+func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 	c.box = nil
 	c.g.forget()
 	// SELECT, not EXAMINE: Settle needs it, and it changes but \Recent.

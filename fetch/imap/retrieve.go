@@ -153,7 +153,13 @@ func (r *retrieval) fetch(set imapwire.UIDSet) error {
 			r.empty[uid] = b.literal != nil
 		} else {
 			delete(r.refs, uid)
-			if err := r.hand(ref, b); err != nil {
+			message := fetch.Message{Ref: ref, Size: b.size, Body: b}
+			if limit := r.c.opts.MaxSize; limit > 0 && b.size > limit {
+				// The server had said otherwise a moment ago.
+				message.Size, message.Body, message.Err = -1, nil, tooLarge(b.size, limit)
+			}
+			if err := r.sink(message); err != nil {
+				b.abandon()
 				return err
 			}
 		}
@@ -163,20 +169,6 @@ func (r *retrieval) fetch(set imapwire.UIDSet) error {
 		}
 	}
 	return r.ended(cmd.Close())
-}
-
-// hand gives one body to the sink.
-func (r *retrieval) hand(ref fetch.Ref, b *body) error {
-	m := fetch.Message{Ref: ref, Size: b.size, Body: b}
-	if limit := r.c.opts.MaxSize; limit > 0 && b.size > limit {
-		// The server had said otherwise a moment ago.
-		m.Size, m.Body, m.Err = -1, nil, tooLarge(b.size, limit)
-	}
-	if err := r.sink(m); err != nil {
-		b.abandon()
-		return err
-	}
-	return nil
 }
 
 // second asks again for what did not come. Missing messages are looked for first: what

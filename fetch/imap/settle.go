@@ -44,7 +44,14 @@ func (c *Client) Settle(ctx context.Context, d fetch.Disposal, refs []fetch.Ref)
 			s.blame(s.uids, &fetch.Error{Kind: fetch.Refused, Op: "settle", Err: errors.New("the folder is read-only")})
 			return nil
 		}
-		return s.dispose(d)
+		switch d.Action {
+		case fetch.Delete:
+			return s.remove(sets(s.uids))
+		case fetch.Flag:
+			return s.flag(imapwire.Flag(d.Target))
+		default: // checkTarget knows no other
+			return s.move(d.Target)
+		}
 	})
 	if s == nil {
 		return nil, err
@@ -79,18 +86,6 @@ type settlement struct {
 	c *Client
 	batch
 	failures []fetch.Failure
-}
-
-func (s *settlement) dispose(d fetch.Disposal) error {
-	switch d.Action {
-	case fetch.Delete:
-		return s.remove(sets(s.uids))
-	case fetch.Flag:
-		return s.flag(imapwire.Flag(d.Target))
-	case fetch.Move:
-		return s.move(d.Target)
-	}
-	return nil
 }
 
 // blame records that messages could not be settled.
@@ -159,7 +154,13 @@ func (s *settlement) remove(all []imapwire.UIDSet) error {
 		return err
 	}
 	if !s.c.Has("UIDPLUS") {
-		s.marked(stored)
+		// There are servers that expunge at once, as Gmail does if its user wishes it.
+		lacks := &fetch.Error{Kind: fetch.Unsupported, Op: "UID EXPUNGE",
+			Err:  errors.New("the server lacks UIDPLUS: messages are marked \\Deleted and not removed"),
+			Hint: "let another client expunge, or settle by flag"}
+		for _, r := range stored {
+			s.blame(s.c.g.unconfirmed(members(r.set)), cmp.Or[error](r.err, lacks))
+		}
 		return nil
 	}
 	expunged, err := s.each(all, func(set imapwire.UIDSet) pending {
@@ -180,26 +181,20 @@ func (s *settlement) remove(all []imapwire.UIDSet) error {
 	return err
 }
 
-// marked judges a deletion that ended with STORE. There are servers that expunge at once, as Gmail
-// does if its user wishes it.
-func (s *settlement) marked(stored []result) {
-	lacks := &fetch.Error{Kind: fetch.Unsupported, Op: "UID EXPUNGE",
-		Err:  errors.New("the server lacks UIDPLUS: messages are marked \\Deleted and not removed"),
-		Hint: "let another client expunge, or settle by flag"}
-	for _, r := range stored {
-		s.blame(s.c.g.unconfirmed(members(r.set)), cmp.Or[error](r.err, lacks))
-	}
-}
-
 // flag marks the messages. A keyword that the server would drop is not sent (RFC 9051
 // section 7.1, PERMANENTFLAGS).
 func (s *settlement) flag(flag imapwire.Flag) error {
 	if flag == "" {
 		flag = imapwire.FlagSeen
 	}
-	if p := s.c.box.permanent; p != nil && !slices.ContainsFunc(p, func(f imapwire.Flag) bool {
-		return strings.EqualFold(string(f), string(flag)) || f == imapwire.FlagWildcard && flag[0] != '\\'
-	}) {
+	keyword := flag[0] != '\\'
+	keeps := func(f imapwire.Flag) bool {
+		if f == imapwire.FlagWildcard {
+			return keyword
+		}
+		return strings.EqualFold(string(f), string(flag))
+	}
+	if p := s.c.box.permanent; p != nil && !slices.ContainsFunc(p, keeps) {
 		s.blame(s.uids, &fetch.Error{Kind: fetch.Unsupported, Op: "UID STORE",
 			Err: errors.New("the server does not keep the flag " + string(flag))})
 		return nil

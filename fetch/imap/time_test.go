@@ -55,7 +55,7 @@ func TestSilence(t *testing.T) {
 		"behind it":    begin + fetch7 + `S= "* 1 FETCH (UID 7 BODY[] {3}\r\nabc"` + "\nsilence",
 		"before OK":    begin + fetch7 + "S: * 1 FETCH (UID 7 BODY[] {3}\nS: abc)\nsilence",
 	} {
-		t.Run(""+name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				begun := time.Now()
 				c, listing, err := play(t, script)

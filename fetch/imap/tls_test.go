@@ -110,7 +110,7 @@ func TestCredentialsOnlyUnderTLS(t *testing.T) {
 		"STARTTLS despite allowing": {false, true, true, 0},
 	} {
 		for _, mechanism := range []string{"", "PLAIN"} {
-			t.Run(""+name+" "+mechanism, func(t *testing.T) {
+			t.Run(name+" "+mechanism, func(t *testing.T) {
 				s := server(fakeserver.NewStore())
 				if test.implicit || test.startTLS {
 					s.TLS, s.Implicit = serverTLS, test.implicit
@@ -165,7 +165,7 @@ func TestCertificates(t *testing.T) {
 		"unknown CA":    {fakeserver.NewCA().Issue(fakeserver.Leaf{}), "unknown authority"},
 	} {
 		for _, implicit := range []bool{true, false} {
-			t.Run(""+name, func(t *testing.T) {
+			t.Run(name, func(t *testing.T) {
 				said := 0
 				s := server(fakeserver.NewStore())
 				s.TLS, s.Implicit = &tls.Config{Certificates: []tls.Certificate{test.certificate}}, implicit
@@ -218,7 +218,7 @@ func TestPlaintextForTLS(t *testing.T) {
 func TestHandshakeStalls(t *testing.T) {
 	_, client := fakeserver.TLS()
 	for name, script := range map[string]string{"at once": "", "in it": "\x16\x03\x03"} {
-		t.Run(""+name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				conn, peer := net.Pipe()
 				done := make(chan struct{})

@@ -44,7 +44,8 @@ func (c *Client) authenticate(ctx context.Context) error {
 		return c.discreet(c.auth(client), func(words string) bool { return sasl.Echoes(client, words) })
 	}
 	free := cred.Mechanism == "" && cred.Token == nil
-	if hasUser := c.caps == nil || c.has("USER"); free && hasUser {
+	hasUser := c.caps == nil || c.has("USER")
+	if free && hasUser {
 		return c.discreet(c.userPass(cred), cred.Echoed)
 	}
 	return err

@@ -46,16 +46,6 @@ type Options struct {
 // Timeouts bound how long the server may take.
 type Timeouts = fetch.Timeouts
 
-func (o *Options) setDefaults() {
-	o.Timeouts = o.Timeouts.WithDefaults()
-	if o.MaxMessages <= 0 {
-		o.MaxMessages = 1_000_000
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-}
-
 var _ fetch.Mailbox = (*Client)(nil)
 
 // Client is one authenticated session. See [fetch.Mailbox] for its contract. After
@@ -79,7 +69,13 @@ type Client struct {
 // Nothing that proves the user is sent unless the connection is secure, STLS has
 // made it so, or Credentials.AllowPlaintext is set.
 func New(ctx context.Context, conn net.Conn, opts Options) (*Client, error) {
-	opts.setDefaults()
+	opts.Timeouts = opts.Timeouts.WithDefaults()
+	if opts.MaxMessages <= 0 {
+		opts.MaxMessages = 1_000_000
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
 	c := &Client{
 		w:       newWire(conn, opts.Timeouts, opts.Logger),
 		opts:    opts,

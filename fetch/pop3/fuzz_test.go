@@ -43,9 +43,7 @@ func (l *lockstep) Read(p []byte) (int, error) {
 }
 
 func wireOver(r io.Reader) *wire {
-	opts := Options{}
-	opts.setDefaults()
-	return newWire(tape{r}, opts.Timeouts, slog.New(slog.DiscardHandler))
+	return newWire(tape{r}, Timeouts{}.WithDefaults(), slog.New(slog.DiscardHandler))
 }
 
 // unstuff is what body must agree with, written another way: by whole lines.

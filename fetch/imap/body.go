@@ -76,7 +76,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.next = b.cmd.Next()
 	b.complete = true
 	if b.next != nil {
-		b.err = b.client.stable("UID FETCH")
+		b.err = b.client.checkValidity("UID FETCH")
 	} else {
 		b.err = b.r.ended(b.cmd.Close())
 	}
@@ -128,7 +128,7 @@ func drain(cmd *imapclient.FetchCommand, m *imapclient.FetchMessageData) {
 	}
 }
 
-// drainLiteral reads the item's literal, if it has one, and tells whether it was whole.
+// drainLiteral reads the item's literal, if it has one, and reports whether it was whole.
 func drainLiteral(item imapclient.FetchItemData) bool {
 	literal := literalOf(item)
 	if literal == nil {

@@ -86,7 +86,7 @@ func New(ctx context.Context, conn net.Conn, opts Options) (*Client, error) {
 	return c, nil
 }
 
-// Has tells whether the server offers a capability, "MOVE" for one, in upper case.
+// Has reports whether the server offers a capability, "MOVE" for one, in upper case.
 func (c *Client) Has(name string) bool {
 	if c.caps[name] {
 		return true

@@ -15,32 +15,32 @@ import (
 // answered OK, blames those, and returns them. What the server has reported by EXPUNGE or VANISHED has gone,
 // whoever expunged it. About the others it is asked: once for all, and only if there are any.
 func (s *settlement) confirm(op string, uids []uint32) (left []uint32, err error) {
-	if err := s.c.stable(op); err != nil {
+	if err := s.c.checkValidity(op); err != nil {
 		return nil, err
 	}
 	doubtful := s.c.g.unconfirmed(uids)
 	if len(doubtful) == 0 {
 		return nil, nil
 	}
-	found, err := s.c.look(doubtful)
+	found, err := s.c.searchFor(doubtful)
 	if fetch.EndsSession(err) {
 		return nil, err
 	}
 	if err != nil {
-		s.blame(doubtful, err)
+		s.addFailures(doubtful, err)
 		return doubtful, nil
 	}
-	if err := s.c.stable(op); err != nil {
+	if err := s.c.checkValidity(op); err != nil {
 		return nil, err
 	}
 	left = s.c.g.unconfirmed(found) // the answer may have brought the EXPUNGE that was due
 	s.c.g.doubt(without(doubtful, found))
-	s.blame(left, &fetch.Error{Kind: fetch.Refused, Op: op, Err: errors.New("the server answered OK, but the message is still there")})
+	s.addFailures(left, &fetch.Error{Kind: fetch.Refused, Op: op, Err: errors.New("the server answered OK, but the message is still there")})
 	return left, nil
 }
 
-// look asks which of these messages, ascending, the folder holds, in one round trip.
-func (c *Client) look(uids []uint32) ([]uint32, error) {
+// searchFor asks which of these messages, ascending, the folder holds, in one round trip.
+func (c *Client) searchFor(uids []uint32) ([]uint32, error) {
 	before := c.g.noted().searches
 	var options *imapwire.SearchOptions
 	if c.Has("ESEARCH") {

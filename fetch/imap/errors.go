@@ -33,7 +33,7 @@ func (c *Client) failed(op string, err error) error {
 		if reply.Code != "" {
 			text = "[" + string(reply.Code) + "] " + text
 		}
-		return status(op, string(reply.Type), []byte(text))
+		return statusError(op, string(reply.Type), []byte(text))
 	case cause != nil && !errors.Is(cause, errLibrary):
 		return c.lost(op, cause)
 	}
@@ -50,7 +50,7 @@ func (c *Client) lost(op string, err error) error {
 		return &fetch.Error{Kind: fetch.Protocol, Op: op, Err: err}
 	}
 	if c.g.noted().bye != "" {
-		return c.goodbye(op)
+		return c.byeError(op)
 	}
 	e := &fetch.Error{Kind: fetch.Unreachable, Op: op, Err: err}
 	if op == "greeting" && errors.Is(err, os.ErrDeadlineExceeded) {
@@ -59,8 +59,8 @@ func (c *Client) lost(op string, err error) error {
 	return e
 }
 
-// goodbye classifies a BYE.
-func (c *Client) goodbye(op string) error {
+// byeError classifies a BYE.
+func (c *Client) byeError(op string) error {
 	bye := []byte(c.g.noted().bye)
 	e := &fetch.Error{Kind: fetch.Unreachable, Op: op, Text: fetch.Sanitize(string(bye))}
 	if kind := kindOf(bye); kind != fetch.Unclassified {
@@ -69,8 +69,8 @@ func (c *Client) goodbye(op string) error {
 	return e
 }
 
-// status classifies a NO or BAD. What its code leaves open depends on the command.
-func status(op, name string, text []byte) *fetch.Error {
+// statusError classifies a NO or BAD. What its code leaves open depends on the command.
+func statusError(op, name string, text []byte) *fetch.Error {
 	e := &fetch.Error{Kind: kindOf(text), Op: op, Text: fetch.Sanitize(string(text))}
 	if e.Text == "" {
 		e.Text = fetch.Sanitize(name)

@@ -50,7 +50,7 @@ type guard struct {
 	out     []byte // passed, but not read yet
 	literal int64  // octets of the literal that are yet to come
 	drop    bool   // line and literal are not for the library
-	settled bool   // the connection is as secure as it will be
+	secured bool   // the connection is as secure as it will be
 	inside  bool   // what is written next is a literal, no command
 
 	mu      sync.Mutex
@@ -232,7 +232,7 @@ func (g *guard) Read(p []byte) (int, error) {
 
 // nextLine reads and judges one line; it is valid until the next.
 func (g *guard) nextLine() ([]byte, error) {
-	line, err := g.gather()
+	line, err := g.readLine()
 	if err != nil {
 		return nil, err
 	}
@@ -262,11 +262,11 @@ func (g *guard) nextLine() ([]byte, error) {
 	if first {
 		g.note()
 	}
-	return g.mend(line), nil
+	return g.rewrite(line), nil
 }
 
-// gather reads one line of bounded length.
-func (g *guard) gather() ([]byte, error) {
+// readLine reads one line of bounded length.
+func (g *guard) readLine() ([]byte, error) {
 	g.line = g.line[:0]
 	if cap(g.line) > 2*maxLine {
 		g.line = nil // a long list of UIDs is past
@@ -290,8 +290,8 @@ func (g *guard) gather() ([]byte, error) {
 	}
 }
 
-// mend changes what the library would misread; the result is no longer than line.
-func (g *guard) mend(line []byte) []byte {
+// rewrite changes what the library would misread; the result is no longer than line.
+func (g *guard) rewrite(line []byte) []byte {
 	if g.lex.body && line[g.lex.header-1] == '~' {
 		// BODY[] ~{3}: a literal8 (RFC 3516) is nothing else to us.
 		return slices.Delete(line, g.lex.header-1, g.lex.header)
@@ -317,7 +317,7 @@ func (g *guard) mend(line []byte) []byte {
 	return line
 }
 
-// hasCode tells whether a status response has this response code.
+// hasCode reports whether a status response has this response code.
 func hasCode(x *lexer, name string) bool {
 	if x.kind != tagged && x.kind != untagged {
 		return false

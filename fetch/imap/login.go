@@ -93,9 +93,9 @@ func (c *Client) greeting() (preauth bool, err error) {
 	case "PREAUTH":
 		preauth = true
 	case "BYE":
-		return false, c.goodbye("greeting")
+		return false, c.byeError("greeting")
 	default:
-		return false, status("greeting", string(x.name), x.text)
+		return false, statusError("greeting", string(x.name), x.text)
 	}
 	c.caps = c.g.noted().caps
 	return preauth, nil
@@ -121,7 +121,7 @@ func (c *Client) command(tag, verb string) error {
 		case strings.EqualFold(string(x.name), "OK"):
 			return nil
 		default:
-			return status(verb, string(x.name), x.text)
+			return statusError(verb, string(x.name), x.text)
 		}
 	}
 }
@@ -159,13 +159,13 @@ func (c *Client) attach(preauth bool) {
 	}
 	known := maps.Clone(c.caps)
 	if known["IMAP4REV1"] {
-		delete(known, "IMAP4REV2") // see guard.mend
+		delete(known, "IMAP4REV2") // see guard.rewrite
 	}
 	names := slices.DeleteFunc(slices.Sorted(maps.Keys(known)), func(name string) bool {
 		return strings.ContainsAny(name, `(){%*"\]`)
 	})
 	c.g.out = fmt.Appendf(nil, "* %s [CAPABILITY %s] ready\r\n", word, strings.Join(names, " "))
-	c.g.settled = true
+	c.g.secured = true
 	c.lib = imapclient.New(c.g, nil)
 }
 
@@ -191,17 +191,17 @@ func (c *Client) authenticate(ctx context.Context) error {
 	c.g.authenticating(true)
 	defer c.g.authenticating(false)
 	if byCommand && mechanism == sasl.Plain {
-		return c.discreet("LOGIN", client, c.lib.Login(c.opts.Credentials.User, c.opts.Credentials.Password).Wait())
+		return c.withholdEcho("LOGIN", client, c.lib.Login(c.opts.Credentials.User, c.opts.Credentials.Password).Wait())
 	}
 	if err := c.lib.Authenticate(client); err != nil {
-		return c.discreet("AUTHENTICATE "+mechanism, client, err)
+		return c.withholdEcho("AUTHENTICATE "+mechanism, client, err)
 	}
 	return sasl.Finish(client)
 }
 
-// discreet classifies an error of the authentication. A server that echoes the
+// withholdEcho classifies an error of the authentication. A server that echoes the
 // command would have the password logged, or the token, or either in base64.
-func (c *Client) discreet(op string, client gosasl.Client, err error) error {
+func (c *Client) withholdEcho(op string, client gosasl.Client, err error) error {
 	if err == nil {
 		return nil
 	}

@@ -13,17 +13,17 @@ func (s *settlement) move(target string) error {
 	// The library falls back to EXPUNGE where it knows of no MOVE itself.
 	atomic := s.c.Has("MOVE") && s.c.lib.Caps().Has(imapwire.CapMove)
 	if !atomic && !s.c.Has("UIDPLUS") {
-		s.blame(s.uids, &fetch.Error{Kind: fetch.Unsupported, Op: "UID MOVE",
+		s.addFailures(s.uids, &fetch.Error{Kind: fetch.Unsupported, Op: "UID MOVE",
 			Err: errors.New("the server has neither MOVE nor UIDPLUS: nothing was moved")})
 		return nil
 	}
 	transferred, err := s.each(sets(s.uids), func(set imapwire.UIDSet) pending {
 		if atomic {
 			cmd := s.c.lib.Move(set, target)
-			return under(set, "UID MOVE", func() error { _, err := cmd.Wait(); return err })
+			return await(set, "UID MOVE", func() error { _, err := cmd.Wait(); return err })
 		}
 		cmd := s.c.lib.Copy(set, target)
-		return under(set, "UID COPY", func() error { _, err := cmd.Wait(); return err })
+		return await(set, "UID COPY", func() error { _, err := cmd.Wait(); return err })
 	})
 	if err != nil {
 		return err
@@ -47,13 +47,13 @@ func (s *settlement) moved(results []result, copied []uidRange) error {
 		}
 		// Some of a set may have been moved before one of it could not be.
 		gone := without(uids, s.c.g.unconfirmed(uids))
-		s.blame(without(uids, without(gone, outside(gone, copied))), r.err)
+		s.addFailures(without(uids, without(gone, outside(gone, copied))), r.err)
 	}
 	left, err := s.confirm("UID MOVE", answered)
 	if err != nil {
 		return err
 	}
-	s.blame(without(uncopied, left), errNotMoved())
+	s.addFailures(without(uncopied, left), errNotMoved())
 	return nil
 }
 
@@ -63,14 +63,14 @@ func (s *settlement) removeCopied(results []result, copied []uidRange) error {
 	for _, r := range results {
 		uids := members(r.set)
 		if r.err != nil {
-			s.blame(uids, r.err)
+			s.addFailures(uids, r.err)
 			continue
 		}
 		behind := notCopied(uids, copied)
 		left := s.c.g.unconfirmed(behind)
-		s.blame(left, &fetch.Error{Kind: fetch.Refused, Op: "UID COPY",
+		s.addFailures(left, &fetch.Error{Kind: fetch.Refused, Op: "UID COPY",
 			Err: errors.New("the server answered OK and did not copy the message")})
-		s.blame(without(behind, left), errNotMoved())
+		s.addFailures(without(behind, left), errNotMoved())
 		twofold = append(twofold, without(uids, behind)...)
 	}
 	if len(twofold) == 0 {

@@ -72,7 +72,7 @@ func (g *guard) noteStatus() {
 	case "ALERT":
 		// RFC 9051 section 7.1: to be shown to the user; but not what anyone may
 		// have said before TLS.
-		if !g.settled {
+		if !g.secured {
 			break
 		}
 		g.log.LogAttrs(context.Background(), slog.LevelWarn, "server alert",
@@ -121,9 +121,9 @@ func (g *guard) removed(take func(*view) bool) {
 	}
 }
 
-// know makes the listing, ascending, the view of the folder, unless the server spoke of another
+// setView makes the listing, ascending, the view of the folder, unless the server spoke of another
 // number of messages, or one has left meanwhile: no sequence number is certain then.
-func (g *guard) know(uids []uint32) {
+func (g *guard) setView(uids []uint32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := &g.notes
@@ -180,8 +180,8 @@ func (g *guard) noted() notes {
 	return n
 }
 
-// forget clears what was noted of a folder, before another is opened.
-func (g *guard) forget() {
+// resetFolder clears what was noted of a folder, before another is opened.
+func (g *guard) resetFolder() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := &g.notes

@@ -42,7 +42,7 @@ func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error
 // selectAndSearch opens the folder and lists what it holds.
 func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 	c.box = nil
-	c.g.forget()
+	c.g.resetFolder()
 	// SELECT, not EXAMINE: Settle needs it, and it changes but \Recent.
 	selected := c.lib.Select(folder, nil)
 	var options *imapwire.SearchOptions
@@ -70,7 +70,7 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 	}
 	b := &box{name: folder, validity: state.UIDValidity, readOnly: seen.readOnly, permanent: state.PermanentFlags}
 	c.box = b
-	c.g.know(uids)
+	c.g.setView(uids)
 	return &fetch.Listing{
 		Refs:     makeRefs(b, uids),
 		Validity: b.validity,
@@ -154,9 +154,9 @@ func foreignError(op string) *fetch.Error {
 	return &fetch.Error{Kind: fetch.Gone, Op: op, Err: errors.New("the message is not of the folder that is open")}
 }
 
-// stable fails if the folder got another UIDVALIDITY since it was opened: every
+// checkValidity fails if the folder got another UIDVALIDITY since it was opened: every
 // UID may now name another message.
-func (c *Client) stable(op string) error {
+func (c *Client) checkValidity(op string) error {
 	if now := c.g.noted().validity; now != c.box.validity {
 		return protocolError(op, fmt.Sprintf("UIDVALIDITY changed from %d to %d in mid-session", c.box.validity, now), nil)
 	}

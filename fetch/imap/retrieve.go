@@ -41,7 +41,7 @@ func (c *Client) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sink
 				return err
 			}
 		}
-		for _, set := range sets(r.left()) {
+		for _, set := range sets(r.missing()) {
 			if err := r.fetch(set); err != nil {
 				return err
 			}
@@ -49,7 +49,7 @@ func (c *Client) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sink
 		if len(r.refs) == 0 {
 			return nil
 		}
-		return r.second()
+		return r.retryMissing()
 	})
 }
 
@@ -62,8 +62,8 @@ type retrieval struct {
 	refusal *fetch.Error    // of the last FETCH, nil if it went well
 }
 
-// left lists the messages that the sink has not had.
-func (r *retrieval) left() []uint32 {
+// missing lists the messages that the sink has not had.
+func (r *retrieval) missing() []uint32 {
 	return slices.DeleteFunc(slices.Clone(r.uids), func(uid uint32) bool {
 		_, waiting := r.refs[uid]
 		return !waiting
@@ -131,7 +131,7 @@ func (r *retrieval) ended(err error) error {
 		err = nil
 	}
 	if err == nil {
-		err = r.c.stable("UID FETCH")
+		err = r.c.checkValidity("UID FETCH")
 	}
 	return err
 }
@@ -171,18 +171,18 @@ func (r *retrieval) fetch(set imapwire.UIDSet) error {
 	return r.ended(cmd.Close())
 }
 
-// second asks again for what did not come. Missing messages are looked for first: what
+// retryMissing asks again for what did not come. Missing messages are looked for first: what
 // another client expunged is gone, what is still there is asked for once more,
 // alone, and then given up for this session.
-func (r *retrieval) second() error {
+func (r *retrieval) retryMissing() error {
 	sizes := map[uint32]int64{}
 	refusal := r.refusal
-	for _, set := range sets(r.left()) {
+	for _, set := range sets(r.missing()) {
 		if err := r.ask(set, func(uid uint32, size int64) { sizes[uid] = size }); err != nil {
 			return err
 		}
 	}
-	for n, uid := range r.left() {
+	for n, uid := range r.missing() {
 		size, present := sizes[uid]
 		var err error
 		switch {

@@ -37,11 +37,11 @@ func (c *Client) Settle(ctx context.Context, d fetch.Disposal, refs []fetch.Ref)
 		for _, ref := range foreign {
 			s.failures = append(s.failures, fetch.Failure{Ref: ref, Err: foreignError("settle")})
 		}
-		if err := c.stable("settle"); err != nil {
+		if err := c.checkValidity("settle"); err != nil {
 			return err
 		}
 		if c.box.readOnly {
-			s.blame(s.uids, &fetch.Error{Kind: fetch.Refused, Op: "settle", Err: errors.New("the folder is read-only")})
+			s.addFailures(s.uids, &fetch.Error{Kind: fetch.Refused, Op: "settle", Err: errors.New("the folder is read-only")})
 			return nil
 		}
 		switch d.Action {
@@ -88,8 +88,8 @@ type settlement struct {
 	failures []fetch.Failure
 }
 
-// blame records that messages could not be settled.
-func (s *settlement) blame(uids []uint32, why error) {
+// addFailures records that messages could not be settled.
+func (s *settlement) addFailures(uids []uint32, why error) {
 	for _, uid := range uids {
 		s.failures = append(s.failures, fetch.Failure{Ref: s.refs[uid], Err: why})
 	}
@@ -128,9 +128,9 @@ type pending struct {
 	done chan error
 }
 
-// under takes a command's responses from the moment it was sent: the library stands still when
+// await takes a command's responses from the moment it was sent: the library stands still when
 // they are not taken, the server then does, and the next command could not be written.
-func under(set imapwire.UIDSet, op string, wait func() error) pending {
+func await(set imapwire.UIDSet, op string, wait func() error) pending {
 	p := pending{set, op, make(chan error, 1)}
 	go func() { p.done <- wait() }() // ends with the connection at the latest
 	return p
@@ -138,7 +138,7 @@ func under(set imapwire.UIDSet, op string, wait func() error) pending {
 
 func (s *settlement) store(set imapwire.UIDSet, flag imapwire.Flag) pending {
 	cmd := s.c.lib.Store(set, &imapwire.StoreFlags{Op: imapwire.StoreFlagsAdd, Silent: true, Flags: []imapwire.Flag{flag}}, nil)
-	return under(set, "UID STORE", cmd.Close)
+	return await(set, "UID STORE", cmd.Close)
 }
 
 // remove deletes for good: UID STORE for all sets, and when that has ended UID EXPUNGE. To both sent
@@ -150,7 +150,7 @@ func (s *settlement) remove(all []imapwire.UIDSet) error {
 	if err != nil {
 		return err
 	}
-	if err := s.c.stable("UID EXPUNGE"); err != nil {
+	if err := s.c.checkValidity("UID EXPUNGE"); err != nil {
 		return err
 	}
 	if !s.c.Has("UIDPLUS") {
@@ -159,12 +159,12 @@ func (s *settlement) remove(all []imapwire.UIDSet) error {
 			Err:  errors.New("the server lacks UIDPLUS: messages are marked \\Deleted and not removed"),
 			Hint: "let another client expunge, or settle by flag"}
 		for _, r := range stored {
-			s.blame(s.c.g.unconfirmed(members(r.set)), cmp.Or[error](r.err, lacks))
+			s.addFailures(s.c.g.unconfirmed(members(r.set)), cmp.Or[error](r.err, lacks))
 		}
 		return nil
 	}
 	expunged, err := s.each(all, func(set imapwire.UIDSet) pending {
-		return under(set, "UID EXPUNGE", s.c.lib.UIDExpunge(set).Close)
+		return await(set, "UID EXPUNGE", s.c.lib.UIDExpunge(set).Close)
 	})
 	if err != nil {
 		return err
@@ -172,7 +172,7 @@ func (s *settlement) remove(all []imapwire.UIDSet) error {
 	var answered []uint32 // of which OK was said
 	for i, set := range all {
 		if why := cmp.Or(stored[i].err, expunged[i].err); why != nil {
-			s.blame(s.c.g.unconfirmed(members(set)), why)
+			s.addFailures(s.c.g.unconfirmed(members(set)), why)
 		} else {
 			answered = append(answered, members(set)...)
 		}
@@ -195,7 +195,7 @@ func (s *settlement) flag(flag imapwire.Flag) error {
 		return strings.EqualFold(string(f), string(flag))
 	}
 	if p := s.c.box.permanent; p != nil && !slices.ContainsFunc(p, keeps) {
-		s.blame(s.uids, &fetch.Error{Kind: fetch.Unsupported, Op: "UID STORE",
+		s.addFailures(s.uids, &fetch.Error{Kind: fetch.Unsupported, Op: "UID STORE",
 			Err: errors.New("the server does not keep the flag " + string(flag))})
 		return nil
 	}
@@ -205,7 +205,7 @@ func (s *settlement) flag(flag imapwire.Flag) error {
 	}
 	for _, r := range stored {
 		if r.err != nil {
-			s.blame(members(r.set), r.err)
+			s.addFailures(members(r.set), r.err)
 		}
 	}
 	return nil

@@ -93,7 +93,7 @@ func (v *view) exists(total uint32) bool {
 	return total >= v.known
 }
 
-// gone tells whether a message is known to have left the folder. Of one that is not of the
+// gone reports whether a message is known to have left the folder. Of one that is not of the
 // listing nothing is known.
 func (v *view) gone(uid uint32) bool {
 	if uid > v.last {

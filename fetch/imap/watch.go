@@ -12,7 +12,7 @@ import (
 // silent for 30 minutes (RFC 2177).
 const maxIdle = 25 * time.Minute
 
-// CanWatch tells whether the server offers IDLE.
+// CanWatch reports whether the server offers IDLE.
 func (c *Client) CanWatch() bool { return c.Has("IDLE") }
 
 // Watch waits by IDLE (RFC 2177) until new mail arrives in the open folder, or for
@@ -32,7 +32,7 @@ func (c *Client) Watch(ctx context.Context, period time.Duration) (arrived bool,
 				return err
 			}
 		}
-		return c.stable("IDLE")
+		return c.checkValidity("IDLE")
 	})
 	return arrived, err
 }

@@ -25,9 +25,9 @@ func (c *Client) authenticate(ctx context.Context) error {
 	switch {
 	case cred.Token != nil:
 	case strings.EqualFold(string(cred.Mechanism), "USER"):
-		return c.discreet(c.userPass(cred), cred.Echoed)
+		return c.withholdEcho(c.userPass(cred), cred.Echoed)
 	case strings.EqualFold(string(cred.Mechanism), "APOP"):
-		return c.discreet(c.apop(cred), cred.Echoed)
+		return c.withholdEcho(c.apop(cred), cred.Echoed)
 	}
 	// A server without CAPA is believed to have the mechanism that the configuration names.
 	var offered []string
@@ -41,19 +41,19 @@ func (c *Client) authenticate(ctx context.Context) error {
 	}
 	_, client, err := sasl.Choose(ctx, offered, cred, c.secure)
 	if err == nil {
-		return c.discreet(c.auth(client), func(words string) bool { return sasl.Echoes(client, words) })
+		return c.withholdEcho(c.auth(client), func(words string) bool { return sasl.Echoes(client, words) })
 	}
 	free := cred.Mechanism == "" && cred.Token == nil
 	hasUser := c.caps == nil || c.has("USER")
 	if free && hasUser {
-		return c.discreet(c.userPass(cred), cred.Echoed)
+		return c.withholdEcho(c.userPass(cred), cred.Echoed)
 	}
 	return err
 }
 
-// discreet withholds the words of a server that echoes what it was sent: the
+// withholdEcho withholds the words of a server that echoes what it was sent: the
 // password would be logged with them.
-func (c *Client) discreet(err error, echoes func(words string) bool) error {
+func (c *Client) withholdEcho(err error, echoes func(words string) bool) error {
 	var e *fetch.Error
 	if errors.As(err, &e) && e.Text != "" && echoes(c.w.said+" "+e.Text) {
 		return &fetch.Error{Kind: e.Kind, Op: e.Op, Hint: e.Hint, Err: errors.New("the server echoed the secret, its words are withheld")}
@@ -76,7 +76,7 @@ func (c *Client) userPass(cred sasl.Credentials) error {
 	if !r.ok {
 		return r.failure("USER", fetch.Auth)
 	}
-	return c.prove("PASS "+cred.Password, "PASS")
+	return c.sendSecret("PASS "+cred.Password, "PASS")
 }
 
 // apop is RFC 1939 section 7.
@@ -94,11 +94,11 @@ func (c *Client) apop(cred sasl.Credentials) error {
 	}
 	stamp := "<" + id + ">"
 	sum := md5.Sum([]byte(stamp + cred.Password))
-	return c.prove("APOP "+cred.User+" "+hex.EncodeToString(sum[:]), "APOP")
+	return c.sendSecret("APOP "+cred.User+" "+hex.EncodeToString(sum[:]), "APOP")
 }
 
-// prove sends a command with a secret in it and takes the verdict.
-func (c *Client) prove(command, verb string) error {
+// sendSecret sends a command with a secret in it and takes the verdict.
+func (c *Client) sendSecret(command, verb string) error {
 	if err := c.w.send(command, verb+" ***"); err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func (c *Client) auth(client gosasl.Client) error {
 		case !r.ok:
 			return r.failure("AUTH", fetch.Auth)
 		case pending:
-			return broken("AUTH", "success before anything was proved", nil)
+			return protocolError("AUTH", "success before anything was proved", nil)
 		default:
 			return sasl.Finish(client)
 		}
@@ -198,7 +198,7 @@ func (c *Client) challenge() (challenge []byte, r reply, err error) {
 	}
 	status, rest, _ := strings.Cut(string(line), " ")
 	if status != "+" {
-		return nil, reply{}, broken("AUTH", "neither a challenge nor a reply", line)
+		return nil, reply{}, protocolError("AUTH", "neither a challenge nor a reply", line)
 	}
 	// A challenge may quote what it was sent: it is not logged.
 	c.w.trace("S", "+ ***")
@@ -206,7 +206,7 @@ func (c *Client) challenge() (challenge []byte, r reply, err error) {
 	challenge = make([]byte, base64.StdEncoding.DecodedLen(len(text)))
 	n, err := base64.StdEncoding.Decode(challenge, []byte(text))
 	if err != nil {
-		return nil, reply{}, broken("AUTH", "a challenge that is not base64", nil)
+		return nil, reply{}, protocolError("AUTH", "a challenge that is not base64", nil)
 	}
 	return challenge[:n], reply{}, nil
 }

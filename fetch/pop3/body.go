@@ -33,7 +33,7 @@ func (b *body) Read(p []byte) (int, error) {
 		if total > 0 && b.w.br.Buffered() == 0 {
 			break // what is there is better than waiting for more
 		}
-		n, err := b.some(p[total:])
+		n, err := b.copyBuffered(p[total:])
 		total += n
 		b.n += int64(n)
 		if b.limit > 0 && b.n > b.limit {
@@ -50,15 +50,15 @@ func (b *body) Read(p []byte) (int, error) {
 	return 0, b.err
 }
 
-// some copies what is buffered, after waiting for at least one octet. Of a dot that starts a line it
+// copyBuffered copies what is buffered, after waiting for at least one octet. Of a dot that starts a line it
 // waits for as much as tells the end of the message from a dot to drop, and for no octet more.
-func (b *body) some(p []byte) (int, error) {
+func (b *body) copyBuffered(p []byte) (int, error) {
 	br := b.w.br
 	if _, err := br.Peek(1); err != nil {
 		return 0, b.w.lost("RETR", err)
 	}
 	data, _ := br.Peek(br.Buffered())
-	copied, used := b.undo(p, data)
+	copied, used := b.unstuff(p, data)
 	if used > 0 {
 		_, err := br.Discard(used)
 		return copied, err
@@ -79,9 +79,9 @@ func (b *body) some(p []byte) (int, error) {
 	return 0, err
 }
 
-// undo copies data to p without the dots that start a line. It stops at one that
+// unstuff copies data to p without the dots that start a line. It stops at one that
 // may be the end of the message.
-func (b *body) undo(p, data []byte) (copied, used int) {
+func (b *body) unstuff(p, data []byte) (copied, used int) {
 	for copied < len(p) && used < len(data) {
 		rest := data[used:]
 		if b.lineStart && rest[0] == '.' {
@@ -92,7 +92,7 @@ func (b *body) undo(p, data []byte) (copied, used int) {
 			used++
 			continue
 		}
-		n := b.plain(rest[:min(len(rest), len(p)-copied)])
+		n := b.toNextDot(rest[:min(len(rest), len(p)-copied)])
 		copy(p[copied:], rest[:n])
 		copied += n
 		used += n
@@ -100,9 +100,9 @@ func (b *body) undo(p, data []byte) (copied, used int) {
 	return copied, used
 }
 
-// plain tells how many octets of data come before a dot that starts a line, and
+// toNextDot returns how many octets of data come before a dot that starts a line, and
 // takes the state to the end of them.
-func (b *body) plain(data []byte) int {
+func (b *body) toNextDot(data []byte) int {
 	for at := 0; ; {
 		i := bytes.Index(data[at:], newlineDot)
 		if i < 0 {

@@ -156,7 +156,7 @@ func (c *Client) capa() error {
 			break
 		}
 		if lines == maxCapabilities { // of lines: the same one may come without end
-			return broken("CAPA", "capabilities without end", nil)
+			return protocolError("CAPA", "capabilities without end", nil)
 		}
 		name, args, _ := strings.Cut(string(line), " ")
 		caps[strings.ToUpper(name)] = args
@@ -292,7 +292,7 @@ func (c *Client) Abort() {
 	})
 }
 
-// listed tells whether the listing has this very message under its number. A
+// listed reports whether the listing has this very message under its number. A
 // number alone names nothing: after another listing it may be another message.
 func (c *Client) listed(ref fetch.Ref) bool {
 	i, ok := slices.BinarySearchFunc(c.index, ref.Seq, func(e entry, number uint32) int { return cmp.Compare(e.number, number) })
@@ -303,7 +303,7 @@ func notListed(op string) *fetch.Error {
 	return &fetch.Error{Kind: fetch.Gone, Op: op, Err: errors.New("not in the listing")}
 }
 
-// broken is a breach of the protocol, with the octets that show it.
-func broken(op, why string, octets []byte) *fetch.Error {
+// protocolError is a breach of the protocol, with the octets that show it.
+func protocolError(op, why string, octets []byte) *fetch.Error {
 	return &fetch.Error{Kind: fetch.Protocol, Op: op, Text: fetch.Sanitize(string(octets)), Err: fmt.Errorf("pop3: %s", why)}
 }

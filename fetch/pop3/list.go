@@ -116,7 +116,7 @@ func (c *Client) readList(verb string, send bool) (refs []fetch.Ref, refusal *fe
 			break
 		}
 		if octets -= int64(len(line)); octets < 0 {
-			return nil, nil, broken(verb, "listing without end", nil)
+			return nil, nil, protocolError(verb, "listing without end", nil)
 		}
 		if ref, ok := parseListing(verb, line); ok {
 			refs = append(refs, ref)
@@ -124,7 +124,7 @@ func (c *Client) readList(verb string, send bool) (refs []fetch.Ref, refusal *fe
 			c.note(verb+": line rejected", slog.String("line", fetch.Sanitize(string(line))))
 		}
 		if len(refs)+rejected > c.opts.MaxMessages {
-			return nil, nil, broken(verb, fmt.Sprintf("more than %d messages", c.opts.MaxMessages), nil)
+			return nil, nil, protocolError(verb, fmt.Sprintf("more than %d messages", c.opts.MaxMessages), nil)
 		}
 	}
 	return c.unique(verb, refs), nil, nil

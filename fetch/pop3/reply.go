@@ -26,7 +26,7 @@ func (w *wire) reply(op string) (reply, error) {
 	w.trace("S", string(line))
 	r, ok := parseReply(line)
 	if !ok {
-		return reply{}, broken(op, "not a reply", line)
+		return reply{}, protocolError(op, "not a reply", line)
 	}
 	return r, nil
 }

@@ -75,18 +75,18 @@ func (c *Client) pipeline(verb string, refs []fetch.Ref, each func(fetch.Ref, re
 		limit = window
 	}
 	var commands []byte
-	next, flying := 0, 0
+	next, outstanding := 0, 0
 	for _, ref := range refs {
-		if flying <= limit/2 {
+		if outstanding <= limit/2 {
 			commands = commands[:0]
-			for next < len(refs) && flying+len(commands) < limit {
+			for next < len(refs) && outstanding+len(commands) < limit {
 				commands = appendCommand(commands, verb, refs[next].Seq)
 				next++
 			}
 			var err error
 			switch {
 			case len(commands) == 0: // all are under way
-			case flying == 0:
+			case outstanding == 0:
 				text := string(commands[:len(commands)-len("\r\n")])
 				err = c.w.send(text, text)
 			default:
@@ -96,13 +96,13 @@ func (c *Client) pipeline(verb string, refs []fetch.Ref, each func(fetch.Ref, re
 			if err != nil {
 				return err
 			}
-			flying += len(commands)
+			outstanding += len(commands)
 		}
 		r, err := c.w.reply(verb)
 		if err != nil {
 			return err
 		}
-		flying -= len(appendCommand(nil, verb, ref.Seq))
+		outstanding -= len(appendCommand(nil, verb, ref.Seq))
 		if err := each(ref, r); err != nil {
 			return err
 		}

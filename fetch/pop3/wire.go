@@ -34,8 +34,8 @@ const (
 	window = 16 << 10
 )
 
-// farewell is how long a server may take to notice that the client has hung up.
-const farewell = 5 * time.Second
+// hangUpPatience is how long a server may take to notice that the client has hung up.
+const hangUpPatience = 5 * time.Second
 
 // wire is the connection: lines in, commands out, deadlines, trace.
 type wire struct {
@@ -93,7 +93,7 @@ func (k *clock) Write(p []byte) (int, error) {
 }
 
 // hangUp closes this side's half of the connection and waits until the server has closed its own, which
-// it does once the session is over. One that does not is waited for no longer than farewell.
+// it does once the session is over. One that does not is waited for no longer than hangUpPatience.
 func (w *wire) hangUp() {
 	layers := []net.Conn{w.conn, w.raw}
 	if t, ok := w.raw.(*tls.Conn); ok {
@@ -109,7 +109,7 @@ func (w *wire) hangUp() {
 	if !half {
 		return
 	}
-	w.clock.t = Timeouts{Idle: farewell, Command: farewell, MinRate: math.MaxInt64}
+	w.clock.t = Timeouts{Idle: hangUpPatience, Command: hangUpPatience, MinRate: math.MaxInt64}
 	w.clock.restart()
 	_, _ = io.Copy(io.Discard, io.LimitReader(w.conn, bufferSize))
 }
@@ -172,7 +172,7 @@ func (w *wire) command(text string) (reply, error) {
 func (w *wire) send(text, shown string) error {
 	if n := w.br.Buffered(); n > 0 {
 		extra, _ := w.br.Peek(n)
-		return broken(shown, "octets that belong to no reply", extra)
+		return protocolError(shown, "octets that belong to no reply", extra)
 	}
 	w.trace("C", shown)
 	return w.write(shown, append([]byte(text), "\r\n"...))
@@ -193,13 +193,13 @@ func (w *wire) line(op string) ([]byte, error) {
 	}
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull), len(line) > maxLine:
-		return nil, broken(op, "line without end", line[:100])
+		return nil, protocolError(op, "line without end", line[:100])
 	case err != nil:
 		return nil, w.lost(op, err)
 	}
 	text, ok := bytes.CutSuffix(line, []byte("\r\n"))
 	if !ok {
-		e := broken(op, "line ends in a bare LF", line)
+		e := protocolError(op, "line ends in a bare LF", line)
 		if line[0] == 0x15 || line[0] == 0x16 { // a TLS alert or handshake; the commonest alert ends in LF
 			e.Hint = "this port seems to speak TLS from the start"
 		}

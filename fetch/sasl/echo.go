@@ -8,7 +8,7 @@ import (
 	"github.com/emersion/go-sasl"
 )
 
-// Echoes tells whether a server's words hold the secret of a client that [Choose] made. Servers
+// Echoes reports whether a server's words hold the secret of a client that [Choose] made. Servers
 // quote commands that they do not understand, and such words must not be logged.
 func Echoes(client sasl.Client, words string) bool {
 	b, ok := client.(*bounded)

@@ -10,7 +10,7 @@ import (
 type Kind uint8
 
 const (
-	// Unclassified is what nobody has classified: treated as temporary.
+	// Unclassified is an error without a known kind. It is treated as temporary.
 	Unclassified Kind = iota
 	// Unreachable: no connection, a lost one, or silence.
 	Unreachable
@@ -21,7 +21,7 @@ const (
 	Auth
 	// Protocol: the server broke the protocol or left the bounds set for it.
 	Protocol
-	// Busy: the server asks to come back later (IN-USE, LOGIN-DELAY, SYS/TEMP,
+	// Busy: the server asks the client to come back later (IN-USE, LOGIN-DELAY, SYS/TEMP,
 	// THROTTLED, UNAVAILABLE, OVERQUOTA).
 	Busy
 	// NoFolder: the folder does not exist or cannot be selected.
@@ -63,7 +63,7 @@ type Error struct {
 	Err error
 }
 
-// Error puts the step, the server's words and the cause in one line.
+// Error returns the step, the server's words and the cause in one line, which is safe to show.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Op)
@@ -85,8 +85,9 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// EndsSession reports whether err, returned by a method of a [Mailbox], leaves the two sides out
-// of step or without a connection: only Abort is allowed then. An error that is no *Error is a sink's or the context's.
+// EndsSession reports whether a session is over after a method of its [Mailbox] returned err, so that only
+// Abort is allowed: the connection is lost, or client and server are out of step. An error
+// that is not an *Error comes from a sink or a context and ends the session, too.
 func EndsSession(err error) bool {
 	if err == nil {
 		return false
@@ -128,8 +129,8 @@ func Sanitize(s string) string {
 	return strings.TrimSpace(s)
 }
 
-// oneLine makes "?" of what could disturb a terminal or begin another line. A cause needs it as
-// well: that of a certificate which does not fit quotes the names in it, and anyone may write those.
+// oneLine replaces by "?" what could disturb a terminal or begin another line. Causes need it as
+// well: an error about a certificate quotes the names in it, which anyone may choose.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\t' {

@@ -1,7 +1,7 @@
-// Package fetch is what truehop knows of an upstream mailbox, whatever the
-// protocol: its messages, how they are listed, retrieved and settled, and how
-// an upstream can fail. It does no I/O and speaks no protocol; packages pop3 and
-// imap implement [Mailbox], and package fetchtest holds the suite that both pass.
+// Package fetch defines an upstream mailbox independently of the protocol: its messages, how
+// they are listed, retrieved and settled, and how an upstream can fail. It does no
+// I/O. Packages pop3 (RFC 1939) and imap (RFC 3501, RFC 9051) implement [Mailbox];
+// package fetchtest holds the suite that both pass.
 package fetch
 
 import (
@@ -17,14 +17,14 @@ type Ref struct {
 	// Validity is IMAP's UIDVALIDITY (RFC 9051 section 2.3.1.1), 0 for POP3.
 	Validity uint32
 	// UID is the IMAP UID in decimal or the POP3 unique-id (RFC 1939 section 7).
-	// It is opaque, hostile (any octet, up to 1 KiB) and may be "" where the
-	// server gives none. Two messages of a POP3 listing may share one.
+	// It is opaque and hostile: up to 1 KiB of any octets. It is "" where the server
+	// gives none. Two messages of a POP3 listing may share one.
 	UID string
-	// Seq tells messages of one listing apart: the POP3 message number or the
-	// IMAP UID. It means nothing in another session.
+	// Seq is unique within a listing: the POP3 message number or the IMAP UID. It
+	// means nothing in another session.
 	Seq uint32
 	// Size is the size in octets that the server announced, -1 where it
-	// announced none. Servers lie: it serves for limits and progress only.
+	// announced none. Servers lie, so it serves for limits and progress only.
 	Size int64
 }
 
@@ -42,8 +42,8 @@ type Listing struct {
 	NoUIDs bool
 	// ReadOnly says that nothing can be settled in this session.
 	ReadOnly bool
-	// AtClose says that what happens in the session takes effect when Close succeeds: deletions, and
-	// with many a server the retrieval, after which it never shows a message again (RFC 1939
+	// AtClose says that the session takes effect when Close succeeds, and not before: the server
+	// then deletes, and some servers never show a message again that was retrieved (RFC 1939
 	// sections 6 and 8).
 	AtClose bool
 	// LoginDelay is the time that the server wants between two logins (RFC 2449 section 6.5), 0 if it named none.
@@ -100,42 +100,41 @@ type Failure struct {
 // Mailbox is one authenticated session with one upstream. It is used by one
 // goroutine; only Abort may be called from another.
 //
-// Every method that blocks ends when its context does, with an error, and leaves
-// the session unusable: only Abort is allowed then. The same holds after any
-// error of Kind Protocol, TLS or Unreachable, after one of Kind TooLarge from Retrieve, and
-// after an error of a sink: what was asked of the server is still under way. All errors are of type *[Error], but
-// for those of a sink and of the context, which are returned as they are.
+// Every method that blocks returns an error when its context ends. All errors are of type
+// *[Error], except for those of a sink and of the context, which are returned as they are. After an
+// error for which [EndsSession] is true, only Abort is allowed: what was asked of
+// the server may still be under way.
 type Mailbox interface {
 	// Open selects folder ("" means the inbox) and lists it. It may be called
 	// again for another folder. It changes nothing upstream.
 	Open(ctx context.Context, folder string) (*Listing, error)
 
-	// Retrieve fetches the messages of the open folder named by refs and calls
-	// sink once for each, in any order, from the calling goroutine. Costs a
-	// constant number of round trips, however many refs there are. It
-	// changes nothing upstream, not even a \Seen flag. A nil result means that sink was
-	// called for every ref; a message that has gone comes with Kind Gone. An error of Kind TooLarge
-	// means that the message which sink had last went on so far beyond the limit that the session was ended.
+	// Retrieve fetches the messages of the open folder that refs name. It calls sink once
+	// for each, in any order, from the calling goroutine. The number of round trips does not
+	// depend on the number of refs. Nothing changes upstream, not even a \Seen flag. A nil
+	// result means that sink was called for every ref; a message that has gone comes
+	// with Kind Gone. An error of Kind TooLarge means that the message which sink had last was so
+	// far beyond the limit that the session was ended.
 	Retrieve(ctx context.Context, refs []Ref, sink Sink) error
 
 	// Settle disposes of messages in a constant number of round trips. It never
-	// touches a message that is not in refs. The result names those that could
-	// not be settled, among them those that an IMAP server said it had removed and
-	// still has; the error is for the session as a whole. With POP3,
-	// deletions take effect only when Close succeeds (RFC 1939 section 6).
+	// touches a message that is not in refs. The result names those that could not be
+	// settled; a message that an IMAP server claims to have removed and still has is one of
+	// them. The error is about the session as a whole. With POP3, deletions take
+	// effect only when Close succeeds (RFC 1939 section 6).
 	Settle(ctx context.Context, d Disposal, refs []Ref) ([]Failure, error)
 
-	// Close ends the session politely and makes deletions final. An error means
-	// that nothing may be assumed of what Settle did.
+	// Close ends the session as the protocol asks and makes deletions final. After an error
+	// it is unknown what became of them.
 	Close(ctx context.Context) error
 
-	// Leave ends the session, but where a listing is AtClose nothing that happened in it takes
-	// effect. It waits a little until the server has ended the session, too, so
+	// Leave ends the session. Where the listing is AtClose, nothing that happened in the session takes
+	// effect. Leave waits a few seconds for the server to end the session, too, so
 	// that the next one does not find the mailbox in use.
 	Leave(ctx context.Context) error
 
-	// Abort drops the connection at once. Deletions by POP3 that were not closed
-	// upon do not happen. It may be called at any time, more than once.
+	// Abort drops the connection at once. With POP3, nothing is deleted unless Close has
+	// succeeded. It may be called at any time, more than once.
 	Abort()
 }
 

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -91,6 +92,23 @@ func TestKindOf(t *testing.T) {
 	}
 	if !errors.Is(inner, io.EOF) {
 		t.Error("the cause is not found")
+	}
+}
+
+// TestEndsSession: a refusal leaves client and server in step; what may have left octets under way does not.
+func TestEndsSession(t *testing.T) {
+	ends := map[Kind]bool{Unclassified: true, Unreachable: true, TLS: true, Protocol: true, TooLarge: true}
+	for k := Unclassified; k <= Incomplete; k++ {
+		err := fmt.Errorf("account: %w", &Error{Kind: k, Op: "RETR"})
+		if got := EndsSession(err); got != ends[k] {
+			t.Errorf("an error of Kind %v ends the session: %v, want %v", k, got, ends[k])
+		}
+	}
+	if EndsSession(nil) {
+		t.Error("success ends the session")
+	}
+	if !EndsSession(errors.New("the sink's")) || !EndsSession(context.Canceled) {
+		t.Error("an error of a sink or a context does not end the session")
 	}
 }
 

@@ -1,7 +1,7 @@
 // Package imap is an IMAP4rev1 client that implements [fetch.Mailbox] over go-imap:
-// ESEARCH (RFC 4731), UIDPLUS (RFC 4315), MOVE (RFC 6851), IDLE (RFC 2177), all
-// where offered. The library parses; the guard below it keeps deadlines and
-// bounds, for the library has none that hold.
+// ESEARCH (RFC 4731), UIDPLUS (RFC 4315), MOVE (RFC 6851), IDLE (RFC 2177), each
+// where the server offers it. The library parses. The guard between it and the connection keeps
+// deadlines and bounds, as the library's own do not hold.
 package imap
 
 import (
@@ -60,8 +60,8 @@ type Client struct {
 	ended bool
 }
 
-// New speaks the greeting, CAPABILITY, STARTTLS if asked for, and the authentication
-// over conn, which it owns from then on and closes when it fails. Errors are
+// New reads the greeting, asks for CAPABILITY and STARTTLS where they are needed, and
+// authenticates. It owns conn from then on and closes it on failure. Errors are
 // [*fetch.Error] or the context's.
 //
 // Nothing that proves the user is sent unless the connection is secure, STARTTLS has
@@ -101,9 +101,9 @@ func (c *Client) Has(name string) bool {
 	return false
 }
 
-// run makes one call under ctx, whose end closes the connection. It is the one
-// place that decides whether the session goes on.
-// messages is how many the call is about: it bounds how much the server may say.
+// run makes one call. It closes the connection when ctx ends, and it is the one place that
+// decides whether the session goes on. messages is the number of messages that the call is
+// about: it bounds how much the server may send.
 func (c *Client) run(ctx context.Context, messages int, call func() error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,7 +137,7 @@ func (c *Client) finish() {
 }
 
 // Close implements [fetch.Mailbox]. What Settle did was final when it
-// returned, so that a server which takes no leave is no error.
+// returned, so a server that does not answer LOGOUT is no error.
 func (c *Client) Close(ctx context.Context) error {
 	err := c.run(ctx, 0, func() error {
 		_ = c.lib.Logout().Wait()
@@ -149,7 +149,7 @@ func (c *Client) Close(ctx context.Context) error {
 	return err
 }
 
-// Leave implements [fetch.Mailbox]. Nothing waits for the end of a session by IMAP: it is Close.
+// Leave implements [fetch.Mailbox]. In IMAP nothing waits for the end of a session, so Leave is Close.
 func (c *Client) Leave(ctx context.Context) error { return c.Close(ctx) }
 
 // Abort implements [fetch.Mailbox].

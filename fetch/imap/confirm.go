@@ -11,9 +11,9 @@ import (
 	"github.com/truehop/truehop/fetch"
 )
 
-// confirm finds out which messages are still there after commands that were to remove them and were
-// answered OK, blames those, and returns them. What the server has reported by EXPUNGE or VANISHED has gone,
-// whoever expunged it. About the others it is asked: once for all, and only if there are any.
+// confirm finds out which messages are still there although the commands that were to remove them were
+// answered OK. It adds them to the failures and returns them. A message that the server has reported by EXPUNGE
+// or VANISHED has gone, whoever expunged it. About the others confirm asks the server, once for all of them.
 func (s *settlement) confirm(op string, uids []uint32) (left []uint32, err error) {
 	if err := s.c.checkValidity(op); err != nil {
 		return nil, err

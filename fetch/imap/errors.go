@@ -40,7 +40,7 @@ func (c *Client) failed(op string, err error) error {
 	return protocolError(op, fetch.Sanitize(err.Error()), nil)
 }
 
-// lost classifies the end of the connection. A server that said BYE told why.
+// lost classifies the end of the connection. The reason is that of BYE if the server sent one.
 func (c *Client) lost(op string, err error) error {
 	if cause := c.g.why(); cause != nil && !errors.Is(err, cause) {
 		err = cause
@@ -98,8 +98,8 @@ func statusError(op, name string, text []byte) *fetch.Error {
 	return e
 }
 
-// kindOf reads the response code (RFC 9051 section 7.1, RFC 9208, and what Yahoo and
-// Google made up), or without one the words of those who use none.
+// kindOf reads the response code: those of RFC 9051 section 7.1, RFC 9208, Yahoo and Google. Where
+// there is none it looks at the words, as some servers use no codes.
 func kindOf(text []byte) fetch.Kind {
 	code, _ := responseCode(text)
 	switch code {

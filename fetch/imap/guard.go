@@ -32,10 +32,10 @@ type brokenError struct{ why string }
 
 func (e *brokenError) Error() string { return e.why }
 
-// guard is the connection that the library gets. It keeps all deadlines, passes
-// only what [lexer] accepts within the bounds, and takes notes of what the library
-// loses. Whatever goes wrong, the library sees io.EOF, which it alone handles
-// without a retry or a race; the cause is kept here.
+// guard is the connection that the library gets. It keeps all deadlines, passes on only
+// what [lexer] accepts within the bounds, and takes notes of responses that the library
+// drops. Whatever goes wrong, the library sees io.EOF, the only error that it handles
+// without a retry or a race; the guard keeps the cause.
 type guard struct {
 	raw  net.Conn
 	conn net.Conn // raw, or TLS over it
@@ -178,7 +178,7 @@ func (g *guard) fail(cause error) {
 	}
 	g.mu.Unlock()
 	g.once.Do(func() {
-		// Under TLS, what lies below is closed: a farewell might block.
+		// Under TLS the TCP connection is closed: sending close_notify might block.
 		if t, ok := g.raw.(*tls.Conn); ok {
 			_ = t.NetConn().Close()
 			return

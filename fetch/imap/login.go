@@ -17,8 +17,8 @@ import (
 	"github.com/truehop/truehop/fetch/sasl"
 )
 
-// login is the dialogue up to the authenticated state (RFC 9051 section 3). Up to
-// TLS it is spoken by hand: the library would take part in it from above the guard.
+// login is the dialogue up to the authenticated state (RFC 9051 section 3). The library takes over
+// after TLS only: its own STARTTLS would put TLS above the guard, which could then read nothing.
 func (c *Client) login(ctx context.Context) error {
 	// Implicit TLS is completed first, so that its errors are not taken for the greeting's.
 	if t, ok := c.g.raw.(*tls.Conn); ok {
@@ -150,8 +150,8 @@ func (c *Client) startTLS(ctx context.Context) error {
 	return nil
 }
 
-// attach hands the connection to the library, with a greeting that tells it what is
-// known, so that it asks nothing by itself.
+// attach hands the connection to the library, with a greeting that holds the capabilities,
+// so that the library does not ask for them by itself.
 func (c *Client) attach(preauth bool) {
 	word := "OK"
 	if preauth {

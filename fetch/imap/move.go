@@ -80,7 +80,7 @@ func (s *settlement) removeCopied(results []result, copied []uidRange) error {
 }
 
 // notCopied returns those messages of one command that its COPYUID does not name. A command without
-// COPYUID tells nothing (RFC 4315 section 3 allows that).
+// COPYUID proves nothing (RFC 4315 section 3 allows that).
 func notCopied(uids []uint32, copied []uidRange) []uint32 {
 	if rest := outside(uids, copied); len(rest) < len(uids) {
 		return rest

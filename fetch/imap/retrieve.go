@@ -70,7 +70,7 @@ func (r *retrieval) missing() []uint32 {
 	})
 }
 
-// skipLarge asks for sizes and tells the sink of those beyond the limit.
+// skipLarge asks for sizes and calls the sink for the messages beyond the limit.
 func (r *retrieval) skipLarge() error {
 	for _, set := range sets(r.uids) {
 		large := map[uint32]int64{}

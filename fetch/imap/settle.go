@@ -128,8 +128,8 @@ type pending struct {
 	done chan error
 }
 
-// await takes a command's responses from the moment it was sent: the library stands still when
-// they are not taken, the server then does, and the next command could not be written.
+// await takes a command's responses from the moment it was sent. If nobody takes them, the library stops
+// reading, then the server does, and the next command cannot be written.
 func await(set imapwire.UIDSet, op string, wait func() error) pending {
 	p := pending{set, op, make(chan error, 1)}
 	go func() { p.done <- wait() }() // ends with the connection at the latest

@@ -47,7 +47,7 @@ func (g *guard) handshake(ctx context.Context, t *tls.Conn) error {
 	return nil
 }
 
-// handshakeError tells a peer that is not to be trusted from one that went away.
+// handshakeError distinguishes a peer that cannot be trusted from one that went away.
 func handshakeError(err error) error {
 	e := &fetch.Error{Kind: fetch.TLS, Op: "TLS handshake", Err: err}
 	var (

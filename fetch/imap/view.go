@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// view is the open folder as the server has told it: which message each sequence number
-// means (RFC 9051 section 2.3.1.2). Only with it does "* 3 EXPUNGE" name a message.
+// view maps the sequence numbers of the open folder to messages (RFC 9051 section 2.3.1.2),
+// as the server has reported them. Without it "* 3 EXPUNGE" names no message.
 //
-// A method that returns false has met a contradiction: the view is then worth nothing.
+// A method that returns false has found a contradiction; the view must then be dropped.
 type view struct {
 	// chunks hold the UIDs of the listing that are still there, ascending and none empty:
 	// in one slice, every EXPUNGE in a large folder would move half of it.

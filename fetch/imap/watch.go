@@ -16,8 +16,8 @@ const maxIdle = 25 * time.Minute
 func (c *Client) CanWatch() bool { return c.Has("IDLE") }
 
 // Watch waits by IDLE (RFC 2177) until new mail arrives in the open folder, or for
-// period at most, and tells which of the two it was. Mail that arrived since Open
-// counts as new. After the end of its context, as ever, only Abort is allowed.
+// period at most, and reports whether mail arrived. Mail that arrived since Open
+// counts as new. After the end of its context only Abort is allowed.
 func (c *Client) Watch(ctx context.Context, period time.Duration) (arrived bool, err error) {
 	if c.box == nil {
 		return false, notOpen("IDLE")

@@ -50,8 +50,8 @@ func (b *body) Read(p []byte) (int, error) {
 	return 0, b.err
 }
 
-// copyBuffered copies what is buffered, after waiting for at least one octet. Of a dot that starts a line it
-// waits for as much as tells the end of the message from a dot to drop, and for no octet more.
+// copyBuffered copies what is buffered, after waiting for at least one octet. Behind a dot that starts a line
+// it waits until the end of the message and a stuffed dot can be told apart, and for no octet more.
 func (b *body) copyBuffered(p []byte) (int, error) {
 	br := b.w.br
 	if _, err := br.Peek(1); err != nil {

@@ -1,7 +1,7 @@
 // Package pop3 is a POP3 client (RFC 1939) that implements [fetch.Mailbox]:
 // CAPA and RESP-CODES (RFC 2449), STLS (RFC 2595), AUTH (RFC 5034), PIPELINING.
-// It streams messages byte-exact, holds none in memory, and trusts the server with
-// nothing: not with a size, a number, a count or the end of a line.
+// It streams messages octet by octet as they are and holds none in memory. It does not trust
+// the server: neither sizes nor message numbers, counts or line ends.
 package pop3
 
 import (
@@ -62,9 +62,9 @@ type Client struct {
 	deleted map[uint32]bool   // numbers marked by DELE in this session
 }
 
-// New speaks the greeting, CAPA, STLS if asked for, and the authentication over
-// conn, which it owns from then on and closes when it fails. Errors are
-// [*fetch.Error] or the context's.
+// New reads the greeting, asks for CAPA and, if Options say so, STLS, and authenticates. It owns
+// conn from then on and closes it on failure. Errors are [*fetch.Error] or the
+// context's.
 //
 // Nothing that proves the user is sent unless the connection is secure, STLS has
 // made it so, or Credentials.AllowPlaintext is set.
@@ -193,8 +193,8 @@ func (c *Client) startTLS(ctx context.Context) error {
 	return nil
 }
 
-// run does one exchange under ctx, whose end closes the connection. It is the one
-// place that decides whether the session goes on.
+// run does one exchange. It closes the connection when ctx ends, and it is the one place that
+// decides whether the session goes on.
 func (c *Client) run(ctx context.Context, exchange func() error) error {
 	if c.ended {
 		return &fetch.Error{Kind: fetch.Unreachable, Op: "session", Err: errors.New("the session has ended")}

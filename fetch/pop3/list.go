@@ -91,8 +91,8 @@ const (
 // maxNoted bounds how many rejected lines of one listing are logged.
 const maxNoted = 5
 
-// readList reads the reply to UIDL or LIST, after sending it if told to, and returns
-// the messages by ascending number. A refusal is not an error: the session goes on.
+// readList sends UIDL or LIST, unless it is under way already, and returns the messages of
+// the reply by ascending number. A refusal is not an error: the session goes on.
 func (c *Client) readList(verb string, send bool) (refs []fetch.Ref, refusal *fetch.Error, err error) {
 	if send {
 		if err := c.w.send(verb, verb); err != nil {

@@ -15,7 +15,7 @@ func Echoes(client sasl.Client, words string) bool {
 	return ok && shows(words, b.secret)
 }
 
-// Echoed tells the same of the password.
+// Echoed reports whether a server's words hold the password.
 func (c Credentials) Echoed(words string) bool { return shows(words, c.Password) }
 
 // shows looks for the secret as it is, quoted or sanitised, and in base64, alone or

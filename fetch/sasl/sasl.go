@@ -1,7 +1,6 @@
-// Package sasl chooses how to prove to an upstream who the user is, and makes
-// the client side of that mechanism (RFC 4422). The mechanisms themselves come
-// from go-sasl and xdg-go/scram; what is here is the choice, the mechanisms those
-// lack, and the checks of what a user wrote and a server sends.
+// Package sasl chooses an authentication mechanism (RFC 4422) and makes its client. The
+// mechanisms come from go-sasl and xdg-go/scram. This package adds the choice, the
+// mechanisms that those lack, and checks of what a user wrote and a server sends.
 //
 // No error of this package holds a password or a token.
 package sasl

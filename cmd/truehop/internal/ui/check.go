@@ -47,6 +47,9 @@ func (c Check) Folder(name string, l *fetch.Listing) {
 		rights = ", read-only: nothing can be deleted, moved or flagged"
 	}
 	fmt.Fprintf(c.W, "  %s: %s%s\n", what, count(len(l.Refs), "message"), rights)
+	if l.NoUIDs {
+		fmt.Fprintln(c.W, "  no UIDL: messages are known by their content, and those that stay there are downloaded at each pass")
+	}
 }
 
 // MTA begins the part about the MTA.

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,5 +70,46 @@ func TestStatusOfTheLastPass(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What left the upstream wants nothing more, unless it may never have arrived. What wants a person comes first.
+func TestStatusListsWhatIsNotDoneWith(t *testing.T) {
+	l, err := ledger.Open(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, state := range ledger.States() {
+		for _, absent := range []bool{false, true} {
+			r := ledger.Record{Key: ledger.Key{Account: "work", UID: fmt.Sprintf("%s gone %v", state, absent)}, State: state, Absent: absent}
+			if err := l.Put(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s, err := readStatus(t.Context(), l, &config.Account{Name: "work"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups := [][]string{
+		{"held gone false", "partly-refused gone false", "refused gone false"},
+		{"doubt gone false", "doubt gone true", "sending gone false", "sending gone true"},
+		{"deferred gone false"},
+	}
+	open := s.Open
+	for _, want := range groups {
+		var got []string
+		for _, m := range open[:min(len(want), len(open))] {
+			got = append(got, m.UID)
+		}
+		open = open[len(got):]
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("status lists %q, want %q", got, want)
+		}
+	}
+	if len(open) > 0 || statusExit(s) != exitPerson {
+		t.Errorf("%d messages more, and exit code %d", len(open), statusExit(s))
 	}
 }

@@ -180,6 +180,7 @@ func TestListFilters(t *testing.T) {
 	for i, s := range []State{Delivered, Deferred, Held, Doubt, Delivered} {
 		r := record(strconv.Itoa(i), s)
 		r.Last = base.Add(time.Duration(i) * time.Hour)
+		r.Disposed, r.Absent = i == 0, i == 1
 		if i == 4 {
 			r.Account = "home"
 		}
@@ -196,6 +197,7 @@ func TestListFilters(t *testing.T) {
 		{"states", Filter{States: []State{Held, Doubt}}, "3 2"},
 		{"UID", Filter{UID: "1"}, "1"},
 		{"token", Filter{Token: "tok-2"}, "2"},
+		{"upstream: not disposed of, not gone", Filter{Upstream: true}, "4 3 2"},
 		{"limit", Filter{Limit: 2}, "4 3"},
 		{"together", Filter{Account: "work", States: []State{Delivered, Doubt}, UID: "3"}, "3"},
 	} {

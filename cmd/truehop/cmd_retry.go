@@ -38,7 +38,7 @@ delivered is never tried again by this, and nobody who has a message gets it aga
 func retryMessages(ctx context.Context, l *ledger.Ledger, account string, names []string) (string, error) {
 	found, err := named(ctx, l, account, names)
 	if len(names) == 0 {
-		found, err = l.List(ctx, ledger.Filter{Account: account, States: []ledger.State{ledger.Refused, ledger.PartlyRefused, ledger.Held, ledger.Deferred, ledger.Doubt}})
+		found, err = l.List(ctx, ledger.Filter{Account: account, States: ledger.StatesWhere(func(s ledger.State) bool { return s.WantsPerson() || !s.Final() })})
 	}
 	if err != nil {
 		return "", err

@@ -244,6 +244,7 @@ func TestListingRefused(t *testing.T) {
 		words  string
 	}{
 		"neither UIDL nor LIST":             {withoutUIDL + "C: UIDL\nC: LIST\nS: -ERR what?\nS: -ERR no list\n", plaintext(), fetch.Refused, "no list"},
+		"no UIDL, but busy":                 {withoutUIDL + "C: UIDL\nC: LIST\nS: -ERR [SYS/TEMP] wait\nS= \"+OK\\r\\n1 10\\r\\n.\\r\\n\"\n", plaintext(), fetch.Busy, "wait"},
 		"no CAPA, UIDL locked":              {withoutCAPA + "C: UIDL\nS: -ERR index locked, try again later\nC: LIST\nS= \"+OK\\r\\n1 10\\r\\n.\\r\\n\"\n", plaintext(), fetch.Refused, "index locked"},
 		"UIDL announced":                    {lists("S: -ERR broken index", "S: -ERR"), plaintext(), fetch.Refused, "broken index"},
 		"UIDL busy":                         {lists("S: -ERR [SYS/TEMP] wait", "S: -ERR"), plaintext(), fetch.Busy, "wait"},

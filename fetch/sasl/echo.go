@@ -32,11 +32,7 @@ func shows(words, secret string) bool {
 	}
 	for _, run := range strings.FieldsFunc(words, func(r rune) bool { return !strings.ContainsRune(base64Alphabet, r) }) {
 		for from := 0; from < min(4, len(run)); from++ { // whatever stands before it
-			text := run[from:]
-			if len(text)%4 == 1 {
-				text = text[:len(text)-1] // no base64 has this length
-			}
-			octets, _ := base64.RawStdEncoding.DecodeString(text) // cannot fail: alphabet and length are right
+			octets, _ := base64.RawStdEncoding.DecodeString(run[from:]) // as far as it goes: the length may be odd
 			if strings.Contains(string(octets), secret) {
 				return true
 			}

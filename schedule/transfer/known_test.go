@@ -1,10 +1,12 @@
 package transfer_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/fetch/fakeserver"
@@ -417,4 +419,45 @@ func TestDeletedMessageThatComesBack(t *testing.T) {
 	w.run()
 	w.delivered(1)
 	w.left(0)
+}
+
+// watched is a session that says when all messages of a retrieval have been handed over.
+type watched struct {
+	fetch.Mailbox
+	retrieved func()
+}
+
+func (s watched) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sink) error {
+	err := s.Mailbox.Retrieve(ctx, refs, sink)
+	s.retrieved()
+	return err
+}
+
+// TestOneRecordIsContinuedByOneMessage: one recipient has a message, and the other waits for it, when the UIDVALIDITY
+// changes and an equal message comes. Both are retrieved before either has its verdict; the second is new to both recipients.
+func TestOneRecordIsContinuedByOneMessage(t *testing.T) {
+	w := keeping(t, false)
+	w.pass.Recipients = []string{"a@example.net", "b@example.net"}
+	verdict, asked := apart(map[string]said{"a": taken250, "b": grey450}, map[string]said{"a": taken250, "b": taken250})
+	w.mta.verdict = verdict
+	w.add(1)
+	w.run()
+
+	w.store.SetValidity("", 77)
+	w.add(1)
+	w.clock = w.clock.Add(time.Hour)
+	retrieved := make(chan struct{})
+	w.pass.Dial = func(ctx context.Context) (fetch.Mailbox, error) {
+		m, err := w.dial(ctx)
+		return watched{m, func() { close(retrieved) }}, err
+	}
+	w.mta.verdict = func(m *inject.Message, attempt int) inject.Receipt {
+		<-retrieved
+		return verdict(m, attempt)
+	}
+	w.run()
+	if want := []string{"a@example.net b@example.net", "b@example.net", "a@example.net b@example.net"}; !slices.Equal(*asked, want) {
+		t.Errorf("the MTA was asked for %q, want %q", *asked, want)
+	}
+	w.states(map[ledger.State]int{ledger.Delivered: 2})
 }

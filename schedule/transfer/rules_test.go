@@ -163,3 +163,20 @@ func TestOrder(t *testing.T) {
 		})
 	}
 }
+
+// TestAdoptingLeavesWhatIsUnderWay: a person who adopts the unknown messages means no message that waits for another attempt.
+func TestAdoptingLeavesWhatIsUnderWay(t *testing.T) {
+	w := keeping(t, false)
+	w.mta.verdict = always(reply(inject.Deferred, "RCPT", 450, "4.2.0", "greylisted"))
+	w.add(1)
+	w.run()
+	w.mta.verdict = nil
+	w.add(2)
+	w.clock = w.clock.Add(time.Hour)
+	w.pass.Flood.Adopt = true
+	if s := w.run(); s.Adopted != 1 || s.Delivered != 1 {
+		t.Errorf("summary %+v, want the new message adopted and the other one delivered", s)
+	}
+	w.delivered(1)
+	w.states(map[ledger.State]int{ledger.Adopted: 1, ledger.Delivered: 1})
+}

@@ -57,8 +57,8 @@ type Error struct {
 	Op string
 	// Text is what the server said, bounded and sanitised by [Sanitize], or "".
 	Text string
-	// Hint says what to do about it, or "".
-	Hint string
+	// Advice says what to do about it, or "".
+	Advice string
 	// Err is the cause, or nil.
 	Err error
 }
@@ -81,6 +81,9 @@ func (e *Error) Error() string {
 	}
 	return b.String()
 }
+
+// Hint returns what to do about it, or "".
+func (e *Error) Hint() string { return e.Advice }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }

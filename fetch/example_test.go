@@ -10,14 +10,14 @@ import (
 // A server's words are shown in one line that cannot disturb a terminal.
 func ExampleError() {
 	err := error(&fetch.Error{
-		Kind: fetch.Busy, Op: "PASS", Hint: "another session has the mailbox open",
+		Kind: fetch.Busy, Op: "PASS", Advice: "another session has the mailbox open",
 		Text: fetch.Sanitize("[IN-USE] locked by\x1b[2J another session"),
 	})
 	fmt.Println(err)
 	fmt.Println(fetch.KindOf(fmt.Errorf("account work: %w", err)))
 	var e *fetch.Error
 	if errors.As(err, &e) {
-		fmt.Println(e.Hint)
+		fmt.Println(e.Advice)
 	}
 	// Output:
 	// PASS: server said "[IN-USE] locked by?[2J another session"

@@ -58,8 +58,8 @@ type Error struct {
 	Text string
 	// Reply is what the MTA said, zero where it said nothing.
 	Reply Reply
-	// Hint says what to do about it, or "".
-	Hint string
+	// Advice says what to do about it, or "".
+	Advice string
 	// Err is the cause, or nil.
 	Err error
 }
@@ -81,6 +81,9 @@ func (e *Error) Error() string {
 	}
 	return strings.Join(parts, ": ")
 }
+
+// Hint returns what to do about it, or "".
+func (e *Error) Hint() string { return e.Advice }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }

@@ -188,7 +188,7 @@ func hostRefused(op string, reply Reply) *Error {
 		return &Error{Kind: Unreachable, Op: op, Reply: reply, Text: "the MTA takes no mail now"}
 	case 5:
 		return &Error{Kind: Misconfigured, Op: op, Reply: reply, Text: "the MTA refuses this host",
-			Hint: "allow this host to connect to the listener, before any client is presented"}
+			Advice: "allow this host to connect to the listener, before any client is presented"}
 	}
 	return &Error{Kind: Protocol, Op: op, Reply: reply, Text: "unexpected reply"}
 }
@@ -197,7 +197,7 @@ func hostRefused(op string, reply Reply) *Error {
 func (s *Session) authenticate() *Error {
 	const op = "AUTH"
 	if !s.w.confidential() {
-		return &Error{Kind: Auth, Op: op, Text: "credentials are not sent without TLS", Hint: "use STARTTLS, implicit TLS or a UNIX socket"}
+		return &Error{Kind: Auth, Op: op, Text: "credentials are not sent without TLS", Advice: "use STARTTLS, implicit TLS or a UNIX socket"}
 	}
 	client, err := s.o.Auth()
 	if err != nil {

@@ -41,7 +41,7 @@ func lost(stage string, err error) *end { return failure(stage, classify(stage, 
 // misconfigured is the end because of the way in which the MTA is set up.
 func misconfigured(reply Reply, text, hint string) *end {
 	return &end{stage: stageXCLIENT, outcome: Deferred, reply: reply, session: leaving,
-		err: &Error{Kind: Misconfigured, Op: stageXCLIENT, Text: text, Reply: reply, Hint: hint}}
+		err: &Error{Kind: Misconfigured, Op: stageXCLIENT, Text: text, Reply: reply, Advice: hint}}
 }
 
 // withheld is the end of a message that cannot be sent to this MTA as it is.

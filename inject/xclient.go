@@ -23,7 +23,7 @@ func (s *Session) offersXCLIENT() *Error {
 	e := &Error{Kind: Misconfigured, Op: stageXCLIENT}
 	if s.ext.xclient == nil {
 		e.Text = "XCLIENT is not offered"
-		e.Hint = "put this host into smtpd_authorized_xclient_hosts of this listener"
+		e.Advice = "put this host into smtpd_authorized_xclient_hosts of this listener"
 		return e
 	}
 	for _, need := range []string{"NAME", "ADDR"} {
@@ -45,7 +45,7 @@ func (t *transaction) xclient() *end {
 	s := t.s
 	if s.state != pipelined {
 		if e := s.offersXCLIENT(); e != nil {
-			return misconfigured(Reply{}, e.Text, e.Hint)
+			return misconfigured(Reply{}, e.Text, e.Advice)
 		}
 	}
 	// Attributes that do not fit in one command go in several, each sent after the reply to the

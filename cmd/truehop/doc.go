@@ -77,7 +77,8 @@
 // A writer of Received fields: its form in received/form.go and fields in received/testdata/fields.txt.
 //
 // A kind of error: a constant in the Kind of the package that speaks the protocol; exit.go gives it its
-// exit code.
+// exit code. A new type of error has a method Hint, which returns what to do about it; ui prints that below
+// the error.
 //
 // An event of the log: a method of ui.Log.
 //

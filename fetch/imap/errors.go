@@ -54,7 +54,7 @@ func (c *Client) lost(op string, err error) error {
 	}
 	e := &fetch.Error{Kind: fetch.Unreachable, Op: op, Err: err}
 	if op == "greeting" && errors.Is(err, os.ErrDeadlineExceeded) {
-		e.Hint = "the port may want TLS from the start"
+		e.Advice = "the port may want TLS from the start"
 	}
 	return e
 }
@@ -77,11 +77,11 @@ func statusError(op, name string, text []byte) *fetch.Error {
 	}
 	switch code, _ := responseCode(text); code {
 	case "TRYCREATE":
-		e.Hint = "create the folder at the server"
+		e.Advice = "create the folder at the server"
 	case "PRIVACYREQUIRED":
-		e.Hint = "use TLS"
+		e.Advice = "use TLS"
 	case "CONTACTADMIN":
-		e.Hint = "the provider wants to be asked"
+		e.Advice = "the provider wants to be asked"
 	}
 	if e.Kind != fetch.Unclassified {
 		return e

@@ -42,7 +42,7 @@ func (c *Client) login(ctx context.Context) error {
 	mayBePlain := c.opts.Credentials.AllowPlaintext && !preauth
 	if !c.secure && !mayBePlain {
 		e := tlsError("authentication", "the connection is not encrypted")
-		e.Hint = "use TLS, or allow plaintext for this account"
+		e.Advice = "use TLS, or allow plaintext for this account"
 		return e
 	}
 	if c.caps == nil {
@@ -76,7 +76,7 @@ func (c *Client) login(ctx context.Context) error {
 
 func tlsError(op, why string) *fetch.Error {
 	return &fetch.Error{Kind: fetch.TLS, Op: op, Err: errors.New(why),
-		Hint: "someone may be tampering with the connection, or the port is the wrong one"}
+		Advice: "someone may be tampering with the connection, or the port is the wrong one"}
 }
 
 // greeting reads the first line (RFC 9051 section 7.1).
@@ -130,7 +130,7 @@ func (c *Client) command(tag, verb string) error {
 func (c *Client) startTLS(ctx context.Context) error {
 	if c.caps != nil && !c.caps["STARTTLS"] {
 		return &fetch.Error{Kind: fetch.TLS, Op: "STARTTLS", Err: errors.New("the server does not offer it"),
-			Hint: "use implicit TLS (port 993) if the server has it"}
+			Advice: "use implicit TLS (port 993) if the server has it"}
 	}
 	if c.opts.TLS == nil {
 		return &fetch.Error{Kind: fetch.TLS, Op: "STARTTLS", Err: errors.New("no TLS configuration")}
@@ -209,7 +209,7 @@ func (c *Client) withholdEcho(op string, client gosasl.Client, err error) error 
 	err = c.failed(op, err)
 	var e *fetch.Error
 	if errors.As(err, &e) && sasl.Echoes(client, raw+" "+e.Error()) {
-		return &fetch.Error{Kind: e.Kind, Op: op, Hint: e.Hint, Err: errors.New("the server echoed the secret, its words are withheld")}
+		return &fetch.Error{Kind: e.Kind, Op: op, Advice: e.Advice, Err: errors.New("the server echoed the secret, its words are withheld")}
 	}
 	return err
 }

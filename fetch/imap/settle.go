@@ -156,8 +156,8 @@ func (s *settlement) remove(all []imapwire.UIDSet) error {
 	if !s.c.Has("UIDPLUS") {
 		// There are servers that expunge at once, as Gmail does if its user wishes it.
 		lacks := &fetch.Error{Kind: fetch.Unsupported, Op: "UID EXPUNGE",
-			Err:  errors.New("the server lacks UIDPLUS: messages are marked \\Deleted and not removed"),
-			Hint: "let another client expunge, or settle by flag"}
+			Err:    errors.New("the server lacks UIDPLUS: messages are marked \\Deleted and not removed"),
+			Advice: "let another client expunge, or settle by flag"}
 		for _, r := range stored {
 			s.addFailures(s.c.g.unconfirmed(members(r.set)), cmp.Or[error](r.err, lacks))
 		}

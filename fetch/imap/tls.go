@@ -57,9 +57,9 @@ func handshakeError(err error) error {
 	)
 	switch {
 	case errors.As(err, &record):
-		e.Hint = "this port does not speak TLS; is it one for STARTTLS?"
+		e.Advice = "this port does not speak TLS; is it one for STARTTLS?"
 	case errors.As(err, &unknown):
-		e.Hint = "the certificate's authority is not trusted here"
+		e.Advice = "the certificate's authority is not trusted here"
 	case errors.As(err, &network) && network.Timeout():
 		e.Kind = fetch.Unreachable
 	}

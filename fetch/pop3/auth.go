@@ -56,7 +56,7 @@ func (c *Client) authenticate(ctx context.Context) error {
 func (c *Client) withholdEcho(err error, echoes func(words string) bool) error {
 	var e *fetch.Error
 	if errors.As(err, &e) && e.Text != "" && echoes(c.w.said+" "+e.Text) {
-		return &fetch.Error{Kind: e.Kind, Op: e.Op, Hint: e.Hint, Err: errors.New("the server echoed the secret, its words are withheld")}
+		return &fetch.Error{Kind: e.Kind, Op: e.Op, Advice: e.Advice, Err: errors.New("the server echoed the secret, its words are withheld")}
 	}
 	return err
 }

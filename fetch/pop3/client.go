@@ -123,7 +123,7 @@ func (c *Client) login(ctx context.Context) error {
 		}
 	}
 	if !c.secure && !c.opts.Credentials.AllowPlaintext {
-		return &fetch.Error{Kind: fetch.TLS, Op: "authentication", Hint: "use TLS, or allow plaintext for this account",
+		return &fetch.Error{Kind: fetch.TLS, Op: "authentication", Advice: "use TLS, or allow plaintext for this account",
 			Err: errors.New("the connection is not encrypted")}
 	}
 	if err := c.authenticate(ctx); err != nil {
@@ -174,7 +174,7 @@ func (c *Client) has(capability string) bool {
 func (c *Client) startTLS(ctx context.Context) error {
 	if c.caps != nil && !c.has("STLS") {
 		return &fetch.Error{Kind: fetch.TLS, Op: "STLS", Err: errors.New("the server does not offer it"),
-			Hint: "use implicit TLS (port 995) if the server has it"}
+			Advice: "use implicit TLS (port 995) if the server has it"}
 	}
 	if c.opts.TLS == nil {
 		return &fetch.Error{Kind: fetch.TLS, Op: "STLS", Err: errors.New("no TLS configuration")}
@@ -220,7 +220,7 @@ func (c *Client) Settle(ctx context.Context, d fetch.Disposal, refs []fetch.Ref)
 		return nil, nil
 	case fetch.Delete:
 	default:
-		return nil, &fetch.Error{Kind: fetch.Unsupported, Op: "settle", Hint: "use IMAP",
+		return nil, &fetch.Error{Kind: fetch.Unsupported, Op: "settle", Advice: "use IMAP",
 			Err: errors.New("POP3 has neither flags nor folders")}
 	}
 	var failures []fetch.Failure

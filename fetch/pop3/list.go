@@ -26,7 +26,7 @@ type entry struct {
 // (RFC 1939 section 7): without it, the numbers are LIST's and the listing is NoUIDs.
 func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error) {
 	if folder != "" && !strings.EqualFold(folder, "INBOX") {
-		return nil, &fetch.Error{Kind: fetch.NoFolder, Op: "open", Hint: "use IMAP", Err: errors.New("POP3 has the inbox only")}
+		return nil, &fetch.Error{Kind: fetch.NoFolder, Op: "open", Advice: "use IMAP", Err: errors.New("POP3 has the inbox only")}
 	}
 	listing := &fetch.Listing{Reusable: true, AtClose: true}
 	seconds, _, _ := strings.Cut(c.caps["LOGIN-DELAY"], " ") // RFC 2449 section 6.5

@@ -55,9 +55,9 @@ func (r reply) failure(op string, kind fetch.Kind) *fetch.Error {
 	top, _, _ := strings.Cut(r.code, "/")
 	switch {
 	case r.code == "IN-USE": // RFC 2449 section 8.1.2
-		e.Kind, e.Hint = fetch.Busy, "another session has the mailbox open"
+		e.Kind, e.Advice = fetch.Busy, "another session has the mailbox open"
 	case r.code == "LOGIN-DELAY": // RFC 2449 section 8.1.1
-		e.Kind, e.Hint = fetch.Busy, "the server wants more time between two logins"
+		e.Kind, e.Advice = fetch.Busy, "the server wants more time between two logins"
 	case r.code == "SYS/TEMP": // RFC 3206 section 4
 		e.Kind = fetch.Busy
 	case r.code == "AUTH": // RFC 3206 section 4

@@ -56,7 +56,7 @@ func (c *Client) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sink
 }
 
 func tooLarge(limit int64, err error) *fetch.Error {
-	return &fetch.Error{Kind: fetch.TooLarge, Op: "RETR", Hint: fmt.Sprintf("the limit is %d octets", limit), Err: err}
+	return &fetch.Error{Kind: fetch.TooLarge, Op: "RETR", Advice: fmt.Sprintf("the limit is %d octets", limit), Err: err}
 }
 
 // stop ends the session after a sink's error, which is returned as it is: the

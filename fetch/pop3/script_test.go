@@ -56,8 +56,8 @@ func wantKind(t *testing.T, err error, kind fetch.Kind, words string) {
 	if !errors.As(err, &e) || e.Kind != kind {
 		t.Fatalf("got %v (kind %v), want kind %v", err, fetch.KindOf(err), kind)
 	}
-	if !strings.Contains(e.Error()+" "+e.Hint, words) {
-		t.Errorf("got %q, hint %q, want it to say %q", e.Error(), e.Hint, words)
+	if !strings.Contains(e.Error()+" "+e.Advice, words) {
+		t.Errorf("got %q, hint %q, want it to say %q", e.Error(), e.Advice, words)
 	}
 }
 

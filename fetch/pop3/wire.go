@@ -118,7 +118,7 @@ func (w *wire) hangUp() {
 // that reply would be taken as if it came under TLS (response injection): fail.
 func (w *wire) upgrade(ctx context.Context, config *tls.Config) error {
 	if n := w.br.Buffered(); n > 0 {
-		return &fetch.Error{Kind: fetch.TLS, Op: "STLS", Hint: "someone may be tampering with the connection",
+		return &fetch.Error{Kind: fetch.TLS, Op: "STLS", Advice: "someone may be tampering with the connection",
 			Err: fmt.Errorf("%d octets of plaintext after the reply to STLS", n)}
 	}
 	w.clock.restart()
@@ -150,9 +150,9 @@ func (w *wire) lost(op string, err error) error {
 		// where the peer has closed before a deadline is set.
 		e.Err = io.ErrUnexpectedEOF
 	case errors.As(err, &record):
-		e.Kind, e.Hint = fetch.TLS, "this port does not speak TLS; is it one for STLS?"
+		e.Kind, e.Advice = fetch.TLS, "this port does not speak TLS; is it one for STLS?"
 	case errors.As(err, &unknown):
-		e.Kind, e.Hint = fetch.TLS, "the certificate's authority is not trusted here"
+		e.Kind, e.Advice = fetch.TLS, "the certificate's authority is not trusted here"
 	case errors.As(err, &certificate), errors.As(err, &alert):
 		e.Kind = fetch.TLS
 	}
@@ -201,7 +201,7 @@ func (w *wire) line(op string) ([]byte, error) {
 	if !ok {
 		e := protocolError(op, "line ends in a bare LF", line)
 		if line[0] == 0x15 || line[0] == 0x16 { // a TLS alert or handshake; the commonest alert ends in LF
-			e.Hint = "this port seems to speak TLS from the start"
+			e.Advice = "this port seems to speak TLS from the start"
 		}
 		return nil, e
 	}

@@ -155,7 +155,7 @@ func (b *bearerClient) Next(challenge []byte) ([]byte, error) {
 		Status string `json:"status"`
 		Scope  string `json:"scope"`
 	}
-	e := &fetch.Error{Kind: fetch.Auth, Op: b.name, Hint: "the access token was refused; log in again"}
+	e := &fetch.Error{Kind: fetch.Auth, Op: b.name, Advice: "the access token was refused; log in again"}
 	if json.Unmarshal(challenge, &reason) == nil && reason.Status != "" {
 		e.Text = fetch.Sanitize("status " + reason.Status)
 	} else {

@@ -228,7 +228,7 @@ func fetchToken(ctx context.Context, source func(context.Context) (string, error
 }
 
 func refusal(why, hint string) *fetch.Error {
-	return &fetch.Error{Kind: fetch.Auth, Op: "authentication", Hint: hint, Err: errors.New(why)}
+	return &fetch.Error{Kind: fetch.Auth, Op: "authentication", Advice: hint, Err: errors.New(why)}
 }
 
 // Finish is called when the server has reported success. It fails if the

@@ -148,7 +148,7 @@ func TestBearerRefused(t *testing.T) {
 		}
 		_, err = client.Next([]byte(`{"status":"invalid_token\u001b","scope":"mail"}`))
 		var e *fetch.Error
-		if !errors.As(err, &e) || e.Kind != fetch.Auth || e.Text != "status invalid_token?" || e.Hint == "" {
+		if !errors.As(err, &e) || e.Kind != fetch.Auth || e.Text != "status invalid_token?" || e.Advice == "" {
 			t.Errorf("%s: got %+v", name, err)
 		}
 	}

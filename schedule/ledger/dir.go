@@ -27,16 +27,16 @@ func prepareDir(dir string) error {
 	}
 	switch {
 	case !info.IsDir():
-		return &Error{Kind: Permission, Op: "is not a directory", Path: dir, Hint: hintOwner}
+		return &Error{Kind: Permission, Op: "is not a directory", Path: dir, Advice: hintOwner}
 	case !trusted(info):
-		e := &Error{Kind: Permission, Op: "belongs to another user", Path: dir, Hint: hintOwner}
+		e := &Error{Kind: Permission, Op: "belongs to another user", Path: dir, Advice: hintOwner}
 		if st, ok := info.Sys().(*syscall.Stat_t); ok {
 			e.Owner = UserName(int(st.Uid))
 			e.Op += ", " + e.Owner
 		}
 		return e
 	case info.Mode().Perm()&0o022 != 0:
-		return &Error{Kind: Permission, Op: "can be written by others", Path: dir, Hint: hintOwner}
+		return &Error{Kind: Permission, Op: "can be written by others", Path: dir, Advice: hintOwner}
 	}
 	if err := unix.Access(dir, unix.R_OK|unix.W_OK|unix.X_OK); err != nil {
 		return failed("cannot be written", dir, err)
@@ -52,7 +52,7 @@ func checkLink(dir string) error {
 		return failed("cannot be read", dir, err)
 	}
 	if info.Mode()&fs.ModeSymlink != 0 && !trusted(info) {
-		return &Error{Kind: Permission, Op: "is another user's symbolic link", Path: dir, Hint: hintOwner}
+		return &Error{Kind: Permission, Op: "is another user's symbolic link", Path: dir, Advice: hintOwner}
 	}
 	return nil
 }
@@ -92,7 +92,7 @@ func inspect(dir string) (size, wal int64, err error) {
 		}
 		if !info.Mode().IsRegular() {
 			return 0, 0, &Error{Kind: Permission, Op: "is not a regular file",
-				Path: filepath.Join(dir, name), Hint: hintOwner}
+				Path: filepath.Join(dir, name), Advice: hintOwner}
 		}
 		sizes[name] = info.Size()
 	}
@@ -100,11 +100,11 @@ func inspect(dir string) (size, wal int64, err error) {
 	switch {
 	case !found && len(sizes) > 0:
 		return 0, 0, &Error{Kind: Corrupt, Op: "is gone, though other files say that it was there",
-			Path: path, Hint: hintCorrupt}
+			Path: path, Advice: hintCorrupt}
 	case !found:
 		return 0, 0, &Error{Kind: NotFound, Op: "does not exist yet", Path: path}
 	case size == 0:
-		return 0, 0, &Error{Kind: Corrupt, Op: "is empty: what it recorded is lost", Path: path, Hint: hintCorrupt}
+		return 0, 0, &Error{Kind: Corrupt, Op: "is empty: what it recorded is lost", Path: path, Advice: hintCorrupt}
 	}
 	return size, sizes[fileName+"-wal"], nil
 }

@@ -33,7 +33,7 @@ func checkFS(dir string, magic int64) error {
 		return nil
 	}
 	return &Error{Kind: Network, Op: "is on " + name, Path: dir,
-		Hint: "locks and shared memory do not hold there: put the state on a local disk"}
+		Advice: "locks and shared memory do not hold there: put the state on a local disk"}
 }
 
 // allocate makes f size octets long and gives it the disk space.

@@ -65,8 +65,8 @@ type Error struct {
 	Owner string
 	// Holder names who holds the lock ("pid 4711 on mail.example.org"), or "".
 	Holder string
-	// Hint says what to do about it, or "".
-	Hint string
+	// Advice says what to do about it, or "".
+	Advice string
 	// Err is the cause, or nil.
 	Err error
 }
@@ -87,6 +87,9 @@ func (e *Error) Error() string {
 	}
 	return b.String()
 }
+
+// Hint returns what to do about it, or "".
+func (e *Error) Hint() string { return e.Advice }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
@@ -120,13 +123,13 @@ func failed(op, path string, err error) error {
 	e := &Error{Kind: kindOfCause(err), Op: op, Path: path, Err: err}
 	switch e.Kind {
 	case Corrupt:
-		e.Hint = hintCorrupt
+		e.Advice = hintCorrupt
 	case Permission:
-		e.Hint = hintOwner
+		e.Advice = hintOwner
 	case Full:
-		e.Hint = hintFull
+		e.Advice = hintFull
 	case IO:
-		e.Hint = hintIO
+		e.Advice = hintIO
 	}
 	return e
 }

@@ -74,7 +74,7 @@ func (l *Ledger) open(ctx context.Context, alone bool) error {
 		return err
 	}
 	if version < schemaVersion && !alone {
-		return &Error{Kind: Busy, Op: "is in use by an older truehop", Path: path, Hint: hintOlder}
+		return &Error{Kind: Busy, Op: "is in use by an older truehop", Path: path, Advice: hintOlder}
 	}
 	// The last process to close a ledger removes the WAL. If it is still there and
 	// nobody has the ledger open, a process died.

@@ -80,7 +80,7 @@ func (l *Ledger) readError(err error) error {
 	}
 	path := filepath.Join(l.dir, fileName)
 	if errors.Is(err, errUnsound) {
-		return &Error{Kind: Corrupt, Op: "cannot be trusted", Path: path, Hint: hintCorrupt, Err: err}
+		return &Error{Kind: Corrupt, Op: "cannot be trusted", Path: path, Advice: hintCorrupt, Err: err}
 	}
 	return failed("cannot be read", path, err)
 }

@@ -132,13 +132,13 @@ func verify(ctx context.Context, db *sql.DB, path string) (version int64, err er
 	}
 	switch {
 	case id != applicationID:
-		return 0, &Error{Kind: Corrupt, Op: "is a database, but not a ledger", Path: path, Hint: hintCorrupt}
+		return 0, &Error{Kind: Corrupt, Op: "is a database, but not a ledger", Path: path, Advice: hintCorrupt}
 	case version > schemaVersion:
 		return 0, &Error{Kind: Version, Op: "has format " + strconv.FormatInt(version, 10) +
-			", newer than " + strconv.Itoa(schemaVersion), Path: path, Hint: hintVersion}
+			", newer than " + strconv.Itoa(schemaVersion), Path: path, Advice: hintVersion}
 	case version < 1:
 		return 0, &Error{Kind: Corrupt, Op: "has format " + strconv.FormatInt(version, 10) +
-			", which never was", Path: path, Hint: hintCorrupt}
+			", which never was", Path: path, Advice: hintCorrupt}
 	}
 	return version, verifyMailboxes(ctx, db, path)
 }
@@ -157,7 +157,7 @@ func verifyMailboxes(ctx context.Context, db *sql.DB, path string) error {
 			return failed("cannot be read", path, err)
 		}
 		if m.checksum(id) != sum {
-			return &Error{Kind: Corrupt, Op: "cannot be trusted: a mailbox is damaged", Path: path, Hint: hintCorrupt}
+			return &Error{Kind: Corrupt, Op: "cannot be trusted: a mailbox is damaged", Path: path, Advice: hintCorrupt}
 		}
 	}
 	return failed("cannot be read", path, rows.Err())
@@ -170,7 +170,7 @@ func quickCheck(ctx context.Context, db *sql.DB, path string) error {
 		return failed("cannot be checked", path, err)
 	}
 	if said != "ok" {
-		return &Error{Kind: Corrupt, Op: "is damaged: " + cut(said), Path: path, Hint: hintCorrupt}
+		return &Error{Kind: Corrupt, Op: "is damaged: " + cut(said), Path: path, Advice: hintCorrupt}
 	}
 	var orphans bool
 	if err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM record
@@ -178,7 +178,7 @@ func quickCheck(ctx context.Context, db *sql.DB, path string) error {
 		return failed("cannot be checked", path, err)
 	}
 	if orphans {
-		return &Error{Kind: Corrupt, Op: "is damaged: records belong to no mailbox", Path: path, Hint: hintCorrupt}
+		return &Error{Kind: Corrupt, Op: "is damaged: records belong to no mailbox", Path: path, Advice: hintCorrupt}
 	}
 	return nil
 }

@@ -142,7 +142,7 @@ func (w *writer) turnAway(group []*write) []*write {
 			beginning = append(beginning, each)
 		}
 	}
-	answer(beginning, &Error{Kind: Full, Op: "no space to begin a delivery", Path: w.path, Hint: hintFull})
+	answer(beginning, &Error{Kind: Full, Op: "no space to begin a delivery", Path: w.path, Advice: hintFull})
 	return settling
 }
 

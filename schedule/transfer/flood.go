@@ -62,7 +62,7 @@ func (f Flood) judge(s sighting, delivered fetch.Action) (adopt bool, err error)
 		title = "folder " + s.folder.name
 	}
 	stop := func(format string, args ...any) (bool, error) {
-		return false, &Error{Op: "list " + title, Text: fmt.Sprintf(format, args...), Hint: fmt.Sprintf(
+		return false, &Error{Op: "list " + title, Text: fmt.Sprintf(format, args...), Advice: fmt.Sprintf(
 			"look at the mailbox, then run once with --accept %[1]s to deliver what the ledger does not know by its content, or with --adopt %[1]s to record it all as done without delivering any of it", s.folder.account)}
 	}
 	switch {

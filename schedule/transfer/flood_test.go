@@ -79,7 +79,7 @@ func TestFloodHint(t *testing.T) {
 	if !ok {
 		t.Fatalf("got %v, want an *Error", err)
 	}
-	if stop.Op != "list the mailbox" || !strings.Contains(stop.Hint, "--accept work") || !strings.Contains(stop.Hint, "--adopt work") {
-		t.Errorf("%q, hint %q", stop.Op, stop.Hint)
+	if stop.Op != "list the mailbox" || !strings.Contains(stop.Advice, "--accept work") || !strings.Contains(stop.Advice, "--adopt work") {
+		t.Errorf("%q, hint %q", stop.Op, stop.Advice)
 	}
 }

@@ -160,7 +160,7 @@ func stopsPass(r *inject.Receipt) error {
 		// RFC 3463 section 3.4: X.3.1 is the system's storage. Any other 452 is about the recipient (X.2.2: its
 		// mailbox is full) or the transaction (X.5.3: too many recipients).
 		if r.Reply.Code == 452 && r.Reply.Enhanced == "4.3.1" && r.Outcome == inject.Deferred {
-			return &Error{Op: r.Stage, Text: "the MTA is out of storage: " + r.Reply.String(), Hint: "free space in the MTA's queue"}
+			return &Error{Op: r.Stage, Text: "the MTA is out of storage: " + r.Reply.String(), Advice: "free space in the MTA's queue"}
 		}
 		return nil
 	}

@@ -139,12 +139,15 @@ type Error struct {
 	Op string
 	// Text says what is wrong.
 	Text string
-	// Hint says what a person may do about it.
-	Hint string
+	// Advice says what a person may do about it.
+	Advice string
 }
 
 // Error returns the text.
 func (e *Error) Error() string { return e.Op + ": " + e.Text }
+
+// Hint returns what a person may do about it, or "".
+func (e *Error) Hint() string { return e.Advice }
 
 // adoptGroup is the number of messages adopted in one transaction.
 const adoptGroup = 500

@@ -333,7 +333,7 @@ func (w *pipeline) judge(m *message, receipt inject.Receipt) {
 		w.mu.Unlock()
 		if tooMany {
 			d.stop = &Error{Op: "RCPT TO", Text: "the MTA does not take mail for the recipients of this account: " + receipt.Reply.String(),
-				Hint: "correct recipients, or make the MTA responsible for their domain; then truehop retry " + w.pass.Account + " --all"}
+				Advice: "correct recipients, or make the MTA responsible for their domain; then truehop retry " + w.pass.Account + " --all"}
 		}
 	}
 	if d.stop != nil {

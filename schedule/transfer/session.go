@@ -64,7 +64,7 @@ func (s *session) relogin(ctx context.Context) error {
 	s.mailbox.Abort()
 	delay := s.listing.LoginDelay - time.Since(s.loggedIn)
 	if delay > loginPatience {
-		return &fetch.Error{Kind: fetch.Busy, Op: "log in again", Hint: "the next pass goes on",
+		return &fetch.Error{Kind: fetch.Busy, Op: "log in again", Advice: "the next pass goes on",
 			Err: fmt.Errorf("the server wants %v between two logins", s.listing.LoginDelay)}
 	}
 	var err error

@@ -52,9 +52,9 @@ func spoolError(dir string, cause error) error {
 	e := &ledger.Error{Kind: ledger.IO, Op: "a message stays upstream", Path: dir, Err: cause}
 	switch {
 	case errors.Is(cause, syscall.ENOSPC), errors.Is(cause, syscall.EDQUOT):
-		e.Kind, e.Hint = ledger.Full, "free some space on this file system"
+		e.Kind, e.Advice = ledger.Full, "free some space on this file system"
 	case errors.Is(cause, fs.ErrPermission), errors.Is(cause, syscall.EROFS):
-		e.Kind, e.Hint = ledger.Permission, "truehop check tells what is wrong with spool_dir"
+		e.Kind, e.Advice = ledger.Permission, "truehop check tells what is wrong with spool_dir"
 	}
 	return e
 }

@@ -63,7 +63,7 @@ func writable(dir string, info fs.FileInfo, user int) error {
 }
 
 func unusableDir(dir, op, hint string, err error) error {
-	return &ledger.Error{Kind: ledger.Permission, Op: "spool_dir " + op, Path: dir, Hint: hint, Err: err}
+	return &ledger.Error{Kind: ledger.Permission, Op: "spool_dir " + op, Path: dir, Advice: hint, Err: err}
 }
 
 func ownedBy(info fs.FileInfo, user int) bool { return owner(info) == user }

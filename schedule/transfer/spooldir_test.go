@@ -75,7 +75,7 @@ func TestCheckSpool(t *testing.T) {
 			case c.says == "" && err != nil:
 				t.Errorf("it cannot be used: %v", err)
 			case c.says == "":
-			case !errors.As(err, &e) || !strings.Contains(e.Error(), c.says) || !strings.Contains(e.Hint, dir):
+			case !errors.As(err, &e) || !strings.Contains(e.Error(), c.says) || !strings.Contains(e.Advice, dir):
 				t.Errorf("CheckSpool: %v, want %q and a hint", err, c.says)
 			}
 		})

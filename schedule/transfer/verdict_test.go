@@ -170,7 +170,7 @@ func TestWrongRecipientIsHeld(t *testing.T) {
 		}
 		s, err := w.try()
 		var stop *transfer.Error
-		if !errors.As(err, &stop) || stop.Hint == "" {
+		if !errors.As(err, &stop) || stop.Advice == "" {
 			t.Errorf("%v: the pass ended with %v, want an error that says what to do", said, err)
 		}
 		if s.Held < 3 || s.Held > 20 {

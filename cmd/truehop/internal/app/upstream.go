@@ -22,8 +22,8 @@ import (
 func Upstream(ctx context.Context, a *config.Account, log *slog.Logger) (fetch.Mailbox, error) {
 	mailbox, err := logIn(ctx, a, log)
 	var refused *fetch.Error
-	if errors.As(err, &refused) && refused.Kind == fetch.Auth && refused.Hint == "" {
-		refused.Hint = fmt.Sprintf("correct accounts.%s.user or the password; many providers want one made for programs, and %s switched on", a.Name, strings.ToUpper(a.Protocol.String()))
+	if errors.As(err, &refused) && refused.Kind == fetch.Auth && refused.Advice == "" {
+		refused.Advice = fmt.Sprintf("correct accounts.%s.user or the password; many providers want one made for programs, and %s switched on", a.Name, strings.ToUpper(a.Protocol.String()))
 	}
 	return mailbox, err
 }
@@ -47,7 +47,7 @@ func logIn(ctx context.Context, a *config.Account, log *slog.Logger) (fetch.Mail
 	}
 	if a.TLS == config.ImplicitTLS {
 		if conn, err = handshake(ctx, conn, secure); err != nil {
-			return nil, &fetch.Error{Kind: fetch.TLS, Op: "TLS with " + a.Addr(), Err: err, Hint: tlsHint(err, a)}
+			return nil, &fetch.Error{Kind: fetch.TLS, Op: "TLS with " + a.Addr(), Err: err, Advice: tlsHint(err, a)}
 		}
 	}
 	if a.Protocol == config.POP3 {

@@ -7,10 +7,7 @@ import (
 	"strings"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
-	"github.com/truehop/truehop/fetch"
-	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/schedule/ledger"
-	"github.com/truehop/truehop/schedule/transfer"
 )
 
 // PrintError says what ended the program: one line, and below it what to do about it.
@@ -61,27 +58,20 @@ func quote(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// Hint returns what a person may do about an error, or "".
+// Hint returns what to do about an error, by the first of its causes that says so, or "".
 func Hint(err error) string {
-	var hinted interface {
-		error
-		Hint() string
+	if e, ok := err.(interface{ Hint() string }); ok && e.Hint() != "" {
+		return e.Hint()
 	}
-	var up *fetch.Error
-	var mta *inject.Error
-	var pass *transfer.Error
-	var record *ledger.Error
-	switch {
-	case errors.As(err, &hinted):
-		return hinted.Hint()
-	case errors.As(err, &pass):
-		return pass.Hint
-	case errors.As(err, &record):
-		return record.Hint
-	case errors.As(err, &up):
-		return up.Hint
-	case errors.As(err, &mta):
-		return mta.Hint
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		return Hint(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, cause := range e.Unwrap() {
+			if hint := Hint(cause); hint != "" {
+				return hint
+			}
+		}
 	}
 	return ""
 }

@@ -31,7 +31,7 @@ func TestPassLevels(t *testing.T) {
 	}{
 		"nothing new":  {transfer.Summary{Listed: 9, Known: 9}, nil, "level=DEBUG msg=pass account=work listed=9 "},
 		"mail":         {transfer.Summary{Delivered: 1}, nil, "level=INFO msg=pass account=work "},
-		"an error":     {transfer.Summary{}, &transfer.Error{Op: "list", Text: "renumbered", Hint: "look"}, `level=ERROR msg="pass failed" account=work `},
+		"an error":     {transfer.Summary{}, &transfer.Error{Op: "list", Text: "renumbered", Advice: "look"}, `level=ERROR msg="pass failed" account=work `},
 		"another one":  {transfer.Summary{}, errors.New("x"), `level=ERROR msg="pass failed" account=work `},
 		"settled late": {transfer.Summary{Settled: 1}, nil, "level=INFO msg=pass account=work "},
 	} {

@@ -461,3 +461,21 @@ func TestOneRecordIsContinuedByOneMessage(t *testing.T) {
 	}
 	w.states(map[ledger.State]int{ledger.Delivered: 2})
 }
+
+// TestAbsenceIsCorrectedByTheListing: where UIDs last, a message that is listed again is recorded as upstream again.
+func TestAbsenceIsCorrectedByTheListing(t *testing.T) {
+	w := keeping(t, false)
+	w.add(1)
+	w.run()
+	for _, absent := range []bool{true, false} {
+		w.listing = nil
+		if absent {
+			w.listing = func([]fetch.Ref) []fetch.Ref { return nil }
+		}
+		w.run()
+		rs, err := w.ledger.List(t.Context(), ledger.Filter{Account: "work"})
+		if err != nil || len(rs) != 1 || rs[0].Absent != absent {
+			t.Errorf("the ledger says %+v, %v, want one record with absent %v", rs, err, absent)
+		}
+	}
+}

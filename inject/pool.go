@@ -12,9 +12,11 @@ var ErrClosed = errors.New("inject: pool closed")
 
 // Pool delivers messages over several sessions at a time. It dials when there is work.
 type Pool struct {
-	dial     Dialer
-	o        *Options
-	queue    chan *job
+	dial  Dialer
+	o     *Options
+	queue chan *job
+	// waiting offers the jobs of workers that wait for the MTA to open a session to those that have one.
+	waiting  chan *job
 	ctx      context.Context // ends when Close gives up
 	abort    context.CancelCauseFunc
 	workers  sync.WaitGroup
@@ -37,6 +39,7 @@ func NewPool(dial Dialer, o Options) *Pool {
 	p.ctx, p.abort = context.WithCancelCause(context.Background())
 	// Room for one message ahead of each session, so that its XCLIENT can go out early.
 	p.queue = make(chan *job, p.o.Connections)
+	p.waiting = make(chan *job)
 	for range p.o.Connections {
 		w := &worker{p: p}
 		p.workers.Go(w.run)

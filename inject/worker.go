@@ -14,20 +14,29 @@ type worker struct {
 	used bool
 	// held is a job taken from the queue early, to send its XCLIENT with the dot of the one before.
 	held *job
-	// spare is a connection opened ahead of need, for MTAs where each serves one message only.
+	// spare is a session being opened: for a message that has been waiting for it, or ahead of need for MTAs
+	// where each session serves one message only.
 	spare *spare
 }
 
 // spare is a session being opened by a goroutine of its own.
 type spare struct {
-	opened chan *Session // gets the session, or nil where that failed
+	opened chan opened
 	cancel context.CancelFunc
+}
+
+// opened is what became of a session being opened.
+type opened struct {
+	session *Session
+	err     *Error
 }
 
 // run delivers until the queue is closed and empty.
 func (w *worker) run() {
 	for j := w.take(); j != nil; j = w.take() {
-		j.done(w.deliver(j))
+		if receipt, mine := w.deliver(j); mine {
+			j.done(receipt)
+		}
 		if w.session != nil && !w.session.Reusable() {
 			w.dismiss()
 		}
@@ -35,8 +44,8 @@ func (w *worker) run() {
 	w.retire()
 }
 
-// take waits for the next job, and returns nil at the end. Sessions are closed when no job has come
-// for a while.
+// take waits for the next job, and returns nil at the end. A worker with a session also takes over what another
+// waits to open one for. Sessions are closed when no job has come for a while.
 func (w *worker) take() *job {
 	if j := w.held; j != nil {
 		w.held = nil
@@ -47,17 +56,36 @@ func (w *worker) take() *job {
 		return j
 	default:
 	}
-	if w.session == nil && w.spare == nil {
-		return <-w.p.queue
-	}
 	idle := time.NewTimer(w.p.o.Timeouts.Idle)
 	defer idle.Stop()
-	select {
-	case j := <-w.p.queue:
-		return j
-	case <-idle.C:
-		w.retire()
-		return <-w.p.queue
+	for w.session != nil || w.spare != nil {
+		var waiting chan *job
+		var coming chan opened
+		if w.session != nil {
+			waiting = w.p.waiting
+		} else {
+			coming = w.spare.opened
+		}
+		select {
+		case j := <-waiting:
+			return j
+		case j := <-w.p.queue:
+			return j
+		case o := <-coming:
+			w.spare.cancel()
+			w.spare = nil
+			w.adopt(o.session, true)
+		case <-idle.C:
+			w.retire()
+		}
+	}
+	return <-w.p.queue
+}
+
+// adopt makes s, which may be nil, the worker's session.
+func (w *worker) adopt(s *Session, used bool) {
+	if w.session, w.used = s, used; s != nil {
+		s.onLast = w.prepare
 	}
 }
 
@@ -80,7 +108,7 @@ func (w *worker) retire() {
 		return
 	}
 	late := time.AfterFunc(w.p.o.Timeouts.Quit, w.spare.cancel)
-	w.session = <-w.spare.opened
+	w.session = (<-w.spare.opened).session
 	late.Stop()
 	w.spare.cancel()
 	w.spare = nil
@@ -96,8 +124,9 @@ func (w *worker) dismiss() {
 }
 
 // deliver delivers one job. It makes another attempt if a used session may have failed for reasons
-// of its own, and another one if the MTA refused an attribute.
-func (w *worker) deliver(j *job) Receipt {
+// of its own, and another one if the MTA refused an attribute. It returns false where another worker has taken
+// the job over.
+func (w *worker) deliver(j *job) (r Receipt, mine bool) {
 	ctx, cancel := context.WithCancelCause(j.ctx)
 	defer cancel(nil)
 	stop := context.AfterFunc(w.p.ctx, func() { cancel(context.Cause(w.p.ctx)) })
@@ -109,7 +138,7 @@ func (w *worker) deliver(j *job) Receipt {
 		if w.session != nil && w.session.state == pipelined {
 			w.dismiss()
 		}
-		return w.p.undelivered(j.m, &Error{Kind: Aborted, Op: stageConnect, Err: context.Cause(ctx)}, client, notes)
+		return w.p.undelivered(j.m, &Error{Kind: Aborted, Op: stageConnect, Err: context.Cause(ctx)}, client, notes), true
 	}
 	for stale, refused := false, false; ; {
 		// If XCLIENT is pipelined, it is this message's: the job was held for that.
@@ -118,17 +147,22 @@ func (w *worker) deliver(j *job) Receipt {
 			w.session = nil
 		}
 		if w.session == nil {
-			s, e := w.open(ctx, client)
-			if e != nil {
-				return w.p.undelivered(j.m, e, client, notes)
+			waiting := w.p.waiting
+			if stale || refused {
+				waiting = nil // what has been learned of this message is here
 			}
-			s.onLast = w.prepare
-			w.session = s
+			e, mine := w.open(ctx, j, client, waiting)
+			switch {
+			case !mine:
+				return Receipt{}, false
+			case e != nil:
+				return w.p.undelivered(j.m, e, client, notes), true
+			}
 		}
 		receipt, e := w.session.deliver(ctx, j.m, client, notes, w.next)
 		switch {
 		case e.attribute == "ADDR":
-			return receipt // a client that is known is not made an unknown one
+			return receipt, true // a client that is known is not made an unknown one
 		case e.attribute != "" && !refused:
 			refused = true
 			client = client.without(e.attribute)
@@ -137,7 +171,7 @@ func (w *worker) deliver(j *job) Receipt {
 			stale = true
 		default:
 			w.used = true
-			return receipt
+			return receipt, true
 		}
 		w.dismiss()
 	}
@@ -145,36 +179,51 @@ func (w *worker) deliver(j *job) Receipt {
 
 // prepare opens a connection for the next message while this one is under way.
 func (w *worker) prepare() {
-	if w.spare != nil || len(w.p.queue) == 0 || w.p.o.Carrier != XCLIENT {
-		return
+	if w.spare == nil && len(w.p.queue) > 0 && w.p.o.Carrier == XCLIENT {
+		w.begin()
 	}
+}
+
+// begin begins to open a session.
+func (w *worker) begin() {
 	ctx, cancel := context.WithCancel(w.p.ctx)
-	sp := &spare{opened: make(chan *Session, 1), cancel: cancel}
+	sp := &spare{opened: make(chan opened, 1), cancel: cancel}
 	w.spare = sp
 	w.p.workers.Go(func() {
-		s, _ := open(ctx, w.p.dial, w.p.o, w.p.sessions.Add(1), nil)
-		sp.opened <- s
+		s, err := open(ctx, w.p.dial, w.p.o, w.p.sessions.Add(1), nil)
+		sp.opened <- opened{s, err}
 	})
 }
 
-// open returns a session that is ready to present client.
-func (w *worker) open(ctx context.Context, client Client) (*Session, *Error) {
-	if w.spare != nil {
+// open opens a session that is ready to present client. An MTA that serves few connections at a time lets the
+// others wait for its greeting: meanwhile the job is offered to waiting, and open returns false
+// where a worker that has a session took it. The session comes in spare then, for a later job.
+func (w *worker) open(ctx context.Context, j *job, client Client, waiting chan<- *job) (err *Error, mine bool) {
+	p := w.p
+	if p.o.Carrier.byProxy() { // the connection itself presents this message's client
+		s, err := open(ctx, p.dial, p.o, p.sessions.Add(1), &client)
+		w.adopt(s, false)
+		return err, true
+	}
+	for {
+		ahead := w.spare != nil
+		if !ahead {
+			w.begin()
+		}
 		select {
-		case s := <-w.spare.opened:
+		case o := <-w.spare.opened:
 			w.spare.cancel()
 			w.spare = nil
-			if s != nil {
-				w.used = true
-				return s, nil
+			if o.err == nil || !ahead {
+				w.adopt(o.session, ahead) // the MTA may have closed what was opened ahead
+				return o.err, true
 			}
+		case waiting <- j:
+			return nil, false
 		case <-ctx.Done():
-			return nil, &Error{Kind: Aborted, Op: stageConnect, Err: context.Cause(ctx)}
+			return &Error{Kind: Aborted, Op: stageConnect, Err: context.Cause(ctx)}, true
 		}
 	}
-	w.used = false
-	p := w.p
-	return open(ctx, p.dial, p.o, p.sessions.Add(1), &client)
 }
 
 // undelivered is the receipt of a message for which no session could be opened.

@@ -44,6 +44,16 @@ type Name struct {
 	Temporary bool
 }
 
+const (
+	// deadAfter is how many lookups in a row must time out before the DNS is suspected to be dead.
+	deadAfter = 3
+	// aliveAddr is looked up then. Resolvers answer for it by themselves (RFC 6303 section 4.3), so that no sender
+	// has a say in it: anybody can have an address whose name servers are silent.
+	aliveAddr = "192.0.2.1"
+	// aliveTimeout limits that lookup.
+	aliveTimeout = 2 * time.Second
+)
+
 // maxNames limits how many names of one address are tried. Anybody can give an
 // address hundreds of PTR records.
 const maxNames = 4
@@ -55,6 +65,9 @@ type Resolver struct {
 	mu      sync.Mutex
 	entries map[netip.Addr]*list.Element
 	recent  *list.List // of *entry, the most recently used first
+	// silent counts the lookups in a row that timed out. Until dead, nothing is asked.
+	silent int
+	dead   time.Time
 }
 
 // entry is an answer, or a lookup in progress.
@@ -83,7 +96,8 @@ func New(o Options) *Resolver {
 }
 
 // Name returns the name of addr within Options.Timeout. Concurrent callers share one
-// lookup of the same address. If ctx ends first, the result is a temporary failure.
+// lookup of the same address. If ctx ends first, the result is a temporary failure. So it
+// is, at once, for a tenth of Options.TTL after the DNS was found to be dead.
 func (r *Resolver) Name(ctx context.Context, addr netip.Addr) Name {
 	addr = addr.Unmap().WithZone("")
 	if !addr.IsValid() {
@@ -144,6 +158,13 @@ func (r *Resolver) remove(el *list.Element) {
 // resolve looks e.addr up and completes e.
 func (r *Resolver) resolve(ctx context.Context, e *entry) {
 	defer close(e.done)
+	r.mu.Lock()
+	dead := r.dead
+	r.mu.Unlock()
+	if time.Now().Before(dead) {
+		e.name, e.expires = Name{Temporary: true}, dead
+		return
+	}
 	tctx, cancel := context.WithTimeout(ctx, r.o.Timeout)
 	defer cancel()
 	e.name = r.lookup(tctx, e.addr)
@@ -155,6 +176,33 @@ func (r *Resolver) resolve(ctx context.Context, e *entry) {
 		ttl /= 10
 	}
 	e.expires = time.Now().Add(ttl)
+	if ctx.Err() == nil {
+		r.noteSilence(ctx, tctx.Err() != nil)
+	}
+}
+
+// noteSilence counts lookups that timed out. After some in a row it finds out whether it is the DNS that is silent
+// or just those addresses' servers.
+func (r *Resolver) noteSilence(ctx context.Context, timedOut bool) {
+	r.mu.Lock()
+	r.silent++
+	if !timedOut {
+		r.silent = 0
+	}
+	suspected := r.silent >= deadAfter
+	r.mu.Unlock()
+	if !suspected {
+		return
+	}
+	pctx, cancel := context.WithTimeout(ctx, aliveTimeout)
+	defer cancel()
+	_, err := r.o.Lookup.LookupAddr(pctx, aliveAddr)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.silent = 0
+	if err != nil && temporary(err) && ctx.Err() == nil {
+		r.dead = time.Now().Add(r.o.TTL / 10)
+	}
 }
 
 // lookup returns the first name of addr that resolves to addr.

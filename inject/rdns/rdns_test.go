@@ -230,3 +230,56 @@ func ExampleResolver_Name() {
 	fmt.Println(n.Verified)
 	// Output: mail.example.net
 }
+
+// TestDeadDNS: a DNS that is silent costs a few time-outs, not one for every address; it is asked again after a while.
+// Addresses whose own servers are silent, as anybody can have them, cost the others nothing.
+func TestDeadDNS(t *testing.T) {
+	for _, alive := range []bool{false, true} {
+		t.Run(fmt.Sprintf("resolver alive %v", alive), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				z := &deadZone{alive: alive}
+				r := New(Options{Lookup: z, Timeout: 5 * time.Second, TTL: 10 * time.Minute})
+				names := func(from, to byte) time.Duration {
+					start := time.Now()
+					for i := from; i < to; i++ {
+						if n := r.Name(t.Context(), netip.AddrFrom4([4]byte{198, 51, 100, i})); n != (Name{Temporary: true}) {
+							t.Errorf("%+v", n)
+						}
+					}
+					return time.Since(start)
+				}
+				want := 3*5*time.Second + aliveTimeout
+				if alive {
+					want = 20 * 5 * time.Second
+				}
+				if took := names(0, 20); took != want {
+					t.Errorf("20 addresses took %v, want %v", took, want)
+				}
+				z.mends = true
+				good := netip.MustParseAddr("203.0.113.9")
+				if n := r.Name(t.Context(), good); n.Temporary == alive {
+					t.Errorf("while the DNS counts as dead, or not: %+v", n)
+				}
+				time.Sleep(time.Minute)
+				if n := r.Name(t.Context(), good); n != (Name{}) {
+					t.Errorf("a minute later: %+v", n)
+				}
+			})
+		})
+	}
+}
+
+// deadZone answers nothing until it mends; where it is alive, only what resolvers answer by themselves.
+type deadZone struct{ alive, mends bool }
+
+func (z *deadZone) LookupAddr(ctx context.Context, addr string) ([]string, error) {
+	if z.mends || z.alive && addr == aliveAddr {
+		return nil, notFound(addr)
+	}
+	<-ctx.Done()
+	return nil, &net.DNSError{Err: "i/o timeout", Name: addr, IsTimeout: true, IsTemporary: true}
+}
+
+func (z *deadZone) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
+	return nil, notFound("")
+}

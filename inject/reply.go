@@ -12,9 +12,11 @@ import (
 )
 
 const (
-	// maxReplyLine is four times RFC 5321 section 4.5.3.1.5: servers put long texts
-	// and URLs into refusals.
+	// maxReplyLine is what is kept of a line, four times RFC 5321 section 4.5.3.1.5: servers put long texts
+	// and URLs into refusals. Some put more: the code of such a line counts, its rest is skipped.
 	maxReplyLine = 2048
+	// maxSkipped bounds what is skipped of a line.
+	maxSkipped = 64 << 10
 	// maxReplyLines bounds one reply; the longest seen is an EHLO's, of some twenty.
 	maxReplyLines = 200
 )
@@ -38,9 +40,12 @@ func (rr *replyReader) read() (Reply, []string, error) {
 	code := 0
 	for more := true; more; {
 		line, err := rr.r.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			line = bytes.Clone(line)
+			line[len(line)-1] = '\n'
+			err = rr.skipLine()
+		}
 		switch {
-		case errors.Is(err, bufio.ErrBufferFull):
-			return Reply{}, nil, fmt.Errorf("%w: line longer than %d octets", errMalformed, maxReplyLine)
 		case errors.Is(err, io.EOF) && len(line) > 0:
 			return Reply{}, nil, io.ErrUnexpectedEOF
 		case err != nil:
@@ -70,6 +75,23 @@ func (rr *replyReader) read() (Reply, []string, error) {
 		start = end
 	}
 	return makeReply(code, rr.lines), rr.lines, nil
+}
+
+// skipLine reads up to the end of a line of which the beginning has been read.
+func (rr *replyReader) skipLine() error {
+	for skipped := 0; skipped < maxSkipped; {
+		rest, err := rr.r.ReadSlice('\n')
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, io.EOF):
+			return io.ErrUnexpectedEOF
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return err
+		}
+		skipped += len(rest)
+	}
+	return fmt.Errorf("%w: line longer than %d octets", errMalformed, maxSkipped)
 }
 
 // parseReplyLine takes "250-text", "250 text" and "250", which RFC 5321 section 4.2 tells

@@ -27,6 +27,9 @@ func TestReadReply(t *testing.T) {
 		{"550 5.7. x\r\n", Reply{550, "", "5.7. x"}, ""},
 		{"421 \x1b[31mred\x00\xff\r\n", Reply{Code: 421, Text: "?[31mred??"}, ""},
 		{"250 " + strings.Repeat("x", 1000) + "\r\n", Reply{Code: 250, Text: strings.Repeat("x", 400) + "..."}, ""},
+		{"550 5.7.1 " + strings.Repeat("x", 10000) + "\r\nrest", Reply{550, "5.7.1", strings.Repeat("x", 400) + "..."}, "rest"},
+		{"550-" + strings.Repeat("x", maxReplyLine-4) + "\r\n550 end\r\nrest", Reply{550, "", strings.Repeat("x", 400) + "..."}, "rest"},
+		{"550-" + strings.Repeat("x", maxReplyLine-5) + "\r\n550 end\r\nrest", Reply{550, "", strings.Repeat("x", 400) + "..."}, "rest"},
 	} {
 		rr := newReplyReader(iotest.OneByteReader(strings.NewReader(c.in)))
 		got, _, err := rr.read()
@@ -54,7 +57,9 @@ func TestReadReplyErrors(t *testing.T) {
 		{"150 x\r\n", errMalformed},
 		{"650 x\r\n", errMalformed},
 		{"250-a\r\n251 b\r\n", errMalformed},
-		{"250-" + strings.Repeat("x", maxReplyLine) + "\r\n", errMalformed},
+		{"550 " + strings.Repeat("x", 2*maxSkipped) + "\r\n", errMalformed},
+		{"550 " + strings.Repeat("x", 2*maxReplyLine), io.ErrUnexpectedEOF},
+		{"250-" + strings.Repeat("x", 2*maxReplyLine) + "\r\n251 b\r\n", errMalformed},
 		{strings.Repeat("2", 1<<20), errMalformed},
 		{strings.Repeat("250-x\r\n", 10000) + "250 x\r\n", errMalformed},
 	} {

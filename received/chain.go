@@ -192,8 +192,25 @@ func (c *Chain) envelopeField(name, value []byte) EnvelopeField {
 		v = unangle(string(value))
 		null = v == "" && bytes.Contains(value, []byte("<>"))
 	}
-	if strings.ContainsAny(v, " \t\r\n\x00") {
+	// White space belongs to a quoted local-part only (RFC 5321 section 4.1.2).
+	if strings.ContainsAny(v, "\r\n\x00") || strings.ContainsAny(v[quotedPrefix(v):], " \t") {
 		v = ""
 	}
 	return EnvelopeField{Name: string(name), Address: v, Bad: v == "" && !null, At: len(c.Hops)}
+}
+
+// quotedPrefix returns the length of the quoted-string that s begins with, 0 if there is none.
+func quotedPrefix(s string) int {
+	if s == "" || s[0] != '"' {
+		return 0
+	}
+	for i := 1; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return 0
 }

@@ -205,6 +205,12 @@ func TestReturnPathThatHoldsNoAddress(t *testing.T) {
 		{"<a@example.org>", "a@example.org", false},
 		{"a@example.org", "a@example.org", false},
 		{"", "", true},
+		{`<"a b"@example.org>`, `"a b"@example.org`, false},
+		{`<"a\"b c"@example.org>`, `"a\"b c"@example.org`, false},
+		{`<"a b"@example.org c>`, "", true},
+		{`<"a b@example.org>`, "", true},
+		{`<x"a b"@example.org>`, "", true},
+		{"<\"a\x00b\"@example.org>", "", true},
 		{"<a b@example.org>", "", true},
 		{"<a@example.org> SIZE=1", "", true},
 	} {

@@ -236,7 +236,7 @@ func TestPostfixLeavesHeader(t *testing.T) {
 	}
 }
 
-// A second message hidden behind a bare LF is refused with the first. T-MSG-03
+// A second message hidden behind a bare LF is refused with the first.
 func TestPostfixSmuggling(t *testing.T) {
 	for _, presented := range []bool{true, false} {
 		p, network, addr := start(t, "master.cf.unix")
@@ -263,7 +263,7 @@ func TestPostfixSmuggling(t *testing.T) {
 	}
 }
 
-// A user outside group postdrop cannot reach the socket. T-SEC-13
+// A user outside group postdrop cannot reach the socket.
 func TestSocketIsClosedToUsers(t *testing.T) {
 	p, _, addr := start(t, "master.cf.unix")
 	self, err := os.Executable()

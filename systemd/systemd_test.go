@@ -70,7 +70,7 @@ func units(t *testing.T, more map[string]string) string {
 	return tree(t, files)
 }
 
-// T-SEC-10: the exposure of each service is 1.5 at most, with every drop-in.
+// The exposure of each service is 1.5 at most, with every drop-in.
 func TestExposure(t *testing.T) {
 	analyze := tool(t, "systemd-analyze")
 	total := regexp.MustCompile(`Overall exposure level for \S+: ([0-9.]+)`)
@@ -80,7 +80,7 @@ func TestExposure(t *testing.T) {
 		{"truehop.service", "truehop.service", "credentials.conf"},
 		{"truehop.service", "truehop.service", "password-command.conf"},
 	} {
-		t.Run("T-SEC-10 "+tc.unit+" "+tc.dropin, func(t *testing.T) {
+		t.Run(tc.unit+" "+tc.dropin, func(t *testing.T) {
 			more := map[string]string{}
 			if tc.dropin != "" {
 				more["etc/systemd/system/"+tc.file+".d/"+tc.dropin] = "dropins/" + tc.dropin

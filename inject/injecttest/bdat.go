@@ -13,7 +13,11 @@ import (
 func (c *conn) bdat(rest string) {
 	number, word, more := strings.Cut(rest, " ")
 	size, err := strconv.ParseUint(number, 10, 31)
-	if err != nil || more && upper(word) != "LAST" {
+	malformed := err != nil
+	if more && upper(word) != "LAST" {
+		malformed = true
+	}
+	if malformed {
 		c.say("501 5.5.4 Syntax: BDAT count [LAST]")
 		c.over = true // what follows is no command
 		return
@@ -36,7 +40,10 @@ func (c *conn) bdat(rest string) {
 		c.failed = !c.reply(BDAT, fmt.Sprintf("250 2.0.0 Ok: %d bytes", size))
 	default:
 		m.Octets, m.Chunks = m.Octets+int(size), m.Chunks+1
-		m.Bare = bareWithin(m.Data)
+		m.Bare = bare(m.Data)
+		if len(m.Data) > 0 && !bytes.HasSuffix(m.Data, []byte("\r\n")) {
+			m.Bare = true
+		}
 		if c.atDot = c.s.fault(DOT); c.atDot != nil && c.atDot.Early {
 			c.atDot = nil
 		}
@@ -60,10 +67,4 @@ func (c *conn) readChunk(size int64, keep bool) bool {
 	c.message.Data = data.Bytes()
 	c.s.record("C: (" + strconv.FormatInt(size, 10) + " octets of content)")
 	return err == nil
-}
-
-// bareWithin reports whether content holds a CR or LF on its own, or ends without a line ending.
-func bareWithin(data []byte) bool {
-	rest := bytes.ReplaceAll(data, []byte("\r\n"), nil)
-	return bytes.ContainsAny(rest, "\r\n") || len(data) > 0 && !bytes.HasSuffix(data, []byte("\r\n"))
 }

@@ -7,8 +7,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -60,32 +60,23 @@ func (c *conn) serve() {
 	defer c.s.readers.Put(c.r)
 	c.reply(Greeting, "220 "+c.s.o.Hostname+" ESMTP injecttest")
 	for !c.over {
-		line, err := c.line()
+		// Replies go out only when nothing more is waiting to be read, as RFC 2920
+		// section 3.2 asks of servers.
+		if c.r.Buffered() == 0 {
+			c.flush()
+		}
+		line, err := c.r.ReadSlice('\n')
 		if err != nil {
+			break
+		}
+		if len(line) > maxLine {
 			return
 		}
-		c.command(line)
+		text := strings.TrimRight(string(line), "\r\n")
+		c.s.record("C: " + text)
+		c.command(text)
 	}
 	c.flush()
-}
-
-// line reads one command line. Replies go out only when nothing more is waiting to be
-// read, as RFC 2920 section 3.2 asks of servers.
-func (c *conn) line() (string, error) {
-	if c.r.Buffered() == 0 {
-		c.flush()
-	}
-	line, err := c.r.ReadSlice('\n')
-	if err != nil {
-		c.flush()
-		return "", err
-	}
-	if len(line) > maxLine {
-		return "", errors.New("line too long")
-	}
-	text := strings.TrimRight(string(line), "\r\n")
-	c.s.record("C: " + text)
-	return text, nil
 }
 
 func (c *conn) write(s string) bool {
@@ -98,20 +89,17 @@ func (c *conn) say(text string) bool {
 	for line := range strings.SplitSeq(text, "\r\n") {
 		c.s.record("S: " + line)
 	}
-	return c.write(text+"\r\n") && (text[0] == '2' || text[0] == '3')
+	return c.write(text+"\r\n") && positive(text)
 }
+
+// positive reports whether a reply lets the command go on (RFC 5321 section 4.2.1).
+func positive(reply string) bool { return reply[0] == '2' || reply[0] == '3' }
 
 func (c *conn) flush() {
 	if c.w.Flush() != nil {
 		c.over = true
 	}
 }
-
-// pause waits, and swallows nothing.
-func (c *conn) pause(d time.Duration) { time.Sleep(d) }
-
-// swallow reads and forgets until the client closes.
-func (c *conn) swallow() { _, _ = io.Copy(io.Discard, c.r) }
 
 func (c *conn) command(line string) {
 	verb, rest, _ := strings.Cut(line, " ")
@@ -154,7 +142,10 @@ func (c *conn) command(line string) {
 
 // authorised reports whether the client as it is now may use XCLIENT.
 func (c *conn) authorised() bool {
-	return len(c.s.o.XCLIENT) > 0 && (!c.s.o.Once || c.client.Addr == "127.0.0.1")
+	if c.s.o.Once && c.client.Addr != "127.0.0.1" {
+		return false
+	}
+	return len(c.s.o.XCLIENT) > 0
 }
 
 func (c *conn) greet(verb, name string) {
@@ -173,8 +164,9 @@ func (c *conn) greet(verb, name string) {
 		c.say("502 5.5.1 wrong greeting for this protocol")
 		return
 	}
-	if v := c.s.o.Rules.helo(name); v != "" && c.xclient {
-		c.reply(stage, v)
+	refused := slices.ContainsFunc(c.s.o.Rules.BadHELO, func(bad string) bool { return strings.EqualFold(bad, name) })
+	if refused && c.xclient {
+		c.reply(stage, "554 5.7.1 <"+name+">: Helo command rejected")
 		return
 	}
 	c.hello, c.inMail = name, false
@@ -363,7 +355,11 @@ func (c *conn) verdict(text string, accept bool) {
 		if i > 0 {
 			f = c.s.fault(DOT)
 		}
-		if accept && !kept && (f == nil || f.Accept || f.Reply == "" && f.Then == GoOn || strings.HasPrefix(f.Reply, "2")) {
+		takes := f == nil || f.Accept || strings.HasPrefix(f.Reply, "2")
+		if !takes && f.Reply == "" {
+			takes = f.Then == GoOn
+		}
+		if takes && accept && !kept {
 			kept = true
 			c.s.keep(c.message)
 		}
@@ -414,7 +410,7 @@ func (c *conn) readContent() bool {
 		}
 		m.Octets += len(line)
 		atStart = bytes.HasSuffix(line, []byte("\r\n"))
-		m.Bare = m.Bare || bare(line, err == nil)
+		m.Bare = m.Bare || bare(line)
 		if !c.s.o.Discard {
 			data = append(data, line...)
 		}
@@ -425,13 +421,8 @@ func (c *conn) readContent() bool {
 	return true
 }
 
-// bare reports whether a line holds a CR or LF on its own.
-func bare(line []byte, whole bool) bool {
-	if whole {
-		if !bytes.HasSuffix(line, []byte("\r\n")) {
-			return true
-		}
-		line = line[:len(line)-2]
-	}
-	return bytes.IndexByte(line, '\r') >= 0
+// bare reports whether a line, or content, holds a CR or LF on its own.
+func bare(data []byte) bool {
+	pairs := bytes.Count(data, []byte("\r\n"))
+	return bytes.Count(data, []byte("\r")) != pairs || bytes.Count(data, []byte("\n")) != pairs
 }

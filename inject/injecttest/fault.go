@@ -1,6 +1,7 @@
 package injecttest
 
 import (
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -88,7 +89,10 @@ func (s *Server) fault(stage Stage) *Fault {
 	defer s.mu.Unlock()
 	s.seen[stage]++
 	i := slices.IndexFunc(s.o.Faults, func(f Fault) bool {
-		return f.Stage == stage && (f.Nth == 0 || f.Nth == s.seen[stage])
+		if f.Nth != 0 && f.Nth != s.seen[stage] {
+			return false
+		}
+		return f.Stage == stage
 	})
 	if i < 0 {
 		return nil
@@ -109,15 +113,25 @@ func (c *conn) reply(stage Stage, text string) bool {
 func (c *conn) misbehave(f *Fault, text string) bool {
 	if f.Delay > 0 {
 		c.flush()
-		c.pause(f.Delay)
+		time.Sleep(f.Delay)
 	}
 	if f.Reply != "" {
 		text = f.Reply
 	} else if f.Then != GoOn && f.Then != Dead {
 		text = ""
 	}
-	if text != "" {
-		c.drip(text, f.Drip)
+	switch {
+	case text == "":
+	case f.Drip == 0:
+		c.say(text)
+	default:
+		for _, b := range []byte(text + "\r\n") {
+			time.Sleep(f.Drip)
+			if !c.write(string([]byte{b})) {
+				break
+			}
+			c.flush()
+		}
 	}
 	if f.Extra != "" {
 		c.say(f.Extra)
@@ -127,7 +141,7 @@ func (c *conn) misbehave(f *Fault, text string) bool {
 		c.dead = true
 		return false
 	case GoOn:
-		return text[0] == '2' || text[0] == '3'
+		return positive(text)
 	}
 	c.flush()
 	c.end(f.Then)
@@ -143,7 +157,7 @@ func (c *conn) end(then Then) {
 			_ = tcp.SetLinger(0)
 		}
 	case Silence:
-		c.swallow()
+		_, _ = io.Copy(io.Discard, c.r)
 	case Endless, EndlessLine:
 		piece := "250-" + strings.Repeat("x", 60) + "\r\n"
 		if then == EndlessLine {
@@ -152,19 +166,5 @@ func (c *conn) end(then Then) {
 		for c.write(piece) {
 			c.flush()
 		}
-	}
-}
-
-func (c *conn) drip(text string, pause time.Duration) {
-	if pause == 0 {
-		c.say(text)
-		return
-	}
-	for _, b := range []byte(text + "\r\n") {
-		c.pause(pause)
-		if !c.write(string([]byte{b})) {
-			return
-		}
-		c.flush()
 	}
 }

@@ -3,6 +3,7 @@
 package injecttest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -34,7 +35,13 @@ func (p *Postfix) start() error {
 	m := &master{cmd: cmd}
 	// master opens all sockets before it serves any, and ends if it cannot. A socket below Dir is nobody
 	// else's; this one is the last, so if it answers, all the ports are this master's too.
-	err = p.await("the last of its sockets", func() bool { return p.answers(ListenUnix) || !m.alive() })
+	err = p.await("the last of its sockets", func() bool {
+		conn, err := p.Dialer(ListenUnix)(context.Background())
+		if err != nil {
+			return !m.alive()
+		}
+		return conn.Close() == nil
+	})
 	if err == nil && !m.alive() {
 		err = errors.New("master ended at once")
 	}

@@ -87,11 +87,17 @@ func StartPostfix(t TB, o PostfixOptions) *Postfix {
 
 func startPostfix(t TB, o PostfixOptions, free func() (string, error)) *Postfix {
 	t.Helper()
-	if why := lacking(); why != "" {
-		if os.Getenv("TRUEHOP_REQUIRE_SERVERS") == "1" {
-			t.Fatalf("TRUEHOP_REQUIRE_SERVERS=1, but %s", why)
-		}
-		t.Skipf("needs Postfix: %s", why)
+	lacking := ""
+	if _, err := exec.LookPath("postfix"); err != nil {
+		lacking = "no program postfix in PATH"
+	} else if os.Geteuid() != 0 {
+		lacking = "Postfix can only be started by root"
+	}
+	if lacking != "" && os.Getenv("TRUEHOP_REQUIRE_SERVERS") == "1" {
+		t.Fatalf("TRUEHOP_REQUIRE_SERVERS=1, but %s", lacking)
+	}
+	if lacking != "" {
+		t.Skipf("needs Postfix: %s", lacking)
 	}
 	// Not t.TempDir: Postfix needs to search it as another user, and the path of a
 	// UNIX socket must be short.
@@ -127,16 +133,6 @@ func (p *Postfix) launch(o PostfixOptions) error {
 		failures = errors.Join(failures, err)
 	}
 	return failures
-}
-
-func lacking() string {
-	if os.Geteuid() != 0 {
-		return "Postfix can only be started by root"
-	}
-	if _, err := exec.LookPath("postfix"); err != nil {
-		return "no program postfix in PATH"
-	}
-	return ""
 }
 
 const postfixMain = `compatibility_level = 3.6
@@ -320,14 +316,6 @@ func freePort() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-func (p *Postfix) answers(name string) bool {
-	conn, err := p.Dialer(name)(context.Background())
-	if err != nil {
-		return false
-	}
-	return conn.Close() == nil
-}
-
 // await polls until done: what it waits for happens in another program.
 func (p *Postfix) await(what string, done func() bool) error {
 	for end := time.Now().Add(30 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
@@ -403,7 +391,12 @@ func (p *Postfix) Mail() []string {
 	next := time.Now().Add(time.Second)
 	if err := p.await("the queue to become empty", func() bool {
 		if time.Now().After(next) {
-			p.stir()
+			// Have the queue manager look into the queue, and master start it. One that was ended
+			// while it had a message in hand, by a reload, is otherwise not missed for minutes.
+			if conn, err := net.Dial("unix", filepath.Join(p.Dir, "q/public/qmgr")); err == nil {
+				_, _ = conn.Write([]byte("I")) // QMGR_REQ_SCAN_INCOMING
+				_ = conn.Close()
+			}
 			next = time.Now().Add(time.Second)
 		}
 		return p.idle()
@@ -422,21 +415,14 @@ func (p *Postfix) Mail() []string {
 	return mail
 }
 
-// stir makes the queue manager look into the queue, and master start it. One that was ended while
-// it had a message in hand, by a reload, is otherwise not missed for minutes.
-func (p *Postfix) stir() {
-	if conn, err := net.Dial("unix", filepath.Join(p.Dir, "q/public/qmgr")); err == nil {
-		_, _ = conn.Write([]byte("I")) // QMGR_REQ_SCAN_INCOMING
-		_ = conn.Close()
-	}
-}
-
 // idle reports whether no message is in the queue.
 func (p *Postfix) idle() bool {
 	for _, q := range []string{"maildrop", "incoming", "active", "deferred"} {
 		busy := false
 		_ = filepath.WalkDir(filepath.Join(p.Dir, "q", q), func(_ string, d fs.DirEntry, err error) error {
-			busy = busy || err == nil && !d.IsDir()
+			if err == nil && !d.IsDir() {
+				busy = true
+			}
 			return nil
 		})
 		if busy {
@@ -464,7 +450,10 @@ func (p *Postfix) Processes(daemon string) []int {
 		pid, rest, _ := strings.Cut(string(text), " (")
 		name, rest, _ := strings.Cut(rest, ") ")
 		fields := strings.Fields(rest)
-		if len(fields) < 3 || fields[0] == "Z" || fields[2] != group || daemon != "" && name != daemon {
+		switch {
+		case len(fields) < 3, fields[0] == "Z", fields[2] != group:
+			continue
+		case daemon != "" && name != daemon:
 			continue
 		}
 		if n, err := strconv.Atoi(pid); err == nil {

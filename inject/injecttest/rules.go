@@ -57,31 +57,18 @@ func nameless(code, name, what, addr string) string {
 	return ""
 }
 
-func (r Rules) helo(name string) string {
-	for _, bad := range r.BadHELO {
-		if strings.EqualFold(bad, name) {
-			return "554 5.7.1 <" + name + ">: Helo command rejected"
-		}
-	}
-	return ""
-}
-
 // grey judges a triplet, and remembers it.
 func (s *Server) grey(c Client, from, to string) string {
 	key := c.Addr + "\x00" + from + "\x00" + to
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.o.Rules.Greylist || s.greylist[key] || s.o.Rules.known(c) {
+	addr, err := netip.ParseAddr(c.Addr)
+	known := err == nil && slices.ContainsFunc(s.o.Rules.Known, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
+	if known || !s.o.Rules.Greylist || s.greylist[key] {
 		return ""
 	}
 	s.greylist[key] = true
 	return "450 4.2.0 <" + to + ">: Recipient address rejected: Greylisted"
-}
-
-// known says whether greylisting lets a client pass at once.
-func (r Rules) known(c Client) bool {
-	addr, err := netip.ParseAddr(c.Addr)
-	return err == nil && slices.ContainsFunc(r.Known, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
 }
 
 // recipient judges one RCPT.

@@ -132,7 +132,15 @@ func (s *Server) Listen(network, addr string) error {
 		return errors.Join(errors.New("injecttest: closed or already listening"), l.Close())
 	}
 	s.listener = l
-	s.serving.Go(func() { s.accept(l) })
+	s.serving.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			s.serving.Go(func() { s.Serve(conn) })
+		}
+	})
 	return nil
 }
 
@@ -142,16 +150,6 @@ func (s *Server) Start() (net.Addr, error) {
 		return nil, err
 	}
 	return s.Addr(), nil
-}
-
-func (s *Server) accept(l net.Listener) {
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		s.serving.Go(func() { s.Serve(conn) })
-	}
 }
 
 // Addr is where the server listens, nil if it does not.

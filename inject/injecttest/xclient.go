@@ -84,7 +84,9 @@ func (cl *Client) set(name, value string) string {
 			cl.DestAddr = v
 		}
 	case "PORT", "DESTPORT":
-		if _, err := strconv.ParseUint(decoded, 10, 32); !gone && (err != nil || len(decoded) > 5) {
+		_, err := strconv.ParseUint(decoded, 10, 32)
+		number := err == nil && len(decoded) <= 5
+		if !gone && !number {
 			return bad
 		}
 		if name == "PORT" {
@@ -130,8 +132,9 @@ func hostname(s string) bool {
 			return false
 		}
 		for i := 0; i < len(label); i++ {
-			ch := label[i] | 0x20
-			if (ch < 'a' || ch > 'z') && (label[i] < '0' || label[i] > '9') && label[i] != '-' && label[i] != '_' {
+			switch ch := label[i]; {
+			case ch >= 'a' && ch <= 'z', ch >= 'A' && ch <= 'Z', ch >= '0' && ch <= '9', ch == '-', ch == '_':
+			default:
 				return false
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -208,6 +209,10 @@ func (r *Resolver) noteSilence(ctx context.Context, timedOut bool) {
 // lookup returns the first name of addr that resolves to addr.
 func (r *Resolver) lookup(ctx context.Context, addr netip.Addr) Name {
 	names, err := r.o.Lookup.LookupAddr(ctx, addr.String())
+	network := "ip4"
+	if addr.Is6() {
+		network = "ip6"
+	}
 	var n Name
 	tried := 0
 	for _, name := range names { // names can come with an error about others
@@ -221,32 +226,19 @@ func (r *Resolver) lookup(ctx context.Context, addr netip.Addr) Name {
 		if tried++; tried > maxNames {
 			break
 		}
-		ok, temporary := r.confirms(ctx, name, addr)
-		if ok {
+		// The final dot keeps the resolver from appending a search domain.
+		addrs, err := r.o.Lookup.LookupNetIP(ctx, network, name+".")
+		if slices.ContainsFunc(addrs, func(a netip.Addr) bool { return a.Unmap().WithZone("") == addr }) {
 			return Name{Verified: name, Reverse: name}
 		}
-		n.Temporary = n.Temporary || temporary
+		if err != nil && temporary(err) {
+			n.Temporary = true
+		}
 	}
 	if n.Reverse == "" {
 		n.Temporary = err != nil && temporary(err)
 	}
 	return n
-}
-
-// confirms reports whether name resolves to addr. temp says that a lookup failed temporarily.
-func (r *Resolver) confirms(ctx context.Context, name string, addr netip.Addr) (ok, temp bool) {
-	network := "ip4"
-	if addr.Is6() {
-		network = "ip6"
-	}
-	// The final dot keeps the resolver from appending a search domain.
-	addrs, err := r.o.Lookup.LookupNetIP(ctx, network, name+".")
-	for _, a := range addrs {
-		if a.Unmap().WithZone("") == addr {
-			return true, false
-		}
-	}
-	return false, err != nil && temporary(err)
 }
 
 // temporary reports whether a retry may help. Only a definite "not found" of the DNS

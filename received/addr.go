@@ -58,7 +58,7 @@ func Public(a netip.Addr) bool {
 // IPv4 in IPv6 becomes IPv4, a zone is dropped. Octal, hexadecimal, short and
 // plain-number IPv4 are refused: two readers would read two addresses.
 func parseAddr(s string) (netip.Addr, bool) {
-	if len(s) > 5 && (s[0] == 'i' || s[0] == 'I') && strings.EqualFold(s[:5], "ipv6:") {
+	if hasPrefixFold(s, "ipv6:") {
 		s = s[5:]
 		if strings.IndexByte(s, ':') < 0 {
 			return netip.Addr{}, false
@@ -94,7 +94,10 @@ func looksLikeAddr(s string) bool {
 			return false
 		}
 	}
-	return colons >= 2 || dots == 3 && s[0] >= '0' && s[0] <= '9'
+	if colons >= 2 {
+		return true
+	}
+	return dots == 3 && s[0] >= '0' && s[0] <= '9'
 }
 
 // parseAddrPort reads an address that may have a port behind it, in the ways

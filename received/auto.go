@@ -32,7 +32,10 @@ func (c *Chain) recognise() *profile {
 				return pr
 			}
 		}
-		if h.Kind != Noise && (registered(h.By) != "" || Public(h.Addr)) {
+		if h.Kind == Noise {
+			continue
+		}
+		if registered(h.By) != "" || Public(h.Addr) {
 			return nil
 		}
 	}

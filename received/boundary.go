@@ -170,7 +170,8 @@ func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 	public := Public(h.Addr)
 	unknown := !h.Addr.IsValid() || h.AddrUncertain
 	// The stores of Yahoo and Exchange speak HTTP. Elsewhere HTTP is a user's browser.
-	toStore := !h.Authenticated && (h.Form == "yahoo" || h.Form == "exchange")
+	storeForm := h.Form == "yahoo" || h.Form == "exchange"
+	toStore := storeForm && !h.Authenticated
 	edge := mx && w.policy.profile != nil && w.policy.profile.edge
 	const webmail = "the message was written in the provider's webmail"
 	switch {

@@ -115,7 +115,9 @@ func lineEnd(b []byte, i int) int {
 	return i + n + 1
 }
 
-func startsFolded(b []byte) bool { return len(b) > 0 && (b[0] == ' ' || b[0] == '\t') }
+func startsFolded(b []byte) bool {
+	return bytes.HasPrefix(b, []byte(" ")) || bytes.HasPrefix(b, []byte("\t"))
+}
 
 // mark appends a hop that stands for something that cannot be read or trusted.
 func (c *Chain) mark(e *ParseError) {

@@ -30,21 +30,18 @@ type dateTime struct {
 func parseTime(s string) time.Time {
 	d := dateTime{year: -1, month: -1, day: -1, hour: -1}
 	for n := 0; n < 12 && s != ""; n++ {
-		start := 0
-		for start < len(s) && (s[start] == ' ' || s[start] == ',') {
-			start++
-		}
-		end := start
-		for end < len(s) && s[end] != ' ' && s[end] != ',' {
-			end++
-		}
-		if start == end || s[start] == '(' || s[start] == ';' {
+		s = strings.TrimLeft(s, " ,")
+		if s == "" || s[0] == '(' || s[0] == ';' {
 			break
 		}
+		end := strings.IndexAny(s, " ,")
+		if end < 0 {
+			end = len(s)
+		}
 		var w string
-		w, s = s[start:end], s[end:]
+		w, s = s[:end], s[end:]
 		switch {
-		case len(w) == 5 && (w[0] == '+' || w[0] == '-'):
+		case len(w) == 5 && strings.IndexByte("+-", w[0]) >= 0:
 			if h, m := digits(w[1:3]), digits(w[3:5]); h >= 0 && m >= 0 {
 				d.offset = h*60 + m
 				if w[0] == '-' {

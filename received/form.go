@@ -170,7 +170,8 @@ func (p *parser) eximShape() bool {
 	case 16: // before Exim 4.97
 		return id[6] == '-' && id[13] == '-'
 	case 23:
-		return id[6] == '-' && (id[13] == '-' || id[18] == '-')
+		second := id[13] == '-' || id[18] == '-'
+		return second && id[6] == '-'
 	}
 	return false
 }
@@ -291,7 +292,8 @@ func (p *parser) finish() {
 	case h.Kind == SMTP && h.Authenticated:
 		h.Kind = Submission
 	}
-	if h.TLS && (h.Kind == SMTP || h.Kind == Submission) {
+	overSMTP := h.Kind == SMTP || h.Kind == Submission
+	if overSMTP && h.TLS {
 		h.ESMTP = true // RFC 3207: TLS is an extension
 	}
 	if h.Name != "" && h.Addr.IsValid() {
@@ -303,7 +305,8 @@ func (p *parser) finish() {
 		}
 	}
 
-	if h.Kind != Noise && (!p.isBy || h.By == "") {
+	nameless := !p.isBy || h.By == ""
+	if nameless && h.Kind != Noise {
 		p.fail(errNoBy)
 		if p.err == errStray {
 			p.err = errNoBy // without a writer nothing else counts

@@ -64,8 +64,8 @@ func (p *parser) split() {
 		if t[i].kind == semi {
 			end, p.date = i, span{i + 1, p.n}
 			p.hop.Time = parseTime(p.s[t[i].end:])
-			damaged := (p.err == errUnclosed || p.err == errStray) && p.at >= int(t[i].end)
-			if damaged && strings.IndexByte(p.s[p.at:], ';') < 0 && !hidesAddr(p.s[p.at:]) {
+			damaged := p.err == errUnclosed || p.err == errStray
+			if damaged && p.at >= int(t[i].end) && strings.IndexByte(p.s[p.at:], ';') < 0 && !hidesAddr(p.s[p.at:]) {
 				// Only a remark behind the date is damaged. A HELO that holds a whole
 				// field pushes the writer's part there, with its address and its date.
 				p.err = nil

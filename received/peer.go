@@ -169,7 +169,8 @@ func (p *parser) setPeer(name token) {
 	}
 	switch {
 	case p.found.addr.IsValid():
-		inName := isAddr && (p.hasHELO || writesAddrFirst(h.Form)) // elsewhere it is HELO text
+		lookedUp := p.hasHELO || writesAddrFirst(h.Form)
+		inName := isAddr && lookedUp // elsewhere it is HELO text
 		switch {
 		case p.unknown: // the address in the remark may be the writer's, and the other one the client's
 			p.fail(errPeer)

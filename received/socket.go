@@ -24,7 +24,15 @@ type socket struct {
 // behind an RFC 1413 answer, and before HELO text and inner comments.
 func readSocket(c, form string) (socket, bool) {
 	var s socket
-	c = s.takeLogin(c)
+	// Yahoo and its licensees write of a login: "user@ip with plain". The client's words
+	// stand before the address only.
+	if user, login, _ := strings.Cut(c, " "); user != "" {
+		switch login {
+		case "with login", "with plain", "with cram-md5", "with xymcookie":
+			s.login = true
+			c = user
+		}
+	}
 	if form != "zmailer" && quotesHelo(c) {
 		form = "zmailer"
 	}
@@ -188,19 +196,6 @@ func (s *socket) takeAccount(c string) string {
 		return ""
 	}
 	return c[max(strings.LastIndexByte(c, '['), 0):]
-}
-
-// takeLogin cuts off what Yahoo and its licensees write about a login:
-// "user@ip with plain". The client's words stand before the address only.
-func (s *socket) takeLogin(c string) string {
-	if i := strings.IndexByte(c, ' '); i > 0 {
-		switch c[i:] {
-		case " with login", " with plain", " with cram-md5", " with xymcookie":
-			s.login = true
-			return c[:i]
-		}
-	}
-	return c
 }
 
 // bare reads "ip", "/ip", "name ip".

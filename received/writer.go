@@ -27,7 +27,10 @@ func (p *parser) readWriter() {
 				i++ // with (CIPHER encrypted) ESMTPS
 			}
 			first := i + 1
-			for i+1 < len(t) && t[i+1].key == kwNone && (t[i+1].kind == word || t[i+1].kind == literal) {
+			for i+1 < len(t) && t[i+1].key == kwNone {
+				if next := t[i+1].kind; next != word && next != literal {
+					break
+				}
 				i++
 			}
 			if i >= first && p.hop.With == "" {

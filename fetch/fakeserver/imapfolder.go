@@ -254,26 +254,22 @@ func (s *imapSession) item(m Message, name string) {
 			header = header[:i+4]
 		}
 		s.write("BODY[HEADER] {" + strconv.Itoa(len(header)) + "}\r\n" + string(header))
-	case "BODY[]":
-		s.mark(m.UID, '+', []string{`\Seen`})
-		s.body(m)
-	case "BODY.PEEK[]":
-		s.body(m)
+	case "BODY[]", "BODY.PEEK[]":
+		if name == "BODY[]" {
+			s.mark(m.UID, '+', []string{`\Seen`})
+		}
+		s.write("BODY[] ")
+		if s.Body != nil {
+			if raw, ok := s.Body(m); ok {
+				s.write(raw)
+				return
+			}
+		}
+		s.write("{" + strconv.FormatInt(m.Size, 10) + "}\r\n")
+		_, _ = io.Copy(s.w, m.Open()) // a client that went away shows at the next read
 	default:
 		s.write(name + " NIL")
 	}
-}
-
-func (s *imapSession) body(m Message) {
-	s.write("BODY[] ")
-	if s.Body != nil {
-		if raw, ok := s.Body(m); ok {
-			s.write(raw)
-			return
-		}
-	}
-	s.write("{" + strconv.FormatInt(m.Size, 10) + "}\r\n")
-	_, _ = io.Copy(s.w, m.Open()) // a client that went away shows at the next read
 }
 
 func (s *imapSession) store(uids []uint32, args string) {

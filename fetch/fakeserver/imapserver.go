@@ -291,7 +291,11 @@ func (s *imapSession) authenticate(args []string) bool {
 		return true
 	}
 	mechanism := strings.ToUpper(args[0])
-	if mechanism != "PLAIN" && (mechanism != "XOAUTH2" || s.Token == "") {
+	offered := mechanism == "PLAIN"
+	if mechanism == "XOAUTH2" {
+		offered = s.Token != ""
+	}
+	if !offered {
 		s.done("NO unknown mechanism")
 		return true
 	}

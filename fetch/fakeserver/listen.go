@@ -29,29 +29,24 @@ func (s *Server) accept() {
 		if err != nil {
 			return
 		}
-		if !s.track(conn) {
+		s.mu.Lock()
+		s.conns[conn] = true
+		closed := s.closed
+		s.mu.Unlock()
+		if closed {
 			_ = conn.Close()
 			return
 		}
 		s.wg.Go(func() {
-			defer s.forget(conn)
+			defer func() {
+				_ = conn.Close()
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				delete(s.conns, conn)
+			}()
 			s.serve(conn)
 		})
 	}
-}
-
-func (s *Server) track(conn net.Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.conns[conn] = true
-	return !s.closed
-}
-
-func (s *Server) forget(conn net.Conn) {
-	_ = conn.Close()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, conn)
 }
 
 // Addr is the address listened at, "127.0.0.1:port" for a server of [Listen].

@@ -3,6 +3,7 @@ package fakeserver
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
@@ -209,7 +210,11 @@ func (s *pop3Session) stls() bool {
 func (s *pop3Session) auth(arg string) bool {
 	mechanism, initial, inline := strings.Cut(arg, " ")
 	mechanism = strings.ToUpper(mechanism)
-	if mechanism != "PLAIN" && (mechanism != "XOAUTH2" || s.Token == "") {
+	offered := mechanism == "PLAIN"
+	if mechanism == "XOAUTH2" {
+		offered = s.Token != ""
+	}
+	if !offered {
 		s.say("-ERR unknown mechanism")
 		return true
 	}
@@ -340,7 +345,12 @@ func (s *pop3Session) message(verb, arg string) {
 		octets = top(m.Raw(), lines)
 	}
 	s.write("+OK " + strconv.FormatInt(m.Size, 10) + " octets\r\n")
-	s.body(octets)
+	d := &stuffer{w: s.w, tail: [2]byte{'\r', '\n'}, off: s.Unstuffed}
+	_, _ = io.Copy(d, octets) // a client that went away shows at the next read
+	if d.tail != [2]byte{'\r', '\n'} {
+		s.write("\r\n")
+	}
+	s.write(cmp.Or(s.Terminator, ".\r\n"))
 }
 
 // top is the header and the first lines of the body.
@@ -357,19 +367,6 @@ func top(raw []byte, lines string) io.Reader {
 		cut += i + 2
 	}
 	return io.MultiReader(bytes.NewReader(header), strings.NewReader("\r\n\r\n"), bytes.NewReader(body[:cut]))
-}
-
-func (s *pop3Session) body(octets io.Reader) {
-	d := &stuffer{w: s.w, tail: [2]byte{'\r', '\n'}, off: s.Unstuffed}
-	_, _ = io.Copy(d, octets) // a client that went away shows at the next read
-	if d.tail != [2]byte{'\r', '\n'} {
-		s.write("\r\n")
-	}
-	if s.Terminator != "" {
-		s.write(s.Terminator)
-		return
-	}
-	s.write(".\r\n")
 }
 
 // stuffer doubles the dots that start a line.

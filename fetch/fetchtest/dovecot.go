@@ -145,14 +145,19 @@ func (d *Dovecot) check(err error) {
 // start starts the server once. If handOver, it inherits its sockets, open, and no other process can come
 // between (sd_listen_fds(3)); else it opens them itself.
 func (d *Dovecot) start(binary string, o DovecotOptions, listen func() (net.Listener, error), handOver bool) error {
-	sockets, err := d.choosePorts(listen)
+	var sockets []net.Listener
 	defer func() {
 		for _, l := range sockets {
 			_ = l.Close()
 		}
 	}()
-	if err != nil {
-		return err
+	for _, addr := range d.addrs() {
+		l, err := listen()
+		if err != nil {
+			return err
+		}
+		sockets = append(sockets, l)
+		*addr = l.Addr().String()
 	}
 	conf := filepath.Join(d.dir, "dovecot.conf")
 	out, err := os.Create(filepath.Join(d.dir, "out"))
@@ -198,20 +203,6 @@ func (d *Dovecot) start(binary string, o DovecotOptions, listen func() (net.List
 
 func (d *Dovecot) addrs() [4]*string {
 	return [...]*string{&d.IMAPAddr, &d.IMAPSAddr, &d.POP3Addr, &d.POP3SAddr}
-}
-
-// choosePorts opens four ports. It returns also those that it opened before an error.
-func (d *Dovecot) choosePorts(listen func() (net.Listener, error)) ([]net.Listener, error) {
-	var sockets []net.Listener
-	for _, addr := range d.addrs() {
-		l, err := listen()
-		if err != nil {
-			return sockets, err
-		}
-		sockets = append(sockets, l)
-		*addr = l.Addr().String()
-	}
-	return sockets, nil
 }
 
 func listenLocal() (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") }

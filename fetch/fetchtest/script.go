@@ -144,7 +144,11 @@ func (p *player) expect(s step) error {
 		return fmt.Errorf("expected %q, the client hung up", s.text)
 	}
 	text, ok := strings.CutSuffix(line, "\r\n")
-	if !ok || s.match == nil && text != s.text || s.match != nil && !s.match.MatchString(text) {
+	expected := text == s.text
+	if s.match != nil {
+		expected = s.match.MatchString(text)
+	}
+	if !ok || !expected {
 		return fmt.Errorf("expected %q, got %q", s.text, line)
 	}
 	return nil

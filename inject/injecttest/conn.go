@@ -37,18 +37,6 @@ type conn struct {
 	over bool
 }
 
-func newConn(s *Server, raw net.Conn, id int) *conn {
-	r, ok := s.readers.Get().(*bufio.Reader)
-	if !ok {
-		r = bufio.NewReaderSize(nil, readSize)
-	}
-	r.Reset(raw)
-	c := &conn{s: s, id: id, raw: raw, r: r, w: bufio.NewWriter(raw)}
-	c.client = Client{Name: "localhost", Addr: "127.0.0.1", ReverseName: "localhost", Port: "[UNAVAILABLE]",
-		Proto: "SMTP", HELO: "[UNAVAILABLE]", Login: "[UNAVAILABLE]", DestAddr: "[UNAVAILABLE]", DestPort: "[UNAVAILABLE]"}
-	return c
-}
-
 const (
 	maxLine = 4096
 	// readSize is more than a client gathers into one write: on a pipe, which holds nothing,
@@ -57,7 +45,6 @@ const (
 )
 
 func (c *conn) serve() {
-	defer c.s.readers.Put(c.r)
 	c.reply(Greeting, "220 "+c.s.o.Hostname+" ESMTP injecttest")
 	for !c.over {
 		// Replies go out only when nothing more is waiting to be read, as RFC 2920
@@ -238,6 +225,13 @@ func (c *conn) auth(rest string) {
 
 func (c *conn) mail(rest string) {
 	path, params, ok := path(rest, "FROM:")
+	size := int64(0) // RFC 1870
+	for _, p := range strings.Fields(params) {
+		if v, declared := strings.CutPrefix(upper(p), "SIZE="); declared {
+			size, _ = strconv.ParseInt(v, 10, 64)
+			break
+		}
+	}
 	switch {
 	case !ok:
 		c.reply(MAIL, "501 5.5.4 Syntax: MAIL FROM:<address>")
@@ -245,7 +239,7 @@ func (c *conn) mail(rest string) {
 	case c.hello == "" || c.inMail:
 		c.reply(MAIL, "503 5.5.1 Error: bad sequence")
 		return
-	case c.s.o.SizeLimit > 0 && declared(params) > c.s.o.SizeLimit:
+	case c.s.o.SizeLimit > 0 && size > c.s.o.SizeLimit:
 		c.reply(MAIL, "552 5.3.4 Message size exceeds fixed limit")
 		return
 	}
@@ -253,16 +247,6 @@ func (c *conn) mail(rest string) {
 		c.inMail, c.failed = true, false
 		c.message = Message{Client: c.client, Hello: c.hello, From: path, FromParams: params, TLS: c.tls, User: c.user}
 	}
-}
-
-func declared(params string) int64 {
-	for _, p := range strings.Fields(params) {
-		if v, ok := strings.CutPrefix(upper(p), "SIZE="); ok {
-			n, _ := strconv.ParseInt(v, 10, 64)
-			return n
-		}
-	}
-	return 0
 }
 
 // path splits "FROM:<path> params".

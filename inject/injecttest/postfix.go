@@ -112,27 +112,20 @@ func startPostfix(t TB, o PostfixOptions, free func() (string, error)) *Postfix 
 	})
 	p := &Postfix{Dir: dir, t: t, ports: map[string]string{}, free: free}
 	t.Cleanup(p.stop)
-	if err := p.launch(o); err != nil {
-		t.Fatalf("starting Postfix: %v\n%s", err, p.Log())
-	}
-	return p
-}
-
-// launch configures and starts the instance: anew, with other ports, where master does not come
-// up, because a port that was free may no longer be when master wants it.
-func (p *Postfix) launch(o PostfixOptions) error {
 	var failures error
 	for range 5 {
+		// Anew, with other ports: one that was free may no longer be when master wants it.
 		if err := p.configure(o); err != nil {
-			return err
+			t.Fatalf("configuring Postfix: %v", err)
 		}
 		err := p.start()
 		if err == nil {
-			return nil
+			return p
 		}
 		failures = errors.Join(failures, err)
 	}
-	return failures
+	t.Fatalf("starting Postfix: %v\n%s", failures, p.Log())
+	return nil
 }
 
 const postfixMain = `compatibility_level = 3.6

@@ -5,6 +5,7 @@
 package injecttest
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -179,21 +180,30 @@ func (s *Server) Dial(ctx context.Context) (net.Conn, error) {
 	return client, nil
 }
 
-// Serve holds the dialogue on conn and closes it.
-func (s *Server) Serve(conn net.Conn) {
-	defer func() { _ = conn.Close() }()
+// Serve holds the dialogue on raw and closes it.
+func (s *Server) Serve(raw net.Conn) {
+	defer func() { _ = raw.Close() }()
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		return
 	}
-	s.conns[conn] = struct{}{}
+	s.conns[raw] = struct{}{}
 	s.sessions++
-	c := newConn(s, conn, s.sessions)
+	id := s.sessions
 	s.mu.Unlock()
+	r, ok := s.readers.Get().(*bufio.Reader)
+	if !ok {
+		r = bufio.NewReaderSize(nil, readSize)
+	}
+	defer s.readers.Put(r)
+	r.Reset(raw)
+	c := &conn{s: s, id: id, raw: raw, r: r, w: bufio.NewWriter(raw)}
+	c.client = Client{Name: "localhost", Addr: "127.0.0.1", ReverseName: "localhost", Port: "[UNAVAILABLE]",
+		Proto: "SMTP", HELO: "[UNAVAILABLE]", Login: "[UNAVAILABLE]", DestAddr: "[UNAVAILABLE]", DestPort: "[UNAVAILABLE]"}
 	c.serve()
 	s.mu.Lock()
-	delete(s.conns, conn)
+	delete(s.conns, raw)
 	s.mu.Unlock()
 }
 

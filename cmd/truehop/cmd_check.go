@@ -92,23 +92,18 @@ func checkMTA(ctx context.Context, out ui.Check, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	unknown := presentsUnknown(cfg)
+	// Filters behind an MTA can die of [UNAVAILABLE]: it is tried only where an account has it presented.
+	unknown := false
+	for _, a := range cfg.Accounts {
+		switch {
+		case a.OnUnknownClient == transfer.PresentUnavailable, a.OnStale == transfer.StaleUnavailable, a.Submission == transfer.SubmissionUnavailable:
+			unknown = true
+		}
+	}
 	found, err := inject.Probe(ctx, dial, options, unknown)
 	if err != nil {
 		return err
 	}
 	out.Capabilities(found, unknown, &cfg.Inject)
 	return nil
-}
-
-// presentsUnknown reports whether an account has unknown clients presented as [UNAVAILABLE]. Only then does
-// check try it: filters behind an MTA can die of it.
-func presentsUnknown(cfg *config.Config) bool {
-	for _, a := range cfg.Accounts {
-		switch {
-		case a.OnUnknownClient == transfer.PresentUnavailable, a.OnStale == transfer.StaleUnavailable, a.Submission == transfer.SubmissionUnavailable:
-			return true
-		}
-	}
-	return false
 }

@@ -274,7 +274,14 @@ func (x *liveExplainer) folder(ctx context.Context, mailbox fetch.Mailbox, folde
 // take explains one message by its header and lets the rest pass by.
 func (x *liveExplainer) take(ctx context.Context, m fetch.Message) error {
 	x.seen++
-	name := x.label(m.Ref)
+	name := m.Ref.UID
+	if name == "" {
+		name = "#" + strconv.Itoa(int(m.Ref.Seq)) // the server gives none
+	}
+	if len(x.account.Folders) > 1 {
+		name = m.Ref.Folder + "/" + name
+	}
+	name = x.account.Name + "/" + name
 	err := m.Err
 	if err == nil {
 		x.head.Reset()
@@ -295,18 +302,6 @@ func (x *liveExplainer) take(ctx context.Context, m fetch.Message) error {
 	e := x.how.Explain(ctx, x.head.Bytes())
 	x.outcomes.Count(name, e.Boundary)
 	return printExplanation(x.out, e, name, x.opts)
-}
-
-// label names a message: ACCOUNT/UID, with the folder between where there are several.
-func (x *liveExplainer) label(ref fetch.Ref) string {
-	uid := ref.UID
-	if uid == "" {
-		uid = "#" + strconv.Itoa(int(ref.Seq)) // the server gives none
-	}
-	if len(x.account.Folders) > 1 {
-		uid = ref.Folder + "/" + uid
-	}
-	return x.account.Name + "/" + uid
 }
 
 // end prints the table of outcomes, and returns an error if messages could not be fetched.

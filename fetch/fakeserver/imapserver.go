@@ -187,26 +187,17 @@ func (s *imapSession) command() bool {
 	if s.Before != nil {
 		s.write(strings.ReplaceAll(s.Before(verb, args), "%T", tag))
 	}
-	switch verb {
-	case "LOGOUT":
+	switch {
+	case verb == "LOGOUT":
 		s.say("* BYE see you")
 		s.done("OK bye")
 		return false
-	case "STARTTLS":
+	case verb == "STARTTLS":
 		return s.startTLS()
-	case "AUTHENTICATE":
+	case verb == "AUTHENTICATE":
 		return s.authenticate(words(args))
-	case "IDLE":
+	case verb == "IDLE":
 		return s.idle()
-	default:
-		s.simple(verb, args)
-	}
-	return true
-}
-
-// simple serves the commands that are one line each way.
-func (s *imapSession) simple(verb, args string) {
-	switch {
 	case verb == "CAPABILITY":
 		s.say("* CAPABILITY %s", s.capabilities())
 		s.done("OK")
@@ -220,7 +211,7 @@ func (s *imapSession) simple(verb, args string) {
 		w := words(args)
 		if s.loginDisabled() || len(w) != 2 {
 			s.done("NO [PRIVACYREQUIRED] not without TLS")
-			return
+			break
 		}
 		s.login(w[0] == s.User && w[1] == s.Password)
 	case !s.in:
@@ -234,6 +225,7 @@ func (s *imapSession) simple(verb, args string) {
 	default:
 		s.selected(verb, args)
 	}
+	return true
 }
 
 func (s *imapSession) has(capability string) bool { return !slices.Contains(s.Without, capability) }

@@ -42,6 +42,9 @@ type Listing struct {
 	NoUIDs bool
 	// ReadOnly says that nothing can be settled in this session.
 	ReadOnly bool
+	// Unlisted is the number of messages that the folder holds by the server's count and that it does not
+	// list. The listing is not complete then: what is not in it has not gone.
+	Unlisted int
 	// AtClose says that the session takes effect when Close succeeds, and not before: the server
 	// then deletes, and some servers never show a message again that was retrieved (RFC 1939
 	// sections 6 and 8).

@@ -175,16 +175,24 @@ func (s *imapSession) match(keys []string) (found []uint32, ok bool) {
 				return nil, false
 			}
 			found = s.pick(keys[n])
-		case "SEEN", "DELETED", "UNSEEN", "UNDELETED":
+		case "SEEN", "DELETED", "FLAGGED", "UNSEEN", "UNDELETED", "UNFLAGGED":
 			flag, without := strings.CutPrefix(key, "UN")
-			found = slices.DeleteFunc(slices.Clone(found), func(uid uint32) bool {
-				return s.flagged(uid, `\`+flag) == without
-			})
+			found = s.having(found, `\`+flag, !without)
+		case "KEYWORD", "UNKEYWORD":
+			if n++; n == len(keys) {
+				return nil, false
+			}
+			found = s.having(found, keys[n], key == "KEYWORD")
 		default:
 			return nil, false
 		}
 	}
 	return found, true
+}
+
+// having returns those that have a flag, or those that do not.
+func (s *imapSession) having(uids []uint32, flag string, has bool) []uint32 {
+	return slices.DeleteFunc(slices.Clone(uids), func(uid uint32) bool { return s.flagged(uid, flag) != has })
 }
 
 func (s *imapSession) flagged(uid uint32, flag string) bool {

@@ -39,8 +39,8 @@ func (s *settlement) confirm(op string, uids []uint32) (left []uint32, err error
 	return left, nil
 }
 
-// searchFor asks which of these messages, ascending, the folder holds, in one round trip.
-func (c *Client) searchFor(uids []uint32) ([]uint32, error) {
+// searchFor asks which of these messages, ascending, the folder holds without any of these flags, in one round trip.
+func (c *Client) searchFor(uids []uint32, lacking ...imapwire.Flag) ([]uint32, error) {
 	before := c.g.noted().searches
 	var options *imapwire.SearchOptions
 	if c.Has("ESEARCH") {
@@ -48,7 +48,7 @@ func (c *Client) searchFor(uids []uint32) ([]uint32, error) {
 	}
 	var sent []*imapclient.SearchCommand
 	for _, set := range sets(uids) {
-		sent = append(sent, c.lib.UIDSearch(&imapwire.SearchCriteria{UID: []imapwire.UIDSet{set}}, options))
+		sent = append(sent, c.lib.UIDSearch(&imapwire.SearchCriteria{UID: []imapwire.UIDSet{set}, NotFlag: lacking}, options))
 	}
 	var found []uint32
 	var refusal error
@@ -69,7 +69,7 @@ func (c *Client) searchFor(uids []uint32) ([]uint32, error) {
 	}
 	if c.g.noted().searches-before < len(sent) {
 		return nil, &fetch.Error{Kind: fetch.Refused, Op: "UID SEARCH",
-			Err: errors.New("OK without a result: it is not known whether the message has gone")}
+			Err: errors.New("OK without a result: it is not known what became of the message")}
 	}
 	slices.Sort(found)
 	return without(uids, without(uids, found)), nil // a server may name more than it was asked about

@@ -42,6 +42,7 @@ func TestDeletionConfirmed(t *testing.T) {
 		"nothing, only others listed":      {expunge + ask + "S: * SEARCH 3 9\nS: T6 OK x\n", 0, 0},
 		"nothing, the question refused":    {expunge + ask + "S: T6 NO [SERVERBUG] x\n", 0, fetch.Busy},
 		"nothing, the question unanswered": {expunge + ask + "S: T6 OK x\n", 0, fetch.Refused},
+		"nothing, another's answer":        {expunge + ask + "S: * ESEARCH (TAG \"T5\") UID\nS: T6 OK x\n", 0, fetch.Refused},
 		"nothing, BYE":                     {expunge + ask + "S: * BYE x\nclose", fetch.Unreachable, 0},
 		"EXPUNGE behind the OK":            {expunge + ask + there + "S: * 1 EXPUNGE\nS: T6 OK x\n", 0, 0},
 		"EXPUNGE of two":                   {expunge + "S: * 1 EXPUNGE\nS: * 1 EXPUNGE\n" + ask + there + "S: T6 OK x\n", 0, fetch.Refused},
@@ -90,7 +91,6 @@ func settleOne(t *testing.T, script string, d fetch.Disposal, session, message f
 // with a message, and the server is asked.
 func TestListingUncertain(t *testing.T) {
 	for name, line := range map[string]string{
-		"EXISTS of more":              "S: * 2 EXISTS\nS: * ESEARCH (TAG \"T3\") UID ALL 7\n",
 		"EXISTS of none":              "S: * 0 EXISTS\nS: * ESEARCH (TAG \"T3\") UID ALL 7\n",
 		"EXISTS of fewer behind it":   "S: * 2 EXISTS\nS: * ESEARCH (TAG \"T3\") UID ALL 7,8\nS: * 1 EXISTS\n",
 		"EXPUNGE behind the listing":  "S: * 2 EXISTS\nS: * ESEARCH (TAG \"T3\") UID ALL 7,8\nS: * 2 EXPUNGE\n",
@@ -153,7 +153,7 @@ func TestStaleView(t *testing.T) {
 	c, _, err := play(t, begin+`
 C: T4 SELECT "Other"
 C: T5 UID SEARCH RETURN (ALL) ALL
-S: * 2 EXISTS
+S: * 0 EXISTS
 S: * OK [UIDVALIDITY 5] x
 S: T4 OK [READ-WRITE] x
 S: * ESEARCH (TAG "T5") UID ALL 7
@@ -228,6 +228,87 @@ func TestMoveConfirmed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			script := strings.ReplaceAll(begin, "UIDPLUS ESEARCH", "UIDPLUS ESEARCH MOVE")
 			settleOne(t, script+move+test.script, fetch.Disposal{Action: fetch.Move, Target: "Done"}, 0, test.message)
+		})
+	}
+}
+
+// Copying and deleting instead of MOVE: what has no copy by the server's own word is not deleted. The folder holds
+// messages 7 and 8.
+func TestCopyConfirmed(t *testing.T) {
+	const first = "C: T4 UID COPY 7 \"Done\"\n"
+	const second = "S: T4 OK [COPYUID 1 7 20] x\nC: T5 UID COPY 8 \"Done\"\n"
+	const remove = "C: T6 UID STORE 7:8 +FLAGS.SILENT (\\Deleted)\nS: T6 OK x\nC: T7 UID EXPUNGE 7:8\nS: * 1 EXPUNGE\nS: * 1 EXPUNGE\nS: T7 OK x\n"
+	const remove7 = "C: T6 UID STORE 7 +FLAGS.SILENT (\\Deleted)\nS: T6 OK x\nC: T7 UID EXPUNGE 7\nS: * 1 EXPUNGE\nS: T7 OK x\n"
+	for name, test := range map[string]struct {
+		script, failed string
+	}{
+		"COPYUID":                            {first + second + "S: T5 OK [COPYUID 1 8 21] x\n" + remove, ""},
+		"no COPYUID":                         {first + "S: T4 OK x\n", "7 unsupported, 8 unsupported"},
+		"COPYUID unreadable":                 {first + "S: T4 OK [COPYUID 1 * *] x\n", "7 unsupported, 8 unsupported"},
+		"COPYUID of another message":         {first + "S: T4 OK [COPYUID 1 9 20] x\n", "7 unsupported, 8 unsupported"},
+		"no COPYUID for the second":          {first + second + "S: T5 OK x\n" + remove7, "8 refused"},
+		"the first was expunged":             {first + "S: * 1 EXPUNGE\nS: T4 OK x\nC: T5 UID COPY 8 \"Done\"\nS: T5 OK [COPYUID 1 8 20] x\nC: T6 UID STORE 8 +FLAGS.SILENT (\\Deleted)\nS: T6 OK x\nC: T7 UID EXPUNGE 8\nS: * 1 EXPUNGE\nS: T7 OK x\n", "7 gone"},
+		"the first is refused":               {first + "S: T4 NO x\nC: T5 UID COPY 8 \"Done\"\nS: T5 OK [COPYUID 1 8 20] x\nC: T6 UID STORE 8 +FLAGS.SILENT (\\Deleted)\nS: T6 OK x\nC: T7 UID EXPUNGE 8\nS: * 2 EXPUNGE\nS: T7 OK x\n", "7 refused"},
+		"the second is refused":              {first + second + "S: T5 NO x\n" + remove7, "8 refused"},
+		"there is no such folder to copy to": {first + "S: T4 NO [TRYCREATE] x\nC: T5 UID COPY 8 \"Done\"\nS: T5 NO [TRYCREATE] x\n", "7 no-folder, 8 no-folder"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			two := strings.NewReplacer("1 EXISTS", "2 EXISTS", "ALL 7", "ALL 7:8").Replace(begin)
+			c, listing, err := play(t, two+test.script+"hangup")
+			if err != nil {
+				t.Fatal(err)
+			}
+			failures, err := c.Settle(t.Context(), fetch.Disposal{Action: fetch.Move, Target: "Done"}, listing.Refs)
+			if err != nil || describe(failures) != test.failed {
+				t.Errorf("got %q (%v) and %v, want %q", describe(failures), failures, err, test.failed)
+			}
+		})
+	}
+}
+
+// What a server says of a flag, and what is believed of it.
+func TestFlagConfirmed(t *testing.T) {
+	const store = "C: T4 UID STORE 7 +FLAGS.SILENT ($Fetched)\n"
+	const ask = "S: T4 OK x\nC: T5 UID SEARCH RETURN (ALL) UID 7 UNKEYWORD $Fetched\n"
+	for name, test := range map[string]struct {
+		script  string
+		session fetch.Kind
+		message fetch.Kind
+	}{
+		"has it":                  {ask + "S: * ESEARCH (TAG \"T5\") UID\nS: T5 OK x\n", 0, 0},
+		"lacks it":                {ask + "S: * ESEARCH (TAG \"T5\") UID ALL 7\nS: T5 OK x\n", 0, fetch.Refused},
+		"STORE NO":                {"S: T4 NO x\n", 0, fetch.Refused},
+		"the question refused":    {ask + "S: T5 BAD x\n", 0, fetch.Refused},
+		"the question unanswered": {ask + "S: T5 OK x\n", 0, fetch.Refused},
+		"another UIDVALIDITY":     {"S: * OK [UIDVALIDITY 6] x\nS: T4 OK x\n", fetch.Protocol, 0},
+		"BYE":                     {ask + "S: * BYE x\nclose", fetch.Unreachable, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			settleOne(t, begin+store+test.script, fetch.Disposal{Action: fetch.Flag, Target: "$Fetched"}, test.session, test.message)
+		})
+	}
+}
+
+// What SELECT says of the right to change a folder.
+func TestReadOnly(t *testing.T) {
+	for name, test := range map[string]struct {
+		said     string
+		readOnly bool
+	}{
+		"READ-WRITE":                          {"S: T2 OK [READ-WRITE] x", false},
+		"READ-ONLY":                           {"S: T2 OK [READ-ONLY] x", true},
+		"neither":                             {"S: T2 OK x", true},
+		"flags are kept":                      {"S: * OK [PERMANENTFLAGS (\\Deleted \\Seen)] x\nS: T2 OK x", false},
+		"flags are kept, and READ-ONLY":       {"S: * OK [PERMANENTFLAGS (\\Deleted \\Seen)] x\nS: T2 OK [READ-ONLY] x", true},
+		"no flags are kept":                   {"S: * OK [PERMANENTFLAGS ()] x\nS: T2 OK x", true},
+		"no flags are kept, and READ-WRITE":   {"S: * OK [PERMANENTFLAGS ()] x\nS: T2 OK [READ-WRITE] x", true},
+		"READ-ONLY after the last READ-WRITE": {"S: T2 OK [READ-WRITE] x\nS: * OK [READ-ONLY] x", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, listing, err := play(t, strings.Replace(begin, "S: T2 OK [READ-WRITE] x", test.said, 1)+"hangup")
+			if err != nil || listing.ReadOnly != test.readOnly {
+				t.Errorf("got %+v, %v; want ReadOnly %v", listing, err, test.readOnly)
+			}
 		})
 	}
 }

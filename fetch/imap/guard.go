@@ -69,14 +69,16 @@ type guard struct {
 type notes struct {
 	bye      string          // the text of BYE, not sanitised
 	caps     map[string]bool // the last capabilities it announced, in upper case
-	searches int             // how many SEARCH and ESEARCH responses there were
-	readOnly bool            // the folder was opened read-only
+	asked    []question      // the SEARCH commands under way, in their order
+	searches int             // how many of those that have ended had a response
+	access   access          // what was said of the right to change the folder
 	validity uint32          // the last UIDVALIDITY
 	unstable bool            // UIDNOTSTICKY (RFC 4315 section 2)
 	count    uint32          // EXISTS less EXPUNGE
+	counted  bool            // there was an EXISTS
 	arrived  chan struct{}   // holds one token if count rose
 	opening  bool            // the next SEARCH or ESEARCH response is the listing
-	listed   uint32          // count when the listing came
+	listed   uint32          // count when the listing came, or when it was to come
 	intact   bool            // no message has been expunged since
 	view     *view           // nil if it is not certain what sequence numbers mean
 	copied   []uidRange      // the sources of all COPYUIDs in this call (RFC 4315 section 3)
@@ -338,6 +340,9 @@ func (g *guard) Write(p []byte) (int, error) {
 			g.fail(&brokenError{"EXPUNGE and CLOSE delete what is not ours"})
 			return 0, g.why()
 		}
+	}
+	if !inside {
+		g.noteCommand(p)
 	}
 	line := p
 	if string(p) == "=\r\n" {

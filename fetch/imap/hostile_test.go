@@ -155,6 +155,11 @@ C: T3 UID SEARCH RETURN (ALL) ALL
 		"UID 2^32":                   {"S: T2 OK x\nS: * SEARCH 4294967296\nS: T3 OK x\nhangup", fetch.Protocol},
 		"sequence numbers":           {"S: T2 OK x\nS: * ESEARCH (TAG \"T3\") ALL 1:3\nS: T3 OK x\nhangup", fetch.Protocol},
 		"no result":                  {"S: T2 OK x\nS: T3 OK x\nhangup", fetch.Protocol},
+		"no result, three messages":  {"S: * 3 EXISTS\nS: T2 OK x\nS: T3 OK x\nC: T4 FETCH 1:* (UID)\nS: T4 OK x\n", fetch.Incomplete},
+		"none of three":              {"S: * 3 EXISTS\nS: T2 OK x\nS: * ESEARCH (TAG \"T3\") UID\nS: T3 OK x\nC: T4 FETCH 1:* (UID)\nS: T4 NO x\n", fetch.Incomplete},
+		"another's result":           {"S: T2 OK x\nS: * ESEARCH (TAG \"T1\") UID ALL 3\nS: T3 OK x\nhangup", fetch.Protocol},
+		"a body when listing":        {"S: * 3 EXISTS\nS: T2 OK x\nS: T3 OK x\nC: T4 FETCH 1:* (UID)\nS: * 1 FETCH (UID 7 BODY[] {3}\nS: abc)\nS: T4 OK x\nhangup", fetch.Protocol},
+		"too many to be listed":      {"S: * 4294967295 EXISTS\nS: T2 OK x\nS: T3 OK x\nhangup", fetch.Protocol},
 		"SEARCH refused":             {"S: T2 OK x\nS: T3 NO x\n", fetch.Refused},
 		"BYE":                        {"S: T2 OK x\nS: * BYE x\nclose", fetch.Unreachable},
 		"unknown tag":                {"S: T2 OK x\nS: T7 OK x\nhangup", fetch.Protocol},
@@ -186,10 +191,16 @@ S: T2 OK x
 		uids   string
 		want   fetch.Listing
 	}{
-		"EXISTS that does not agree": {"S: * 4294967295 EXISTS\nS: * 3 EXISTS\nS: * SEARCH 3 4\nS: T3 OK x\n", "3 4", fetch.Listing{Reusable: true}},
-		"UIDs in no order":           {"S: * SEARCH 9 3 4 3\nS: T3 OK x\n", "3 4 9", fetch.Listing{Reusable: true}},
-		"empty":                      {"S: * SEARCH\nS: T3 OK x\n", "", fetch.Listing{Reusable: true}},
-		"unknown data":               {"S: * VANISHED 1\nS: * X-THING {3}\nS: abc\nS: * SEARCH 1\nS: T3 OK x\n", "1", fetch.Listing{Reusable: true}},
+		"EXISTS that does not agree":          {"S: * 4294967295 EXISTS\nS: * 1 EXISTS\nS: * SEARCH 3 4\nS: T3 OK x\n", "3 4", fetch.Listing{Reusable: true}},
+		"fewer than EXISTS, and all by FETCH": {"S: * 3 EXISTS\nS: * SEARCH 3 4\nS: T3 OK x\nC: T4 FETCH 1:* (UID)\nS: * 1 FETCH (UID 3)\nS: * 2 FETCH (UID 4)\nS: * 3 FETCH (UID 9)\nS: T4 OK x\n", "3 4 9", fetch.Listing{Reusable: true}},
+		"fewer than EXISTS":                   {"S: * 3 EXISTS\nS: * SEARCH 3 4\nS: T3 OK x\nC: T4 FETCH 1:* (UID)\nS: * 1 FETCH (UID 3)\nS: T4 NO x\n", "3 4", fetch.Listing{Reusable: true, Unlisted: 1}},
+		"fewer than EXISTS, one expunged":     {"S: * 3 EXISTS\nS: * SEARCH 3 4\nS: T3 OK x\nC: T4 FETCH 1:* (UID)\nS: * 1 FETCH (UID 3)\nS: * 2 EXPUNGE\nS: T4 OK x\n", "3 4", fetch.Listing{Reusable: true}},
+		"no SEARCH, all by FETCH":             {"S: * 2 EXISTS\nS: T3 OK x\nC: T4 FETCH 1:* (UID)\nS: * 1 FETCH (UID 3)\nS: * 2 FETCH (UID 4)\nS: T4 OK x\n", "3 4", fetch.Listing{Reusable: true}},
+		"empty, no SEARCH":                    {"S: * 0 EXISTS\nS: T3 OK x\n", "", fetch.Listing{Reusable: true}},
+		"new mail behind the listing":         {"S: * 1 EXISTS\nS: * SEARCH 3\nS: * 2 EXISTS\nS: T3 OK x\n", "3", fetch.Listing{Reusable: true}},
+		"UIDs in no order":                    {"S: * SEARCH 9 3 4 3\nS: T3 OK x\n", "3 4 9", fetch.Listing{Reusable: true}},
+		"empty":                               {"S: * SEARCH\nS: T3 OK x\n", "", fetch.Listing{Reusable: true}},
+		"unknown data":                        {"S: * VANISHED 1\nS: * X-THING {3}\nS: abc\nS: * SEARCH 1\nS: T3 OK x\n", "1", fetch.Listing{Reusable: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, listing, err := play(t, in+test.script)
@@ -200,7 +211,7 @@ S: T2 OK x
 			for _, ref := range listing.Refs {
 				uids = append(uids, ref.UID)
 			}
-			if got := strings.Join(uids, " "); got != test.uids || listing.Reusable != test.want.Reusable {
+			if got := strings.Join(uids, " "); got != test.uids || listing.Reusable != test.want.Reusable || listing.Unlisted != test.want.Unlisted {
 				t.Errorf("got UIDs %q in %+v, want %q in %+v", got, listing, test.uids, test.want)
 			}
 		})
@@ -243,13 +254,21 @@ func TestOpenCapabilitiesUntagged(t *testing.T) {
 // TestRetrieveHostile has answers to a FETCH of UID 7 after which there is no message.
 func TestRetrieveHostile(t *testing.T) {
 	const again = "C: T5 UID FETCH 7 (UID RFC822.SIZE)\nS: * 1 FETCH (UID 7 RFC822.SIZE 3)\nS: T5 OK x\nC: T6 UID FETCH 7 (UID BODY.PEEK[])\n"
-	const gone = "C: T5 UID FETCH 7 (UID RFC822.SIZE)\nS: T5 OK x\n"
+	const noSize = "C: T5 UID FETCH 7 (UID RFC822.SIZE)\nS: T5 OK x\n"
+	const silent = noSize + "C: T6 UID SEARCH RETURN (ALL) UID 7\n"
+	const gone = silent + "S: * ESEARCH (TAG \"T6\") UID\nS: T6 OK x\n"
+	const alone = "C: T7 UID FETCH 7 (UID BODY.PEEK[])\nS: T7 OK x\n"
 	for name, test := range map[string]struct {
 		script  string
 		session fetch.Kind // of Retrieve's error
 		message fetch.Kind // of the message's, Unclassified if the sink had none
 	}{
-		"expunged":                    {"S: T4 OK x\n" + gone, 0, fetch.Gone},
+		"expunged":                    {"S: * 1 EXPUNGE\nS: T4 OK x\n" + noSize, 0, fetch.Gone},
+		"no word, and not found":      {"S: T4 OK x\n" + gone, 0, fetch.Gone},
+		"no word, and found":          {"S: T4 OK x\n" + silent + "S: * ESEARCH (TAG \"T6\") UID ALL 7\nS: T6 OK x\n" + alone, 0, fetch.Incomplete},
+		"no word, SEARCH refused":     {"S: T4 OK x\n" + silent + "S: T6 NO x\n" + alone, 0, fetch.Incomplete},
+		"no word, SEARCH unanswered":  {"S: T4 OK x\n" + silent + "S: T6 OK x\n" + alone, 0, fetch.Incomplete},
+		"no word, BYE":                {"S: T4 OK x\n" + silent + "S: * BYE x\nclose", fetch.Unreachable, 0},
 		"no body":                     {"S: * 1 FETCH (UID 7 FLAGS ())\nS: T4 OK x\n" + again + "S: * 1 FETCH (UID 7 FLAGS ())\nS: T6 OK x\n", 0, fetch.Incomplete},
 		"body NIL":                    {"S: * 1 FETCH (UID 7 BODY[] NIL)\nS: T4 OK x\n" + again + "S: * 1 FETCH (UID 7 BODY[] NIL)\nS: T6 OK x\n", 0, fetch.Incomplete},
 		"empty body, size 3":          {"S: * 1 FETCH (UID 7 BODY[] {0}\nS: )\nS: T4 OK x\n" + again + "S: * 1 FETCH (UID 7 BODY[] {0}\nS: )\nS: T6 OK x\n", 0, fetch.Incomplete},

@@ -41,6 +41,7 @@ const (
 // takes for the inside of a literal is not looked at, so nothing else may pass there.
 type lexer struct {
 	kind    lineKind
+	tag     []byte // "T7", "*"; valid until the next line
 	name    []byte // "FETCH", "OK"; valid until the next line
 	text    []byte // what follows name; valid until the next line
 	number  uint32 // of "* 12 EXISTS"
@@ -94,6 +95,7 @@ func (x *lexer) head(line []byte) error {
 		return nil
 	}
 	first, rest := cutWord(line)
+	x.tag = first
 	x.name, x.text = cutWord(rest)
 	numbered := isNumber(x.name)
 	if numbered {

@@ -17,22 +17,46 @@ func (s *settlement) move(target string) error {
 			Err: errors.New("the server has neither MOVE nor UIDPLUS: nothing was moved")})
 		return nil
 	}
-	transferred, err := s.each(sets(s.uids), func(set imapwire.UIDSet) pending {
-		if atomic {
-			cmd := s.c.lib.Move(set, target)
-			return await(set, "UID MOVE", func() error { _, err := cmd.Wait(); return err })
-		}
-		cmd := s.c.lib.Copy(set, target)
-		return await(set, "UID COPY", func() error { _, err := cmd.Wait(); return err })
+	if !atomic {
+		return s.copyAndRemove(target)
+	}
+	results, err := s.each(sets(s.uids), func(set imapwire.UIDSet) pending {
+		cmd := s.c.lib.Move(set, target)
+		return await(set, "UID MOVE", func() error { _, err := cmd.Wait(); return err })
 	})
 	if err != nil {
 		return err
 	}
-	copied := s.c.g.noted().copied
-	if atomic {
-		return s.moved(transferred, copied)
+	return s.moved(results, s.c.g.noted().copied)
+}
+
+// copyAndRemove copies messages and deletes those that COPYUID names (RFC 4315 section 3). A server need not send
+// COPYUID, and without it nothing shows that there is a copy: its messages stay. So that no pass fills the
+// target with copies, one message goes first.
+func (s *settlement) copyAndRemove(target string) error {
+	first, rest := s.uids[:1], s.uids[1:]
+	results, err := s.copyTo(target, first)
+	if err != nil {
+		return err
 	}
-	return s.removeCopied(transferred, copied)
+	if results[0].err == nil && len(s.c.g.unconfirmed(first)) > 0 && len(outside(first, s.c.g.noted().copied)) > 0 {
+		s.addFailures(s.uids, &fetch.Error{Kind: fetch.Unsupported, Op: "UID COPY",
+			Err:    errors.New("the server does not say what it has copied: nothing is deleted"),
+			Advice: "choose delete, seen or a flag: the server has no MOVE"})
+		return nil
+	}
+	more, err := s.copyTo(target, rest)
+	if err != nil {
+		return err
+	}
+	return s.removeCopied(append(results, more...), s.c.g.noted().copied)
+}
+
+func (s *settlement) copyTo(target string, uids []uint32) ([]result, error) {
+	return s.each(sets(uids), func(set imapwire.UIDSet) pending {
+		cmd := s.c.lib.Copy(set, target)
+		return await(set, "UID COPY", func() error { _, err := cmd.Wait(); return err })
+	})
 }
 
 // moved judges the messages of MOVE commands that have ended.
@@ -66,7 +90,7 @@ func (s *settlement) removeCopied(results []result, copied []uidRange) error {
 			s.addFailures(uids, r.err)
 			continue
 		}
-		behind := notCopied(uids, copied)
+		behind := outside(uids, copied)
 		left := s.c.g.unconfirmed(behind)
 		s.addFailures(left, &fetch.Error{Kind: fetch.Refused, Op: "UID COPY",
 			Err: errors.New("the server answered OK and did not copy the message")})
@@ -80,7 +104,7 @@ func (s *settlement) removeCopied(results []result, copied []uidRange) error {
 }
 
 // notCopied returns those messages of one command that its COPYUID does not name. A command without
-// COPYUID proves nothing (RFC 4315 section 3 allows that).
+// COPYUID proves nothing (RFC 4315 section 3 allows that); what MOVE has taken away it has moved.
 func notCopied(uids []uint32, copied []uidRange) []uint32 {
 	if rest := outside(uids, copied); len(rest) < len(uids) {
 		return rest

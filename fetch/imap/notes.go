@@ -33,12 +33,14 @@ func (g *guard) note() {
 	switch g.lex.kind {
 	case tagged, untagged:
 		g.noteStatus()
+		if g.lex.kind == tagged {
+			g.noteEnd()
+		}
 	case data, other:
 		g.noteData()
 	case search:
 		n := &g.notes
-		n.searches++
-		if !n.opening {
+		if !n.answer(&g.lex) || !n.opening {
 			return
 		}
 		n.listed, n.intact = n.count, true
@@ -58,7 +60,12 @@ func (g *guard) noteStatus() {
 	case "CAPABILITY":
 		n.caps = parseCapabilities(arguments)
 	case "READ-ONLY":
-		n.readOnly = true
+		n.access.readOnly = true
+	case "READ-WRITE":
+		n.access.readWrite = true
+	case "PERMANENTFLAGS":
+		n.access.saysFlags = true
+		n.access.keepsFlags = strings.Trim(arguments, "() ") != ""
 	case "UIDNOTSTICKY":
 		n.unstable = true
 	case "UIDVALIDITY":
@@ -90,7 +97,7 @@ func (g *guard) noteData() {
 		g.removed(func(v *view) bool { return v.expunge(g.lex.number) })
 	case "EXISTS":
 		before := n.count
-		n.count = g.lex.number
+		n.count, n.counted = g.lex.number, true
 		if n.view != nil && !n.view.exists(n.count) {
 			n.view = nil
 		}
@@ -119,6 +126,76 @@ func (g *guard) removed(take func(*view) bool) {
 	if g.notes.view != nil && !take(g.notes.view) {
 		g.notes.view = nil
 	}
+}
+
+// question is a SEARCH command under way.
+type question struct {
+	tag      string
+	answered bool
+}
+
+// noteCommand remembers a command whose response must be told from another's.
+func (g *guard) noteCommand(line []byte) {
+	tag, command := cutWord(line)
+	if !bytes.HasPrefix(command, []byte("UID SEARCH ")) {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.notes.asked = append(g.notes.asked, question{tag: string(tag)})
+}
+
+// answer notes that a SEARCH command has a response, and reports whether one is under way that it belongs to: the
+// one that ESEARCH names (RFC 4466 section 2.6.2), else the first. The library does the same.
+func (n *notes) answer(x *lexer) bool {
+	tag := ""
+	if correlator, found := bytes.CutPrefix(bytes.ToUpper(x.text), []byte("(TAG ")); found && strings.EqualFold(string(x.name), "ESEARCH") {
+		tag, _, _ = strings.Cut(string(correlator), ")")
+		tag = strings.Trim(tag, `" `)
+	}
+	for i := range n.asked {
+		if tag == "" || strings.EqualFold(n.asked[i].tag, tag) {
+			n.asked[i].answered = true
+			return true
+		}
+	}
+	return false
+}
+
+// noteEnd notes the end of a SEARCH command. g.mu is held.
+func (g *guard) noteEnd() {
+	n := &g.notes
+	i := slices.IndexFunc(n.asked, func(q question) bool { return q.tag == string(g.lex.tag) })
+	if i < 0 {
+		return
+	}
+	if n.asked[i].answered {
+		n.searches++
+	}
+	if n.opening && !n.asked[i].answered {
+		n.listed = n.count // servers leave out a result that is empty
+	}
+	n.asked = slices.Delete(n.asked, i, i+1)
+}
+
+// access is what a server says of the right to change the open folder.
+type access struct {
+	readOnly, readWrite bool // response codes of SELECT
+	// saysFlags says that there was a PERMANENTFLAGS, keepsFlags that it named flags.
+	saysFlags, keepsFlags bool
+}
+
+// writable reports whether messages can be settled. A server need not say READ-WRITE (RFC 9051 section 6.3.2), nor
+// which flags it keeps (section 7.1), but it says one of them where the folder can be changed; and where it keeps
+// no flags, what is done to a message ends with the session.
+func (a access) writable() bool {
+	switch {
+	case a.readOnly:
+		return false
+	case a.saysFlags:
+		return a.keepsFlags
+	}
+	return a.readWrite
 }
 
 // setView makes the listing, ascending, the view of the folder, unless the server spoke of another
@@ -185,6 +262,7 @@ func (g *guard) resetFolder() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := &g.notes
-	n.searches, n.readOnly, n.unstable, n.validity, n.count = 0, false, false, 0, 0
+	n.searches, n.access, n.unstable, n.validity = 0, access{}, false, 0
+	n.count, n.counted = 0, false
 	n.opening, n.listed, n.intact, n.view = true, 0, false, nil
 }

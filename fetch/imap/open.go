@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
 
 	imapwire "github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/truehop/truehop/fetch"
 )
@@ -22,7 +24,7 @@ type box struct {
 }
 
 // Open implements [fetch.Mailbox]. It costs one round trip: SELECT and UID SEARCH go
-// out together. The UIDs of a folder without UIDVALIDITY, or with UIDNOTSTICKY,
+// out together. Where UID SEARCH names fewer messages than there are, it is another. The UIDs of a folder without UIDVALIDITY, or with UIDNOTSTICKY,
 // mean nothing in another session: such a listing is Reusable.
 func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error) {
 	if folder == "" {
@@ -61,22 +63,68 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 		return nil, c.failed("UID SEARCH", searchErr)
 	}
 	seen := c.g.noted()
-	if seen.searches == 0 {
+	// EXISTS is one of the responses that SELECT must have (RFC 9051 section 6.3.2); with it, servers leave out an
+	// empty result.
+	if seen.searches == 0 && !seen.counted {
 		return nil, protocolError("UID SEARCH", "OK without a result", nil)
 	}
 	uids, err := c.uids(found.All)
 	if err != nil {
 		return nil, err
 	}
-	b := &box{name: folder, validity: state.UIDValidity, readOnly: seen.readOnly, permanent: state.PermanentFlags}
+	b := &box{name: folder, validity: state.UIDValidity, readOnly: !seen.access.writable(), permanent: state.PermanentFlags}
 	c.box = b
+	unlisted := 0
+	if len(uids) < int(seen.listed) {
+		if uids, unlisted, err = c.listByFetch(uids, int(seen.listed)); err != nil {
+			return nil, err
+		}
+	}
 	c.g.setView(uids)
 	return &fetch.Listing{
 		Refs:     makeRefs(b, uids),
 		Validity: b.validity,
 		Reusable: b.validity == 0 || seen.unstable,
 		ReadOnly: b.readOnly,
+		Unlisted: unlisted,
 	}, nil
+}
+
+// listByFetch lists the open folder in another way, as UID SEARCH has named but some of so many messages. It returns how
+// many are still missing: there are servers that hide a message which they cannot read.
+func (c *Client) listByFetch(found []uint32, exists int) (uids []uint32, unlisted int, err error) {
+	if exists > c.opts.MaxMessages {
+		return nil, 0, protocolError("SELECT", fmt.Sprintf("%d messages, more than %d", exists, c.opts.MaxMessages), nil)
+	}
+	c.g.begin(exists)
+	cmd := c.lib.Fetch(imapwire.SeqSet{{Start: 1, Stop: 0}}, &imapwire.FetchOptions{UID: true})
+	for m := cmd.Next(); m != nil; m = cmd.Next() {
+		for item := m.Next(); item != nil; item = m.Next() {
+			if uid, ok := item.(imapclient.FetchItemDataUID); ok {
+				found = append(found, uint32(uid.UID))
+			} else if literalOf(item) != nil {
+				c.g.fail(&brokenError{"a body that was not asked for"})
+				drainLiteral(item)
+				return nil, 0, c.lost("FETCH", nil)
+			}
+		}
+	}
+	if err := c.failed("FETCH", cmd.Close()); fetch.EndsSession(err) {
+		return nil, 0, err
+	}
+	slices.Sort(found)
+	uids = slices.Compact(found)
+	seen := c.g.noted()
+	exists = min(exists, int(seen.count)) // one may have been expunged meanwhile
+	unlisted = max(0, exists-len(uids))
+	if unlisted > 0 && len(uids) == 0 {
+		return nil, 0, &fetch.Error{Kind: fetch.Incomplete, Op: "UID SEARCH", Err: fmt.Errorf("the folder has %d messages, and the server lists none", exists)}
+	}
+	if unlisted > 0 {
+		c.opts.Logger.LogAttrs(context.Background(), slog.LevelWarn, "the server does not list all messages",
+			slog.String("folder", fetch.Sanitize(c.box.name)), slog.Int("listed", len(uids)), slog.Int("exist", exists))
+	}
+	return uids, unlisted, nil
 }
 
 // uids walks the ranges that the server gave. It trusts neither their number nor

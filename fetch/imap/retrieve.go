@@ -171,9 +171,9 @@ func (r *retrieval) fetch(set imapwire.UIDSet) error {
 	return r.ended(cmd.Close())
 }
 
-// retryMissing asks again for what did not come. Missing messages are looked for first: what
-// another client expunged is gone, what is still there is asked for once more,
-// alone, and then given up for this session.
+// retryMissing asks again for what did not come. Missing messages are looked for first: what the server
+// has reported as expunged, or does not find, is gone; what is still there is asked for once more,
+// alone, and then given up for this session. A FETCH without a word of a message proves nothing.
 func (r *retrieval) retryMissing() error {
 	sizes := map[uint32]int64{}
 	refusal := r.refusal
@@ -182,13 +182,17 @@ func (r *retrieval) retryMissing() error {
 			return err
 		}
 	}
+	gone, err := r.gone(sizes)
+	if err != nil {
+		return err
+	}
 	for n, uid := range r.missing() {
 		size, present := sizes[uid]
 		var err error
 		switch {
-		case !present:
+		case gone[uid]:
 			err = r.give(uid, fetch.Message{Size: -1, Err: &fetch.Error{Kind: fetch.Gone, Op: "UID FETCH", Err: errors.New("expunged meanwhile")}})
-		case size == 0 && r.empty[uid]: // empty by the server's RFC822.SIZE, too
+		case present && size == 0 && r.empty[uid]: // empty by the server's RFC822.SIZE, too
 			err = r.give(uid, fetch.Message{Body: strings.NewReader("")})
 		case n < maxAlone:
 			r.c.opts.Logger.LogAttrs(context.Background(), slog.LevelWarn, "message came without a body",
@@ -211,6 +215,29 @@ func (r *retrieval) retryMissing() error {
 		}
 	}
 	return nil
+}
+
+// gone returns those of the missing messages that are no longer there. sizes has those that are.
+func (r *retrieval) gone(sizes map[uint32]int64) (map[uint32]bool, error) {
+	silent := slices.DeleteFunc(r.missing(), func(uid uint32) bool {
+		_, present := sizes[uid]
+		return present
+	})
+	left := r.c.g.unconfirmed(silent)
+	if len(left) > 0 {
+		found, err := r.c.searchFor(left)
+		if fetch.EndsSession(err) {
+			return nil, err
+		}
+		if err == nil { // else nobody knows
+			left = found
+		}
+	}
+	gone := map[uint32]bool{}
+	for _, uid := range without(silent, left) {
+		gone[uid] = true
+	}
+	return gone, r.c.checkValidity("UID FETCH")
 }
 
 // give calls the sink for a message of which no body comes from the connection.

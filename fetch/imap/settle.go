@@ -19,7 +19,7 @@ import (
 // others marked \Deleted: there, Delete marks the messages and Move does nothing, and
 // all of them are Failures of Kind Unsupported.
 //
-// An OK is no proof that a message has gone: see confirm. One that has not is a Failure.
+// An OK is no proof that a message has gone, or has its flag: see confirm and confirmFlag. Where it has not, it is a Failure.
 func (c *Client) Settle(ctx context.Context, d fetch.Disposal, refs []fetch.Ref) ([]fetch.Failure, error) {
 	if d.Action == fetch.Keep || len(refs) == 0 {
 		return nil, ctx.Err()
@@ -203,10 +203,31 @@ func (s *settlement) flag(flag imapwire.Flag) error {
 	if err != nil {
 		return err
 	}
+	var answered []uint32 // of which OK was said
 	for _, r := range stored {
 		if r.err != nil {
 			s.addFailures(members(r.set), r.err)
+		} else {
+			answered = append(answered, members(r.set)...)
 		}
 	}
-	return nil
+	return s.confirmFlag(answered, flag)
+}
+
+// confirmFlag finds out which messages do not have the flag although the server said OK to setting it, in one
+// round trip. They are Failures.
+func (s *settlement) confirmFlag(uids []uint32, flag imapwire.Flag) error {
+	if err := s.c.checkValidity("UID STORE"); err != nil || len(uids) == 0 {
+		return err
+	}
+	lacking, err := s.c.searchFor(uids, flag)
+	if fetch.EndsSession(err) {
+		return err
+	}
+	if err != nil {
+		s.addFailures(uids, err)
+		return nil
+	}
+	s.addFailures(lacking, &fetch.Error{Kind: fetch.Refused, Op: "UID STORE", Err: errors.New("the server answered OK, and the message does not have the flag")})
+	return s.c.checkValidity("UID STORE")
 }

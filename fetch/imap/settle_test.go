@@ -60,14 +60,15 @@ func TestSettle(t *testing.T) {
 		"STORE over quota":                   {d: remove, instead: map[string]string{"UID STORE": "%T NO [OVERQUOTA] x\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Busy},
 		"folder is read-only":                {d: remove, instead: map[string]string{"SELECT": "* OK [UIDVALIDITY 1] x\r\n%T OK [READ-ONLY] x\r\n", "UID SEARCH": "* ESEARCH (TAG \"%T\") UID ALL 1:5\r\n%T OK x\r\n"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
 		"move":                               {d: move, said: []string{`UID MOVE 2:3 "Done"`}, left: "[1 4 5]", done: 2},
-		"move without MOVE":                  {d: move, without: []string{"MOVE"}, said: []string{`UID COPY 2:3 "Done"`, store, "UID EXPUNGE 2:3"}, left: "[1 4 5]", done: 2},
+		"move without MOVE":                  {d: move, without: []string{"MOVE"}, said: []string{`UID COPY 2 "Done"`, `UID COPY 3 "Done"`, store, "UID EXPUNGE 2:3"}, left: "[1 4 5]", done: 2},
 		"move without MOVE and UIDPLUS":      {d: move, without: []string{"MOVE", "UIDPLUS"}, left: "[1 2 3 4 5]", kind: fetch.Unsupported},
 		"move to a folder that is not there": {d: fetch.Disposal{Action: fetch.Move, Target: "None"}, said: []string{`UID MOVE 2:3 "None"`}, left: "[1 2 3 4 5]", kind: fetch.NoFolder},
-		"COPY fails":                         {d: fetch.Disposal{Action: fetch.Move, Target: "None"}, without: []string{"MOVE"}, said: []string{`UID COPY 2:3 "None"`}, left: "[1 2 3 4 5]", kind: fetch.NoFolder},
-		"STORE fails":                        {d: move, without: []string{"MOVE"}, instead: map[string]string{"UID STORE": "%T NO x\r\n"}, said: []string{`UID COPY 2:3 "Done"`, store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", done: 2, kind: fetch.Refused},
-		"flag":                               {d: fetch.Disposal{Action: fetch.Flag, Target: `\Flagged`}, said: []string{`UID STORE 2:3 +FLAGS.SILENT (\Flagged)`}, left: "[1 2 3 4 5]"},
-		"flag seen":                          {d: fetch.Disposal{Action: fetch.Flag}, said: []string{`UID STORE 2:3 +FLAGS.SILENT (\Seen)`}, left: "[1 2 3 4 5]"},
-		"keyword":                            {d: fetch.Disposal{Action: fetch.Flag, Target: "$Fetched"}, said: []string{`UID STORE 2:3 +FLAGS.SILENT ($Fetched)`}, left: "[1 2 3 4 5]"},
+		"COPY fails":                         {d: fetch.Disposal{Action: fetch.Move, Target: "None"}, without: []string{"MOVE"}, said: []string{`UID COPY 2 "None"`, `UID COPY 3 "None"`}, left: "[1 2 3 4 5]", kind: fetch.NoFolder},
+		"STORE fails":                        {d: move, without: []string{"MOVE"}, instead: map[string]string{"UID STORE": "%T NO x\r\n"}, said: []string{`UID COPY 2 "Done"`, `UID COPY 3 "Done"`, store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", done: 2, kind: fetch.Refused},
+		"flag":                               {d: fetch.Disposal{Action: fetch.Flag, Target: `\Flagged`}, said: []string{`UID STORE 2:3 +FLAGS.SILENT (\Flagged)`, "UID SEARCH RETURN (ALL) UID 2:3 UNFLAGGED"}, left: "[1 2 3 4 5]"},
+		"flag seen":                          {d: fetch.Disposal{Action: fetch.Flag}, said: []string{`UID STORE 2:3 +FLAGS.SILENT (\Seen)`, "UID SEARCH RETURN (ALL) UID 2:3 UNSEEN"}, left: "[1 2 3 4 5]"},
+		"keyword":                            {d: fetch.Disposal{Action: fetch.Flag, Target: "$Fetched"}, said: []string{`UID STORE 2:3 +FLAGS.SILENT ($Fetched)`, "UID SEARCH RETURN (ALL) UID 2:3 UNKEYWORD $Fetched"}, left: "[1 2 3 4 5]"},
+		"flag not set":                       {d: fetch.Disposal{Action: fetch.Flag}, instead: map[string]string{"UID STORE": "%T OK x\r\n"}, said: []string{`UID STORE 2:3 +FLAGS.SILENT (\Seen)`, "UID SEARCH RETURN (ALL) UID 2:3 UNSEEN"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
 		"flag not kept":                      {d: fetch.Disposal{Action: fetch.Flag, Target: `\Other`}, left: "[1 2 3 4 5]", kind: fetch.Unsupported},
 		"keep":                               {left: "[1 2 3 4 5]"},
 		"EXPUNGE in STORE":                   {d: remove, instead: map[string]string{"UID STORE": strings.Repeat("* 1 EXPUNGE\r\n", 500) + "%T NO x\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
@@ -174,11 +175,11 @@ func TestSettleAfterValidityChanged(t *testing.T) {
 		return ""
 	}
 	c, refs := open(t, s, plaintext())
-	if _, err := c.Settle(t.Context(), fetch.Disposal{Action: fetch.Flag}, refs[:1]); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Settle(t.Context(), fetch.Disposal{Action: fetch.Delete}, refs); fetch.KindOf(err) != fetch.Protocol {
+	if _, err := c.Settle(t.Context(), fetch.Disposal{Action: fetch.Flag}, refs[:1]); fetch.KindOf(err) != fetch.Protocol {
 		t.Errorf("Settle: got %v, want Kind protocol", err)
+	}
+	if _, err := c.Settle(t.Context(), fetch.Disposal{Action: fetch.Delete}, refs); err == nil {
+		t.Error("Settle went on")
 	}
 	if got := said.since(); len(got) != 1 {
 		t.Errorf("the client sent %q", got)
@@ -271,7 +272,7 @@ hangup`)
 
 // TestOpenForgets: what the server said of one folder does not hold for the next.
 func TestOpenForgets(t *testing.T) {
-	c, first, err := play(t, strings.NewReplacer("READ-WRITE", "READ-ONLY", "S: * 1 EXISTS", "S: * NO [UIDNOTSTICKY] x").Replace(begin)+`
+	c, first, err := play(t, strings.NewReplacer("READ-WRITE", "READ-ONLY", "S: * 1 EXISTS", "S: * NO [UIDNOTSTICKY] x\nS: * 1 EXISTS").Replace(begin)+`
 C: T4 SELECT "Other"
 C: T5 UID SEARCH RETURN (ALL) ALL
 S: * OK [UIDVALIDITY 6] x

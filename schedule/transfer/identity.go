@@ -79,7 +79,7 @@ func knownByUID(key ledger.Key, size int64, briefs []ledger.Brief, rules identit
 			id.known, id.absent = true, b.Absent
 			id.record.State, id.record.Token, id.record.Ran = b.State, b.Token, b.Ran
 			if b.State.Final() {
-				id.recognition = sameUID
+				id.recognition, id.record.Disposed = sameUID, b.Disposed
 				return id
 			}
 			id.recognition = unfinished

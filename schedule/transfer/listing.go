@@ -84,7 +84,7 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 			continue
 		case disposeUnread:
 			p.counts.Unsettled++
-			p.settle = append(p.settle, settlement{ref: ref, key: at.key(ref.UID, c.brief.Hash), token: c.brief.Token, disposal: c.disposal})
+			p.settle = append(p.settle, settlement{ref: ref, key: at.key(ref.UID, c.brief.Hash), token: c.brief.Token, disposal: c.disposal, again: c.brief.Disposed})
 			continue
 		case deliver:
 			p.counts.New++
@@ -97,22 +97,23 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 		}
 		p.retrieve = append(p.retrieve, ref)
 	}
-	p.notePresence(at)
+	p.notePresence(at, listing.Unlisted > 0)
 	return p
 }
 
 // hasOwnUID reports whether a message has a UID that no other message of the listing has.
 func (p *plan) hasOwnUID(ref fetch.Ref) bool { return ref.UID != "" && p.listed[ref.UID] == 1 }
 
-// notePresence finds the records whose messages have gone, or come back, since they were last looked for.
-func (p *plan) notePresence(at folderKey) {
+// notePresence finds the records whose messages have gone, or come back, since they were last looked for. Of a listing
+// that is not complete nothing has gone.
+func (p *plan) notePresence(at folderKey, incomplete bool) {
 	for uid, briefs := range p.known {
 		listed := p.listed[uid] > 0
 		for _, b := range briefs {
 			switch key := at.key(uid, b.Hash); {
 			case listed && b.Absent && p.lastingUIDs: // else only its content tells whether it is the same message
 				p.back = append(p.back, key)
-			case !listed && !b.Absent:
+			case !listed && !b.Absent && !incomplete:
 				p.absent = append(p.absent, key)
 				if !b.Disposed {
 					p.vanished++

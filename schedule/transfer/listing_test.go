@@ -149,6 +149,10 @@ func TestCompare(t *testing.T) {
 			"retrieve b; absent a; vanished 1; may have moved; counts {1 1 0 0 0 0}"},
 		{"one deleted", false, "", map[string][]ledger.Brief{"a": {{UID: "a", State: ledger.Delivered, Disposed: true, Hash: content}}}, remove,
 			"absent a; counts {0 0 0 0 0 0}"},
+		{"one not listed by a server that does not list all", false, "b/1 unlisted", map[string][]ledger.Brief{"a": delivered("a")}, remove,
+			"retrieve b; may have moved; counts {1 1 0 0 0 0}"},
+		{"one deleted before", false, "a/1", map[string][]ledger.Brief{"a": {{UID: "a", State: ledger.Delivered, Disposed: true, Hash: content, Token: "token-a"}}}, remove,
+			"settle a again; counts {1 0 0 0 0 1}"},
 		{"one vanished long ago", false, "b/1", map[string][]ledger.Brief{"a": gone("a", false)}, remove,
 			"retrieve b; may have moved; counts {1 1 0 0 0 0}"},
 		{"one came back", false, "a/1", map[string][]ledger.Brief{"a": gone("a", false)}, fetch.Disposal{}, "back a; counts {1 0 0 0 1 0}"},
@@ -157,7 +161,12 @@ func TestCompare(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			at := folderKey{account: "work", name: "INBOX", validity: 7}
-			p := compare(at, listingOf(c.reusable, c.listing), c.known, listingRules{now: noon, disposal: disposalRules{onDelivered: c.rule}})
+			names, incomplete := strings.CutSuffix(c.listing, " unlisted")
+			listing := listingOf(c.reusable, names)
+			if incomplete {
+				listing.Unlisted = 1
+			}
+			p := compare(at, listing, c.known, listingRules{now: noon, disposal: disposalRules{onDelivered: c.rule}})
 			if got := described(t, p, at); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
@@ -181,7 +190,11 @@ func described(t *testing.T, p *plan, at folderKey) string {
 		if s.key != at.key(s.ref.UID, hashOf("content")) || s.token != "token-"+s.ref.UID || s.disposal.Action == fetch.Keep {
 			t.Errorf("settlement %+v is not the record's", s)
 		}
-		parts = append(parts, "settle "+s.ref.UID)
+		word := "settle " + s.ref.UID
+		if s.again {
+			word += " again"
+		}
+		parts = append(parts, word)
 	}
 	for word, keys := range map[string][]ledger.Key{"absent": p.absent, "back": p.back} {
 		for _, k := range keys {

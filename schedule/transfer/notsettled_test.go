@@ -46,3 +46,74 @@ func TestWhatWasNotExpungedIsTold(t *testing.T) {
 	w.left(0)
 	w.delivered(1, 2, 3)
 }
+
+// TestDeletedAndListedAgain: a message that the server has deleted by its own word and lists again is told each time, not
+// delivered again, and deleted again.
+func TestDeletedAndListedAgain(t *testing.T) {
+	for name, reusable := range map[string]bool{"imap": false, "pop3": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.reusable, w.pretends = reusable, true
+			w.add(1)
+			w.add(2)
+			if s := w.run(); s.Delivered != 2 || s.Settled != 2 || s.Unsettled != 0 {
+				t.Fatalf("the first pass: %+v", s)
+			}
+			for range 2 {
+				s := w.run()
+				if s.Delivered != 0 || s.Settled != 2 || s.Unsettled != 2 {
+					t.Errorf("a later pass: %+v; want two messages told and deleted again", s)
+				}
+				for _, e := range w.events {
+					if e.Kind == transfer.NotSettled && (fetch.KindOf(e.Err) != fetch.Refused || e.Token == "") {
+						t.Errorf("told: %+v", e)
+					}
+				}
+			}
+			w.pretends = false
+			w.run()
+			w.left(0)
+			if s := w.run(); s.Unsettled != 0 {
+				t.Errorf("all have gone: %+v", s)
+			}
+			w.delivered(1, 2)
+		})
+	}
+}
+
+// TestUnlistedMessages: what a server counts and does not list is told by the pass, and what it does not list
+// counts as there.
+func TestUnlistedMessages(t *testing.T) {
+	w := newWorld(t)
+	w.pass.OnDelivered = fetch.Disposal{}
+	hides := ""
+	server := &fakeserver.IMAP{Store: w.store, User: "u", Password: "p", Reply: func(verb, _ string) (string, bool) {
+		switch {
+		case hides == "":
+		case verb == "UID SEARCH":
+			return "* ESEARCH (TAG \"%T\") UID ALL " + hides + "\r\n%T OK x\r\n", true
+		case verb == "FETCH":
+			return "%T NO a message cannot be read\r\n", true
+		}
+		return "", false
+	}}
+	addr := fetchtest.Listen(t, server.Serve).Addr()
+	w.pass.Folders = []string{"INBOX"}
+	w.pass.Dial = func(ctx context.Context) (fetch.Mailbox, error) {
+		return imap.New(ctx, fetchtest.Dial(t, addr), imap.Options{Credentials: sasl.Credentials{User: "u", Password: "p", AllowPlaintext: true}})
+	}
+	w.add(1)
+	w.add(2)
+	w.add(3)
+	if s := w.run(); s.Delivered != 3 || s.Failed != 0 {
+		t.Fatalf("the first pass: %+v", s)
+	}
+	hides = "1,3"
+	if s := w.run(); s.Failed != 1 || s.Delivered != 0 || s.Known != 2 {
+		t.Errorf("one message hidden: %+v; want it to count as failed", s)
+	}
+	records, err := w.ledger.Briefs(t.Context(), "work", "INBOX", 1)
+	if err != nil || len(records["2"]) != 1 || records["2"][0].Absent {
+		t.Errorf("the hidden message is recorded as %+v, %v", records["2"], err)
+	}
+}

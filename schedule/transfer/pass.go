@@ -215,6 +215,7 @@ func (r *run) folder(ctx context.Context, folder string) error {
 		retry: p.Retry, disposal: p.disposalRules(), now: r.clock.now(), account: r.clock.account,
 	})
 	r.report.emit(Event{Kind: Listed, Folder: folder, Plan: todo.counts})
+	r.report.summary.Failed += listing.Unlisted
 	if !p.DryRun {
 		if err := r.guard(ctx, at, todo); err != nil {
 			return r.passOver(err)

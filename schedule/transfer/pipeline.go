@@ -397,7 +397,7 @@ func (w *pipeline) queueDisposal(ref fetch.Ref, rec *ledger.Record) {
 		w.session.mustStay.Add(-1)
 	}
 	if d.Action != fetch.Keep {
-		w.queue(settlement{ref: ref, key: rec.Key, token: rec.Token, disposal: d})
+		w.queue(settlement{ref: ref, key: rec.Key, token: rec.Token, disposal: d, again: rec.Disposed && d.Action != fetch.Flag})
 	}
 }
 
@@ -405,6 +405,11 @@ func (w *pipeline) queueDisposal(ref fetch.Ref, rec *ledger.Record) {
 func (w *pipeline) queue(s ...settlement) {
 	if w.pass.DryRun {
 		return
+	}
+	for _, one := range s {
+		if one.again {
+			w.report.emit(Event{Kind: NotSettled, Ref: one.ref, Token: one.token, Disposal: one.disposal, Err: errListedAgain})
+		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

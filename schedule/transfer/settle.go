@@ -3,6 +3,7 @@ package transfer
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -57,7 +58,13 @@ type settlement struct {
 	key      ledger.Key
 	token    string
 	disposal fetch.Disposal
+	// again says that the message was disposed of before: the upstream said so, and lists it still, or again.
+	again bool
 }
+
+// errListedAgain is what is told of a message that was disposed of before.
+var errListedAgain = &fetch.Error{Kind: fetch.Refused, Op: "settle", Err: errors.New("the server has said that this was done, and lists the message again"),
+	Advice: "look whether the mailbox's own settings keep what is deleted, or another program restores it"}
 
 // settler carries out disposals.
 type settler struct {
@@ -202,6 +209,7 @@ func (s *settler) reopen(ctx context.Context) (carried []settlement, err error) 
 	for _, one := range s.disposed {
 		asked[one.ref] = true
 		if here[one.ref.UID] || one.ref.UID == "" {
+			one.again = false // it was told
 			carried = append(carried, one)
 		} else {
 			gone = append(gone, one)

@@ -56,6 +56,8 @@ type world struct {
 	// farewell QUIT, if they are not nil.
 	gone               uint32
 	noDelete, farewell error
+	// pretends makes the server say that it has deleted what it keeps.
+	pretends bool
 	// beyond are the bodies that turn out larger than the limit, by their numbers in the mailbox; of an
 	// endless one the session ends.
 	beyond  []uint32
@@ -345,6 +347,9 @@ func (s *session) Settle(_ context.Context, d fetch.Disposal, refs []fetch.Ref) 
 		case fetch.Keep:
 			return nil, errors.New("asked to settle what is kept")
 		}
+	}
+	if s.pretends {
+		s.doomed = nil
 	}
 	if !s.reusable {
 		s.store.Remove("", s.doomed...)

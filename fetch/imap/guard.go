@@ -11,7 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -49,7 +49,7 @@ type guard struct {
 	line    []byte
 	out     []byte // passed, but not read yet
 	literal int64  // octets of the literal that are yet to come
-	drop    bool   // line and literal are not for the library
+	drop    bool   // the literal is not for the library
 	secured bool   // the connection is as secure as it will be
 	inside  bool   // what is written next is a literal, no command
 
@@ -76,6 +76,7 @@ type notes struct {
 	unstable bool            // UIDNOTSTICKY (RFC 4315 section 2)
 	count    uint32          // EXISTS less EXPUNGE
 	counted  bool            // there was an EXISTS
+	alone    uint32          // the UID of the only message that is asked for, 0 if there are more
 	arrived  chan struct{}   // holds one token if count rose
 	opening  bool            // the next SEARCH or ESEARCH response is the listing
 	listed   uint32          // count when the listing came, or when it was to come
@@ -91,6 +92,7 @@ func newGuard(conn net.Conn, o Options) *guard {
 	if o.MaxSize > 0 {
 		g.lex.limit = min(o.MaxSize+largeSlack, maxBody)
 	}
+	g.lex.uidOf = g.uidOf
 	g.notes.arrived = make(chan struct{}, 1)
 	g.br = bufio.NewReaderSize(readerFunc(g.receive), 32<<10)
 	return g
@@ -226,13 +228,11 @@ func (g *guard) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		g.literal = max(g.lex.literal, 0)
-		if !g.drop {
-			g.out = line
-		}
+		g.out = line
 	}
 }
 
-// nextLine reads and judges one line; it is valid until the next.
+// nextLine reads and judges one line. It returns what the library gets of it, valid until the next.
 func (g *guard) nextLine() ([]byte, error) {
 	line, err := g.readLine()
 	if err != nil {
@@ -240,11 +240,9 @@ func (g *guard) nextLine() ([]byte, error) {
 	}
 	first := !g.lex.partial
 	if err := g.lex.next(line); err != nil {
-		return nil, &brokenError{err.Error()}
+		return nil, g.broken(err.Error(), line)
 	}
-	if first {
-		g.drop = g.lex.kind == other
-	}
+	g.drop = !g.lex.body
 	g.mu.Lock()
 	g.lines--
 	switch {
@@ -264,7 +262,18 @@ func (g *guard) nextLine() ([]byte, error) {
 	if first {
 		g.note()
 	}
-	return g.rewrite(line), nil
+	return g.lex.pass, nil
+}
+
+// broken is a breach of the protocol with the line in which it is, unless that may hold a secret.
+func (g *guard) broken(why string, line []byte) *brokenError {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	text := fetch.Sanitize(string(bytes.TrimRight(line, "\r\n")))
+	if g.secret || text == "" {
+		return &brokenError{why}
+	}
+	return &brokenError{why + ": " + strconv.Quote(text)}
 }
 
 // readLine reads one line of bounded length.
@@ -277,10 +286,10 @@ func (g *guard) readLine() ([]byte, error) {
 		fragment, err := g.br.ReadSlice('\n')
 		g.line = append(g.line, fragment...)
 		if len(g.line) > maxLine {
-			head := bytes.ToUpper(g.line[:len("* ESEARCH ")])
-			found := bytes.HasPrefix(head, []byte("* SEARCH ")) || bytes.HasPrefix(head, []byte("* ESEARCH "))
-			if !found || len(g.line) > maxSearchLine {
-				return nil, &brokenError{"line without end"}
+			_, response := cutWord(g.line[:64])
+			name, _ := cutWord(response)
+			if !strings.HasSuffix(strings.ToUpper(string(name)), "SEARCH") || len(g.line) > maxSearchLine {
+				return nil, g.broken("line without end", g.line)
 			}
 		}
 		switch {
@@ -290,42 +299,6 @@ func (g *guard) readLine() ([]byte, error) {
 			return nil, io.ErrUnexpectedEOF // receive knows better
 		}
 	}
-}
-
-// rewrite changes what the library would misread; the result is no longer than line.
-func (g *guard) rewrite(line []byte) []byte {
-	if g.lex.body && line[g.lex.header-1] == '~' {
-		// BODY[] ~{3}: a literal8 (RFC 3516) is nothing else to us.
-		return slices.Delete(line, g.lex.header-1, g.lex.header)
-	}
-	if hasCode(&g.lex, "COPYUID") {
-		// The library ends the session over a COPYUID that it cannot read. It passes over
-		// a code that it does not know, and it knows codes in upper case only.
-		i := bytes.IndexByte(line, '[') + 1
-		copy(line[i:], "copyuid")
-	}
-	capabilities := hasCode(&g.lex, "CAPABILITY")
-	if g.lex.kind == data {
-		capabilities = strings.EqualFold(string(g.lex.name), "CAPABILITY")
-	}
-	if capabilities && bytes.Contains(bytes.ToUpper(line), []byte("IMAP4REV1")) {
-		// The library sends names of folders in UTF-8 to whoever announces
-		// IMAP4rev2, but that must be enabled first where both are offered
-		// (RFC 9051 section 6.3.1).
-		if i := bytes.Index(bytes.ToUpper(line), []byte("IMAP4REV2")); i >= 0 {
-			copy(line[i:], "IMAP4rev1")
-		}
-	}
-	return line
-}
-
-// hasCode reports whether a status response has this response code.
-func hasCode(x *lexer, name string) bool {
-	if x.kind != tagged && x.kind != untagged {
-		return false
-	}
-	code, _ := responseCode(x.text)
-	return code == name
 }
 
 // Write implements net.Conn. The library sends one command per call, or the lines

@@ -3,8 +3,9 @@ package imap
 import (
 	"bytes"
 	"errors"
-	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // Bounds of what a server may send, in octets unless said otherwise. The library's
@@ -36,66 +37,93 @@ const (
 	continuation
 )
 
-// lexer splits the server's stream into lines and literals exactly as the library's
-// decoder will, and refuses what the two might see differently: what the guard
-// takes for the inside of a literal is not looked at, so nothing else may pass there.
+// lexer reads the server's stream line by line and says anew, in pass, what of it the library needs. The library ends
+// the session over what it cannot read, whoever needs it; so it gets nothing that truehop does not use, and
+// the rest in one form. What the guard takes for the inside of a literal is not looked at, so a line that might be
+// read in two ways is refused.
 type lexer struct {
 	kind    lineKind
 	tag     []byte // "T7", "*"; valid until the next line
-	name    []byte // "FETCH", "OK"; valid until the next line
+	name    []byte // "FETCH", "OK", in upper case; valid until the next line
 	text    []byte // what follows name; valid until the next line
 	number  uint32 // of "* 12 EXISTS"
+	pass    []byte // the line for the library, nil for none; valid until the next line
 	depth   int
 	partial bool  // the next line continues this one behind a literal
 	literal int64 // the size of the literal that follows this line, -1 for none
-	body    bool  // that literal is a whole message
-	header  int   // where "{" of that literal is
+	body    bool  // that literal is a whole message, and for the library
 	limit   int64 // of a message's size
+	fetch   fetchResponse
+	// uidOf returns the UID of a message by its number, 0 where that is not certain.
+	uidOf func(number uint32) uint32
 }
 
-// next takes one line with its CRLF.
+// next takes one line with its end, which should be CRLF and is LF with a few servers.
 func (x *lexer) next(line []byte) error {
-	x.literal, x.body = -1, false
-	rest, ok := bytes.CutSuffix(line, []byte("\r\n"))
-	if !ok {
-		return errors.New("line ends in a bare LF")
-	}
-	if bytes.IndexByte(rest, 0) >= 0 || bytes.IndexByte(rest, '\r') >= 0 {
-		return errors.New("bare CR or NUL outside a literal")
-	}
-	if !x.partial {
+	x.literal, x.body, x.pass = -1, false, x.pass[:0]
+	rest := bytes.TrimSuffix(line[:len(line)-1], []byte("\r"))
+	first := !x.partial
+	if first {
 		if err := x.head(rest); err != nil {
 			return err
 		}
 		rest = x.text
 	}
-	switch x.kind {
-	case continuation:
-		return nil
-	case tagged, untagged:
-		// The library reads an unknown code to the next "]", wherever that is.
-		if bytes.HasPrefix(rest, []byte("[")) && bytes.IndexByte(rest, ']') < 0 {
-			return errors.New("response code without end")
-		}
-		return nil
-	case search:
-		if err := ascends(rest); err != nil {
-			return err
+	if x.kind == data || x.kind == search {
+		if bytes.ContainsAny(rest, "\x00\r") {
+			return errors.New("bare CR or NUL outside a literal")
 		}
 	}
-	x.partial = false
-	return x.values(rest, len(line)-2-len(rest))
+	switch x.kind {
+	case continuation:
+		x.say("+ ", rest)
+	case tagged, untagged:
+		x.status()
+	case search:
+		return x.found()
+	case other:
+		return x.skip(rest)
+	case data:
+		if string(x.name) == "FETCH" {
+			return x.fetched(rest, first)
+		}
+		return x.counted()
+	}
+	return nil
 }
 
-// head reads "+ ", "* OK ", "* 12 FETCH " or "T7 OK " (RFC 9051 section 2.2.2).
+// say appends to what the library gets, as a line.
+func (x *lexer) say(words string, more []byte) {
+	x.pass = append(append(append(x.pass, words...), printable(more)...), "\r\n"...)
+}
+
+// printable is text without what no line may hold.
+func printable(text []byte) []byte {
+	if !bytes.ContainsAny(text, "\x00\r") {
+		return text
+	}
+	return bytes.Map(func(r rune) rune {
+		if r == 0 || r == '\r' {
+			return '?'
+		}
+		return r
+	}, text)
+}
+
+// head reads "+ ", "* OK ", "* 12 FETCH " or "T7 OK " (RFC 9051 section 2.2.2), with as many spaces as there are. An
+// empty line is no response, and no harm.
 func (x *lexer) head(line []byte) error {
-	x.depth = 0
+	x.depth, x.partial, x.number = 0, false, 0
 	if len(line) > 0 && line[0] == '+' {
 		x.kind, x.name, x.text = continuation, line[:1], bytes.TrimPrefix(line[1:], []byte(" "))
 		return nil
 	}
 	first, rest := cutWord(line)
 	x.tag = first
+	if len(first) == 0 {
+		x.kind, x.name, x.text = other, nil, nil
+		return nil
+	}
 	x.name, x.text = cutWord(rest)
 	numbered := isNumber(x.name)
 	if numbered {
@@ -110,12 +138,13 @@ func (x *lexer) head(line []byte) error {
 	if tag := star || isWord(first); !tag || !isWord(x.name) || isNumber(x.name) {
 		return errors.New("line is no response")
 	}
-	switch string(bytes.ToUpper(x.name)) {
+	x.name = bytes.ToUpper(x.name)
+	switch string(x.name) {
 	case "OK", "NO", "BAD", "BYE", "PREAUTH":
 		x.kind = untagged
 	case "SEARCH", "ESEARCH":
 		x.kind = search
-	case "CAPABILITY", "ENABLED", "FLAGS", "EXISTS", "RECENT", "FETCH", "EXPUNGE":
+	case "CAPABILITY", "EXISTS", "FETCH", "EXPUNGE":
 		x.kind = data
 	default:
 		x.kind = other
@@ -129,13 +158,18 @@ func (x *lexer) head(line []byte) error {
 	case !star:
 		x.kind = tagged
 	}
+	x.pass = append(x.pass, first...)
 	return nil
 }
 
-// cutWord splits at the first space.
+// cutWord splits at the first blanks, after those that s begins with.
 func cutWord(s []byte) (word, rest []byte) {
-	word, rest, _ = bytes.Cut(s, []byte(" "))
-	return word, rest
+	s = bytes.TrimLeft(s, " \t")
+	end := bytes.IndexAny(s, " \t")
+	if end < 0 {
+		return s, nil
+	}
+	return s[:end], bytes.TrimLeft(s[end:], " \t")
 }
 
 // isWord accepts what tags and names of responses are made of in practice, a part of atom.
@@ -160,56 +194,171 @@ func isNumber(s []byte) bool {
 	return len(s) > 0
 }
 
-// values walks over parentheses and strings. offset is where s begins in its line.
-func (x *lexer) values(s []byte, offset int) error {
-	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case '(':
-			if x.depth++; x.depth > maxDepth {
-				return errors.New("parentheses too deep")
-			}
-		case ')':
-			if x.depth--; x.depth < 0 {
-				return errors.New("closing parenthesis too many")
-			}
-		case '"':
-			for i++; i < len(s) && s[i] != '"'; i++ {
-				if s[i] == '\\' {
-					i++
-				}
-			}
-			if i >= len(s) {
-				return errors.New("line ends inside a string")
-			}
-		case '{':
-			x.header = offset + i
-			x.body = bytes.HasSuffix(bytes.ToUpper(s[:i]), []byte("BODY[] ")) ||
-				bytes.HasSuffix(bytes.ToUpper(s[:i]), []byte("BODY[] ~"))
-			return x.announce(s[i:])
+// status says a status response anew: its code, if the library can read it, and its text.
+func (x *lexer) status() {
+	x.pass = append(append(append(x.pass, ' '), x.name...), ' ')
+	c := readCode(x.text)
+	switch c.name {
+	case "":
+		if len(c.text) > 0 && c.text[0] == '[' { // the library would take it for a code
+			x.pass = append(x.pass, '(')
+			c.text = c.text[1:]
+		}
+		x.say("", c.text)
+		return
+	case "CAPABILITY":
+		if list := capabilityList(c.arguments); list != "" {
+			x.say("[CAPABILITY "+list+"] ", c.text)
+			return
+		}
+	case "UIDVALIDITY", "UIDNEXT":
+		if n, err := strconv.ParseUint(c.arguments, 10, 32); err == nil && n > 0 {
+			x.say("["+c.name+" "+strconv.FormatUint(n, 10)+"] ", c.text)
+			return
+		}
+	case "COPYUID", "APPENDUID", "PERMANENTFLAGS", "HIGHESTMODSEQ", "UNSEEN", "BADCHARSET", "MAILBOXID": // with arguments, or none of them
+	default:
+		// The library passes over a code that it does not know, and over its text.
+		x.pass = append(append(append(x.pass, '['), c.name...), "] "...)
+		if c.arguments != "" {
+			x.pass = append(append(append(x.pass, '('), printable([]byte(c.arguments))...), ") "...)
+		}
+		x.say("", c.text)
+		return
+	}
+	name := "(" + c.name
+	if c.arguments != "" {
+		name += " " + c.arguments
+	}
+	x.say("", append([]byte(name+") "), c.text...))
+}
+
+// code is the response code of a status response (RFC 9051 section 7.1). Name is in upper case, "" for none.
+type code struct {
+	name, arguments string
+	text            []byte // behind it
+}
+
+// readCode reads "[NAME arguments] text". Flags may hold brackets, though they must not: Gmail gives them the names
+// of its users' labels. A list of capabilities that nothing ends takes the whole line.
+func readCode(text []byte) code {
+	none := code{text: text}
+	inner, found := bytes.CutPrefix(text, []byte("["))
+	if !found {
+		return none
+	}
+	end := bytes.IndexAny(inner, " ]")
+	if end < 0 {
+		return none
+	}
+	name := string(bytes.ToUpper(inner[:end]))
+	if !isWord([]byte(name)) {
+		return none
+	}
+	rest, text := []byte(nil), inner[end+1:]
+	if inner[end] == ' ' {
+		last := bytes.IndexByte(inner, ']')
+		if name == "PERMANENTFLAGS" {
+			last = max(last, bytes.LastIndex(inner, []byte(")]"))+1)
+		}
+		switch {
+		case last >= 0:
+			rest, text = inner[end+1:last], inner[last+1:]
+		case name == "CAPABILITY":
+			rest, text = inner[end+1:], nil
+		default:
+			return none
 		}
 	}
-	if x.depth != 0 {
-		return errors.New("line ends inside parentheses")
+	return code{name, string(bytes.TrimSpace(rest)), bytes.TrimLeft(text, " \t")}
+}
+
+// counted says EXISTS, EXPUNGE and CAPABILITY anew.
+func (x *lexer) counted() error {
+	if string(x.name) == "CAPABILITY" {
+		if list := capabilityList(string(x.text)); list != "" {
+			x.say(" CAPABILITY ", []byte(list))
+		} else {
+			x.pass = x.pass[:0]
+		}
+		return nil
 	}
+	x.pass = append(strconv.AppendUint(append(x.pass, ' '), uint64(x.number), 10), ' ')
+	x.say(string(x.name), nil)
 	return nil
 }
 
-// announce reads "{123}", which must be the last of its line.
-func (x *lexer) announce(s []byte) error {
-	digits, ok := bytes.CutSuffix(s[1:], []byte("}"))
-	if !ok || !isNumber(digits) {
-		return errors.New("malformed literal")
+// capabilities returns what a server lists, without quotes, and without what is no capability.
+func capabilities(text string) []string {
+	var list []string
+	for name := range strings.FieldsSeq(text) {
+		name = strings.Trim(name, `"[]()`)
+		odd := strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`(){%*"\]`, r) })
+		if name != "" && !odd && len(list) < maxCapabilities {
+			list = append(list, name)
+		}
 	}
-	n, err := strconv.ParseInt(string(digits), 10, 64)
-	limit := x.limit
-	if !x.body {
-		limit = min(limit, maxLiteral)
+	return list
+}
+
+// capabilityList returns capabilities as the library should see them. It sends names of folders in UTF-8 to whoever
+// announces IMAP4rev2, but that must be enabled first where IMAP4rev1 is offered, too (RFC 9051 section 6.3.1).
+func capabilityList(text string) string {
+	list := capabilities(text)
+	if slices.ContainsFunc(list, func(name string) bool { return strings.EqualFold(name, "IMAP4rev1") }) {
+		for i, name := range list {
+			if strings.EqualFold(name, "IMAP4rev2") {
+				list[i] = "IMAP4rev1"
+			}
+		}
 	}
-	if err != nil || n > limit {
-		return fmt.Errorf("literal of %.20s octets", digits)
+	return strings.Join(list, " ")
+}
+
+// found says SEARCH and ESEARCH anew. What a server may add behind the numbers (RFC 7162 section 3.1.5) is left out.
+func (x *lexer) found() error {
+	text := x.text
+	x.pass = append(append(x.pass, ' '), x.name...)
+	if string(x.name) == "SEARCH" {
+		text, _, _ = bytes.Cut(text, []byte("("))
+		if i := bytes.IndexFunc(text, func(r rune) bool { return r != ' ' && r != '\t' && (r < '0' || r > '9') }); i >= 0 {
+			return errors.New("SEARCH result is not of numbers")
+		}
 	}
-	x.literal, x.partial = n, true
+	if err := ascends(text); err != nil {
+		return err
+	}
+	for {
+		var word []byte
+		if word, text = cutWord(text); len(word) == 0 {
+			break
+		}
+		x.pass = append(append(x.pass, ' '), word...)
+	}
+	x.pass = append(x.pass, "\r\n"...)
 	return nil
+}
+
+// skip passes over a response that nobody needs, with its literals.
+func (x *lexer) skip(line []byte) error {
+	x.pass, x.partial = x.pass[:0], false
+	if _, ok := announced(line); !ok {
+		return nil
+	}
+	return x.announce(line[bytes.LastIndexByte(line, '{'):], maxLiteral)
+}
+
+// announced reads the literal that a line ends with: "{12}".
+func announced(line []byte) (octets int64, ok bool) {
+	i := bytes.LastIndexByte(line, '{')
+	if i < 0 || !bytes.HasSuffix(line, []byte("}")) || !isNumber(line[i+1:len(line)-1]) {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(string(line[i+1:len(line)-1]), 10, 64)
+	if err != nil {
+		return 0, false
+	}
+	return n, true
 }
 
 // ascends refuses a list of UIDs that falls more than now and then.

@@ -17,13 +17,8 @@ const maxCapabilities = 300
 
 // responseCode splits "[CODE arguments] text" (RFC 9051 section 7.1). code is in upper case.
 func responseCode(text []byte) (code, arguments string) {
-	inner, found := bytes.CutPrefix(text, []byte("["))
-	if !found {
-		return "", ""
-	}
-	inner, _, _ = bytes.Cut(inner, []byte("]"))
-	name, rest := cutWord(inner)
-	return strings.ToUpper(string(name)), string(rest)
+	c := readCode(text)
+	return c.name, c.arguments
 }
 
 // note remembers what the line just read says beside its purpose.
@@ -53,24 +48,24 @@ func (g *guard) note() {
 
 func (g *guard) noteStatus() {
 	n := &g.notes
-	if strings.EqualFold(string(g.lex.name), "BYE") {
+	if string(g.lex.name) == "BYE" {
 		n.bye = string(g.lex.text[:min(len(g.lex.text), 1000)])
 	}
 	switch code, arguments := responseCode(g.lex.text); code {
 	case "CAPABILITY":
-		n.caps = parseCapabilities(arguments)
+		n.caps = capabilitySet(arguments)
 	case "READ-ONLY":
 		n.access.readOnly = true
 	case "READ-WRITE":
 		n.access.readWrite = true
 	case "PERMANENTFLAGS":
-		n.access.saysFlags = true
-		n.access.keepsFlags = strings.Trim(arguments, "() ") != ""
+		n.access.flags = append([]string{}, strings.Fields(strings.Trim(arguments, "()"))...)
 	case "UIDNOTSTICKY":
 		n.unstable = true
 	case "UIDVALIDITY":
-		v, _ := strconv.ParseUint(arguments, 10, 32)
-		n.validity = uint32(v)
+		if v, err := strconv.ParseUint(arguments, 10, 32); err == nil {
+			n.validity = uint32(v)
+		}
 	case "COPYUID": // RFC 4315 section 3: the target's UIDVALIDITY, the UIDs here, the UIDs there
 		if words := strings.Fields(arguments); len(words) == 3 {
 			ranges, _ := parseRanges(words[1])
@@ -89,9 +84,9 @@ func (g *guard) noteStatus() {
 
 func (g *guard) noteData() {
 	n := &g.notes
-	switch strings.ToUpper(string(g.lex.name)) {
+	switch string(g.lex.name) {
 	case "CAPABILITY":
-		n.caps = parseCapabilities(string(g.lex.text))
+		n.caps = capabilitySet(string(g.lex.text))
 	case "EXPUNGE":
 		n.count -= min(n.count, 1)
 		g.removed(func(v *view) bool { return v.expunge(g.lex.number) })
@@ -180,9 +175,8 @@ func (g *guard) noteEnd() {
 
 // access is what a server says of the right to change the open folder.
 type access struct {
-	readOnly, readWrite bool // response codes of SELECT
-	// saysFlags says that there was a PERMANENTFLAGS, keepsFlags that it named flags.
-	saysFlags, keepsFlags bool
+	readOnly, readWrite bool     // response codes of SELECT
+	flags               []string // of PERMANENTFLAGS, nil if there was none
 }
 
 // writable reports whether messages can be settled. A server need not say READ-WRITE (RFC 9051 section 6.3.2), nor
@@ -192,8 +186,8 @@ func (a access) writable() bool {
 	switch {
 	case a.readOnly:
 		return false
-	case a.saysFlags:
-		return a.keepsFlags
+	case a.flags != nil:
+		return len(a.flags) > 0
 	}
 	return a.readWrite
 }
@@ -223,6 +217,23 @@ func (g *guard) unconfirmed(uids []uint32) []uint32 {
 	return slices.DeleteFunc(slices.Clone(uids), g.notes.view.gone)
 }
 
+// uidOf returns the UID of the message of this number, 0 if that is not certain.
+func (g *guard) uidOf(number uint32) uint32 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.notes.view == nil {
+		return g.notes.alone
+	}
+	return g.notes.view.at(number)
+}
+
+// askAlone says that just the message uid is asked for, 0 that there are more.
+func (g *guard) askAlone(uid uint32) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.notes.alone = uid
+}
+
 // doubt gives up the view if it still holds one of these messages, which have gone: the server
 // reports late or not at all, and whatever EXPUNGE comes next would be taken for another message's.
 func (g *guard) doubt(gone []uint32) {
@@ -237,12 +248,9 @@ func (g *guard) doubt(gone []uint32) {
 	}
 }
 
-func parseCapabilities(list string) map[string]bool {
+func capabilitySet(text string) map[string]bool {
 	caps := map[string]bool{}
-	for name := range strings.FieldsSeq(list) {
-		if len(caps) == maxCapabilities {
-			break
-		}
+	for _, name := range capabilities(text) {
 		caps[strings.ToUpper(name)] = true
 	}
 	return caps

@@ -20,7 +20,7 @@ type box struct {
 	name      string
 	validity  uint32
 	readOnly  bool
-	permanent []imapwire.Flag // nil: the server did not say
+	permanent []string // nil: the server did not say
 }
 
 // Open implements [fetch.Mailbox]. It costs one round trip: SELECT and UID SEARCH go
@@ -54,29 +54,34 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 	// RFC 9051 section 5.5 has servers keep the order of these two.
 	searched := c.lib.UIDSearch(&imapwire.SearchCriteria{}, options)
 
-	state, err := selected.Wait()
+	_, err := selected.Wait()
 	found, searchErr := searched.Wait()
 	if err != nil {
 		return nil, c.failed("SELECT", err)
 	}
-	if searchErr != nil {
-		return nil, c.failed("UID SEARCH", searchErr)
-	}
+	searchErr = c.failed("UID SEARCH", searchErr)
 	seen := c.g.noted()
 	// EXISTS is one of the responses that SELECT must have (RFC 9051 section 6.3.2); with it, servers leave out an
-	// empty result.
-	if seen.searches == 0 && !seen.counted {
+	// empty result, or refuse to search for one.
+	switch {
+	case fetch.EndsSession(searchErr), searchErr != nil && !seen.counted:
+		return nil, searchErr
+	case seen.searches == 0 && !seen.counted:
 		return nil, protocolError("UID SEARCH", "OK without a result", nil)
 	}
 	uids, err := c.uids(found.All)
 	if err != nil {
 		return nil, err
 	}
-	b := &box{name: folder, validity: state.UIDValidity, readOnly: !seen.access.writable(), permanent: state.PermanentFlags}
+	b := &box{name: folder, validity: seen.validity, readOnly: !seen.access.writable(), permanent: seen.access.flags}
 	c.box = b
 	unlisted := 0
-	if len(uids) < int(seen.listed) {
-		if uids, unlisted, err = c.listByFetch(uids, int(seen.listed)); err != nil {
+	exists := int(seen.listed)
+	if searchErr != nil {
+		exists = int(seen.count)
+	}
+	if len(uids) < exists {
+		if uids, unlisted, err = c.listByFetch(uids, exists); err != nil {
 			return nil, err
 		}
 	}
@@ -90,7 +95,7 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 	}, nil
 }
 
-// listByFetch lists the open folder in another way, as UID SEARCH has named but some of so many messages. It returns how
+// listByFetch lists the open folder in another way, as UID SEARCH was refused or has named but some of so many messages. It returns how
 // many are still missing: there are servers that hide a message which they cannot read.
 func (c *Client) listByFetch(found []uint32, exists int) (uids []uint32, unlisted int, err error) {
 	if exists > c.opts.MaxMessages {

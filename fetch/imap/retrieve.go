@@ -142,6 +142,10 @@ func (r *retrieval) ended(err error) error {
 func (r *retrieval) fetch(set imapwire.UIDSet) error {
 	r.refusal = nil
 	section := &imapwire.FetchItemBodySection{Peek: true} // PEEK: \Seen stays as it is
+	r.c.g.askAlone(0)
+	if uids := members(set); len(uids) == 1 {
+		r.c.g.askAlone(uids[0])
+	}
 	cmd := r.c.lib.Fetch(set, &imapwire.FetchOptions{UID: true, BodySection: []*imapwire.FetchItemBodySection{section}})
 	for m := cmd.Next(); m != nil; {
 		b := &body{cmd: cmd, message: m, client: r.c, r: r}

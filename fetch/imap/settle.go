@@ -188,11 +188,11 @@ func (s *settlement) flag(flag imapwire.Flag) error {
 		flag = imapwire.FlagSeen
 	}
 	keyword := flag[0] != '\\'
-	keeps := func(f imapwire.Flag) bool {
-		if f == imapwire.FlagWildcard {
+	keeps := func(f string) bool {
+		if f == string(imapwire.FlagWildcard) {
 			return keyword
 		}
-		return strings.EqualFold(string(f), string(flag))
+		return strings.EqualFold(f, string(flag))
 	}
 	if p := s.c.box.permanent; p != nil && !slices.ContainsFunc(p, keeps) {
 		s.addFailures(s.uids, &fetch.Error{Kind: fetch.Unsupported, Op: "UID STORE",

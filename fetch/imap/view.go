@@ -107,6 +107,18 @@ func (v *view) gone(uid uint32) bool {
 	return !found
 }
 
+// at returns the UID of the message of this number, 0 for one that came after the listing.
+func (v *view) at(number uint32) uint32 {
+	i := int64(number) - 1
+	for _, chunk := range v.chunks {
+		if i >= 0 && i < int64(len(chunk)) {
+			return chunk[i]
+		}
+		i -= int64(len(chunk))
+	}
+	return 0
+}
+
 // find returns the first chunk that ends with uid or behind it.
 func (v *view) find(uid uint32) (int, bool) {
 	return slices.BinarySearchFunc(v.chunks, uid, func(chunk []uint32, uid uint32) int {

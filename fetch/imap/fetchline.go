@@ -1,0 +1,275 @@
+package imap
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// fetchResponse is what is known of the FETCH response under way, which literals divide into lines.
+type fetchResponse struct {
+	uid     uint32
+	size    string // of RFC822.SIZE, "" if it was not sent
+	short   string // the body if it is no literal: NIL, or a quoted string
+	given   bool   // the body, a literal, has been passed on
+	guessed bool   // uid is by the message's number, and the server has yet to confirm it
+}
+
+// fetched reads a line of a FETCH response and says anew what truehop asks for: UID, RFC822.SIZE and BODY[], in this
+// order. The library hands a message over only if its UID comes first.
+func (x *lexer) fetched(line []byte, first bool) error {
+	x.pass, x.partial = x.pass[:0], false
+	f := &x.fetch
+	if first {
+		*f = fetchResponse{}
+		line = bytes.TrimLeft(line, " \t")
+		if len(line) == 0 || line[0] != '(' {
+			return errors.New("FETCH without a list")
+		}
+		line = line[1:]
+	} else if x.depth == 0 && (len(line) == 0 || !bytes.ContainsRune([]byte(" \t)"), rune(line[0]))) {
+		return errors.New("more text than the literal was said to have")
+	}
+	for {
+		if x.depth > 0 { // inside a value that nobody needs
+			rest, err := x.leave(line)
+			if err != nil || x.partial {
+				return err
+			}
+			line = rest
+		}
+		line = bytes.TrimLeft(line, " \t")
+		switch {
+		case len(line) == 0:
+			return errors.New("line ends inside parentheses")
+		case line[0] == ')' && len(bytes.TrimRight(line[1:], " \t")) == 0:
+			return x.endFetch()
+		}
+		name, value, ok := cutItem(line)
+		if !ok {
+			return errors.New("malformed FETCH")
+		}
+		rest, err := x.item(name, value)
+		if err != nil || x.partial {
+			return err
+		}
+		line = rest
+	}
+}
+
+// endFetch says what is left to be said at the end of a FETCH response.
+func (x *lexer) endFetch() error {
+	f := &x.fetch
+	switch {
+	case f.given && f.guessed:
+		return errors.New("FETCH of a body without a UID")
+	case f.given:
+		x.say(")", nil)
+		return nil
+	}
+	items := x.items()
+	if f.short != "" {
+		items += "BODY[] " + f.short
+	}
+	if items != "" {
+		x.say(fmt.Sprintf("* %d FETCH (%s)", x.number, strings.TrimSuffix(items, " ")), nil)
+	}
+	return nil
+}
+
+// items are UID and RFC822.SIZE as far as they are known, each with a space behind it.
+func (x *lexer) items() string {
+	var s string
+	if x.fetch.uid != 0 {
+		s = "UID " + strconv.FormatUint(uint64(x.fetch.uid), 10) + " "
+	}
+	if x.fetch.size != "" {
+		s += "RFC822.SIZE " + x.fetch.size + " "
+	}
+	return s
+}
+
+// cutItem cuts the name of an item off, with its section and the part of it: "BODY[HEADER.FIELDS (FROM)]<0>".
+func cutItem(s []byte) (name string, rest []byte, ok bool) {
+	end := bytes.IndexAny(s, " \t[()")
+	if end <= 0 || !isWord(s[:end]) {
+		return "", nil, false
+	}
+	if s[end] == '[' {
+		closing := bytes.IndexByte(s, ']')
+		if closing < 0 {
+			return "", nil, false
+		}
+		end = closing + 1
+		for end < len(s) && s[end] != ' ' && s[end] != '\t' && s[end] != '(' {
+			end++
+		}
+	}
+	return string(bytes.ToUpper(s[:end])), bytes.TrimLeft(s[end:], " \t"), true
+}
+
+// item reads the value of an item. If it is or holds a literal, that is announced in x and ends the line.
+func (x *lexer) item(name string, value []byte) (rest []byte, err error) {
+	f := &x.fetch
+	switch name {
+	case "FLAGS":
+		return cutFlags(value)
+	case "UID", "RFC822.SIZE":
+		number, rest := cutAtom(value)
+		n, err := strconv.ParseUint(string(number), 10, 63)
+		switch {
+		case name == "UID" && (err != nil || n == 0 || n > 1<<32-1):
+			return nil, errors.New("FETCH with a UID that is none")
+		case name == "UID" && f.given && uint32(n) != f.uid:
+			return nil, errors.New("FETCH of a body with two UIDs")
+		case name == "UID":
+			f.uid, f.guessed = uint32(n), false
+		case err == nil:
+			f.size = strconv.FormatUint(n, 10)
+		}
+		return rest, nil
+	case "BODY[]", "BODY.PEEK[]":
+		return x.wholeBody(value)
+	}
+	return x.value(value)
+}
+
+// cutFlags passes over a list of flags, in which servers put names that no flag may have: an item, or
+// the end, follows behind its last parenthesis.
+func cutFlags(value []byte) (rest []byte, err error) {
+	for i := range value {
+		if value[i] != ')' {
+			continue
+		}
+		rest = bytes.TrimLeft(value[i+1:], " \t")
+		name, _, item := cutItem(rest)
+		switch {
+		case len(bytes.Trim(rest, ") \t")) == 0 && bytes.Count(rest, []byte(")")) == 1, item && knownItem(name):
+			return rest, nil
+		}
+	}
+	return nil, errors.New("line ends inside parentheses")
+}
+
+// knownItem reports whether an item of this name may stand in a FETCH response of a server we know of.
+func knownItem(name string) bool {
+	for _, known := range []string{"UID", "RFC822", "BODY", "MODSEQ", "INTERNALDATE", "ENVELOPE", "EMAILID", "THREADID", "SAVEDATE", "PREVIEW", "X-GM-"} {
+		if strings.HasPrefix(name, known) {
+			return true
+		}
+	}
+	return false
+}
+
+// cutAtom cuts a value off that is neither list nor string.
+func cutAtom(s []byte) (atom, rest []byte) {
+	end := bytes.IndexAny(s, " \t)")
+	if end < 0 {
+		end = len(s)
+	}
+	return s[:end], s[end:]
+}
+
+// cutQuoted cuts a quoted string off.
+func cutQuoted(s []byte) (quoted, rest []byte, err error) {
+	for i := 1; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case '"':
+			return s[:i+1], s[i+1:], nil
+		}
+	}
+	return nil, nil, errors.New("line ends inside a string")
+}
+
+// wholeBody reads what follows BODY[]. "~{3}" is a literal8 (RFC 3516) and nothing else to us.
+func (x *lexer) wholeBody(value []byte) (rest []byte, err error) {
+	f := &x.fetch
+	value = bytes.TrimPrefix(value, []byte("~"))
+	if f.given || f.short != "" { // the first counts
+		return x.value(value)
+	}
+	switch {
+	case len(value) > 0 && value[0] == '{':
+		if err := x.announce(value, x.limit); err != nil {
+			return nil, err
+		}
+		if f.uid == 0 && x.uidOf != nil { // it comes behind the body
+			f.uid, f.guessed = x.uidOf(x.number), true
+		}
+		f.given, x.body = true, true
+		x.say(fmt.Sprintf("* %d FETCH (%sBODY[] {%d}", x.number, x.items(), x.literal), nil)
+		return nil, nil
+	case len(value) > 0 && value[0] == '"':
+		quoted, rest, err := cutQuoted(value)
+		f.short = string(quoted)
+		return rest, err
+	}
+	atom, rest := cutAtom(value)
+	if !strings.EqualFold(string(atom), "NIL") {
+		return nil, errors.New("malformed FETCH")
+	}
+	f.short = "NIL"
+	return rest, nil
+}
+
+// value passes over a value that nobody needs.
+func (x *lexer) value(s []byte) (rest []byte, err error) {
+	switch {
+	case len(s) == 0:
+		return nil, errors.New("malformed FETCH")
+	case s[0] == '(':
+		return x.leave(s)
+	case s[0] == '"':
+		_, rest, err = cutQuoted(s)
+		return rest, err
+	case s[0] == '{':
+		return nil, x.announce(s, maxLiteral)
+	}
+	atom, rest := cutAtom(s)
+	if len(atom) == 0 {
+		return nil, errors.New("malformed FETCH")
+	}
+	return rest, nil
+}
+
+// leave passes over lists up to the parenthesis that closes the outermost, or up to a literal.
+func (x *lexer) leave(s []byte) (rest []byte, err error) {
+	for len(s) > 0 {
+		switch s[0] {
+		case '(':
+			if x.depth++; x.depth > maxDepth {
+				return nil, errors.New("parentheses too deep")
+			}
+		case ')':
+			if x.depth--; x.depth == 0 {
+				return s[1:], nil
+			}
+		case '"':
+			if _, s, err = cutQuoted(s); err != nil {
+				return nil, err
+			}
+			continue
+		case '{':
+			return nil, x.announce(s, maxLiteral)
+		}
+		s = s[1:]
+	}
+	return nil, errors.New("line ends inside parentheses")
+}
+
+// announce reads "{123}", which must be the last of its line.
+func (x *lexer) announce(s []byte, limit int64) error {
+	n, ok := announced(s)
+	if !ok || bytes.IndexByte(s, '}') != len(s)-1 {
+		return errors.New("malformed literal")
+	}
+	if n > min(limit, x.limit) {
+		return fmt.Errorf("literal of %d octets", n)
+	}
+	x.literal, x.partial = n, true
+	return nil
+}

@@ -86,6 +86,8 @@ func statusError(op, name string, text []byte) *fetch.Error {
 	if e.Kind != fetch.Unclassified {
 		return e
 	}
+	code, _ := responseCode(text)
+	busy := (code == "" || code == "ALERT") && fetch.SoundsBusy(string(text))
 	verb, _, _ := strings.Cut(op, " ")
 	switch verb {
 	case "LOGIN", "AUTHENTICATE":
@@ -93,7 +95,10 @@ func statusError(op, name string, text []byte) *fetch.Error {
 	case "SELECT":
 		e.Kind = fetch.NoFolder
 	default:
-		e.Kind = fetch.Refused
+		e.Kind, busy = fetch.Refused, false
+	}
+	if busy {
+		e.Kind = fetch.Busy
 	}
 	return e
 }
@@ -116,6 +121,9 @@ func kindOf(text []byte) fetch.Kind {
 		return fetch.Unclassified
 	}
 	words := bytes.ToLower(text)
+	if bytes.Contains(words, []byte("password")) {
+		return fetch.Unclassified // "wrong password, try again" is no promise
+	}
 	for _, busy := range []string{
 		"too many", "try again", "temporar", "throttled",
 		"authenticated but not connected", // Exchange Online, when it throttles

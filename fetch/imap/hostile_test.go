@@ -74,6 +74,9 @@ func TestLogin(t *testing.T) {
 		"wrong password":                        {"S: * OK [CAPABILITY IMAP4rev1] hi\nC~ T1 LOGIN .*\nS: T1 NO [AUTHENTICATIONFAILED] no\nhangup", fetch.Auth},
 		"wrong password, no code":               {"S: * OK [CAPABILITY IMAP4rev1] hi\nC~ T1 LOGIN .*\nS: T1 NO LOGIN failed.\nhangup", fetch.Auth},
 		"too many connections":                  {"S: * OK [CAPABILITY IMAP4rev1] hi\nC~ T1 LOGIN .*\nS: T1 NO [ALERT] Too many simultaneous connections. (Failure)\nhangup", fetch.Busy},
+		"unavailable, no code":                  {"S: * OK [CAPABILITY IMAP4rev1] hi\nC~ T1 LOGIN .*\nS: T1 NO Server Unavailable. 15\nhangup", fetch.Busy},
+		"wrong password, to be tried again":     {"S: * OK [CAPABILITY IMAP4rev1] hi\nC~ T1 LOGIN .*\nS: T1 NO Incorrect password, try again\nhangup", fetch.Auth},
+		"greeting of a busy balancer":           {"S: 421 Server is busy, try again later.\nhangup", fetch.Busy},
 		"unavailable":                           {"S: * OK [CAPABILITY IMAP4rev1] hi\nC~ T1 LOGIN .*\nS: T1 NO [UNAVAILABLE] x\nhangup", fetch.Busy},
 		"referral":                              {"S: * OK [CAPABILITY IMAP4rev1] hi\nC~ T1 LOGIN .*\nS: T1 NO [REFERRAL imap://b@evil.example/] go there\nhangup", fetch.Auth},
 		"LOGIN answered under another tag":      {"S: * OK [CAPABILITY IMAP4rev1] hi\nC~ T1 LOGIN .*\nS: T9 OK in\nhangup", fetch.Protocol},
@@ -89,6 +92,17 @@ func TestLogin(t *testing.T) {
 				t.Errorf("got %v of Kind %v, want Kind %v", err, fetch.KindOf(err), test.kind)
 			}
 		})
+	}
+}
+
+// TestGreetingWords: whatever a server says instead of a greeting is told, on one line that is safe to show.
+func TestGreetingWords(t *testing.T) {
+	for _, said := range []string{"421 Server is busy, try again later.", " NO LOGOUT Intrusion prevention active", "* 12 \x1b[31mred", "<html>502 Bad Gateway</html>"} {
+		_, err := New(t.Context(), fetchtest.Play(t, "S: "+said+"\nhangup"), plaintext())
+		words := fetch.Sanitize(said)
+		if err == nil || !strings.Contains(err.Error(), words) || strings.ContainsRune(err.Error(), 0x1b) {
+			t.Errorf("%q: got %v, want it to show %q", said, err, words)
+		}
 	}
 }
 
@@ -147,6 +161,7 @@ C: T3 UID SEARCH RETURN (ALL) ALL
 		kind   fetch.Kind
 	}{
 		"SELECT refused":            {"S: T2 NO gone\nS: T3 BAD no folder\n", fetch.NoFolder},
+		"unavailable, no code":      {"S: T2 NO Server Unavailable. 15\nS: T3 BAD no folder\n", fetch.Busy},
 		"throttled":                 {"S: T2 BAD User is authenticated but not connected.\nS: T3 BAD x\n", fetch.Busy},
 		"all the UIDs":              {"S: T2 OK x\nS: * ESEARCH (TAG \"T3\") UID ALL 1:4294967295\nS: T3 OK x\nhangup", fetch.Protocol},
 		"UIDs up to *":              {"S: T2 OK x\nS: * ESEARCH (TAG \"T3\") UID ALL 1:*\nS: T3 OK x\nhangup", fetch.Protocol},

@@ -71,7 +71,7 @@ func (c *Client) list() (refs []fetch.Ref, noUIDs bool, err error) {
 	case noUIDL == nil:
 		c.note("sizes are unknown", slog.String("reply", noLIST.Text))
 		return refs, false, nil
-	case c.has("UIDL"), noUIDL.Kind != fetch.Refused, soundsBusy(noUIDL.Text):
+	case c.has("UIDL"), noUIDL.Kind != fetch.Refused, fetch.SoundsBusy(noUIDL.Text):
 		return nil, false, noUIDL // the server has UIDL, and cannot serve it now
 	case noLIST != nil:
 		return nil, false, noLIST

@@ -26,7 +26,11 @@ func (w *wire) reply(op string) (reply, error) {
 	w.trace("S", string(line))
 	r, ok := parseReply(line)
 	if !ok {
-		return reply{}, protocolError(op, "not a reply", line)
+		e := protocolError(op, "not a reply", line)
+		if op == "greeting" && fetch.SoundsBusy(e.Text) {
+			e.Kind = fetch.Busy // "421 too busy" is what a balancer says for any protocol
+		}
+		return reply{}, e
 	}
 	return r, nil
 }
@@ -64,17 +68,10 @@ func (r reply) failure(op string, kind fetch.Kind) *fetch.Error {
 		e.Kind = fetch.Auth
 	case top == "SYS":
 		e.Kind = fetch.Refused
-	case r.code == "" && kind == fetch.Auth && soundsBusy(r.text):
+	case r.code == "" && kind != fetch.Refused && fetch.SoundsBusy(r.text):
 		e.Kind = fetch.Busy
 	}
 	return e
-}
-
-// soundsBusy spots a locked maildrop in the reply to PASS of servers without
-// RESP-CODES (RFC 1939 section 7), which is no reason to doubt the password.
-func soundsBusy(text string) bool {
-	return containsAny(text, "unable to lock", "mailbox locked", "maildrop locked", "mailbox is locked", "maildrop is locked",
-		"already locked", "lock busy", "in use", "try again later", "temporar")
 }
 
 // messageFailure classifies the refusal to retrieve or delete one message.

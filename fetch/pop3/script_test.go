@@ -70,6 +70,7 @@ func TestLoginRefused(t *testing.T) {
 		words  string
 	}{
 		"greeting -ERR":                {"S: -ERR closed for today\nhangup", fetch.Refused, "closed for today"},
+		"greeting of a busy balancer":  {"S: 421 Server is busy, try again later.\nhangup", fetch.Busy, "try again later"},
 		"greeting [SYS/TEMP]":          {"S: -ERR [SYS/TEMP] later\nhangup", fetch.Busy, "later"},
 		"greeting of an SMTP server":   {"S: 220 smtp.example.org ESMTP\nhangup", fetch.Protocol, "220 smtp"},
 		"empty line for a greeting":    {"S:\nhangup", fetch.Protocol, "not a reply"},
@@ -91,6 +92,7 @@ func TestLoginRefused(t *testing.T) {
 		"[SYS/PERM]":                   {capa + "S: -ERR [SYS/PERM] closed\nhangup", fetch.Refused, "closed"},
 		"[LOGIN-DELAY]":                {capa + "S: -ERR [LOGIN-DELAY] wait\nhangup", fetch.Busy, "more time"},
 		"[in-use]":                     {capa + "S: -ERR [in-use] locked\nhangup", fetch.Busy, "another session"},
+		"unavailable, no code":         {capa + "S: -ERR Server Unavailable. 21\nhangup", fetch.Busy, "Unavailable"},
 		"unable to lock":               {capa + "S: -ERR unable to lock maildrop\nhangup", fetch.Busy, "lock"},
 		"wrong password, unknown code": {capa + "S: -ERR [X-ODD] no\nhangup", fetch.Auth, "X-ODD"},
 		"escape sequence":              {capa + "S= \"-ERR \\x1b[2J\\u202egone\\x00\\r\\n\"\nhangup", fetch.Auth, "?[2J?gone?"},

@@ -21,6 +21,9 @@ type Rules struct {
 	// but for clients in Known.
 	Greylist bool
 	Known    []netip.Prefix
+	// Recipient, if not nil, judges a client's mail to one recipient: a reply of 4xx or 5xx, or "" where
+	// there is nothing against it.
+	Recipient func(c Client, to string) string
 	// Early applies the rules for the client to XCLIENT itself, as smtpd_delay_reject=no does.
 	Early bool
 	// Relay lets only loopback clients and those who logged in send to recipients that
@@ -76,6 +79,11 @@ func (c *conn) recipient(to string) string {
 	s := c.s
 	if v := s.o.Rules.client(c.client); v != "" {
 		return v
+	}
+	if judge := s.o.Rules.Recipient; judge != nil {
+		if v := judge(c.client, to); v != "" {
+			return v
+		}
 	}
 	known := s.o.Recipients == nil
 	for _, r := range s.o.Recipients {

@@ -291,7 +291,7 @@ var killClock = time.Date(2026, time.November, 23, 12, 0, 0, 0, time.UTC)
 
 func (w *killWorld) open(t *testing.T) *ledger.Ledger {
 	t.Helper()
-	record, err := ledger.Open(t.Context(), filepath.Join(w.dir, "state"), ledger.Options{AllowNetwork: true})
+	record, err := ledger.Open(t.Context(), filepath.Join(w.dir, "state"))
 	if err != nil {
 		t.Fatalf("the ledger does not open: %v", err)
 	}

@@ -80,7 +80,7 @@ func (l *Ledger) open(ctx context.Context, alone bool) error {
 	// nobody has the ledger open, a process died.
 	check := wal > 0 || size <= smallFile
 	if alone && check {
-		if err := quickCheck(ctx, l.db, path); err != nil {
+		if err := checkDatabase(ctx, l.db, path); err != nil {
 			return err
 		}
 	}

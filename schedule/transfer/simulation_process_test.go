@@ -43,7 +43,7 @@ func newSimDisk(t *testing.T) *simDisk {
 func (d *simDisk) open(t *testing.T) {
 	t.Helper()
 	var err error
-	if d.ledger, err = ledger.Open(context.Background(), filepath.Join(d.dir, "state"), ledger.Options{AllowNetwork: true}); err != nil {
+	if d.ledger, err = ledger.Open(context.Background(), filepath.Join(d.dir, "state")); err != nil {
 		t.Fatal(err)
 	}
 }

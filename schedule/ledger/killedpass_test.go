@@ -101,7 +101,7 @@ func TestPassKilledAtEachStep(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			killed := map[string]int{}
-			for step := int64(1); ; step++ {
+			for step := int64(1); ; step += stride {
 				w := newKillWorld(t, number)
 				where, dead := w.victim(t, step)
 				if dead {
@@ -121,7 +121,7 @@ func TestPassKilledAtEachStep(t *testing.T) {
 			}
 			t.Logf("killed at %v", killed)
 			for _, where := range []string{"commit", "upstream write", "upstream half", "upstream read", "mta write", "mta half", "mta read"} {
-				if killed[where] == 0 {
+				if killed[where] == 0 && stride == 1 {
 					t.Errorf("nothing was killed at %s: are its steps counted?", where)
 				}
 			}

@@ -30,16 +30,19 @@ type dateTime struct {
 func parseTime(s string) time.Time {
 	d := dateTime{year: -1, month: -1, day: -1, hour: -1}
 	for n := 0; n < 12 && s != ""; n++ {
-		s = strings.TrimLeft(s, " ,")
-		if s == "" || s[0] == '(' || s[0] == ';' {
+		start := 0
+		for start < len(s) && dateGap(s[start]) {
+			start++
+		}
+		end := start
+		for end < len(s) && !dateGap(s[end]) {
+			end++
+		}
+		if start == end || s[start] == '(' || s[start] == ';' {
 			break
 		}
-		end := strings.IndexAny(s, " ,")
-		if end < 0 {
-			end = len(s)
-		}
 		var w string
-		w, s = s[:end], s[end:]
+		w, s = s[start:end], s[end:]
 		switch {
 		case len(w) == 5 && strings.IndexByte("+-", w[0]) >= 0:
 			if h, m := digits(w[1:3]), digits(w[3:5]); h >= 0 && m >= 0 {
@@ -69,6 +72,9 @@ func parseTime(s string) time.Time {
 	return time.Date(d.year, time.Month(d.month+1), d.day, d.hour, d.min, d.sec, 0, time.UTC).
 		Add(-time.Duration(d.offset) * time.Minute)
 }
+
+// dateGap reports whether c stands between the words of a date.
+func dateGap(c byte) bool { return c == ' ' || c == ',' }
 
 // number reads a word that begins with a digit: a day, a year, a whole date or
 // a time of day.

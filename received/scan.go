@@ -127,12 +127,8 @@ func (sc *scanner) scan() {
 		start := sc.i
 		kind := sc.next()
 		t := token{pos: int32(start), end: int32(sc.i), kind: kind, glued: glued}
-		if w := sc.raw(t); kind == word && len(w) < len(keywords) {
-			for _, k := range keywords[len(w)] {
-				if foldEqual(w, k.word) {
-					t.key = k.key
-				}
-			}
+		if kind == word {
+			t.key = keywordOf(sc.s[start:sc.i])
 		}
 		sc.add(t)
 		glued = true
@@ -202,6 +198,19 @@ var keywords = [...][]struct {
 	2: {{"by", kwBy}, {"id", kwID}},
 	3: {{"for", kwFor}, {"via", kwVia}},
 	4: {{"from", kwFrom}, {"with", kwWith}},
+}
+
+// keywordOf returns the keyword that equals w in any case, or kwNone.
+func keywordOf(w string) keyword {
+	if len(w) < 2 || len(w) >= len(keywords) {
+		return kwNone
+	}
+	for _, k := range keywords[len(w)] {
+		if foldEqual(w, k.word) {
+			return k.key
+		}
+	}
+	return kwNone
 }
 
 // comment reads a comment and the comments inside it. It counts them instead of

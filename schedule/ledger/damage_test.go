@@ -51,7 +51,7 @@ func TestRefusedFiles(t *testing.T) {
 			exec(t, dir, "CREATE TABLE moz_places (id)")
 			return nil
 		}, Corrupt, "not a ledger"},
-		{"written by a newer truehop", func(t *testing.T, dir string) error { exec(t, dir, "PRAGMA user_version = 3"); return nil }, Version, "format 3"},
+		{"written by a newer truehop", func(t *testing.T, dir string) error { exec(t, dir, "PRAGMA user_version = 4"); return nil }, Version, "format 4"},
 		{"version 0", func(t *testing.T, dir string) error { exec(t, dir, "PRAGMA user_version = 0"); return nil }, Corrupt, "never was"},
 		{"a symbolic link in its place", func(_ *testing.T, dir string) error {
 			if err := os.Rename(path(dir), path(dir)+".moved"); err != nil {
@@ -211,15 +211,17 @@ func TestChangedStateIsNoticed(t *testing.T) {
 		t.Run(string(c.was)+" becomes "+string(c.is), func(t *testing.T) {
 			dir := t.TempDir()
 			l := open(t, dir)
-			put(t, l, record("1", c.was))
+			damaged := record("1", c.was)
+			put(t, l, damaged)
 			if err := l.Close(); err != nil {
 				t.Fatal(err)
 			}
 			octets := readFile(t, dir, fileName)
-			if n := bytes.Count(octets, []byte(c.was)); n != 1 || len(c.was) != len(c.is) {
+			was, is := append(damaged.Hash[:], c.was...), append(damaged.Hash[:], c.is...) // as the row has them
+			if n := bytes.Count(octets, was); n != 1 || len(c.was) != len(c.is) {
 				t.Fatalf("%s is %d times in the file: this proves nothing", c.was, n)
 			}
-			writeFile(t, dir, fileName, bytes.Replace(octets, []byte(c.was), []byte(c.is), 1))
+			writeFile(t, dir, fileName, bytes.Replace(octets, was, is, 1))
 			l = open(t, dir)
 			if rs, err := l.List(t.Context(), Filter{}); KindOf(err) != Corrupt {
 				t.Errorf("List: %+v, %v, want Kind corrupt", rs, err)

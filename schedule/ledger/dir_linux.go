@@ -45,3 +45,16 @@ func allocate(f *os.File, size int64) error {
 func allocateBeyond(f *os.File, size int64) error {
 	return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, size)
 }
+
+// identify returns the identity of a file.
+func identify(path string) (identity, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_BTIME, &st); err != nil {
+		return identity{}, err
+	}
+	id := identity{inode: int64(st.Ino)}
+	if st.Mask&unix.STATX_BTIME != 0 {
+		id.born = st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
+	}
+	return id, nil
+}

@@ -69,8 +69,9 @@ type Record struct {
 	Disposed bool
 	// Absent says that a later complete listing did not hold the message.
 	Absent bool
-	// Size is the size in octets as retrieved.
-	Size int64
+	// Size is the size in octets as retrieved, Listed the one that the server's listing announced then, 0 if
+	// none. Servers count the octets of a line end differently.
+	Size, Listed int64
 	// Token is the Truehop-ID.
 	Token string
 	// Attempts counts injections begun, Doubts those that ended in doubt.
@@ -91,6 +92,8 @@ type Record struct {
 	Verdicts []Verdict
 	// Ran is what [Ledger.Tick] returned when the record got its State, or FirstFormat.
 	Ran time.Duration
+	// Acknowledged is when a person took note that the message is [Lost].
+	Acknowledged time.Time
 }
 
 // FirstFormat is Ran of a record that a ledger of version 1 held and nothing has changed since: it has no Verdicts,
@@ -120,6 +123,7 @@ type Brief struct {
 	Token            string
 	First            time.Time
 	Ran              time.Duration
+	Size, Listed     int64
 }
 
 // Generation is one UIDVALIDITY of a folder and the number of records under it.
@@ -136,6 +140,8 @@ type Filter struct {
 	Token   string
 	// Upstream selects messages that are upstream as far as is known: not disposed of, and not gone.
 	Upstream bool
+	// Unacknowledged selects what no person has taken note of, see [Record.Acknowledged].
+	Unacknowledged bool
 	// Limit is the most records to return, the newest first; 0 means all of them.
 	Limit int
 }
@@ -156,7 +162,8 @@ type Pass struct {
 type Ledger struct {
 	dir      string // absolute
 	readOnly bool
-	added    string               // the columns of a record that version 1 has not, or what stands for them
+	version  int64                // of the file's format
+	restored bool                 // the file is another one than when it was last opened
 	inUse    *os.File             // the directory, flocked while the ledger is open
 	fsync    func(*os.File) error // of the directory; tests watch it
 	db       *sql.DB              // reads
@@ -209,6 +216,11 @@ func (l *Ledger) SetDisposed(ctx context.Context, keys []Key) error {
 // transaction. Keys without a record are ignored.
 func (l *Ledger) SetAbsent(ctx context.Context, keys []Key, absent bool) error {
 	return l.change(ctx, keys, func(tx *tx) *sql.Stmt { return tx.absent }, flag(absent))
+}
+
+// SetListed records the size that the listing announces for a message. A key without a record is ignored.
+func (l *Ledger) SetListed(ctx context.Context, key Key, size int64) error {
+	return l.change(ctx, []Key{key}, func(tx *tx) *sql.Stmt { return tx.listed }, size)
 }
 
 // Remove deletes the records with these keys, in one transaction. Keys without a record are ignored.

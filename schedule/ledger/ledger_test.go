@@ -73,13 +73,16 @@ func TestRoundTrip(t *testing.T) {
 	most := record("most", Refused)
 	most.Account, most.Folder = strings.Repeat("a", maxAccount), strings.Repeat("f", maxFolder)
 	most.Validity, most.UID, most.Size = 1<<32-1, strings.Repeat("u", maxUID), 1<<62
-	most.Absent = true
+	most.Absent, most.Listed = true, 1<<61
 	odd.Disposed = true
 	parted := record("parted", PartlyRefused)
 	parted.Ran = 77 * time.Hour
 	parted.Verdicts = []Verdict{{`"a b"@example.net`, Delivered, "250 2.0.0 <ok>"}, {"jürgen@example.net", Refused, "550 no\u202e"}, {"", Held, ""}}
 
-	for name, want := range map[string]Record{"plain": plain, "hostile octets": odd, "zero fields": zero, "largest": most, "recipients apart": parted} {
+	gone := record("gone", Lost)
+	gone.Acknowledged = gone.Last.Add(time.Hour)
+
+	for name, want := range map[string]Record{"plain": plain, "lost": gone, "hostile octets": odd, "zero fields": zero, "largest": most, "recipients apart": parted} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			l := open(t, dir)
@@ -98,7 +101,7 @@ func TestRoundTrip(t *testing.T) {
 			}
 			briefs := must[map[string][]Brief](t)(l.Briefs(t.Context(), want.Account, want.Folder, want.Validity))
 			brief := Brief{UID: want.UID, Hash: want.Hash, State: want.State, Disposed: want.Disposed, Absent: want.Absent,
-				Attempts: want.Attempts, Doubts: want.Doubts, Next: want.Next, Token: want.Token, First: want.First, Ran: want.Ran}
+				Attempts: want.Attempts, Doubts: want.Doubts, Next: want.Next, Token: want.Token, First: want.First, Ran: want.Ran, Size: want.Size, Listed: want.Listed}
 			if want := map[string][]Brief{want.UID: {brief}}; !reflect.DeepEqual(briefs, want) {
 				t.Errorf("Briefs = %+v, want %+v", briefs, want)
 			}
@@ -285,7 +288,7 @@ func TestInvalid(t *testing.T) {
 		"long folder":    func(r *Record) { r.Folder = strings.Repeat("f", maxFolder+1) },
 		"long UID":       func(r *Record) { r.UID = strings.Repeat("u", maxUID+1) },
 		"no state":       func(r *Record) { r.State = "" },
-		"unknown state":  func(r *Record) { r.State = "lost" },
+		"unknown state":  func(r *Record) { r.State = "gone" },
 		"state in upper": func(r *Record) { r.State = "DELIVERED" },
 	} {
 		bad := record("bad", Delivered)

@@ -93,13 +93,18 @@ func (l *Ledger) open(ctx context.Context, alone bool) error {
 		return failed("cannot be opened", path, err)
 	}
 	if version < schemaVersion {
-		if err := upgrade(ctx, db); err != nil {
+		if err := upgrade(ctx, db, version); err != nil {
 			_ = db.Close()
 			return failed("cannot be brought to format "+strconv.Itoa(schemaVersion), path, err)
 		}
 	}
-	l.added = addedColumns
-	if l.writer, err = startWriter(ctx, path, db, r); err != nil {
+	l.version = schemaVersion
+	file, err := identify(path)
+	if err != nil {
+		_ = db.Close()
+		return failed("cannot be identified", path, err)
+	}
+	if l.writer, l.restored, err = startWriter(ctx, path, db, r, file); err != nil {
 		_ = db.Close()
 		return err
 	}
@@ -131,11 +136,7 @@ func OpenReadOnly(ctx context.Context, dir string) (*Ledger, error) {
 		_ = db.Close()
 		return nil, err
 	}
-	l := &Ledger{dir: dir, readOnly: true, db: db, added: addedColumns}
-	if version < schemaVersion {
-		l.added = "'', -1" // FirstFormat
-	}
-	return l, nil
+	return &Ledger{dir: dir, readOnly: true, db: db, version: version}, nil
 }
 
 // Close ends the write in hand and closes the files. Later calls do nothing and

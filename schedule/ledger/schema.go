@@ -15,11 +15,11 @@ import (
 // applicationID marks the file as a ledger: "Thop".
 const applicationID = 0x54686f70
 
-// schemaVersion is the user_version that this program writes. It reads version 1 as well, and
-// makes it this one when it opens it for writing.
-const schemaVersion = 2
+// schemaVersion is the user_version that this program writes. It reads versions 1 and 2 as well, and
+// makes them this one when it opens them for writing.
+const schemaVersion = 3
 
-// schema is version 2. Times are milliseconds since 1970, 0 for none. UID is
+// schema is version 3. Times are milliseconds since 1970, 0 for none. UID is
 // a BLOB because it is any octets. The sums guard what decides about
 // redelivery: SQLite has no checksums on pages of the database file. A mailbox is
 // found by reading them all: they are few, and a damaged index would hide one.
@@ -58,6 +58,8 @@ CREATE TABLE record (
 	why        TEXT NOT NULL,
 	verdicts   TEXT NOT NULL DEFAULT '',
 	ran        INTEGER NOT NULL DEFAULT 0,
+	listed     INTEGER NOT NULL DEFAULT 0,
+	acknowledged INTEGER NOT NULL DEFAULT 0,
 	PRIMARY KEY (mailbox, uid, hash)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX record_hash ON record (hash);
@@ -76,7 +78,7 @@ CREATE TABLE pass (
 	error     TEXT NOT NULL,
 	success   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-` + schemaClock
+` + schemaClock + schemaOf3
 
 // schemaClock is the table of [Ledger.Tick], in milliseconds.
 const schemaClock = `
@@ -88,6 +90,28 @@ CREATE TABLE clock (
 	base    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 `
+
+// schemaOf3 is what version 3 has beside new columns: an index of what [Ledger.Unfinished] returns, and the tables
+// of [Ledger.Restored].
+const schemaOf3 = `
+CREATE INDEX record_unfinished ON record (mailbox, uid, hash) WHERE ` + unfinished + `;
+CREATE TABLE origin (
+	one      INTEGER PRIMARY KEY CHECK (one = 1),
+	inode    INTEGER NOT NULL,
+	born     INTEGER NOT NULL,
+	restores INTEGER NOT NULL
+) STRICT;
+INSERT INTO origin VALUES (1, 0, 0, 0);
+CREATE TABLE caught_up (
+	account  TEXT NOT NULL,
+	folder   TEXT NOT NULL,
+	restores INTEGER NOT NULL,
+	PRIMARY KEY (account, folder)
+) STRICT, WITHOUT ROWID;
+`
+
+// unfinished is the condition of [Ledger.Unfinished]. SQLite uses an index for it only if it has the same words.
+const unfinished = `state IN ('sending', 'deferred', 'doubt', 'lost')`
 
 // connect opens path with the given URI mode ("ro", "rw"), at most conns
 // connections of cacheKiB page cache each.

@@ -18,6 +18,8 @@ package ledger
 //	  - Without a dot a message that is new, deferred or in doubt may become adopted, deferred, refused or held: the MTA
 //	    answered earlier, or the message could not be retrieved or not be put to it.
 //	  - deferred and doubt lead to another attempt when their time has come. All states in the right column are final.
+//	  - What is sending, deferred or in doubt and gone from a complete listing becomes lost. It leads to another attempt
+//	    if it is listed again.
 //	  - "truehop forget" makes a message new, whatever its state.
 type State string
 
@@ -44,11 +46,14 @@ const (
 	// Adopted means known and never to be injected: the mail that a mailbox held
 	// when it was taken over, or that another agent has fetched.
 	Adopted State = "adopted"
+	// Lost means that the message went from the mailbox before it was delivered, by another hand than ours. Where
+	// [Record.Doubts] is not zero the MTA may have it all the same.
+	Lost State = "lost"
 )
 
 // states are all states, in the order in which a person reads them.
-func states() [9]State {
-	return [...]State{Delivered, Deferred, Doubt, Sending, Refused, PartlyRefused, Quarantined, Held, Adopted}
+func states() [10]State {
+	return [...]State{Delivered, Deferred, Doubt, Sending, Refused, PartlyRefused, Quarantined, Held, Lost, Adopted}
 }
 
 // States returns all states, in the order in which a person reads them.
@@ -78,10 +83,10 @@ func (s State) Final() bool {
 	return false
 }
 
-// WantsPerson reports whether a message in s is final without being where it should be: a person has to decide.
+// WantsPerson reports whether a message in s is not where it should be and no pass can help it: a person has to decide.
 func (s State) WantsPerson() bool {
 	switch s {
-	case Refused, PartlyRefused, Held:
+	case Refused, PartlyRefused, Held, Lost:
 		return true
 	}
 	return false

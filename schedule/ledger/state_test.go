@@ -18,6 +18,7 @@ func TestWhatAStateMeans(t *testing.T) {
 		{PartlyRefused, true, true, false, true},
 		{Quarantined, true, false, false, true},
 		{Held, true, true, false, true},
+		{Lost, false, true, false, true},
 		{Adopted, true, false, false, false},
 	}
 	var all, person, doubt []State
@@ -52,7 +53,7 @@ func TestWhatAStateMeans(t *testing.T) {
 		t.Errorf("in doubt are %v, want %v", got, doubt)
 	}
 	// A text that is no state is nothing that a pass could act upon.
-	if none := State("lost"); none.Final() || none.WantsPerson() || none.InDoubt() {
+	if none := State("gone"); none.Final() || none.WantsPerson() || none.InDoubt() {
 		t.Error("a text that is no state means something")
 	}
 }

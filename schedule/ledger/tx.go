@@ -13,6 +13,7 @@ import (
 type tx struct {
 	conn                              *sql.Conn
 	insert, disposed, absent, removed *sql.Stmt
+	listed, caughtUp                  *sql.Stmt
 	find, add                         *sql.Stmt
 	passed, clock, ticked             *sql.Stmt
 	// mailboxes caches the ids of table mailbox; a rollback empties it.
@@ -27,11 +28,11 @@ type mailbox struct {
 const columns = `mailbox, uid, hash, state, disposed, absent, size, token, attempts, doubts,
 	first, last, next, sum, client, helo, sender, recipients, code, reply, queueid, why`
 
-// addedColumns came with version 2.
-const addedColumns = `verdicts, ran`
+// addedColumns came with version 2, and the last two with version 3.
+const addedColumns = `verdicts, ran, listed, acknowledged`
 
 const insertRecord = `INSERT INTO record (` + columns + `, ` + addedColumns + `)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (mailbox, uid, hash) DO UPDATE SET
 	state = excluded.state, disposed = excluded.disposed, absent = excluded.absent,
 	size = excluded.size, token = excluded.token,
@@ -40,7 +41,8 @@ ON CONFLICT (mailbox, uid, hash) DO UPDATE SET
 	client = excluded.client, helo = excluded.helo, sender = excluded.sender,
 	recipients = excluded.recipients, code = excluded.code, reply = excluded.reply,
 	queueid = excluded.queueid, why = excluded.why,
-	verdicts = excluded.verdicts, ran = excluded.ran`
+	verdicts = excluded.verdicts, ran = excluded.ran,
+	listed = excluded.listed, acknowledged = excluded.acknowledged`
 
 const whereKey = ` WHERE mailbox = ?1 AND uid = ?2 AND hash = ?3`
 
@@ -64,6 +66,8 @@ func newTx(ctx context.Context, db *sql.DB) (*tx, error) {
 		{&t.insert, insertRecord},
 		{&t.disposed, "UPDATE record SET disposed = 1" + whereKey},
 		{&t.absent, "UPDATE record SET absent = ?4" + whereKey},
+		{&t.listed, "UPDATE record SET listed = ?4" + whereKey},
+		{&t.caughtUp, "REPLACE INTO caught_up SELECT ?, ?, restores FROM origin"},
 		{&t.removed, "DELETE FROM record" + whereKey},
 		{&t.passed, insertPass},
 		{&t.find, "SELECT id FROM mailbox WHERE account = ? AND folder = ? AND validity = ?"},
@@ -80,7 +84,7 @@ func newTx(ctx context.Context, db *sql.DB) (*tx, error) {
 }
 
 func (t *tx) close() {
-	for _, s := range []*sql.Stmt{t.insert, t.disposed, t.absent, t.removed, t.find, t.add, t.passed, t.clock, t.ticked} {
+	for _, s := range []*sql.Stmt{t.insert, t.disposed, t.absent, t.removed, t.listed, t.caughtUp, t.find, t.add, t.passed, t.clock, t.ticked} {
 		if s != nil {
 			_ = s.Close()
 		}
@@ -147,7 +151,7 @@ func (t *tx) put(r *Record) error {
 	_, err = t.insert.Exec(id, uid, r.Hash[:], string(r.State), flag(r.Disposed), flag(r.Absent), r.Size,
 		token, r.Attempts, r.Doubts, millis(r.First), millis(r.Last), millis(r.Next), sum,
 		cut(r.Client), cut(r.HELO), cut(r.Sender), r.Recipients,
-		r.Code, cut(r.Reply), cut(r.QueueID), cut(r.Why), verdicts, r.Ran.Milliseconds())
+		r.Code, cut(r.Reply), cut(r.QueueID), cut(r.Why), verdicts, r.Ran.Milliseconds(), r.Listed, millis(r.Acknowledged))
 	return err
 }
 

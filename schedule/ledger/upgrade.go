@@ -6,12 +6,8 @@ import (
 	"strconv"
 )
 
-// upgrade makes a ledger of version 1 one of version 2, wholly or not at all.
-//
-// Version 1 called more messages refused: those deferred for too long, those that could not be put to the MTA, and
-// those for a recipient that the MTA did not want, by a status 5.1.x or perhaps by a 550 without a status (the reply has
-// two spaces then). They are held now, because a policy for refused mail must not apply to them.
-func upgrade(ctx context.Context, db *sql.DB) error {
+// upgrade makes a ledger of an older version one of this, wholly or not at all.
+func upgrade(ctx context.Context, db *sql.DB, from int64) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return err
@@ -20,7 +16,12 @@ func upgrade(ctx context.Context, db *sql.DB) error {
 	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	err = upgradeFrom1(ctx, conn)
+	if from < 2 {
+		err = upgradeFrom1(ctx, conn)
+	}
+	if err == nil {
+		err = upgradeFrom2(ctx, conn)
+	}
 	if err == nil {
 		_, err = conn.ExecContext(ctx, "COMMIT")
 	}
@@ -30,12 +31,16 @@ func upgrade(ctx context.Context, db *sql.DB) error {
 	return err
 }
 
+// upgradeFrom1 makes a ledger of version 1 one of version 2.
+//
+// Version 1 called more messages refused: those deferred for too long, those that could not be put to the MTA, and
+// those for a recipient that the MTA did not want, by a status 5.1.x or perhaps by a 550 without a status (the reply has
+// two spaces then). They are held now, because a policy for refused mail must not apply to them.
 func upgradeFrom1(ctx context.Context, conn *sql.Conn) error {
 	if _, err := conn.ExecContext(ctx, `
 		ALTER TABLE record ADD COLUMN verdicts TEXT NOT NULL DEFAULT '';
 		ALTER TABLE record ADD COLUMN ran INTEGER NOT NULL DEFAULT -1;`+ // FirstFormat
-		schemaClock+
-		"PRAGMA user_version = "+strconv.Itoa(schemaVersion)); err != nil {
+		schemaClock); err != nil {
 		return err
 	}
 	type row struct {
@@ -71,4 +76,15 @@ func upgradeFrom1(ctx context.Context, conn *sql.Conn) error {
 		}
 	}
 	return nil
+}
+
+// upgradeFrom2 makes a ledger of version 2 one of version 3. A mailbox that it has records of was passed over before.
+func upgradeFrom2(ctx context.Context, conn *sql.Conn) error {
+	_, err := conn.ExecContext(ctx, `
+		ALTER TABLE record ADD COLUMN listed INTEGER NOT NULL DEFAULT 0;
+		ALTER TABLE record ADD COLUMN acknowledged INTEGER NOT NULL DEFAULT 0;`+
+		schemaOf3+`
+		INSERT INTO caught_up SELECT DISTINCT account, folder, 0 FROM mailbox;
+		PRAGMA user_version = `+strconv.Itoa(schemaVersion))
+	return err
 }

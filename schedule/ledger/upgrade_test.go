@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -145,6 +146,42 @@ func TestUpgradeFromVersion1(t *testing.T) {
 	}
 	if got := list(t, l, Filter{States: []State{PartlyRefused}}); len(got) != 1 || len(got[0].Verdicts) != 1 {
 		t.Errorf("after the upgrade %+v is there", got)
+	}
+}
+
+// TestUnfinishedUsesItsIndex: each pass asks, and a ledger of years holds a million records that are finished.
+func TestUnfinishedUsesItsIndex(t *testing.T) {
+	for name, dir := range map[string]string{"new": t.TempDir(), "upgraded": version1(t, record("0", Deferred))} {
+		t.Run(name, func(t *testing.T) {
+			l := open(t, dir)
+			other := record("another account's", Deferred)
+			other.Account = "home"
+			put(t, l, record("1", Sending), record("2", Deferred), record("3", Doubt), record("4", Lost), record("5", Delivered), record("6", Held), other)
+			found := must[[]Record](t)(l.Unfinished(t.Context(), "work"))
+			want := 4
+			if name == "upgraded" {
+				want++
+			}
+			if len(found) != want {
+				t.Errorf("%d unfinished records, want %d: %+v", len(found), want, found)
+			}
+			rows := must[*sql.Rows](t)(l.db.Query("EXPLAIN QUERY PLAN SELECT account, folder, validity, "+columns+", "+l.added()+" FROM record"+
+				" JOIN (SELECT id, account, folder, validity FROM mailbox) ON id = mailbox WHERE "+unfinished+
+				" AND +mailbox IN (SELECT id FROM mailbox WHERE account = ?) ORDER BY last DESC, mailbox, uid, hash", "work"))
+			defer rows.Close()
+			var plan string
+			for rows.Next() {
+				var id, parent, unused int
+				var detail string
+				if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+					t.Fatal(err)
+				}
+				plan += detail + "; "
+			}
+			if !strings.Contains(plan, "record_unfinished") {
+				t.Errorf("SQLite reads %s", plan)
+			}
+		})
 	}
 }
 

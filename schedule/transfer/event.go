@@ -25,9 +25,13 @@ const (
 	Settled
 	// NotSettled: it could not be; the next pass tries again.
 	NotSettled
+	// Vanished: a message went from the mailbox before it was delivered.
+	Vanished
+	// Restored: the ledger is a copy that may be older than the folder.
+	Restored
 )
 
-var eventNames = [...]string{"listed", "verdict", "not-retrieved", "recognised", "settled", "not-settled"}
+var eventNames = [...]string{"listed", "verdict", "not-retrieved", "recognised", "settled", "not-settled", "vanished", "restored"}
 
 // String returns the event's name as logs show it.
 func (k EventKind) String() string { return eventNames[k] }
@@ -40,7 +44,7 @@ type Event struct {
 	Token   string // the message's Truehop-ID
 	Size    int64
 
-	// Verdict.
+	// Verdict, Vanished.
 	State      string // a ledger.State
 	Boundary   received.Boundary
 	Receipt    inject.Receipt
@@ -55,7 +59,7 @@ type Event struct {
 	// NotRetrieved, NotSettled.
 	Err error
 
-	// Listed.
+	// Listed, Restored.
 	Folder string
 	Plan   Counts
 }

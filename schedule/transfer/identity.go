@@ -125,8 +125,10 @@ func (id identity) knownByContent(records []ledger.Record, listed map[string]int
 	return id
 }
 
-// resume takes up a message without a final verdict that was first seen at first and due again at next.
+// resume takes up a message without a final verdict that was first seen at first and due again at next. What was
+// lost is there again.
 func (id *identity) resume(first, next time.Time, rules identityRules) {
+	id.record.Acknowledged = time.Time{}
 	if id.record.State == ledger.Sending {
 		id.record.Doubts++ // a run died between the dot and the reply
 	}

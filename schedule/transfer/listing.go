@@ -69,9 +69,13 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 	for _, ref := range listing.Refs {
 		p.listed[ref.UID]++
 	}
+	unnamed := map[string]int{} // messages without a UID of their own
 	for _, ref := range listing.Refs {
 		if !p.hasOwnUID(ref) {
 			p.retrieve = append(p.retrieve, ref) // it is known by its content only
+			if unnamed[ref.UID]++; unnamed[ref.UID] > len(known[ref.UID]) {
+				p.counts.New++ // at least so many have no record
+			}
 			continue
 		}
 		c := classify(known[ref.UID], listing.Reusable, rules)

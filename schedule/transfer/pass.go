@@ -124,10 +124,11 @@ type Summary struct {
 	Known         int // done at an earlier pass
 	Settled       int // disposed of upstream
 	Unsettled     int // disposal failed; tried again at the next pass
+	Lost          int // gone upstream before they were delivered, of late or earlier, and not acknowledged
 }
 
 // WantPerson is the number of messages that want a person's attention.
-func (s Summary) WantPerson() int { return s.Refused + s.PartlyRefused + s.Held }
+func (s Summary) WantPerson() int { return s.Refused + s.PartlyRefused + s.Held + s.Lost }
 
 // ToRetry is the number of messages that another pass will try again.
 func (s Summary) ToRetry() int { return s.Deferred + s.Waiting + s.Doubt + s.Failed }
@@ -193,6 +194,11 @@ func (p Pass) Run(ctx context.Context) (summary Summary, err error) {
 			return summary, err
 		}
 	}
+	if !p.DryRun {
+		if err := r.countLost(ctx); err != nil {
+			return summary, err
+		}
+	}
 	if err := r.settler.end(ctx, p.DryRun); err != nil {
 		return summary, err
 	}
@@ -239,7 +245,20 @@ func (r *run) folder(ctx context.Context, folder string) error {
 			todo.retrieve = todo.deletable
 		}
 	}
-	return r.carry(ctx, at, todo)
+	there := &presence{
+		folder: at, listed: todo.listed, lastingUIDs: todo.lastingUIDs,
+		contents: map[string][][32]byte{}, claimed: map[ledger.Key]bool{},
+	}
+	err = r.carry(ctx, at, todo, there)
+	if p.DryRun || ctx.Err() != nil {
+		return err
+	}
+	// What has gone may be what is new under another name, which is known once all that is new was looked at.
+	lookedAtAll := err == nil && !todo.onlyOverdue
+	if lookedAtAll || todo.counts.New == 0 {
+		err = cmp.Or(err, r.findLost(ctx, there))
+	}
+	return err
 }
 
 // passOver notes an error that concerns one folder only, so that mail in the others need not wait

@@ -38,10 +38,10 @@ type pipeline struct {
 	folder   folderKey
 	plan     *plan
 
-	// retrieval says what to ask the upstream for, claimed which old records a message of this pass
-	// was recognised by. Both are the retrieving goroutine's.
+	// retrieval says what to ask the upstream for, there what of the ledger's messages it still has. Both are the
+	// retrieving goroutine's.
 	retrieval *retrieval
-	claimed   map[ledger.Key]bool
+	there     *presence
 
 	// stop ends retrieval and feeding. Its argument is what stops the pass.
 	stop context.CancelCauseFunc
@@ -62,10 +62,10 @@ type pipeline struct {
 
 // carry carries out a plan: it retrieves, injects, records and settles. It returns what stopped the pass, if
 // anything did, when nothing is under way any more.
-func (r *run) carry(ctx context.Context, at folderKey, p *plan) error {
+func (r *run) carry(ctx context.Context, at folderKey, p *plan, there *presence) error {
 	w := &pipeline{
 		pass: r.pass, clock: &r.clock, report: r.report, session: r.session, settler: r.settler, setbacks: r.setbacks, folder: at, plan: p,
-		retrieval: newRetrieval(p.retrieve, r.pass.Batch), claimed: map[ledger.Key]bool{},
+		retrieval: newRetrieval(p.retrieve, r.pass.Batch), there: there,
 		lasting: context.WithoutCancel(ctx), messages: make(chan *message, aheadLimit),
 	}
 	w.feeding, w.stop = context.WithCancelCause(ctx)
@@ -220,6 +220,7 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	p := w.pass
 	key := w.folder.key(m.ref.UID, m.spool.hash)
 	rules := identityRules{now: w.clock.now(), giveUp: p.Retry.GiveUp}
+	w.there.look(m.ref.UID, m.spool.hash, w.plan.known[m.ref.UID])
 	id := knownByUID(key, m.spool.size, w.plan.known[m.ref.UID], rules)
 	// Where UIDs last and no record has lost its message, a new UID is a new message.
 	certain := w.plan.lastingUIDs && !w.plan.mayHaveMoved && m.ref.UID != ""
@@ -228,8 +229,8 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		id = id.knownByContent(records, w.plan.listed, w.claimed, rules)
-		w.claimed[id.claimed] = true
+		id = id.knownByContent(records, w.plan.listed, w.there.claimed, rules)
+		w.there.claimed[id.claimed] = true
 	}
 	m.identity = id
 	m.redelivery = id.record.Doubts > 0 // also where the MTA has deferred it since

@@ -12,8 +12,17 @@ import (
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
-// openStates are those that status lists message by message, in this order.
-var openStates = [...][]ledger.State{ledger.StatesWhere(ledger.State.WantsPerson), ledger.StatesWhere(ledger.State.InDoubt), {ledger.Deferred}}
+// openMessages select what status lists message by message, in this order. Refused or deferred mail that was disposed of,
+// or taken away by somebody, wants nothing more; what was in doubt when it went may never have arrived.
+func openMessages() []ledger.Filter {
+	stuck := ledger.StatesWhere(func(s ledger.State) bool { return s.WantsPerson() && s != ledger.Lost })
+	return []ledger.Filter{
+		{States: stuck, Upstream: true},
+		{States: []ledger.State{ledger.Lost}, Unacknowledged: true},
+		{States: ledger.StatesWhere(ledger.State.InDoubt)},
+		{States: []ledger.State{ledger.Deferred}, Upstream: true},
+	}
+}
 
 // statusLimit bounds the messages listed for an account, of each group of states.
 const statusLimit = 1000
@@ -98,15 +107,21 @@ func readStatus(ctx context.Context, l *ledger.Ledger, a *config.Account) (*ui.A
 		return nil, err
 	}
 	var open []ledger.Record
-	for _, states := range openStates {
-		// Refused or deferred mail that was disposed of, or taken away by somebody, wants nothing more; what
-		// was in doubt when it went may never have arrived.
-		doubtful := states[0].InDoubt()
-		found, err := l.List(ctx, ledger.Filter{Account: a.Name, States: states, Upstream: !doubtful, Limit: statusLimit})
+	for _, f := range openMessages() {
+		f.Account, f.Limit = a.Name, statusLimit
+		found, err := l.List(ctx, f)
 		if err != nil {
 			return nil, err
 		}
 		open = append(open, found...)
 	}
-	return ui.NewAccountStatus(a.Name, last, success, counts, open), nil
+	s := ui.NewAccountStatus(a.Name, last, success, counts, open)
+	for _, folder := range a.Folders {
+		trust, err := l.Trust(ctx, a.Name, folder)
+		if err != nil {
+			return nil, err
+		}
+		s.Restored = s.Restored || trust == ledger.Outdated
+	}
+	return s, nil
 }

@@ -60,6 +60,7 @@
 //	defer        not now; another pass tries again
 //	hold         no MTA refused it; a person has to decide
 //	in doubt     the dot was sent and no reply came
+//	lost         gone from the mailbox before it was delivered
 //	settle       what happens to a message upstream after its verdict
 //
 // # How to add

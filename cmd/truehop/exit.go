@@ -17,7 +17,7 @@ import (
 const (
 	exitOK          = 0
 	exitUsage       = 64 // the command line is wrong
-	exitPerson      = 65 // refused, partly refused or held mail, or a mailbox that stopped, wants a person
+	exitPerson      = 65 // refused, partly refused, held or lost mail, or a mailbox that stopped, wants a person
 	exitUnavailable = 69 // an upstream or the MTA cannot be reached
 	exitInternal    = 70 // a fault of truehop
 	exitCannotWrite = 73 // the ledger or the spool cannot be written

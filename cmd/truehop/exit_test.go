@@ -88,6 +88,7 @@ func TestSummaryExit(t *testing.T) {
 		{transfer.Summary{Listed: 9, Delivered: 3, Known: 6, Settled: 3}, 0},
 		{transfer.Summary{Refused: 1, Deferred: 1}, 65},
 		{transfer.Summary{Held: 1}, 65},
+		{transfer.Summary{Lost: 1}, 65},
 		{transfer.Summary{PartlyRefused: 1, Delivered: 9}, 65},
 		{transfer.Summary{Deferred: 1}, 75},
 		{transfer.Summary{Waiting: 1}, 75},

@@ -69,7 +69,7 @@ MTA with XCLIENT, so that its rules judge the true client and not localhost.`,
 	root.PersistentFlags().StringVarP(&p.configPath, "config", "c", "", "configuration `FILE`; default $XDG_CONFIG_HOME/truehop/truehop.yaml, then /etc/truehop/truehop.yaml")
 	root.PersistentFlags().BoolVarP(&p.quiet, "quiet", "q", false, "report only what is wrong")
 	root.AddCommand(p.runCommand(), p.serveCommand(), p.checkCommand(), p.explainCommand(),
-		p.statusCommand(), p.historyCommand(), p.retryCommand(), p.forgetCommand(), p.demoCommand())
+		p.statusCommand(), p.historyCommand(), p.retryCommand(), p.acknowledgeCommand(), p.forgetCommand(), p.demoCommand())
 	return root
 }
 

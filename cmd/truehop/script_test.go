@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"embed": embed, "upstream": upstreamHas, "mta": mtaHas, "plain": plainHas, "exit": exitIs, "await": await, "arrive": arrive,
-			"days": days, "older": older, "to": mtaTo,
+			"vanish": vanish, "days": days, "older": older, "to": mtaTo,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -230,6 +230,12 @@ Subject: canary-subject %[1]d
 
 canary-body
 `, n), "\n", "\r\n"))
+}
+
+// vanish takes all messages from the upstream, as another client of the mailbox does.
+func vanish(ts *testscript.TestScript, _ bool, _ []string) {
+	store := scriptWorld(ts).store
+	store.Remove("", store.UIDs("")...)
 }
 
 // upstreamHas N [FOLDER] wants that many messages to be left upstream.

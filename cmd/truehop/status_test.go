@@ -46,6 +46,10 @@ func TestStatusOfTheLastPass(t *testing.T) {
 			if err := l.PassEnded(t.Context(), "work", c.pass); err != nil {
 				t.Fatal(err)
 			}
+			noted := ledger.Record{Key: ledger.Key{Account: "work", UID: "lost and acknowledged"}, State: ledger.Lost, Acknowledged: time.Now()}
+			if err := l.Put(t.Context(), noted); err != nil {
+				t.Fatal(err)
+			}
 			s, err := readStatus(t.Context(), l, &config.Account{Name: "work"})
 			if err != nil {
 				t.Fatal(err)
@@ -94,6 +98,7 @@ func TestStatusListsWhatIsNotDoneWith(t *testing.T) {
 	}
 	groups := [][]string{
 		{"held gone false", "partly-refused gone false", "refused gone false"},
+		{"lost gone false", "lost gone true"},
 		{"doubt gone false", "doubt gone true", "sending gone false", "sending gone true"},
 		{"deferred gone false"},
 	}

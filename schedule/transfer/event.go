@@ -59,7 +59,7 @@ type Event struct {
 	// NotRetrieved, NotSettled.
 	Err error
 
-	// Listed, Restored.
+	// Listed, Vanished, Restored.
 	Folder string
 	Plan   Counts
 }

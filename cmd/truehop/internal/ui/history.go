@@ -32,6 +32,8 @@ type recordJSON struct {
 	Reply      *string      `json:"reply"`
 	Queue      *string      `json:"queue"`
 	Why        *string      `json:"why"`
+	// Acknowledged is when a person took note that the message is lost.
+	Acknowledged *time.Time `json:"acknowledged"`
 	// Verdicts are those on single recipients, where not all of them got the message.
 	Verdicts []ledger.Verdict `json:"verdicts"`
 }
@@ -44,7 +46,7 @@ func PrintHistoryJSON(w io.Writer, found []ledger.Record) error {
 			Size: r.Size, First: moment(r.First), Last: moment(r.Last), Next: moment(r.Next), Attempts: r.Attempts,
 			Doubts: r.Doubts, Disposed: r.Disposed, Absent: r.Absent, Client: orNil(r.Client), HELO: orNil(r.HELO),
 			Sender: r.Sender, Recipients: orNil(r.Recipients), Code: r.Code, Reply: orNil(r.Reply), Queue: orNil(r.QueueID),
-			Why: orNil(r.Why), Verdicts: r.Verdicts,
+			Why: orNil(r.Why), Acknowledged: moment(r.Acknowledged), Verdicts: r.Verdicts,
 		}); err != nil {
 			return err
 		}
@@ -60,7 +62,15 @@ func PrintHistory(w io.Writer, found []ledger.Record) {
 	t := newTable(w, "WHEN", "ACCOUNT", "UID", "ID", "STATE", "CLIENT", "QUEUE", "REASON")
 	for _, r := range found {
 		t.row(when(moment(r.Last)), r.Account, fetch.Sanitize(r.UID), orDash(r.Token), string(r.State), orDash(r.Client),
-			orDash(r.QueueID), recordReason(r.Reply, r.Why, r.Verdicts))
+			orDash(r.QueueID), recordReason(r.Reply, acknowledged(r), r.Verdicts))
 	}
 	t.flush()
+}
+
+// acknowledged is why a message stands as it does, and when a person took note of it.
+func acknowledged(r ledger.Record) string {
+	if r.Acknowledged.IsZero() {
+		return r.Why
+	}
+	return "acknowledged " + when(&r.Acknowledged) + "; " + r.Why
 }

@@ -25,6 +25,7 @@ const (
 	logRecognised   = "recognised"
 	logSettled      = "settled"
 	logNotSettled   = "not settled"
+	logRestored     = "ledger restored"
 	logServing      = "serving"
 	logStopped      = "stopped"
 	logNotReloaded  = "not reloaded"
@@ -153,6 +154,15 @@ func (l *Log) Event(e transfer.Event) {
 	case transfer.NotSettled:
 		level, text = slog.LevelWarn, logNotSettled
 		attrs = append(attrs, uid(e), slog.String("id", e.Token), slog.String("upstream", disposalText(e.Disposal)), slog.String("error", e.Err.Error()))
+	case transfer.Vanished:
+		level, text = verdictLevel(e.State), e.State
+		attrs = append(attrs, slog.String("folder", fetch.Sanitize(e.Folder)), uid(e), slog.String("id", orDash(e.Token)), slog.Int64("size", e.Size),
+			slog.String("sender", mask("<"+e.Sender+">", l.addresses)), slog.String("why", reason("", e.Why)),
+			slog.String("hint", "look for it with who else reads the mailbox; then truehop acknowledge "+e.Account+" --all"))
+	case transfer.Restored:
+		level, text = slog.LevelWarn, logRestored
+		attrs = append(attrs, slog.String("folder", fetch.Sanitize(e.Folder)), slog.String("why",
+			"the ledger is a copy and may be older than the mailbox: until a pass has ended well, mail is delivered with Truehop-Redelivery: possible"))
 	}
 	l.LogAttrs(context.Background(), level, text, attrs...)
 }
@@ -195,9 +205,9 @@ func verdictAttrs(e transfer.Event, addresses config.AddressDetail) []slog.Attr 
 func (l *Log) Pass(account string, s transfer.Summary, err error) {
 	attrs := []slog.Attr{slog.String("account", account), slog.Int("listed", s.Listed), slog.Int("delivered", s.Delivered),
 		slog.Int("deferred", s.Deferred+s.Waiting), slog.Int("refused", s.Refused), slog.Int("partly-refused", s.PartlyRefused), slog.Int("quarantined", s.Quarantined), slog.Int("held", s.Held), slog.Int("doubt", s.Doubt),
-		slog.Int("adopted", s.Adopted), slog.Int("failed", s.Failed), slog.Int("settled", s.Settled), slog.Int("unsettled", s.Unsettled)}
+		slog.Int("adopted", s.Adopted), slog.Int("failed", s.Failed), slog.Int("settled", s.Settled), slog.Int("unsettled", s.Unsettled), slog.Int("lost", s.Lost)}
 	level, text := slog.LevelInfo, logPassEnded
-	if s.Delivered+s.Deferred+s.Refused+s.PartlyRefused+s.Quarantined+s.Held+s.Doubt+s.Failed+s.Settled+s.Unsettled+s.Adopted == 0 {
+	if s.Delivered+s.Deferred+s.Refused+s.PartlyRefused+s.Quarantined+s.Held+s.Doubt+s.Failed+s.Settled+s.Unsettled+s.Adopted+s.Lost == 0 {
 		level = slog.LevelDebug
 	}
 	if errors.Is(err, context.Canceled) {

@@ -11,7 +11,7 @@ import (
 func TestLevelOfAVerdict(t *testing.T) {
 	want := map[ledger.State]slog.Level{
 		ledger.Delivered: slog.LevelInfo, ledger.Deferred: slog.LevelInfo, ledger.Quarantined: slog.LevelInfo, ledger.Adopted: slog.LevelInfo,
-		ledger.Refused: slog.LevelWarn, ledger.PartlyRefused: slog.LevelWarn, ledger.Held: slog.LevelWarn,
+		ledger.Refused: slog.LevelWarn, ledger.PartlyRefused: slog.LevelWarn, ledger.Held: slog.LevelWarn, ledger.Lost: slog.LevelWarn,
 		ledger.Doubt: slog.LevelWarn, ledger.Sending: slog.LevelWarn,
 	}
 	for _, state := range ledger.States() {

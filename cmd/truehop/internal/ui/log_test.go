@@ -33,6 +33,7 @@ func TestPassLevels(t *testing.T) {
 		"mail":         {transfer.Summary{Delivered: 1}, nil, "level=INFO msg=pass account=work "},
 		"an error":     {transfer.Summary{}, &transfer.Error{Op: "list", Text: "renumbered", Advice: "look"}, `level=ERROR msg="pass failed" account=work `},
 		"another one":  {transfer.Summary{}, errors.New("x"), `level=ERROR msg="pass failed" account=work `},
+		"lost mail":    {transfer.Summary{Lost: 1}, nil, "level=INFO msg=pass account=work "},
 		"settled late": {transfer.Summary{Settled: 1}, nil, "level=INFO msg=pass account=work "},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -17,7 +17,9 @@ type AccountStatus struct {
 	LastSuccess *time.Time           `json:"last_success"`
 	Error       *string              `json:"error"`
 	Counts      map[ledger.State]int `json:"counts"`
-	// Open are the messages that are not done with: deferred, in doubt, refused, partly refused, held.
+	// Restored says that the ledger is a copy, which may be older than the mailbox, and that no pass has ended well since.
+	Restored bool `json:"restored"`
+	// Open are the messages that are not done with: deferred, in doubt, refused, partly refused, held, lost.
 	Open []MessageStatus `json:"open"`
 }
 
@@ -89,6 +91,9 @@ func (s *AccountStatus) Print(w io.Writer, dir string) {
 	if did := s.Pass; did != nil {
 		fmt.Fprintf(w, "  it took %v: listed %d, delivered %d, deferred %d, refused %d, held %d, doubt %d\n",
 			did.Ended.Sub(*s.LastPass).Round(time.Millisecond), did.Listed, did.Delivered, did.Deferred, did.Refused, did.Held, did.Doubt)
+	}
+	if s.Restored {
+		fmt.Fprintln(w, "  the ledger is a copy and may be older than the mailbox: until a pass has ended well, mail is delivered with Truehop-Redelivery: possible")
 	}
 	fmt.Fprintf(w, "  last success %s\n ", when(s.LastSuccess))
 	for _, state := range ledger.States() {

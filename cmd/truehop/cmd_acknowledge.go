@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/schedule/ledger"
+)
+
+func (p *program) acknowledgeCommand() *cobra.Command {
+	var all bool
+	c := &cobra.Command{
+		Use:   "acknowledge ACCOUNT (UID|ID... | --all)",
+		Short: "Take note of messages that went from the mailbox before they were delivered",
+		Long: `acknowledge records that you know of messages which are lost: they went from the mailbox, by
+another hand than truehop's, before they were delivered. They are named by UID or by Truehop-ID,
+as status prints them. Until then run and status exit with 65. History keeps them,
+and one that is listed again is tried again.`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: p.completeAccounts,
+		RunE: func(c *cobra.Command, args []string) error {
+			if all == (len(args) > 1) {
+				return usage("acknowledge wants either messages, by UID or ID, or --all")
+			}
+			return p.amend(c.Context(), args[0], args[1:], acknowledgeMessages)
+		},
+	}
+	c.Flags().BoolVar(&all, "all", false, "every lost message of the account")
+	return c
+}
+
+// acknowledgeMessages records that a person knows of lost messages: of those named, or, without names, of all.
+func acknowledgeMessages(ctx context.Context, l *ledger.Ledger, account string, names []string) (string, error) {
+	lost, err := l.List(ctx, ledger.Filter{Account: account, States: []ledger.State{ledger.Lost}})
+	if err != nil {
+		return "", err
+	}
+	now := time.Now()
+	var noted []ledger.Record
+	for _, r := range lost {
+		meant := len(names) == 0 || slices.Contains(names, r.UID) || slices.Contains(names, r.Token)
+		if meant && r.Acknowledged.IsZero() {
+			r.Acknowledged = now
+			noted = append(noted, r)
+		}
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(lost, func(r ledger.Record) bool { return name == r.UID || name == r.Token }) {
+			return "", usage("account %s has lost no message %q; truehop status %s lists what is lost", account, fetch.Sanitize(name), account)
+		}
+	}
+	if err := l.PutAll(ctx, noted); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("lost messages of %s acknowledged: %d", account, len(noted)), nil
+}

@@ -77,7 +77,7 @@ func knownByUID(key ledger.Key, size int64, briefs []ledger.Brief, rules identit
 	for _, b := range briefs {
 		if b.Hash == key.Hash {
 			id.known, id.absent = true, b.Absent
-			id.record.State, id.record.Token, id.record.Ran = b.State, b.Token, b.Ran
+			id.record.State, id.record.Token, id.record.Ran, id.record.Listed = b.State, b.Token, b.Ran, b.Listed
 			if b.State.Final() {
 				id.recognition, id.record.Disposed = sameUID, b.Disposed
 				return id
@@ -106,7 +106,8 @@ func (id identity) knownByContent(records []ledger.Record, listed map[string]int
 			id.recognition, id.record, id.absent, id.known = reappeared, old, true, true
 			return id
 		}
-		stillListed := old.Validity == key.Validity && old.UID != "" && listed[old.UID] > 0
+		isNamed := old.Validity == key.Validity && old.UID != "" && !old.Absent
+		stillListed := isNamed && listed[old.UID] > 0
 		if stillListed || old.Disposed || claimed[old.Key] {
 			continue
 		}

@@ -70,6 +70,8 @@ func TestKnownByContent(t *testing.T) {
 		return ledger.Record{Key: folderKey{account: "work", name: "INBOX", validity: validity}.key(uid, content), State: s, Token: "token-" + uid, Absent: true}
 	}
 	disposed := func(r ledger.Record) ledger.Record { r.Disposed = true; return r }
+	listed := record(now, "listed", ledger.Delivered)
+	listed.Absent = false
 	old := record(was, "old", ledger.Delivered)
 	for _, c := range []struct {
 		name    string
@@ -82,7 +84,8 @@ func TestKnownByContent(t *testing.T) {
 		{"delivered under another UIDVALIDITY", []ledger.Record{old}, nil, renamed, "token-old"},
 		{"delivered under another UID", []ledger.Record{record(now, "old", ledger.Delivered)}, nil, renamed, "token-old"},
 		{"delivered without a UID", []ledger.Record{record(now, "", ledger.Delivered)}, nil, renamed, "token-"},
-		{"delivered under a UID that is listed", []ledger.Record{record(now, "listed", ledger.Delivered)}, nil, unrecognised, ""},
+		{"delivered under a UID that is listed", []ledger.Record{listed}, nil, unrecognised, ""},
+		{"delivered under a UID that names another message by now", []ledger.Record{record(now, "listed", ledger.Delivered)}, nil, renamed, "token-listed"},
 		{"delivered under a UID that was listed before", []ledger.Record{record(was, "listed", ledger.Delivered)}, nil, renamed, "token-listed"},
 		{"delivered and deleted", []ledger.Record{disposed(old)}, nil, unrecognised, ""},
 		{"another message was recognised by it", []ledger.Record{old}, map[ledger.Key]bool{old.Key: true}, unrecognised, ""},

@@ -1,7 +1,9 @@
 package transfer
 
 import (
+	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/truehop/truehop/fetch"
@@ -25,6 +27,9 @@ func (f folderKey) key(uid string, hash [32]byte) ledger.Key {
 	return ledger.Key{Account: f.account, Folder: f.name, Validity: f.validity, UID: uid, Hash: hash}
 }
 
+// listedSize is the size that the ledger records as announced by the listing.
+func listedSize(ref fetch.Ref) int64 { return max(ref.Size, 0) }
+
 // plan is what there is to do with a listing.
 type plan struct {
 	// retrieve are the messages to be retrieved, settle the disposals to be carried out without that.
@@ -38,8 +43,9 @@ type plan struct {
 	onlyOverdue bool
 	// known holds what the ledger has of every UID under this UIDVALIDITY.
 	known map[string][]ledger.Brief
-	// listed counts the messages of the listing by their UIDs.
-	listed map[string]int
+	// listed counts the messages of the listing by their UIDs, asRecorded those that may be what the ledger has under
+	// that UID: of another size they are not.
+	listed, asRecorded map[string]int
 	// absent and back are records whose messages have gone from the listing, or come back.
 	absent, back []ledger.Key
 	// vanished is the number of absent ones that no pass has disposed of.
@@ -69,6 +75,11 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 	for _, ref := range listing.Refs {
 		p.listed[ref.UID]++
 	}
+	p.asRecorded = p.listed
+	anew := numberedAnew(listing, known)
+	if listing.Reusable {
+		p.asRecorded = recordedUIDs(p.listed, listing.Refs, known, anew)
+	}
 	unnamed := map[string]int{} // messages without a UID of their own
 	for _, ref := range listing.Refs {
 		if !p.hasOwnUID(ref) {
@@ -78,7 +89,10 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 			}
 			continue
 		}
-		c := classify(known[ref.UID], listing.Reusable, rules)
+		c := classify(known[ref.UID], ref.Size, listing.Reusable, rules)
+		if anew && c.step == leaveAlone && c.brief.Hash != noHash {
+			c.step = look
+		}
 		switch c.step {
 		case wait:
 			p.counts.Waiting++
@@ -152,9 +166,9 @@ type classified struct {
 	overdueFor time.Duration
 }
 
-// classify says what to do with a listed message, given the records of its UID. reusable says that
-// the server may have given the UID to another message since.
-func classify(briefs []ledger.Brief, reusable bool, rules listingRules) classified {
+// classify says what to do with a message that is listed with this size, given the records of its UID. reusable
+// says that the server may have given the UID to another message since.
+func classify(briefs []ledger.Brief, size int64, reusable bool, rules listingRules) classified {
 	if len(briefs) == 0 {
 		return classified{step: deliver}
 	}
@@ -181,6 +195,8 @@ func classify(briefs []ledger.Brief, reusable bool, rules listingRules) classifi
 	switch {
 	case reusable && b.Absent && b.State == ledger.Held:
 		c.step = look // held unread, it had gone: this may be another
+	case reusable && b.Hash == noHash && b.State == ledger.Held && resized(&b, size):
+		c.step = look // likewise
 	case b.Hash == noHash: // held without being retrieved: nothing to compare, nothing to settle
 	case !reusable && pending:
 		c.step = disposeUnread
@@ -189,8 +205,54 @@ func classify(briefs []ledger.Brief, reusable bool, rules listingRules) classifi
 	// Deleting that one unread would lose it, so look first.
 	case pending && !b.Absent && !b.Disposed:
 		c.step, c.overdueFor = disposeAfterLook, rules.account-b.Ran-rules.disposal.grace(b.State)
-	case pending || b.Absent || b.Disposed:
+	case pending || b.Absent || b.Disposed || resized(&b, size):
 		c.step = look
 	}
 	return c
+}
+
+// resizedUID reports whether a listed message has another size than what the ledger has under its UID, of which it
+// may know that some has gone.
+func resizedUID(briefs []ledger.Brief, size int64) bool {
+	found, all := false, true
+	for _, b := range briefs {
+		if !b.Absent {
+			found, all = true, all && resized(&b, size)
+		}
+	}
+	return found && all
+}
+
+// numberedAnew reports whether a server that gives messages their numbers for UIDs has numbered some of them anew, after
+// one before them had gone. Then no UID is the one that the ledger has.
+func numberedAnew(listing *fetch.Listing, known map[string][]ledger.Brief) bool {
+	isNamed := func(ref fetch.Ref) bool { return ref.UID != strconv.FormatUint(uint64(ref.Seq), 10) }
+	if !listing.Reusable || slices.ContainsFunc(listing.Refs, isNamed) {
+		return false
+	}
+	return slices.ContainsFunc(listing.Refs, func(ref fetch.Ref) bool { return resizedUID(known[ref.UID], ref.Size) })
+}
+
+// recordedUIDs returns the counts of the UIDs under which a message may still be what the ledger has: none if they are
+// numbered anew, and else those of the sizes that the ledger has.
+func recordedUIDs(listed map[string]int, refs []fetch.Ref, known map[string][]ledger.Brief, anew bool) map[string]int {
+	if anew {
+		return map[string]int{}
+	}
+	as := maps.Clone(listed)
+	for _, ref := range refs {
+		if listed[ref.UID] == 1 && resizedUID(known[ref.UID], ref.Size) {
+			delete(as, ref.UID)
+		}
+	}
+	return as
+}
+
+// resized reports whether a message is listed with another size than the record's was. Servers count line ends in
+// their own way, so that is compared with what was listed before; some tell the exact size once they have sent a message.
+func resized(b *ledger.Brief, size int64) bool {
+	if b.Listed <= 0 || size <= 0 {
+		return false // one of them is not known
+	}
+	return size != b.Listed && size != b.Size
 }

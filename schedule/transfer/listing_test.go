@@ -86,7 +86,7 @@ func TestClassify(t *testing.T) {
 			}
 			for reusable, want := range map[bool]step{false: c.imap, true: c.pop3} {
 				before := fmt.Sprint(c.briefs)
-				got := classify(c.briefs, reusable, rules)
+				got := classify(c.briefs, 0, reusable, rules)
 				if got.step != want {
 					t.Errorf("reusable %v: step %d, want %d", reusable, got.step, want)
 				}
@@ -98,12 +98,54 @@ func TestClassify(t *testing.T) {
 	}
 }
 
+// TestAnotherSizeWantsALook: where a UID may name another message by now, a known one that is listed with another size is
+// looked at. Servers that count octets in their own way make nobody look.
+func TestAnotherSizeWantsALook(t *testing.T) {
+	const octets, counted = 1000, 980
+	read := hashOf("content")
+	for _, c := range []struct {
+		name   string
+		state  ledger.State
+		hash   [32]byte
+		listed int64
+		size   int64
+		pop3   step
+	}{
+		{"the size that was listed", ledger.Delivered, read, counted, counted, leaveAlone},
+		{"the exact size, which the server knows by now", ledger.Delivered, read, counted, octets, leaveAlone},
+		{"another", ledger.Delivered, read, counted, 981, look},
+		{"another than the exact one", ledger.Delivered, read, octets, counted, look},
+		{"none was recorded", ledger.Delivered, read, 0, 5, leaveAlone},
+		{"none is announced", ledger.Delivered, read, counted, -1, leaveAlone},
+		{"refused", ledger.Refused, read, counted, 981, look},
+		{"partly refused", ledger.PartlyRefused, read, counted, 981, look},
+		{"quarantined", ledger.Quarantined, read, counted, 981, look},
+		{"held", ledger.Held, read, counted, 981, look},
+		{"held unread", ledger.Held, noHash, counted, 981, look},
+		{"held unread, as it was", ledger.Held, noHash, counted, counted, leaveAlone},
+		{"adopted by its content", ledger.Adopted, read, counted, 981, look},
+		{"adopted unread: there is no content to compare", ledger.Adopted, noHash, counted, 981, leaveAlone},
+	} {
+		b := []ledger.Brief{{UID: "a", State: c.state, Hash: c.hash, Size: octets, Listed: c.listed}}
+		for reusable, want := range map[bool]step{false: leaveAlone, true: c.pop3} {
+			if got := classify(b, c.size, reusable, listingRules{}).step; got != want {
+				t.Errorf("%s, reusable %v: step %d, want %d", c.name, reusable, got, want)
+			}
+		}
+	}
+	// What is to go anyway is looked at first, as ever.
+	b := []ledger.Brief{{UID: "a", State: ledger.Delivered, Hash: read, Size: octets, Listed: counted}}
+	if got := classify(b, 981, true, listingRules{disposal: disposalRules{onDelivered: remove}}).step; got != disposeAfterLook {
+		t.Errorf("to be deleted: step %d", got)
+	}
+}
+
 // TestOverdueCountsFromWhenItCouldGo: refused mail waits first, and is overdue only after that.
 func TestOverdueCountsFromWhenItCouldGo(t *testing.T) {
 	rules := listingRules{disposal: disposalRules{onDelivered: remove, onRefused: remove}, account: refusedWait + 5*time.Hour}
 	for state, want := range map[ledger.State]time.Duration{ledger.Delivered: refusedWait + 4*time.Hour, ledger.Refused: 4 * time.Hour} {
 		b := ledger.Brief{State: state, Ran: time.Hour, Hash: hashOf("content")}
-		if got := classify([]ledger.Brief{b}, true, rules).overdueFor; got != want {
+		if got := classify([]ledger.Brief{b}, 0, true, rules).overdueFor; got != want {
 			t.Errorf("%s: overdue for %v, want %v", state, got, want)
 		}
 	}

@@ -312,7 +312,7 @@ func (r *run) adopt(ctx context.Context, at folderKey, p *plan) error {
 		group := make([]ledger.Record, len(refs))
 		for i, ref := range refs {
 			group[i] = ledger.Record{
-				Key: at.key(ref.UID, noHash), State: ledger.Adopted, Size: ref.Size, First: now, Last: now, Why: whyAdopted,
+				Key: at.key(ref.UID, noHash), State: ledger.Adopted, Size: ref.Size, Listed: listedSize(ref), First: now, Last: now, Why: whyAdopted,
 			}
 		}
 		if err := r.pass.Ledger.PutAll(ctx, group); err != nil {

@@ -229,9 +229,14 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		id = id.knownByContent(records, w.plan.listed, w.there.claimed, rules)
+		id = id.knownByContent(records, w.plan.asRecorded, w.there.claimed, rules)
 		w.there.claimed[id.claimed] = true
 	}
+	if err := w.noteOthers(m.ref, key.Hash); err != nil {
+		return false, err
+	}
+	resized := id.recognition == sameUID && id.record.Listed != listedSize(m.ref)
+	id.record.Listed = listedSize(m.ref)
 	m.identity = id
 	m.redelivery = id.record.Doubts > 0 // also where the MTA has deferred it since
 	rec := &id.record
@@ -247,12 +252,30 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	if err == nil && !p.DryRun {
 		err = p.Ledger.Remove(w.lasting, id.replaces)
 	}
+	if err == nil && resized && !p.DryRun {
+		err = p.Ledger.SetListed(w.lasting, key, listedSize(m.ref)) // and need not be looked at again
+	}
 	if err != nil {
 		return false, err
 	}
 	w.report.emit(Event{Kind: Recognised, Ref: m.ref, Token: rec.Token, State: string(rec.State), Why: recognisedWhy[id.recognition]})
 	w.queueDisposal(m.ref, rec)
 	return true, nil
+}
+
+// noteOthers records that the messages which had this one's UID have gone: the UID is this one's alone, and their content
+// is another.
+func (w *pipeline) noteOthers(ref fetch.Ref, content [32]byte) error {
+	if w.pass.DryRun || w.plan.lastingUIDs || !w.plan.hasOwnUID(ref) {
+		return nil
+	}
+	var gone []ledger.Key
+	for _, b := range w.plan.known[ref.UID] {
+		if b.Hash != content && !b.Absent && b.State.Final() {
+			gone = append(gone, w.folder.key(ref.UID, b.Hash))
+		}
+	}
+	return w.pass.Ledger.SetAbsent(w.lasting, gone, true)
 }
 
 // feed submits messages to the MTA in order. A name that must be looked up first holds up

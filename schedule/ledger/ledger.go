@@ -74,7 +74,8 @@ type Record struct {
 	Size, Listed int64
 	// Token is the Truehop-ID.
 	Token string
-	// Attempts counts injections begun, Doubts those that ended in doubt.
+	// Attempts counts injections begun, Doubts those that ended in doubt; one before the ledger's time, if it may be
+	// older than the mailbox, counts too.
 	Attempts, Doubts int
 	// First is when the message was first seen, Last the time of the last
 	// change, Next the time before which a deferred one is not tried again.
@@ -163,7 +164,6 @@ type Ledger struct {
 	dir      string // absolute
 	readOnly bool
 	version  int64                // of the file's format
-	restored bool                 // the file is another one than when it was last opened
 	inUse    *os.File             // the directory, flocked while the ledger is open
 	fsync    func(*os.File) error // of the directory; tests watch it
 	db       *sql.DB              // reads

@@ -104,7 +104,7 @@ func (l *Ledger) open(ctx context.Context, alone bool) error {
 		_ = db.Close()
 		return failed("cannot be identified", path, err)
 	}
-	if l.writer, l.restored, err = startWriter(ctx, path, db, r, file); err != nil {
+	if l.writer, err = startWriter(ctx, path, db, r, file); err != nil {
 		_ = db.Close()
 		return err
 	}

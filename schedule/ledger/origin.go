@@ -24,22 +24,18 @@ func (id identity) sameFile(other identity) bool {
 }
 
 // noteOrigin compares the file with the one that the ledger was in when it was last opened for writing, and counts a
-// restore where they differ. It reports whether they do.
-func (t *tx) noteOrigin(now identity) (restored bool, err error) {
+// restore where they differ.
+func (t *tx) noteOrigin(now identity) error {
 	var last identity
 	if err := t.conn.QueryRowContext(context.Background(), "SELECT inode, born FROM origin").Scan(&last.inode, &last.born); err != nil {
-		return false, err
+		return err
 	}
-	restored = last != identity{} && !last.sameFile(now)
+	restored := last != identity{} && !last.sameFile(now)
 	if now == last {
-		return restored, nil
+		return nil
 	}
-	return restored, t.exec("UPDATE origin SET inode = ?, born = ?, restores = restores + ?", now.inode, now.born, flag(restored))
+	return t.exec("UPDATE origin SET inode = ?, born = ?, restores = restores + ?", now.inode, now.born, flag(restored))
 }
-
-// Restored reports whether [Open] found that the ledger is a copy: it was restored from a backup, or
-// brought from elsewhere, and may know less than there is.
-func (l *Ledger) Restored() bool { return l.restored }
 
 // Trust says how far the silence of the ledger about a message of a folder can be believed.
 type Trust uint8

@@ -53,9 +53,6 @@ func TestRestoredLedgerIsNoticed(t *testing.T) {
 			caughtUp(t, l, "INBOX")
 			closed(t, l)
 			l = open(t, dir) // its own file is no restore
-			if l.Restored() {
-				t.Error("a ledger that was closed and opened counts as restored")
-			}
 			wantTrust(t, l, "INBOX", Complete)
 			wantTrust(t, l, "Archive", Unseen)
 			closed(t, l)
@@ -65,17 +62,11 @@ func TestRestoredLedgerIsNoticed(t *testing.T) {
 				t.Fatal(err)
 			}
 			l = open(t, dir)
-			if !l.Restored() {
-				t.Fatal("the restore was not noticed")
-			}
 			wantTrust(t, l, "INBOX", Outdated)
 			wantTrust(t, l, "Archive", Outdated)
 			caughtUp(t, l, "INBOX")
 			closed(t, l)
 			l = open(t, dir)
-			if l.Restored() {
-				t.Error("one restore was noticed twice")
-			}
 			wantTrust(t, l, "INBOX", Complete)
 			wantTrust(t, l, "Archive", Outdated)
 		})
@@ -102,9 +93,6 @@ func TestSameFile(t *testing.T) {
 // TestFolderOfAnOlderLedgerWasSeen: an upgrade makes no mail look delivered before.
 func TestFolderOfAnOlderLedgerWasSeen(t *testing.T) {
 	l := open(t, version1(t, record("1", Delivered)))
-	if l.Restored() {
-		t.Error("an upgrade counts as a restore")
-	}
 	wantTrust(t, l, "INBOX", Complete)
 	wantTrust(t, l, "Archive", Unseen)
 }

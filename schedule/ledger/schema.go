@@ -92,7 +92,7 @@ CREATE TABLE clock (
 `
 
 // schemaOf3 is what version 3 has beside new columns: an index of what [Ledger.Unfinished] returns, and the tables
-// of [Ledger.Restored].
+// of [Ledger.Trust].
 const schemaOf3 = `
 CREATE INDEX record_unfinished ON record (mailbox, uid, hash) WHERE ` + unfinished + `;
 CREATE TABLE origin (

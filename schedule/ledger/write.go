@@ -55,28 +55,27 @@ func (l *Ledger) write(ctx context.Context, settles bool, apply func(*tx) error)
 
 func errClosed() error { return &Error{Kind: Closed, Op: "is closed"} }
 
-// startWriter proves that path, which is this file, can be written, and starts the goroutine. It reports whether the
-// ledger was in another file before.
-func startWriter(ctx context.Context, path string, db *sql.DB, r *reserve, file identity) (w *writer, restored bool, err error) {
+// startWriter proves that path, which is this file, can be written, and starts the goroutine.
+func startWriter(ctx context.Context, path string, db *sql.DB, r *reserve, file identity) (*writer, error) {
 	t, err := newTx(ctx, db)
 	if err != nil {
-		return nil, false, failed("cannot be opened", path, err)
+		return nil, failed("cannot be opened", path, err)
 	}
-	w = &writer{path: path, db: db, tx: t, reserve: r,
+	w := &writer{path: path, db: db, tx: t, reserve: r,
 		writes: make(chan *write), quit: make(chan struct{}), ended: make(chan struct{})}
 	touch := func(tx *tx) error {
-		if restored, err = tx.noteOrigin(file); err != nil {
+		if err := tx.noteOrigin(file); err != nil {
 			return err
 		}
 		return tx.exec("UPDATE opened SET at = ?", time.Now().UnixMilli())
 	}
 	if err := w.commit([]*write{{apply: touch}}); err != nil {
 		t.close()
-		return nil, false, failed("cannot be written", path, err)
+		return nil, failed("cannot be written", path, err)
 	}
 	allocateWAL(path + "-wal")
 	go w.run()
-	return w, restored, nil
+	return w, nil
 }
 
 // stop ends run after the group in hand and closes the connection.

@@ -51,12 +51,20 @@ func (s *sighting) renumbered() bool {
 	return slices.ContainsFunc(s.generations, func(g ledger.Generation) bool { return g.Validity != s.folder.validity })
 }
 
+// ledgerLost reports whether the unknown messages of a folder may all have been delivered by a ledger that was lost: no
+// pass has seen all of the folder, which keeps its mail. delivered is what becomes upstream of delivered mail.
+func (s *sighting) ledgerLost(trust ledger.Trust, delivered fetch.Action) bool {
+	return trust == ledger.Unseen && !s.passEndedWell && stays(delivered)
+}
+
+// stays reports whether mail that was delivered long ago may be listed, if this becomes of it.
+func stays(delivered fetch.Action) bool { return delivered != fetch.Delete && delivered != fetch.Move }
+
 // judge says whether the unknown messages of a folder are to be adopted, or, with an error of type
 // *[Error], that delivering them would be a flood of old mail: the mailbox was renumbered, or its ledger
 // was lost. delivered is what becomes upstream of delivered mail.
 func (f Flood) judge(s sighting, delivered fetch.Action) (adopt bool, err error) {
 	first, many := len(s.generations) == 0, s.unknown > f.Limit
-	stays := delivered != fetch.Delete && delivered != fetch.Move // mail delivered long ago may be listed
 	title := "the mailbox"
 	if s.folder.name != "" {
 		title = "folder " + s.folder.name
@@ -78,7 +86,7 @@ func (f Flood) judge(s sighting, delivered fetch.Action) (adopt bool, err error)
 		return stop("UIDVALIDITY changed to %d: the server numbers its messages anew, and %d of %d look new", s.folder.validity, s.unknown, s.listed)
 	case s.vanished > max(10, s.known/5):
 		return stop("%d known messages vanished at once and %d look new: the server seems to have renumbered its messages", s.vanished, s.unknown)
-	case first && stays && f.First == Ask:
+	case first && stays(delivered) && f.First == Ask:
 		return stop("the ledger knows nothing of this mailbox, which keeps its messages and holds %d: either this is the first pass, or the ledger was lost", s.unknown)
 	}
 	return false, nil

@@ -56,6 +56,10 @@ type plan struct {
 	mayHaveMoved bool
 	// lastingUIDs says that a UID never comes to name another message.
 	lastingUIDs bool
+	// outdated says that the ledger may know less of this folder than was delivered, so that what is delivered may be a
+	// second copy.
+	outdated bool
+	trust    ledger.Trust
 	// adopt says that what is unknown in this folder is recorded as done and not delivered.
 	adopt bool
 }

@@ -59,6 +59,7 @@ func TestWhatVanishesBeforeItWasDeliveredIsTold(t *testing.T) {
 		for name, reusable := range map[string]bool{"IMAP": false, "POP3": true} {
 			t.Run(c.name+", "+name, func(t *testing.T) {
 				w := keeping(t, reusable)
+				w.run() // the mailbox was seen empty
 				w.mta.verdict = c.verdict
 				w.add(1)
 				before := w.run()
@@ -135,6 +136,7 @@ func TestWhatComesBackIsTriedAgain(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := keeping(t, c.reusable)
+			w.run() // the mailbox was seen empty
 			w.add(1)
 			w.mta.verdict = says(inject.Deferred, "RCPT", 450)
 			if c.doubt {

@@ -258,6 +258,9 @@ func (r *run) folder(ctx context.Context, folder string) error {
 	if lookedAtAll || todo.counts.New == 0 {
 		err = cmp.Or(err, r.findLost(ctx, there))
 	}
+	if lookedAtAll && err == nil && todo.trust != ledger.Complete {
+		err = p.Ledger.CaughtUp(ctx, at.account, at.name)
+	}
 	return err
 }
 
@@ -275,6 +278,14 @@ func (r *run) passOver(err error) error {
 // guard stops the pass over a folder whose listing looks like a flood of old mail.
 func (r *run) guard(ctx context.Context, at folderKey, p *plan) error {
 	p.adopt = r.pass.Flood.Adopt
+	trust, err := r.pass.Ledger.Trust(ctx, at.account, at.name)
+	if err != nil {
+		return err
+	}
+	p.trust, p.outdated = trust, trust == ledger.Outdated
+	if p.outdated {
+		r.report.emit(Event{Kind: Restored, Folder: at.name})
+	}
 	if p.counts.New == 0 {
 		return nil
 	}
@@ -291,6 +302,7 @@ func (r *run) guard(ctx context.Context, at folderKey, p *plan) error {
 		s.passEndedWell = !success.IsZero()
 	}
 	p.mayHaveMoved = p.mayHaveMoved || s.renumbered()
+	p.outdated = p.outdated || s.ledgerLost(trust, r.pass.OnDelivered.Action)
 	p.adopt, err = r.pass.Flood.judge(s, r.pass.OnDelivered.Action)
 	return err
 }

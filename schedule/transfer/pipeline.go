@@ -237,8 +237,11 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	}
 	resized := id.recognition == sameUID && id.record.Listed != listedSize(m.ref)
 	id.record.Listed = listedSize(m.ref)
+	if finished := id.recognition != unrecognised && id.recognition != unfinished; w.plan.outdated && !finished {
+		id.record.Doubts = max(id.record.Doubts, 1) // at each attempt from now on
+	}
 	m.identity = id
-	m.redelivery = id.record.Doubts > 0 // also where the MTA has deferred it since
+	m.redelivery = id.record.Doubts > 0 // also where the MTA has deferred it since, or the ledger is older than the mailbox
 	rec := &id.record
 	switch {
 	case id.recognition == unrecognised, id.recognition == unfinished:

@@ -63,7 +63,14 @@ func checkSpool(out ui.Check, cfg *config.Config) error {
 		}
 	}
 	out.Spool(cfg.SpoolDir, ledger.UserName(user))
-	return transfer.CheckSpool(cfg.SpoolDir, user)
+	if err := transfer.CheckSpool(cfg.SpoolDir, user); err != nil {
+		return err
+	}
+	var largest int64
+	for _, a := range cfg.Accounts {
+		largest = max(largest, int64(a.MaxSize))
+	}
+	return transfer.CheckRoom(cfg.SpoolDir, largest)
 }
 
 // checkUpstream logs in and counts what is there.

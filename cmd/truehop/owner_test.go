@@ -24,6 +24,7 @@ func TestRootOnStateOfAnother(t *testing.T) {
 		{"dry run", []string{"run", "--dry-run", "work"}},
 		{"serve", []string{"serve"}},
 		{"retry", []string{"retry", "work", "--all"}},
+		{"acknowledge", []string{"acknowledge", "work", "--all"}},
 		{"forget", []string{"forget", "work", "it's"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -55,6 +56,28 @@ func needRoot(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give files away")
 	}
+}
+
+// TestRunLooksAtTheSpoolFirst: where a message above 1 MiB could not be kept, run says so before it asks for any.
+func TestRunLooksAtTheSpoolFirst(t *testing.T) {
+	k := newKillTrial(t)
+	k.mta = k.startMTA(t, func(int64) bool { return false })
+	k.start(t, "imap", "")
+	spool := filepath.Join(k.dir, "state", "spool")
+	if err := errors.Join(os.MkdirAll(spool, 0o700), os.Chmod(filepath.Dir(spool), 0o700), os.Chmod(spool, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	p := must(t, exitCannotWrite, "run", "--config", k.config)
+	if said := p.stderr.String(); !strings.Contains(said, "spool_dir can be written by others") || !strings.Contains(said, "chmod 0700 "+spool) {
+		t.Errorf("it says\n%s", said)
+	}
+	if k.mta.Count() > 0 {
+		t.Error("mail was delivered")
+	}
+	if err := os.Chmod(spool, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	must(t, exitOK, "run", "--config", k.config)
 }
 
 // TestCheckSpool: check finds a spool directory that messages above 1 MiB could not be put into.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -39,6 +40,28 @@ func CheckSpool(dir string, user int) error {
 		return unusableDir(dir, "belongs to "+ledger.UserName(owner(info)), fmt.Sprintf("chown %s %s", name, dir), nil)
 	}
 	return writable(dir, info, user)
+}
+
+// CheckRoom reports that the file system of dir, or of its nearest parent that exists, has less than size octets free.
+func CheckRoom(dir string, size int64) error {
+	var st unix.Statfs_t
+	at := filepath.Clean(dir)
+	for {
+		err := unix.Statfs(at, &st)
+		if err == nil {
+			break
+		}
+		if parent := filepath.Dir(at); errors.Is(err, fs.ErrNotExist) && parent != at {
+			at = parent
+			continue
+		}
+		return unusableDir(dir, "cannot be looked at", "spool_dir must be a directory of the user that runs truehop: "+dir, err)
+	}
+	if free := int64(st.Bavail) * int64(st.Bsize); free < size {
+		return &ledger.Error{Kind: ledger.Full, Op: fmt.Sprintf("spool_dir has %d octets free, and max_size is %d", free, size), Path: dir,
+			Advice: "free some space, or set spool_dir to a directory with more, or max_size to less"}
+	}
+	return nil
 }
 
 // writable reports why user cannot create a file in dir, or nil. What another user may do is judged by

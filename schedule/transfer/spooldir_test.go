@@ -81,3 +81,18 @@ func TestCheckSpool(t *testing.T) {
 		})
 	}
 }
+
+// TestCheckRoom: a spool that does not exist yet is judged by the file system that it is to be in.
+func TestCheckRoom(t *testing.T) {
+	dir := t.TempDir()
+	for _, at := range []string{dir, filepath.Join(dir, "state", "spool")} {
+		if err := CheckRoom(at, 1); err != nil {
+			t.Errorf("%s: %v", at, err)
+		}
+		err := CheckRoom(at, 1<<62)
+		var e *ledger.Error
+		if !errors.As(err, &e) || e.Kind != ledger.Full || !strings.Contains(e.Op, "octets free, and max_size is 4611686018427387904") || e.Path != at {
+			t.Errorf("%s: %v, want that it is full", at, err)
+		}
+	}
+}

@@ -65,6 +65,9 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*App, error) {
 	if err := os.MkdirAll(cfg.SpoolDir, 0o700); err != nil {
 		return nil, errors.Join(&ledger.Error{Kind: ledger.Permission, Op: "create spool_dir", Err: err}, record.Close())
 	}
+	if err := transfer.CheckSpool(cfg.SpoolDir, os.Geteuid()); err != nil {
+		return nil, errors.Join(err, record.Close())
+	}
 	toMTA, options, err := MTA(cfg)
 	if err != nil {
 		return nil, errors.Join(err, record.Close())

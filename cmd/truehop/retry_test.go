@@ -30,6 +30,7 @@ func TestRetry(t *testing.T) {
 		{ledger.Record{State: ledger.Quarantined}, "", "is quarantined; truehop forget"},
 		{ledger.Record{State: ledger.Refused, Disposed: true}, "", "not upstream any more"},
 		{ledger.Record{State: ledger.Deferred, Absent: true}, "", "not upstream any more"},
+		{ledger.Record{State: ledger.Lost, Absent: true}, "", "not upstream any more"},
 	} {
 		t.Run(fmt.Sprintf("%s disposed %v absent %v", c.record.State, c.record.Disposed, c.record.Absent), func(t *testing.T) {
 			r := c.record

@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"database/sql"
+	"encoding/json"
+	"errors"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -219,5 +221,57 @@ func TestDamagedVerdictIsNoticed(t *testing.T) {
 	}
 	if _, err := l.Briefs(t.Context(), "work", "INBOX", 7); KindOf(err) != Corrupt {
 		t.Errorf("Briefs: %v, want Kind corrupt", err)
+	}
+}
+
+// TestUpgradeFromVersion2: what version 2 knew is there, and nothing that it did not know is made up.
+func TestUpgradeFromVersion2(t *testing.T) {
+	dir := version1(t, record("1", Deferred), record("2", Delivered))
+	db := must[*sql.DB](t)(connect(filepath.Join(dir, fileName), "rw", 1, 100))
+	conn := must[*sql.Conn](t)(db.Conn(t.Context()))
+	if err := upgradeFrom1(t.Context(), conn); err != nil {
+		t.Fatal(err)
+	}
+	verdicts := []Verdict{{"b@example.net", Delivered, "250 ok"}}
+	text := must[[]byte](t)(json.Marshal(verdicts))
+	r := record("2", Delivered)
+	for _, change := range []string{
+		"UPDATE record SET ran = 7000, verdicts = ?1, sum = ?2 WHERE uid = CAST('2' AS BLOB)", "PRAGMA user_version = 2",
+	} {
+		args := []any{string(text), checksum(1, []byte(r.UID), r.Hash[:], string(r.State), r.Token, string(text))}
+		if !strings.Contains(change, "?") {
+			args = nil
+		}
+		if _, err := conn.ExecContext(t.Context(), change, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(conn.Close(), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	check := func(l *Ledger) {
+		t.Helper()
+		for _, r := range list(t, l, Filter{Unacknowledged: true}) {
+			if r.Listed != 0 || !r.Acknowledged.IsZero() {
+				t.Errorf("%s has what version 2 did not know: %+v", r.UID, r)
+			}
+			if known := r.Ran == 7*time.Second && len(r.Verdicts) == 1; known != (r.UID == "2") {
+				t.Errorf("%s: ran %v, verdicts %v", r.UID, r.Ran, r.Verdicts)
+			}
+		}
+		if n := len(must[map[string][]Brief](t)(l.Briefs(t.Context(), "work", "INBOX", 7))); n != 2 {
+			t.Errorf("%d records, want 2", n)
+		}
+		wantTrust(t, l, "INBOX", Complete)
+	}
+	looking := must[*Ledger](t)(OpenReadOnly(t.Context(), dir))
+	check(looking)
+	if err := looking.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l := open(t, dir)
+	check(l)
+	if found := must[[]Record](t)(l.Unfinished(t.Context(), "work")); len(found) != 1 || found[0].UID != "1" {
+		t.Errorf("unfinished is %+v", found)
 	}
 }

@@ -95,6 +95,11 @@ type Record struct {
 	Ran time.Duration
 	// Acknowledged is when a person took note that the message is [Lost].
 	Acknowledged time.Time
+	// Breaks counts the sessions with the upstream that ended at this message, or in which it was listed and not
+	// handed over; Charges those of them that no other message and no fault of the server accounts for. Octets is
+	// how much of it has come at most. All are 0 once it has been retrieved.
+	Breaks, Charges int
+	Octets          int64
 }
 
 // FirstFormat is Ran of a record that a ledger of version 1 held and nothing has changed since: it has no Verdicts,
@@ -125,6 +130,8 @@ type Brief struct {
 	First            time.Time
 	Ran              time.Duration
 	Size, Listed     int64
+	// Suspect says that Record.Breaks is not 0.
+	Suspect bool
 }
 
 // Generation is one UIDVALIDITY of a folder and the number of records under it.

@@ -33,13 +33,15 @@ func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity ui
 	slab := make([]Brief, 0, count)
 	for rows.Next() {
 		var b Brief
-		var mailbox, next, first, sum, ran, acknowledged int64
+		var mailbox, next, first, sum, ran, acknowledged, breaks, charges, octets int64
 		var uid, hash, state, token, verdicts sql.RawBytes
 		if err := rows.Scan(&mailbox, &uid, &hash, &state, &b.Disposed, &b.Absent,
-			&b.Attempts, &b.Doubts, &next, &token, &first, &b.Size, &sum, &verdicts, &ran, &b.Listed, &acknowledged); err != nil {
+			&b.Attempts, &b.Doubts, &next, &token, &first, &b.Size, &sum, &verdicts, &ran, &b.Listed, &acknowledged,
+			&breaks, &charges, &octets); err != nil {
 			return nil, l.readError(err)
 		}
 		b.UID, b.Token = string(uid), string(token)
+		b.Suspect = breaks > 0
 		b.Next, b.First, b.Ran = fromMillis(next), fromMillis(first), time.Duration(ran)*time.Millisecond
 		if b.State, b.Hash, err = sound(mailbox, uid, hash, string(state), b.Token, string(verdicts), sum); err != nil {
 			return nil, l.readError(err)
@@ -65,9 +67,9 @@ func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity ui
 func (l *Ledger) added() string {
 	switch l.version {
 	case 1:
-		return "'', -1, 0, 0" // FirstFormat
+		return "'', -1, 0, 0, 0, 0, 0" // FirstFormat
 	case 2:
-		return "verdicts, ran, 0, 0"
+		return "verdicts, ran, 0, 0, 0, 0, 0"
 	}
 	return addedColumns
 }
@@ -160,7 +162,7 @@ func (l *Ledger) records(ctx context.Context, where string, limit int, args ...a
 		if err := rows.Scan(&r.Account, &r.Folder, &r.Validity, &mailbox, &uid, &hash, &state,
 			&r.Disposed, &r.Absent, &r.Size, &r.Token, &r.Attempts, &r.Doubts, &first, &last, &next, &sum,
 			&r.Client, &r.HELO, &r.Sender, &r.Recipients, &r.Code, &r.Reply, &r.QueueID, &r.Why, &verdicts, &ran,
-			&r.Listed, &acknowledged); err != nil {
+			&r.Listed, &acknowledged, &r.Breaks, &r.Charges, &r.Octets); err != nil {
 			return nil, l.readError(err)
 		}
 		r.UID = string(uid)

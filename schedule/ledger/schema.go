@@ -60,6 +60,9 @@ CREATE TABLE record (
 	ran        INTEGER NOT NULL DEFAULT 0,
 	listed     INTEGER NOT NULL DEFAULT 0,
 	acknowledged INTEGER NOT NULL DEFAULT 0,
+	breaks     INTEGER NOT NULL DEFAULT 0,
+	charges    INTEGER NOT NULL DEFAULT 0,
+	octets     INTEGER NOT NULL DEFAULT 0,
 	PRIMARY KEY (mailbox, uid, hash)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX record_hash ON record (hash);

@@ -28,11 +28,11 @@ type mailbox struct {
 const columns = `mailbox, uid, hash, state, disposed, absent, size, token, attempts, doubts,
 	first, last, next, sum, client, helo, sender, recipients, code, reply, queueid, why`
 
-// addedColumns came with version 2, and the last two with version 3.
-const addedColumns = `verdicts, ran, listed, acknowledged`
+// addedColumns came with version 2, those from listed on with version 3.
+const addedColumns = `verdicts, ran, listed, acknowledged, breaks, charges, octets`
 
 const insertRecord = `INSERT INTO record (` + columns + `, ` + addedColumns + `)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (mailbox, uid, hash) DO UPDATE SET
 	state = excluded.state, disposed = excluded.disposed, absent = excluded.absent,
 	size = excluded.size, token = excluded.token,
@@ -42,7 +42,8 @@ ON CONFLICT (mailbox, uid, hash) DO UPDATE SET
 	recipients = excluded.recipients, code = excluded.code, reply = excluded.reply,
 	queueid = excluded.queueid, why = excluded.why,
 	verdicts = excluded.verdicts, ran = excluded.ran,
-	listed = excluded.listed, acknowledged = excluded.acknowledged`
+	listed = excluded.listed, acknowledged = excluded.acknowledged,
+	breaks = excluded.breaks, charges = excluded.charges, octets = excluded.octets`
 
 const whereKey = ` WHERE mailbox = ?1 AND uid = ?2 AND hash = ?3`
 
@@ -151,7 +152,8 @@ func (t *tx) put(r *Record) error {
 	_, err = t.insert.Exec(id, uid, r.Hash[:], string(r.State), flag(r.Disposed), flag(r.Absent), r.Size,
 		token, r.Attempts, r.Doubts, millis(r.First), millis(r.Last), millis(r.Next), sum,
 		cut(r.Client), cut(r.HELO), cut(r.Sender), r.Recipients,
-		r.Code, cut(r.Reply), cut(r.QueueID), cut(r.Why), verdicts, r.Ran.Milliseconds(), r.Listed, millis(r.Acknowledged))
+		r.Code, cut(r.Reply), cut(r.QueueID), cut(r.Why), verdicts, r.Ran.Milliseconds(), r.Listed, millis(r.Acknowledged),
+		r.Breaks, r.Charges, r.Octets)
 	return err
 }
 

@@ -23,7 +23,7 @@ func upgrade(ctx context.Context, db *sql.DB, from int64) error {
 		err = upgradeFrom2(ctx, conn)
 	}
 	if err == nil {
-		_, err = conn.ExecContext(ctx, "COMMIT")
+		_, err = conn.ExecContext(ctx, "PRAGMA user_version = "+strconv.Itoa(schemaVersion)+"; COMMIT")
 	}
 	if err != nil {
 		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK") // err is what matters
@@ -82,9 +82,11 @@ func upgradeFrom1(ctx context.Context, conn *sql.Conn) error {
 func upgradeFrom2(ctx context.Context, conn *sql.Conn) error {
 	_, err := conn.ExecContext(ctx, `
 		ALTER TABLE record ADD COLUMN listed INTEGER NOT NULL DEFAULT 0;
-		ALTER TABLE record ADD COLUMN acknowledged INTEGER NOT NULL DEFAULT 0;`+
+		ALTER TABLE record ADD COLUMN acknowledged INTEGER NOT NULL DEFAULT 0;
+		ALTER TABLE record ADD COLUMN breaks INTEGER NOT NULL DEFAULT 0;
+		ALTER TABLE record ADD COLUMN charges INTEGER NOT NULL DEFAULT 0;
+		ALTER TABLE record ADD COLUMN octets INTEGER NOT NULL DEFAULT 0;`+
 		schemaOf3+`
-		INSERT INTO caught_up SELECT DISTINCT account, folder, 0 FROM mailbox;
-		PRAGMA user_version = `+strconv.Itoa(schemaVersion))
+		INSERT INTO caught_up SELECT DISTINCT account, folder, 0 FROM mailbox;`)
 	return err
 }

@@ -59,6 +59,8 @@ type Error struct {
 	Text string
 	// Advice says what to do about it, or "".
 	Advice string
+	// Ends says that the session is over, whatever the Kind: the server said goodbye.
+	Ends bool
 	// Err is the cause, or nil.
 	Err error
 }
@@ -97,6 +99,9 @@ func EndsSession(err error) bool {
 	}
 	var e *Error
 	if !errors.As(err, &e) {
+		return true
+	}
+	if e.Ends {
 		return true
 	}
 	switch e.Kind {

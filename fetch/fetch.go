@@ -116,7 +116,8 @@ type Mailbox interface {
 	// for each, in any order, from the calling goroutine. The number of round trips does not
 	// depend on the number of refs. Nothing changes upstream, not even a \Seen flag. A nil
 	// result means that sink was called for every ref; a message that has gone comes
-	// with Kind Gone. An error of Kind TooLarge means that the message which sink had last was so
+	// with Kind Gone. After an error for which [EndsSession] is false the refs that sink was not
+	// called for may be asked for again, fewer at a time: the server refused them as a set. An error of Kind TooLarge means that the message which sink had last was so
 	// far beyond the limit that the session was ended.
 	Retrieve(ctx context.Context, refs []Ref, sink Sink) error
 

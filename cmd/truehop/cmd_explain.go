@@ -268,7 +268,27 @@ func (x *liveExplainer) folder(ctx context.Context, mailbox fetch.Mailbox, folde
 	if len(refs) == 0 {
 		return nil
 	}
-	return mailbox.Retrieve(ctx, refs, func(m fetch.Message) error { return x.take(ctx, m) })
+	had := make(map[fetch.Ref]bool, len(refs))
+	take := func(m fetch.Message) error {
+		had[m.Ref] = true
+		return x.take(ctx, m)
+	}
+	if err = mailbox.Retrieve(ctx, refs, take); err == nil || fetch.EndsSession(err) {
+		return err
+	}
+	for _, ref := range refs { // the server refused them as a set
+		if had[ref] {
+			continue
+		}
+		err := mailbox.Retrieve(ctx, []fetch.Ref{ref}, take)
+		if err != nil && !fetch.EndsSession(err) {
+			err = x.take(ctx, fetch.Message{Ref: ref, Err: err})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // take explains one message by its header and lets the rest pass by.

@@ -62,7 +62,7 @@ func (c *Client) lost(op string, err error) error {
 // byeError classifies a BYE.
 func (c *Client) byeError(op string) error {
 	bye := []byte(c.g.noted().bye)
-	e := &fetch.Error{Kind: fetch.Unreachable, Op: op, Text: fetch.Sanitize(string(bye))}
+	e := &fetch.Error{Kind: fetch.Unreachable, Op: op, Text: fetch.Sanitize(string(bye)), Ends: true}
 	if kind := kindOf(bye); kind != fetch.Unclassified {
 		e.Kind = kind
 	}

@@ -285,7 +285,7 @@ func TestRetrieveHostile(t *testing.T) {
 		"no body":                     {"S: * 1 FETCH (UID 7 FLAGS ())\nS: T4 OK x\n" + again + "S: * 1 FETCH (UID 7 FLAGS ())\nS: T6 OK x\n", 0, fetch.Incomplete},
 		"body NIL":                    {"S: * 1 FETCH (UID 7 BODY[] NIL)\nS: T4 OK x\n" + again + "S: * 1 FETCH (UID 7 BODY[] NIL)\nS: T6 OK x\n", 0, fetch.Incomplete},
 		"empty body, size 3":          {"S: * 1 FETCH (UID 7 BODY[] {0}\nS: )\nS: T4 OK x\n" + again + "S: * 1 FETCH (UID 7 BODY[] {0}\nS: )\nS: T6 OK x\n", 0, fetch.Incomplete},
-		"refused twice":               {"S: T4 NO cannot be converted\n" + again + "S: T6 NO cannot be converted\n", 0, fetch.Incomplete},
+		"refused twice":               {"S: T4 NO cannot be converted\n" + again + "S: T6 NO cannot be converted\n", 0, fetch.Refused},
 		"longer than announced":       {"S: * 1 FETCH (UID 7 BODY[] {3}\nS: abcdef)\nS: T4 OK x\nhangup", fetch.Protocol, 0},
 		"shorter than announced":      {"S: * 1 FETCH (UID 7 BODY[] {20}\nS: abc)\nS: T4 OK done\nS: * 1 EXISTS\nhangup", fetch.Protocol, 0},
 		"much shorter than announced": {"S: * 1 FETCH (UID 7 BODY[] {2000}\nS: abc)\nS: T4 OK done\nclose", fetch.Unreachable, 0},
@@ -454,5 +454,42 @@ func TestAbortWhileRetrieving(t *testing.T) {
 		if fetch.KindOf(err) != fetch.Unreachable {
 			t.Errorf("aborted at message %d: got %v", 4*at+1, err)
 		}
+	}
+}
+
+// A set that the server refuses leaves open which of its messages is to blame: what came has come, the rest is left to
+// the caller, and the session goes on.
+func TestRefusedSetCanBeAskedForInParts(t *testing.T) {
+	two := strings.NewReplacer("* SEARCH 7", "* SEARCH 7 8 9", "ALL 7", "ALL 7:9").Replace(begin)
+	if two == begin {
+		t.Fatal("the dialogue lists no UID 7")
+	}
+	for words, kind := range map[string]fetch.Kind{"cannot": fetch.Refused, "[SERVERBUG] x": fetch.Busy, "[UNAVAILABLE] x": fetch.Busy} {
+		t.Run(words, func(t *testing.T) {
+			c, listing, err := play(t, two+"C: T4 UID FETCH 7:9 (UID BODY.PEEK[])\nS: * 1 FETCH (UID 7 BODY[] {3}\nS: abc)\nS: T4 NO "+words+
+				"\nC: T5 UID FETCH 9 (UID BODY.PEEK[])\nS: * 3 FETCH (UID 9 BODY[] {3}\nS: def)\nS: T5 OK x\n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			sink := func(m fetch.Message) error {
+				if m.Err != nil {
+					t.Errorf("%s: %v", m.Ref.UID, m.Err)
+					return nil
+				}
+				raw, err := io.ReadAll(m.Body)
+				got = append(got, m.Ref.UID+" "+string(raw))
+				return err
+			}
+			if err := c.Retrieve(t.Context(), listing.Refs, sink); fetch.KindOf(err) != kind || fetch.EndsSession(err) {
+				t.Errorf("Retrieve: %v, want kind %v and the session to go on", err, kind)
+			}
+			if err := c.Retrieve(t.Context(), listing.Refs[2:], sink); err != nil {
+				t.Errorf("Retrieve: %v", err)
+			}
+			if want := "7 abc,9 def"; strings.Join(got, ",") != want {
+				t.Errorf("%q came, want %q", got, want)
+			}
+		})
 	}
 }

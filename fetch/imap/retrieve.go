@@ -41,13 +41,22 @@ func (c *Client) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sink
 				return err
 			}
 		}
+		var refusal *fetch.Error
 		for _, set := range sets(r.missing()) {
 			if err := r.fetch(set); err != nil {
 				return err
 			}
+			if refusal = cmp.Or(r.refusal, refusal); r.busy() {
+				break
+			}
 		}
-		if len(r.refs) == 0 {
+		switch {
+		case len(r.refs) == 0:
 			return nil
+		case refusal != nil && len(r.refs) > 1: // which of them is to blame, smaller sets tell
+			return refusal
+		case r.busy():
+			return refusal
 		}
 		return r.retryMissing()
 	})
@@ -87,9 +96,15 @@ func (r *retrieval) skipLarge() error {
 				return err
 			}
 		}
+		if r.busy() {
+			return r.refusal
+		}
 	}
 	return nil
 }
+
+// busy reports whether the last FETCH was refused in a way that has nothing to do with its messages.
+func (r *retrieval) busy() bool { return r.refusal != nil && r.refusal.Kind == fetch.Busy }
 
 // ask fetches sizes and calls each for every message of ours that is there; a
 // size that the server left out is -1.
@@ -115,6 +130,7 @@ func (r *retrieval) ask(set imapwire.UIDSet, each func(uid uint32, size int64)) 
 			each(uid, size)
 		}
 	}
+	r.refusal = nil
 	return r.ended(cmd.Close())
 }
 
@@ -125,9 +141,6 @@ func (r *retrieval) ended(err error) error {
 	err = r.c.failed("UID FETCH", err)
 	if errors.As(err, &refused) && !fetch.EndsSession(err) {
 		r.refusal = refused
-		if refused.Kind == fetch.Busy {
-			return refused
-		}
 		err = nil
 	}
 	if err == nil {
@@ -180,7 +193,6 @@ func (r *retrieval) fetch(set imapwire.UIDSet) error {
 // alone, and then given up for this session. A FETCH without a word of a message proves nothing.
 func (r *retrieval) retryMissing() error {
 	sizes := map[uint32]int64{}
-	refusal := r.refusal
 	for _, set := range sets(r.missing()) {
 		if err := r.ask(set, func(uid uint32, size int64) { sizes[uid] = size }); err != nil {
 			return err
@@ -202,7 +214,8 @@ func (r *retrieval) retryMissing() error {
 			r.c.opts.Logger.LogAttrs(context.Background(), slog.LevelWarn, "message came without a body",
 				slog.String("folder", r.c.box.name), slog.Uint64("uid", uint64(uid)))
 			err = r.fetch(imapwire.UIDSet{{Start: imapwire.UID(uid), Stop: imapwire.UID(uid)}})
-			refusal = cmp.Or(r.refusal, refusal)
+		default:
+			return &fetch.Error{Kind: fetch.Incomplete, Op: "UID FETCH", Err: errors.New("the server does not send all that it was asked for")}
 		}
 		if err != nil {
 			return err
@@ -211,8 +224,8 @@ func (r *retrieval) retryMissing() error {
 			continue
 		}
 		why := &fetch.Error{Kind: fetch.Incomplete, Op: "UID FETCH", Err: errors.New("the server has the message and sends no body")}
-		if refusal != nil {
-			why.Text = refusal.Text
+		if r.refusal != nil {
+			why = r.refusal
 		}
 		if err := r.give(uid, fetch.Message{Size: -1, Err: why}); err != nil {
 			return err

@@ -66,7 +66,7 @@ func retry(r *ledger.Record, now time.Time) (why string) {
 		return "is not upstream any more"
 	case r.State.WantsPerson(), r.State == ledger.Deferred:
 		// The age at which it is given up counts from here on: a person wants it.
-		r.State, r.First, r.Next = ledger.Deferred, now, time.Time{}
+		r.State, r.First, r.Next, r.Charges = ledger.Deferred, now, time.Time{}, 0
 		if len(r.Verdicts) == 0 {
 			break
 		}

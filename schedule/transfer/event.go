@@ -44,8 +44,10 @@ type Event struct {
 	Token   string // the message's Truehop-ID
 	Size    int64
 
-	// Verdict, Vanished.
-	State      string // a ledger.State
+	// Verdict, NotRetrieved, Vanished.
+	State string // a ledger.State
+
+	// Verdict.
 	Boundary   received.Boundary
 	Receipt    inject.Receipt
 	Sender     string
@@ -77,6 +79,13 @@ type reporter struct {
 	summary Summary
 }
 
+// waiting counts messages that this pass did not come to.
+func (r *reporter) waiting(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.summary.Waiting += n
+}
+
 // emit counts an event and passes it on.
 func (r *reporter) emit(e Event) {
 	r.mu.Lock()
@@ -95,7 +104,7 @@ func (r *reporter) emit(e Event) {
 	case NotSettled:
 		s.Unsettled++
 	case NotRetrieved:
-		if fetch.KindOf(e.Err) == fetch.TooLarge {
+		if fetch.KindOf(e.Err) == fetch.TooLarge || ledger.State(e.State) == ledger.Held {
 			s.Held++
 		} else {
 			s.Failed++

@@ -32,9 +32,10 @@ func listedSize(ref fetch.Ref) int64 { return max(ref.Size, 0) }
 
 // plan is what there is to do with a listing.
 type plan struct {
-	// retrieve are the messages to be retrieved, settle the disposals to be carried out without that.
-	retrieve []fetch.Ref
-	settle   []settlement
+	// retrieve are the messages to be retrieved, suspects those to be retrieved after them because sessions ended at
+	// them before, settle the disposals to be carried out without that.
+	retrieve, suspects []fetch.Ref
+	settle             []settlement
 	// deletable are those of retrieve that are to be disposed of as soon as their content proves to be what the
 	// ledger says. overdueFor is how long the first of them could have gone, by the account's clock.
 	deletable  []fetch.Ref
@@ -117,7 +118,11 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 			p.overdueFor = max(p.overdueFor, c.overdueFor)
 		case look: // its content tells what it is
 		}
-		p.retrieve = append(p.retrieve, ref)
+		if c.brief.Suspect {
+			p.suspects = append(p.suspects, ref)
+		} else {
+			p.retrieve = append(p.retrieve, ref)
+		}
 	}
 	p.notePresence(at, listing.Unlisted > 0)
 	return p
@@ -179,7 +184,14 @@ func classify(briefs []ledger.Brief, size int64, reusable bool, rules listingRul
 	if len(briefs) > 1 { // the listing can mean only one whose message had not gone
 		briefs = slices.DeleteFunc(slices.Clone(briefs), func(b ledger.Brief) bool { return b.Absent })
 	}
-	if len(briefs) != 1 {
+	// What could not be retrieved has a record without its content, which decides when to try again.
+	unread := slices.IndexFunc(briefs, func(b ledger.Brief) bool {
+		return b.Hash == noHash && !b.Absent && b.State != ledger.Adopted
+	})
+	switch {
+	case unread >= 0:
+		briefs = briefs[unread : unread+1]
+	case len(briefs) != 1:
 		return classified{step: look}
 	}
 	b := briefs[0]
@@ -189,7 +201,7 @@ func classify(briefs []ledger.Brief, size int64, reusable bool, rules listingRul
 		if b.State != ledger.Sending && d > 0 && d <= rules.retry.longest() {
 			return classified{step: wait}
 		}
-		return classified{step: deliverAgain}
+		return classified{step: deliverAgain, brief: b}
 	}
 	disposal, _ := rules.disposal.of(b.State, rules.account-b.Ran)
 	// A flag that was set once may have been removed by a person since, whose wish counts.

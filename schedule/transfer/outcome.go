@@ -235,14 +235,14 @@ func decideQuarantine(rec ledger.Record, put *inject.Receipt, address string, re
 }
 
 // decideUnretrieved records a message that could not be retrieved, so that it is not asked for again at
-// once. earlier are the records of its UID.
-func decideUnretrieved(key ledger.Key, size int64, cause error, earlier []ledger.Brief, retry Retry, now time.Time) ledger.Record {
-	rec := ledger.Record{Key: key, State: ledger.Deferred, Size: size, Listed: max(size, 0), Attempts: 1, First: now, Last: now, Why: cause.Error()}
-	for _, b := range earlier {
-		if b.Hash == key.Hash {
-			rec.Attempts, rec.First = b.Attempts+1, b.First
-		}
+// once. last is what the ledger said of it, or only its key.
+func decideUnretrieved(last ledger.Record, size int64, cause error, retry Retry, now time.Time) ledger.Record {
+	rec := last
+	if rec.First.IsZero() {
+		rec.First = now
 	}
+	rec.State, rec.Absent, rec.Size, rec.Listed, rec.Last, rec.Why = ledger.Deferred, false, size, max(size, 0), now, cause.Error()
+	rec.Attempts++
 	rec.Next = now.Add(retry.after(rec.Attempts))
 	if fetch.KindOf(cause) == fetch.TooLarge {
 		rec.State = ledger.Held

@@ -273,19 +273,20 @@ func TestDecideUnretrieved(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		kind     fetch.Kind
-		earlier  []ledger.Brief
+		last     ledger.Record
 		want     ledger.State
 		attempts int
 		first    time.Time
 	}{
-		{"the first time", fetch.Incomplete, nil, ledger.Deferred, 1, noon},
-		{"again", fetch.Incomplete, []ledger.Brief{{Hash: noHash, Attempts: 2, First: early}}, ledger.Deferred, 3, early},
-		{"another message had this UID", fetch.Incomplete, []ledger.Brief{{Hash: hashOf("other"), Attempts: 2, First: early}}, ledger.Deferred, 1, noon},
-		{"too large", fetch.TooLarge, nil, ledger.Held, 1, noon},
+		{"the first time", fetch.Refused, ledger.Record{}, ledger.Deferred, 1, noon},
+		{"again", fetch.Refused, ledger.Record{State: ledger.Deferred, Attempts: 2, First: early}, ledger.Deferred, 3, early},
+		{"it had gone and is back", fetch.Refused, ledger.Record{State: ledger.Deferred, Attempts: 1, First: early, Absent: true}, ledger.Deferred, 2, early},
+		{"too large", fetch.TooLarge, ledger.Record{}, ledger.Held, 1, noon},
 	} {
 		cause := &fetch.Error{Kind: c.kind, Op: "RETR", Err: errors.New("odd")}
-		rec := decideUnretrieved(key, 99, cause, c.earlier, Retry{Min: time.Minute, Max: time.Hour}, noon)
-		if rec.State != c.want || rec.Attempts != c.attempts || !rec.First.Equal(c.first) || rec.Key != key || rec.Size != 99 || rec.Why != cause.Error() {
+		c.last.Key = key
+		rec := decideUnretrieved(c.last, 99, cause, Retry{Min: time.Minute, Max: time.Hour}, noon)
+		if rec.State != c.want || rec.Attempts != c.attempts || rec.Absent || !rec.First.Equal(c.first) || rec.Key != key || rec.Size != 99 || rec.Why != cause.Error() {
 			t.Errorf("%s: %+v", c.name, rec)
 		}
 		if wait := time.Minute << (c.attempts - 1); !rec.Next.Equal(noon.Add(wait)) {

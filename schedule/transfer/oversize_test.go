@@ -14,7 +14,7 @@ func TestMessageBeyondTheLimitEndsNothing(t *testing.T) {
 	for name, c := range map[string]struct {
 		endless  bool
 		sessions int
-	}{"read to its end": {false, 2}, "without end": {true, 3}} {
+	}{"read to its end": {false, 2}, "without end": {true, 2}} {
 		t.Run(name, func(t *testing.T) {
 			w := once(t)
 			w.add(4)
@@ -78,7 +78,7 @@ func TestEndlessMessageWithoutUID(t *testing.T) {
 	w.run()
 	w.run()
 	w.delivered(1, 3)
-	w.left(3)
+	w.left(2) // what was delivered before the session broke cannot be named in the next
 }
 
 // TestManyEndlessMessages: the sessions of one pass are bounded, and the next pass goes on.

@@ -161,11 +161,14 @@ type run struct {
 	session  *session
 	settler  *settler
 	setbacks *setbacks
+	// came counts the messages that came whole, tries how many suspects may still be asked for.
+	came, tries int
 }
 
 // setbacks are the first error of each kind that does not stop a pass. The pass ends with them.
 type setbacks struct {
 	folder   error // a folder was passed over
+	broken   error // a session ended while messages were retrieved
 	spool    error // a message could not be kept on this side
 	disposal error // a message could not be disposed of as asked
 }
@@ -180,8 +183,8 @@ func (p Pass) Run(ctx context.Context) (summary Summary, err error) {
 	if err := s.login(ctx); err != nil {
 		return summary, err
 	}
-	defer func() { s.mailbox.Abort() }() // of the last session, if there were several
-	r := &run{pass: &p, clock: clock{wall: p.Now}, report: report, session: s, setbacks: &setbacks{}}
+	defer func() { s.end() }() // of the last session, if there were several
+	r := &run{pass: &p, clock: clock{wall: p.Now}, report: report, session: s, setbacks: &setbacks{}, tries: maxSuspects}
 	r.settler = &settler{session: s, ledger: p.Ledger, report: report, setbacks: r.setbacks}
 	r.clock.began = r.clock.now()
 	if !p.DryRun {
@@ -202,12 +205,20 @@ func (p Pass) Run(ctx context.Context) (summary Summary, err error) {
 	if err := r.settler.end(ctx, p.DryRun); err != nil {
 		return summary, err
 	}
-	return summary, errors.Join(r.setbacks.folder, r.setbacks.spool, r.setbacks.disposal)
+	if r.came > 0 || report.summary.Held > 0 {
+		r.setbacks.broken = nil // it was single messages, which are told by their names
+	}
+	return summary, errors.Join(r.setbacks.folder, r.setbacks.broken, r.setbacks.spool, r.setbacks.disposal)
 }
 
 // folder carries one folder: list it, compare it with the ledger, and do what follows from that.
 func (r *run) folder(ctx context.Context, folder string) error {
 	p := r.pass
+	if r.session.over {
+		if err := r.session.relogin(ctx); err != nil {
+			return err
+		}
+	}
 	if err := r.session.open(ctx, folder); err != nil {
 		return r.passOver(err)
 	}
@@ -242,7 +253,7 @@ func (r *run) folder(ctx context.Context, folder string) error {
 		// not wait for that: the server may have refused just this, DELE or QUIT.
 		overdue := listing.LoginDelay > loginPatience && todo.overdueFor >= overdueAfter
 		if todo.onlyOverdue = overdue && !p.Failed; todo.onlyOverdue {
-			todo.retrieve = todo.deletable
+			todo.retrieve, todo.suspects = todo.deletable, nil
 		}
 	}
 	there := &presence{

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -35,12 +36,17 @@ type pipeline struct {
 	session  *session
 	settler  *settler
 	setbacks *setbacks
+	run      *run
 	folder   folderKey
 	plan     *plan
 
-	// retrieval says what to ask the upstream for, there what of the ledger's messages it still has. Both are the
-	// retrieving goroutine's.
+	// retrieval says what to ask the upstream for, octets how much came of the last message, suspected which messages
+	// ended a session or were listed and not handed over, claimed which old records a message of this pass
+	// was recognised by, there what of the ledger's messages the upstream still has. All are the retrieving goroutine's.
 	retrieval *retrieval
+	octets    int64
+	suspected map[fetch.Ref]breakage
+	claimed   map[ledger.Key]bool
 	there     *presence
 
 	// stop ends retrieval and feeding. Its argument is what stops the pass.
@@ -52,8 +58,8 @@ type pipeline struct {
 	lasting context.Context
 
 	messages chan *message
-	// feeder is the feeding goroutine, inflight what it has submitted.
-	feeder, inflight sync.WaitGroup
+	// feeder is the feeding goroutine, inflight what it has submitted, underWay the messages that came and are not done with.
+	feeder, inflight, underWay sync.WaitGroup
 
 	mu     sync.Mutex // guards ready and streak
 	ready  []settlement
@@ -64,14 +70,16 @@ type pipeline struct {
 // anything did, when nothing is under way any more.
 func (r *run) carry(ctx context.Context, at folderKey, p *plan, there *presence) error {
 	w := &pipeline{
-		pass: r.pass, clock: &r.clock, report: r.report, session: r.session, settler: r.settler, setbacks: r.setbacks, folder: at, plan: p,
-		retrieval: newRetrieval(p.retrieve, r.pass.Batch), there: there,
+		pass: r.pass, clock: &r.clock, report: r.report, session: r.session, settler: r.settler, setbacks: r.setbacks, run: r, folder: at, plan: p,
+		retrieval: newRetrieval(p.retrieve, p.suspects, r.pass.Batch, r.tries), suspected: map[fetch.Ref]breakage{}, claimed: map[ledger.Key]bool{}, there: there,
 		lasting: context.WithoutCancel(ctx), messages: make(chan *message, aheadLimit),
 	}
 	w.feeding, w.stop = context.WithCancelCause(ctx)
 	w.feeder.Go(w.feed)
 	w.queue(p.settle...)
 	broken := w.retrieve(ctx)
+	r.tries = w.retrieval.tries
+	unsaid := w.sentenceSuspects()
 
 	close(w.messages)
 	w.feeder.Wait()
@@ -79,8 +87,13 @@ func (r *run) carry(ctx context.Context, at folderKey, p *plan, there *presence)
 	stopped := context.Cause(w.feeding)
 	w.stop(nil)
 	ready := w.takeReady()
+	broken = cmp.Or(broken, unsaid)
 	if broken == nil && ctx.Err() == nil {
-		if stopped == nil {
+		switch {
+		case stopped == nil && w.session.over:
+			w.settler.settleAfresh(ctx, ready)
+			return nil
+		case stopped == nil:
 			return w.settler.settle(ctx, ready)
 		}
 		if !w.session.listing.AtClose {
@@ -94,49 +107,35 @@ func (r *run) carry(ctx context.Context, at folderKey, p *plan, there *presence)
 	return broken
 }
 
-// retrieve fetches all messages of the plan, batch by batch, and settles between
-// the batches what has its verdict by then.
-func (w *pipeline) retrieve(ctx context.Context) error {
-	for batch := w.retrieval.next(); len(batch) > 0; batch = w.retrieval.next() {
-		err := w.session.mailbox.Retrieve(w.feeding, batch, w.take)
-		// One message may go on so far beyond the limit that its session is ended: the others come in another.
-		if fetch.KindOf(err) == fetch.TooLarge && w.retrieval.sessionBroke() {
-			var carried []settlement
-			if carried, err = w.settler.reopen(w.feeding); err == nil {
-				w.queue(carried...)
-				w.retrieval.restart(w.session.listing.Refs, w.session.again)
-			}
-		}
-		if err == nil {
-			err = w.settler.settle(ctx, w.takeReady())
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // take is the [fetch.Sink]: it spools one message and puts it on its way.
 func (w *pipeline) take(m fetch.Message) error {
-	m.Ref = w.retrieval.arrived(m.Ref)
+	m.Ref, w.octets = w.retrieval.arrived(m.Ref), 0
 	if m.Err != nil {
+		w.retrieval.done(m.Ref)
 		return w.notRetrieved(m.Ref, m.Err)
 	}
 	w.session.mustStay.Add(1)
+	body := &counted{Reader: m.Body}
+	m.Body = body
 	msg, err := w.receive(m)
+	w.octets = body.octets
 	switch {
 	case errors.Is(err, errSpool):
 		// The rest is read all the same, so that the session stays in step.
 		if _, err := io.Copy(io.Discard, m.Body); err != nil && fetch.KindOf(err) != fetch.TooLarge {
 			return err
 		}
+		w.retrieval.done(m.Ref)
 		return w.notRetrieved(m.Ref, err)
 	case fetch.KindOf(err) == fetch.TooLarge: // the server had said less
+		w.retrieval.done(m.Ref)
 		return w.notRetrieved(m.Ref, err)
 	case err != nil:
 		return err
 	}
+	w.retrieval.came(m.Ref)
+	w.run.came++
+	delete(w.suspected, m.Ref)
 	if done, err := w.recognise(msg); done || err != nil {
 		w.free(msg)
 		return err
@@ -190,28 +189,39 @@ func (w *pipeline) receive(m fetch.Message) (*message, error) {
 			return nil, err
 		}
 	}
+	w.underWay.Add(1)
 	return &message{ref: m.Ref, spool: s, weight: weight}, nil
 }
 
 // free frees what a message holds.
 func (w *pipeline) free(m *message) {
+	defer w.underWay.Done()
 	m.spool.close()
 	w.pass.Budget.Release(m.weight)
 }
 
 // notRetrieved reports and records a message that could not be retrieved.
 func (w *pipeline) notRetrieved(ref fetch.Ref, cause error) error {
+	kind := fetch.KindOf(cause)
+	if kind == fetch.Gone && w.plan.onlyOverdue && w.setbacks.disposal == nil {
+		w.setbacks.disposal = cause // listed, and not to be had: the next pass must not wait for it
+	}
+	switch kind {
+	case fetch.Gone, fetch.Incomplete:
+		return w.suspect(breakage{ref: ref, cause: cause, alone: w.retrieval.alone})
+	}
 	w.report.emit(Event{Kind: NotRetrieved, Ref: ref, Size: ref.Size, Err: cause})
 	if errors.Is(cause, errSpool) && w.setbacks.spool == nil {
 		w.setbacks.spool = spoolError(w.pass.SpoolDir, cause)
 	}
-	if fetch.KindOf(cause) == fetch.Gone && w.plan.onlyOverdue && w.setbacks.disposal == nil {
-		w.setbacks.disposal = cause // listed, and not to be had: the next pass must not wait for it
-	}
-	if w.pass.DryRun || ref.UID == "" || fetch.KindOf(cause) == fetch.Gone || errors.Is(cause, errSpool) {
+	if w.pass.DryRun || ref.UID == "" || errors.Is(cause, errSpool) {
 		return nil // the next pass finds out by itself
 	}
-	return w.pass.Ledger.Put(w.lasting, decideUnretrieved(w.folder.key(ref.UID, noHash), ref.Size, cause, w.plan.known[ref.UID], w.pass.Retry, w.clock.now()))
+	last, err := w.lastUnretrieved(w.folder.key(ref.UID, noHash))
+	if err != nil {
+		return err
+	}
+	return w.pass.Ledger.Put(w.lasting, decideUnretrieved(last, ref.Size, cause, w.pass.Retry, w.clock.now()))
 }
 
 // recognise finds out what the ledger knows of a spooled message. It reports true where the message had its

@@ -19,19 +19,26 @@ const (
 	loginPatience = 30 * time.Second
 	// overdueAfter is how long mail that is to be deleted waits before it goes first.
 	overdueAfter = 24 * time.Hour
+	// maxSessions bounds the sessions of a pass. What is ready to be settled may cost one more.
+	maxSessions = 20
 )
 
 // session is the session with the upstream under way. A pass may have several, one after the other.
 type session struct {
 	dial    func(context.Context) (fetch.Mailbox, error)
 	mailbox fetch.Mailbox
-	// loggedIn is when it began.
+	// loggedIn is when it began, logins how many there were.
 	loggedIn time.Time
+	logins   int
+	// used says that messages were asked for in it, over that it has ended.
+	used, over bool
 	// folder is the open one, listing what it holds in this session, first what it held in the pass's first.
 	folder         string
 	listing, first *fetch.Listing
 	// again names in a later session the messages of the first listing, as far as that is certain.
 	again map[fetch.Ref]fetch.Ref
+	// asked are the messages of the first listing that the pass has had deleted in sessions that are over.
+	asked map[fetch.Ref]bool
 	// sizes are those of the messages that were retrieved, where the first listing had another.
 	sizes map[fetch.Ref]int64
 	// mustStay counts the messages that were retrieved and that the upstream must not forget yet.
@@ -44,7 +51,8 @@ func (s *session) login(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.mailbox, s.loggedIn = mailbox, time.Now()
+	s.mailbox, s.loggedIn, s.used, s.over = mailbox, time.Now(), false, false
+	s.logins++
 	return nil
 }
 
@@ -54,14 +62,15 @@ func (s *session) open(ctx context.Context, folder string) error {
 	if err != nil {
 		return err
 	}
-	s.folder, s.listing, s.first, s.sizes = folder, listing, listing, map[fetch.Ref]int64{}
+	s.folder, s.listing, s.first = folder, listing, listing
+	s.asked, s.sizes = map[fetch.Ref]bool{}, map[fetch.Ref]int64{}
 	return nil
 }
 
 // relogin begins another session in the same pass, not before the server wants one (RFC 2449 section 6.5).
 // A server that has not noticed yet that the last session has ended is asked again.
 func (s *session) relogin(ctx context.Context) error {
-	s.mailbox.Abort()
+	s.end()
 	delay := s.listing.LoginDelay - time.Since(s.loggedIn)
 	if delay > loginPatience {
 		return &fetch.Error{Kind: fetch.Busy, Op: "log in again", Advice: "the next pass goes on",
@@ -79,6 +88,12 @@ func (s *session) relogin(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+// end drops the connection.
+func (s *session) end() {
+	s.mailbox.Abort()
+	s.over = true
 }
 
 // rematch finds the messages of a pass's first listing in that of a later session: by UID and size, and never by

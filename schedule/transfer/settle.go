@@ -131,6 +131,7 @@ func (s *settler) confirm(ctx context.Context) error {
 		return err
 	}
 	for _, one := range s.disposed {
+		s.session.asked[one.ref] = true
 		s.report.emit(Event{Kind: Settled, Ref: one.ref, Token: one.token, Disposal: one.disposal})
 	}
 	s.disposed = nil
@@ -139,6 +140,10 @@ func (s *settler) confirm(ctx context.Context) error {
 
 // end ends the last session of a pass that went well.
 func (s *settler) end(ctx context.Context, dryRun bool) error {
+	if s.session.over {
+		s.settleAfresh(ctx, nil)
+		return nil
+	}
 	atClose := s.session.listing != nil && s.session.listing.AtClose
 	mustLeave := dryRun || s.session.mustStay.Load() != 0
 	if atClose && mustLeave {
@@ -185,7 +190,7 @@ func (s *settler) settleAfresh(ctx context.Context, ready []settlement) {
 	if err != nil {
 		return
 	}
-	defer s.session.mailbox.Abort()
+	defer s.session.end()
 	if s.settle(ctx, append(ready, carried...)) == nil && s.session.mailbox.Close(ctx) == nil {
 		_ = s.confirm(ctx) // the next pass asks the server again
 	}
@@ -205,9 +210,9 @@ func (s *settler) reopen(ctx context.Context) (carried []settlement, err error) 
 	for _, ref := range now.Refs {
 		here[ref.UID] = true
 	}
-	asked, gone := map[fetch.Ref]bool{}, s.disposed[:0]
+	gone := s.disposed[:0]
 	for _, one := range s.disposed {
-		asked[one.ref] = true
+		s.session.asked[one.ref] = true
 		if here[one.ref.UID] || one.ref.UID == "" {
 			one.again = false // it was told
 			carried = append(carried, one)
@@ -216,6 +221,6 @@ func (s *settler) reopen(ctx context.Context) (carried []settlement, err error) 
 		}
 	}
 	s.disposed = gone
-	s.session.listing, s.session.again = now, rematch(s.session.first, now, asked, s.session.sizes)
+	s.session.listing, s.session.again = now, rematch(s.session.first, now, s.session.asked, s.session.sizes)
 	return carried, nil
 }

@@ -284,6 +284,7 @@ func TestTruncatedIsNeverInjected(t *testing.T) {
 		if _, err := w.try(); fetch.KindOf(err) != fetch.Unreachable {
 			t.Fatalf("cut after %d octets: %v", cut, err)
 		}
+		w.clock = w.clock.Add(time.Hour)
 	}
 	w.delivered()
 	w.left(1)

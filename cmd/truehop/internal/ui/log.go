@@ -145,6 +145,9 @@ func (l *Log) Event(e transfer.Event) {
 	case transfer.NotRetrieved:
 		level, text = slog.LevelWarn, logNotRetrieved
 		attrs = append(attrs, uid(e), slog.Int64("size", e.Size), slog.String("error", e.Err.Error()))
+		if e.Why != "" {
+			attrs = append(attrs, slog.String("state", e.State), slog.String("why", e.Why))
+		}
 	case transfer.Recognised:
 		level, text = slog.LevelDebug, logRecognised
 		attrs = append(attrs, uid(e), slog.String("id", e.Token), slog.String("state", e.State), slog.String("why", e.Why))

@@ -1,0 +1,183 @@
+package transfer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/schedule/ledger"
+)
+
+// retrieve fetches all messages of the plan, set by set, and settles between the sets what has its verdict by then.
+func (w *pipeline) retrieve(ctx context.Context) error {
+	for {
+		more, alone := w.retrieval.more()
+		if !more {
+			return nil
+		}
+		fresh := !w.session.used && !w.session.over
+		switch {
+		case fresh, !alone && !w.session.over: // this session will do
+		case w.session.logins >= maxSessions:
+			return nil // suspects wait for the next pass
+		default:
+			if err := w.startAfresh(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := w.retrieveSet(ctx); err != nil {
+			return err
+		}
+		if w.session.over {
+			continue
+		}
+		if err := w.settler.settle(ctx, w.takeReady()); err != nil {
+			return err
+		}
+	}
+}
+
+// retrieveSet asks for the next messages, and finds out what it means if the server does not hand over all of them.
+func (w *pipeline) retrieveSet(ctx context.Context) error {
+	set := w.retrieval.next()
+	w.session.used = true
+	err := w.session.mailbox.Retrieve(w.feeding, set, w.take)
+	var upstream *fetch.Error
+	switch {
+	case err == nil:
+		w.retrieval.succeeded()
+		return nil
+	case w.feeding.Err() != nil, !errors.As(err, &upstream):
+		return err
+	case !fetch.EndsSession(err):
+		one, everything := w.retrieval.refused(upstream.Kind == fetch.Busy)
+		if one != nil {
+			if err := w.notRetrieved(*one, err); err != nil {
+				return err
+			}
+		}
+		if everything {
+			return err
+		}
+		return nil
+	}
+	w.session.end()
+	var suspect *fetch.Ref
+	if upstream.Kind == fetch.TooLarge {
+		w.retrieval.giveBack() // all but the one that is recorded as too large
+	} else if suspect = w.retrieval.broke(); suspect != nil {
+		w.setbacks.broken = cmp.Or(w.setbacks.broken, err)
+		b := breakage{ref: *suspect, cause: err, alone: w.retrieval.alone}
+		if w.retrieval.underWay != nil {
+			b.octets = w.octets
+		}
+		if err := w.suspect(b); err != nil {
+			return err
+		}
+	}
+	more, alone := w.retrieval.more()
+	switch {
+	case more && !alone:
+		if w.session.logins >= maxSessions {
+			return err
+		}
+	case !more && suspect == nil && upstream.Kind != fetch.TooLarge:
+		return err // everything came, and the server's OK did not
+	}
+	return nil
+}
+
+// startAfresh goes on in another session. What has its verdict is settled before a suspect may end it.
+func (w *pipeline) startAfresh(ctx context.Context) error {
+	w.underWay.Wait()
+	if w.feeding.Err() != nil {
+		return context.Cause(w.feeding)
+	}
+	if !w.session.over {
+		if err := w.settler.settle(ctx, w.takeReady()); err != nil {
+			return err
+		}
+		if err := w.settler.end(ctx, w.pass.DryRun); err != nil {
+			return err
+		}
+	}
+	carried, err := w.settler.reopen(w.feeding)
+	if err != nil {
+		return err
+	}
+	w.session.mustStay.Store(0) // nothing was retrieved in this one
+	w.queue(carried...)
+	if w.session.listing.Validity != w.session.first.Validity {
+		return &fetch.Error{Kind: fetch.Protocol, Op: "go on in another session", Err: errors.New("UIDVALIDITY has changed")}
+	}
+	w.retrieval.restart(w.session.listing.Refs, w.session.again)
+	return w.settler.settle(ctx, w.takeReady())
+}
+
+// counted counts what is read of a body.
+type counted struct {
+	io.Reader
+	octets int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.octets += int64(n)
+	return n, err
+}
+
+// suspect records a message that ended a session, or that was listed and not handed over.
+func (w *pipeline) suspect(b breakage) error {
+	key := w.folder.key(b.ref.UID, noHash)
+	last, err := w.lastUnretrieved(key)
+	if err != nil {
+		return err
+	}
+	b.further = w.suspected[b.ref].further
+	b = b.after(last, w.pass.Retry, w.clock.now())
+	w.suspected[b.ref] = b
+	if w.pass.DryRun || b.ref.UID == "" {
+		return nil
+	}
+	return w.pass.Ledger.Put(w.lasting, b.record)
+}
+
+// lastUnretrieved returns the record of a message that could not be retrieved before, or one with nothing but the key.
+func (w *pipeline) lastUnretrieved(key ledger.Key) (ledger.Record, error) {
+	if key.UID == "" {
+		return ledger.Record{Key: key}, nil
+	}
+	records, err := w.pass.Ledger.List(w.lasting, ledger.Filter{Account: key.Account, UID: key.UID})
+	for _, r := range records {
+		if r.Key == key {
+			return r, err
+		}
+	}
+	return ledger.Record{Key: key}, err
+}
+
+// sentenceSuspects decides about the suspects that have not come after all, and tells of them.
+func (w *pipeline) sentenceSuspects() error {
+	unasked := 0
+	for _, ref := range w.retrieval.suspects {
+		if _, told := w.suspected[ref]; !told {
+			unasked++
+		}
+	}
+	w.report.waiting(unasked)
+	lonely := len(w.plan.retrieve)+len(w.plan.suspects) == 1
+	for _, b := range w.suspected {
+		rec, changed := b.sentence(w.run.came > 0, lonely && w.run.came == 0)
+		w.report.emit(Event{Kind: NotRetrieved, Ref: b.ref, Size: b.ref.Size, State: string(rec.State), Why: rec.Why, Err: b.cause})
+		if !changed || w.pass.DryRun || b.ref.UID == "" {
+			continue
+		}
+		if err := w.pass.Ledger.Put(w.lasting, rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}

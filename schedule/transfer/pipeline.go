@@ -135,7 +135,10 @@ func (w *pipeline) take(m fetch.Message) error {
 	}
 	w.retrieval.came(m.Ref)
 	w.run.came++
-	delete(w.suspected, m.Ref)
+	if err := w.acquit(m.Ref); err != nil {
+		w.free(msg)
+		return err
+	}
 	if done, err := w.recognise(msg); done || err != nil {
 		w.free(msg)
 		return err

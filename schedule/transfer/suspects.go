@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
@@ -69,7 +70,9 @@ func (w *pipeline) retrieveSet(ctx context.Context) error {
 	if upstream.Kind == fetch.TooLarge {
 		w.retrieval.giveBack() // all but the one that is recorded as too large
 	} else if suspect = w.retrieval.broke(); suspect != nil {
-		w.setbacks.broken = cmp.Or(w.setbacks.broken, err)
+		if !slices.Contains(w.plan.suspects, *suspect) { // else it is known to do that
+			w.setbacks.broken = cmp.Or(w.setbacks.broken, err)
+		}
 		b := breakage{ref: *suspect, cause: err, alone: w.retrieval.alone}
 		if w.retrieval.underWay != nil {
 			b.octets = w.octets
@@ -143,6 +146,20 @@ func (w *pipeline) suspect(b breakage) error {
 		return nil
 	}
 	return w.pass.Ledger.Put(w.lasting, b.record)
+}
+
+// acquit forgets that a message was suspected in this pass: it came whole. What an earlier pass recorded goes
+// with the verdict.
+func (w *pipeline) acquit(ref fetch.Ref) error {
+	b, ok := w.suspected[ref]
+	if !ok {
+		return nil
+	}
+	delete(w.suspected, ref)
+	if w.pass.DryRun || ref.UID == "" {
+		return nil
+	}
+	return w.pass.Ledger.Remove(w.lasting, []ledger.Key{b.record.Key})
 }
 
 // lastUnretrieved returns the record of a message that could not be retrieved before, or one with nothing but the key.

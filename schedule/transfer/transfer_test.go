@@ -281,8 +281,9 @@ func TestTruncatedIsNeverInjected(t *testing.T) {
 	w.add(1)
 	for cut := 1; cut <= len(mail(1)); cut += 7 {
 		w.cut = cut
-		if _, err := w.try(); fetch.KindOf(err) != fetch.Unreachable {
-			t.Fatalf("cut after %d octets: %v", cut, err)
+		s, err := w.try()
+		if first := cut == 1; s.Failed != 1 || first != (fetch.KindOf(err) == fetch.Unreachable) {
+			t.Fatalf("cut after %d octets: %+v, %v; want one failed, and an error the first time", cut, s, err)
 		}
 		w.clock = w.clock.Add(time.Hour)
 	}

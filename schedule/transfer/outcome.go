@@ -77,7 +77,8 @@ type outcomeRules struct {
 
 // decision is what follows from an attempt.
 type decision struct {
-	// record is what the ledger is to say, unless unused: the MTA cannot be used and the message was not begun.
+	// record is what the ledger is to say, unless unused: the MTA cannot be used, or the pass was asked to end, and the
+	// dot of the message cannot have left.
 	record ledger.Record
 	unused bool
 	// stop ends the pass, if it is not nil.
@@ -91,8 +92,11 @@ type decision struct {
 func decide(rec ledger.Record, a attempt, rules outcomeRules) decision {
 	r := &a.receipt
 	d := decision{stop: stopsPass(r)}
-	if d.unused = r.Err != nil && d.stop != nil && !a.sending; d.unused {
-		return d
+	if r.Err != nil && !a.sending {
+		askedToEnd := r.Err.Kind == inject.Aborted
+		if d.unused = askedToEnd || d.stop != nil; d.unused {
+			return d
+		}
 	}
 	rec.Last, rec.Ran = rules.now, rules.ran
 	rec.Client = ""

@@ -65,6 +65,8 @@ func TestDecide(t *testing.T) {
 		{"credentials refused", failedReceipt("AUTH", inject.Auth), false, "unused", "AUTH"},
 		{"the ledger says no to the dot", failedReceipt("dot", inject.Local), false, "unused", "dot"},
 		{"a body that cannot be read once it is sending", failedReceipt("dot", inject.Local), true, "deferred, left a", "dot"},
+		{"asked to end before the dot", failedReceipt("DATA", inject.Aborted), false, "unused", ""},
+		{"asked to end once it is sending", failedReceipt("DATA", inject.Aborted), true, "deferred, left a", ""},
 		{"not understood", failedReceipt("MAIL", inject.Protocol), false, "deferred, left a", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -53,9 +53,9 @@ type pipeline struct {
 	stop context.CancelCauseFunc
 	// feeding ends when stop was called or the pass was asked to end.
 	feeding context.Context
-	// lasting outlives the pass's context: a message that is with the MTA is
-	// waited for, and its verdict recorded.
-	lasting context.Context
+	// asked is the pass's context: when it ends, a message is abandoned whose dot has not left, and package inject
+	// waits a little for the verdict on any other. lasting outlives it, so that the verdict is recorded.
+	asked, lasting context.Context
 
 	messages chan *message
 	// feeder is the feeding goroutine, inflight what it has submitted, underWay the messages that came and are not done with.
@@ -72,7 +72,7 @@ func (r *run) carry(ctx context.Context, at folderKey, p *plan, there *presence)
 	w := &pipeline{
 		pass: r.pass, clock: &r.clock, report: r.report, session: r.session, settler: r.settler, setbacks: r.setbacks, run: r, folder: at, plan: p,
 		retrieval: newRetrieval(p.retrieve, p.suspects, r.pass.Batch, r.tries), suspected: map[fetch.Ref]breakage{}, claimed: map[ledger.Key]bool{}, there: there,
-		lasting: context.WithoutCancel(ctx), messages: make(chan *message, aheadLimit),
+		asked: ctx, lasting: context.WithoutCancel(ctx), messages: make(chan *message, aheadLimit),
 	}
 	w.feeding, w.stop = context.WithCancelCause(ctx)
 	w.feeder.Go(w.feed)
@@ -348,14 +348,18 @@ func (w *pipeline) beforeDot(m *message) func(context.Context) error {
 // submit queues what was composed of m for injection. verdict is called with the receipt.
 func (w *pipeline) submit(m *message, to Injector, composed *inject.Message, verdict func(*message, inject.Receipt)) {
 	w.inflight.Add(1)
-	err := to.Submit(w.lasting, composed, func(receipt inject.Receipt) {
+	err := to.Submit(w.asked, composed, func(receipt inject.Receipt) {
 		defer w.inflight.Done()
 		verdict(m, receipt)
 	})
 	if err != nil {
-		w.inflight.Done()
-		w.free(m)
+		defer w.inflight.Done()
 		w.stop(err)
+		if m.attempt.sending { // the ledger says so, and must not go on to
+			verdict(m, inject.Receipt{Stage: "connect", Err: &inject.Error{Kind: inject.Aborted, Op: "connect", Err: err}})
+			return
+		}
+		w.free(m)
 	}
 }
 

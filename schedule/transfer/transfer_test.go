@@ -311,10 +311,10 @@ func TestCancelLeavesTheRestUpstream(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("the pass ended with %v", err)
 	}
-	if s.Delivered != len(w.mta.taken) || s.Delivered < 3 || s.Delivered == 20 {
+	if s.Delivered != len(w.mta.taken) || s.Delivered != 2 {
 		t.Errorf("summary %+v with %d taken by the MTA", s, len(w.mta.taken))
 	}
-	w.left(20 - len(w.mta.taken)) // what was delivered is settled in a session of its own
+	w.left(18) // the third is abandoned before its dot; what was delivered is settled in a session of its own
 	w.mta.verdict = nil
 	w.run()
 	w.left(0)

@@ -120,6 +120,13 @@ func (w *pipeline) take(m fetch.Message) error {
 	msg, err := w.receive(m)
 	w.octets = body.octets
 	switch {
+	case spoolFull(err):
+		// The session ends with this message half read: what else is upstream stays there.
+		w.retrieval.done(m.Ref)
+		if err := w.notRetrieved(m.Ref, err); err != nil {
+			return err
+		}
+		return w.setbacks.spool
 	case errors.Is(err, errSpool):
 		// The rest is read all the same, so that the session stays in step.
 		if _, err := io.Copy(io.Discard, m.Body); err != nil && fetch.KindOf(err) != fetch.TooLarge {
@@ -217,7 +224,10 @@ func (w *pipeline) notRetrieved(ref fetch.Ref, cause error) error {
 	if errors.Is(cause, errSpool) && w.setbacks.spool == nil {
 		w.setbacks.spool = spoolError(w.pass.SpoolDir, cause)
 	}
-	if w.pass.DryRun || ref.UID == "" || errors.Is(cause, errSpool) {
+	if w.pass.DryRun || ref.UID == "" {
+		return nil
+	}
+	if errors.Is(cause, errSpool) && !spoolFull(cause) {
 		return nil // the next pass finds out by itself
 	}
 	last, err := w.lastUnretrieved(w.folder.key(ref.UID, noHash))

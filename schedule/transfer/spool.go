@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 
 	"github.com/truehop/truehop/received"
@@ -51,12 +52,21 @@ var errSpool = errors.New("the spool cannot be written")
 func spoolError(dir string, cause error) error {
 	e := &ledger.Error{Kind: ledger.IO, Op: "a message stays upstream", Path: dir, Err: cause}
 	switch {
-	case errors.Is(cause, syscall.ENOSPC), errors.Is(cause, syscall.EDQUOT):
+	case errors.Is(cause, syscall.ENOSPC), errors.Is(cause, syscall.EDQUOT), errors.Is(cause, syscall.EFBIG):
 		e.Kind, e.Advice = ledger.Full, "free some space on this file system"
 	case errors.Is(cause, fs.ErrPermission), errors.Is(cause, syscall.EROFS):
 		e.Kind, e.Advice = ledger.Permission, "truehop check tells what is wrong with spool_dir"
 	}
 	return e
+}
+
+// spoolFull reports whether the spool takes no more, so that it is of no use to retrieve other messages: it is full or
+// read-only.
+func spoolFull(err error) bool {
+	if !errors.Is(err, errSpool) {
+		return false
+	}
+	return slices.ContainsFunc([]error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EFBIG}, func(no error) bool { return errors.Is(err, no) })
 }
 
 // spool reads r to its end. hint is the announced size in octets, or negative;

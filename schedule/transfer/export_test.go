@@ -1,0 +1,4 @@
+package transfer
+
+// ErrSpool is what a write to the spool fails with.
+var ErrSpool = errSpool

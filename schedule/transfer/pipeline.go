@@ -25,10 +25,10 @@ const (
 	lookupLimit = 64
 )
 
-// pipeline carries the messages of one folder. Three parties work in it: the goroutine that calls carry retrieves
-// messages into the channel and settles them upstream between two batches; feed takes them
-// from the channel and submits them to the MTA; the MTA's sessions call judge with the verdicts, which
-// records them and queues the disposals.
+// pipeline carries the messages of one folder. Four parties work in it: the goroutine that calls carry retrieves
+// messages into a channel and settles them upstream between two sets; look takes them from there, reads their
+// headers and passes on what is to be injected; feed submits that to the MTA; the MTA's sessions call judge
+// with the verdicts, which records them and queues the disposals.
 type pipeline struct {
 	pass     *Pass
 	clock    *clock
@@ -41,8 +41,9 @@ type pipeline struct {
 	plan     *plan
 
 	// retrieval says what to ask the upstream for, octets how much came of the last message, suspected which messages
-	// ended a session or were listed and not handed over, claimed which old records a message of this pass
-	// was recognised by, there what of the ledger's messages the upstream still has. All are the retrieving goroutine's.
+	// ended a session or were listed and not handed over. They are the retrieving goroutine's. claimed says which old
+	// records a message of this pass was recognised by, there what of the ledger's messages the upstream still has; they
+	// are look's.
 	retrieval *retrieval
 	octets    int64
 	suspected map[fetch.Ref]breakage
@@ -57,8 +58,9 @@ type pipeline struct {
 	// waits a little for the verdict on any other. lasting outlives it, so that the verdict is recorded.
 	asked, lasting context.Context
 
-	messages chan *message
-	// feeder is the feeding goroutine, inflight what it has submitted, underWay the messages that came and are not done with.
+	// arrivals have been retrieved, messages are to be injected.
+	arrivals, messages chan *message
+	// feeder are the goroutines of look and feed, inflight what it has submitted, underWay the messages that came and are not done with.
 	feeder, inflight, underWay sync.WaitGroup
 
 	mu     sync.Mutex // guards ready and streak
@@ -72,16 +74,17 @@ func (r *run) carry(ctx context.Context, at folderKey, p *plan, there *presence)
 	w := &pipeline{
 		pass: r.pass, clock: &r.clock, report: r.report, session: r.session, settler: r.settler, setbacks: r.setbacks, run: r, folder: at, plan: p,
 		retrieval: newRetrieval(p.retrieve, p.suspects, r.pass.Batch, r.tries), suspected: map[fetch.Ref]breakage{}, claimed: map[ledger.Key]bool{}, there: there,
-		asked: ctx, lasting: context.WithoutCancel(ctx), messages: make(chan *message, aheadLimit),
+		asked: ctx, lasting: context.WithoutCancel(ctx), arrivals: make(chan *message, aheadLimit), messages: make(chan *message),
 	}
 	w.feeding, w.stop = context.WithCancelCause(ctx)
+	w.feeder.Go(w.look)
 	w.feeder.Go(w.feed)
 	w.queue(p.settle...)
 	broken := w.retrieve(ctx)
 	r.tries = w.retrieval.tries
 	unsaid := w.sentenceSuspects()
 
-	close(w.messages)
+	close(w.arrivals)
 	w.feeder.Wait()
 	w.inflight.Wait()
 	stopped := context.Cause(w.feeding)
@@ -146,28 +149,53 @@ func (w *pipeline) take(m fetch.Message) error {
 		w.free(msg)
 		return err
 	}
-	if done, err := w.recognise(msg); done || err != nil {
-		w.free(msg)
-		return err
-	}
-	ready, err := w.prepare(msg)
-	if err != nil {
-		w.free(msg)
-		return err
-	}
-	if !ready {
-		rec := msg.record()
-		rec.Last, rec.Ran, rec.Recipients = w.clock.now(), w.clock.accountTime(), strings.Join(msg.attempt.recipients, " ")
-		w.conclude(msg)
-		return nil
-	}
 	select {
-	case w.messages <- msg:
+	case w.arrivals <- msg:
 		return nil
 	case <-w.feeding.Done():
 		w.free(msg)
 		return context.Cause(w.feeding)
 	}
+}
+
+// look finds out about each message that arrives what it is and whether it is to be injected, in order. A header that
+// takes long to read holds up neither the upstream nor the MTA.
+func (w *pipeline) look() {
+	defer close(w.messages)
+	for m := range w.arrivals {
+		if err := w.lookAt(m); err != nil {
+			w.stop(err)
+		}
+	}
+}
+
+// lookAt passes one message on to be injected, or concludes it. An error is the ledger's.
+func (w *pipeline) lookAt(m *message) error {
+	if w.feeding.Err() != nil {
+		w.free(m)
+		return nil
+	}
+	if done, err := w.recognise(m); done || err != nil {
+		w.free(m)
+		return err
+	}
+	ready, err := w.prepare(m)
+	if err != nil {
+		w.free(m)
+		return err
+	}
+	if !ready {
+		rec := m.record()
+		rec.Last, rec.Ran, rec.Recipients = w.clock.now(), w.clock.accountTime(), strings.Join(m.attempt.recipients, " ")
+		w.conclude(m)
+		return nil
+	}
+	select {
+	case w.messages <- m:
+	case <-w.feeding.Done():
+		w.free(m)
+	}
+	return nil
 }
 
 // receive spools a message as far as the budget allows. Servers lie about sizes: one that turned out larger
@@ -358,6 +386,7 @@ func (w *pipeline) beforeDot(m *message) func(context.Context) error {
 // submit queues what was composed of m for injection. verdict is called with the receipt.
 func (w *pipeline) submit(m *message, to Injector, composed *inject.Message, verdict func(*message, inject.Receipt)) {
 	w.inflight.Add(1)
+	refusedAtDot := m.attempt.sending
 	err := to.Submit(w.asked, composed, func(receipt inject.Receipt) {
 		defer w.inflight.Done()
 		verdict(m, receipt)
@@ -365,7 +394,7 @@ func (w *pipeline) submit(m *message, to Injector, composed *inject.Message, ver
 	if err != nil {
 		defer w.inflight.Done()
 		w.stop(err)
-		if m.attempt.sending { // the ledger says so, and must not go on to
+		if refusedAtDot { // the ledger still says "sending", and there is no doubt
 			verdict(m, inject.Receipt{Stage: "connect", Err: &inject.Error{Kind: inject.Aborted, Op: "connect", Err: err}})
 			return
 		}

@@ -16,8 +16,8 @@ import (
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
-// poisoned is a session of a server that fails at some messages, by their bodies.
-type poisoned struct {
+// breaking is a session of a server that fails at some messages, by their bodies.
+type breaking struct {
 	*session
 	faults *faults
 	over   bool
@@ -40,11 +40,11 @@ func (w *world) poison(f *faults) {
 			return nil, err
 		}
 		f.asked = append(f.asked, "|")
-		return &poisoned{session: box.(*session), faults: f}, nil
+		return &breaking{session: box.(*session), faults: f}, nil
 	}
 }
 
-func (p *poisoned) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sink) error {
+func (p *breaking) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sink) error {
 	var numbers []string
 	for _, ref := range refs {
 		numbers = append(numbers, p.number(ref))
@@ -80,7 +80,7 @@ func (p *poisoned) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Si
 }
 
 // number is the number in a message's subject.
-func (p *poisoned) number(ref fetch.Ref) string {
+func (p *breaking) number(ref fetch.Ref) string {
 	m, ok := p.store.Get(ref.Folder, p.uid(ref))
 	if !ok {
 		return "?"

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -76,6 +77,7 @@ type embeddedKey struct{}
 //	multidrop=DOMAIN     the recipient comes from the Received fields, in that domain
 //	once                 the POP3 server removes at QUIT what was retrieved, and lets one session in at a time
 //	large=OCTETS         a message of that size behind the others, of which LIST says that it has 1,000
+//	breaks=N             the upstream closes the connection in the middle of message N
 //	config=LINE          adds a line to the account
 func embed(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
@@ -122,8 +124,16 @@ func embed(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	count, err := strconv.Atoi(o["messages"])
 	ts.Check(err)
+	var under atomic.Pointer[net.Conn] // the session with the upstream
 	for n := range count {
-		w.store.Add("INBOX", scriptMail(n+1))
+		raw := scriptMail(n + 1)
+		open := func() io.Reader { return bytes.NewReader(raw) }
+		if strconv.Itoa(n+1) == o["breaks"] {
+			open = func() io.Reader {
+				return io.MultiReader(bytes.NewReader(raw[:len(raw)/2]), closing{under.Load()})
+			}
+		}
+		w.store.AddMessage("INBOX", fakeserver.Message{Size: int64(len(raw)), Open: open})
 	}
 	if size, err := strconv.ParseInt(o["large"], 10, 64); err == nil {
 		w.store.AddMessage("INBOX", fakeserver.Message{Size: size, Open: func() io.Reader {
@@ -131,7 +141,7 @@ func embed(ts *testscript.TestScript, neg bool, args []string) {
 		}})
 	}
 	ca := fakeserver.NewCA()
-	upstream := startScriptUpstream(ts, w.store, ca, o)
+	upstream := startScriptUpstream(ts, w.store, ca, o, &under)
 	address := w.mta.Addr().String()
 	if has("plain") {
 		w.plain = injecttest.New(injecttest.Options{XCLIENT: []string{}})
@@ -172,7 +182,15 @@ func scriptWorld(ts *testscript.TestScript) *embedded {
 	return w
 }
 
-func startScriptUpstream(ts *testscript.TestScript, store *fakeserver.Store, ca *fakeserver.CA, o map[string]string) string {
+// closing closes a connection when it is read from.
+type closing struct{ conn *net.Conn }
+
+func (c closing) Read([]byte) (int, error) {
+	_ = (*c.conn).Close()
+	return 0, net.ErrClosed
+}
+
+func startScriptUpstream(ts *testscript.TestScript, store *fakeserver.Store, ca *fakeserver.CA, o map[string]string, under *atomic.Pointer[net.Conn]) string {
 	cert := ca.Issue(fakeserver.Leaf{})
 	if o["cert"] == "self" {
 		cert = fakeserver.SelfSigned(fakeserver.Leaf{})
@@ -185,6 +203,13 @@ func startScriptUpstream(ts *testscript.TestScript, store *fakeserver.Store, ca 
 			Store: store, User: "u", Password: "secret-canary", TLS: secure, Implicit: true, Once: once, Exclusive: once,
 			Size: func(m fakeserver.Message) int64 { return min(m.Size, 1000) },
 		}).Serve
+	}
+	if _, breaks := o["breaks"]; breaks {
+		whole := serve
+		serve = func(conn net.Conn) {
+			under.Store(&conn)
+			whole(conn)
+		}
 	}
 	if _, garbage := o["garbage"]; garbage {
 		serve = func(conn net.Conn) {

@@ -20,7 +20,6 @@ import (
 type breaking struct {
 	*session
 	faults *faults
-	over   bool
 }
 
 // faults are the messages, by their numbers, at which a server closes the connection after so many octets; those for

@@ -75,7 +75,7 @@ func (e *Error) Error() string {
 	}
 	if e.Err != nil {
 		b.WriteString(": ")
-		b.WriteString(oneLine(e.Err.Error()))
+		b.WriteString(Printable(e.Err.Error()))
 	}
 	if e.Text == "" && e.Err == nil {
 		b.WriteString(": ")
@@ -130,16 +130,16 @@ func Sanitize(s string) string {
 	if len(s) > maxText {
 		s, cut = s[:maxText], true
 	}
-	s = oneLine(s)
+	s = Printable(s)
 	if cut {
 		s += "..."
 	}
 	return strings.TrimSpace(s)
 }
 
-// oneLine replaces by "?" what could disturb a terminal or begin another line. Causes need it as
+// Printable replaces by "?" what could disturb a terminal or begin another line. Causes need it as
 // well: an error about a certificate quotes the names in it, which anyone may choose.
-func oneLine(s string) string {
+func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\t' {
 			return ' '

@@ -315,7 +315,7 @@ func (x *liveExplainer) take(ctx context.Context, m fetch.Message) error {
 	if err != nil {
 		x.failures++
 		if x.failed == nil {
-			x.failed = fmt.Errorf("message %s: %w", name, err)
+			x.failed = fmt.Errorf("message %s: %w", fetch.Sanitize(name), err)
 		}
 		return nil
 	}

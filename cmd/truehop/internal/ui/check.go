@@ -23,9 +23,9 @@ func (c Check) Configuration(cfg *config.Config) {
 
 // Failed says what does not work and what to do about it.
 func (c Check) Failed(err error) {
-	fmt.Fprintf(c.W, "  FAILED: %v\n", err)
+	fmt.Fprintf(c.W, "  FAILED: %s\n", lines(err.Error()))
 	if h := Hint(err); h != "" {
-		fmt.Fprintf(c.W, "  %s\n", h)
+		fmt.Fprintf(c.W, "  %s\n", lines(h))
 	}
 }
 
@@ -47,6 +47,9 @@ func (c Check) Folder(name string, l *fetch.Listing) {
 		rights = ", read-only: nothing can be deleted, moved or flagged"
 	}
 	fmt.Fprintf(c.W, "  %s: %s%s\n", what, count(len(l.Refs), "message"), rights)
+	if l.Unlisted > 0 {
+		fmt.Fprintf(c.W, "  the server counts %d more and does not list them: they are out of reach\n", l.Unlisted)
+	}
 	if l.NoUIDs {
 		fmt.Fprintln(c.W, "  no UIDL: messages are known by their content, and those that stay there are downloaded at each pass")
 	}
@@ -66,7 +69,7 @@ func (c Check) Capabilities(found inject.Capabilities, unknown bool, in *config.
 		fmt.Fprintln(c.W, "  XCLIENT: not offered")
 		return
 	}
-	fmt.Fprintf(c.W, "  XCLIENT: offered, attributes %s\n", strings.Join(found.XCLIENT, " "))
+	fmt.Fprintf(c.W, "  XCLIENT: offered, attributes %s\n", fetch.Sanitize(strings.Join(found.XCLIENT, " ")))
 	if in.XClient == inject.Off {
 		fmt.Fprintln(c.W, "  but inject.xclient is off: the MTA takes every message for local mail")
 		return

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
@@ -19,10 +20,19 @@ func PrintError(w io.Writer, err error) {
 		fmt.Fprintf(w, "truehop: the configuration is refused:\n%s\n", conf.Error())
 		return
 	}
-	fmt.Fprintf(w, "truehop: %v\n", err)
+	fmt.Fprintf(w, "truehop: %s\n", lines(err.Error()))
 	if h := Hint(err); h != "" {
-		fmt.Fprintf(w, "  %s\n", h)
+		fmt.Fprintf(w, "  %s\n", lines(h))
 	}
+}
+
+// lines makes each line of a text fit to be shown: a stranger may have written a part of it.
+func lines(text string) string {
+	all := strings.Split(text, "\n")
+	for i, line := range all {
+		all[i] = fetch.Printable(line)
+	}
+	return strings.Join(all, "\n")
 }
 
 // hintedError is an error with something better to do about it.

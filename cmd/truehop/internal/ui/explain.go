@@ -107,7 +107,7 @@ func hopText(h *received.Hop) string {
 	}
 	fmt.Fprintf(&s, " [%s %s]", h.Form, h.Kind)
 	if h.Err != nil {
-		s.WriteString(": " + h.Err.Error())
+		s.WriteString(": " + fetch.Printable(h.Err.Error()))
 	}
 	return s.String()
 }

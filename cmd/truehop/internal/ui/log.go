@@ -57,7 +57,7 @@ func NewLog(w io.Writer, c config.Log, quiet bool) *Log {
 	var handler slog.Handler
 	switch format {
 	case config.JSONFormat:
-		handler = slog.NewJSONHandler(w, options)
+		handler = slog.NewJSONHandler(escaped{w}, options)
 	case config.JournalFormat:
 		// The journal adds the time itself.
 		options.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {

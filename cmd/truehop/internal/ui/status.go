@@ -82,7 +82,7 @@ func (s *AccountStatus) Print(w io.Writer, dir string) {
 		fmt.Fprintf(w, "no pass yet, by the record in %s\n", dir)
 		return
 	case s.Error != nil:
-		fmt.Fprintf(w, "last pass %s FAILED: %s\n", when(s.LastPass), *s.Error)
+		fmt.Fprintf(w, "last pass %s FAILED: %s\n", when(s.LastPass), lines(*s.Error))
 	case s.Pass == nil:
 		fmt.Fprintf(w, "last pass %s has not ended\n", when(s.LastPass))
 	default:

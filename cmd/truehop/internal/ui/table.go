@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/truehop/truehop/fetch"
 )
 
 // table writes rows in columns.
@@ -16,6 +18,12 @@ func newTable(w io.Writer, heads ...string) table {
 	return t
 }
 
-func (t table) row(cells ...string) { fmt.Fprintln(t.w, strings.Join(cells, "\t")) }
+// row writes one row. A cell may hold what a stranger wrote.
+func (t table) row(cells ...string) {
+	for i, cell := range cells {
+		cells[i] = fetch.Printable(cell)
+	}
+	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
+}
 
 func (t table) flush() { _ = t.w.Flush() }

@@ -73,7 +73,7 @@ func drySaid(e transfer.Event) string {
 	case e.Receipt.Err != nil:
 		return e.Receipt.Err.Error()
 	}
-	return e.Why
+	return reason("", e.Why)
 }
 
 // PrintDemo writes what the MTA said of every message and what became of it upstream. describe says what is

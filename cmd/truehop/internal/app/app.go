@@ -35,8 +35,9 @@ type App struct {
 	// never are the networks that are not presented, beside the special ones.
 	never  []netip.Prefix
 	budget *semaphore.Weighted
-	// watchers are the goroutines of Watch.
+	// watchers are the goroutines of Watch, logins what they share with the passes.
 	watchers sync.WaitGroup
+	logins   logins
 }
 
 // Options say where reports of what happens go. Functions are called from several goroutines.
@@ -144,7 +145,7 @@ func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) 
 func (a *App) Plan(account *config.Account, o PassOptions) transfer.Pass {
 	p := transfer.Pass{
 		Account: account.Name, Folders: account.Folders,
-		Dial:       func(ctx context.Context) (fetch.Mailbox, error) { return Upstream(ctx, account, a.opts.Logger) },
+		Dial:       func(ctx context.Context) (fetch.Mailbox, error) { return a.logIn(ctx, account) },
 		LookupName: func(ctx context.Context, addr netip.Addr) transfer.Name { return lookupName(ctx, a.names, addr) },
 		MTA:        a.mta, Ledger: a.ledger, Policy: policy(account),
 		Recipients: account.Recipients, Sender: account.Sender,

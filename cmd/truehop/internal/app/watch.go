@@ -28,22 +28,24 @@ func (a *App) Watch(ctx context.Context, account *config.Account) <-chan struct{
 		return nil
 	}
 	wake := make(chan struct{}, 1)
-	a.watchers.Go(func() { a.watch(ctx, account, wake) })
+	a.watchers.Go(func() {
+		a.watch(ctx, account.Name, func(ctx context.Context) error { return a.idle(ctx, account, wake) })
+	})
 	return wake
 }
 
 // watch keeps a connection with the upstream, and wakes when mail arrives. What arrives while there
-// is none waits for the schedule.
-func (a *App) watch(ctx context.Context, account *config.Account, wake chan<- struct{}) {
+// is none waits for the schedule. While the credentials stand refused it leaves the next login to a pass.
+func (a *App) watch(ctx context.Context, account string, idle func(context.Context) error) {
 	pause := watchPause
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := a.idle(ctx, account, wake)
+		err := idle(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		if a.opts.NotWatching != nil {
-			a.opts.NotWatching(account.Name, err)
+			a.opts.NotWatching(account, err)
 		}
 		if errors.Is(err, errNoIDLE) {
 			return // the schedule alone serves this account
@@ -56,12 +58,13 @@ func (a *App) watch(ctx context.Context, account *config.Account, wake chan<- st
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, maxWatchPause)
+		a.logins.await(ctx, account)
 	}
 }
 
-// idle watches until the connection ends, and returns why it did.
+// idle keeps one connection and watches until the connection ends, and returns why it did.
 func (a *App) idle(ctx context.Context, account *config.Account, wake chan<- struct{}) error {
-	mailbox, err := Upstream(ctx, account, a.opts.Logger)
+	mailbox, err := a.logIn(ctx, account)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,65 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/fetch"
+)
+
+// TestWatcherLeavesRefusedCredentialsToTheSchedule: a watcher whose login was refused, or whose account's was in a pass, does
+// not log in again before a pass could. After other failures it does.
+func TestWatcherLeavesRefusedCredentialsToTheSchedule(t *testing.T) {
+	lost := &fetch.Error{Kind: fetch.Unreachable, Op: "IDLE"}
+	for name, c := range map[string]struct {
+		login, pass error // of the watcher, of the pass that follows
+		few         bool
+	}{
+		"refused":                 {&fetch.Error{Kind: fetch.Auth, Op: "LOGIN"}, nil, true},
+		"no password to be had":   {&config.SecretError{}, nil, true},
+		"refused to the pass":     {lost, &fetch.Error{Kind: fetch.Auth, Op: "LOGIN"}, true},
+		"lost":                    {lost, nil, false},
+		"lost, the pass as well":  {lost, lost, false},
+		"something unclassified":  {errors.New("odd"), nil, false},
+		"busy":                    {&fetch.Error{Kind: fetch.Busy, Op: "LOGIN"}, nil, false},
+		"another account refused": {lost, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				var a App
+				if name == "another account refused" {
+					a.logins.note("other", &fetch.Error{Kind: fetch.Auth})
+				}
+				logins := 0
+				a.watchers.Go(func() {
+					a.watch(ctx, "work", func(context.Context) error {
+						logins++
+						a.logins.note("work", c.login)
+						return c.login
+					})
+				})
+				synctest.Wait()
+				if c.pass != nil {
+					a.logins.note("work", c.pass)
+				}
+				time.Sleep(24 * time.Hour) // the bubble's
+				if few := logins == 1; few != c.few {
+					t.Errorf("%d logins in a day", logins)
+				}
+				before := logins
+				a.logins.note("work", nil)
+				synctest.Wait()
+				if c.few && logins != before+1 {
+					t.Errorf("a pass has logged in, and the watcher did not")
+				}
+				cancel()
+				a.watchers.Wait()
+			})
+		})
+	}
+}

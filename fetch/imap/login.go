@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	imapwire "github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 	gosasl "github.com/emersion/go-sasl"
 
@@ -219,10 +220,17 @@ func (c *Client) withholdEcho(op string, client gosasl.Client, err error) error 
 	if err == nil {
 		return nil
 	}
-	raw := err.Error() + " " + c.g.noted().bye // what is shown may be cut within the secret
+	said := c.g.noted().bye // by the server: what is shown may be cut within the secret
+	var reply *imapwire.Error
+	switch {
+	case errors.As(err, &reply):
+		said += " " + string(reply.Code) + " " + reply.Text
+	case errors.Is(c.g.why(), errLibrary):
+		said += " " + err.Error() // quotes what could not be understood
+	}
 	err = c.failed(op, err)
 	var e *fetch.Error
-	if errors.As(err, &e) && sasl.Echoes(client, raw+" "+e.Error()) {
+	if errors.As(err, &e) && sasl.Echoes(client, said+" "+e.Text) {
 		return &fetch.Error{Kind: e.Kind, Op: op, Advice: e.Advice, Err: errors.New("the server echoed the secret, its words are withheld")}
 	}
 	return err

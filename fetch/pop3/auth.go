@@ -54,8 +54,9 @@ func (c *Client) authenticate(ctx context.Context) error {
 // withholdEcho withholds the words of a server that echoes what it was sent: the
 // password would be logged with them.
 func (c *Client) withholdEcho(err error, echoes func(words string) bool) error {
+	said := strings.TrimPrefix(c.w.said, "-ERR") // a word of the protocol's
 	var e *fetch.Error
-	if errors.As(err, &e) && e.Text != "" && echoes(c.w.said+" "+e.Text) {
+	if errors.As(err, &e) && e.Text != "" && echoes(said+" "+e.Text) {
 		return &fetch.Error{Kind: e.Kind, Op: e.Op, Advice: e.Advice, Err: errors.New("the server echoed the secret, its words are withheld")}
 	}
 	return err

@@ -34,7 +34,7 @@ type Options struct {
 	TLS      *tls.Config
 	// MaxSize is the largest message to download, in octets; 0 means no limit.
 	MaxSize int64
-	// MaxMessages bounds a listing; 0 means 1,000,000.
+	// MaxMessages bounds a listing; 0 means 200,000.
 	MaxMessages int
 	// Timeouts bound how long the server may take.
 	Timeouts Timeouts
@@ -71,7 +71,7 @@ type Client struct {
 func New(ctx context.Context, conn net.Conn, opts Options) (*Client, error) {
 	opts.Timeouts = opts.Timeouts.WithDefaults()
 	if opts.MaxMessages <= 0 {
-		opts.MaxMessages = 1_000_000
+		opts.MaxMessages = 200_000
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)

@@ -81,11 +81,11 @@ func (c *Client) list() (refs []fetch.Ref, noUIDs bool, err error) {
 	return sizes, true, nil
 }
 
-// Bounds of a listing, in octets: it is held in memory, and a unique-id of 1 KiB for each of
-// a million messages would not fit there. RFC 1939 section 7 allows 70 octets for one.
+// Bounds of a listing, in octets: it is held in memory, and a unique-id of 1 KiB for each message
+// would not fit there. RFC 1939 section 7 allows 70 octets for one.
 const (
 	listingSlack = 1 << 20
-	listingShare = 128 // for each message of Options.MaxMessages
+	listingShare = 80 // for each message of Options.MaxMessages
 )
 
 // maxNoted bounds how many rejected lines of one listing are logged.
@@ -116,7 +116,7 @@ func (c *Client) readList(verb string, send bool) (refs []fetch.Ref, refusal *fe
 			break
 		}
 		if octets -= int64(len(line)); octets < 0 {
-			return nil, nil, protocolError(verb, "listing without end", nil)
+			return nil, nil, c.tooLong(verb, fmt.Sprintf("the listing is longer than %d octets", listingSlack+listingShare*int64(c.opts.MaxMessages)))
 		}
 		if ref, ok := parseListing(verb, line); ok {
 			refs = append(refs, ref)
@@ -124,10 +124,17 @@ func (c *Client) readList(verb string, send bool) (refs []fetch.Ref, refusal *fe
 			c.note(verb+": line rejected", slog.String("line", fetch.Sanitize(string(line))))
 		}
 		if len(refs)+rejected > c.opts.MaxMessages {
-			return nil, nil, protocolError(verb, fmt.Sprintf("more than %d messages", c.opts.MaxMessages), nil)
+			return nil, nil, c.tooLong(verb, fmt.Sprintf("the listing has more than %d messages", c.opts.MaxMessages))
 		}
 	}
 	return c.unique(verb, refs), nil, nil
+}
+
+// tooLong is the error of a listing that would not fit into memory, if it ends at all.
+func (c *Client) tooLong(verb, why string) *fetch.Error {
+	e := protocolError(verb, why, nil)
+	e.Advice = "use IMAP for a mailbox as large as that, or have old mail deleted or moved there; if it is not as large, the server is out of order"
+	return e
 }
 
 // parseListing reads one line of UIDL (number, unique-id) or LIST (number, size).

@@ -252,7 +252,7 @@ func TestListingRefused(t *testing.T) {
 		"UIDL busy":                         {lists("S: -ERR [SYS/TEMP] wait", "S: -ERR"), plaintext(), fetch.Busy, "wait"},
 		"more messages than allowed":        {lists("S: +OK\n"+manyLines("S: %d x", 100), "S: +OK"), few, fetch.Protocol, "more than 3"},
 		"more malformed lines than allowed": {lists("S: +OK\n"+manyLines("S: x%d", 100), "S: +OK"), few, fetch.Protocol, "more than 3"},
-		"more octets than allowed":          {lists("S: +OK\n"+manyLines("S: %d "+strings.Repeat("u", 1000), 1200), "S: +OK"), many, fetch.Protocol, "listing without end"},
+		"more octets than allowed":          {lists("S: +OK\n"+manyLines("S: %d "+strings.Repeat("u", 1000), 1200), "S: +OK"), many, fetch.Protocol, "listing is longer than"},
 		"line of 100 KB":                    {lists("S: +OK\nS: 1 "+strings.Repeat("u", 100_000), "S: +OK"), plaintext(), fetch.Protocol, "without end"},
 		"line of 9 KB":                      {lists("S: +OK\nS: 1 "+strings.Repeat("u", 9_000), "S: +OK"), plaintext(), fetch.Protocol, "without end"},
 		"UIDL is cut":                       {lists("S: +OK\nS: 1 a\nclose", ""), plaintext(), fetch.Unreachable, "UIDL"},

@@ -113,6 +113,8 @@ type Options struct {
 	// StartTLS upgrades a plain connection, with TLSConfig (which needs ServerName).
 	StartTLS  TLSMode
 	TLSConfig *tls.Config
+	// TLSHint, if not nil, returns what to do about a handshake that failed, or "".
+	TLSHint func(error) string
 	// Auth, if not nil, makes the SASL client for one session (RFC 4954). It
 	// is used only within TLS or on a connection that does not leave the host.
 	Auth func() (sasl.Client, error)
@@ -196,4 +198,12 @@ func (o Options) withDefaults() *Options {
 		}
 	}
 	return &o
+}
+
+// hint is TLSHint where there is one.
+func (o *Options) hint(err error) string {
+	if o.TLSHint == nil {
+		return ""
+	}
+	return o.TLSHint(err)
 }

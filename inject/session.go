@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
+	"net"
 	"slices"
 	"strings"
 )
@@ -68,11 +69,12 @@ func open(ctx context.Context, dial Dialer, o *Options, id uint64, c *Client) (*
 	if err != nil {
 		var cert *tls.CertificateVerificationError
 		var record tls.RecordHeaderError
+		var alert *net.OpError
 		switch {
 		case ctx.Err() != nil:
 			return nil, &Error{Kind: Aborted, Op: stageConnect, Err: context.Cause(ctx)}
-		case errors.As(err, &cert), errors.As(err, &record):
-			return nil, &Error{Kind: TLS, Op: stageConnect, Err: err}
+		case errors.As(err, &cert), errors.As(err, &record), errors.As(err, &alert) && alert.Op == "remote error":
+			return nil, &Error{Kind: TLS, Op: stageConnect, Err: err, Advice: o.hint(err)}
 		}
 		return nil, &Error{Kind: Unreachable, Op: stageConnect, Err: err}
 	}
@@ -151,7 +153,7 @@ func (s *Session) begin(c *Client) *Error {
 			return &Error{Kind: TLS, Op: op, Reply: reply}
 		}
 		if err := s.w.startTLS(s.o.TLSConfig, s.o.Timeouts.Command); err != nil {
-			return &Error{Kind: TLS, Op: op, Err: err}
+			return &Error{Kind: TLS, Op: op, Err: err, Advice: s.o.hint(err)}
 		}
 		if e := s.hello(name); e != nil {
 			return e

@@ -140,7 +140,7 @@ func (w *wire) lost(op string, err error) error {
 	e := &fetch.Error{Kind: fetch.Unreachable, Op: op, Err: err}
 	var (
 		record      tls.RecordHeaderError
-		alert       tls.AlertError
+		alert       *net.OpError // package tls has no type for an alert
 		certificate *tls.CertificateVerificationError
 		unknown     x509.UnknownAuthorityError
 	)
@@ -153,7 +153,7 @@ func (w *wire) lost(op string, err error) error {
 		e.Kind, e.Advice = fetch.TLS, "this port does not speak TLS; is it one for STLS?"
 	case errors.As(err, &unknown):
 		e.Kind, e.Advice = fetch.TLS, "the certificate's authority is not trusted here"
-	case errors.As(err, &certificate), errors.As(err, &alert):
+	case errors.As(err, &certificate), errors.As(err, &alert) && alert.Op == "remote error":
 		e.Kind = fetch.TLS
 	}
 	return e

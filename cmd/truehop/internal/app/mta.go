@@ -16,6 +16,7 @@ import (
 func MTA(cfg *config.Config) (inject.Dialer, inject.Options, error) {
 	in := &cfg.Inject
 	o := dialogue(in)
+	o.TLSHint = func(err error) string { return tlsHint(err, "inject", cmp.Or(in.TLSServerName, in.Address.Host())) }
 	plain := dialEndpoint(in.Address)
 	if in.TLS == config.NoTLS {
 		return plain, o, nil

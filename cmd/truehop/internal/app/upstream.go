@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,6 +23,9 @@ func Upstream(ctx context.Context, a *config.Account, log *slog.Logger) (fetch.M
 	var refused *fetch.Error
 	if errors.As(err, &refused) && refused.Kind == fetch.Auth && refused.Advice == "" {
 		refused.Advice = fmt.Sprintf("correct accounts.%s.user or the password; many providers want one made for programs, and %s switched on", a.Name, strings.ToUpper(a.Protocol.String()))
+	}
+	if errors.As(err, &refused) && refused.Kind == fetch.TLS {
+		refused.Advice = cmp.Or(tlsHint(err, "accounts."+a.Name, a.Host), refused.Advice)
 	}
 	return mailbox, err
 }
@@ -47,7 +49,7 @@ func logIn(ctx context.Context, a *config.Account, log *slog.Logger) (fetch.Mail
 	}
 	if a.TLS == config.ImplicitTLS {
 		if conn, err = handshake(ctx, conn, secure); err != nil {
-			return nil, &fetch.Error{Kind: fetch.TLS, Op: "TLS with " + a.Addr(), Err: err, Advice: tlsHint(err, a)}
+			return nil, &fetch.Error{Kind: fetch.TLS, Op: "TLS with " + a.Addr(), Err: err, Advice: plainHint(err, a)}
 		}
 	}
 	if a.Protocol == config.POP3 {
@@ -56,20 +58,13 @@ func logIn(ctx context.Context, a *config.Account, log *slog.Logger) (fetch.Mail
 	return opened(imap.New(ctx, conn, IMAPOptions(a, password, secure, log)))
 }
 
-// tlsHint says what to do about a handshake that failed, "" where that depends.
-func tlsHint(err error, a *config.Account) string {
-	var unknown x509.UnknownAuthorityError
-	var host x509.HostnameError
+// plainHint says what to do where the port does not speak TLS, else "".
+func plainHint(err error, a *config.Account) string {
 	var plain tls.RecordHeaderError
-	switch {
-	case errors.As(err, &unknown):
-		return fmt.Sprintf("if %s has an authority of its own, name its certificate: accounts.%s.tls_ca_file", a.Host, a.Name)
-	case errors.As(err, &host):
-		return fmt.Sprintf("set accounts.%s.host or tls_server_name to a name that the certificate carries", a.Name)
-	case errors.As(err, &plain):
-		return fmt.Sprintf("port %d does not speak TLS from the start; for STARTTLS set accounts.%s.tls: starttls and its port", a.Port, a.Name)
+	if !errors.As(err, &plain) {
+		return ""
 	}
-	return ""
+	return fmt.Sprintf("port %d does not speak TLS from the start; for STARTTLS set accounts.%s.tls: starttls and its port", a.Port, a.Name)
 }
 
 // UpstreamTLS says how TLS with an account's upstream is made.

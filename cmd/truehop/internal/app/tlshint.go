@@ -1,0 +1,38 @@
+package app
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+)
+
+// tlsHint says what to do about a handshake that failed, by the keys of a section of the configuration, or "" where that
+// depends.
+func tlsHint(err error, section, host string) string {
+	var (
+		unknown x509.UnknownAuthorityError
+		name    x509.HostnameError
+		invalid x509.CertificateInvalidError
+		remote  *net.OpError
+	)
+	alert := "" // of the server (RFC 8446 section 6.2); package tls has no type for one
+	if errors.As(err, &remote) && remote.Op == "remote error" {
+		alert = remote.Err.Error()
+	}
+	switch {
+	case errors.As(err, &unknown):
+		return fmt.Sprintf("if %s has an authority of its own, name its certificate: %s.tls_ca_file", host, section)
+	case errors.As(err, &name) && name.Certificate != nil && len(name.Certificate.DNSNames)+len(name.Certificate.IPAddresses) == 0:
+		return fmt.Sprintf("the certificate names its host in the field CN only, which no longer counts: have one issued with a subjectAltName, as by openssl req -addext subjectAltName=DNS:%s", host)
+	case errors.As(err, &name):
+		return fmt.Sprintf("set %s.tls_server_name to a name that the certificate carries", section)
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "the certificate is out of date, or this host's clock is wrong"
+	case alert == "tls: handshake failure":
+		return "the server takes none of the ciphers offered; one without ECDHE needs GODEBUG=tlsrsakex=1 in truehop's environment until it is updated"
+	case alert == "tls: protocol version not supported":
+		return "the server speaks another version of TLS only: see tls_min_version, or have it updated"
+	}
+	return ""
+}

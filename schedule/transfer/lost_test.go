@@ -30,8 +30,8 @@ func (w *world) only() ledger.Record {
 	return rs[0]
 }
 
-// told counts the events that say that a message has vanished.
-func (w *world) told() (n int) {
+// vanished counts the events that say that a message has vanished.
+func (w *world) vanished() (n int) {
 	for _, e := range w.events {
 		if e.Kind == transfer.Vanished {
 			n++
@@ -63,7 +63,7 @@ func TestWhatVanishesBeforeItWasDeliveredIsTold(t *testing.T) {
 				w.mta.verdict = c.verdict
 				w.add(1)
 				before := w.run()
-				if w.told() != 0 || before.Lost != 0 {
+				if w.vanished() != 0 || before.Lost != 0 {
 					t.Fatal("a message that is there is told as lost")
 				}
 				state := w.only().State
@@ -77,8 +77,8 @@ func TestWhatVanishesBeforeItWasDeliveredIsTold(t *testing.T) {
 					if c.lost && pass == 0 {
 						wantTold = 1
 					}
-					if w.told() != wantTold || s.Lost != wantLost || s.WantPerson() != wantLost {
-						t.Errorf("pass %d: %d events and %d lost in %+v, want %d and %d", pass, w.told(), s.Lost, s, wantTold, wantLost)
+					if w.vanished() != wantTold || s.Lost != wantLost || s.WantPerson() != wantLost {
+						t.Errorf("pass %d: %d events and %d lost in %+v, want %d and %d", pass, w.vanished(), s.Lost, s, wantTold, wantLost)
 					}
 				}
 				r := w.only()
@@ -96,8 +96,8 @@ func TestWhatVanishesBeforeItWasDeliveredIsTold(t *testing.T) {
 				if err := w.ledger.Put(t.Context(), r); err != nil {
 					t.Fatal(err)
 				}
-				if s := w.run(); s.Lost != 0 || w.told() != 0 {
-					t.Errorf("after a person took note: %+v, %d events", s, w.told())
+				if s := w.run(); s.Lost != 0 || w.vanished() != 0 {
+					t.Errorf("after a person took note: %+v, %d events", s, w.vanished())
 				}
 			})
 		}
@@ -180,16 +180,16 @@ func TestRenumberedMailIsNotLost(t *testing.T) {
 	w.store.SetValidity("", 99)
 	w.add(1)
 	for range 2 {
-		if s := w.run(); s.Lost != 0 || w.told() != 0 {
-			t.Errorf("summary %+v, %d events: want nothing lost", s, w.told())
+		if s := w.run(); s.Lost != 0 || w.vanished() != 0 {
+			t.Errorf("summary %+v, %d events: want nothing lost", s, w.vanished())
 		}
 	}
 	w.states(map[ledger.State]int{ledger.Deferred: 1})
 	// Gone from an empty folder with another UIDVALIDITY, it is lost.
 	w.empty()
 	w.store.SetValidity("", 100)
-	if s := w.run(); s.Lost != 1 || w.told() != 1 {
-		t.Errorf("summary %+v, %d events: want it lost", s, w.told())
+	if s := w.run(); s.Lost != 1 || w.vanished() != 1 {
+		t.Errorf("summary %+v, %d events: want it lost", s, w.vanished())
 	}
 }
 
@@ -205,8 +205,8 @@ func TestUIDThatNamesAnotherMessageHidesNoLoss(t *testing.T) {
 	w.uidl("same")
 	w.clock = w.clock.Add(2 * time.Hour)
 	w.mta.verdict = nil
-	if s := w.run(); s.Lost != 1 || s.Delivered != 1 || w.told() != 1 {
-		t.Errorf("summary %+v, %d events: want one lost, the other delivered", s, w.told())
+	if s := w.run(); s.Lost != 1 || s.Delivered != 1 || w.vanished() != 1 {
+		t.Errorf("summary %+v, %d events: want one lost, the other delivered", s, w.vanished())
 	}
 	w.delivered(2)
 	w.states(map[ledger.State]int{ledger.Delivered: 1, ledger.Lost: 1})
@@ -220,8 +220,8 @@ func TestVanishedWithoutUIDs(t *testing.T) {
 	w.add(2)
 	w.run()
 	w.store.Remove("", w.store.UIDs("")[0])
-	if s := w.run(); s.Lost != 1 || w.told() != 1 {
-		t.Errorf("summary %+v, %d events: want one lost", s, w.told())
+	if s := w.run(); s.Lost != 1 || w.vanished() != 1 {
+		t.Errorf("summary %+v, %d events: want one lost", s, w.vanished())
 	}
 	w.states(map[ledger.State]int{ledger.Deferred: 1, ledger.Lost: 1})
 }
@@ -238,7 +238,7 @@ func TestFailedPassLosesNothing(t *testing.T) {
 	if _, err := w.try(); err == nil {
 		t.Fatal("the pass was to fail")
 	}
-	if w.told() != 0 {
+	if w.vanished() != 0 {
 		t.Error("a message is told as lost that may be the one that could not be read")
 	}
 	w.cut = 0
@@ -246,8 +246,8 @@ func TestFailedPassLosesNothing(t *testing.T) {
 	w.states(map[ledger.State]int{ledger.Deferred: 1})
 	// A folder that cannot be opened says nothing of what is in it.
 	w.pass.Dial = func(context.Context) (fetch.Mailbox, error) { return unopened{}, nil }
-	if _, err := w.try(); err == nil || w.told() != 0 {
-		t.Errorf("error %v, %d told as lost", err, w.told())
+	if _, err := w.try(); err == nil || w.vanished() != 0 {
+		t.Errorf("error %v, %d told as lost", err, w.vanished())
 	}
 	w.states(map[ledger.State]int{ledger.Deferred: 1})
 }

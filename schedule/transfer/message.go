@@ -26,6 +26,8 @@ type message struct {
 	client   inject.Client
 	// lookup says that the client's name is still to be looked up.
 	lookup bool
+	// named is closed when the name of the client has been looked up.
+	named chan struct{}
 	// plain sends it through Pass.Plain.
 	plain bool
 	// redelivery says that the MTA may have it already.

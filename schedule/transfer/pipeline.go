@@ -332,33 +332,50 @@ func (w *pipeline) noteOthers(ref fetch.Ref, content [32]byte) error {
 	return w.pass.Ledger.SetAbsent(w.lasting, gone, true)
 }
 
-// feed submits messages to the MTA in order. A name that must be looked up first holds up
-// its own message only, unless the order is to be kept.
+// feed submits messages to the MTA. A name that must be looked up first holds up its own message only. Where the order
+// is to be kept it holds up those behind it as well, while their names are looked up.
 func (w *pipeline) feed() {
 	var names errgroup.Group
 	names.SetLimit(lookupLimit)
+	ordered := make(chan *message, lookupLimit)
+	var inOrder sync.WaitGroup
+	inOrder.Go(func() {
+		for m := range ordered {
+			<-m.named
+			w.inject(m)
+		}
+	})
 	for m := range w.messages {
-		if w.feeding.Err() != nil {
-			w.free(m) // not begun: it stays upstream as it was
-			continue
+		m.named = make(chan struct{})
+		if m.lookup {
+			names.Go(func() error {
+				m.client = WithName(m.client, w.pass.LookupName(w.feeding, m.client.Addr))
+				close(m.named)
+				if !w.pass.Ordered {
+					w.inject(m)
+				}
+				return nil
+			})
+		} else {
+			close(m.named)
 		}
-		if m.lookup && !w.pass.Ordered {
-			names.Go(func() error { w.inject(m); return nil })
-			continue
+		switch {
+		case w.pass.Ordered:
+			ordered <- m
+		case !m.lookup:
+			w.inject(m)
 		}
-		w.inject(m)
 	}
+	close(ordered)
+	inOrder.Wait()
 	_ = names.Wait() // its functions return nil
 }
 
-// inject names the client and submits the message.
+// inject submits a message whose client has its name.
 func (w *pipeline) inject(m *message) {
-	if m.lookup {
-		m.client = WithName(m.client, w.pass.LookupName(w.feeding, m.client.Addr))
-		if w.feeding.Err() != nil {
-			w.free(m) // the pass ends, and the look-up may have ended early because of it
-			return
-		}
+	if w.feeding.Err() != nil {
+		w.free(m) // not begun, or its look-up may have ended early: it stays upstream as it was
+		return
 	}
 	to := w.pass.MTA
 	if m.plain {

@@ -132,6 +132,9 @@ type Receipt struct {
 	Note string
 	// Err is nil where the MTA gave a verdict.
 	Err *Error
+	// BeforeClient says that it went wrong before this client was presented: there was no session, or none in which
+	// a client can be. So it says nothing about the message.
+	BeforeClient bool
 }
 
 // RecipientReceipt is what became of one recipient.

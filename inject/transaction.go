@@ -371,7 +371,7 @@ func (t *transaction) leave(e *end) {
 // receipt makes the receipt of the message. It is the only function that makes one.
 func (t *transaction) receipt(e *end) Receipt {
 	r := Receipt{Outcome: e.outcome, Stage: e.stage, Reply: e.reply, Recipients: t.recipients, Presented: t.presented,
-		Note: strings.Join(t.notes, "; "), Err: e.err}
+		Note: strings.Join(t.notes, "; "), Err: e.err, BeforeClient: e.beforeClient}
 	for i := range r.Recipients {
 		to := &r.Recipients[i]
 		undecided := to.Reply.Code == 0 || to.Reply.class() == 2

@@ -19,6 +19,8 @@ type end struct {
 	attribute string
 	// unanswered says that the MTA said nothing to this message.
 	unanswered bool
+	// beforeClient says that it went wrong before the client was presented.
+	beforeClient bool
 }
 
 // verdict is the end by a reply of the MTA that decides.
@@ -42,6 +44,13 @@ func lost(stage string, err error) *end { return failure(stage, classify(stage, 
 func misconfigured(reply Reply, text, hint string) *end {
 	return &end{stage: stageXCLIENT, outcome: Deferred, reply: reply, session: leaving,
 		err: &Error{Kind: Misconfigured, Op: stageXCLIENT, Text: text, Reply: reply, Advice: hint}}
+}
+
+// notOffered is the end where the session offers no way to present a client.
+func notOffered(err *Error) *end {
+	e := misconfigured(Reply{}, err.Text, err.Advice)
+	e.beforeClient = true
+	return e
 }
 
 // withheld is the end of a message that cannot be sent to this MTA as it is.

@@ -230,12 +230,13 @@ func (w *worker) open(ctx context.Context, j *job, client Client, waiting chan<-
 func (p *Pool) undelivered(m *Message, err *Error, client Client, notes []string) Receipt {
 	t := newTransaction(m, client, notes)
 	e := failure(err.Op, err)
+	// A PROXY header presents the client as soon as there is a connection. STARTTLS and AUTH do not concern it.
+	knewClient := p.o.Carrier.byProxy() && slices.Contains([]string{"PROXY", stageGreeting, stageEHLO, stageHELO}, err.Op)
+	e.beforeClient = !knewClient && err.Kind != Aborted
 	switch {
 	case err.Kind == Unsendable:
 		e = withheld(err.Op, err.Text, err.Err)
-	case !p.o.Carrier.byProxy() || err.Reply.Code == 0:
-	case slices.Contains([]string{stageGreeting, stageEHLO, stageHELO}, err.Op):
-		// The MTA knew the client when it replied. STARTTLS and AUTH do not concern the client.
+	case knewClient && err.Reply.Code != 0:
 		t.presented = client
 		e = greetingRefused(err)
 	}

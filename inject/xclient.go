@@ -45,7 +45,7 @@ func (t *transaction) xclient() *end {
 	s := t.s
 	if s.state != pipelined {
 		if e := s.offersXCLIENT(); e != nil {
-			return misconfigured(Reply{}, e.Text, e.Advice)
+			return notOffered(e)
 		}
 	}
 	// Attributes that do not fit in one command go in several, each sent after the reply to the

@@ -8,7 +8,7 @@ var forwarded = [...]string{"NAME", "ADDR", "PORT", "PROTO", "HELO", "IDENT", "S
 func (t *transaction) xforward() *end {
 	s := t.s
 	if s.ext.xforward == nil {
-		return misconfigured(Reply{}, "XFORWARD is not offered", "put this host into smtpd_authorized_xforward_hosts of this listener")
+		return notOffered(&Error{Text: "XFORWARD is not offered", Advice: "put this host into smtpd_authorized_xforward_hosts of this listener"})
 	}
 	if e := t.reset(); e != nil {
 		return e

@@ -100,7 +100,7 @@ func TestOnceOverTheWire(t *testing.T) {
 	}{
 		"deferred":    {receipt: reply(inject.Deferred, "RCPT", 450, "4.2.0", "greylisted")},
 		"refused":     {receipt: reply(inject.Refused, "RCPT", 554, "5.7.1", "no"), left: 1},
-		"unreachable": {receipt: inject.Receipt{Stage: "connect", Err: &inject.Error{Kind: inject.Unreachable, Op: "connect"}}, trouble: inject.Unreachable},
+		"unreachable": {receipt: inject.Receipt{Stage: "connect", BeforeClient: true, Err: &inject.Error{Kind: inject.Unreachable, Op: "connect"}}, trouble: inject.Unreachable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := once(t)
@@ -150,7 +150,7 @@ func TestAllDeliveredTakesOneSession(t *testing.T) {
 // upstream all the same, and the rest can be retrieved again.
 func TestMTAThatFailsMidwayLosesNothing(t *testing.T) {
 	w := once(t)
-	w.mta.verdict = second(inject.Receipt{Stage: "connect", Err: &inject.Error{Kind: inject.Unreachable, Op: "connect"}})
+	w.mta.verdict = second(inject.Receipt{Stage: "connect", BeforeClient: true, Err: &inject.Error{Kind: inject.Unreachable, Op: "connect"}})
 	w.pass.Batch = 1
 	if _, err := w.try(); inject.KindOf(err) != inject.Unreachable {
 		t.Fatalf("the pass ended with %v, want the MTA unreachable", err)
@@ -158,7 +158,7 @@ func TestMTAThatFailsMidwayLosesNothing(t *testing.T) {
 	w.left(2)
 	w.mta.verdict = nil
 	w.run()
-	w.delivered(1, 2, 3)
+	w.delivered(1, 3, 2) // new mail comes first
 	w.left(0)
 }
 
@@ -301,7 +301,7 @@ func TestLoginDelayDoesNotKeepDeliveredMailForEver(t *testing.T) {
 	}
 	accepted()
 	w.run()
-	w.delivered(1, 3, 2, 4)
+	w.delivered(1, 3, 4, 2) // new mail comes first
 	w.left(0)
 }
 
@@ -325,7 +325,7 @@ func TestWhatCannotBeDeletedHoldsUpNoNewMail(t *testing.T) {
 				_, err := w.try()
 				w.pass.Failed = err != nil
 			}
-			w.delivered(1, 3, 2, 4)
+			w.delivered(1, 3, 4, 2) // new mail comes first
 		})
 	}
 }

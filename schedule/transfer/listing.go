@@ -32,16 +32,19 @@ func listedSize(ref fetch.Ref) int64 { return max(ref.Size, 0) }
 
 // plan is what there is to do with a listing.
 type plan struct {
-	// retrieve are the messages to be retrieved, suspects those to be retrieved after them because sessions ended at
-	// them before, settle the disposals to be carried out without that.
-	retrieve, suspects []fetch.Ref
-	settle             []settlement
+	// retrieve are the messages to be retrieved, retries those to be retrieved after them because they were tried
+	// before: what has made trouble once never comes between new mail and the MTA. suspects come last, because sessions
+	// ended at them before. settle are the disposals to be carried out without that.
+	retrieve, retries, suspects []fetch.Ref
+	settle                      []settlement
 	// deletable are those of retrieve that are to be disposed of as soon as their content proves to be what the
 	// ledger says. overdueFor is how long the first of them could have gone, by the account's clock.
 	deletable  []fetch.Ref
 	overdueFor time.Duration
 	// onlyOverdue says that the pass retrieves the deletable messages and no others.
 	onlyOverdue bool
+	// unread says that a message which is not retrieved in this pass was never seen.
+	unread bool
 	// known holds what the ledger has of every UID under this UIDVALIDITY.
 	known map[string][]ledger.Brief
 	// listed counts the messages of the listing by their UIDs, asRecorded those that may be what the ledger has under
@@ -100,6 +103,7 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 		}
 		switch c.step {
 		case wait:
+			p.unread = p.unread || c.brief.Hash == noHash
 			p.counts.Waiting++
 			continue
 		case leaveAlone:
@@ -118,9 +122,12 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 			p.overdueFor = max(p.overdueFor, c.overdueFor)
 		case look: // its content tells what it is
 		}
-		if c.brief.Suspect {
+		switch {
+		case c.brief.Suspect:
 			p.suspects = append(p.suspects, ref)
-		} else {
+		case c.step == deliverAgain:
+			p.retries = append(p.retries, ref)
+		default:
 			p.retrieve = append(p.retrieve, ref)
 		}
 	}

@@ -184,6 +184,8 @@ func TestCompare(t *testing.T) {
 			"retrieve b; settle a; counts {2 1 0 0 0 1}"},
 		{"one to be deleted, where UIDs are given again", true, "a/1 b/2", map[string][]ledger.Brief{"a": delivered("a")}, remove,
 			"retrieve a b; deletable a; counts {2 1 0 0 0 0}"},
+		{"one to be tried again", false, "a/1 b/2 c/3", map[string][]ledger.Brief{"a": {{UID: "a", State: ledger.Deferred, Hash: content}}}, remove,
+			"retrieve b c; then a; counts {3 2 1 0 0 0}"},
 		{"one kept", false, "a/1", map[string][]ledger.Brief{"a": delivered("a")}, fetch.Disposal{}, "counts {1 0 0 0 1 0}"},
 		{"one UID for two", true, "a/1 a/2", map[string][]ledger.Brief{"a": delivered("a")}, remove, "retrieve a a; counts {2 1 0 0 0 0}"},
 		{"without a UID", true, "none/1", map[string][]ledger.Brief{"": delivered("")}, remove, "retrieve ; counts {1 0 0 0 0 0}"},
@@ -224,6 +226,9 @@ func described(t *testing.T, p *plan, at folderKey) string {
 	var parts []string
 	if len(p.retrieve) > 0 {
 		parts = append(parts, "retrieve "+uids(p.retrieve))
+	}
+	if len(p.retries) > 0 {
+		parts = append(parts, "then "+uids(p.retries))
 	}
 	if len(p.deletable) > 0 {
 		parts = append(parts, "deletable "+uids(p.deletable))

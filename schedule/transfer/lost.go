@@ -23,6 +23,8 @@ type presence struct {
 	lastingUIDs bool
 	// contents are those of the messages that were retrieved, by their UIDs: only of UIDs that name an unfinished record.
 	contents map[string][][32]byte
+	// unread says that a message is there whose content nobody has seen: it may be any that has gone under its old name.
+	unread bool
 	// claimed are the records that a message under another UID was recognised by.
 	claimed map[ledger.Key]bool
 }
@@ -40,7 +42,7 @@ func (p *presence) lost(r *ledger.Record) bool {
 	case r.Folder != p.folder.name, r.Disposed, p.claimed[r.Key]:
 		return false
 	case r.Validity != p.folder.validity, p.listed[r.UID] == 0:
-		return true
+		return !p.unread
 	case p.lastingUIDs, r.Hash == noHash:
 		return false
 	}

@@ -242,6 +242,7 @@ func TestFailedPassLosesNothing(t *testing.T) {
 		t.Error("a message is told as lost that may be the one that could not be read")
 	}
 	w.cut = 0
+	w.clock = w.clock.Add(w.pass.Retry.Max)
 	w.run()
 	w.states(map[ledger.State]int{ledger.Deferred: 1})
 	// A folder that cannot be opened says nothing of what is in it.

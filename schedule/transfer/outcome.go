@@ -1,6 +1,8 @@
 package transfer
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -77,25 +79,24 @@ type outcomeRules struct {
 
 // decision is what follows from an attempt.
 type decision struct {
-	// record is what the ledger is to say, unless unused: the MTA cannot be used, or the pass was asked to end, and the
-	// dot of the message cannot have left.
+	// record is what the ledger is to say, unless unused: the pass was asked to end, and the dot of the message cannot
+	// have left.
 	record ledger.Record
 	unused bool
 	// stop ends the pass, if it is not nil.
 	stop error
-	// complaint names what the MTA has against the recipients of the account, "" if nothing. A pass ends where
-	// several messages in a row meet the same.
-	complaint string
+	// trouble is what the message met that other messages may meet likewise.
+	trouble trouble
 }
 
 // decide turns what the MTA said to an attempt into the message's record, and says whether the pass can go on.
 func decide(rec ledger.Record, a attempt, rules outcomeRules) decision {
 	r := &a.receipt
-	d := decision{stop: stopsPass(r)}
+	d := decision{stop: stopsPass(r), trouble: troubleOf(rec.Account, r, rules.multidrop)}
 	if r.Err != nil && !a.sending {
-		askedToEnd := r.Err.Kind == inject.Aborted
-		if d.unused = askedToEnd || d.stop != nil; d.unused {
-			return d
+		askedToEnd := r.Err.Kind == inject.Aborted || errors.Is(r.Err, context.Canceled)
+		if askedToEnd {
+			return decision{unused: true}
 		}
 	}
 	rec.Last, rec.Ran = rules.now, rules.ran
@@ -103,7 +104,9 @@ func decide(rec ledger.Record, a attempt, rules outcomeRules) decision {
 	if presented := r.Presented.Addr; presented.IsValid() {
 		rec.Client = presented.String()
 	}
-	rec.Attempts++
+	if !r.BeforeClient {
+		rec.Attempts++
+	}
 	rec.Code, rec.Reply, rec.QueueID = r.Reply.Code, r.Reply.String(), r.QueueID
 	byRecipient(&rec, a, rules.dryRun)
 	why := []string{a.note, r.Note}
@@ -116,13 +119,14 @@ func decide(rec ledger.Record, a attempt, rules outcomeRules) decision {
 		}
 	}
 	rec.Why = inOneLine(why)
-	if !rec.State.Final() {
+	switch {
+	case rec.State.Final():
+	case r.BeforeClient: // it is due at the next pass, and this does not count against it
+		rec.Next = time.Time{}
+	default:
 		rules.retry.postpone(&rec)
 	}
 	d.record = rec
-	if r.Err == nil {
-		d.complaint = recipientComplaint(r, rules.multidrop)
-	}
 	return d
 }
 
@@ -155,66 +159,6 @@ func byRecipient(rec *ledger.Record, a attempt, dryRun bool) {
 	if len(waiting) > 0 {
 		rec.Recipients = strings.Join(waiting, " ")
 	}
-}
-
-// stopsPass returns the error that must stop the pass, if the receipt tells of one: the MTA cannot be reached,
-// will take nothing from us as things are set up, or is out of storage.
-func stopsPass(r *inject.Receipt) error {
-	if r.Err == nil {
-		// RFC 3463 section 3.4: X.3.1 is the system's storage. Any other 452 is about the recipient (X.2.2: its
-		// mailbox is full) or the transaction (X.5.3: too many recipients).
-		if r.Reply.Code == 452 && r.Reply.Enhanced == "4.3.1" && r.Outcome == inject.Deferred {
-			return &Error{Op: r.Stage, Text: "the MTA is out of storage: " + r.Reply.String(), Advice: "free space in the MTA's queue"}
-		}
-		return nil
-	}
-	switch r.Err.Kind {
-	case inject.Misconfigured, inject.TLS, inject.Auth, inject.Local:
-		return r.Err
-	case inject.Unreachable:
-		// Lost in the middle of a message, the connection may be that message's fault.
-		if slices.Contains([]string{"connect", "greeting", "EHLO"}, r.Stage) {
-			return r.Err
-		}
-	}
-	return nil
-}
-
-// complaintLimit is how many messages in a row must meet the same complaint before it is taken for the account's.
-const complaintLimit = 3
-
-// streak counts messages in a row that met the same complaint.
-type streak struct {
-	complaint string
-	n         int
-}
-
-// add notes the complaint that one message met, "" for none, and reports whether it is one too many.
-func (s *streak) add(complaint string) bool {
-	if complaint != s.complaint {
-		s.complaint, s.n = complaint, 0
-	}
-	s.n++
-	return complaint != "" && s.n >= complaintLimit
-}
-
-// recipientComplaint names what the MTA has against the recipients of the account, "" if nothing. Where each
-// message has a recipient of its own, only a domain that the MTA does not take mail for is not that message's matter.
-func recipientComplaint(r *inject.Receipt, multidrop bool) string {
-	if r.Stage != "RCPT" || r.Outcome != inject.Refused {
-		return ""
-	}
-	switch {
-	case deniesRelay(r.Reply.Text):
-		return "relay"
-	case r.Reply.Enhanced == "5.1.2":
-		return r.Reply.Enhanced
-	case multidrop:
-		return ""
-	case slices.Contains([]string{"5.1.1", "5.1.3", "5.1.6", "5.1.10"}, r.Reply.Enhanced):
-		return r.Reply.Enhanced
-	}
-	return ""
 }
 
 // decideQuarantine turns what the MTA said to a refused message on its way to the quarantine into the

@@ -31,6 +31,19 @@ func failedReceipt(stage string, kind inject.Kind) inject.Receipt {
 	return r
 }
 
+// beforeClient is r for a message whose client was never presented.
+func beforeClient(r inject.Receipt) inject.Receipt {
+	r.BeforeClient = true
+	return r
+}
+
+// unrecorded is the receipt of a message whose dot was not sent because the ledger could not say so before.
+func unrecorded() inject.Receipt {
+	r := failedReceipt("DATA", inject.Local)
+	r.Err.Err = &ledger.Error{Kind: ledger.Full, Op: "disk is full"}
+	return r
+}
+
 func TestDecide(t *testing.T) {
 	taken := fared("a", inject.Delivered, "dot", 250, "2.0.0")
 	listed := fared("b", inject.Refused, "RCPT", 554, "5.7.1")
@@ -41,7 +54,7 @@ func TestDecide(t *testing.T) {
 		name    string
 		receipt inject.Receipt
 		sending bool
-		want    string // STATE, recipients left, verdicts; "unused" for none
+		want    string // STATE, recipients left, verdicts; "due" if it is tried at the next pass and this was no attempt
 		stop    string
 	}{
 		{"delivered", receiptOf(taken), true, "delivered", ""},
@@ -53,18 +66,23 @@ func TestDecide(t *testing.T) {
 		{"taken for one, refused for the other", receiptOf(taken, listed), true, "partly-refused, a delivered, b refused", ""},
 		{"taken for one, deferred for the other", receiptOf(taken, busy), true, "deferred, left b, a delivered", ""},
 		{"taken for both", receiptOf(taken, fared("b", inject.Delivered, "dot", 250, "")), true, "delivered", ""},
-		{"out of storage", receiptOf(full), false, "deferred, left a", "out of storage"},
+		{"out of storage", receiptOf(full), false, "deferred, left a", ""},
 		{"a mailbox is full", receiptOf(fared("a", inject.Deferred, "MAIL", 452, "4.2.2")), false, "deferred, left a", ""},
-		{"no connection", failedReceipt("connect", inject.Unreachable), false, "unused", "connect"},
-		{"no greeting", failedReceipt("greeting", inject.Unreachable), false, "unused", "greeting"},
-		{"lost at EHLO", failedReceipt("EHLO", inject.Unreachable), false, "unused", "EHLO"},
-		{"lost at RCPT", failedReceipt("RCPT", inject.Unreachable), false, "deferred, left a", ""},
+		{"no connection", beforeClient(failedReceipt("connect", inject.Unreachable)), false, "due", "connect"},
+		{"no greeting", beforeClient(failedReceipt("greeting", inject.Unreachable)), false, "due", "greeting"},
+		{"this host is refused at EHLO", beforeClient(failedReceipt("EHLO", inject.Misconfigured)), false, "due", "EHLO"},
+		{"no XCLIENT", beforeClient(failedReceipt("XCLIENT", inject.Misconfigured)), false, "due", "XCLIENT"},
+		{"without TLS", beforeClient(failedReceipt("STARTTLS", inject.TLS)), false, "due", "STARTTLS"},
+		{"credentials refused", beforeClient(failedReceipt("AUTH", inject.Auth)), false, "due", "AUTH"},
+		{"lost at the client's greeting", failedReceipt("greeting", inject.Unreachable), false, "deferred, left a", ""},
+		{"lost at the client's EHLO", failedReceipt("EHLO", inject.Unreachable), false, "deferred, left a", ""},
 		{"lost at XCLIENT", failedReceipt("XCLIENT", inject.Unreachable), false, "deferred, left a", ""},
-		{"misconfigured", failedReceipt("XCLIENT", inject.Misconfigured), false, "unused", "XCLIENT"},
-		{"without TLS", failedReceipt("STARTTLS", inject.TLS), false, "unused", "STARTTLS"},
-		{"credentials refused", failedReceipt("AUTH", inject.Auth), false, "unused", "AUTH"},
-		{"the ledger says no to the dot", failedReceipt("dot", inject.Local), false, "unused", "dot"},
-		{"a body that cannot be read once it is sending", failedReceipt("dot", inject.Local), true, "deferred, left a", "dot"},
+		{"lost at RCPT", failedReceipt("RCPT", inject.Unreachable), false, "deferred, left a", ""},
+		{"XCLIENT refused for this client", failedReceipt("XCLIENT", inject.Misconfigured), false, "deferred, left a", ""},
+		{"530 at MAIL", failedReceipt("MAIL", inject.Misconfigured), false, "deferred, left a", ""},
+		{"the ledger says no to the dot", unrecorded(), false, "deferred, left a", "disk is full"},
+		{"a body that cannot be read", failedReceipt("dot", inject.Local), false, "deferred, left a", ""},
+		{"a body that cannot be read once it is sending", failedReceipt("dot", inject.Local), true, "deferred, left a", ""},
 		{"asked to end before the dot", failedReceipt("DATA", inject.Aborted), false, "unused", ""},
 		{"asked to end once it is sending", failedReceipt("DATA", inject.Aborted), true, "deferred, left a", ""},
 		{"not understood", failedReceipt("MAIL", inject.Protocol), false, "deferred, left a", ""},
@@ -79,6 +97,12 @@ func TestDecide(t *testing.T) {
 			d := decide(rec, attempt{recipients: names, sending: c.sending, receipt: c.receipt}, outcomeRules{
 				retry: Retry{Min: time.Minute, Max: time.Hour, GiveUp: 24 * time.Hour}, now: noon, ran: 5 * time.Hour,
 			})
+			if d.unused || c.want == "unused" {
+				if !d.unused || c.want != "unused" || d.stop != nil {
+					t.Errorf("unused %v, stop %v; want %s", d.unused, d.stop, c.want)
+				}
+				return
+			}
 			stop := ""
 			if d.stop != nil {
 				stop = d.stop.Error()
@@ -86,15 +110,14 @@ func TestDecide(t *testing.T) {
 			if (stop == "") != (c.stop == "") || !strings.Contains(stop, c.stop) {
 				t.Errorf("stop: %q, want %q", stop, c.stop)
 			}
-			if d.unused {
-				if c.want != "unused" {
-					t.Errorf("nothing is recorded, want %s", c.want)
-				}
-				return
-			}
 			rec = d.record
-			got := string(rec.State)
-			if !rec.State.Final() {
+			got, attempts := string(rec.State), 3
+			if c.want == "due" {
+				attempts = 2
+				if rec.State == ledger.Deferred && rec.Next.IsZero() {
+					got = "due"
+				}
+			} else if !rec.State.Final() {
 				got += ", left " + rec.Recipients
 				if !rec.Next.Equal(noon.Add(4 * time.Minute)) {
 					t.Errorf("next try at %v, want four minutes from now", rec.Next)
@@ -106,7 +129,7 @@ func TestDecide(t *testing.T) {
 			if got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
-			if rec.Attempts != 3 || !rec.Last.Equal(noon) || rec.Ran != 5*time.Hour || rec.Client != "203.0.113.1" ||
+			if rec.Attempts != attempts || !rec.Last.Equal(noon) || rec.Ran != 5*time.Hour || rec.Client != "203.0.113.1" ||
 				rec.QueueID != "Q1" || rec.Code != c.receipt.Reply.Code || rec.Reply != c.receipt.Reply.String() {
 				t.Errorf("the record is %+v", rec)
 			}

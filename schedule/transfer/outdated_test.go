@@ -100,6 +100,7 @@ func TestRestoredLedgerLabelsWhatItDoesNotKnow(t *testing.T) {
 			}
 			w.labels()
 			w.cut = 0
+			w.clock = w.clock.Add(w.pass.Retry.Max)
 			w.run()
 			w.labels(true) // the second; the first is known
 			if w.restores() != 1 {
@@ -109,7 +110,7 @@ func TestRestoredLedgerLabelsWhatItDoesNotKnow(t *testing.T) {
 			w.clock = w.clock.Add(w.pass.Retry.Max)
 			w.add(4)
 			w.run()
-			w.labels(true, false) // the third may have been delivered before; the fourth came after all was seen
+			w.labels(false, true) // the fourth came after all was seen; the third may have been delivered before
 			if w.restores() != 0 {
 				t.Error("it is told again")
 			}
@@ -133,7 +134,7 @@ func TestFirstPassOverAKeptMailboxLabels(t *testing.T) {
 			interrupted := true
 			w.mta.verdict = func(m *inject.Message, _ int) inject.Receipt {
 				if interrupted && m.From == "sender2@example.org" {
-					return inject.Receipt{Outcome: inject.Deferred, Stage: "connect", Err: &inject.Error{Kind: inject.Unreachable, Op: "connect"}}
+					return inject.Receipt{Outcome: inject.Deferred, Stage: "connect", BeforeClient: true, Err: &inject.Error{Kind: inject.Unreachable, Op: "connect"}}
 				}
 				return says(inject.Delivered, "dot", 250)(m, 0)
 			}

@@ -14,7 +14,7 @@
 //     anything happens upstream; a message still "sending" after a crash is in doubt.
 //   - A policy for refused mail acts on what the MTA refused, for all recipients, and on nothing else.
 //   - What was retrieved and not delivered can be retrieved again.
-//   - A message that fails delays no other; a peer that fails ends the pass.
+//   - A message that fails delays no other, and is recorded as failed; a peer that fails ends the pass.
 //
 // What to do is decided by functions without side effects, one file each: compare and
 // classify (listing.go), Flood.judge (flood.go), knownByUID and knownByContent (identity.go),
@@ -163,6 +163,8 @@ type run struct {
 	setbacks *setbacks
 	// came counts the messages that came whole, tries how many suspects may still be asked for.
 	came, tries int
+	streak      streak
+	tally       tally
 }
 
 // setbacks are the first error of each kind that does not stop a pass. The pass ends with them.
@@ -205,10 +207,14 @@ func (p Pass) Run(ctx context.Context) (summary Summary, err error) {
 	if err := r.settler.end(ctx, p.DryRun); err != nil {
 		return summary, err
 	}
+	var alike error
+	if !p.DryRun {
+		alike = r.tally.trouble(p.Account)
+	}
 	if r.came > 0 || report.summary.Held > 0 {
 		r.setbacks.broken = nil // it was single messages, which are told by their names
 	}
-	return summary, errors.Join(r.setbacks.folder, r.setbacks.broken, r.setbacks.spool, r.setbacks.disposal)
+	return summary, errors.Join(alike, r.setbacks.folder, r.setbacks.broken, r.setbacks.spool, r.setbacks.disposal)
 }
 
 // folder carries one folder: list it, compare it with the ledger, and do what follows from that.
@@ -253,11 +259,11 @@ func (r *run) folder(ctx context.Context, folder string) error {
 		// not wait for that: the server may have refused just this, DELE or QUIT.
 		overdue := listing.LoginDelay > loginPatience && todo.overdueFor >= overdueAfter
 		if todo.onlyOverdue = overdue && !p.Failed; todo.onlyOverdue {
-			todo.retrieve, todo.suspects = todo.deletable, nil
+			todo.retrieve, todo.retries, todo.suspects = todo.deletable, nil, nil
 		}
 	}
 	there := &presence{
-		folder: at, listed: todo.listed, lastingUIDs: todo.lastingUIDs,
+		folder: at, listed: todo.listed, lastingUIDs: todo.lastingUIDs, unread: todo.unread,
 		contents: map[string][][32]byte{}, claimed: map[ledger.Key]bool{},
 	}
 	err = r.carry(ctx, at, todo, there)
@@ -266,7 +272,7 @@ func (r *run) folder(ctx context.Context, folder string) error {
 	}
 	// What has gone may be what is new under another name, which is known once all that is new was looked at.
 	// A server that does not list all it has says nothing about what it leaves out.
-	lookedAtAll := err == nil && !todo.onlyOverdue && listing.Unlisted == 0
+	lookedAtAll := err == nil && !todo.onlyOverdue && listing.Unlisted == 0 && !there.unread
 	nothingNew := todo.counts.New == 0 && listing.Unlisted == 0
 	if lookedAtAll || nothingNew {
 		err = cmp.Or(err, r.findLost(ctx, there))

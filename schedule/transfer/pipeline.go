@@ -63,9 +63,10 @@ type pipeline struct {
 	// feeder are the goroutines of look and feed, inflight what it has submitted, underWay the messages that came and are not done with.
 	feeder, inflight, underWay sync.WaitGroup
 
-	mu     sync.Mutex // guards ready and streak
+	mu     sync.Mutex // guards what follows
 	ready  []settlement
-	streak streak
+	streak *streak
+	tally  *tally
 }
 
 // carry carries out a plan: it retrieves, injects, records and settles. It returns what stopped the pass, if
@@ -73,8 +74,8 @@ type pipeline struct {
 func (r *run) carry(ctx context.Context, at folderKey, p *plan, there *presence) error {
 	w := &pipeline{
 		pass: r.pass, clock: &r.clock, report: r.report, session: r.session, settler: r.settler, setbacks: r.setbacks, run: r, folder: at, plan: p,
-		retrieval: newRetrieval(p.retrieve, p.suspects, r.pass.Batch, r.tries), suspected: map[fetch.Ref]breakage{}, claimed: map[ledger.Key]bool{}, there: there,
-		asked: ctx, lasting: context.WithoutCancel(ctx), arrivals: make(chan *message, aheadLimit), messages: make(chan *message),
+		retrieval: newRetrieval(p.retrieve, p.retries, p.suspects, r.pass.Batch, r.tries), suspected: map[fetch.Ref]breakage{}, claimed: map[ledger.Key]bool{}, there: there,
+		asked: ctx, lasting: context.WithoutCancel(ctx), arrivals: make(chan *message, aheadLimit), messages: make(chan *message), streak: &r.streak, tally: &r.tally,
 	}
 	w.feeding, w.stop = context.WithCancelCause(ctx)
 	w.feeder.Go(w.look)
@@ -240,6 +241,7 @@ func (w *pipeline) free(m *message) {
 
 // notRetrieved reports and records a message that could not be retrieved.
 func (w *pipeline) notRetrieved(ref fetch.Ref, cause error) error {
+	w.there.unread = true
 	kind := fetch.KindOf(cause)
 	if kind == fetch.Gone && w.plan.onlyOverdue && w.setbacks.disposal == nil {
 		w.setbacks.disposal = cause // listed, and not to be had: the next pass must not wait for it
@@ -427,21 +429,28 @@ func (w *pipeline) judge(m *message, receipt inject.Receipt) {
 	d := decide(*m.record(), m.attempt, outcomeRules{
 		retry: w.pass.Retry, multidrop: w.pass.Recipient.From != "", dryRun: w.pass.DryRun, now: w.clock.now(), ran: w.clock.accountTime(),
 	})
-	if receipt.Err == nil {
-		w.mu.Lock()
-		tooMany := w.streak.add(d.complaint)
-		w.mu.Unlock()
-		if tooMany {
-			d.stop = &Error{Op: "RCPT TO", Text: "the MTA does not take mail for the recipients of this account: " + receipt.Reply.String(),
-				Advice: "correct recipients, or make the MTA responsible for their domain; then truehop retry " + w.pass.Account + " --all"}
-		}
-	}
-	if d.stop != nil {
-		w.stop(d.stop)
-	}
 	if d.unused {
 		w.free(m)
 		return
+	}
+	client, recipient := "", ""
+	if m.client.Addr.IsValid() {
+		client = m.client.Addr.String()
+	}
+	if w.pass.Recipient.From != "" {
+		recipient = strings.Join(m.attempt.recipients, " ")
+	}
+	w.mu.Lock()
+	many := w.streak.add(d.trouble, client, recipient)
+	if !m.plain { // nobody judges clients there
+		w.tally.add(d.record.State, &receipt)
+	}
+	w.mu.Unlock()
+	if many {
+		d.stop = d.trouble.err
+	}
+	if d.stop != nil {
+		w.stop(d.stop)
 	}
 	m.identity.record = d.record
 	w.conclude(m)

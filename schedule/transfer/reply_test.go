@@ -148,18 +148,3 @@ func TestCombinedState(t *testing.T) {
 		t.Errorf("without recipients: %s", got)
 	}
 }
-
-func TestStreak(t *testing.T) {
-	var s streak
-	for i, c := range []struct {
-		what string
-		many bool
-	}{
-		{"a", false}, {"a", false}, {"", false}, {"a", false}, {"b", false}, {"b", false}, {"b", true}, {"b", true},
-		{"", false}, {"", false}, {"", false}, {"", false}, {"b", false}, {"b", false}, {"b", true}, {"a", false},
-	} {
-		if got := s.add(c.what); got != c.many {
-			t.Errorf("message %d, %q: %v, want %v", i+1, c.what, got, c.many)
-		}
-	}
-}

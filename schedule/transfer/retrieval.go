@@ -43,6 +43,8 @@ type retrieval struct {
 	// asked for last. tries is how many of the suspects may still be asked for.
 	asked, left, suspects []fetch.Ref
 	tries                 int
+	// retries are those of left that were tried before. They come in sets of their own: within one the server has its own order.
+	retries map[fetch.Ref]bool
 	// set is how many messages the last set had; alone says that it is one suspect.
 	set   int
 	alone bool
@@ -54,12 +56,17 @@ type retrieval struct {
 	refusedInRow, busyInRow int
 }
 
-// newRetrieval plans the retrieval of refs, size at a time, 0 meaning 500, and then of at most tries suspects.
-func newRetrieval(refs, suspects []fetch.Ref, size, tries int) *retrieval {
+// newRetrieval plans the retrieval of refs and then of retries, size at a time, 0 meaning 500, and last of at most
+// tries suspects.
+func newRetrieval(refs, retries, suspects []fetch.Ref, size, tries int) *retrieval {
 	if size <= 0 {
 		size = batchSize
 	}
-	return &retrieval{size: size, limit: size, left: refs, suspects: suspects, tries: tries}
+	r := &retrieval{size: size, limit: size, left: slices.Concat(refs, retries), suspects: suspects, tries: tries, retries: map[fetch.Ref]bool{}}
+	for _, ref := range retries {
+		r.retries[ref] = true
+	}
+	return r
 }
 
 // more reports whether there is anything to ask for. alone says that it is a suspect, which wants a session in which
@@ -76,7 +83,10 @@ func (r *retrieval) next() []fetch.Ref {
 		r.tries--
 		r.asked, r.suspects = slices.Clone(r.suspects[:1]), r.suspects[1:]
 	} else {
-		n := min(r.size, len(r.left))
+		n := 0
+		for n < min(r.size, len(r.left)) && r.retries[r.left[n]] == r.retries[r.left[0]] {
+			n++
+		}
 		r.asked, r.left = slices.Clone(r.left[:n]), r.left[n:]
 	}
 	r.underWay, r.set = nil, len(r.asked)

@@ -184,7 +184,7 @@ func (m simMTA) Submit(ctx context.Context, msg *inject.Message, done func(injec
 	}
 	id := strings.TrimPrefix(taken{body: string(raw)}.subject(), "number ")
 	if m.whim(id, 15) {
-		r := inject.Receipt{Stage: "connect", Err: &inject.Error{Kind: inject.Unreachable, Op: "connect"}}
+		r := inject.Receipt{Stage: "connect", BeforeClient: true, Err: &inject.Error{Kind: inject.Unreachable, Op: "connect"}}
 		alike(&r, msg)
 		done(r)
 		return nil

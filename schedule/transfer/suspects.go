@@ -185,7 +185,10 @@ func (w *pipeline) sentenceSuspects() error {
 		}
 	}
 	w.report.waiting(unasked)
-	lonely := len(w.plan.retrieve)+len(w.plan.suspects) == 1
+	if unasked+len(w.suspected) > 0 {
+		w.there.unread = true
+	}
+	lonely := len(w.plan.retrieve)+len(w.plan.retries)+len(w.plan.suspects) == 1
 	for _, b := range w.suspected {
 		rec, changed := b.sentence(w.run.came > 0, lonely && w.run.came == 0)
 		w.report.emit(Event{Kind: NotRetrieved, Ref: b.ref, Size: b.ref.Size, State: string(rec.State), Why: rec.Why, Err: b.cause})

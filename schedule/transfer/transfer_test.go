@@ -242,17 +242,20 @@ func TestMTAGoneStopsThePass(t *testing.T) {
 		t.Run(kind.String(), func(t *testing.T) {
 			w := newWorld(t)
 			w.mta.verdict = func(*inject.Message, int) inject.Receipt {
-				return inject.Receipt{Stage: "connect", Err: &inject.Error{Kind: kind, Op: "connect"}}
+				return inject.Receipt{Stage: "connect", BeforeClient: true, Err: &inject.Error{Kind: kind, Op: "connect"}}
 			}
 			for n := range 50 {
 				w.add(n + 1)
 			}
-			_, err := w.try()
+			s, err := w.try()
 			if inject.KindOf(err) != kind {
 				t.Errorf("the pass ended with %v, want the MTA's trouble", err)
 			}
 			w.left(50)
-			w.states(map[ledger.State]int{}) // no attempt was made at any of them
+			if s.Deferred == 0 || s.Deferred > 20 {
+				t.Errorf("summary %+v, want it to have ended soon", s)
+			}
+			w.states(map[ledger.State]int{ledger.Deferred: s.Deferred}) // what was in hand is due at the next pass
 			w.mta.verdict = nil
 			w.run()
 			w.left(0)

@@ -7,9 +7,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
+	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/transfer"
 )
 
 // openMessages select what status lists message by message, in this order. Refused or deferred mail that was disposed of,
@@ -65,7 +68,7 @@ func (p *program) status(ctx context.Context, names []string, asJSON bool) (err 
 	}
 	code := exitOK
 	for _, a := range accounts {
-		s, err := readStatus(ctx, record, a)
+		s, err := readStatus(ctx, record, a, app.Target(&cfg.Inject))
 		if err != nil {
 			return err
 		}
@@ -93,10 +96,10 @@ func statusExit(s *ui.AccountStatus) int {
 	return exitOK
 }
 
-// readStatus reads what the ledger knows of an account: nothing where l is nil.
-func readStatus(ctx context.Context, l *ledger.Ledger, a *config.Account) (*ui.AccountStatus, error) {
+// readStatus reads what the ledger knows of an account, whose mail goes to target: nothing where l is nil.
+func readStatus(ctx context.Context, l *ledger.Ledger, a *config.Account, target string) (*ui.AccountStatus, error) {
 	if l == nil {
-		return ui.NewAccountStatus(a.Name, ledger.Pass{}, time.Time{}, map[ledger.State]int{}, nil), nil
+		return ui.NewAccountStatus(a.Name, ledger.Pass{}, time.Time{}, map[ledger.State]int{}, nil, nil), nil
 	}
 	last, success, err := l.LastPass(ctx, a.Name)
 	if err != nil {
@@ -115,7 +118,20 @@ func readStatus(ctx context.Context, l *ledger.Ledger, a *config.Account) (*ui.A
 		}
 		open = append(open, found...)
 	}
-	s := ui.NewAccountStatus(a.Name, last, success, counts, open)
+	brake := transfer.Brake{Grace: a.RefusedGrace}
+	if brake.Proof, err = l.Proof(ctx, target); err != nil {
+		return nil, err
+	}
+	ran, err := l.Ran(ctx, a.Name)
+	if err != nil {
+		return nil, err
+	}
+	s := ui.NewAccountStatus(a.Name, last, success, counts, open, func(r ledger.Record) string {
+		if r.State != ledger.Refused || a.OnRefused.Disposal.Action == fetch.Keep {
+			return ""
+		}
+		return brake.Holds(ran-r.Ran, r.Judged)
+	})
 	for _, folder := range a.Folders {
 		trust, err := l.Trust(ctx, a.Name, folder)
 		if err != nil {

@@ -50,7 +50,7 @@ func TestStatusOfTheLastPass(t *testing.T) {
 			if err := l.Put(t.Context(), noted); err != nil {
 				t.Fatal(err)
 			}
-			s, err := readStatus(t.Context(), l, &config.Account{Name: "work"})
+			s, err := readStatus(t.Context(), l, &config.Account{Name: "work"}, "mta")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,7 +92,7 @@ func TestStatusListsWhatIsNotDoneWith(t *testing.T) {
 			}
 		}
 	}
-	s, err := readStatus(t.Context(), l, &config.Account{Name: "work"})
+	s, err := readStatus(t.Context(), l, &config.Account{Name: "work"}, "mta")
 	if err != nil {
 		t.Fatal(err)
 	}

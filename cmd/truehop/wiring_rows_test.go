@@ -212,6 +212,7 @@ func accountWires() []wire {
 			"flag:$Done": fetch.Disposal{Action: fetch.Flag, Target: "$Done"}, "move:Done": fetch.Disposal{Action: fetch.Move, Target: "Done"}}, at: func(g *given) any { return g.pass.OnDelivered }},
 		{key: "accounts.NAME.on_refused", with: plain, wants: map[string]any{"keep": [2]any{fetch.Disposal{Action: fetch.Keep}, ""}, "delete": [2]any{fetch.Disposal{Action: fetch.Delete}, ""},
 			"move:Spam": [2]any{fetch.Disposal{Action: fetch.Move, Target: "Spam"}, ""}, "quarantine:spam@example.org": [2]any{fetch.Disposal{Action: fetch.Keep}, "spam@example.org"}}, at: refused},
+		{key: "accounts.NAME.refused_grace", wants: map[string]any{"0": time.Duration(0), "7d": 7 * 24 * time.Hour}, at: func(g *given) any { return g.pass.RefusedGrace }},
 		{key: "accounts.NAME.on_unknown_client", wants: map[string]any{"unavailable": transfer.PresentUnavailable, "hold": transfer.HoldUnknown, "skip": transfer.SkipUnknown}, at: func(g *given) any { return g.pass.Client.Unknown }},
 		{key: "accounts.NAME.stale_after", wants: map[string]any{"0": time.Duration(0), "30d": 30 * 24 * time.Hour}, at: func(g *given) any { return g.pass.Client.StaleAfter }},
 		{key: "accounts.NAME.on_stale", with: plain, wants: map[string]any{"hold": transfer.HoldStale, "plain": transfer.StalePlain, "unavailable": transfer.StaleUnavailable}, at: func(g *given) any { return g.pass.Client.Stale }},

@@ -20,6 +20,7 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,6 +101,11 @@ type Record struct {
 	// how much of it has come at most. All are 0 once it has been retrieved.
 	Breaks, Charges int
 	Octets          int64
+	// DotSent says that a dot was sent and no recipient's 2xx or 5xx followed for all of them: the MTA may have the
+	// message all the same, for it may answer 4xx after it has taken it.
+	DotSent bool
+	// Judged is the number of the last [Judgement] when [Ledger.PutJudged] recorded State; those after it have higher ones.
+	Judged int64
 }
 
 // FirstFormat is Ran of a record that a ledger of version 1 held and nothing has changed since: it has no Verdicts,
@@ -132,6 +138,8 @@ type Brief struct {
 	Size, Listed     int64
 	// Suspect says that Record.Breaks is not 0.
 	Suspect bool
+	DotSent bool
+	Judged  int64
 }
 
 // Generation is one UIDVALIDITY of a folder and the number of records under it.
@@ -190,16 +198,10 @@ func (l *Ledger) Put(ctx context.Context, r Record) error {
 
 // PutAll is [Ledger.Put] for several records: all are written, or none.
 func (l *Ledger) PutAll(ctx context.Context, rs []Record) error {
-	settles := true
-	for i := range rs {
-		if err := rs[i].check(); err != nil {
-			return err
-		}
-		if canonical(string(rs[i].State)) == "" {
-			return &Error{Kind: Invalid, Op: "no such state: " + string(rs[i].State)}
-		}
-		settles = settles && rs[i].State.settles()
+	if err := checkAll(rs...); err != nil {
+		return err
 	}
+	settles := !slices.ContainsFunc(rs, func(r Record) bool { return !r.State.settles() })
 	if len(rs) == 0 {
 		return nil
 	}

@@ -37,13 +37,13 @@ func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity ui
 		var uid, hash, state, token, verdicts sql.RawBytes
 		if err := rows.Scan(&mailbox, &uid, &hash, &state, &b.Disposed, &b.Absent,
 			&b.Attempts, &b.Doubts, &next, &token, &first, &b.Size, &sum, &verdicts, &ran, &b.Listed, &acknowledged,
-			&breaks, &charges, &octets); err != nil {
+			&breaks, &charges, &octets, &b.DotSent, &b.Judged); err != nil {
 			return nil, l.readError(err)
 		}
 		b.UID, b.Token = string(uid), string(token)
 		b.Suspect = breaks > 0
 		b.Next, b.First, b.Ran = fromMillis(next), fromMillis(first), time.Duration(ran)*time.Millisecond
-		if b.State, b.Hash, err = sound(mailbox, uid, hash, string(state), b.Token, string(verdicts), sum); err != nil {
+		if b.State, b.Hash, err = sound(mailbox, uid, hash, guarded{string(state), b.Token, string(verdicts), b.DotSent, b.Judged}, sum); err != nil {
 			return nil, l.readError(err)
 		}
 		slab = append(slab, b)
@@ -67,9 +67,9 @@ func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity ui
 func (l *Ledger) added() string {
 	switch l.version {
 	case 1:
-		return "'', -1, 0, 0, 0, 0, 0" // FirstFormat
+		return "'', -1, 0, 0, 0, 0, 0, 0, 0" // FirstFormat
 	case 2:
-		return "verdicts, ran, 0, 0, 0, 0, 0"
+		return "verdicts, ran, 0, 0, 0, 0, 0, 0, 0"
 	}
 	return addedColumns
 }
@@ -78,9 +78,9 @@ func (l *Ledger) added() string {
 var errUnsound = errors.New("a record is damaged")
 
 // sound checks a row against its checksum.
-func sound(mailbox int64, uid, hash []byte, state, token, verdicts string, sum int64) (s State, h [sha256.Size]byte, err error) {
-	s = canonical(state)
-	if len(hash) != len(h) || s == "" || checksum(mailbox, uid, hash, state, token, verdicts) != sum {
+func sound(mailbox int64, uid, hash []byte, g guarded, sum int64) (s State, h [sha256.Size]byte, err error) {
+	s = canonical(g.state)
+	if len(hash) != len(h) || s == "" || checksum(mailbox, uid, hash, g) != sum {
 		return "", h, errUnsound
 	}
 	copy(h[:], hash)
@@ -162,13 +162,13 @@ func (l *Ledger) records(ctx context.Context, where string, limit int, args ...a
 		if err := rows.Scan(&r.Account, &r.Folder, &r.Validity, &mailbox, &uid, &hash, &state,
 			&r.Disposed, &r.Absent, &r.Size, &r.Token, &r.Attempts, &r.Doubts, &first, &last, &next, &sum,
 			&r.Client, &r.HELO, &r.Sender, &r.Recipients, &r.Code, &r.Reply, &r.QueueID, &r.Why, &verdicts, &ran,
-			&r.Listed, &acknowledged, &r.Breaks, &r.Charges, &r.Octets); err != nil {
+			&r.Listed, &acknowledged, &r.Breaks, &r.Charges, &r.Octets, &r.DotSent, &r.Judged); err != nil {
 			return nil, l.readError(err)
 		}
 		r.UID = string(uid)
 		r.First, r.Last, r.Next = fromMillis(first), fromMillis(last), fromMillis(next)
 		r.Ran, r.Acknowledged = time.Duration(ran)*time.Millisecond, fromMillis(acknowledged)
-		if r.State, r.Hash, err = sound(mailbox, uid, hash, state, r.Token, verdicts, sum); err != nil {
+		if r.State, r.Hash, err = sound(mailbox, uid, hash, guarded{state, r.Token, verdicts, r.DotSent, r.Judged}, sum); err != nil {
 			return nil, l.readError(err)
 		}
 		if verdicts != "" && json.Unmarshal([]byte(verdicts), &r.Verdicts) != nil {

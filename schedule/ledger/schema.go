@@ -63,6 +63,8 @@ CREATE TABLE record (
 	breaks     INTEGER NOT NULL DEFAULT 0,
 	charges    INTEGER NOT NULL DEFAULT 0,
 	octets     INTEGER NOT NULL DEFAULT 0,
+	dotsent    INTEGER NOT NULL DEFAULT 0,
+	judged     INTEGER NOT NULL DEFAULT 0,
 	PRIMARY KEY (mailbox, uid, hash)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX record_hash ON record (hash);
@@ -81,7 +83,7 @@ CREATE TABLE pass (
 	error     TEXT NOT NULL,
 	success   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-` + schemaClock + schemaOf3
+` + schemaClock + schemaOf3 + schemaJudged
 
 // schemaClock is the table of [Ledger.Tick], in milliseconds.
 const schemaClock = `
@@ -211,12 +213,25 @@ func checkDatabase(ctx context.Context, db *sql.DB, path string) error {
 	return nil
 }
 
-// checksum is the CRC-32C of what decides about redelivery. Without verdicts it is that of version 1.
-func checksum(mailbox int64, uid, hash []byte, state, token, verdicts string) int64 {
-	if verdicts == "" {
-		return crc(mailbox, uid, hash, []byte(state), []byte(token))
+// guarded is what decides about redelivery and deletion beside the key.
+type guarded struct {
+	state, token, verdicts string
+	dotSent                bool
+	judged                 int64
+}
+
+// checksum is the CRC-32C of what decides about redelivery and deletion. Where version 1 has nothing to compare with it is
+// that of version 1, and version 2 likewise.
+func checksum(mailbox int64, uid, hash []byte, g guarded) int64 {
+	parts := [][]byte{uid, hash, []byte(g.state), []byte(g.token)}
+	later := g.dotSent || g.judged != 0
+	if g.verdicts != "" || later {
+		parts = append(parts, []byte(g.verdicts))
 	}
-	return crc(mailbox, uid, hash, []byte(state), []byte(token), []byte(verdicts))
+	if later {
+		parts = append(parts, binary.BigEndian.AppendUint64([]byte{byte(flag(g.dotSent))}, uint64(g.judged)))
+	}
+	return crc(mailbox, parts...)
 }
 
 func (m *mailbox) checksum(id int64) int64 {

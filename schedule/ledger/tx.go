@@ -16,6 +16,7 @@ type tx struct {
 	listed, caughtUp                  *sql.Stmt
 	find, add                         *sql.Stmt
 	passed, clock, ticked             *sql.Stmt
+	latest, judged, forgotten         *sql.Stmt
 	// mailboxes caches the ids of table mailbox; a rollback empties it.
 	mailboxes map[mailbox]int64
 }
@@ -29,10 +30,10 @@ const columns = `mailbox, uid, hash, state, disposed, absent, size, token, attem
 	first, last, next, sum, client, helo, sender, recipients, code, reply, queueid, why`
 
 // addedColumns came with version 2, those from listed on with version 3.
-const addedColumns = `verdicts, ran, listed, acknowledged, breaks, charges, octets`
+const addedColumns = `verdicts, ran, listed, acknowledged, breaks, charges, octets, dotsent, judged`
 
 const insertRecord = `INSERT INTO record (` + columns + `, ` + addedColumns + `)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (mailbox, uid, hash) DO UPDATE SET
 	state = excluded.state, disposed = excluded.disposed, absent = excluded.absent,
 	size = excluded.size, token = excluded.token,
@@ -43,7 +44,8 @@ ON CONFLICT (mailbox, uid, hash) DO UPDATE SET
 	queueid = excluded.queueid, why = excluded.why,
 	verdicts = excluded.verdicts, ran = excluded.ran,
 	listed = excluded.listed, acknowledged = excluded.acknowledged,
-	breaks = excluded.breaks, charges = excluded.charges, octets = excluded.octets`
+	breaks = excluded.breaks, charges = excluded.charges, octets = excluded.octets,
+	dotsent = excluded.dotsent, judged = excluded.judged`
 
 const whereKey = ` WHERE mailbox = ?1 AND uid = ?2 AND hash = ?3`
 
@@ -74,6 +76,9 @@ func newTx(ctx context.Context, db *sql.DB) (*tx, error) {
 		{&t.find, "SELECT id FROM mailbox WHERE account = ? AND folder = ? AND validity = ?"},
 		{&t.add, "INSERT INTO mailbox (id, account, folder, validity, sum) VALUES (?, ?, ?, ?, ?)"},
 		{&t.clock, "SELECT at, ran, latest, base FROM clock WHERE account = ?"},
+		{&t.latest, "SELECT coalesce(max(last), 0) FROM judged"},
+		{&t.judged, insertJudged},
+		{&t.forgotten, "DELETE FROM judged WHERE last <= ?"},
 		{&t.ticked, "REPLACE INTO clock (account, at, ran, latest, base) VALUES (?, ?, ?, ?, ?)"},
 	} {
 		if *p.stmt, err = conn.PrepareContext(ctx, p.sql); err != nil {
@@ -85,7 +90,7 @@ func newTx(ctx context.Context, db *sql.DB) (*tx, error) {
 }
 
 func (t *tx) close() {
-	for _, s := range []*sql.Stmt{t.insert, t.disposed, t.absent, t.removed, t.listed, t.caughtUp, t.find, t.add, t.passed, t.clock, t.ticked} {
+	for _, s := range []*sql.Stmt{t.insert, t.disposed, t.absent, t.removed, t.listed, t.caughtUp, t.find, t.add, t.passed, t.clock, t.ticked, t.latest, t.judged, t.forgotten} {
 		if s != nil {
 			_ = s.Close()
 		}
@@ -148,12 +153,12 @@ func (t *tx) put(r *Record) error {
 		}
 		verdicts = string(text)
 	}
-	sum := checksum(id, uid, r.Hash[:], string(r.State), token, verdicts)
+	sum := checksum(id, uid, r.Hash[:], guarded{string(r.State), token, verdicts, r.DotSent, r.Judged})
 	_, err = t.insert.Exec(id, uid, r.Hash[:], string(r.State), flag(r.Disposed), flag(r.Absent), r.Size,
 		token, r.Attempts, r.Doubts, millis(r.First), millis(r.Last), millis(r.Next), sum,
 		cut(r.Client), cut(r.HELO), cut(r.Sender), r.Recipients,
 		r.Code, cut(r.Reply), cut(r.QueueID), cut(r.Why), verdicts, r.Ran.Milliseconds(), r.Listed, millis(r.Acknowledged),
-		r.Breaks, r.Charges, r.Octets)
+		r.Breaks, r.Charges, r.Octets, flag(r.DotSent), r.Judged)
 	return err
 }
 

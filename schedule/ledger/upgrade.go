@@ -60,7 +60,7 @@ func upgradeFrom1(ctx context.Context, conn *sql.Conn) error {
 		if err := rows.Scan(&r.mailbox, &r.uid, &r.hash, &r.token, &r.sum); err != nil {
 			return err
 		}
-		if _, _, err := sound(r.mailbox, r.uid, r.hash, string(Refused), r.token, "", r.sum); err != nil {
+		if _, _, err := sound(r.mailbox, r.uid, r.hash, guarded{state: string(Refused), token: r.token}, r.sum); err != nil {
 			continue // damaged: an error for everybody who reads it
 		}
 		unrefused = append(unrefused, r)
@@ -69,7 +69,7 @@ func upgradeFrom1(ctx context.Context, conn *sql.Conn) error {
 		return err
 	}
 	for _, r := range unrefused {
-		sum := checksum(r.mailbox, r.uid, r.hash, string(Held), r.token, "")
+		sum := checksum(r.mailbox, r.uid, r.hash, guarded{state: string(Held), token: r.token})
 		if _, err := conn.ExecContext(ctx, "UPDATE record SET state = 'held', sum = ? WHERE mailbox = ? AND uid = ? AND hash = ?",
 			sum, r.mailbox, r.uid, r.hash); err != nil {
 			return err
@@ -85,8 +85,10 @@ func upgradeFrom2(ctx context.Context, conn *sql.Conn) error {
 		ALTER TABLE record ADD COLUMN acknowledged INTEGER NOT NULL DEFAULT 0;
 		ALTER TABLE record ADD COLUMN breaks INTEGER NOT NULL DEFAULT 0;
 		ALTER TABLE record ADD COLUMN charges INTEGER NOT NULL DEFAULT 0;
-		ALTER TABLE record ADD COLUMN octets INTEGER NOT NULL DEFAULT 0;`+
-		schemaOf3+`
+		ALTER TABLE record ADD COLUMN octets INTEGER NOT NULL DEFAULT 0;
+		ALTER TABLE record ADD COLUMN dotsent INTEGER NOT NULL DEFAULT 0;
+		ALTER TABLE record ADD COLUMN judged INTEGER NOT NULL DEFAULT 0;`+
+		schemaOf3+schemaJudged+`
 		INSERT INTO caught_up SELECT DISTINCT account, folder, 0 FROM mailbox;`)
 	return err
 }

@@ -238,7 +238,7 @@ func TestUpgradeFromVersion2(t *testing.T) {
 	for _, change := range []string{
 		"UPDATE record SET ran = 7000, verdicts = ?1, sum = ?2 WHERE uid = CAST('2' AS BLOB)", "PRAGMA user_version = 2",
 	} {
-		args := []any{string(text), checksum(1, []byte(r.UID), r.Hash[:], string(r.State), r.Token, string(text))}
+		args := []any{string(text), checksum(1, []byte(r.UID), r.Hash[:], guarded{state: string(r.State), token: r.Token, verdicts: string(text)})}
 		if !strings.Contains(change, "?") {
 			args = nil
 		}

@@ -87,7 +87,9 @@ func TestRecipientsApart(t *testing.T) {
 			w.mta.verdict, asked = apart(c.attempts...)
 			w.add(1)
 			w.run()
-			w.days(11)
+			w.days(6) // the last verdict has come by then
+			w.proven()
+			w.days(5)
 			w.left(c.left)
 			rs, err := w.ledger.List(t.Context(), ledger.Filter{Account: "work"})
 			if err != nil || len(rs) != 1 {
@@ -275,6 +277,7 @@ func TestLedgerOfTheFirstFormatKnowsWhoWaits(t *testing.T) {
 				t.Errorf("asked for %s", got)
 			}
 			w.states(map[ledger.State]int{c.state: 1})
+			w.proven()
 			w.days(5)
 			w.left(c.left)
 		})

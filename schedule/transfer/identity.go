@@ -78,6 +78,7 @@ func knownByUID(key ledger.Key, size int64, briefs []ledger.Brief, rules identit
 		if b.Hash == key.Hash {
 			id.known, id.absent = true, b.Absent
 			id.record.State, id.record.Token, id.record.Ran, id.record.Listed = b.State, b.Token, b.Ran, b.Listed
+			id.record.DotSent, id.record.Judged = b.DotSent, b.Judged
 			if b.State.Final() {
 				id.recognition, id.record.Disposed = sameUID, b.Disposed
 				return id

@@ -64,6 +64,8 @@ type plan struct {
 	// second copy.
 	outdated bool
 	trust    ledger.Trust
+	// disposal says what becomes of its messages.
+	disposal disposalRules
 	// adopt says that what is unknown in this folder is recorded as done and not delivered.
 	adopt bool
 }
@@ -78,7 +80,7 @@ type listingRules struct {
 
 // compare says what there is to do with a listing, given what the ledger knows of its UIDs.
 func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Brief, rules listingRules) *plan {
-	p := &plan{known: known, listed: make(map[string]int, len(listing.Refs)), lastingUIDs: !listing.Reusable}
+	p := &plan{known: known, listed: make(map[string]int, len(listing.Refs)), lastingUIDs: !listing.Reusable, disposal: rules.disposal}
 	p.counts.Listed = len(listing.Refs)
 	for _, ref := range listing.Refs {
 		p.listed[ref.UID]++
@@ -210,7 +212,7 @@ func classify(briefs []ledger.Brief, size int64, reusable bool, rules listingRul
 		}
 		return classified{step: deliverAgain, brief: b}
 	}
-	disposal, _ := rules.disposal.of(b.State, rules.account-b.Ran)
+	disposal, _ := rules.disposal.of(b.State, rules.account-b.Ran, b.Judged)
 	// A flag that was set once may have been removed by a person since, whose wish counts.
 	isDone := b.Disposed && disposal.Action == fetch.Flag
 	c := classified{brief: b, disposal: disposal, step: leaveAlone}

@@ -26,6 +26,7 @@ func hashOf(text string) (h [32]byte) {
 
 func TestClassify(t *testing.T) {
 	const hour = time.Hour
+	proof := proven(t, leastProof, 0)
 	brief := func(s ledger.State, change ...func(*ledger.Brief)) []ledger.Brief {
 		b := ledger.Brief{UID: "a", State: s, Hash: hashOf("content")}
 		for _, c := range change {
@@ -81,8 +82,8 @@ func TestClassify(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			rules := listingRules{
 				retry:    Retry{Min: time.Minute, Max: hour},
-				disposal: disposalRules{onDelivered: c.delivered, onRefused: c.refused},
-				now:      noon, account: refusedWait + hour,
+				disposal: disposalRules{onDelivered: c.delivered, onRefused: c.refused, brake: Brake{Grace: graceOfTests, Proof: proof}},
+				now:      noon, account: graceOfTests + hour,
 			}
 			for reusable, want := range map[bool]step{false: c.imap, true: c.pop3} {
 				before := fmt.Sprint(c.briefs)
@@ -142,8 +143,9 @@ func TestAnotherSizeWantsALook(t *testing.T) {
 
 // TestOverdueCountsFromWhenItCouldGo: refused mail waits first, and is overdue only after that.
 func TestOverdueCountsFromWhenItCouldGo(t *testing.T) {
-	rules := listingRules{disposal: disposalRules{onDelivered: remove, onRefused: remove}, account: refusedWait + 5*time.Hour}
-	for state, want := range map[ledger.State]time.Duration{ledger.Delivered: refusedWait + 4*time.Hour, ledger.Refused: 4 * time.Hour} {
+	brake := Brake{Grace: graceOfTests, Proof: proven(t, leastProof, 0)}
+	rules := listingRules{disposal: disposalRules{onDelivered: remove, onRefused: remove, brake: brake}, account: graceOfTests + 5*time.Hour}
+	for state, want := range map[ledger.State]time.Duration{ledger.Delivered: graceOfTests + 4*time.Hour, ledger.Refused: 4 * time.Hour} {
 		b := ledger.Brief{State: state, Ran: time.Hour, Hash: hashOf("content")}
 		if got := classify([]ledger.Brief{b}, 0, true, rules).overdueFor; got != want {
 			t.Errorf("%s: overdue for %v, want %v", state, got, want)

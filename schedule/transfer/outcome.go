@@ -108,6 +108,8 @@ func decide(rec ledger.Record, a attempt, rules outcomeRules) decision {
 		rec.Attempts++
 	}
 	rec.Code, rec.Reply, rec.QueueID = r.Reply.Code, r.Reply.String(), r.QueueID
+	// A cleanup that dies after it has stored the message answers 451 as well.
+	rec.DotSent = rec.DotSent || slices.ContainsFunc(r.Recipients, func(to inject.RecipientReceipt) bool { return openDot(to.Stage, to.Outcome) })
 	byRecipient(&rec, a, rules.dryRun)
 	why := []string{a.note, r.Note}
 	if r.Err != nil {
@@ -161,6 +163,11 @@ func byRecipient(rec *ledger.Record, a attempt, dryRun bool) {
 	}
 }
 
+// openDot reports whether the dot of a message was sent and brought no final verdict.
+func openDot(stage string, o inject.Outcome) bool {
+	return stage == "dot" && (o == inject.Deferred || o == inject.InDoubt)
+}
+
 // decideQuarantine turns what the MTA said to a refused message on its way to the quarantine into the
 // message's record. Until the quarantine has it the refusal does not count: the next pass tries both again.
 func decideQuarantine(rec ledger.Record, put *inject.Receipt, address string, retry Retry) ledger.Record {
@@ -173,6 +180,7 @@ func decideQuarantine(rec ledger.Record, put *inject.Receipt, address string, re
 		failure = put.Err.Error()
 	}
 	rec.State, rec.Verdicts = ledger.Deferred, nil
+	rec.DotSent = rec.DotSent || openDot(put.Stage, put.Outcome)
 	rec.Next = rec.Last.Add(retry.after(rec.Attempts))
 	rec.Why = "refused, and the quarantine did not take it: " + failure
 	if put.Outcome == inject.InDoubt {

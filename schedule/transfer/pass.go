@@ -81,8 +81,13 @@ type Pass struct {
 	Sender string
 	// Client holds the rules for what is presented as the client.
 	Client ClientRules
-	// OnDelivered and OnRefused say what becomes of messages upstream; OnRefused, some days after the refusal.
+	// OnDelivered and OnRefused say what becomes of messages upstream; OnRefused, once the [Brake] lets them go.
 	OnDelivered, OnRefused fetch.Disposal
+	// RefusedGrace is the Grace of that Brake.
+	RefusedGrace time.Duration
+	// Target names the MTA and the way in which clients are presented to it. What it makes of them is kept under
+	// that name as proof that it still judges.
+	Target string
 	// Retry spaces the attempts at deferred messages.
 	Retry Retry
 	// Flood limits what an unexpected listing may cause.
@@ -165,6 +170,7 @@ type run struct {
 	came, tries int
 	streak      streak
 	tally       tally
+	judged      int64 // the number of the first judgement that it can make
 }
 
 // setbacks are the first error of each kind that does not stop a pass. The pass ends with them.
@@ -191,6 +197,9 @@ func (p Pass) Run(ctx context.Context) (summary Summary, err error) {
 	r.clock.began = r.clock.now()
 	if !p.DryRun {
 		if r.clock.account, err = p.Ledger.Tick(ctx, p.Account, r.clock.began); err != nil {
+			return summary, err
+		}
+		if r.judged, err = p.Ledger.NextJudgement(ctx); err != nil {
 			return summary, err
 		}
 	}
@@ -234,8 +243,12 @@ func (r *run) folder(ctx context.Context, folder string) error {
 	if err != nil {
 		return err
 	}
+	disposal, err := p.disposalRules(ctx)
+	if err != nil {
+		return err
+	}
 	todo := compare(at, listing, known, listingRules{
-		retry: p.Retry, disposal: p.disposalRules(), now: r.clock.now(), account: r.clock.account,
+		retry: p.Retry, disposal: disposal, now: r.clock.now(), account: r.clock.account,
 	})
 	r.report.emit(Event{Kind: Listed, Folder: folder, Plan: todo.counts})
 	r.report.summary.Failed += listing.Unlisted

@@ -39,6 +39,8 @@ type pipeline struct {
 	run      *run
 	folder   folderKey
 	plan     *plan
+	// judged is the number of the first judgement that the pass could make.
+	judged int64
 
 	// retrieval says what to ask the upstream for, octets how much came of the last message, suspected which messages
 	// ended a session or were listed and not handed over. They are the retrieving goroutine's. claimed says which old
@@ -73,7 +75,7 @@ type pipeline struct {
 // anything did, when nothing is under way any more.
 func (r *run) carry(ctx context.Context, at folderKey, p *plan, there *presence) error {
 	w := &pipeline{
-		pass: r.pass, clock: &r.clock, report: r.report, session: r.session, settler: r.settler, setbacks: r.setbacks, run: r, folder: at, plan: p,
+		pass: r.pass, clock: &r.clock, report: r.report, session: r.session, settler: r.settler, setbacks: r.setbacks, run: r, folder: at, plan: p, judged: r.judged,
 		retrieval: newRetrieval(p.retrieve, p.retries, p.suspects, r.pass.Batch, r.tries), suspected: map[fetch.Ref]breakage{}, claimed: map[ledger.Key]bool{}, there: there,
 		asked: ctx, lasting: context.WithoutCancel(ctx), arrivals: make(chan *message, aheadLimit), messages: make(chan *message), streak: &r.streak, tally: &r.tally,
 	}
@@ -294,7 +296,7 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 		id.record.Doubts = max(id.record.Doubts, 1) // at each attempt from now on
 	}
 	m.identity = id
-	m.redelivery = id.record.Doubts > 0 // also where the MTA has deferred it since, or the ledger is older than the mailbox
+	m.redelivery = id.record.Doubts > 0 || id.record.DotSent // also where the MTA has deferred it since, or the ledger is older than the mailbox
 	rec := &id.record
 	switch {
 	case id.recognition == unrecognised, id.recognition == unfinished:
@@ -474,7 +476,7 @@ func (w *pipeline) recordVerdict(m *message) {
 	defer w.free(m)
 	rec := m.record()
 	if !w.pass.DryRun {
-		err := w.pass.Ledger.Put(w.lasting, *rec)
+		err := w.pass.Ledger.PutJudged(w.lasting, *rec, m.judgement(w.pass.Target, w.judged))
 		if err == nil {
 			err = w.pass.Ledger.Remove(w.lasting, m.identity.replaces)
 		}
@@ -501,7 +503,7 @@ func (w *pipeline) recordVerdict(m *message) {
 
 // queueDisposal readies a retrieved message with a final verdict to be disposed of upstream.
 func (w *pipeline) queueDisposal(ref fetch.Ref, rec *ledger.Record) {
-	d, mayForget := w.pass.disposalRules().of(rec.State, w.clock.account-rec.Ran)
+	d, mayForget := w.plan.disposal.of(rec.State, w.clock.account-rec.Ran, rec.Judged)
 	if mayForget {
 		w.session.mustStay.Add(-1)
 	}

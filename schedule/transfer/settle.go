@@ -11,41 +11,45 @@ import (
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
-const (
-	// refusedWait is how long refused mail stays upstream before it is deleted or moved, by the account's clock
-	// ([ledger.Ledger.Tick]). An MTA that refuses everybody, for a block list that lists the world or rules that
-	// were lost, would empty the mailbox; so a person has this long to notice. What was put into quarantine
-	// does not wait: the quarantine has it.
-	refusedWait = 3 * 24 * time.Hour
-	// settleAgain bounds the session that settles after a broken one.
-	settleAgain = 30 * time.Second
-)
+// settleAgain bounds the session that settles after a broken one.
+const settleAgain = 30 * time.Second
 
 // disposalRules say what becomes of messages upstream, see [Pass].
-type disposalRules struct{ onDelivered, onRefused fetch.Disposal }
-
-func (p *Pass) disposalRules() disposalRules {
-	return disposalRules{onDelivered: p.OnDelivered, onRefused: p.OnRefused}
+type disposalRules struct {
+	onDelivered, onRefused fetch.Disposal
+	brake                  Brake
 }
 
-// of returns what is to become now of a message whose state came about so long ago, by the account's clock, and
-// whether the upstream may forget it: the MTA has it, or it is to be deleted as it is.
-func (r disposalRules) of(s ledger.State, age time.Duration) (d fetch.Disposal, mayForget bool) {
+// disposalRules are the pass's, with what is known of its MTA now.
+func (p *Pass) disposalRules(ctx context.Context) (disposalRules, error) {
+	rules := disposalRules{onDelivered: p.OnDelivered, onRefused: p.OnRefused, brake: Brake{Grace: p.RefusedGrace}}
+	if p.OnRefused.Action == fetch.Keep {
+		return rules, nil
+	}
+	var err error
+	rules.brake.Proof, err = p.Ledger.Proof(ctx, p.Target)
+	return rules, err
+}
+
+// of returns what is to become now of a message whose state came about so long ago, by the account's clock, and after
+// that judgement, and whether the upstream may forget it: the MTA has it, or it is to be deleted as it is. What was
+// put into quarantine does not wait: the quarantine has it.
+func (r disposalRules) of(s ledger.State, age time.Duration, judged int64) (d fetch.Disposal, mayForget bool) {
 	switch s {
 	case ledger.Delivered, ledger.Quarantined:
 		return r.onDelivered, true
 	case ledger.Refused:
-		if age >= r.grace(s) {
+		if r.brake.Holds(age, judged) == "" {
 			return r.onRefused, r.onRefused.Action == fetch.Delete
 		}
 	}
 	return fetch.Disposal{Action: fetch.Keep}, false
 }
 
-// grace is how long a message in state s stays upstream before it is disposed of.
-func (disposalRules) grace(s ledger.State) time.Duration {
+// grace is how long a message in state s stays upstream at least before it is disposed of.
+func (r disposalRules) grace(s ledger.State) time.Duration {
 	if s == ledger.Refused {
-		return refusedWait
+		return r.brake.Grace
 	}
 	return 0
 }

@@ -9,7 +9,8 @@ import (
 )
 
 func TestDisposalByState(t *testing.T) {
-	const keep, long = fetch.Keep, refusedWait
+	const keep, long = fetch.Keep, 3 * 24 * time.Hour
+	proof := proven(t, leastProof, 0)
 	for _, c := range []struct {
 		state              ledger.State
 		age                time.Duration
@@ -33,8 +34,8 @@ func TestDisposalByState(t *testing.T) {
 		{ledger.Doubt, long, fetch.Delete, fetch.Delete, keep, false},
 		{ledger.Sending, long, fetch.Delete, fetch.Delete, keep, false},
 	} {
-		rules := disposalRules{onDelivered: fetch.Disposal{Action: c.delivered}, onRefused: fetch.Disposal{Action: c.refused}}
-		if d, mayForget := rules.of(c.state, c.age); d.Action != c.want || mayForget != c.mayForget {
+		rules := disposalRules{onDelivered: fetch.Disposal{Action: c.delivered}, onRefused: fetch.Disposal{Action: c.refused}, brake: Brake{Grace: long, Proof: proof}}
+		if d, mayForget := rules.of(c.state, c.age, 0); d.Action != c.want || mayForget != c.mayForget {
 			t.Errorf("%s since %v, delivered %d, refused %d: %d and %v, want %d and %v",
 				c.state, c.age, c.delivered, c.refused, d.Action, mayForget, c.want, c.mayForget)
 		}

@@ -8,8 +8,8 @@ import (
 	"github.com/truehop/truehop/inject"
 )
 
-// refusedWait is how long refused mail stays upstream.
-const refusedWait = 3 * 24 * time.Hour
+// refusedGrace is how long refused mail stays upstream at least.
+const refusedGrace = 3 * 24 * time.Hour
 
 // TestRefusedMailWaits: what the MTA refused is deleted or moved after three days, and not before.
 func TestRefusedMailWaits(t *testing.T) {
@@ -27,6 +27,7 @@ func TestRefusedMailWaits(t *testing.T) {
 				if s := w.run(); s.Refused != 1 || s.WantPerson() != 1 {
 					t.Errorf("summary %+v, want one refused", s)
 				}
+				w.proven()
 				for range 3*4 - 1 {
 					w.clock = w.clock.Add(6 * time.Hour)
 					if s := w.run(); s.Settled != 0 || s.Known != 1 {
@@ -69,6 +70,7 @@ func TestPolicyThatChangesWaitsAsWell(t *testing.T) {
 	w.mta.verdict = always(reply(inject.Refused, "RCPT", 554, "5.7.1", "listed"))
 	w.add(1)
 	w.run()
+	w.proven()
 	w.days(2)
 	w.pass.OnRefused = fetch.Disposal{Action: fetch.Delete}
 	w.run()
@@ -94,6 +96,7 @@ func TestWaitByAClockThatJumps(t *testing.T) {
 			w.mta.verdict = always(reply(inject.Refused, "RCPT", 554, "5.7.1", "listed"))
 			w.add(1)
 			w.run()
+			w.proven()
 			var since time.Duration // the refusal, in truth
 			pass := func(later, jump time.Duration) {
 				since += later
@@ -103,7 +106,7 @@ func TestWaitByAClockThatJumps(t *testing.T) {
 			for _, jump := range c.jumps {
 				pass(time.Hour, jump)
 			}
-			for since+6*time.Hour < refusedWait {
+			for since+6*time.Hour < refusedGrace {
 				pass(6*time.Hour, 0)
 			}
 			w.left(1)
@@ -123,6 +126,7 @@ func TestWaitByAClockThatJumps(t *testing.T) {
 			w.clock = right.Add(wrong)
 			w.add(1)
 			w.run()
+			w.proven()
 			w.clock = right
 			w.days(2)
 			w.left(1)
@@ -142,6 +146,7 @@ func TestLongPassRefusesLate(t *testing.T) {
 	}
 	w.add(1)
 	w.run()
+	w.proven()
 	w.clock = w.clock.Add(4 * time.Hour)
 	w.run()
 	w.days(2) // three days since the pass began

@@ -83,10 +83,10 @@ func newWorld(t *testing.T) *world {
 		Policy:      received.Policy{MX: []string{"mx.example.net"}},
 		LookupName:  func(context.Context, netip.Addr) transfer.Name { return transfer.Name{Verified: "looked.up.example"} },
 		Recipients:  []string{"alice@example.net"},
-		OnDelivered: fetch.Disposal{Action: fetch.Delete},
-		Retry:       transfer.Retry{Min: 5 * time.Minute, Max: time.Hour, GiveUp: 5 * 24 * time.Hour},
-		Flood:       transfer.Flood{Limit: 100},
-		SpoolDir:    t.TempDir(), Budget: semaphore.NewWeighted(8 << 20), BudgetSize: 8 << 20,
+		OnDelivered: fetch.Disposal{Action: fetch.Delete}, RefusedGrace: refusedGrace, Target: "mta",
+		Retry:    transfer.Retry{Min: 5 * time.Minute, Max: time.Hour, GiveUp: 5 * 24 * time.Hour},
+		Flood:    transfer.Flood{Limit: 100},
+		SpoolDir: t.TempDir(), Budget: semaphore.NewWeighted(8 << 20), BudgetSize: 8 << 20,
 		Ordered: true,
 		Now:     func() time.Time { return w.clock },
 		Observe: func(e transfer.Event) { w.events = append(w.events, e) },
@@ -120,6 +120,18 @@ func (w *world) run() transfer.Summary {
 func (w *world) try() (transfer.Summary, error) {
 	w.events = nil
 	return w.pass.Run(w.t.Context())
+}
+
+// proven records that the MTA took mail of three known clients for another account.
+func (w *world) proven() {
+	w.t.Helper()
+	for n := range 3 {
+		client := fmt.Sprintf("192.0.2.%d", n)
+		rec := ledger.Record{Key: ledger.Key{Account: "other", UID: client}, State: ledger.Delivered}
+		if err := w.ledger.PutJudged(w.t.Context(), rec, ledger.Judgement{Target: w.pass.Target, Client: client, Taken: true}); err != nil {
+			w.t.Fatal(err)
+		}
+	}
 }
 
 // left is the number of messages upstream.

@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 
@@ -40,6 +41,12 @@ func MTA(cfg *config.Config) (inject.Dialer, inject.Options, error) {
 		}
 		return conn, nil
 	}, o, nil
+}
+
+// Target names the MTA and the way in which it is shown clients: where one of them changes, what it made of clients
+// before proves nothing any more.
+func Target(in *config.Inject) string {
+	return fmt.Sprintf("%s %s %s xclient:%s", in.Address, in.Protocol, in.Carrier, in.XClient)
 }
 
 // Plain returns the way to inject.plain and how to speak there.

@@ -210,12 +210,16 @@ type Account struct {
 	OnDelivered fetch.Disposal `koanf:"on_delivered" default:"keep"`
 	// What becomes of a message that the MTA refused for good, for all its recipients. keep: it stays
 	// upstream, is not fetched again and wants a person. delete and move, which needs IMAP, do that
-	// upstream 3 days after the refusal, at the earliest: an MTA that refuses everybody empties no mailbox
-	// before somebody can notice. quarantine: it is delivered at once to that address through
+	// upstream, but not before refused_grace is over and the MTA has proved that it still takes mail: an MTA
+	// that refuses everybody empties no mailbox. quarantine: it is delivered at once to that address through
 	// inject.plain, from the null sender, and then goes the way of on_delivered, without a wait. Mail
 	// that no MTA refused is held, whatever stands here: deferred for too long, too large, to a
 	// recipient that the MTA does not take mail for, or impossible to put to it. Nobody gets a bounce.
 	OnRefused transfer.Refusal `koanf:"on_refused" default:"keep"`
+	// How long refused mail stays upstream at least before on_refused deletes or moves it, in time that truehop
+	// has been running. Behind that it stays until the MTA, reached in the same way, has taken mail of three known
+	// clients since the refusal, and of as many as it has refused.
+	RefusedGrace time.Duration `koanf:"refused_grace" default:"3d" min:"0" max:"365d"`
 	// What happens to mail whose client was not found, or is never presented. hold: it stays upstream
 	// for a person. skip: it stays upstream for good, and nobody is asked to look. unavailable: the
 	// MTA is told just that (ADDR=[UNAVAILABLE]) and judges; only where no filter behind it dies of

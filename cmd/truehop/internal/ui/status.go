@@ -48,11 +48,14 @@ type MessageStatus struct {
 	Why    string       `json:"why"`
 	// Verdicts are those on single recipients, where not all of them got the message.
 	Verdicts []ledger.Verdict `json:"verdicts"`
+	// Waits says why a refused message is not deleted or moved yet, though on_refused says so; null else.
+	Waits *string `json:"waits"`
 }
 
 // NewAccountStatus is the status of an account by what the ledger knows: its last pass, when one last ended well,
-// the numbers of its messages by state, and those that are not done with.
-func NewAccountStatus(account string, last ledger.Pass, success time.Time, counts map[ledger.State]int, open []ledger.Record) *AccountStatus {
+// the numbers of its messages by state, and those that are not done with. waits says why a message is not disposed of
+// yet, "" if nothing is to become of it; nil says so of none.
+func NewAccountStatus(account string, last ledger.Pass, success time.Time, counts map[ledger.State]int, open []ledger.Record, waits func(ledger.Record) string) *AccountStatus {
 	s := &AccountStatus{
 		Account: account, LastPass: moment(last.Began), LastSuccess: moment(success), Error: orNil(last.Error),
 		Counts: counts, Open: []MessageStatus{},
@@ -62,10 +65,14 @@ func NewAccountStatus(account string, last ledger.Pass, success time.Time, count
 			Deferred: last.Deferred, Refused: last.Refused, Held: last.Held, Doubt: last.InDoubt}
 	}
 	for _, r := range open {
-		s.Open = append(s.Open, MessageStatus{
+		m := MessageStatus{
 			Folder: r.Folder, UID: r.UID, ID: r.Token, State: r.State, Client: r.Client, Since: r.First,
 			Next: moment(r.Next), Reply: r.Reply, Why: r.Why, Verdicts: r.Verdicts,
-		})
+		}
+		if waits != nil {
+			m.Waits = orNil(waits(r))
+		}
+		s.Open = append(s.Open, m)
 	}
 	return s
 }
@@ -105,7 +112,11 @@ func (s *AccountStatus) Print(w io.Writer, dir string) {
 	}
 	t := newTable(w, "  STATE", "UID", "SINCE", "NEXT TRY", "CLIENT", "REASON")
 	for _, m := range s.Open {
-		t.row("  "+string(m.State), fetch.Sanitize(m.UID), when(&m.Since), nextTry(m), orDash(m.Client), recordReason(m.Reply, m.Why, m.Verdicts))
+		reason := recordReason(m.Reply, m.Why, m.Verdicts)
+		if m.Waits != nil {
+			reason = *m.Waits + "; " + reason
+		}
+		t.row("  "+string(m.State), fetch.Sanitize(m.UID), when(&m.Since), nextTry(m), orDash(m.Client), reason)
 	}
 	t.flush()
 }

@@ -442,6 +442,9 @@ func (w *pipeline) judge(m *message, receipt inject.Receipt) {
 	if w.pass.Recipient.From != "" {
 		recipient = strings.Join(m.attempt.recipients, " ")
 	}
+	if m.plain && d.trouble.what != "" {
+		d.trouble.what += " at the other listener"
+	}
 	w.mu.Lock()
 	many := w.streak.add(d.trouble, client, recipient)
 	if !m.plain { // nobody judges clients there

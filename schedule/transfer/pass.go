@@ -18,7 +18,8 @@
 //
 // What to do is decided by functions without side effects, one file each: compare and
 // classify (listing.go), Flood.judge (flood.go), knownByUID and knownByContent (identity.go),
-// [Present] (present.go), decide (outcome.go), retrieval (retrieval.go) and rematch (session.go).
+// [Present] (present.go), decide (outcome.go), troubleOf and streak (trouble.go), [Brake.Holds] (brake.go),
+// retrieval (retrieval.go) and rematch (session.go).
 // The pipeline (pipeline.go) and the settler (settle.go) carry it out.
 package transfer
 

@@ -67,6 +67,8 @@ const (
 	restored       fault = "the ledger is restored from an older copy"
 	// vanishedIsTold is no fault of its own: it stands for what is promised of the vanished.
 	vanishedIsTold fault = "what vanished stands as lost"
+	// staleRecord stands for what is promised of a message whose UIDVALIDITY changed.
+	staleRecord fault = "a record under an old name goes when a process dies over the new one"
 )
 
 // fates are what may be the fate of a message, with the states that may stand in the ledger at the end.
@@ -103,6 +105,7 @@ var notYet = map[fault]string{
 	uidOtherSize:   "it is taken for the one before and never fetched",
 	restored:       "second copies are not labelled",
 	vanishedIsTold: "it stays deferred",
+	staleRecord:    "it stays: what is written before the dot does not take it away, and the next pass does not know of it",
 }
 
 // later reports whether nothing is promised for a fault yet.

@@ -93,18 +93,19 @@ type decision struct {
 func decide(rec ledger.Record, a attempt, rules outcomeRules) decision {
 	r := &a.receipt
 	d := decision{stop: stopsPass(r), trouble: troubleOf(rec.Account, r, rules.multidrop)}
-	if r.Err != nil && !a.sending {
-		askedToEnd := r.Err.Kind == inject.Aborted || errors.Is(r.Err, context.Canceled)
-		if askedToEnd {
-			return decision{unused: true}
-		}
+	askedToEnd := r.Err != nil && (r.Err.Kind == inject.Aborted || errors.Is(r.Err, context.Canceled))
+	if askedToEnd && !a.sending {
+		return decision{unused: true}
 	}
+	// What was no attempt is due at the next pass, and does not count against the message.
+	abandoned := askedToEnd && r.Outcome != inject.InDoubt
+	noAttempt := r.BeforeClient || abandoned
 	rec.Last, rec.Ran = rules.now, rules.ran
 	rec.Client = ""
 	if presented := r.Presented.Addr; presented.IsValid() {
 		rec.Client = presented.String()
 	}
-	if !r.BeforeClient {
+	if !noAttempt {
 		rec.Attempts++
 	}
 	rec.Code, rec.Reply, rec.QueueID = r.Reply.Code, r.Reply.String(), r.QueueID
@@ -123,7 +124,7 @@ func decide(rec ledger.Record, a attempt, rules outcomeRules) decision {
 	rec.Why = inOneLine(why)
 	switch {
 	case rec.State.Final():
-	case r.BeforeClient: // it is due at the next pass, and this does not count against it
+	case noAttempt:
 		rec.Next = time.Time{}
 	default:
 		rules.retry.postpone(&rec)

@@ -84,7 +84,7 @@ func TestDecide(t *testing.T) {
 		{"a body that cannot be read", failedReceipt("dot", inject.Local), false, "deferred, left a", ""},
 		{"a body that cannot be read once it is sending", failedReceipt("dot", inject.Local), true, "deferred, left a", ""},
 		{"asked to end before the dot", failedReceipt("DATA", inject.Aborted), false, "unused", ""},
-		{"asked to end once it is sending", failedReceipt("DATA", inject.Aborted), true, "deferred, left a", ""},
+		{"asked to end once it is sending", failedReceipt("DATA", inject.Aborted), true, "due", ""},
 		{"not understood", failedReceipt("MAIL", inject.Protocol), false, "deferred, left a", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

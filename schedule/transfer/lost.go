@@ -23,8 +23,9 @@ type presence struct {
 	lastingUIDs bool
 	// contents are those of the messages that were retrieved, by their UIDs: only of UIDs that name an unfinished record.
 	contents map[string][][32]byte
-	// unread says that a message is there whose content nobody has seen: it may be any that has gone under its old name.
-	unread bool
+	// unread says that a message is there whose content nobody has seen: it may be one that has gone under its old name.
+	// unreadNew says that there is one which earlier passes did not know.
+	unread, unreadNew bool
 	// claimed are the records that a message under another UID was recognised by.
 	claimed map[ledger.Key]bool
 }
@@ -36,13 +37,21 @@ func (p *presence) look(uid string, content [32]byte, briefs []ledger.Brief) {
 	}
 }
 
+// notRead notes that a message is there whose content could not be seen. known says that earlier passes knew of it.
+func (p *presence) notRead(known bool) {
+	p.unread = true
+	p.unreadNew = p.unreadNew || !known
+}
+
 // lost reports whether the message of an unfinished record is not in the folder any more.
 func (p *presence) lost(r *ledger.Record) bool {
 	switch {
 	case r.Folder != p.folder.name, r.Disposed, p.claimed[r.Key]:
 		return false
-	case r.Validity != p.folder.validity, p.listed[r.UID] == 0:
+	case r.Validity != p.folder.validity:
 		return !p.unread
+	case p.listed[r.UID] == 0:
+		return !p.unreadNew // what cannot be read at the next pass either is no reason to wait longer: a lost message may come back
 	case p.lastingUIDs, r.Hash == noHash:
 		return false
 	}

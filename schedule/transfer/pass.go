@@ -286,12 +286,13 @@ func (r *run) folder(ctx context.Context, folder string) error {
 	}
 	// What has gone may be what is new under another name, which is known once all that is new was looked at.
 	// A server that does not list all it has says nothing about what it leaves out.
-	lookedAtAll := err == nil && !todo.onlyOverdue && listing.Unlisted == 0 && !there.unread
+	lookedAtAll := err == nil && !todo.onlyOverdue && listing.Unlisted == 0
 	nothingNew := todo.counts.New == 0 && listing.Unlisted == 0
 	if lookedAtAll || nothingNew {
 		err = cmp.Or(err, r.findLost(ctx, there))
 	}
-	if lookedAtAll && err == nil && todo.trust != ledger.Complete {
+	readAll := lookedAtAll && err == nil && !there.unread
+	if readAll && todo.trust != ledger.Complete {
 		err = p.Ledger.CaughtUp(ctx, at.account, at.name)
 	}
 	return err

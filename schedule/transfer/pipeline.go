@@ -243,7 +243,7 @@ func (w *pipeline) free(m *message) {
 
 // notRetrieved reports and records a message that could not be retrieved.
 func (w *pipeline) notRetrieved(ref fetch.Ref, cause error) error {
-	w.there.unread = true
+	w.there.notRead(len(w.plan.known[ref.UID]) > 0)
 	kind := fetch.KindOf(cause)
 	if kind == fetch.Gone && w.plan.onlyOverdue && w.setbacks.disposal == nil {
 		w.setbacks.disposal = cause // listed, and not to be had: the next pass must not wait for it

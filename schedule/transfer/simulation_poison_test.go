@@ -96,16 +96,7 @@ var passing = []fault{byeOnLargeSets, upstreamDown, upstreamLost, loginBusy, mta
 
 // notYet are the faults that the program does not bear yet, with what is wrong. They are not played, unless -sim.with asks for it.
 var notYet = map[fault]string{
-	closesSession:  "every pass ends there, and nothing behind it arrives",
-	wrongLiteral:   "every pass ends there, and nothing behind it arrives",
-	byeOnLargeSets: "every pass ends there, and nothing arrives",
-	authRequired:   "the pass ends, and it is in no state",
-	closesAtEHLO:   "the pass ends, and it is in no state",
-	tempDotTaken:   "the second copy is not labelled",
-	uidOtherSize:   "it is taken for the one before and never fetched",
-	restored:       "second copies are not labelled",
-	vanishedIsTold: "it stays deferred",
-	staleRecord:    "it stays: what is written before the dot does not take it away, and the next pass does not know of it",
+	vanishedIsTold: "one history in a thousand ends before it is told, where another message cannot be read at the same time",
 }
 
 // later reports whether nothing is promised for a fault yet.

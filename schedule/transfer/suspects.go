@@ -185,8 +185,11 @@ func (w *pipeline) sentenceSuspects() error {
 		}
 	}
 	w.report.waiting(unasked)
-	if unasked+len(w.suspected) > 0 {
-		w.there.unread = true
+	for _, ref := range w.retrieval.suspects {
+		w.there.notRead(len(w.plan.known[ref.UID]) > 0)
+	}
+	for ref := range w.suspected {
+		w.there.notRead(len(w.plan.known[ref.UID]) > 0)
 	}
 	lonely := len(w.plan.retrieve)+len(w.plan.retries)+len(w.plan.suspects) == 1
 	for _, b := range w.suspected {

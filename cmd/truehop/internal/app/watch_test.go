@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,10 +36,10 @@ func TestWatcherLeavesRefusedCredentialsToTheSchedule(t *testing.T) {
 				if name == "another account refused" {
 					a.logins.note("other", &fetch.Error{Kind: fetch.Auth})
 				}
-				logins := 0
+				var logins atomic.Int64
 				a.watchers.Go(func() {
 					a.watch(ctx, "work", func(context.Context) error {
-						logins++
+						logins.Add(1)
 						a.logins.note("work", c.login)
 						return c.login
 					})
@@ -48,13 +49,14 @@ func TestWatcherLeavesRefusedCredentialsToTheSchedule(t *testing.T) {
 					a.logins.note("work", c.pass)
 				}
 				time.Sleep(24 * time.Hour) // the bubble's
-				if few := logins == 1; few != c.few {
-					t.Errorf("%d logins in a day", logins)
+				synctest.Wait()
+				if few := logins.Load() == 1; few != c.few {
+					t.Errorf("%d logins in a day", logins.Load())
 				}
-				before := logins
+				before := logins.Load()
 				a.logins.note("work", nil)
 				synctest.Wait()
-				if c.few && logins != before+1 {
+				if c.few && logins.Load() != before+1 {
 					t.Errorf("a pass has logged in, and the watcher did not")
 				}
 				cancel()

@@ -35,7 +35,7 @@ func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error
 	}
 	err := c.run(ctx, func() (err error) {
 		c.index = nil
-		listing.Refs, listing.NoUIDs, err = c.list()
+		*listing, err = c.list(*listing)
 		return err
 	})
 	if err != nil {
@@ -48,37 +48,44 @@ func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error
 	return listing, nil
 }
 
-// list asks for UIDL and LIST, in one write where the server allows it. STAT is not
+// list asks for UIDL and LIST, in one write where the server allows it, and completes l. STAT is not
 // asked: nothing would follow from its count.
-func (c *Client) list() (refs []fetch.Ref, noUIDs bool, err error) {
+func (c *Client) list(l fetch.Listing) (fetch.Listing, error) {
 	together := c.has("PIPELINING")
 	if together {
 		if err := c.w.send("UIDL\r\nLIST", "UIDL LIST"); err != nil {
-			return nil, false, err
+			return l, err
 		}
 	}
-	refs, noUIDL, err := c.readList("UIDL", !together)
+	refs, unread, noUIDL, err := c.readList("UIDL", !together)
 	if err != nil {
-		return nil, false, err
+		return l, err
 	}
-	sizes, noLIST, err := c.readList("LIST", !together)
+	sizes, unreadSizes, noLIST, err := c.readList("LIST", !together)
+	empty := noLIST == nil && len(sizes)+unreadSizes == 0
 	switch {
 	case err != nil:
-		return nil, false, err
+		return l, err
 	case noUIDL == nil && noLIST == nil:
-		c.addSizes(refs, sizes)
-		return refs, false, nil
+		l.Refs, l.Unlisted = refs, max(unread, c.addSizes(refs, sizes))
+		return l, nil
 	case noUIDL == nil:
 		c.note("sizes are unknown", slog.String("reply", noLIST.Text))
-		return refs, false, nil
-	case c.has("UIDL"), noUIDL.Kind != fetch.Refused, fetch.SoundsBusy(noUIDL.Text):
-		return nil, false, noUIDL // the server has UIDL, and cannot serve it now
+		l.Refs, l.Unlisted = refs, unread
+		return l, nil
+	case noUIDL.Kind != fetch.Refused, fetch.SoundsBusy(noUIDL.Text):
+		return l, noUIDL
+	case empty: // some servers refuse UIDL then
+		return l, nil
+	case c.has("UIDL"):
+		return l, noUIDL // the server has UIDL, and cannot serve it now
 	case noLIST != nil:
-		return nil, false, noLIST
+		return l, noLIST
 	}
 	c.w.log.LogAttrs(c.w.ctx, slog.LevelInfo, "no UIDL: messages are known by their content and downloaded each time",
 		slog.String("reply", noUIDL.Text))
-	return sizes, true, nil
+	l.Refs, l.NoUIDs, l.Unlisted = sizes, true, unreadSizes
+	return l, nil
 }
 
 // Bounds of a listing, in octets: it is held in memory, and a unique-id of 1 KiB for each message
@@ -92,31 +99,31 @@ const (
 const maxNoted = 5
 
 // readList sends UIDL or LIST, unless it is under way already, and returns the messages of
-// the reply by ascending number. A refusal is not an error: the session goes on.
-func (c *Client) readList(verb string, send bool) (refs []fetch.Ref, refusal *fetch.Error, err error) {
+// the reply by ascending number, and how many lines could not be read. A refusal is not an error: the session goes on.
+func (c *Client) readList(verb string, send bool) (refs []fetch.Ref, rejected int, refusal *fetch.Error, err error) {
 	if send {
 		if err := c.w.send(verb, verb); err != nil {
-			return nil, nil, err
+			return nil, 0, nil, err
 		}
 	}
 	r, err := c.w.reply(verb)
 	if err != nil {
-		return nil, nil, err
+		return nil, 0, nil, err
 	}
 	if !r.ok {
-		return nil, r.failure(verb, fetch.Refused), nil
+		return nil, 0, r.failure(verb, fetch.Refused), nil
 	}
-	rejected, octets := 0, listingSlack+listingShare*int64(c.opts.MaxMessages)
+	octets := listingSlack + listingShare*int64(c.opts.MaxMessages)
 	for {
 		line, end, err := c.w.listLine(verb)
 		if err != nil {
-			return nil, nil, err
+			return nil, 0, nil, err
 		}
 		if end {
 			break
 		}
 		if octets -= int64(len(line)); octets < 0 {
-			return nil, nil, c.tooLong(verb, fmt.Sprintf("the listing is longer than %d octets", listingSlack+listingShare*int64(c.opts.MaxMessages)))
+			return nil, 0, nil, c.tooLong(verb, fmt.Sprintf("the listing is longer than %d octets", listingSlack+listingShare*int64(c.opts.MaxMessages)))
 		}
 		if ref, ok := parseListing(verb, line); ok {
 			refs = append(refs, ref)
@@ -124,10 +131,10 @@ func (c *Client) readList(verb string, send bool) (refs []fetch.Ref, refusal *fe
 			c.note(verb+": line rejected", slog.String("line", fetch.Sanitize(string(line))))
 		}
 		if len(refs)+rejected > c.opts.MaxMessages {
-			return nil, nil, c.tooLong(verb, fmt.Sprintf("the listing has more than %d messages", c.opts.MaxMessages))
+			return nil, 0, nil, c.tooLong(verb, fmt.Sprintf("the listing has more than %d messages", c.opts.MaxMessages))
 		}
 	}
-	return c.unique(verb, refs), nil, nil
+	return c.unique(verb, refs), rejected, nil, nil
 }
 
 // tooLong is the error of a listing that would not fit into memory, if it ends at all.
@@ -137,19 +144,28 @@ func (c *Client) tooLong(verb, why string) *fetch.Error {
 	return e
 }
 
+// blanks stand between number and unique-id, or size. RFC 1939 section 3 allows one space; some servers write a tab, or
+// begin the line with blanks.
+const blanks = " \t"
+
 // parseListing reads one line of UIDL (number, unique-id) or LIST (number, size).
 func parseListing(verb string, line []byte) (fetch.Ref, bool) {
-	digits, rest, _ := bytes.Cut(line, []byte{' '})
+	line = bytes.Trim(line, blanks)
+	digits, rest := line, []byte(nil)
+	if end := bytes.IndexAny(line, blanks); end >= 0 {
+		digits, rest = line[:end], bytes.TrimLeft(line[end:], blanks)
+	}
 	n, err := strconv.ParseUint(string(digits), 10, 31)
 	if err != nil || n == 0 {
 		return fetch.Ref{}, false
 	}
 	ref := fetch.Ref{Seq: uint32(n), Size: -1}
-	rest = bytes.Trim(rest, " ")
 	if verb == "LIST" {
 		// RFC 1939 section 5 lets a server add to a scan listing.
-		octets, _, _ := bytes.Cut(rest, []byte{' '})
-		if size, err := strconv.ParseInt(string(octets), 10, 64); err == nil && size >= 0 {
+		if end := bytes.IndexAny(rest, blanks); end >= 0 {
+			rest = rest[:end]
+		}
+		if size, err := strconv.ParseInt(string(rest), 10, 64); err == nil && size >= 0 {
 			ref.Size = size
 		}
 		return ref, true
@@ -185,8 +201,8 @@ func (c *Client) unique(verb string, refs []fetch.Ref) []fetch.Ref {
 }
 
 // addSizes takes the sizes of LIST for the messages of UIDL. What only one of
-// them has is logged: LIST's extra messages wait for the next session.
-func (c *Client) addSizes(refs, sizes []fetch.Ref) {
+// them has is logged. It returns how many messages LIST has and UIDL has not.
+func (c *Client) addSizes(refs, sizes []fetch.Ref) (more int) {
 	i, matched := 0, 0
 	for _, s := range sizes {
 		for i < len(refs) && refs[i].Seq < s.Seq {
@@ -200,6 +216,7 @@ func (c *Client) addSizes(refs, sizes []fetch.Ref) {
 	if matched != len(refs) || matched != len(sizes) {
 		c.note("UIDL and LIST disagree", slog.Int("uidl", len(refs)), slog.Int("list", len(sizes)), slog.Int("both", matched))
 	}
+	return len(sizes) - matched
 }
 
 func (c *Client) note(text string, attrs ...slog.Attr) {

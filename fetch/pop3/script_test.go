@@ -183,6 +183,7 @@ func TestListing(t *testing.T) {
 		want       []fetch.Ref
 		told       bool
 	}{
+		"tabs and blanks":                {"1\ta\n 2  b \n\t3 \tc", "1\t10\n 2  20 x\n3 \t 30 ", []fetch.Ref{ref(1, "a", 10), ref(2, "b", 20), ref(3, "c", 30)}, false},
 		"plain":                          {"1 a\n2 b", "1 10\n2 20", []fetch.Ref{ref(1, "a", 10), ref(2, "b", 20)}, false},
 		"empty":                          {"", "", nil, false},
 		"LIST shorter":                   {"1 a\n2 b", "2 20", []fetch.Ref{ref(1, "a", -1), ref(2, "b", 20)}, true},
@@ -191,7 +192,7 @@ func TestListing(t *testing.T) {
 		"number 0":                       {"0 z\n1 a", "0 5\n1 10", []fetch.Ref{ref(1, "a", 10)}, true},
 		"negative number":                {"-1 z\n1 a", "1 10", []fetch.Ref{ref(1, "a", 10)}, true},
 		"number beyond 31 bits":          {"2147483648 z\n1 a", "1 10", []fetch.Ref{ref(1, "a", 10)}, true},
-		"number that is a word":          {"one a\n1 a\n+2 b\n 3 c", "1 10", []fetch.Ref{ref(1, "a", 10)}, true},
+		"number that is a word":          {"one a\n1 a\n+2 b\n3c", "1 10", []fetch.Ref{ref(1, "a", 10)}, true},
 		"number given twice":             {"1 a\n1 b\n2 c", "1 10\n2 20", []fetch.Ref{ref(1, "", 10), ref(2, "c", 20)}, true},
 		"numbers with gaps, in no order": {"7 g\n3 c", "3 30\n7 70", []fetch.Ref{ref(3, "c", 30), ref(7, "g", 70)}, false},
 		"odd sizes":                      {"1 a\n2 b\n3 c\n4 d", "1 0\n2 -5\n3 99999999999999999999\n4 x", []fetch.Ref{ref(1, "a", 0), ref(2, "b", -1), ref(3, "c", -1), ref(4, "d", -1)}, false},
@@ -219,6 +220,10 @@ func TestListing(t *testing.T) {
 			if !listing.Reusable || listing.ReadOnly || listing.NoUIDs || listing.Validity != 0 {
 				t.Errorf("got %+v, want it Reusable and no more", listing)
 			}
+			// What only LIST has, or cannot be read, is not passed over in silence.
+			if unlisted := listing.Unlisted > 0; unlisted != (test.told && name != "LIST shorter" && name != "number given twice" && name != "LIST garbage") {
+				t.Errorf("unlisted: %d", listing.Unlisted)
+			}
 			if told := len(told.texts) > 0; told != test.told {
 				t.Errorf("told: %v, want %v", told, test.told)
 			}
@@ -233,6 +238,24 @@ func multiline(lines string) string {
 		text += strings.TrimSuffix(line, "\n") + "\r\n"
 	}
 	return fmt.Sprintf("S= %q\n", text+".\r\n")
+}
+
+// TestListingOfBareLF: a few servers end the lines of a listing in LF.
+func TestListingOfBareLF(t *testing.T) {
+	_, listing := play(t, loggedIn+"C: UIDL\nC: LIST\n"+`S= "+OK\r\n1 a\n2 b\n.\n+OK\r\n1 10\n2 20\r\n.\r\n"`+"\nhangup", plaintext())
+	want := []fetch.Ref{{Seq: 1, UID: "a", Size: 10}, {Seq: 2, UID: "b", Size: 20}}
+	if !slices.Equal(listing.Refs, want) {
+		t.Errorf("got %+v, want %+v", listing.Refs, want)
+	}
+}
+
+// TestEmptyMaildropWithoutUIDL: a server may refuse UIDL where there is nothing to name.
+func TestEmptyMaildropWithoutUIDL(t *testing.T) {
+	script := strings.ReplaceAll(loggedIn+"C: UIDL\nC: LIST\nS= \"-ERR no messages\\r\\n\"\n"+multiline("")+"hangup", "\r\n", "\n")
+	_, listing := play(t, script, plaintext())
+	if len(listing.Refs) != 0 || listing.NoUIDs || listing.Unlisted != 0 {
+		t.Errorf("got %+v, want it empty", listing)
+	}
 }
 
 func TestListingRefused(t *testing.T) {
@@ -256,7 +279,6 @@ func TestListingRefused(t *testing.T) {
 		"line of 100 KB":                    {lists("S: +OK\nS: 1 "+strings.Repeat("u", 100_000), "S: +OK"), plaintext(), fetch.Protocol, "without end"},
 		"line of 9 KB":                      {lists("S: +OK\nS: 1 "+strings.Repeat("u", 9_000), "S: +OK"), plaintext(), fetch.Protocol, "without end"},
 		"UIDL is cut":                       {lists("S: +OK\nS: 1 a\nclose", ""), plaintext(), fetch.Unreachable, "UIDL"},
-		"end of UIDL in bare LF":            {lists(`S= "+OK\r\n1 a\n.\n"`, ""), plaintext(), fetch.Protocol, "bare LF"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client, err := pop3.New(t.Context(), fetchtest.Play(t, test.script), test.opts)

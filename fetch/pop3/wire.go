@@ -187,15 +187,9 @@ func (w *wire) write(op string, commands []byte) error {
 
 // line reads one line that ends in CRLF, without it. It is valid until the next read.
 func (w *wire) line(op string) ([]byte, error) {
-	line, err := w.br.ReadSlice('\n')
-	if w.hidden {
-		w.said = string(line)
-	}
-	switch {
-	case errors.Is(err, bufio.ErrBufferFull), len(line) > maxLine:
-		return nil, protocolError(op, "line without end", line[:100])
-	case err != nil:
-		return nil, w.lost(op, err)
+	line, err := w.anyLine(op)
+	if err != nil {
+		return nil, err
 	}
 	text, ok := bytes.CutSuffix(line, []byte("\r\n"))
 	if !ok {
@@ -208,12 +202,27 @@ func (w *wire) line(op string) ([]byte, error) {
 	return text, nil
 }
 
-// listLine reads one line of a multi-line reply that is not a message.
+// anyLine reads one line with its end, whichever that is.
+func (w *wire) anyLine(op string) ([]byte, error) {
+	line, err := w.br.ReadSlice('\n')
+	if w.hidden {
+		w.said = string(line)
+	}
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull), len(line) > maxLine:
+		return nil, protocolError(op, "line without end", line[:100])
+	case err != nil:
+		return nil, w.lost(op, err)
+	}
+	return line, nil
+}
+
+// listLine reads one line of a multi-line reply that is not a message. A few servers end those in LF.
 func (w *wire) listLine(op string) (line []byte, end bool, err error) {
-	line, err = w.line(op)
-	if err != nil {
+	if line, err = w.anyLine(op); err != nil {
 		return nil, false, err
 	}
+	line = bytes.TrimSuffix(line[:len(line)-1], []byte("\r"))
 	if len(line) > 0 && line[0] == '.' {
 		return line[1:], len(line) == 1, nil
 	}

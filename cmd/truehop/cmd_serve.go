@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -19,38 +20,85 @@ func (p *program) serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Make passes by each account's schedule until told to end",
 		Long: `serve makes passes over every account by its cron spec, in one process, until SIGTERM
-or SIGINT; a pass in progress then ends cleanly. SIGHUP changes nothing yet: restart it after a
-change of the configuration. Under systemd (Type=notify) it says when it is ready and when it stops.`,
+or SIGINT; a pass in progress then ends cleanly. After SIGHUP it goes on by the configuration as it is
+then; if that cannot be used it says so and goes on by the old one. Under systemd (Type=notify) it says when it is ready and when it stops.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return p.serve(c.Context()) },
 	}
 }
 
-// serve makes passes until ctx ends, which is its ordinary end.
+// serve makes passes until ctx ends, which is its ordinary end. SIGHUP has it read the configuration anew: passes in
+// progress end cleanly then, and all accounts begin as at the start. A configuration that cannot be used changes nothing.
 func (p *program) serve(ctx context.Context) error {
 	cfg, log, err := p.load()
 	if err != nil {
 		return err
 	}
-	p.signals.onHangup(log.NotReloaded)
-	for _, w := range cfg.Warnings {
-		log.Warning(w)
-	}
+	reloads := make(chan *config.Config, 1)
+	first := log
+	p.signals.onHangup(func() {
+		next, err := p.readConfig()
+		if err != nil {
+			first.NotReloaded(err)
+			return
+		}
+		select {
+		case <-reloads: // an older one that was not taken up
+		default:
+		}
+		reloads <- next
+	})
 	a, err := app.Open(ctx, cfg, logged(ctx, log))
 	if err != nil {
 		return err
 	}
 	p.signals.endOrdinarily()
-	watching, stopWatching := context.WithCancel(ctx)
-	loop := serviceLoop(watching, cfg, a, log)
+	for {
+		next, err := serveBy(ctx, cfg, a, log, reloads)
+		if err = errors.Join(err, a.Close(context.WithoutCancel(ctx))); err != nil || next == nil || ctx.Err() != nil {
+			log.Stopped()
+			return err
+		}
+		nextLog := ui.NewLog(p.stderr, next.Log, p.quiet)
+		if a, err = app.Open(ctx, next, logged(ctx, nextLog)); err == nil {
+			cfg, log = next, nextLog
+			log.Reloaded()
+			continue
+		}
+		log.NotReloaded(err)
+		if a, err = app.Open(ctx, cfg, logged(ctx, log)); err != nil {
+			return err
+		}
+	}
+}
+
+// serveBy makes passes by one configuration, until ctx ends or there is a new one, which it returns.
+func serveBy(ctx context.Context, cfg *config.Config, a *app.App, log *ui.Log, reloads <-chan *config.Config) (next *config.Config, err error) {
+	for _, w := range cfg.Warnings {
+		log.Warning(w)
+	}
+	passes, end := context.WithCancel(ctx)
+	defer end()
+	loop := serviceLoop(passes, cfg, a, log)
 	notify(log, daemon.SdNotifyReady)
 	log.Serving(len(loop.Accounts))
-	err = loop.Run(ctx)
-	stopWatching()
-	notify(log, daemon.SdNotifyStopping)
-	err = errors.Join(err, a.Close(context.WithoutCancel(ctx)))
-	log.Stopped()
-	return err
+	var waiter sync.WaitGroup
+	waiter.Go(func() {
+		select {
+		case next = <-reloads:
+			end()
+		case <-passes.Done():
+		}
+	})
+	err = loop.Run(passes)
+	end()
+	waiter.Wait()
+	state := daemon.SdNotifyStopping
+	if next != nil {
+		state = daemon.SdNotifyReloading
+	}
+	notify(log, state)
+	return next, err
 }
 
 // startJitter spreads passes that the clock starts for many accounts at once.

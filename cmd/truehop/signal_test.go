@@ -152,7 +152,8 @@ func TestHangupOfRunUnderNohup(t *testing.T) {
 	}
 }
 
-// TestHangupOfServe: a service outlives SIGHUP, says that it does not reload, and goes on serving.
+// TestHangupOfServe: at SIGHUP a service reads its configuration anew and goes on by that; one that cannot be used is
+// told, and the service goes on by the one that it has.
 func TestHangupOfServe(t *testing.T) {
 	catchHangup(t)
 	s := newKillTrial(t)
@@ -183,15 +184,33 @@ func TestHangupOfServe(t *testing.T) {
 		<-taken
 	}
 	await("pass")
-	for range 2 {
+	good, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hangup := func(configuration string) {
+		t.Helper()
+		if err := os.WriteFile(s.config, []byte(configuration), 0o600); err != nil {
+			t.Fatal(err)
+		}
 		if err := p.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		if line := await(`"not reloaded"`); !strings.Contains(line, "level=WARN") || !strings.Contains(line, "restart") {
-			t.Errorf("it says %s", line)
-		}
 	}
+	hangup(string(good) + "no_such_key: 1\n")
+	if line := await(`"not reloaded"`); !strings.Contains(line, "level=ERROR") || !strings.Contains(line, "no_such_key") {
+		t.Errorf("it says %s", line)
+	}
+	// That the old one is in force shows below: mail is still taken.
 	s.store.Add("INBOX", scriptMail(100))
+	<-taken
+	hangup(string(good) + "log: {level: debug}\n")
+	await("reloaded")
+	await("serving")
+	if line := await(`"next pass"`); !strings.Contains(line, "level=DEBUG") {
+		t.Errorf("the new level does not hold: %s", line)
+	}
+	s.store.Add("INBOX", scriptMail(101))
 	<-taken
 	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)

@@ -28,6 +28,7 @@ const (
 	logRestored     = "ledger restored"
 	logServing      = "serving"
 	logStopped      = "stopped"
+	logReloaded     = "reloaded"
 	logNotReloaded  = "not reloaded"
 	logNext         = "next pass"
 	logPanic        = "panic"
@@ -106,9 +107,12 @@ func (l *Log) Serving(accounts int) { l.Info(logServing, "accounts", accounts) }
 // Stopped logs that the service has ended.
 func (l *Log) Stopped() { l.Info(logStopped) }
 
-// NotReloaded logs that SIGHUP changed nothing.
-func (l *Log) NotReloaded() {
-	l.Warn(logNotReloaded, "why", "SIGHUP reloads nothing yet; a changed configuration needs a restart")
+// Reloaded logs that the service goes on by another configuration.
+func (l *Log) Reloaded() { l.Info(logReloaded) }
+
+// NotReloaded logs that the service goes on by the configuration that it has, for the new one cannot be used.
+func (l *Log) NotReloaded(err error) {
+	l.Error(logNotReloaded, "error", fetch.Sanitize(strings.ReplaceAll(err.Error(), "\n", "; ")))
 }
 
 // Next logs when the next pass over an account begins.

@@ -155,7 +155,8 @@ func (k checker) credentials(at string, c *Credentials) {
 }
 
 // twice refuses two accounts for one mailbox: each would deliver what
-// the other did, and know nothing of it. POP3 shows the inbox.
+// the other did, and know nothing of it. POP3 shows the inbox. The four well-known ports of a host
+// lead to one server; another port may lead to another, as with containers or a tunnel.
 func (k checker) twice(c *Config) {
 	first := map[string]string{}
 	for _, name := range c.Names() {
@@ -167,7 +168,11 @@ func (k checker) twice(c *Config) {
 			if folder == "" || strings.EqualFold(folder, "INBOX") {
 				folder = "INBOX"
 			}
-			box := strings.Join([]string{strings.ToLower(strings.TrimSuffix(a.Host, ".")), a.User, folder}, "\x00")
+			port := ""
+			if !slices.ContainsFunc(wellKnownPorts(), func(w wellKnownPort) bool { return w.port == a.Port }) {
+				port = strconv.Itoa(a.Port)
+			}
+			box := strings.Join([]string{strings.ToLower(strings.TrimSuffix(a.Host, ".")), port, a.User, folder}, "\x00")
 			if other, dup := first[box]; dup && other != name {
 				k.wrong("accounts/"+name, "fetches %s of %s at %s, as account %s does: every message would be delivered twice; remove one",
 					folder, show(a.User), a.Host, other)

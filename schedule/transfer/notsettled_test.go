@@ -2,6 +2,7 @@ package transfer_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 
 	"github.com/truehop/truehop/fetch"
@@ -86,12 +87,12 @@ func TestDeletedAndListedAgain(t *testing.T) {
 func TestUnlistedMessages(t *testing.T) {
 	w := newWorld(t)
 	w.pass.OnDelivered = fetch.Disposal{}
-	hides := ""
+	var listed atomic.Pointer[string] // what is listed of three messages, all if nil
 	server := &fakeserver.IMAP{Store: w.store, User: "u", Password: "p", Reply: func(verb, _ string) (string, bool) {
 		switch {
-		case hides == "":
+		case listed.Load() == nil:
 		case verb == "UID SEARCH":
-			return "* ESEARCH (TAG \"%T\") UID ALL " + hides + "\r\n%T OK x\r\n", true
+			return "* ESEARCH (TAG \"%T\") UID ALL " + *listed.Load() + "\r\n%T OK x\r\n", true
 		case verb == "FETCH":
 			return "%T NO a message cannot be read\r\n", true
 		}
@@ -108,7 +109,8 @@ func TestUnlistedMessages(t *testing.T) {
 	if s := w.run(); s.Delivered != 3 || s.Failed != 0 {
 		t.Fatalf("the first pass: %+v", s)
 	}
-	hides = "1,3"
+	some := "1,3"
+	listed.Store(&some)
 	if s := w.run(); s.Failed != 1 || s.Delivered != 0 || s.Known != 2 {
 		t.Errorf("one message hidden: %+v; want it to count as failed", s)
 	}

@@ -76,6 +76,7 @@ func (c *Client) list(l fetch.Listing) (fetch.Listing, error) {
 	case noUIDL.Kind != fetch.Refused, fetch.SoundsBusy(noUIDL.Text):
 		return l, noUIDL
 	case empty: // some servers refuse UIDL then
+		l.NoUIDs = !c.has("UIDL")
 		return l, nil
 	case c.has("UIDL"):
 		return l, noUIDL // the server has UIDL, and cannot serve it now

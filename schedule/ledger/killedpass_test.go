@@ -163,9 +163,9 @@ func newKillWorld(t *testing.T, number int) *killWorld {
 		t.Fatal(err)
 	}
 	w.serving.Go(w.accept)
-	serve := (&fakeserver.IMAP{Store: w.store, User: "u", Password: "p"}).Serve
+	serve := (&fakeserver.IMAP{Store: w.store, User: "u", Password: "correct horse"}).Serve
 	if w.scenario.pop3 {
-		serve = (&fakeserver.POP3{Store: w.store, User: "u", Password: "p", Once: w.scenario.once}).Serve
+		serve = (&fakeserver.POP3{Store: w.store, User: "u", Password: "correct horse", Once: w.scenario.once}).Serve
 	}
 	listener, err := net.Listen("unix", filepath.Join(dir, "upstream"))
 	if err != nil {
@@ -331,7 +331,7 @@ func (w *killWorld) login(s *steps) func(context.Context) (fetch.Mailbox, error)
 		if err != nil {
 			return nil, &fetch.Error{Kind: fetch.Unreachable, Op: "connect", Err: err}
 		}
-		credentials := sasl.Credentials{User: "u", Password: "p"}
+		credentials := sasl.Credentials{User: "u", Password: "correct horse"}
 		if w.scenario.pop3 {
 			return pop3.New(ctx, conn, pop3.Options{Credentials: credentials, Secure: true})
 		}

@@ -113,12 +113,12 @@ func benchStore() *fakeserver.Store {
 
 // benchUpstream serves store behind a link of this round-trip time and returns how to reach it.
 func benchUpstream(b *testing.B, protocol string, store *fakeserver.Store, server, client *tls.Config, rtt time.Duration) func(context.Context) (fetch.Mailbox, error) {
-	serve := (&fakeserver.IMAP{Store: store, User: "u", Password: "p", TLS: server, Implicit: true}).Serve
+	serve := (&fakeserver.IMAP{Store: store, User: "u", Password: "correct horse", TLS: server, Implicit: true}).Serve
 	if protocol == "pop3" {
-		serve = (&fakeserver.POP3{Store: store, User: "u", Password: "p", TLS: server, Implicit: true}).Serve
+		serve = (&fakeserver.POP3{Store: store, User: "u", Password: "correct horse", TLS: server, Implicit: true}).Serve
 	}
 	addr := fetchtest.Listen(b, serve).Addr()
-	who := sasl.Credentials{User: "u", Password: "p"}
+	who := sasl.Credentials{User: "u", Password: "correct horse"}
 	return func(ctx context.Context) (fetch.Mailbox, error) {
 		var d net.Dialer
 		conn, err := d.DialContext(ctx, "tcp", addr)

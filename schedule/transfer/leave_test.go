@@ -104,11 +104,11 @@ func TestOnceOverTheWire(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := once(t)
-			server := &fakeserver.POP3{Store: w.store, User: "u", Password: "p", Once: true, Exclusive: true}
+			server := &fakeserver.POP3{Store: w.store, User: "u", Password: "correct horse", Once: true, Exclusive: true}
 			addr := fetchtest.Listen(t, server.Serve).Addr()
 			w.pass.Dial = func(ctx context.Context) (fetch.Mailbox, error) {
 				return pop3.New(ctx, fetchtest.Dial(t, addr), pop3.Options{
-					Credentials: sasl.Credentials{User: "u", Password: "p", AllowPlaintext: true},
+					Credentials: sasl.Credentials{User: "u", Password: "correct horse", AllowPlaintext: true},
 				})
 			}
 			w.mta.verdict = second(c.receipt)

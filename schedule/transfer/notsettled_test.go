@@ -18,11 +18,11 @@ import (
 func TestWhatWasNotExpungedIsTold(t *testing.T) {
 	w := newWorld(t)
 	leaves := uint32(2)
-	server := &fakeserver.IMAP{Store: w.store, User: "u", Password: "p", Spare: func(uid uint32) bool { return uid == leaves }}
+	server := &fakeserver.IMAP{Store: w.store, User: "u", Password: "correct horse", Spare: func(uid uint32) bool { return uid == leaves }}
 	addr := fetchtest.Listen(t, server.Serve).Addr()
 	w.pass.Folders = []string{"INBOX"}
 	w.pass.Dial = func(ctx context.Context) (fetch.Mailbox, error) {
-		return imap.New(ctx, fetchtest.Dial(t, addr), imap.Options{Credentials: sasl.Credentials{User: "u", Password: "p", AllowPlaintext: true}})
+		return imap.New(ctx, fetchtest.Dial(t, addr), imap.Options{Credentials: sasl.Credentials{User: "u", Password: "correct horse", AllowPlaintext: true}})
 	}
 	for n := range 3 {
 		w.add(n + 1)
@@ -88,7 +88,7 @@ func TestUnlistedMessages(t *testing.T) {
 	w := newWorld(t)
 	w.pass.OnDelivered = fetch.Disposal{}
 	var listed atomic.Pointer[string] // what is listed of three messages, all if nil
-	server := &fakeserver.IMAP{Store: w.store, User: "u", Password: "p", Reply: func(verb, _ string) (string, bool) {
+	server := &fakeserver.IMAP{Store: w.store, User: "u", Password: "correct horse", Reply: func(verb, _ string) (string, bool) {
 		switch {
 		case listed.Load() == nil:
 		case verb == "UID SEARCH":
@@ -101,7 +101,7 @@ func TestUnlistedMessages(t *testing.T) {
 	addr := fetchtest.Listen(t, server.Serve).Addr()
 	w.pass.Folders = []string{"INBOX"}
 	w.pass.Dial = func(ctx context.Context) (fetch.Mailbox, error) {
-		return imap.New(ctx, fetchtest.Dial(t, addr), imap.Options{Credentials: sasl.Credentials{User: "u", Password: "p", AllowPlaintext: true}})
+		return imap.New(ctx, fetchtest.Dial(t, addr), imap.Options{Credentials: sasl.Credentials{User: "u", Password: "correct horse", AllowPlaintext: true}})
 	}
 	w.add(1)
 	w.add(2)

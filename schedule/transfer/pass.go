@@ -320,7 +320,7 @@ func (r *run) guard(ctx context.Context, at folderKey, p *plan) error {
 	if p.outdated {
 		r.report.emit(Event{Kind: Restored, Folder: at.name})
 	}
-	if p.counts.New == 0 {
+	if len(p.retrieve)+len(p.retries)+len(p.suspects) == 0 {
 		return nil
 	}
 	generations, err := r.pass.Ledger.Generations(ctx, at.account, at.name)
@@ -328,6 +328,11 @@ func (r *run) guard(ctx context.Context, at folderKey, p *plan) error {
 		return err
 	}
 	s := sighting{folder: at, generations: generations, listed: p.counts.Listed, unknown: p.counts.New, known: len(p.known), vanished: p.vanished}
+	// What could not be read under a new UIDVALIDITY is known by its UID since, and may be old mail all the same.
+	p.mayHaveMoved = p.mayHaveMoved || s.renumbered()
+	if p.counts.New == 0 {
+		return nil
+	}
 	if len(generations) == 0 {
 		_, success, err := r.pass.Ledger.LastPass(ctx, at.account)
 		if err != nil {
@@ -335,7 +340,6 @@ func (r *run) guard(ctx context.Context, at folderKey, p *plan) error {
 		}
 		s.passEndedWell = !success.IsZero()
 	}
-	p.mayHaveMoved = p.mayHaveMoved || s.renumbered()
 	p.outdated = p.outdated || s.ledgerLost(trust, r.pass.OnDelivered.Action)
 	p.adopt, err = r.pass.Flood.judge(s, r.pass.OnDelivered.Action)
 	return err

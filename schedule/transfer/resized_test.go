@@ -146,3 +146,22 @@ func TestHeldUnreadUnderAUIDThatNamesAnother(t *testing.T) {
 	}
 	w.states(map[ledger.State]int{ledger.Delivered: 1, ledger.Held: 1})
 }
+
+// TestUnreadUnderANewUIDValidity: what could not be read at the first pass after a new UIDVALIDITY has a record under its
+// new UID, and is known by its content all the same when it can be read.
+func TestUnreadUnderANewUIDValidity(t *testing.T) {
+	w := keeping(t, false)
+	w.add(1)
+	w.add(2)
+	w.run()
+	w.delivered(1, 2)
+	w.store.SetValidity("", 99)
+	w.cut = 20
+	_, _ = w.try() // the session breaks at each message
+	w.cut = 0
+	for range 3 {
+		w.clock = w.clock.Add(w.pass.Retry.Max)
+		w.run()
+	}
+	w.delivered(1, 2)
+}

@@ -92,13 +92,13 @@ func (h *poisoned) dialUpstream(ctx context.Context) (fetch.Mailbox, error) {
 	}
 	client, server := net.Pipe()
 	conn := h.track(client)
-	who := sasl.Credentials{User: "u", Password: "p"}
+	who := sasl.Credentials{User: "u", Password: "correct horse"}
 	if h.pop3 {
-		s := &fakeserver.POP3{Store: h.store, User: "u", Password: "p", Once: h.once, Reply: h.pop3Reply}
+		s := &fakeserver.POP3{Store: h.store, User: "u", Password: "correct horse", Once: h.once, Reply: h.pop3Reply}
 		h.peers.Go(func() { s.Serve(&upstreamConn{Conn: server, h: h}) })
 		return mailbox(pop3.New(ctx, conn, pop3.Options{Credentials: who, Secure: true}))
 	}
-	s := &fakeserver.IMAP{Store: h.store, User: "u", Password: "p", Reply: h.imapReply, Body: h.imapBody}
+	s := &fakeserver.IMAP{Store: h.store, User: "u", Password: "correct horse", Reply: h.imapReply, Body: h.imapBody}
 	h.peers.Go(func() { s.Serve(&upstreamConn{Conn: server, h: h}) })
 	return mailbox(imap.New(ctx, conn, imap.Options{Credentials: who, Secure: true}))
 }

@@ -28,7 +28,7 @@ func withoutUIDL(t *testing.T, disposal fetch.Action) (*world, *traffic) {
 	t.Helper()
 	w, asked := newWorld(t), &traffic{}
 	w.pass.OnDelivered = fetch.Disposal{Action: disposal}
-	server := &fakeserver.POP3{Store: w.store, User: "u", Password: "p", NoUIDL: true, Exclusive: true,
+	server := &fakeserver.POP3{Store: w.store, User: "u", Password: "correct horse", NoUIDL: true, Exclusive: true,
 		Reply: func(verb, _ string) (string, bool) {
 			counter := map[string]*atomic.Int64{"greeting": &asked.sessions, "RETR": &asked.retrieved, "DELE": &asked.deleted, "QUIT": &asked.quits}[verb]
 			if counter != nil {
@@ -42,7 +42,7 @@ func withoutUIDL(t *testing.T, disposal fetch.Action) (*world, *traffic) {
 		if err != nil {
 			return nil, err
 		}
-		client, err := pop3.New(ctx, conn, pop3.Options{Credentials: sasl.Credentials{User: "u", Password: "p", AllowPlaintext: true}})
+		client, err := pop3.New(ctx, conn, pop3.Options{Credentials: sasl.Credentials{User: "u", Password: "correct horse", AllowPlaintext: true}})
 		if err != nil {
 			return nil, err
 		}

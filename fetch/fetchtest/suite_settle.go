@@ -29,3 +29,19 @@ func (s suite) otherClient(t *testing.T) {
 		t.Errorf("left %v, want messages 9 and 10", got)
 	}
 }
+
+func (s suite) afterClose(t *testing.T) {
+	store := fakeserver.NewStore()
+	Fill(store, 1)
+	box, listing := s.open(t, store, DialOptions{})
+	if err := box.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := box.Open(t.Context(), ""); err == nil {
+		t.Error("Open after Close gave no error")
+	}
+	if _, err := box.Settle(t.Context(), fetch.Disposal{Action: fetch.Delete}, listing.Refs); err == nil {
+		t.Error("Settle after Close gave no error")
+	}
+	box.Abort()
+}

@@ -143,6 +143,16 @@ func upstreamWires(p *wiringPlace) []wire {
 	noFile := map[string]string{"accounts.NAME.password_file": ""}
 	usual := map[string]string{"accounts.NAME.password_file": p.file("usual.pass")}
 	type protection struct{ secure, startTLS bool }
+	certificates := func(g *given) any { return same(len(g.imap.TLS.Certificates), len(g.pop3.TLS.Certificates)) }
+	certificate := map[string]string{"accounts.NAME.tls_cert_file": p.file("own.pem")}
+	key := map[string]string{"accounts.NAME.tls_key_file": p.file("own.key")}
+	login := func(g *given) any {
+		p.login.Store("nothing")
+		if m, err := g.pass.Dial(context.Background()); err == nil {
+			m.Abort()
+		}
+		return p.login.Load()
+	}
 	return []wire{
 		{key: "accounts.NAME.protocol", wants: map[string]any{"imap": [2]any{[]string{"INBOX"}, true}, "pop3": [2]any{[]string{""}, false}}, at: func(g *given) any {
 			return [2]any{g.pass.Folders, g.loop.Accounts[0].Wake != nil}
@@ -166,6 +176,28 @@ func upstreamWires(p *wiringPlace) []wire {
 		{key: "accounts.NAME.tls_server_name", wants: map[string]any{"mail.example.org": "mail.example.org"}, at: func(g *given) any { return same(g.imap.TLS.ServerName, g.pop3.TLS.ServerName) }},
 		{key: "accounts.NAME.tls_min_version", wants: map[string]any{`"1.2"`: uint16(tls.VersionTLS12), `"1.3"`: uint16(tls.VersionTLS13)},
 			at: func(g *given) any { return same(g.imap.TLS.MinVersion, g.pop3.TLS.MinVersion) }},
+		{key: "accounts.NAME.tls_cert_file", with: key, instead: map[string]string{"accounts.NAME.tls_key_file": ""}, wants: map[string]any{p.file("own.pem"): 1}, at: certificates},
+		{key: "accounts.NAME.tls_key_file", with: certificate, instead: map[string]string{"accounts.NAME.tls_cert_file": ""}, wants: map[string]any{p.file("own.key"): 1}, at: certificates},
+		{key: "accounts.NAME.tls_pins", wants: map[string]any{"[sha256:" + strings.Repeat("ab", 32) + "]": true}, at: func(g *given) any {
+			return same(g.imap.TLS.InsecureSkipVerify && g.imap.TLS.VerifyConnection != nil, g.pop3.TLS.InsecureSkipVerify && g.pop3.TLS.VerifyConnection != nil)
+		}},
+		{key: "accounts.NAME.proxy", wants: map[string]any{"http://" + p.proxy: " ", "http://joe@" + p.proxy: "joe "}, at: login},
+		{key: "accounts.NAME.proxy_password_file", with: map[string]string{"accounts.NAME.proxy": "http://joe@" + p.proxy}, wants: map[string]any{p.file("other.pass"): "joe other"}, at: login},
+		{key: "accounts.NAME.connect_command", wants: map[string]any{"[/bin/mkdir, " + p.file("connected") + "]": true}, at: func(g *given) any {
+			if m, err := g.pass.Dial(context.Background()); err == nil {
+				m.Abort()
+			}
+			return os.Remove(p.file("connected")) == nil
+		}},
+		{key: "accounts.NAME.source_address", wants: map[string]any{"127.0.0.7": "127.0.0.7:0"}, at: func(g *given) any {
+			if g.way.LocalAddr == nil {
+				return nil
+			}
+			return g.way.LocalAddr.String()
+		}},
+		{key: "accounts.NAME.address_family", wants: map[string]any{"any": "tcp", "ipv4": "tcp4", "ipv6": "tcp6"}, at: func(g *given) any { return g.way.Network }},
+		{key: "accounts.NAME.connect_timeout", wants: map[string]any{"7s": 7 * time.Second}, at: func(g *given) any { return g.way.Timeout }},
+		{key: "accounts.NAME.timeout", wants: map[string]any{"7s": 7 * time.Second}, at: func(g *given) any { return same(g.imap.Timeouts.Idle, g.pop3.Timeouts.Idle) }},
 		{key: "accounts.NAME.user", wants: map[string]any{"ann": "ann"}, at: func(g *given) any { return same(g.imap.Credentials.User, g.pop3.Credentials.User) }},
 		{key: "accounts.NAME.password_file", wants: map[string]any{p.file("other.pass"): "other"}, at: password},
 		{key: "accounts.NAME.password_command", with: noFile, instead: usual, wants: map[string]any{"[/bin/cat, " + p.file("other.pass") + "]": "other"}, at: password},

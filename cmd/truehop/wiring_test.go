@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -50,6 +51,7 @@ type given struct {
 	toMTA, toPlain inject.Dialer
 	imap           imap.Options
 	pop3           pop3.Options
+	way            app.OnFamily
 	names          rdns.Options
 	loop           *schedule.Loop
 	log            *ui.Log
@@ -143,11 +145,14 @@ type wiringPlace struct {
 	tcp, port, socket string
 	// reached counts the connections to tcp.
 	reached *atomic.Int64
+	// proxy is HOST:PORT of a proxy by HTTP, login what the last client proved itself by there.
+	proxy string
+	login *atomic.Value
 }
 
 func newWiringPlace(t *testing.T) *wiringPlace {
 	t.Helper()
-	p := &wiringPlace{dir: t.TempDir(), ca: fakeserver.NewCA(), reached: &atomic.Int64{}}
+	p := &wiringPlace{dir: t.TempDir(), ca: fakeserver.NewCA(), reached: &atomic.Int64{}, login: &atomic.Value{}}
 	p.socket = filepath.Join(p.dir, "mta.sock")
 	secure := &tls.Config{Certificates: []tls.Certificate{p.ca.Issue(fakeserver.Leaf{})}}
 	listen := func(network, addr string, count int64) string {
@@ -163,9 +168,14 @@ func newWiringPlace(t *testing.T) *wiringPlace {
 		return s.Addr()
 	}
 	listen("unix", p.socket, 0)
+	p.proxy = listenHTTP(t, func(_ http.ResponseWriter, r *http.Request) {
+		user, password, _ := (&http.Request{Header: http.Header{"Authorization": r.Header["Proxy-Authorization"]}}).BasicAuth()
+		p.login.Store(user + " " + password)
+	})
+	certificate, key := p.ca.ServerPEM("joe")
 	p.tcp = listen("tcp", "127.0.0.1:0", 1)
 	_, p.port, _ = strings.Cut(p.tcp, ":")
-	for name, text := range map[string]string{"ca.pem": string(p.ca.PEM()), "usual.pass": "usual\n", "other.pass": "other\n"} {
+	for name, text := range map[string]string{"ca.pem": string(p.ca.PEM()), "own.pem": string(certificate), "own.key": string(key), "usual.pass": "usual\n", "other.pass": "other\n"} {
 		if err := os.WriteFile(p.file(name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -231,6 +241,7 @@ func (p *wiringPlace) build(t *testing.T, with, keys map[string]string) *given {
 	if err != nil {
 		t.Fatal(err)
 	}
+	g.way = app.Way(account)
 	g.imap, g.pop3 = app.IMAPOptions(account, password, secure, g.log.Logger), app.POP3Options(account, password, secure, g.log.Logger)
 	return g
 }

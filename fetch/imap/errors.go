@@ -3,6 +3,7 @@ package imap
 import (
 	"bytes"
 	"errors"
+	"net"
 	"os"
 	"strings"
 
@@ -53,8 +54,12 @@ func (c *Client) lost(op string, err error) error {
 		return c.byeError(op)
 	}
 	e := &fetch.Error{Kind: fetch.Unreachable, Op: op, Err: err}
-	if op == "greeting" && errors.Is(err, os.ErrDeadlineExceeded) {
+	var alert *net.OpError // package tls has no type for an alert
+	switch {
+	case op == "greeting" && errors.Is(err, os.ErrDeadlineExceeded):
 		e.Advice = "the port may want TLS from the start"
+	case errors.As(err, &alert) && alert.Op == "remote error":
+		e.Kind = fetch.TLS // with TLS 1.3 a server's word about our certificate comes after the handshake
 	}
 	return e
 }

@@ -42,9 +42,9 @@ func tlsConfig(section, host, caFile string, oldest config.TLSVersion) (*tls.Con
 	return c, nil
 }
 
-// handshake begins TLS. It closes the connection when it fails.
-func handshake(ctx context.Context, conn net.Conn, c *tls.Config) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTime)
+// handshake begins TLS, within limit. It closes the connection when it fails.
+func handshake(ctx context.Context, conn net.Conn, c *tls.Config, limit time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	secure := tls.Client(conn, c)
 	if err := secure.HandshakeContext(ctx); err != nil {

@@ -35,7 +35,7 @@ func MTA(cfg *config.Config) (inject.Dialer, inject.Options, error) {
 		if err != nil {
 			return nil, err
 		}
-		conn, err = handshake(ctx, conn, secure)
+		conn, err = handshake(ctx, conn, secure, connectTime)
 		if err != nil {
 			return nil, &inject.Error{Kind: inject.TLS, Op: "connect", Text: "TLS with " + in.Address.String(), Err: err}
 		}

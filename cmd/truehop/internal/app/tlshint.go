@@ -15,12 +15,17 @@ func tlsHint(err error, section, host string) string {
 		name    x509.HostnameError
 		invalid x509.CertificateInvalidError
 		remote  *net.OpError
+		pin     *pinError
 	)
 	alert := "" // of the server (RFC 8446 section 6.2); package tls has no type for one
 	if errors.As(err, &remote) && remote.Op == "remote error" {
 		alert = remote.Err.Error()
 	}
 	switch {
+	case errors.As(err, &pin):
+		return fmt.Sprintf("if you know from elsewhere that %s has a new certificate, put its sum into %s.tls_pins; else somebody stands in between", host, section)
+	case alert == "tls: certificate required", alert == "tls: bad certificate":
+		return fmt.Sprintf("the server asks for a certificate of ours, or refuses the one it got: see %s.tls_cert_file", section)
 	case errors.As(err, &unknown):
 		return fmt.Sprintf("if %s has an authority of its own, name its certificate: %s.tls_ca_file", host, section)
 	case errors.As(err, &name) && name.Certificate != nil && len(name.Certificate.DNSNames)+len(name.Certificate.IPAddresses) == 0:
@@ -30,7 +35,7 @@ func tlsHint(err error, section, host string) string {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "the certificate is out of date, or this host's clock is wrong"
 	case alert == "tls: handshake failure":
-		return "the server takes none of the ciphers offered; one without ECDHE needs GODEBUG=tlsrsakex=1 in truehop's environment until it is updated"
+		return fmt.Sprintf("the server takes none of the ciphers offered; one without ECDHE needs GODEBUG=tlsrsakex=1 in truehop's environment until it is updated; or it asks for a certificate of ours: %s.tls_cert_file", section)
 	case alert == "tls: protocol version not supported":
 		return "the server speaks another version of TLS only: see tls_min_version, or have it updated"
 	}

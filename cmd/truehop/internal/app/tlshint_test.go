@@ -75,7 +75,7 @@ func TestTLSHints(t *testing.T) {
 				_ = tls.Server(far, config).Handshake() // the client tells
 			})
 			defer server.Wait()
-			conn, err := handshake(t.Context(), near, &tls.Config{ServerName: "mail.example.org", RootCAs: roots})
+			conn, err := handshake(t.Context(), near, &tls.Config{ServerName: "mail.example.org", RootCAs: roots}, time.Minute)
 			if err == nil {
 				defer conn.Close()
 			}

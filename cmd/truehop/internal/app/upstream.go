@@ -43,12 +43,12 @@ func logIn(ctx context.Context, a *config.Account, log *slog.Logger) (fetch.Mail
 	if err != nil {
 		return nil, err
 	}
-	conn, err := dial(ctx, "tcp", a.Addr())
+	conn, err := connect(ctx, a, log)
 	if err != nil {
-		return nil, &fetch.Error{Kind: fetch.Unreachable, Op: "connect to " + a.Addr(), Err: err}
+		return nil, err
 	}
 	if a.TLS == config.ImplicitTLS {
-		if conn, err = handshake(ctx, conn, secure); err != nil {
+		if conn, err = handshake(ctx, conn, secure, a.ConnectTimeout); err != nil {
 			return nil, &fetch.Error{Kind: fetch.TLS, Op: "TLS with " + a.Addr(), Err: err, Advice: plainHint(err, a)}
 		}
 	}
@@ -69,14 +69,34 @@ func plainHint(err error, a *config.Account) string {
 
 // UpstreamTLS says how TLS with an account's upstream is made.
 func UpstreamTLS(a *config.Account) (*tls.Config, error) {
-	return tlsConfig("accounts."+a.Name, cmp.Or(a.TLSServerName, a.Host), a.TLSCAFile, a.TLSMinVersion)
+	c, err := tlsConfig("accounts."+a.Name, cmp.Or(a.TLSServerName, a.Host), a.TLSCAFile, a.TLSMinVersion)
+	if err != nil {
+		return nil, err
+	}
+	pinned(c, a.TLSPins)
+	own, err := a.Certificate()
+	if err != nil {
+		return nil, err
+	}
+	if own != nil {
+		c.Certificates = []tls.Certificate{*own}
+	}
+	return c, nil
+}
+
+// protected reports whether the connection is under TLS from the start, or made by a program that sees to it.
+func protected(a *config.Account) bool {
+	if a.TLS == config.NoTLS {
+		return len(a.ConnectCommand) > 0
+	}
+	return a.TLS == config.ImplicitTLS
 }
 
 // IMAPOptions says how to speak with an IMAP upstream.
 func IMAPOptions(a *config.Account, password config.Secret, secure *tls.Config, log *slog.Logger) imap.Options {
 	return imap.Options{
 		Credentials: credentials(a, password), MaxSize: int64(a.MaxSize), Logger: log,
-		Secure: a.TLS == config.ImplicitTLS, StartTLS: a.TLS == config.StartTLS, TLS: secure,
+		Secure: protected(a), StartTLS: a.TLS == config.StartTLS, TLS: secure, Timeouts: fetch.Timeouts{Idle: a.Timeout},
 	}
 }
 
@@ -84,7 +104,7 @@ func IMAPOptions(a *config.Account, password config.Secret, secure *tls.Config, 
 func POP3Options(a *config.Account, password config.Secret, secure *tls.Config, log *slog.Logger) pop3.Options {
 	return pop3.Options{
 		Credentials: credentials(a, password), MaxSize: int64(a.MaxSize), Logger: log,
-		Secure: a.TLS == config.ImplicitTLS, StartTLS: a.TLS == config.StartTLS, TLS: secure,
+		Secure: protected(a), StartTLS: a.TLS == config.StartTLS, TLS: secure, Timeouts: fetch.Timeouts{Idle: a.Timeout},
 	}
 }
 

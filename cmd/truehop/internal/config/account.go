@@ -26,11 +26,13 @@ func (k checker) upstream(at string, a *Account) {
 		k.wrong(at+"/tls_server_name", "%s is no host name", show(s))
 	}
 	switch {
-	case a.TLS == NoTLS && !a.AllowPlaintext:
+	case exposed(a) && !a.AllowPlaintext:
 		k.wrong(at+"/tls", "none shows password and mail to everybody on the way; "+
 			"use implicit or starttls, or say allow_plaintext: true")
-	case a.TLS == NoTLS:
+	case exposed(a):
 		k.warn(at+"/tls", "none: password and mail of this account go over the network in the clear")
+	case a.AllowPlaintext && a.TLS == NoTLS:
+		k.warn(at+"/allow_plaintext", "has no effect with connect_command; remove it")
 	case a.AllowPlaintext:
 		k.warn(at+"/allow_plaintext", "has no effect with tls: %s; remove it", a.TLS)
 	}

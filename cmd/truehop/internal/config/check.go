@@ -39,6 +39,7 @@ func check(c *Config, r *report) {
 	for _, name := range c.Names() {
 		at, a := "accounts/"+name, c.Accounts[name]
 		k.upstream(at, a)
+		k.line(at, a)
 		k.credentials(at, &a.Credentials)
 		k.folders(at, a)
 		k.envelope(at, a)

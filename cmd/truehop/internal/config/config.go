@@ -132,12 +132,13 @@ type Credentials struct {
 	// User name, as the server wants it: often the whole e-mail address.
 	User string `koanf:"user"`
 	// File that holds the password on one line. Absolute path, owner root or truehop's user, mode
-	// 0600.
+	// 0600 or 0400; of root also 0640 or 0440 for truehop's group, and 0444 on what a container mounts for it.
 	PasswordFile string `koanf:"password_file"`
 	// Program and arguments that print the password, as a list; the program by its full path, no
 	// shell. It gets PATH, HOME and LANG and 30 seconds. What it prints is never logged.
 	PasswordCommand []string `koanf:"password_command"`
-	// Name of a systemd credential (LoadCredential=NAME:…), a file below $CREDENTIALS_DIRECTORY.
+	// Name of a systemd credential (LoadCredential=NAME:…), a file below $CREDENTIALS_DIRECTORY, or of a
+	// container's secret, a file in /run/secrets.
 	PasswordCredential string `koanf:"password_credential"`
 	// The password itself. Only in a configuration file of mode 0600; never from the environment.
 	InlinePassword Secret `koanf:"password"`
@@ -145,6 +146,37 @@ type Credentials struct {
 	// getenv looks into the environment that Load was given. A function, because printing the
 	// struct must not print the environment.
 	getenv func(name string) string
+	// secrets is where a container has its secrets.
+	secrets string
+}
+
+// Line is how the connection to an upstream is made.
+type Line struct {
+	// PEM file with the client's certificate, and those that vouch for it, where the upstream asks for one.
+	TLSCertFile string `koanf:"tls_cert_file"`
+	// PEM file with the key of tls_cert_file, not encrypted, kept as a password_file is.
+	TLSKeyFile string `koanf:"tls_key_file"`
+	// SHA-256 sums of the upstream's certificate or of its public key, sha256:HEX, one of which must fit.
+	// A sum takes the place of name and authority, as for a certificate that its host made itself; with
+	// tls_ca_file both must be right. `check` shows the sums where none fits.
+	TLSPins []Pin `koanf:"tls_pins"`
+	// Proxy on the way, socks5://[USER@]HOST:PORT or http://[USER@]HOST:PORT (CONNECT). It looks up the
+	// host's name.
+	Proxy Proxy `koanf:"proxy"`
+	// File that holds the proxy's password on one line, as password_file. Needs a USER in proxy.
+	ProxyPasswordFile string `koanf:"proxy_password_file"`
+	// Program and arguments whose input and output are the connection, in place of TCP: ssh, a tunnel. The
+	// program by its full path, no shell. It gets PATH, HOME, LANG and SSH_AUTH_SOCK. What it writes to its
+	// standard error is logged. With tls: none it counts as protected: the program sees to it.
+	ConnectCommand []string `koanf:"connect_command"`
+	// Local address from which the connection is made. Default: as the system chooses.
+	SourceAddress Address `koanf:"source_address"`
+	// Which addresses of the host are tried. any: both, the faster counts (RFC 8305).
+	AddressFamily AddressFamily `koanf:"address_family" default:"any"`
+	// Limit for a connection with all addresses of the host, and for the TLS handshake after it.
+	ConnectTimeout time.Duration `koanf:"connect_timeout" default:"30s" min:"1s" max:"10m"`
+	// How long the upstream may be silent before the connection counts as lost.
+	Timeout time.Duration `koanf:"timeout" default:"3m" min:"1s" max:"1h"`
 }
 
 // Account is one upstream mailbox.
@@ -167,6 +199,8 @@ type Account struct {
 	TLSServerName string `koanf:"tls_server_name"`
 	// Oldest TLS version that is spoken.
 	TLSMinVersion TLSVersion `koanf:"tls_min_version" default:"1.2"`
+	// How the connection is made.
+	Line `koanf:",squash"`
 	// The login.
 	Credentials `koanf:",squash"`
 	// How the password is proven. auto takes the strongest that the server offers.

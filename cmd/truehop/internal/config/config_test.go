@@ -94,13 +94,14 @@ func TestDefaults(t *testing.T) {
 	}
 	want := &Account{
 		Name: "work", Protocol: IMAP, Host: "imap.example.net", Port: 993, TLS: ImplicitTLS, TLSMinVersion: TLS12,
+		Line:        Line{ConnectTimeout: 30 * time.Second, Timeout: 3 * time.Minute},
 		Credentials: Credentials{User: "joe", PasswordFile: "/p"},
 		Folders:     []string{"INBOX"}, Recipients: []string{"joe@example.org"}, Provider: "auto", OnUnknownClient: transfer.HoldUnknown,
 		Submission: transfer.SubmissionRelay, ClientName: transfer.RecordedName, MaxSize: 50 << 20, Schedule: everyFiveMinutes,
 		RetryMin: 5 * time.Minute, RetryMax: 6 * time.Hour, GiveUpAfter: 120 * time.Hour, RefusedGrace: 72 * time.Hour, Idle: true, OnStale: transfer.HoldStale, FirstRun: transfer.Ask, FloodLimit: 100,
 	}
 	got := *c.Accounts["work"]
-	got.getenv = nil
+	got.getenv, got.secrets = nil, ""
 	if !reflect.DeepEqual(&got, want) {
 		t.Errorf("account\n got %+v\nwant %+v", got, *want)
 	}

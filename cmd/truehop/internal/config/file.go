@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 )
@@ -81,10 +82,88 @@ func checkParents(path string) error {
 
 // private returns an error if others can read the file.
 func (f *file) private() error {
-	if f.mode.Perm()&0o077 == 0 {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	k := keeping{mode: f.mode.Perm(), root: uid(info) == 0, ourGroup: ours(info), mount: mountOf(f.File)}
+	if k.private() {
 		return nil
 	}
 	return fmt.Errorf("mode %04o lets others read it: chmod 600 %s", f.mode.Perm(), strconv.Quote(f.path))
+}
+
+// keeping is how a file with a secret in it is kept.
+type keeping struct {
+	mode     fs.FileMode
+	root     bool // it belongs to root
+	ourGroup bool // its group is one of this process's
+	mount    mount
+}
+
+// mount is what is known of the file system that a file is on.
+type mount struct {
+	point           string // "" if it was not found
+	readOnly, tmpfs bool
+}
+
+// private reports whether only root and the user we run as can read the file, as far as that shows. Containers
+// mount their secrets readable by all (Docker: 0444 of root on a tmpfs, or read-only) or by a group (Kubernetes:
+// fsGroup): nobody else is in there.
+func (k keeping) private() bool {
+	switch others, group := k.mode&0o007 != 0, k.mode&0o070 != 0; {
+	case !others && !group:
+		return true
+	case k.mode&0o022 != 0, !k.root:
+		return false
+	case !others:
+		return k.ourGroup
+	case k.mount.readOnly:
+		return k.mount.point != "/"
+	}
+	// Those that every host has are no container's secrets.
+	return k.mount.tmpfs && !slices.Contains([]string{"", "/", "/run", "/tmp", "/var/tmp", "/dev/shm"}, k.mount.point)
+}
+
+// ours reports whether the group of a file is one of this process's.
+func ours(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return false
+	}
+	groups, err := os.Getgroups()
+	return err == nil && slices.Contains(append(groups, os.Getegid()), int(st.Gid))
+}
+
+// mountPoint returns the highest directory above path on the same file system, "" if it cannot be told.
+func mountPoint(path string) string {
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return ""
+	}
+	device := func(path string) (uint64, bool) {
+		info, err := os.Stat(path)
+		if err != nil {
+			return 0, false
+		}
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if !ok {
+			return 0, false
+		}
+		return uint64(st.Dev), true
+	}
+	on, ok := device(path)
+	for ok && path != filepath.Dir(path) {
+		var above uint64
+		if above, ok = device(filepath.Dir(path)); !ok || above != on {
+			break
+		}
+		path = filepath.Dir(path)
+	}
+	if !ok {
+		return ""
+	}
+	return path
 }
 
 // read returns the whole file, if it has at most limit octets.

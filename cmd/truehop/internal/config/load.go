@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,16 +31,22 @@ const maxFile = 1 << 20
 type Options struct {
 	// Environ is the environment, as [os.Environ] gives it.
 	Environ []string
+	// Secrets is where a container has its secrets, /run/secrets if "".
+	Secrets string
 }
 
 // Load reads the configuration in the file at path, or, if path is "", the
 // first that exists of $XDG_CONFIG_HOME/truehop/truehop.yaml (~/.config without it)
-// and /etc/truehop/truehop.yaml. The error is an [*Error].
+// and /etc/truehop/truehop.yaml. Without a file the environment alone may be the configuration, as in a container.
+// The error is an [*Error].
 //
 // Others must not be able to write the file, and, if it holds a password, not to read it.
 func Load(path string, o Options) (*Config, error) {
 	path, err := find(path, o.Environ)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && slices.ContainsFunc(o.Environ, sets):
+		return parse("the environment", nil, o, nil)
+	case err != nil:
 		return nil, err
 	}
 	f, err := openChecked(path)
@@ -133,7 +140,7 @@ func parse(name string, data []byte, o Options, f *file) (*Config, error) {
 		return nil, fmt.Errorf("config: %w", err)
 	}
 	c.Path = name
-	c.complete(o.Environ)
+	c.complete(o)
 	check(c, r)
 	if f != nil {
 		if err := f.private(); err != nil {
@@ -219,7 +226,8 @@ func defaults(t reflect.Type) map[string]any {
 }
 
 // complete fills in the defaults that depend on other keys or on the host.
-func (c *Config) complete(environ []string) {
+func (c *Config) complete(o Options) {
+	environ, secrets := o.Environ, cmp.Or(o.Secrets, containerSecrets)
 	if c.StateDir == "" {
 		c.StateDir = stateDir(environ, os.Geteuid() == 0 || owned(systemState))
 	}
@@ -227,9 +235,9 @@ func (c *Config) complete(environ []string) {
 		c.SpoolDir = filepath.Join(c.StateDir, "spool")
 	}
 	getenv := func(name string) string { return lookup(environ, name) }
-	c.Inject.getenv = getenv
+	c.Inject.getenv, c.Inject.secrets = getenv, secrets
 	for _, a := range c.Accounts {
-		a.getenv = getenv
+		a.getenv, a.secrets = getenv, secrets
 		if a.Protocol == POP3 {
 			a.Folders = []string{""}
 		}

@@ -67,6 +67,20 @@ func sample(k Key) string {
 		return "/etc/ssl/certs/ca-certificates.crt"
 	case "accounts.NAME.tls_server_name":
 		return "imap.example.net"
+	case "accounts.NAME.tls_cert_file":
+		return "# /etc/truehop/work.pem"
+	case "accounts.NAME.tls_key_file":
+		return "# /etc/truehop/work.key"
+	case "accounts.NAME.tls_pins":
+		return `# ["sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"]`
+	case "accounts.NAME.proxy":
+		return `# "socks5://proxy.example.org:1080"`
+	case "accounts.NAME.proxy_password_file":
+		return "# /etc/truehop/proxy.pass"
+	case "accounts.NAME.connect_command":
+		return `# [/usr/bin/ssh, -q, -W, "localhost:143", gate.example.net]`
+	case "accounts.NAME.source_address":
+		return "# 192.0.2.1"
 	case "accounts.NAME.user":
 		return "joe@example.net"
 	case "accounts.NAME.password_file":
@@ -168,7 +182,7 @@ func TestFullExample(t *testing.T) {
 		t.Fatal("contradicting keys were accepted")
 	}
 	for line := range strings.Lines(err.Error()) {
-		if !regexp.MustCompile(`keep one|no effect with tls: none|in the clear`).MatchString(line) {
+		if !regexp.MustCompile(`keep one|no effect with (tls: none|connect_command)|no effect without a user|in the clear`).MatchString(line) {
 			t.Error(strings.TrimSpace(line))
 		}
 	}

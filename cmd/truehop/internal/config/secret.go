@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,12 +112,19 @@ func readPrivate(path string) ([]byte, error) {
 	return f.read(maxSecret)
 }
 
-// credential reads a file below $CREDENTIALS_DIRECTORY. systemd has seen to who can
-// read it, by an ACL that shows as a group permission, so that the mode says nothing.
+// containerSecrets is where containers have the secrets that they were given.
+const containerSecrets = "/run/secrets"
+
+// credential reads a file below $CREDENTIALS_DIRECTORY, or, where systemd did not start us, among the secrets of a
+// container. systemd has seen to who can read it, by an ACL that shows as a group permission, so that the mode says nothing.
 func (c *Credentials) credential() ([]byte, error) {
 	dir := c.lookup("CREDENTIALS_DIRECTORY")
 	if !filepath.IsAbs(dir) {
-		return nil, errors.New("no $CREDENTIALS_DIRECTORY; start truehop by systemd with LoadCredential=, or use password_file")
+		data, err := readPrivate(filepath.Join(c.secrets, c.PasswordCredential))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("no $CREDENTIALS_DIRECTORY, and no such file in %s; start truehop by systemd with LoadCredential=, give the container the secret, or use password_file", c.secrets)
+		}
+		return data, err
 	}
 	fd, err := os.OpenFile(filepath.Join(dir, c.PasswordCredential), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -144,12 +152,7 @@ func (c *Credentials) run(ctx context.Context) ([]byte, error) {
 	defer cancel()
 	out := &bounded{limit: maxSecret, cancel: cancel}
 	cmd := exec.CommandContext(ctx, c.PasswordCommand[0], c.PasswordCommand[1:]...)
-	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin"}
-	for _, name := range []string{"PATH", "HOME", "LANG"} {
-		if v := c.lookup(name); v != "" {
-			cmd.Env = append(cmd.Env, name+"="+v) // the last one counts
-		}
-	}
+	cmd.Env = c.environment("PATH", "HOME", "LANG")
 	cmd.Dir = "/"
 	cmd.Stdout = out
 	// Children of the command may hold its output open: the whole group goes.
@@ -169,6 +172,22 @@ func (c *Credentials) run(ctx context.Context) ([]byte, error) {
 		return nil, plainError(err)
 	}
 	return out.data.Bytes(), nil
+}
+
+// CommandEnv is the environment of connect_command: bare, but for the agent that holds the keys of ssh.
+func (a *Account) CommandEnv() []string {
+	return a.environment("PATH", "HOME", "LANG", "SSH_AUTH_SOCK")
+}
+
+// environment returns those of the variables that are set, and a PATH.
+func (c *Credentials) environment(names ...string) []string {
+	out := []string{"PATH=/usr/local/bin:/usr/bin:/bin"}
+	for _, name := range names {
+		if v := c.lookup(name); v != "" {
+			out = append(out, name+"="+v) // the last one counts
+		}
+	}
+	return out
 }
 
 func (c *Credentials) lookup(name string) string {

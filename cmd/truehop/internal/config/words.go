@@ -56,6 +56,16 @@ const (
 	NoAddress
 )
 
+// AddressFamily is which addresses of a host are tried.
+type AddressFamily uint8
+
+// The families.
+const (
+	AnyFamily AddressFamily = iota
+	IPv4Only
+	IPv6Only
+)
+
 // TLSVersion is a version of TLS, in the numbers of [crypto/tls].
 type TLSVersion uint16
 
@@ -83,6 +93,11 @@ func (AddressDetail) Words() []string {
 	return []string{DomainOnly: "domain", FullAddress: "full", NoAddress: "none"}
 }
 
+// Words returns the words by the numbers of the constants.
+func (AddressFamily) Words() []string {
+	return []string{AnyFamily: "any", IPv4Only: "ipv4", IPv6Only: "ipv6"}
+}
+
 // Words returns the versions as people write them.
 func (TLSVersion) Words() []string { return []string{"1.2", "1.3"} }
 
@@ -103,6 +118,10 @@ func (f *LogFormat) UnmarshalText(b []byte) error { return setByWord(f, b) }
 func (d AddressDetail) String() string                { return word(d) }
 func (d AddressDetail) MarshalText() ([]byte, error)  { return []byte(word(d)), nil }
 func (d *AddressDetail) UnmarshalText(b []byte) error { return setByWord(d, b) }
+
+func (f AddressFamily) String() string                { return word(f) }
+func (f AddressFamily) MarshalText() ([]byte, error)  { return []byte(word(f)), nil }
+func (f *AddressFamily) UnmarshalText(b []byte) error { return setByWord(f, b) }
 
 func (v TLSVersion) String() string               { return word(v - TLS12) }
 func (v TLSVersion) MarshalText() ([]byte, error) { return []byte(v.String()), nil }

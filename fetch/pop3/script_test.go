@@ -133,6 +133,29 @@ func TestWithoutCAPA(t *testing.T) {
 		hangup`, plaintext())
 }
 
+// TestInternational: a server that offers UTF8 or LANG is asked for them before the login, and may refuse.
+func TestInternational(t *testing.T) {
+	for _, answers := range [][2]string{{"+OK", "+OK en English"}, {"-ERR no", "-ERR no such language"}} {
+		play(t, fmt.Sprintf(`
+			S: +OK ready
+			C: CAPA
+			S= "+OK\r\nUSER\r\nUIDL\r\nPIPELINING\r\nLANG\r\nUTF8 USER\r\n.\r\n"
+			C: UTF8
+			S: %s
+			C: LANG en
+			S: %s
+			C: USER alice@example.org
+			S: +OK
+			C: PASS sesame
+			S: +OK
+			C: UIDL
+			C: LIST
+			S= "+OK\r\n1 a\r\n.\r\n"
+			S= "+OK\r\n1 100\r\n.\r\n"
+			hangup`, answers[0], answers[1]), plaintext())
+	}
+}
+
 func TestCapabilities(t *testing.T) {
 	// The capabilities are asked for again after the login if they lack
 	// what the session can use (RFC 2449 section 3).

@@ -49,9 +49,9 @@ func (l *Ledger) NextJudgement(ctx context.Context) (next int64, err error) {
 	return next, l.readError(err)
 }
 
-// PutJudged is [Ledger.Put] for a message that an MTA has taken or refused. It sets r.Judged, and records the
+// PutJudged is [Ledger.Replace] for a message that an MTA has taken or refused. It sets r.Judged, and records the
 // judgement with the verdict or not at all.
-func (l *Ledger) PutJudged(ctx context.Context, r Record, j Judgement) error {
+func (l *Ledger) PutJudged(ctx context.Context, r Record, replaced []Key, j Judgement) error {
 	if err := checkAll(r); err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (l *Ledger) PutJudged(ctx context.Context, r Record, j Judgement) error {
 				return err
 			}
 		}
-		return tx.put(&r)
+		return tx.replace(&r, replaced)
 	})
 }
 

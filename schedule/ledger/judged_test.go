@@ -19,7 +19,7 @@ func judge(t *testing.T, l *Ledger, uid string, s State, target, client string) 
 // judgeIn is judge in the pass that began at this number.
 func judgeIn(t *testing.T, l *Ledger, pass int64, uid string, s State, target, client string) Record {
 	t.Helper()
-	if err := l.PutJudged(t.Context(), record(uid, s), Judgement{Target: target, Client: client, Taken: s == Delivered, Pass: pass}); err != nil {
+	if err := l.PutJudged(t.Context(), record(uid, s), nil, Judgement{Target: target, Client: client, Taken: s == Delivered, Pass: pass}); err != nil {
 		t.Fatal(err)
 	}
 	found := list(t, l, Filter{UID: uid})
@@ -101,7 +101,7 @@ func TestProofIsBounded(t *testing.T) {
 
 func TestAJudgementThatIsNotRecordedDoesNotCount(t *testing.T) {
 	l := open(t, t.TempDir())
-	if err := l.PutJudged(t.Context(), record("1", "odd"), Judgement{Target: "mta", Client: "203.0.113.1", Taken: true}); KindOf(err) != Invalid {
+	if err := l.PutJudged(t.Context(), record("1", "odd"), nil, Judgement{Target: "mta", Client: "203.0.113.1", Taken: true}); KindOf(err) != Invalid {
 		t.Errorf("a state that does not exist: %v", err)
 	}
 	wantSince(t, l, "mta", 0, 0, 0)

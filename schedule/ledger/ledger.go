@@ -215,6 +215,15 @@ func (l *Ledger) PutAll(ctx context.Context, rs []Record) error {
 	})
 }
 
+// Replace is [Ledger.Put] for a message that had other records before: they go in the same transaction, so that no
+// message is ever recorded twice. Keys without a record are ignored.
+func (l *Ledger) Replace(ctx context.Context, r Record, replaced []Key) error {
+	if err := checkAll(r); err != nil {
+		return err
+	}
+	return l.write(ctx, r.State.settles(), func(tx *tx) error { return tx.replace(&r, replaced) })
+}
+
 // SetDisposed records that these messages are settled upstream, in one
 // transaction. Keys without a record are ignored.
 func (l *Ledger) SetDisposed(ctx context.Context, keys []Key) error {
@@ -242,19 +251,7 @@ func (l *Ledger) change(ctx context.Context, keys []Key, stmt func(*tx) *sql.Stm
 	if len(keys) == 0 {
 		return nil
 	}
-	return l.write(ctx, true, func(tx *tx) error {
-		for i := range keys {
-			k := &keys[i]
-			id, err := tx.mailbox(k, false)
-			if err != nil {
-				return err
-			}
-			if _, err := stmt(tx).Exec(append([]any{id, []byte(k.UID), k.Hash[:]}, args...)...); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return l.write(ctx, true, func(tx *tx) error { return tx.change(keys, stmt(tx), args...) })
 }
 
 // PassBegan records the begin of a pass. It stands as not OK until PassEnded.

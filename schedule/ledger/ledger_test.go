@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -355,5 +356,37 @@ func TestClockJumps(t *testing.T) {
 	}
 	if got := must[map[string][]Brief](t)(open(t, dir).Briefs(t.Context(), "work", "INBOX", 7)); len(got) != 5 {
 		t.Errorf("%d of 5 records are left", len(got))
+	}
+}
+
+// TestReplace: a record takes the place of others in one transaction, so that neither both nor none is ever there.
+func TestReplace(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir)
+	old, unread := record("old", Deferred), record("unread", Deferred)
+	put(t, l, old, unread, record("other", Held))
+	before := l.writer.commits
+	now := record("now", Sending)
+	if err := l.Replace(t.Context(), now, []Key{old.Key, unread.Key, key("never there")}); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.writer.commits - before; got != 1 {
+		t.Errorf("%d transactions, want 1", got)
+	}
+	uids := func() (got []string) {
+		for _, r := range list(t, l, Filter{}) {
+			got = append(got, r.UID+" "+string(r.State))
+		}
+		slices.Sort(got)
+		return got
+	}
+	if got := strings.Join(uids(), ", "); got != "now sending, other held" {
+		t.Errorf("the ledger has %s", got)
+	}
+	if err := l.Replace(t.Context(), record("x", "odd"), []Key{now.Key}); KindOf(err) != Invalid || len(uids()) != 2 {
+		t.Errorf("a record that cannot be stored: %v, %v", err, uids())
+	}
+	if err := l.Replace(t.Context(), record("now", Delivered), []Key{}); err != nil || strings.Join(uids(), ", ") != "now delivered, other held" {
+		t.Errorf("%v, %v", err, uids())
 	}
 }

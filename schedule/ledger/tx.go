@@ -135,6 +135,29 @@ func (t *tx) mailbox(k *Key, add bool) (int64, error) {
 	return id, nil
 }
 
+// change executes a statement for each key.
+func (t *tx) change(keys []Key, stmt *sql.Stmt, args ...any) error {
+	for i := range keys {
+		k := &keys[i]
+		id, err := t.mailbox(k, false)
+		if err != nil {
+			return err
+		}
+		if _, err := stmt.Exec(append([]any{id, []byte(k.UID), k.Hash[:]}, args...)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replace removes the records of a message and puts r in their place.
+func (t *tx) replace(r *Record, replaced []Key) error {
+	if err := t.change(replaced, t.removed); err != nil {
+		return err
+	}
+	return t.put(r)
+}
+
 func (t *tx) put(r *Record) error {
 	id, err := t.mailbox(&r.Key, true)
 	if err != nil {

@@ -22,7 +22,7 @@ func proven(t *testing.T, taken, refused int) ledger.Proof {
 	defer l.Close()
 	for n := range taken + refused {
 		rec := ledger.Record{Key: ledger.Key{Account: "work", UID: fmt.Sprint(n)}, State: ledger.Delivered}
-		if err := l.PutJudged(t.Context(), rec, ledger.Judgement{Target: "mta", Client: fmt.Sprint(n), Taken: n < taken, Pass: int64(n) + 1}); err != nil {
+		if err := l.PutJudged(t.Context(), rec, nil, ledger.Judgement{Target: "mta", Client: fmt.Sprint(n), Taken: n < taken, Pass: int64(n) + 1}); err != nil {
 			t.Fatal(err)
 		}
 	}

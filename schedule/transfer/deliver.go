@@ -71,7 +71,7 @@ func (w *pipeline) beforeDot(m *message) func(context.Context) error {
 	return func(ctx context.Context) error {
 		record := *m.record()
 		record.State, record.Last, record.Recipients = ledger.Sending, w.clock.now(), strings.Join(m.attempt.recipients, " ")
-		if err := w.pass.Ledger.Put(ctx, record); err != nil {
+		if err := w.pass.Ledger.Replace(ctx, record, m.identity.replaces); err != nil {
 			return err
 		}
 		m.attempt.sending = true
@@ -154,11 +154,7 @@ func (w *pipeline) recordVerdict(m *message) {
 	defer w.free(m)
 	rec := m.record()
 	if !w.pass.DryRun {
-		err := w.pass.Ledger.PutJudged(w.lasting, *rec, m.judgement(w.pass.Target, w.judged))
-		if err == nil {
-			err = w.pass.Ledger.Remove(w.lasting, m.identity.replaces)
-		}
-		if err != nil {
+		if err := w.pass.Ledger.PutJudged(w.lasting, *rec, m.identity.replaces, m.judgement(w.pass.Target, w.judged)); err != nil {
 			w.stop(err) // what was accepted stands at "sending", and the next pass takes it as in doubt
 			return
 		}

@@ -34,8 +34,11 @@ func listedSize(ref fetch.Ref) int64 { return max(ref.Size, 0) }
 type plan struct {
 	// retrieve are the messages to be retrieved, retries those to be retrieved after them because they were tried
 	// before: what has made trouble once never comes between new mail and the MTA. suspects come last, because sessions
-	// ended at them before. settle are the disposals to be carried out without that.
+	// ended at them before, but for those of starved: an earlier pass did not come to them, since it was stopped by what
+	// retries met. Among retries, and among suspects, what has been due for longest comes first: so every
+	// pass comes to others. settle are the disposals to be carried out without retrieval.
 	retrieve, retries, suspects []fetch.Ref
+	starved                     map[fetch.Ref]bool
 	settle                      []settlement
 	// deletable are those of retrieve that are to be disposed of as soon as their content proves to be what the
 	// ledger says. overdueFor is how long the first of them could have gone, by the account's clock.
@@ -76,11 +79,16 @@ type listingRules struct {
 	disposal disposalRules
 	now      time.Time
 	account  time.Duration // what the account's clock shows
+	lastPass time.Time     // when the last pass began, zero if there was none
 }
 
 // compare says what there is to do with a listing, given what the ledger knows of its UIDs.
 func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Brief, rules listingRules) *plan {
-	p := &plan{known: known, listed: make(map[string]int, len(listing.Refs)), lastingUIDs: !listing.Reusable, disposal: rules.disposal}
+	p := &plan{
+		known: known, listed: make(map[string]int, len(listing.Refs)), lastingUIDs: !listing.Reusable, disposal: rules.disposal,
+		starved: map[fetch.Ref]bool{},
+	}
+	due := map[fetch.Ref]time.Time{}
 	p.counts.Listed = len(listing.Refs)
 	for _, ref := range listing.Refs {
 		p.listed[ref.UID]++
@@ -126,13 +134,19 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 		}
 		switch {
 		case c.brief.Suspect:
-			p.suspects = append(p.suspects, ref)
+			p.suspects, due[ref] = append(p.suspects, ref), c.brief.Next
+			if c.brief.Next.Before(rules.lastPass) {
+				p.starved[ref] = true
+			}
 		case c.step == deliverAgain:
-			p.retries = append(p.retries, ref)
+			p.retries, due[ref] = append(p.retries, ref), c.brief.Next
 		default:
 			p.retrieve = append(p.retrieve, ref)
 		}
 	}
+	longestDueFirst := func(a, b fetch.Ref) int { return due[a].Compare(due[b]) }
+	slices.SortStableFunc(p.retries, longestDueFirst)
+	slices.SortStableFunc(p.suspects, longestDueFirst)
 	p.notePresence(at, listing.Unlisted > 0)
 	return p
 }

@@ -261,3 +261,22 @@ func described(t *testing.T, p *plan, at folderKey) string {
 	}
 	return strings.Join(append(parts, fmt.Sprint("counts ", p.counts)), "; ")
 }
+
+// TestLongestDueComesFirst: among those tried before, and among suspects, what has been due for longest comes first, and a
+// suspect that was due when the last pass began, and was not asked for, is told apart.
+func TestLongestDueComesFirst(t *testing.T) {
+	known := map[string][]ledger.Brief{}
+	for uid, due := range map[string]int{"a": 2, "b": 9, "c": 5, "s": 4, "t": 8, "u": 6} {
+		known[uid] = []ledger.Brief{{UID: uid, State: ledger.Deferred, Hash: hashOf(uid), Next: noon.Add(-time.Duration(due) * time.Minute), Suspect: uid >= "s"}}
+	}
+	listing := listingOf(false, "a/1 b/1 c/1 s/1 t/1 u/1")
+	p := compare(folderKey{}, listing, known, listingRules{now: noon, retry: Retry{Min: time.Minute, Max: time.Hour}, lastPass: noon.Add(-5 * time.Minute)})
+	if got := uids(p.retries) + ", " + uids(p.suspects); got != "b c a, t u s" {
+		t.Errorf("the order is %q", got)
+	}
+	for _, ref := range p.suspects {
+		if p.starved[ref] != (ref.UID != "s") {
+			t.Errorf("%s counts as starved: %t", ref.UID, p.starved[ref])
+		}
+	}
+}

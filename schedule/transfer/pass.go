@@ -104,7 +104,8 @@ type Pass struct {
 	Batch int
 	// Ordered gives messages to the MTA strictly in the mailbox's order.
 	Ordered bool
-	// Failed says that the last pass over the account went wrong.
+	// Last is when the last pass over the account began, zero if there was none; Failed says that it went wrong.
+	Last   time.Time
 	Failed bool
 	// DryRun asks the MTA up to RCPT and changes nothing anywhere.
 	DryRun bool
@@ -249,7 +250,7 @@ func (r *run) folder(ctx context.Context, folder string) error {
 		return err
 	}
 	todo := compare(at, listing, known, listingRules{
-		retry: p.Retry, disposal: disposal, now: r.clock.now(), account: r.clock.account,
+		retry: p.Retry, disposal: disposal, now: r.clock.now(), account: r.clock.account, lastPass: p.Last,
 	})
 	r.report.emit(Event{Kind: Listed, Folder: folder, Plan: todo.counts})
 	r.report.summary.Failed += listing.Unlisted

@@ -71,7 +71,7 @@ type pipeline struct {
 func (r *run) carry(ctx context.Context, at folderKey, p *plan, there *presence) error {
 	w := &pipeline{
 		pass: r.pass, clock: &r.clock, report: r.report, session: r.session, settler: r.settler, setbacks: r.setbacks, run: r, folder: at, plan: p, judged: r.judged,
-		retrieval: newRetrieval(p.retrieve, p.retries, p.suspects, r.pass.Batch, r.tries), suspected: map[fetch.Ref]breakage{}, there: there,
+		retrieval: newRetrieval(p, r.pass.Batch, r.tries), suspected: map[fetch.Ref]breakage{}, there: there,
 		asked: ctx, lasting: context.WithoutCancel(ctx), arrivals: make(chan *message, aheadLimit), messages: make(chan *message), streak: &r.streak, tally: &r.tally,
 	}
 	w.feeding, w.stop = context.WithCancelCause(ctx)
@@ -298,12 +298,12 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 		return false, nil
 	case p.DryRun:
 	case id.recognition == renamed:
-		err = p.Ledger.Put(w.lasting, *rec)
-	case id.absent:
-		err = p.Ledger.SetAbsent(w.lasting, []ledger.Key{key}, false)
-	}
-	if err == nil && !p.DryRun {
-		err = p.Ledger.Remove(w.lasting, id.replaces)
+		err = p.Ledger.Replace(w.lasting, *rec, id.replaces)
+	default:
+		if id.absent {
+			err = p.Ledger.SetAbsent(w.lasting, []ledger.Key{key}, false)
+		}
+		err = cmp.Or(err, p.Ledger.Remove(w.lasting, id.replaces))
 	}
 	if err == nil && resized && !p.DryRun {
 		err = p.Ledger.SetListed(w.lasting, key, listedSize(m.ref)) // and need not be looked at again

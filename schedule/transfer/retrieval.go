@@ -43,6 +43,8 @@ type retrieval struct {
 	// asked for last. tries is how many of the suspects may still be asked for.
 	asked, left, suspects []fetch.Ref
 	tries                 int
+	// starved are those of suspects that are asked for before the retries.
+	starved map[fetch.Ref]bool
 	// retries are those of left that were tried before. They come in sets of their own: within one the server has its own order.
 	retries map[fetch.Ref]bool
 	// set is how many messages the last set had; alone says that it is one suspect.
@@ -56,14 +58,17 @@ type retrieval struct {
 	refusedInRow, busyInRow int
 }
 
-// newRetrieval plans the retrieval of refs and then of retries, size at a time, 0 meaning 500, and last of at most
-// tries suspects.
-func newRetrieval(refs, retries, suspects []fetch.Ref, size, tries int) *retrieval {
+// newRetrieval plans the retrieval of what is new in a plan and then of the retries, size at a time, 0 meaning 500, and
+// last of at most tries suspects.
+func newRetrieval(p *plan, size, tries int) *retrieval {
 	if size <= 0 {
 		size = batchSize
 	}
-	r := &retrieval{size: size, limit: size, left: slices.Concat(refs, retries), suspects: suspects, tries: tries, retries: map[fetch.Ref]bool{}}
-	for _, ref := range retries {
+	r := &retrieval{
+		size: size, limit: size, left: slices.Concat(p.retrieve, p.retries), suspects: p.suspects, starved: p.starved, tries: tries,
+		retries: map[fetch.Ref]bool{},
+	}
+	for _, ref := range p.retries {
 		r.retries[ref] = true
 	}
 	return r
@@ -72,7 +77,12 @@ func newRetrieval(refs, retries, suspects []fetch.Ref, size, tries int) *retriev
 // more reports whether there is anything to ask for. alone says that it is a suspect, which wants a session in which
 // nothing else was asked for.
 func (r *retrieval) more() (more, alone bool) {
-	alone = len(r.left) == 0 && len(r.suspects) > 0 && r.tries > 0
+	if len(r.suspects) > 0 && r.tries > 0 {
+		alone = len(r.left) == 0
+		if !alone && r.starved[r.suspects[0]] {
+			alone = r.retries[r.left[0]]
+		}
+	}
 	return len(r.left) > 0 || alone, alone
 }
 

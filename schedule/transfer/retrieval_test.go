@@ -15,7 +15,7 @@ import (
 func TestRetrievalInSets(t *testing.T) {
 	refs := listingOf(false, "a/1 b/1 c/1 d/1 e/1").Refs
 	for size, want := range map[int]string{0: "a b c d e", 1: "a|b|c|d|e", 2: "a b|c d|e", 5: "a b c d e", 6: "a b c d e"} {
-		r := newRetrieval(refs, nil, nil, size, maxSuspects)
+		r := newRetrieval(&plan{retrieve: refs}, size, maxSuspects)
 		var got []string
 		for set := r.next(); len(set) > 0; set = r.next() {
 			got = append(got, uids(set))
@@ -116,7 +116,7 @@ func TestRetrievalGoesRoundSuspects(t *testing.T) {
 				}
 				return listingOf(false, strings.ReplaceAll(names, " ", "/1 ")+"/1").Refs
 			}
-			sets, came := c.server.play(t, newRetrieval(list(c.listing), nil, list(c.known), c.size, c.tries))
+			sets, came := c.server.play(t, newRetrieval(&plan{retrieve: list(c.listing), suspects: list(c.known)}, c.size, c.tries))
 			if got := strings.Join(sets, "|"); got != c.sets {
 				t.Errorf("asked for %q\nwant      %q", got, c.sets)
 			}
@@ -130,7 +130,7 @@ func TestRetrievalGoesRoundSuspects(t *testing.T) {
 // TestRetrievalSuspectsWhatWasUnderWay: servers may send in another order than they were asked in.
 func TestRetrievalSuspectsWhatWasUnderWay(t *testing.T) {
 	refs := listingOf(false, "a/1 b/1 c/1").Refs
-	r := newRetrieval(refs, nil, nil, 0, maxSuspects)
+	r := newRetrieval(&plan{retrieve: refs}, 0, maxSuspects)
 	r.next()
 	r.came(r.arrived(refs[2]))
 	r.arrived(refs[1])
@@ -165,7 +165,7 @@ func TestRetrievalRestarts(t *testing.T) {
 		{"an empty mailbox", []int{1}, "", nil, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := newRetrieval(first.Refs, nil, nil, 2, maxSuspects)
+			r := newRetrieval(&plan{retrieve: first.Refs}, 2, maxSuspects)
 			r.next()
 			for _, n := range c.came {
 				got := r.arrived(first.Refs[n-1])
@@ -199,7 +199,7 @@ func TestRetrievalRestarts(t *testing.T) {
 // TestRetrievalRestartsTwice: a message keeps the name of the first listing through several sessions.
 func TestRetrievalRestartsTwice(t *testing.T) {
 	first, second, third := listingOf(true, "a/1 b/1 c/1"), listingOf(true, "b/1 c/1"), listingOf(true, "c/1")
-	r := newRetrieval(first.Refs, nil, nil, 1, maxSuspects)
+	r := newRetrieval(&plan{retrieve: first.Refs}, 1, maxSuspects)
 	r.came(r.arrived(r.next()[0]))
 	r.restart(second.Refs, map[fetch.Ref]fetch.Ref{first.Refs[1]: second.Refs[0], first.Refs[2]: second.Refs[1]})
 	r.came(r.arrived(r.next()[0]))
@@ -287,7 +287,7 @@ func TestBreakageIsDueSoonAtFirst(t *testing.T) {
 // TestRetrievalAsksForNewMailFirst: what was tried before comes in sets of its own, also when a session has ended.
 func TestRetrievalAsksForNewMailFirst(t *testing.T) {
 	refs := listingOf(false, "a/1 b/1 c/1 d/1 e/1").Refs
-	r := newRetrieval([]fetch.Ref{refs[1], refs[2], refs[4]}, []fetch.Ref{refs[0], refs[3]}, nil, 2, maxSuspects)
+	r := newRetrieval(&plan{retrieve: []fetch.Ref{refs[1], refs[2], refs[4]}, retries: []fetch.Ref{refs[0], refs[3]}}, 2, maxSuspects)
 	var got []string
 	for set := r.next(); len(set) > 0; set = r.next() {
 		got = append(got, uids(set))
@@ -298,6 +298,22 @@ func TestRetrievalAsksForNewMailFirst(t *testing.T) {
 		r.succeeded()
 	}
 	if want := "b c|e|e|a d"; strings.Join(got, "|") != want {
+		t.Errorf("asked for %q, want %q", got, want)
+	}
+}
+
+// TestStarvedSuspectsComeBeforeRetries: what retries meet may stop every pass before its end. A suspect that an earlier
+// pass did not come to is asked for before them, alone, and never before new mail; others wait for the end.
+func TestStarvedSuspectsComeBeforeRetries(t *testing.T) {
+	refs := listingOf(false, "new/1 retry/1 starved/1 other/1").Refs
+	p := &plan{retrieve: refs[:1], retries: refs[1:2], suspects: refs[2:], starved: map[fetch.Ref]bool{refs[2]: true}}
+	r := newRetrieval(p, 2, maxSuspects)
+	var got []string
+	for set := r.next(); len(set) > 0; set = r.next() {
+		got = append(got, fmt.Sprintf("%s %t", uids(set), r.alone))
+		r.succeeded()
+	}
+	if want := "new false|starved true|retry false|other true"; strings.Join(got, "|") != want {
 		t.Errorf("asked for %q, want %q", got, want)
 	}
 }

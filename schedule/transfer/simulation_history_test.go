@@ -56,6 +56,7 @@ type poisoned struct {
 	dead    bool
 	// events counts what the passes told, but for listings and failed passes, which count as one.
 	events          int
+	lastPass        time.Time // when the last pass began
 	problems, trace []string
 }
 

@@ -99,8 +99,9 @@ func (h *poisoned) pass(t *testing.T) {
 		Retry: transfer.Retry{Min: 5 * time.Minute, Max: time.Hour}, Flood: transfer.Flood{Limit: 100, Accept: true},
 		SpoolDir: spoolDir, Budget: semaphore.NewWeighted(8 << 20), BudgetSize: 8 << 20,
 		Ordered: true, Batch: h.number("batch") % 7, // 0 is the default, which is all of them
-		Observe: h.observe,
+		Observe: h.observe, Last: h.lastPass,
 	}
+	h.lastPass = time.Now()
 	if h.pop3 {
 		p.Folders = []string{""}
 	}

@@ -128,7 +128,7 @@ func (w *world) proven() {
 	for n := range 3 {
 		client := fmt.Sprintf("192.0.2.%d", n)
 		rec := ledger.Record{Key: ledger.Key{Account: "other", UID: client}, State: ledger.Delivered}
-		if err := w.ledger.PutJudged(w.t.Context(), rec, ledger.Judgement{Target: w.pass.Target, Client: client, Taken: true}); err != nil {
+		if err := w.ledger.PutJudged(w.t.Context(), rec, nil, ledger.Judgement{Target: w.pass.Target, Client: client, Taken: true}); err != nil {
 			w.t.Fatal(err)
 		}
 	}

@@ -122,7 +122,7 @@ func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) 
 	if err != nil {
 		return summary, err
 	}
-	p.Failed = !last.Began.IsZero() && !last.OK
+	p.Last, p.Failed = last.Began, !last.Began.IsZero() && !last.OK
 	if err := a.ledger.PassBegan(ctx, account.Name, ledger.Pass{Began: began}); err != nil {
 		return summary, err
 	}

@@ -6,6 +6,10 @@ import (
 	"strings"
 )
 
+// DeliveredKeyword is the IMAP keyword (RFC 9051 section 2.3.2) that marks a message which was delivered: the
+// upstream's own record, which no loss here takes away.
+const DeliveredKeyword = "$TruehopDelivered"
+
 // The verbs of a disposal as it stands in text. "seen" is Flag without a keyword.
 const (
 	verbKeep   = "keep"

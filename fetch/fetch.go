@@ -26,6 +26,8 @@ type Ref struct {
 	// Size is the size in octets that the server announced, -1 where it
 	// announced none. Servers lie, so it serves for limits and progress only.
 	Size int64
+	// Marked says that the message carried [DeliveredKeyword] when it was listed, as far as the session looks for that.
+	Marked bool
 }
 
 // Listing is what a folder held at one moment.
@@ -42,6 +44,9 @@ type Listing struct {
 	NoUIDs bool
 	// ReadOnly says that nothing can be settled in this session.
 	ReadOnly bool
+	// MarkError is why [DeliveredKeyword] cannot be set or looked for in this folder, nil if it can, or if the session
+	// does not look for it.
+	MarkError error
 	// Unlisted is the number of messages that the folder holds by the server's count and that it does not
 	// list. The listing is not complete then: what is not in it has not gone.
 	Unlisted int

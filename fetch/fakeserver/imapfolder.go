@@ -32,7 +32,11 @@ func (s *imapSession) selectFolder(args []string, readOnly bool) {
 	s.uids = s.Store.UIDs(s.folder)
 	validity, next := s.Store.Validity(s.folder)
 	s.say(`* FLAGS (\Answered \Flagged \Deleted \Seen \Draft)`)
-	s.say(`* OK [PERMANENTFLAGS (\Answered \Flagged \Deleted \Seen \Draft \*)] kept`)
+	keywords := ` \*`
+	if s.NoKeywords {
+		keywords = ""
+	}
+	s.say(`* OK [PERMANENTFLAGS (\Answered \Flagged \Deleted \Seen \Draft%s)] kept`, keywords)
 	s.say("* %d EXISTS", len(s.uids))
 	s.say("* 0 RECENT")
 	if validity != 0 {
@@ -284,6 +288,9 @@ func (s *imapSession) store(uids []uint32, args string) {
 	what, list, _ := strings.Cut(args, " ")
 	what, silent := strings.CutSuffix(strings.ToUpper(what), ".SILENT")
 	flags := strings.Fields(strings.Trim(list, "()"))
+	if s.NoKeywords {
+		flags = slices.DeleteFunc(flags, func(f string) bool { return f[0] != '\\' })
+	}
 	op := byte(0)
 	switch what {
 	case "+FLAGS", "-FLAGS":

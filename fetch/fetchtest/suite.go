@@ -37,6 +37,8 @@ type DialOptions struct {
 	MaxSize int64
 	// Exclusive has a server that can do so refuse a second session with the mailbox.
 	Exclusive bool
+	// Marks asks which messages carry [fetch.DeliveredKeyword].
+	Marks bool
 	// Wrap, if not nil, makes of the client's connection another.
 	Wrap func(net.Conn) net.Conn
 }
@@ -56,6 +58,7 @@ func Run(t *testing.T, u Upstream) {
 		"abort":             s.abort,
 		"keep":              s.keep,
 		"flag and move":     s.flagAndMove,
+		"marks":             s.marks,
 		"no folder":         s.noFolder,
 		"cancelled before":  s.cancelledBefore,
 		"cancelled in body": s.cancelledInBody,

@@ -2,6 +2,7 @@ package fetchtest
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/truehop/truehop/fetch"
@@ -27,6 +28,49 @@ func (s suite) otherClient(t *testing.T) {
 	}
 	if got := store.UIDs(""); !slices.Equal(got, []uint32{9, 10}) {
 		t.Errorf("left %v, want messages 9 and 10", got)
+	}
+}
+
+// marks has messages marked as delivered, and finds them marked in later sessions, whoever marked them, also where the
+// folder is empty or none is marked. A session that does not look for marks sees none.
+func (s suite) marks(t *testing.T) {
+	if !s.Folders {
+		return // POP3 has no keywords
+	}
+	store := fakeserver.NewStore()
+	marked := func(o DialOptions) string {
+		t.Helper()
+		box, listing := s.open(t, store, o)
+		defer box.Abort()
+		if listing.MarkError != nil {
+			t.Errorf("the folder takes no marks: %v", listing.MarkError)
+		}
+		var uids []string
+		for _, ref := range listing.Refs {
+			if ref.Marked {
+				uids = append(uids, ref.UID)
+			}
+		}
+		return strings.Join(uids, " ")
+	}
+	look := DialOptions{Marks: true}
+	if got := marked(look); got != "" {
+		t.Errorf("marked in an empty folder: %s", got)
+	}
+	Fill(store, 6)
+	if got := marked(look); got != "" {
+		t.Errorf("marked by nobody: %s", got)
+	}
+	box, listing := s.open(t, store, look)
+	if failures, err := box.Settle(t.Context(), fetch.Disposal{Action: fetch.Flag, Target: fetch.DeliveredKeyword}, listing.Refs[1:3]); err != nil || len(failures) > 0 {
+		t.Fatalf("Settle: %v, %v", failures, err)
+	}
+	store.Update("", 5, func(m *fakeserver.Message) { m.Flags = []string{`\Seen`, "$truehopdelivered"} })
+	if got, want := marked(look), "2 3 5"; got != want {
+		t.Errorf("marked are %q, want %q", got, want)
+	}
+	if got := marked(DialOptions{}); got != "" {
+		t.Errorf("marked without being asked for: %s", got)
 	}
 }
 

@@ -33,6 +33,8 @@ type Options struct {
 	MaxSize int64
 	// MaxMessages bounds a listing; 0 means 1,000,000.
 	MaxMessages int
+	// Marks has each listing say which messages carry [fetch.DeliveredKeyword].
+	Marks bool
 	// Timeouts bound how long the server may take.
 	Timeouts Timeouts
 	// Logger gets what is odd but harmless at Warn and the dialogue at Debug,

@@ -77,7 +77,7 @@ func TestConformance(t *testing.T) {
 						conn = o.Wrap(fetchtest.Split(conn, 8))
 					}
 					opts := plaintext()
-					opts.MaxSize = o.MaxSize
+					opts.MaxSize, opts.Marks = o.MaxSize, o.Marks
 					c, err := New(t.Context(), conn, opts)
 					if err != nil {
 						t.Fatalf("New: %v", err)

@@ -39,16 +39,17 @@ func (s *settlement) confirm(op string, uids []uint32) (left []uint32, err error
 	return left, nil
 }
 
-// searchFor asks which of these messages, ascending, the folder holds without any of these flags, in one round trip.
+// searchFor asks which of these messages, ascending, the folder holds without any of these flags, in one round trip, without
+// ESEARCH in one for each set.
 func (c *Client) searchFor(uids []uint32, lacking ...imapwire.Flag) ([]uint32, error) {
 	before := c.g.noted().searches
-	var options *imapwire.SearchOptions
-	if c.Has("ESEARCH") {
-		options = &imapwire.SearchOptions{ReturnAll: true}
-	}
 	var sent []*imapclient.SearchCommand
 	for _, set := range sets(uids) {
-		sent = append(sent, c.lib.UIDSearch(&imapwire.SearchCriteria{UID: []imapwire.UIDSet{set}, NotFlag: lacking}, options))
+		cmd := c.lib.UIDSearch(&imapwire.SearchCriteria{UID: []imapwire.UIDSet{set}, NotFlag: lacking}, c.searchOptions())
+		if !c.Has("ESEARCH") {
+			_, _ = cmd.Wait() // its error is taken below
+		}
+		sent = append(sent, cmd)
 	}
 	var found []uint32
 	var refusal error

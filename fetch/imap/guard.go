@@ -78,8 +78,9 @@ type notes struct {
 	counted  bool            // there was an EXISTS
 	alone    uint32          // the UID of the only message that is asked for, 0 if there are more
 	arrived  chan struct{}   // holds one token if count rose
-	opening  bool            // the next SEARCH or ESEARCH response is the listing
-	listed   uint32          // count when the listing came, or when it was to come
+	opening  bool            // the next SEARCH command asks for the listing
+	answered bool            // it has ended, and had a response
+	listed   uint32          // count when that came, or when it was to come
 	intact   bool            // no message has been expunged since
 	view     *view           // nil if it is not certain what sequence numbers mean
 	copied   []uidRange      // the sources of all COPYUIDs in this call (RFC 4315 section 3)

@@ -35,7 +35,7 @@ func (g *guard) note() {
 		g.noteData()
 	case search:
 		n := &g.notes
-		if !n.answer(&g.lex) || !n.opening {
+		if q := n.answer(&g.lex); q == nil || !q.listing {
 			return
 		}
 		n.listed, n.intact = n.count, true
@@ -126,6 +126,7 @@ func (g *guard) removed(take func(*view) bool) {
 // question is a SEARCH command under way.
 type question struct {
 	tag      string
+	listing  bool // it asks for all messages of a folder that is being opened
 	answered bool
 }
 
@@ -137,12 +138,13 @@ func (g *guard) noteCommand(line []byte) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.notes.asked = append(g.notes.asked, question{tag: string(tag)})
+	g.notes.asked = append(g.notes.asked, question{tag: string(tag), listing: g.notes.opening})
+	g.notes.opening = false
 }
 
-// answer notes that a SEARCH command has a response, and reports whether one is under way that it belongs to: the
-// one that ESEARCH names (RFC 4466 section 2.6.2), else the first. The library does the same.
-func (n *notes) answer(x *lexer) bool {
+// answer notes that a SEARCH command has a response, and returns the one under way that it belongs to: the
+// one that ESEARCH names (RFC 4466 section 2.6.2), else the first; nil if there is none. The library does the same.
+func (n *notes) answer(x *lexer) *question {
 	tag := ""
 	if correlator, found := bytes.CutPrefix(bytes.ToUpper(x.text), []byte("(TAG ")); found && strings.EqualFold(string(x.name), "ESEARCH") {
 		tag, _, _ = strings.Cut(string(correlator), ")")
@@ -151,10 +153,10 @@ func (n *notes) answer(x *lexer) bool {
 	for i := range n.asked {
 		if tag == "" || strings.EqualFold(n.asked[i].tag, tag) {
 			n.asked[i].answered = true
-			return true
+			return &n.asked[i]
 		}
 	}
-	return false
+	return nil
 }
 
 // noteEnd notes the end of a SEARCH command. g.mu is held.
@@ -164,10 +166,14 @@ func (g *guard) noteEnd() {
 	if i < 0 {
 		return
 	}
-	if n.asked[i].answered {
+	q := n.asked[i]
+	if q.answered {
 		n.searches++
 	}
-	if n.opening && !n.asked[i].answered {
+	switch {
+	case q.listing && q.answered:
+		n.answered = true
+	case q.listing:
 		n.listed = n.count // servers leave out a result that is empty
 	}
 	n.asked = slices.Delete(n.asked, i, i+1)
@@ -198,7 +204,6 @@ func (g *guard) setView(uids []uint32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := &g.notes
-	n.opening = false
 	if !n.intact || int64(n.listed) != int64(len(uids)) {
 		return
 	}
@@ -272,5 +277,5 @@ func (g *guard) resetFolder() {
 	n := &g.notes
 	n.searches, n.access, n.unstable, n.validity = 0, access{}, false, 0
 	n.count, n.counted = 0, false
-	n.opening, n.listed, n.intact, n.view = true, 0, false, nil
+	n.opening, n.answered, n.listed, n.intact, n.view = true, false, 0, false, nil
 }

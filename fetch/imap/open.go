@@ -23,8 +23,22 @@ type box struct {
 	permanent []string // nil: the server did not say
 }
 
-// Open implements [fetch.Mailbox]. It costs one round trip: SELECT and UID SEARCH go
-// out together. Where UID SEARCH names fewer messages than there are, it is another. The UIDs of a folder without UIDVALIDITY, or with UIDNOTSTICKY,
+// keeps reports whether the server keeps a flag for other sessions (RFC 9051 section 7.1, PERMANENTFLAGS).
+func (b *box) keeps(flag imapwire.Flag) bool {
+	if b.permanent == nil {
+		return true
+	}
+	keyword := flag[0] != '\\'
+	return slices.ContainsFunc(b.permanent, func(f string) bool {
+		if f == string(imapwire.FlagWildcard) {
+			return keyword
+		}
+		return strings.EqualFold(f, string(flag))
+	})
+}
+
+// Open implements [fetch.Mailbox]. It costs one round trip: SELECT and UID SEARCH, with ESEARCH also the one for marked
+// messages, go out together. Where UID SEARCH names fewer messages than there are, it is another. The UIDs of a folder without UIDVALIDITY, or with UIDNOTSTICKY,
 // mean nothing in another session: such a listing is Reusable.
 func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error) {
 	if folder == "" {
@@ -34,7 +48,11 @@ func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error
 		return nil, &fetch.Error{Kind: fetch.NoFolder, Op: "SELECT", Err: errors.New("the name of a folder is one line")}
 	}
 	var listing *fetch.Listing
-	err := c.run(ctx, 0, func() (err error) {
+	messages := 0
+	if c.opts.Marks { // room for a second list of UIDs
+		messages = maxSearchLine / searchCost / allowance
+	}
+	err := c.run(ctx, messages, func() (err error) {
 		listing, err = c.selectAndSearch(folder)
 		return err
 	})
@@ -47,15 +65,16 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 	c.g.resetFolder()
 	// SELECT, not EXAMINE: Settle needs it, and it changes but \Recent.
 	selected := c.lib.Select(folder, nil)
-	var options *imapwire.SearchOptions
-	if c.Has("ESEARCH") {
-		options = &imapwire.SearchOptions{ReturnAll: true}
-	}
 	// RFC 9051 section 5.5 has servers keep the order of these two.
-	searched := c.lib.UIDSearch(&imapwire.SearchCriteria{}, options)
+	searched := c.lib.UIDSearch(&imapwire.SearchCriteria{}, c.searchOptions())
+	var searchedMarks *imapclient.SearchCommand
+	if c.opts.Marks && c.Has("ESEARCH") {
+		searchedMarks = c.searchMarks()
+	}
 
 	_, err := selected.Wait()
 	found, searchErr := searched.Wait()
+	marked, markErr := c.marked(searchedMarks)
 	if err != nil {
 		return nil, c.failed("SELECT", err)
 	}
@@ -66,7 +85,9 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 	switch {
 	case fetch.EndsSession(searchErr), searchErr != nil && !seen.counted:
 		return nil, searchErr
-	case seen.searches == 0 && !seen.counted:
+	case fetch.EndsSession(markErr):
+		return nil, markErr
+	case !seen.answered && !seen.counted:
 		return nil, protocolError("UID SEARCH", "OK without a result", nil)
 	}
 	uids, err := c.uids(found.All)
@@ -75,6 +96,14 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 	}
 	b := &box{name: folder, validity: seen.validity, readOnly: !seen.access.writable(), permanent: seen.access.flags}
 	c.box = b
+	if c.opts.Marks && markErr == nil {
+		markErr = b.markError()
+	}
+	if c.opts.Marks && searchedMarks == nil && markErr == nil {
+		if marked, markErr = c.marked(c.searchMarks()); fetch.EndsSession(markErr) {
+			return nil, markErr
+		}
+	}
 	unlisted := 0
 	exists := int(seen.listed)
 	if searchErr != nil {
@@ -87,12 +116,53 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 	}
 	c.g.setView(uids)
 	return &fetch.Listing{
-		Refs:     makeRefs(b, uids),
-		Validity: b.validity,
-		Reusable: b.validity == 0 || seen.unstable,
-		ReadOnly: b.readOnly,
-		Unlisted: unlisted,
+		Refs:      makeRefs(b, uids, marked),
+		Validity:  b.validity,
+		Reusable:  b.validity == 0 || seen.unstable,
+		ReadOnly:  b.readOnly,
+		MarkError: markErr,
+		Unlisted:  unlisted,
 	}, nil
+}
+
+// searchOptions ask for a result that names its command, where the server can do that (RFC 4731). Others answer two searches
+// that go out together by two lines of which nothing says whose they are: Dovecot writes both before it ends the first. So
+// without ESEARCH no search is sent while another is under way.
+func (c *Client) searchOptions() *imapwire.SearchOptions {
+	if !c.Has("ESEARCH") {
+		return nil
+	}
+	return &imapwire.SearchOptions{ReturnAll: true}
+}
+
+// searchMarks asks for the messages that are marked as delivered.
+func (c *Client) searchMarks() *imapclient.SearchCommand {
+	return c.lib.UIDSearch(&imapwire.SearchCriteria{Flag: []imapwire.Flag{fetch.DeliveredKeyword}}, c.searchOptions())
+}
+
+// marked returns the UIDs that the search for marked messages found, ascending. cmd is nil if there was none.
+func (c *Client) marked(cmd *imapclient.SearchCommand) ([]uint32, error) {
+	if cmd == nil {
+		return nil, nil
+	}
+	found, err := cmd.Wait()
+	if err != nil {
+		return nil, c.failed("UID SEARCH KEYWORD", err)
+	}
+	uids, err := c.uids(found.All)
+	slices.Sort(uids)
+	return uids, err
+}
+
+// markError is why no message of the folder can be marked, nil if it can be.
+func (b *box) markError() error {
+	switch {
+	case b.readOnly:
+		return &fetch.Error{Kind: fetch.Refused, Op: "UID STORE", Err: errors.New("the folder is read-only")}
+	case !b.keeps(fetch.DeliveredKeyword):
+		return notKept(fetch.DeliveredKeyword)
+	}
+	return nil
 }
 
 // listByFetch lists the open folder in another way, as UID SEARCH was refused or has named but some of so many messages. It returns how
@@ -158,8 +228,8 @@ func (c *Client) uids(all imapwire.NumSet) ([]uint32, error) {
 	return uids, nil
 }
 
-// makeRefs makes refs that share one string, which holds all their UIDs.
-func makeRefs(b *box, uids []uint32) []fetch.Ref {
+// makeRefs makes refs that share one string, which holds all their UIDs. marked are the UIDs of the marked ones, ascending.
+func makeRefs(b *box, uids, marked []uint32) []fetch.Ref {
 	digits := make([]byte, 0, 10*len(uids))
 	for _, uid := range uids {
 		digits = strconv.AppendUint(digits, uint64(uid), 10)
@@ -168,7 +238,8 @@ func makeRefs(b *box, uids []uint32) []fetch.Ref {
 	var scratch [10]byte
 	for i, uid := range uids {
 		n := len(strconv.AppendUint(scratch[:0], uint64(uid), 10))
-		refs[i] = fetch.Ref{Folder: b.name, Validity: b.validity, UID: shared[:n], Seq: uid, Size: -1}
+		_, isMarked := slices.BinarySearch(marked, uid)
+		refs[i] = fetch.Ref{Folder: b.name, Validity: b.validity, UID: shared[:n], Seq: uid, Size: -1, Marked: isMarked}
 		shared = shared[n:]
 	}
 	return refs

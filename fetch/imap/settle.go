@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"strings"
 
 	imapwire "github.com/emersion/go-imap/v2"
@@ -181,22 +180,18 @@ func (s *settlement) remove(all []imapwire.UIDSet) error {
 	return err
 }
 
-// flag marks the messages. A keyword that the server would drop is not sent (RFC 9051
-// section 7.1, PERMANENTFLAGS).
+// notKept is the error of a flag that the server would drop.
+func notKept(flag imapwire.Flag) *fetch.Error {
+	return &fetch.Error{Kind: fetch.Unsupported, Op: "UID STORE", Err: errors.New("the server does not keep the flag " + string(flag))}
+}
+
+// flag marks the messages. A keyword that the server would drop is not sent.
 func (s *settlement) flag(flag imapwire.Flag) error {
 	if flag == "" {
 		flag = imapwire.FlagSeen
 	}
-	keyword := flag[0] != '\\'
-	keeps := func(f string) bool {
-		if f == string(imapwire.FlagWildcard) {
-			return keyword
-		}
-		return strings.EqualFold(f, string(flag))
-	}
-	if p := s.c.box.permanent; p != nil && !slices.ContainsFunc(p, keeps) {
-		s.addFailures(s.uids, &fetch.Error{Kind: fetch.Unsupported, Op: "UID STORE",
-			Err: errors.New("the server does not keep the flag " + string(flag))})
+	if !s.c.box.keeps(flag) {
+		s.addFailures(s.uids, notKept(flag))
 		return nil
 	}
 	stored, err := s.each(sets(s.uids), func(set imapwire.UIDSet) pending { return s.store(set, flag) })

@@ -27,11 +27,13 @@ const (
 	NotSettled
 	// Vanished: a message went from the mailbox before it was delivered.
 	Vanished
-	// Restored: the ledger is a copy that may be older than the folder.
+	// Restored: the ledger may be older than the folder, as it is a copy, or as the folder's marks say.
 	Restored
+	// NotMarked: delivered messages of a folder cannot be marked upstream; told once in a pass.
+	NotMarked
 )
 
-var eventNames = [...]string{"listed", "verdict", "not-retrieved", "recognised", "settled", "not-settled", "vanished", "restored"}
+var eventNames = [...]string{"listed", "verdict", "not-retrieved", "recognised", "settled", "not-settled", "vanished", "restored", "not-marked"}
 
 // String returns the event's name as logs show it.
 func (k EventKind) String() string { return eventNames[k] }
@@ -53,15 +55,15 @@ type Event struct {
 	Sender     string
 	Recipients []string
 	Redelivery bool
-	Why        string // where the verdict is ours and not the MTA's
+	Why        string // where the verdict is ours and not the MTA's; also of Restored
 
 	// Settled, NotSettled.
 	Disposal fetch.Disposal
 
-	// NotRetrieved, NotSettled.
+	// NotRetrieved, NotSettled, NotMarked.
 	Err error
 
-	// Listed, Vanished, Restored.
+	// Listed, Vanished, Restored, NotMarked.
 	Folder string
 	Plan   Counts
 }

@@ -53,6 +53,8 @@ type plan struct {
 	// listed counts the messages of the listing by their UIDs, asRecorded those that may be what the ledger has under
 	// that UID: of another size they are not.
 	listed, asRecorded map[string]int
+	// marked are messages without a record that the upstream says were delivered.
+	marked []fetch.Ref
 	// absent and back are records whose messages have gone from the listing, or come back.
 	absent, back []ledger.Key
 	// vanished is the number of absent ones that no pass has disposed of.
@@ -69,6 +71,8 @@ type plan struct {
 	trust    ledger.Trust
 	// disposal says what becomes of its messages.
 	disposal disposalRules
+	// mark says that its delivered messages are to be marked upstream.
+	mark bool
 	// adopt says that what is unknown in this folder is recorded as done and not delivered.
 	adopt bool
 }
@@ -80,13 +84,15 @@ type listingRules struct {
 	now      time.Time
 	account  time.Duration // what the account's clock shows
 	lastPass time.Time     // when the last pass began, zero if there was none
+	// mark says that delivered messages are to be marked upstream.
+	mark bool
 }
 
 // compare says what there is to do with a listing, given what the ledger knows of its UIDs.
 func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Brief, rules listingRules) *plan {
 	p := &plan{
 		known: known, listed: make(map[string]int, len(listing.Refs)), lastingUIDs: !listing.Reusable, disposal: rules.disposal,
-		starved: map[fetch.Ref]bool{},
+		starved: map[fetch.Ref]bool{}, mark: rules.mark && listing.MarkError == nil,
 	}
 	due := map[fetch.Ref]time.Time{}
 	p.counts.Listed = len(listing.Refs)
@@ -107,10 +113,17 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 			}
 			continue
 		}
+		if ref.Marked && len(known[ref.UID]) == 0 {
+			p.counts.Known++
+			p.marked = append(p.marked, ref)
+			continue
+		}
 		c := classify(known[ref.UID], ref.Size, listing.Reusable, rules)
 		if anew && c.step == leaveAlone && c.brief.Hash != noHash {
 			c.step = look
 		}
+		// A UID that may name another message by now is no reason to mark it.
+		owesMark := p.lastingUIDs && p.owesMark(ref, c.brief.State, c.brief.Hash)
 		switch c.step {
 		case wait:
 			p.unread = p.unread || c.brief.Hash == noHash
@@ -118,10 +131,13 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 			continue
 		case leaveAlone:
 			p.counts.Known++
+			if owesMark {
+				p.settle = append(p.settle, settlement{ref: ref, key: at.key(ref.UID, c.brief.Hash), token: c.brief.Token, mark: true})
+			}
 			continue
 		case disposeUnread:
 			p.counts.Unsettled++
-			p.settle = append(p.settle, settlement{ref: ref, key: at.key(ref.UID, c.brief.Hash), token: c.brief.Token, disposal: c.disposal, again: c.brief.Disposed})
+			p.settle = append(p.settle, settlement{ref: ref, key: at.key(ref.UID, c.brief.Hash), token: c.brief.Token, disposal: c.disposal, mark: owesMark, again: c.brief.Disposed})
 			continue
 		case deliver:
 			p.counts.New++
@@ -149,6 +165,12 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 	slices.SortStableFunc(p.suspects, longestDueFirst)
 	p.notePresence(at, listing.Unlisted > 0)
 	return p
+}
+
+// owesMark reports whether a message is to be marked upstream, by its state and content: what was known by its mark only, and
+// has lost it since, is not marked anew.
+func (p *plan) owesMark(ref fetch.Ref, s ledger.State, content [32]byte) bool {
+	return p.mark && s == ledger.Delivered && content != noHash && !ref.Marked
 }
 
 // hasOwnUID reports whether a message has a UID that no other message of the listing has.
@@ -230,7 +252,8 @@ func classify(briefs []ledger.Brief, size int64, reusable bool, rules listingRul
 	// A flag that was set once may have been removed by a person since, whose wish counts.
 	isDone := b.Disposed && disposal.Action == fetch.Flag
 	c := classified{brief: b, disposal: disposal, step: leaveAlone}
-	pending := disposal.Action != fetch.Keep && !isDone
+	isRead := b.Hash != noHash // else nothing here has seen the message that would go
+	pending := isRead && disposal.Action != fetch.Keep && !isDone
 	switch {
 	case reusable && b.Absent && b.State == ledger.Held:
 		c.step = look // held unread, it had gone: this may be another

@@ -74,6 +74,8 @@ func TestClassify(t *testing.T) {
 		{"held unread", brief(ledger.Held, unread), remove, remove, leaveAlone, leaveAlone},
 		{"held unread, had gone", brief(ledger.Held, unread, absent), remove, remove, leaveAlone, look},
 		{"adopted", brief(ledger.Adopted, unread), remove, remove, leaveAlone, leaveAlone},
+		{"delivered by its mark only", brief(ledger.Delivered, unread), remove, remove, leaveAlone, leaveAlone},
+		{"delivered by its mark only, to be flagged", brief(ledger.Delivered, unread), flag, remove, leaveAlone, leaveAlone},
 		{"adopted, had gone", brief(ledger.Adopted, unread, absent), remove, remove, leaveAlone, leaveAlone},
 		{"one of two has gone", slices.Concat(brief(ledger.Delivered, absent), brief(ledger.Deferred)), remove, remove, deliverAgain, deliverAgain},
 		{"neither of two has gone", slices.Concat(brief(ledger.Delivered), brief(ledger.Deferred)), remove, remove, look, look},

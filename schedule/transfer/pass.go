@@ -84,6 +84,8 @@ type Pass struct {
 	Client ClientRules
 	// OnDelivered and OnRefused say what becomes of messages upstream; OnRefused, once the [Brake] lets them go.
 	OnDelivered, OnRefused fetch.Disposal
+	// MarkDelivered has what was delivered carry [fetch.DeliveredKeyword] upstream. The sessions that Dial opens look for it.
+	MarkDelivered bool
 	// RefusedGrace is the Grace of that Brake.
 	RefusedGrace time.Duration
 	// Target names the MTA and the way in which clients are presented to it. What it makes of them is kept under
@@ -250,9 +252,10 @@ func (r *run) folder(ctx context.Context, folder string) error {
 		return err
 	}
 	todo := compare(at, listing, known, listingRules{
-		retry: p.Retry, disposal: disposal, now: r.clock.now(), account: r.clock.account, lastPass: p.Last,
+		retry: p.Retry, disposal: disposal, now: r.clock.now(), account: r.clock.account, lastPass: p.Last, mark: p.MarkDelivered,
 	})
 	r.report.emit(Event{Kind: Listed, Folder: folder, Plan: todo.counts})
+	r.settler.notMarked(listing.MarkError)
 	r.report.summary.Failed += listing.Unlisted
 	if !p.DryRun {
 		if err := r.guard(ctx, at, todo); err != nil {
@@ -292,11 +295,18 @@ func (r *run) folder(ctx context.Context, folder string) error {
 	if lookedAtAll || nothingNew {
 		err = cmp.Or(err, r.findLost(ctx, there))
 	}
-	readAll := lookedAtAll && err == nil && !there.unread
-	if readAll && todo.trust != ledger.Complete {
-		err = p.Ledger.CaughtUp(ctx, at.account, at.name)
+	if readAll := lookedAtAll && err == nil && !there.unread; !readAll {
+		return err
 	}
-	return err
+	if todo.lastingUIDs { // else the UID may come to name another message, which must not pass for this one
+		if err := r.recordMarked(ctx, at, todo.marked); err != nil {
+			return err
+		}
+	}
+	if todo.trust != ledger.Complete {
+		return p.Ledger.CaughtUp(ctx, at.account, at.name)
+	}
+	return nil
 }
 
 // passOver notes an error that concerns one folder only, so that mail in the others need not wait
@@ -317,9 +327,14 @@ func (r *run) guard(ctx context.Context, at folderKey, p *plan) error {
 	if err != nil {
 		return err
 	}
-	p.trust, p.outdated = trust, trust == ledger.Outdated
+	unrecorded := 0
+	if p.lastingUIDs { // else marked messages never get a record
+		unrecorded = len(p.marked)
+	}
+	why := whyOutdated(trust, unrecorded)
+	p.trust, p.outdated = trust, why != ""
 	if p.outdated {
-		r.report.emit(Event{Kind: Restored, Folder: at.name})
+		r.report.emit(Event{Kind: Restored, Folder: at.name, Why: why})
 	}
 	if len(p.retrieve)+len(p.retries)+len(p.suspects) == 0 {
 		return nil

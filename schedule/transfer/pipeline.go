@@ -287,7 +287,9 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	}
 	resized := id.recognition == sameUID && id.record.Listed != listedSize(m.ref)
 	id.record.Listed = listedSize(m.ref)
-	if finished := id.recognition != unrecognised && id.recognition != unfinished; w.plan.outdated && !finished {
+	finished := id.recognition != unrecognised && id.recognition != unfinished
+	mayBeCopy := w.plan.outdated || m.ref.Marked
+	if mayBeCopy && !finished {
 		id.record.Doubts = max(id.record.Doubts, 1) // at each attempt from now on
 	}
 	m.identity = id
@@ -337,9 +339,12 @@ func (w *pipeline) queueDisposal(ref fetch.Ref, rec *ledger.Record) {
 	if mayForget {
 		w.session.mustStay.Add(-1)
 	}
-	if d.Action != fetch.Keep {
-		w.queue(settlement{ref: ref, key: rec.Key, token: rec.Token, disposal: d, again: rec.Disposed && d.Action != fetch.Flag})
+	mark := w.plan.owesMark(ref, rec.State, rec.Hash)
+	if d.Action == fetch.Keep && !mark {
+		return
 	}
+	isAgain := rec.Disposed && d.Action != fetch.Keep && d.Action != fetch.Flag
+	w.queue(settlement{ref: ref, key: rec.Key, token: rec.Token, disposal: d, mark: mark, again: isAgain})
 }
 
 // queue adds to what is ready to be settled.

@@ -62,6 +62,8 @@ type settlement struct {
 	key      ledger.Key
 	token    string
 	disposal fetch.Disposal
+	// mark says that the message is to carry [fetch.DeliveredKeyword], before anything else becomes of it.
+	mark bool
 	// again says that the message was disposed of before: the upstream said so, and lists it still, or again.
 	again bool
 }
@@ -76,13 +78,21 @@ type settler struct {
 	ledger   *ledger.Ledger
 	report   *reporter
 	setbacks *setbacks
+	// toldNotMarked says that the pass has told that a message could not be marked.
+	toldNotMarked bool
 	// disposed waits for the session's polite end, which makes deletions final.
 	disposed []settlement
 }
 
-// settle disposes upstream of what is ready, one command per kind of disposal.
+// goesOn reports whether a server that has answered so can still be talked to: a folder that is missing for moving must not
+// keep new messages from being delivered.
+func goesOn(err error) bool {
+	return slices.Contains([]fetch.Kind{fetch.NoFolder, fetch.Unsupported, fetch.Refused}, fetch.KindOf(err))
+}
+
+// settle marks and disposes upstream of what is ready, one command per kind of disposal.
 func (s *settler) settle(ctx context.Context, ready []settlement) error {
-	groups := map[fetch.Disposal][]settlement{}
+	var found []settlement
 	for _, one := range ready {
 		now, certain := s.session.again[one.ref]
 		if s.session.listing == s.session.first {
@@ -90,6 +100,15 @@ func (s *settler) settle(ctx context.Context, ready []settlement) error {
 		}
 		if certain {
 			one.now = now
+			found = append(found, one)
+		}
+	}
+	if err := s.mark(ctx, found); err != nil {
+		return err
+	}
+	groups := map[fetch.Disposal][]settlement{}
+	for _, one := range found {
+		if one.disposal.Action != fetch.Keep {
 			groups[one.disposal] = append(groups[one.disposal], one)
 		}
 	}
@@ -103,10 +122,7 @@ func (s *settler) settle(ctx context.Context, ready []settlement) error {
 		for _, f := range failures {
 			failed[f.Ref] = f.Err
 		}
-		// A server that refuses a disposal can still be talked to: a folder that is missing for moving must not keep new
-		// messages from being delivered.
-		goesOn := slices.Contains([]fetch.Kind{fetch.NoFolder, fetch.Unsupported, fetch.Refused}, fetch.KindOf(err))
-		if err != nil && !goesOn {
+		if err != nil && !goesOn(err) {
 			return err
 		}
 		for _, one := range group {

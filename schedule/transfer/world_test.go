@@ -62,6 +62,9 @@ type world struct {
 	// endless one the session ends.
 	beyond  []uint32
 	endless bool
+	// marks has listings say which messages are marked as delivered; noMarks, if not nil, is why none can be.
+	marks   bool
+	noMarks error
 	// retrieved counts the messages handed over.
 	retrieved int
 }
@@ -270,7 +273,8 @@ func (s *session) Open(_ context.Context, folder string) (*fetch.Listing, error)
 		if s.reusable {
 			uid, seq = m.UIDL, uint32(i+1)
 		}
-		l.Refs = append(l.Refs, fetch.Ref{Folder: folder, Validity: validity, UID: uid, Seq: seq, Size: int64(len(m.Raw()))})
+		l.Refs = append(l.Refs, fetch.Ref{Folder: folder, Validity: validity, UID: uid, Seq: seq, Size: int64(len(m.Raw())),
+			Marked: s.marks && slices.Contains(m.Flags, fetch.DeliveredKeyword)})
 	}
 	if s.listing != nil {
 		l.Refs = s.listing(l.Refs)
@@ -345,6 +349,9 @@ func (s *session) oversize(ref fetch.Ref, body io.Reader, sink fetch.Sink) error
 func (s *session) Settle(_ context.Context, d fetch.Disposal, refs []fetch.Ref) ([]fetch.Failure, error) {
 	if d.Action == fetch.Delete && s.noDelete != nil {
 		return nil, s.noDelete
+	}
+	if d.Target == fetch.DeliveredKeyword && s.noMarks != nil {
+		return nil, s.noMarks
 	}
 	for _, ref := range refs {
 		switch d.Action {

@@ -1,0 +1,90 @@
+package transfer
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/schedule/ledger"
+)
+
+// Where [Pass.MarkDelivered] says so, a message carries [fetch.DeliveredKeyword] upstream once its verdict, delivered, is
+// durable here. So the mark never says more than the ledger did, and outlives it. What it proves depends on what
+// the ledger says:
+//
+//   - No record of the message: it was delivered, and the ledger is older than the mailbox. The message is recorded as
+//     delivered, where UIDs last, and left alone. It is never deleted, moved or flagged for the mark's sake, since another program may have
+//     set it, and its content was not seen.
+//   - A record without a final verdict: either the ledger is older, or another program has set the mark. Nobody can
+//     tell, and no message may be lost, so it is delivered with the label of a possible redelivery.
+//   - Another final verdict stands. A person who has such a message tried again gets it delivered with the label.
+//   - Delivered without a mark: the pass had ended before it could be set, so the mark is owed and set now.
+
+// whyMarked is what a person is told of a message that was known by its mark.
+const whyMarked = "carries " + fetch.DeliveredKeyword + " upstream: an earlier ledger delivered it"
+
+// recordMarked records what only the upstream's mark says: that these messages were delivered. Until a pass has
+// seen all of the folder they have no record, and remain evidence that the ledger is older than the mailbox.
+func (r *run) recordMarked(ctx context.Context, at folderKey, marked []fetch.Ref) error {
+	now := r.clock.now()
+	for refs := range slices.Chunk(marked, adoptGroup) {
+		group := make([]ledger.Record, len(refs))
+		for i, ref := range refs {
+			group[i] = ledger.Record{
+				Key: at.key(ref.UID, noHash), State: ledger.Delivered, Size: ref.Size, Listed: listedSize(ref),
+				First: now, Last: now, Ran: r.clock.accountTime(), Why: whyMarked,
+			}
+		}
+		if err := r.pass.Ledger.PutAll(ctx, group); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// whyOutdated says why the ledger may be older than the folder, "" if nothing shows that it is.
+func whyOutdated(trust ledger.Trust, marked int) string {
+	const then = ": until a pass has ended well, mail is delivered with Truehop-Redelivery: possible"
+	switch {
+	case trust == ledger.Outdated:
+		return "the ledger is a copy and may be older than the mailbox" + then
+	case marked > 0:
+		return fmt.Sprintf("%d messages that the ledger does not know carry %s upstream and are taken as delivered; the ledger may be older than the mailbox%s",
+			marked, fetch.DeliveredKeyword, then)
+	}
+	return ""
+}
+
+// mark marks those of the messages that are to be marked as delivered. What fails is told once in a pass and tried again at
+// the next. An error ends the session.
+func (s *settler) mark(ctx context.Context, ready []settlement) error {
+	var refs []fetch.Ref
+	for _, one := range ready {
+		if one.mark {
+			refs = append(refs, one.now)
+		}
+	}
+	if len(refs) == 0 {
+		return nil
+	}
+	failures, err := s.session.mailbox.Settle(ctx, fetch.Disposal{Action: fetch.Flag, Target: fetch.DeliveredKeyword}, refs)
+	if err != nil && !goesOn(err) {
+		return err
+	}
+	for _, f := range failures {
+		err = cmp.Or(err, f.Err)
+	}
+	s.notMarked(err)
+	return nil
+}
+
+// notMarked tells why messages are not marked, if err is not nil and nothing of that kind was told in this pass.
+func (s *settler) notMarked(err error) {
+	if err == nil || s.toldNotMarked {
+		return
+	}
+	s.toldNotMarked = true
+	s.report.emit(Event{Kind: NotMarked, Folder: s.session.folder, Err: err})
+}

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
 // amend changes records of an account under its lock, and says what was done.
-func (p *program) amend(ctx context.Context, account string, names []string, change func(context.Context, *ledger.Ledger, string, []string) (string, error)) error {
+func (p *program) amend(ctx context.Context, account string, names []string, change func(context.Context, *ledger.Ledger, *config.Account, []string) (string, error)) error {
 	cfg, err := p.readConfig()
 	if err != nil {
 		return err
@@ -26,7 +27,7 @@ func (p *program) amend(ctx context.Context, account string, names []string, cha
 	if err != nil {
 		return errors.Join(err, record.Close())
 	}
-	done, err := change(ctx, record, account, names)
+	done, err := change(ctx, record, cfg.Accounts[account], names)
 	if err := errors.Join(err, unlock(), record.Close()); err != nil {
 		return err
 	}

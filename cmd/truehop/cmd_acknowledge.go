@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
 )
@@ -35,8 +36,8 @@ and one that is listed again is tried again.`,
 }
 
 // acknowledgeMessages records that a person knows of lost messages: of those named, or, without names, of all.
-func acknowledgeMessages(ctx context.Context, l *ledger.Ledger, account string, names []string) (string, error) {
-	lost, err := l.List(ctx, ledger.Filter{Account: account, States: []ledger.State{ledger.Lost}})
+func acknowledgeMessages(ctx context.Context, l *ledger.Ledger, a *config.Account, names []string) (string, error) {
+	lost, err := l.List(ctx, ledger.Filter{Account: a.Name, States: []ledger.State{ledger.Lost}})
 	if err != nil {
 		return "", err
 	}
@@ -51,11 +52,11 @@ func acknowledgeMessages(ctx context.Context, l *ledger.Ledger, account string, 
 	}
 	for _, name := range names {
 		if !slices.ContainsFunc(lost, func(r ledger.Record) bool { return name == r.UID || name == r.Token }) {
-			return "", usage("account %s has lost no message %q; truehop status %s lists what is lost", account, fetch.Sanitize(name), account)
+			return "", usage("account %s has lost no message %q; truehop status %s lists what is lost", a.Name, fetch.Sanitize(name), a.Name)
 		}
 	}
 	if err := l.PutAll(ctx, noted); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("lost messages of %s acknowledged: %d", account, len(noted)), nil
+	return fmt.Sprintf("lost messages of %s acknowledged: %d", a.Name, len(noted)), nil
 }

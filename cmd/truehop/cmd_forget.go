@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
@@ -24,18 +27,28 @@ delivers it, even if it was delivered before.`,
 	}
 }
 
-// forgetMessages removes records.
-func forgetMessages(ctx context.Context, l *ledger.Ledger, account string, names []string) (string, error) {
-	found, err := named(ctx, l, account, names)
+// forgetMessages removes records. What is marked upstream would be known by that, so such a message keeps a record, as of one
+// that is to be delivered; its second copy is labelled.
+func forgetMessages(ctx context.Context, l *ledger.Ledger, a *config.Account, names []string) (string, error) {
+	found, err := named(ctx, l, a.Name, names)
 	if err != nil {
 		return "", err
 	}
-	keys := make([]ledger.Key, len(found))
-	for i, r := range found {
-		keys[i] = r.Key
+	var gone []ledger.Key
+	var again []ledger.Record
+	now := time.Now()
+	for _, r := range found {
+		mayBeMarked := a.MarkDelivered && r.State == ledger.Delivered
+		if mayBeMarked && !r.Disposed && !r.Absent {
+			again = append(again, ledger.Record{
+				Key: r.Key, State: ledger.Deferred, Size: r.Size, Listed: r.Listed, Token: r.Token, First: now, Last: now, Why: "forgotten after its delivery",
+			})
+		} else {
+			gone = append(gone, r.Key)
+		}
 	}
-	if err := l.Remove(ctx, keys); err != nil {
+	if err := errors.Join(l.PutAll(ctx, again), l.Remove(ctx, gone)); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("messages of %s forgotten: %d", account, len(keys)), nil
+	return fmt.Sprintf("messages of %s forgotten: %d", a.Name, len(found)), nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
 )
@@ -35,10 +36,10 @@ delivered is never tried again by this, and nobody who has a message gets it aga
 }
 
 // retryMessages makes messages due at once: those named, or, without names, all that wait or were given up.
-func retryMessages(ctx context.Context, l *ledger.Ledger, account string, names []string) (string, error) {
-	found, err := named(ctx, l, account, names)
+func retryMessages(ctx context.Context, l *ledger.Ledger, a *config.Account, names []string) (string, error) {
+	found, err := named(ctx, l, a.Name, names)
 	if len(names) == 0 {
-		found, err = l.List(ctx, ledger.Filter{Account: account, States: ledger.StatesWhere(func(s ledger.State) bool { return s.WantsPerson() || !s.Final() })})
+		found, err = l.List(ctx, ledger.Filter{Account: a.Name, States: ledger.StatesWhere(func(s ledger.State) bool { return s.WantsPerson() || !s.Final() })})
 	}
 	if err != nil {
 		return "", err
@@ -50,13 +51,13 @@ func retryMessages(ctx context.Context, l *ledger.Ledger, account string, names 
 		case why == "":
 			due = append(due, r)
 		case len(names) > 0:
-			return "", usage("message %s of account %s %s", fetch.Sanitize(r.UID), account, why)
+			return "", usage("message %s of account %s %s", fetch.Sanitize(r.UID), a.Name, why)
 		}
 	}
 	if err := l.PutAll(ctx, due); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("messages of %s due at its next pass: %d", account, len(due)), nil
+	return fmt.Sprintf("messages of %s due at its next pass: %d", a.Name, len(due)), nil
 }
 
 // retry makes a record due, or says why it cannot be. A message in doubt stays that: its second copy is labelled.

@@ -95,7 +95,7 @@ func protected(a *config.Account) bool {
 // IMAPOptions says how to speak with an IMAP upstream.
 func IMAPOptions(a *config.Account, password config.Secret, secure *tls.Config, log *slog.Logger) imap.Options {
 	return imap.Options{
-		Credentials: credentials(a, password), MaxSize: int64(a.MaxSize), Logger: log,
+		Credentials: credentials(a, password), MaxSize: int64(a.MaxSize), Marks: a.MarkDelivered, Logger: log,
 		Secure: protected(a), StartTLS: a.TLS == config.StartTLS, TLS: secure, Timeouts: fetch.Timeouts{Idle: a.Timeout},
 	}
 }

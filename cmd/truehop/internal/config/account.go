@@ -73,6 +73,9 @@ func (k checker) folders(at string, a *Account) {
 		if k.given(at + "/folders") {
 			k.wrong(at+"/folders", "POP3 has no folders; remove it or set protocol: imap")
 		}
+		if a.MarkDelivered {
+			k.wrong(at+"/mark_delivered", "POP3 has no keywords; remove it or set protocol: imap")
+		}
 		for key, d := range map[string]fetch.Disposal{"on_delivered": a.OnDelivered, "on_refused": a.OnRefused.Disposal} {
 			if d.Action == fetch.Flag || d.Action == fetch.Move {
 				k.wrong(at+"/"+key, "POP3 cannot do %s; use keep or delete, or set protocol: imap", d)

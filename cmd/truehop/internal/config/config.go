@@ -242,6 +242,11 @@ type Account struct {
 	Hops int `koanf:"hops" default:"0" min:"0" max:"30"`
 	// What becomes of a message upstream once the MTA has taken it. seen, flag and move need IMAP.
 	OnDelivered fetch.Disposal `koanf:"on_delivered" default:"keep"`
+	// Whether what was delivered gets the IMAP keyword $TruehopDelivered upstream, where the server
+	// keeps keywords: mail that carries it does not come again when the record in state_dir is lost
+	// or restored from an old backup. Leave it off where two installations fetch one mailbox: each
+	// would take for delivered what the other has marked.
+	MarkDelivered bool `koanf:"mark_delivered" default:"false"`
 	// What becomes of a message that the MTA refused for good, for all its recipients. keep: it stays
 	// upstream, is not fetched again and wants a person. delete and move, which needs IMAP, do that
 	// upstream, but not before refused_grace is over and the MTA has proved that it still takes mail: an MTA

@@ -47,6 +47,9 @@ func (c Check) Folder(name string, l *fetch.Listing) {
 		rights = ", read-only: nothing can be deleted, moved or flagged"
 	}
 	fmt.Fprintf(c.W, "  %s: %s%s\n", what, count(len(l.Refs), "message"), rights)
+	if l.MarkError != nil {
+		fmt.Fprintf(c.W, "  mark_delivered has no effect here: %s\n", lines(l.MarkError.Error()))
+	}
 	if l.Unlisted > 0 {
 		fmt.Fprintf(c.W, "  the server counts %d more and does not list them: they are out of reach\n", l.Unlisted)
 	}

@@ -26,6 +26,7 @@ const (
 	logSettled      = "settled"
 	logNotSettled   = "not settled"
 	logRestored     = "ledger restored"
+	logNotMarked    = "not marked"
 	logServing      = "serving"
 	logStopped      = "stopped"
 	logReloaded     = "reloaded"
@@ -168,8 +169,11 @@ func (l *Log) Event(e transfer.Event) {
 			slog.String("hint", "look for it with who else reads the mailbox; then truehop acknowledge "+e.Account+" --all"))
 	case transfer.Restored:
 		level, text = slog.LevelWarn, logRestored
-		attrs = append(attrs, slog.String("folder", fetch.Sanitize(e.Folder)), slog.String("why",
-			"the ledger is a copy and may be older than the mailbox: until a pass has ended well, mail is delivered with Truehop-Redelivery: possible"))
+		attrs = append(attrs, slog.String("folder", fetch.Sanitize(e.Folder)), slog.String("why", e.Why))
+	case transfer.NotMarked:
+		level, text = slog.LevelWarn, logNotMarked
+		attrs = append(attrs, slog.String("folder", fetch.Sanitize(e.Folder)), slog.String("error", e.Err.Error()),
+			slog.String("hint", "mail is delivered all the same; where the server keeps no keywords, remove mark_delivered"))
 	}
 	l.LogAttrs(context.Background(), level, text, attrs...)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
@@ -39,7 +40,8 @@ func forgetMessages(ctx context.Context, l *ledger.Ledger, a *config.Account, na
 	now := time.Now()
 	for _, r := range found {
 		mayBeMarked := a.MarkDelivered && r.State == ledger.Delivered
-		if mayBeMarked && !r.Disposed && !r.Absent {
+		disposed := r.Disposed && a.OnDelivered.Action != fetch.Flag // flagged is still there
+		if mayBeMarked && !disposed && !r.Absent {
 			again = append(again, ledger.Record{
 				Key: r.Key, State: ledger.Deferred, Size: r.Size, Listed: r.Listed, Token: r.Token, First: now, Last: now, Why: "forgotten after its delivery",
 			})

@@ -44,7 +44,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"embed": embed, "upstream": upstreamHas, "mta": mtaHas, "plain": plainHas, "exit": exitIs, "await": await, "arrive": arrive,
-			"vanish": vanish, "days": days, "older": older, "to": mtaTo,
+			"vanish": vanish, "days": days, "older": older, "to": mtaTo, "labelled": labelled,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -78,6 +78,7 @@ type embeddedKey struct{}
 //	multidrop=DOMAIN     the recipient comes from the Received fields, in that domain
 //	once                 the POP3 server removes at QUIT what was retrieved, and lets one session in at a time
 //	large=OCTETS         a message of that size behind the others, of which LIST says that it has 1,000
+//	nokeywords           the IMAP server keeps no keywords
 //	breaks=N             the upstream closes the connection in the middle of message N
 //	config=LINE          adds a line to the account
 func embed(ts *testscript.TestScript, neg bool, args []string) {
@@ -197,7 +198,8 @@ func startScriptUpstream(ts *testscript.TestScript, store *fakeserver.Store, ca 
 		cert = fakeserver.SelfSigned(fakeserver.Leaf{})
 	}
 	secure := &tls.Config{Certificates: []tls.Certificate{cert}}
-	serve := (&fakeserver.IMAP{Store: store, User: "u", Password: "secret-canary", TLS: secure, Implicit: true}).Serve
+	_, bare := o["nokeywords"]
+	serve := (&fakeserver.IMAP{Store: store, User: "u", Password: "secret-canary", TLS: secure, Implicit: true, NoKeywords: bare}).Serve
 	if o["protocol"] == "pop3" {
 		_, once := o["once"]
 		serve = (&fakeserver.POP3{
@@ -313,6 +315,22 @@ func mtaTo(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got := taken[n-1].To; !slices.Equal(got, args[1:]) {
 		ts.Fatalf("message %d is for %q, want %q", n, got, args[1:])
+	}
+}
+
+// labelled [N...] wants these messages at the MTA, counted from 1, and no others to be labelled as possible redeliveries.
+func labelled(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("usage: labelled [N...], without !")
+	}
+	var got []string
+	for n, m := range scriptWorld(ts).mta.Messages() {
+		if bytes.Contains(m.Data, []byte("Truehop-Redelivery: possible\r\n")) {
+			got = append(got, strconv.Itoa(n+1))
+		}
+	}
+	if !slices.Equal(got, args) {
+		ts.Fatalf("labelled are the messages %q, want %q", got, args)
 	}
 }
 

@@ -51,7 +51,7 @@ func whyOutdated(trust ledger.Trust, marked int) string {
 	case trust == ledger.Outdated:
 		return "the ledger is a copy and may be older than the mailbox" + then
 	case marked > 0:
-		return fmt.Sprintf("%d messages that the ledger does not know carry %s upstream and are taken as delivered; the ledger may be older than the mailbox%s",
+		return fmt.Sprintf("the ledger does not know %d of the messages that carry %s upstream; they are taken as delivered, and the ledger may be older than the mailbox%s",
 			marked, fetch.DeliveredKeyword, then)
 	}
 	return ""

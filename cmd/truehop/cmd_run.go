@@ -63,6 +63,7 @@ func (p *program) run(ctx context.Context, names []string, dryRun bool, accept, 
 	if err != nil {
 		return err
 	}
+	p.tellAwaited(a, log)
 	code := passes(ctx, a, cfg.Passes, accounts, func(name string) app.PassOptions {
 		return app.PassOptions{DryRun: dryRun, Accept: slices.Contains(accept, name), Adopt: slices.Contains(adopt, name)}
 	}, log)

@@ -54,6 +54,7 @@ func (p *program) serve(ctx context.Context) error {
 	}
 	p.signals.endOrdinarily()
 	for {
+		p.tellAwaited(a, log)
 		next, err := serveBy(ctx, cfg, a, log, reloads)
 		if err = errors.Join(err, a.Close(context.WithoutCancel(ctx))); err != nil || next == nil || ctx.Err() != nil {
 			log.Stopped()

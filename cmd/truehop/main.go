@@ -26,13 +26,20 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	// Past a file size limit a write must fail, not the process.
 	signal.Ignore(syscall.SIGXFSZ)
 	p := &program{stdin: stdin, stdout: stdout, stderr: stderr}
-	ctx, stop := p.signals.catch(context.Background())
+	ctx, again, stop := p.signals.catch(context.Background())
 	defer stop()
 	root := p.rootCommand()
 	root.SetArgs(args)
 	root.InitDefaultCompletionCmd(args...)
 	usageArgs(root)
-	err := root.ExecuteContext(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- root.ExecuteContext(ctx) }()
+	var err error
+	select {
+	case err = <-ended:
+	case code := <-again:
+		return code // the ledger is what a SIGKILL would leave
+	}
 	if code := p.signals.exitCode(); code != exitOK {
 		return code
 	}

@@ -7,7 +7,9 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 )
@@ -37,6 +39,26 @@ func (p *program) load() (*config.Config, *ui.Log, error) {
 		return nil, nil, err
 	}
 	return cfg, ui.NewLog(p.stderr, cfg.Log, p.quiet), nil
+}
+
+// tellAwaited says, when a signal has told the command to end, which replies it still waits for: to a person at a terminal
+// also how not to.
+func (p *program) tellAwaited(a *app.App, log *ui.Log) {
+	p.signals.onEnd(func() {
+		switch n := a.Awaited(); {
+		case n == 0:
+		case isTerminal(p.stderr):
+			ui.PrintAwaited(p.stderr, n)
+		default:
+			log.Awaiting(n)
+		}
+	})
+}
+
+// isTerminal reports whether a person sees at once what is written to w.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // choose returns the accounts to work on: those named, or all.

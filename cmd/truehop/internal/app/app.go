@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -35,6 +36,8 @@ type App struct {
 	// never are the networks that are not presented, beside the special ones.
 	never  []netip.Prefix
 	budget *semaphore.Weighted
+	// awaited counts the messages that wait for the reply to their dot.
+	awaited atomic.Int64
 	// watchers are the goroutines of Watch, logins what they share with the passes.
 	watchers sync.WaitGroup
 	logins   logins
@@ -147,7 +150,7 @@ func (a *App) Plan(account *config.Account, o PassOptions) transfer.Pass {
 		Account: account.Name, Folders: account.Folders,
 		Dial:       func(ctx context.Context) (fetch.Mailbox, error) { return a.logIn(ctx, account) },
 		LookupName: func(ctx context.Context, addr netip.Addr) transfer.Name { return lookupName(ctx, a.names, addr) },
-		MTA:        a.mta, Ledger: a.ledger, Policy: policy(account),
+		MTA:        awaiting{a.mta, &a.awaited}, Ledger: a.ledger, Policy: policy(account),
 		Recipients: account.Recipients, Sender: account.Sender,
 		Recipient:   transfer.RecipientRule{From: account.RecipientFrom, Domains: account.RecipientDomains, StripPrefix: account.RecipientStripPrefix},
 		Client:      clientRules(account, a.never),
@@ -159,7 +162,7 @@ func (a *App) Plan(account *config.Account, o PassOptions) transfer.Pass {
 		Ordered: a.cfg.Inject.Connections == 1, DryRun: o.DryRun, Now: a.opts.Now, Observe: a.opts.Observe,
 	}
 	if a.plain != nil {
-		p.Plain = a.plain
+		p.Plain = awaiting{a.plain, &a.awaited}
 	}
 	return p
 }

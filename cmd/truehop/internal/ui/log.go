@@ -29,6 +29,7 @@ const (
 	logNotMarked    = "not marked"
 	logServing      = "serving"
 	logStopped      = "stopped"
+	logAwaiting     = "awaiting"
 	logReloaded     = "reloaded"
 	logNotReloaded  = "not reloaded"
 	logNext         = "next pass"
@@ -107,6 +108,9 @@ func (l *Log) Serving(accounts int) { l.Info(logServing, "accounts", accounts) }
 
 // Stopped logs that the service has ended.
 func (l *Log) Stopped() { l.Info(logStopped) }
+
+// Awaiting logs that a signal has told the program to end, and that it waits for the reply to the dot of so many messages first.
+func (l *Log) Awaiting(messages int) { l.Info(logAwaiting, "messages", messages) }
 
 // Reloaded logs that the service goes on by another configuration.
 func (l *Log) Reloaded() { l.Info(logReloaded) }

@@ -9,6 +9,7 @@ package ui
 
 import (
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/truehop/truehop/fetch"
@@ -89,6 +90,11 @@ func count(n int, word string) string {
 		return "1 " + word
 	}
 	return fmt.Sprintf("%d %ss", n, word)
+}
+
+// PrintAwaited says to a person who has pressed Ctrl-C why the program goes on, over the ^C that the terminal shows.
+func PrintAwaited(w io.Writer, messages int) {
+	fmt.Fprintf(w, "\rwaiting for the MTA's word on %s; again to end now\n", count(messages, "message"))
 }
 
 // List joins names, or says that there are none.

@@ -23,11 +23,11 @@ type Ref struct {
 	// Seq is unique within a listing: the POP3 message number or the IMAP UID. It
 	// means nothing in another session.
 	Seq uint32
+	// Marked says that the message carried [DeliveredKeyword] when it was listed, as far as the session looks for that.
+	Marked bool
 	// Size is the size in octets that the server announced, -1 where it
 	// announced none. Servers lie, so it serves for limits and progress only.
 	Size int64
-	// Marked says that the message carried [DeliveredKeyword] when it was listed, as far as the session looks for that.
-	Marked bool
 }
 
 // Listing is what a folder held at one moment.

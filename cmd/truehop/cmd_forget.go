@@ -19,7 +19,7 @@ func (p *program) forgetCommand() *cobra.Command {
 		Short: "Remove messages from the ledger: the next pass sees them as new",
 		Long: `forget removes the record of messages, which are named by UID or by Truehop-ID, as history
 prints them. If such a message is still upstream, the next pass takes it for a new one and
-delivers it, even if it was delivered before.`,
+delivers it, even if it was delivered before. With mark_delivered the copy is labelled as a possible redelivery.`,
 		Args:              cobra.MinimumNArgs(2),
 		ValidArgsFunction: p.completeAccounts,
 		RunE: func(c *cobra.Command, args []string) error {

@@ -18,6 +18,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/cmd/truehop/internal/ui"
+	"github.com/truehop/truehop/fetch"
 )
 
 var update = flag.Bool("update", false, "rewrite the generated part of README.md")
@@ -108,6 +110,22 @@ func TestReadmeConfigurations(t *testing.T) {
 	}
 	if shown < 2 {
 		t.Errorf("only %d configurations found: is the search right?", shown)
+	}
+}
+
+// TestReadmeQuotes: what the README says that the program says, it says.
+func TestReadmeQuotes(t *testing.T) {
+	var said strings.Builder
+	ui.PrintAwaited(&said, 1)
+	ui.Check{W: &said}.Folder("INBOX", &fetch.Listing{Unlisted: 2})
+	text := readText(t, root+"/README.md")
+	for _, words := range []string{"waiting for the MTA's word on 1 message; again to end now", "the server counts 2 more and does not list them"} {
+		if !strings.Contains(said.String(), words) || !slices.Contains(spans(text), words) {
+			t.Errorf("the README quotes %q: %v; the program says\n%s", words, slices.Contains(spans(text), words), &said)
+		}
+	}
+	if !slices.Contains(spans(text), fetch.DeliveredKeyword) {
+		t.Errorf("the README does not name the keyword %s", fetch.DeliveredKeyword)
 	}
 }
 

@@ -19,7 +19,7 @@
 // What to do is decided by functions without side effects, one file each: compare and
 // classify (listing.go), Flood.judge (flood.go), knownByUID and knownByContent (identity.go),
 // [Present] (present.go), decide (outcome.go), troubleOf and streak (trouble.go), [Brake.Holds] (brake.go),
-// retrieval (retrieval.go) and rematch (session.go).
+// retrieval (retrieval.go) and rematch (session.go). What the upstream's own marks prove is told in mark.go.
 // The pipeline (pipeline.go) and the settler (settle.go) carry it out.
 package transfer
 

@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"math/big"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,10 @@ import (
 
 // TestTLSHints shakes hands with servers that a client cannot trust or agree with, and wants a hint that says what to do.
 func TestTLSHints(t *testing.T) {
+	readme, err := os.ReadFile("../../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	now := time.Now()
 	leaf := x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mail.example.org"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour), DNSNames: []string{"mail.example.org"}}
 	ecdsaKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -34,13 +39,14 @@ func TestTLSHints(t *testing.T) {
 		rsa         bool
 		distrusted  bool
 		want        string
+		inREADME    string // what of the hint README.md explains
 	}{
 		"all is well":       {},
-		"CN only":           {certificate: func(c *x509.Certificate) { c.DNSNames = nil }, want: "subjectAltName=DNS:mail.example.org"},
+		"CN only":           {certificate: func(c *x509.Certificate) { c.DNSNames = nil }, want: "subjectAltName=DNS:mail.example.org", inREADME: "the certificate names its host in the field CN only"},
 		"another name":      {certificate: func(c *x509.Certificate) { c.DNSNames = []string{"other.example.org"} }, want: "accounts.work.tls_server_name"},
 		"out of date":       {certificate: func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Minute) }, want: "out of date"},
 		"unknown authority": {distrusted: true, want: "accounts.work.tls_ca_file"},
-		"without ECDHE": {rsa: true, want: "GODEBUG=tlsrsakex=1", server: func(c *tls.Config) {
+		"without ECDHE": {rsa: true, want: "GODEBUG=tlsrsakex=1", inREADME: "the server takes none of the ciphers offered", server: func(c *tls.Config) {
 			c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_RSA_WITH_AES_128_GCM_SHA256}
 		}},
 		"an old version": {want: "tls_min_version", server: func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS11, tls.VersionTLS11 }},
@@ -82,6 +88,9 @@ func TestTLSHints(t *testing.T) {
 			got := tlsHint(err, "accounts.work", "mail.example.org")
 			if (err == nil) != (c.want == "") || !strings.Contains(got, c.want) || c.want == "" && got != "" {
 				t.Errorf("%v: got the hint %q, want it to name %q", err, got, c.want)
+			}
+			if !strings.HasPrefix(got, c.inREADME) || !strings.Contains(string(readme), c.inREADME) {
+				t.Errorf("README.md does not explain the hint %q by the words %q", got, c.inREADME)
 			}
 		})
 	}

@@ -178,15 +178,20 @@ func chaosMail(n int) []byte {
 // settle runs the program, undisturbed, until nothing is left to do.
 func (c *chaos) settle(t *testing.T) {
 	t.Helper()
+	var last *process
 	for range 20 {
-		p := command(t, t.Context(), "run", "--config", c.path)
-		p.start(t)
-		if p.wait(t) == exitOK && c.dovecot.Count() == 0 {
+		last = command(t, t.Context(), "run", "--config", c.path)
+		last.start(t)
+		if last.wait(t) == exitOK && c.dovecot.Count() == 0 {
 			return
 		}
 		time.Sleep(2 * time.Second) // retry_max
 	}
-	t.Errorf("%d messages are left upstream after 20 undisturbed runs", c.dovecot.Count())
+	status := command(t, t.Context(), "status", "--config", c.path)
+	status.start(t)
+	status.wait(t)
+	t.Errorf("%d messages are left upstream after 20 undisturbed runs. The last one ended with %d and said:\n%s\nThe ledger has:\n%s",
+		c.dovecot.Count(), last.ProcessState.ExitCode(), &last.stderr, &status.stdout)
 }
 
 // verify counts what arrived.

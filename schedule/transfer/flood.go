@@ -40,7 +40,7 @@ type sighting struct {
 	// generations are all UIDVALIDITYs under which the ledger has records of the folder.
 	generations []ledger.Generation
 	// listed messages are in the folder, unknown of them have no record. known UIDs have one, and
-	// vanished messages were neither listed nor disposed of by a pass.
+	// vanished messages were not listed, and no pass can have disposed of them.
 	listed, unknown, known, vanished int
 	// passEndedWell says that some pass over the account ended without an error.
 	passEndedWell bool

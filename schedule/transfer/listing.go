@@ -57,7 +57,7 @@ type plan struct {
 	marked []fetch.Ref
 	// absent and back are records whose messages have gone from the listing, or come back.
 	absent, back []ledger.Key
-	// vanished is the number of absent ones that no pass has disposed of.
+	// vanished is the number of absent ones that no pass can have disposed of.
 	vanished int
 	counts   Counts
 	// mayHaveMoved says that the ledger knows messages of this folder that are not listed under the name
@@ -84,6 +84,8 @@ type listingRules struct {
 	now      time.Time
 	account  time.Duration // what the account's clock shows
 	lastPass time.Time     // when the last pass began, zero if there was none
+	// failed says that the last pass went wrong. One that died may have disposed of messages without a record of it.
+	failed bool
 	// mark says that delivered messages are to be marked upstream.
 	mark bool
 }
@@ -163,7 +165,7 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 	longestDueFirst := func(a, b fetch.Ref) int { return due[a].Compare(due[b]) }
 	slices.SortStableFunc(p.retries, longestDueFirst)
 	slices.SortStableFunc(p.suspects, longestDueFirst)
-	p.notePresence(at, listing.Unlisted > 0)
+	p.notePresence(at, listing.Unlisted > 0, rules)
 	return p
 }
 
@@ -178,7 +180,7 @@ func (p *plan) hasOwnUID(ref fetch.Ref) bool { return ref.UID != "" && p.listed[
 
 // notePresence finds the records whose messages have gone, or come back, since they were last looked for. Of a listing
 // that is not complete nothing has gone.
-func (p *plan) notePresence(at folderKey, incomplete bool) {
+func (p *plan) notePresence(at folderKey, incomplete bool, rules listingRules) {
 	for uid, briefs := range p.known {
 		listed := p.listed[uid] > 0
 		for _, b := range briefs {
@@ -187,7 +189,7 @@ func (p *plan) notePresence(at folderKey, incomplete bool) {
 				p.back = append(p.back, key)
 			case !listed && !b.Absent && !incomplete:
 				p.absent = append(p.absent, key)
-				if !b.Disposed {
+				if !b.Disposed && !rules.mayHaveRemoved(&b) {
 					p.vanished++
 				}
 			}
@@ -196,6 +198,12 @@ func (p *plan) notePresence(at folderKey, incomplete bool) {
 			}
 		}
 	}
+}
+
+// mayHaveRemoved reports whether the last pass may have taken a message from the folder and not recorded it.
+func (r *listingRules) mayHaveRemoved(b *ledger.Brief) bool {
+	disposal, _ := r.disposal.of(b.State, r.account-b.Ran, b.Judged)
+	return r.failed && !stays(disposal.Action)
 }
 
 // step is what there is to do with one listed message.

@@ -195,6 +195,14 @@ func TestCompare(t *testing.T) {
 		{"without a UID", true, "none/1", map[string][]ledger.Brief{"": delivered("")}, remove, "retrieve ; counts {1 0 0 0 0 0}"},
 		{"one vanished", false, "b/1", map[string][]ledger.Brief{"a": delivered("a")}, remove,
 			"retrieve b; absent a; vanished 1; may have moved; counts {1 1 0 0 0 0}"},
+		{"one vanished that a dying pass may have deleted", false, "b/1 failed", map[string][]ledger.Brief{"a": delivered("a")}, remove,
+			"retrieve b; absent a; may have moved; counts {1 1 0 0 0 0}"},
+		{"one vanished that a dying pass may have moved", false, "b/1 failed", map[string][]ledger.Brief{"a": delivered("a")}, move,
+			"retrieve b; absent a; may have moved; counts {1 1 0 0 0 0}"},
+		{"one vanished that no pass deletes", false, "b/1 failed", map[string][]ledger.Brief{"a": delivered("a")}, flag,
+			"retrieve b; absent a; vanished 1; may have moved; counts {1 1 0 0 0 0}"},
+		{"one vanished before its verdict", false, "b/1 failed", map[string][]ledger.Brief{"a": {{UID: "a", State: ledger.Deferred, Hash: content}}}, remove,
+			"retrieve b; absent a; vanished 1; may have moved; counts {1 1 0 0 0 0}"},
 		{"one deleted", false, "", map[string][]ledger.Brief{"a": {{UID: "a", State: ledger.Delivered, Disposed: true, Hash: content}}}, remove,
 			"absent a; counts {0 0 0 0 0 0}"},
 		{"one not listed by a server that does not list all", false, "b/1 unlisted", map[string][]ledger.Brief{"a": delivered("a")}, remove,
@@ -209,12 +217,13 @@ func TestCompare(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			at := folderKey{account: "work", name: "INBOX", validity: 7}
-			names, incomplete := strings.CutSuffix(c.listing, " unlisted")
+			names, failed := strings.CutSuffix(c.listing, " failed")
+			names, incomplete := strings.CutSuffix(names, " unlisted")
 			listing := listingOf(c.reusable, names)
 			if incomplete {
 				listing.Unlisted = 1
 			}
-			p := compare(at, listing, c.known, listingRules{now: noon, disposal: disposalRules{onDelivered: c.rule}})
+			p := compare(at, listing, c.known, listingRules{now: noon, disposal: disposalRules{onDelivered: c.rule}, failed: failed})
 			if got := described(t, p, at); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}

@@ -106,7 +106,7 @@ type Pass struct {
 	Batch int
 	// Ordered gives messages to the MTA strictly in the mailbox's order.
 	Ordered bool
-	// Last is when the last pass over the account began, zero if there was none; Failed says that it went wrong.
+	// Last is when the last pass over the account began, zero if there was none; Failed says that it went wrong, or never ended.
 	Last   time.Time
 	Failed bool
 	// DryRun asks the MTA up to RCPT and changes nothing anywhere.
@@ -252,7 +252,7 @@ func (r *run) folder(ctx context.Context, folder string) error {
 		return err
 	}
 	todo := compare(at, listing, known, listingRules{
-		retry: p.Retry, disposal: disposal, now: r.clock.now(), account: r.clock.account, lastPass: p.Last, mark: p.MarkDelivered,
+		retry: p.Retry, disposal: disposal, now: r.clock.now(), account: r.clock.account, lastPass: p.Last, failed: p.Failed, mark: p.MarkDelivered,
 	})
 	r.report.emit(Event{Kind: Listed, Folder: folder, Plan: todo.counts})
 	r.settler.notMarked(listing.MarkError)

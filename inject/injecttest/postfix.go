@@ -408,12 +408,12 @@ func (p *Postfix) Mail() []string {
 	return mail
 }
 
-// idle reports whether no message is in the queue.
+// idle reports whether no message is in the queue. What a cleanup that was killed has left there is none.
 func (p *Postfix) idle() bool {
 	for _, q := range []string{"maildrop", "incoming", "active", "deferred"} {
 		busy := false
-		_ = filepath.WalkDir(filepath.Join(p.Dir, "q", q), func(_ string, d fs.DirEntry, err error) error {
-			if err == nil && !d.IsDir() {
+		_ = filepath.WalkDir(filepath.Join(p.Dir, "q", q), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() && !p.abandoned(path) {
 				busy = true
 			}
 			return nil
@@ -423,6 +423,25 @@ func (p *Postfix) idle() bool {
 		}
 	}
 	return true
+}
+
+// abandoned reports whether a queue file is the beginning of a message that no cleanup will complete: Postfix lets its
+// owner execute a file once the message is whole, and leaves alone for a day what never became whole (mail_open_ok.c).
+func (p *Postfix) abandoned(path string) bool {
+	for _, pid := range p.Processes("") {
+		dir := fmt.Sprintf("/proc/%d/fd", pid)
+		open, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false // who knows
+		}
+		for _, fd := range open {
+			if name, err := os.Readlink(filepath.Join(dir, fd.Name())); err == nil && name == path {
+				return false
+			}
+		}
+	}
+	info, err := os.Stat(path) // last: it is made executable before it is closed
+	return err == nil && info.Mode()&0o100 == 0
 }
 
 // Processes returns the process ids of the instance's daemons of that name, such as

@@ -128,3 +128,38 @@ func TestLog(t *testing.T) {
 		}
 	}
 }
+
+// TestMailBesideWhatACleanupLeft: a cleanup that is killed leaves the beginning of a message in the queue, and Postfix leaves it there.
+// Mail does not wait for it, and does wait for one that a living cleanup has in hand.
+func TestMailBesideWhatACleanupLeft(t *testing.T) {
+	p := StartPostfix(t, PostfixOptions{})
+	conn, err := p.Dialer(ListenUnix)(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	replies := bufio.NewReader(conn)
+	for _, line := range []string{"", "HELO client.example\r\n", "MAIL FROM:<>\r\n", "RCPT TO:<alice@example.org>\r\n", "DATA\r\n"} {
+		if _, err := conn.Write([]byte(line)); err != nil {
+			t.Fatal(err)
+		}
+		if reply, err := replies.ReadString('\n'); err != nil || reply[0] > '3' {
+			t.Fatalf("%q: %q, %v", line, reply, err)
+		}
+	}
+	if p.idle() {
+		t.Error("the queue is empty while a message comes in")
+	}
+	cleanups := p.Processes("cleanup")
+	if len(cleanups) == 0 {
+		t.Fatal("no cleanup has the message in hand")
+	}
+	for _, pid := range cleanups {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if mail := p.Mail(); len(mail) != 0 {
+		t.Errorf("%d messages were delivered", len(mail))
+	}
+}

@@ -46,6 +46,42 @@ func TestNoDotBeforeItIsRecorded(t *testing.T) {
 	w.left(2)
 }
 
+// lostAfter is an MTA whose reply to the dot comes when the ledger has been lost.
+type lostAfter struct {
+	*mta
+	lose func()
+}
+
+func (l lostAfter) Submit(ctx context.Context, m *inject.Message, done func(inject.Receipt)) error {
+	return l.mta.Submit(ctx, m, func(r inject.Receipt) {
+		l.lose()
+		done(r)
+	})
+}
+
+// TestNothingGoesUpstreamBeforeItsVerdictIsRecorded loses the ledger between the dot and the reply: the MTA has the message, and
+// nobody will know it. It stays upstream, to come again labelled.
+func TestNothingGoesUpstreamBeforeItsVerdictIsRecorded(t *testing.T) {
+	for name, pop := range map[string]bool{"imap": false, "pop3": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.reusable = pop
+			w.pass.MTA = lostAfter{w.mta, w.loseLedger}
+			w.add(1)
+			w.add(2)
+			s, err := w.try()
+			if ledger.KindOf(err) != ledger.Closed {
+				t.Errorf("the pass ended with %v, want the ledger's error", err)
+			}
+			if s.Delivered != 0 || s.Settled != 0 {
+				t.Errorf("summary %+v, want nothing told as delivered or settled", s)
+			}
+			w.delivered(1)
+			w.left(2)
+		})
+	}
+}
+
 // after is a session in which something happens as soon as messages were disposed of, or as it was closed.
 type after struct {
 	fetch.Mailbox

@@ -17,7 +17,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -40,6 +39,7 @@ import (
 // These flags make the test binary a victim: it makes one pass and kills itself at a step of it.
 var (
 	victimStep     = flag.Int64("victim.step", 0, "make one pass and die at this step")
+	victimCommit   = flag.Int64("victim.commit", 0, "make one pass, hold this commit of it until nothing else moves, and die")
 	victimDir      = flag.String("victim.dir", "", "where the victim finds its sockets and its ledger")
 	victimScenario = flag.Int("victim.scenario", 0, "which of the scenarios the victim plays")
 )
@@ -93,7 +93,7 @@ const (
 // n-th step, for every n: before each commit of the ledger, before and in the middle of each write to the
 // upstream or the MTA, behind each read from them. What comes after the kill must make up for it.
 func TestPassKilledAtEachStep(t *testing.T) {
-	if *victimStep > 0 {
+	if *victimStep > 0 || *victimCommit > 0 {
 		dieInPass(t)
 		return
 	}
@@ -103,15 +103,11 @@ func TestPassKilledAtEachStep(t *testing.T) {
 			killed := map[string]int{}
 			for step := int64(1); ; step += stride {
 				w := newKillWorld(t, number)
-				where, dead := w.victim(t, step)
+				where, dead := w.victim(t, "step", step)
 				if dead {
 					killed[where]++
 				}
-				record := w.open(t)
-				w.nothingLost(t, record)
-				w.recover(t, record)
-				w.verify(t, record)
-				w.close(t, record)
+				w.aftermath(t)
 				if t.Failed() {
 					t.Fatalf("the pass was killed at step %d: %s", step, where)
 				}
@@ -227,15 +223,15 @@ func (w *killWorld) accepted(m injecttest.Message) {
 	}
 }
 
-// victim runs the process that dies at a step. It returns where it died, and whether it did.
-func (w *killWorld) victim(t *testing.T, step int64) (where string, dead bool) {
+// victim runs the process that dies at the n-th step of a kind. It returns where it died, and whether it did.
+func (w *killWorld) victim(t *testing.T, kind string, n int64) (where string, dead bool) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestPassKilledAtEachStep$",
-		fmt.Sprintf("-victim.step=%d", step), fmt.Sprintf("-victim.scenario=%d", w.number), "-victim.dir="+w.dir)
+		fmt.Sprintf("-victim.%s=%d", kind, n), fmt.Sprintf("-victim.scenario=%d", w.number), "-victim.dir="+w.dir)
 	out, err := cmd.CombinedOutput()
 	if err == nil {
 		return "", false
@@ -247,27 +243,15 @@ func (w *killWorld) victim(t *testing.T, step int64) (where string, dead bool) {
 	status, ok := exit.Sys().(syscall.WaitStatus)
 	found := regexp.MustCompile(`(?m)^died at (.*)$`).FindSubmatch(out)
 	if !ok || status.Signal() != syscall.SIGKILL || found == nil {
-		t.Fatalf("step %d: the victim did not kill itself: %v\n%s", step, err, out)
+		t.Fatalf("%s %d: the victim did not kill itself: %v\n%s", kind, n, err, out)
 	}
 	return string(found[1]), true
 }
 
-// steps counts the victim's, and ends it at one of them.
-type steps struct{ left atomic.Int64 }
-
-func (s *steps) reach(where string) {
-	if s.left.Add(-1) != 0 {
-		return
-	}
-	fmt.Printf("died at %s\n", where)
-	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-	select {} // until the signal is delivered
-}
-
 // dieInPass is the victim.
 func dieInPass(t *testing.T) {
-	s := &steps{}
-	s.left.Store(*victimStep)
+	s := &steps{holds: *victimCommit > 0}
+	s.left.Store(max(*victimStep, *victimCommit))
 	sqlite.RegisterConnectionHook(func(conn sqlite.ExecQuerierContext, _ string) error {
 		hooks, ok := conn.(sqlite.HookRegisterer)
 		if !ok {
@@ -326,16 +310,21 @@ func (w *killWorld) dialer(name string, s *steps) inject.Dialer {
 }
 
 func (w *killWorld) login(s *steps) func(context.Context) (fetch.Mailbox, error) {
-	return func(ctx context.Context) (fetch.Mailbox, error) {
+	return func(ctx context.Context) (m fetch.Mailbox, err error) {
 		conn, err := w.dialer("upstream", s)(ctx)
 		if err != nil {
 			return nil, &fetch.Error{Kind: fetch.Unreachable, Op: "connect", Err: err}
 		}
 		credentials := sasl.Credentials{User: "u", Password: "correct horse"}
 		if w.scenario.pop3 {
-			return pop3.New(ctx, conn, pop3.Options{Credentials: credentials, Secure: true})
+			m, err = pop3.New(ctx, conn, pop3.Options{Credentials: credentials, Secure: true})
+		} else {
+			m, err = imap.New(ctx, conn, imap.Options{Credentials: credentials, Secure: true})
 		}
-		return imap.New(ctx, conn, imap.Options{Credentials: credentials, Secure: true})
+		if err == nil && s != nil && s.holds {
+			m = &slowUpstream{Mailbox: m, steps: s}
+		}
+		return m, err
 	}
 }
 
@@ -363,6 +352,16 @@ func (c *countedConn) Read(p []byte) (int, error) {
 		c.steps.reach(c.name + " read")
 	}
 	return n, err
+}
+
+// aftermath makes the passes that come after the kill, and holds what is left to the promises.
+func (w *killWorld) aftermath(t *testing.T) {
+	t.Helper()
+	record := w.open(t)
+	w.nothingLost(t, record)
+	w.recover(t, record)
+	w.verify(t, record)
+	w.close(t, record)
 }
 
 // recover makes the passes that follow, a day apart.

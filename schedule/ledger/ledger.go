@@ -106,6 +106,20 @@ type Record struct {
 	DotSent bool
 	// Judged is the number of the last [Judgement] when [Ledger.PutJudged] recorded State; those after it have higher ones.
 	Judged int64
+	// Fingerprint tells the message from others where its content was changed at the server.
+	Fingerprint Fingerprint
+}
+
+// Fingerprint is a sum over what tells a message from all others, and what no server rewrites; zero where it has nothing of
+// the kind, or where a ledger of version 3 or older recorded it.
+type Fingerprint [16]byte
+
+// bytes returns the sum as it is stored, empty for zero.
+func (f Fingerprint) bytes() []byte {
+	if f == (Fingerprint{}) {
+		return []byte{}
+	}
+	return f[:]
 }
 
 // FirstFormat is Ran of a record that a ledger of version 1 held and nothing has changed since: it has no Verdicts,
@@ -137,9 +151,10 @@ type Brief struct {
 	Ran              time.Duration
 	Size, Listed     int64
 	// Suspect says that Record.Breaks is not 0.
-	Suspect bool
-	DotSent bool
-	Judged  int64
+	Suspect     bool
+	DotSent     bool
+	Judged      int64
+	Fingerprint Fingerprint
 }
 
 // Generation is one UIDVALIDITY of a folder and the number of records under it.

@@ -34,14 +34,15 @@ func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity ui
 	for rows.Next() {
 		var b Brief
 		var mailbox, next, first, sum, ran, acknowledged, breaks, charges, octets int64
-		var uid, hash, state, token, verdicts sql.RawBytes
+		var uid, hash, state, token, verdicts, fingerprint sql.RawBytes
 		if err := rows.Scan(&mailbox, &uid, &hash, &state, &b.Disposed, &b.Absent,
 			&b.Attempts, &b.Doubts, &next, &token, &first, &b.Size, &sum, &verdicts, &ran, &b.Listed, &acknowledged,
-			&breaks, &charges, &octets, &b.DotSent, &b.Judged); err != nil {
+			&breaks, &charges, &octets, &b.DotSent, &b.Judged, &fingerprint); err != nil {
 			return nil, l.readError(err)
 		}
 		b.UID, b.Token = string(uid), string(token)
 		b.Suspect = breaks > 0
+		copy(b.Fingerprint[:], fingerprint)
 		b.Next, b.First, b.Ran = fromMillis(next), fromMillis(first), time.Duration(ran)*time.Millisecond
 		if b.State, b.Hash, err = sound(mailbox, uid, hash, guarded{string(state), b.Token, string(verdicts), b.DotSent, b.Judged}, sum); err != nil {
 			return nil, l.readError(err)
@@ -67,9 +68,11 @@ func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity ui
 func (l *Ledger) added() string {
 	switch l.version {
 	case 1:
-		return "'', -1, 0, 0, 0, 0, 0, 0, 0" // FirstFormat
+		return "'', -1, 0, 0, 0, 0, 0, 0, 0, x''" // FirstFormat
 	case 2:
-		return "verdicts, ran, 0, 0, 0, 0, 0, 0, 0"
+		return "verdicts, ran, 0, 0, 0, 0, 0, 0, 0, x''"
+	case 3:
+		return "verdicts, ran, listed, acknowledged, breaks, charges, octets, dotsent, judged, x''"
 	}
 	return addedColumns
 }
@@ -157,15 +160,16 @@ func (l *Ledger) records(ctx context.Context, where string, limit int, args ...a
 	for rows.Next() {
 		var r Record
 		var mailbox, first, last, next, sum, ran, acknowledged int64
-		var uid, hash sql.RawBytes
+		var uid, hash, fingerprint sql.RawBytes
 		var state, verdicts string
 		if err := rows.Scan(&r.Account, &r.Folder, &r.Validity, &mailbox, &uid, &hash, &state,
 			&r.Disposed, &r.Absent, &r.Size, &r.Token, &r.Attempts, &r.Doubts, &first, &last, &next, &sum,
 			&r.Client, &r.HELO, &r.Sender, &r.Recipients, &r.Code, &r.Reply, &r.QueueID, &r.Why, &verdicts, &ran,
-			&r.Listed, &acknowledged, &r.Breaks, &r.Charges, &r.Octets, &r.DotSent, &r.Judged); err != nil {
+			&r.Listed, &acknowledged, &r.Breaks, &r.Charges, &r.Octets, &r.DotSent, &r.Judged, &fingerprint); err != nil {
 			return nil, l.readError(err)
 		}
 		r.UID = string(uid)
+		copy(r.Fingerprint[:], fingerprint)
 		r.First, r.Last, r.Next = fromMillis(first), fromMillis(last), fromMillis(next)
 		r.Ran, r.Acknowledged = time.Duration(ran)*time.Millisecond, fromMillis(acknowledged)
 		if r.State, r.Hash, err = sound(mailbox, uid, hash, guarded{state, r.Token, verdicts, r.DotSent, r.Judged}, sum); err != nil {

@@ -19,8 +19,11 @@ func upgrade(ctx context.Context, db *sql.DB, from int64) error {
 	if from < 2 {
 		err = upgradeFrom1(ctx, conn)
 	}
-	if err == nil {
+	if err == nil && from < 3 {
 		err = upgradeFrom2(ctx, conn)
+	}
+	if err == nil {
+		_, err = conn.ExecContext(ctx, "ALTER TABLE record ADD COLUMN fingerprint BLOB NOT NULL DEFAULT x''")
 	}
 	if err == nil {
 		_, err = conn.ExecContext(ctx, "PRAGMA user_version = "+strconv.Itoa(schemaVersion)+"; COMMIT")

@@ -224,6 +224,41 @@ func TestDamagedVerdictIsNoticed(t *testing.T) {
 	}
 }
 
+// TestUpgradeFromVersion3: a record has no fingerprint until it is written anew.
+func TestUpgradeFromVersion3(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir)
+	put(t, l, record("1", Delivered))
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db := must[*sql.DB](t)(connect(filepath.Join(dir, fileName), "rw", 1, 100))
+	if _, err := db.Exec("ALTER TABLE record DROP COLUMN fingerprint; PRAGMA user_version = 3"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	reader := must[*Ledger](t)(OpenReadOnly(t.Context(), dir))
+	if rs := list(t, reader, Filter{}); len(rs) != 1 || rs[0].Fingerprint != (Fingerprint{}) {
+		t.Errorf("before the upgrade: %+v", rs)
+	}
+	if err := reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, dir)
+	r := list(t, l, Filter{})[0]
+	if r.Fingerprint != (Fingerprint{}) {
+		t.Errorf("made up: %+v", r)
+	}
+	r.Fingerprint = Fingerprint{1, 2, 3}
+	put(t, l, r)
+	brief := must[map[string][]Brief](t)(l.Briefs(t.Context(), "work", "INBOX", 7))["1"][0]
+	if got := list(t, l, Filter{})[0]; got.Fingerprint != r.Fingerprint || brief.Fingerprint != r.Fingerprint {
+		t.Errorf("got %v and %v", got.Fingerprint, brief.Fingerprint)
+	}
+}
+
 // TestUpgradeFromVersion2: what version 2 knew is there, and nothing that it did not know is made up.
 func TestUpgradeFromVersion2(t *testing.T) {
 	dir := version1(t, record("1", Deferred), record("2", Delivered))

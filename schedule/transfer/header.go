@@ -2,8 +2,12 @@ package transfer
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/truehop/truehop/schedule/ledger"
 )
 
 // fieldNames that this package looks for or writes.
@@ -17,6 +21,54 @@ const (
 	// firstLine is the name that the first line of a header gets that begins with white space.
 	firstLine = "X-Upstream-First-Line"
 )
+
+// notesOfServers are fields in which servers, and programs that read their mailbox files, keep their own notes: what has been
+// read, what number it has, how long it is. They come and go between two sessions (GNU Mailutils, UW IMAP, Courier's and
+// others' mbox stores, Mozilla), and say nothing of the message.
+func notesOfServers() []string {
+	return []string{"Status", "X-Status", "X-UID", "X-UIDL", "X-Keywords", "Content-Length", "Lines", "X-IMAP", "X-IMAPbase",
+		"X-Mozilla-Status", "X-Mozilla-Status2", "X-Mozilla-Keys"}
+}
+
+// withoutNotes returns head without the notes of servers, and whether it has any.
+func withoutNotes(head []byte) (kept []byte, notes bool) {
+	eachField(head, func(field []byte) {
+		if isNote(field) {
+			notes = true
+			return
+		}
+		kept = append(kept, field...)
+	})
+	return kept, notes
+}
+
+// isNote reports whether a field is a note of a server.
+func isNote(field []byte) bool {
+	name, _, ok := bytes.Cut(field, []byte(":"))
+	if !ok || len(name) > maxNoteName {
+		return false
+	}
+	return containsFold(notesOfServers(), string(bytes.TrimRight(name, " \t")))
+}
+
+// maxNoteName is the length of the longest of those names, with blanks behind it.
+const maxNoteName = 32
+
+// fingerprint sums up what tells a message from all others and what no server rewrites: its Message-ID, its date and its
+// author. It is zero where the header has none of them.
+func fingerprint(head []byte) (f ledger.Fingerprint) {
+	sum := sha256.New()
+	found := false
+	for _, name := range []string{"Message-ID", "Date", "From"} {
+		value := values(head, name, 1)
+		found = found || len(value) > 0
+		_, _ = fmt.Fprintf(sum, "%q\n", value) // a hash never fails
+	}
+	if found {
+		copy(f[:], sum.Sum(nil))
+	}
+	return f
+}
 
 // values returns the bodies of the first fields called name, so many at most, top down,
 // unfolded and trimmed. Lines that are no fields are passed over.

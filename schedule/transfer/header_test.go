@@ -97,3 +97,37 @@ func BenchmarkHostileHead(b *testing.B) {
 		})
 	}
 }
+
+// TestNotesOfServers: what is left without them, for every line end and fold, and what else looks like one.
+func TestNotesOfServers(t *testing.T) {
+	for in, want := range map[string]string{
+		"Subject: x\r\n\r\n": "Subject: x\r\n\r\n",
+		"Status: RO\r\nSubject: x\r\nX-Keywords: a\r\n b\r\nlines : 3\n\r\n":        "Subject: x\r\n\r\n",
+		"STATUS:\nX-Status-Of: x\nX-UIDL: 1\n":                                      "X-Status-Of: x\n",
+		"no field Status: RO\r\nContent-Length: 7\r\n":                              "no field Status: RO\r\n",
+		"Subject: x\r\n Status: folded\r\n\r\n":                                     "Subject: x\r\n Status: folded\r\n\r\n",
+		"X-Mozilla-Status2: 00000000\r\nContent-Length-Of-What: 1\r\nX-IMAP: 2\r\n": "Content-Length-Of-What: 1\r\n",
+	} {
+		kept, notes := withoutNotes([]byte(in))
+		if string(kept) != want || notes != (in != want) {
+			t.Errorf("%q: left is %q, %t; want %q", in, kept, notes, want)
+		}
+	}
+}
+
+// TestFingerprint: messages differ by Message-ID, date or author, and by nothing that a server adds.
+func TestFingerprint(t *testing.T) {
+	const head = "Message-ID: <a@b>\r\nDate: Mon, 23 Nov 2026 12:00:00 +0000\r\nFrom: a@b\r\n\r\n"
+	of := func(head string) string { f := fingerprint([]byte(head)); return string(f[:]) }
+	if of("Received: x\r\nX-Spam: yes\r\n"+head) != of(head) {
+		t.Error("what was added makes another message of it")
+	}
+	for _, other := range []string{strings.Replace(head, "<a@b>", "<c@b>", 1), strings.Replace(head, "23 Nov", "24 Nov", 1), strings.Replace(head, "From: a", "From: c", 1)} {
+		if of(other) == of(head) {
+			t.Errorf("%q is taken for the same", other)
+		}
+	}
+	if of("Subject: x\r\n\r\n") != of("") || of("") != strings.Repeat("\x00", 16) {
+		t.Error("a message that says nothing has a fingerprint")
+	}
+}

@@ -57,6 +57,8 @@ type identity struct {
 	record ledger.Record
 	// absent says that the record has the message as gone, which is to be corrected.
 	absent bool
+	// altered says that a record has its UID, and another content of what seems to be the same message.
+	altered bool
 	// known says that some record names the message, be it only as one that could not be retrieved.
 	known bool
 	// replaces are the keys of records that record makes void; claimed is the one among them that the
@@ -123,6 +125,25 @@ func (id identity) knownByContent(records []ledger.Record, listed map[string]int
 		id.recognition = unfinished
 		id.resume(old.First, old.Next, rules)
 		return id
+	}
+	return id
+}
+
+// isAltered says of a message that no record has the content of whether one has its UID, and is of the same message: where
+// UIDs last, by the UID alone, else by what the message says of where it comes from. Its record is replaced if it is not final.
+func (id identity) isAltered(briefs []ledger.Brief, fingerprint ledger.Fingerprint, lastingUIDs bool) identity {
+	for _, b := range briefs {
+		same := b.Fingerprint == fingerprint && fingerprint != ledger.Fingerprint{}
+		switch {
+		case b.Hash == noHash, b.Absent, b.Disposed:
+		case lastingUIDs, same:
+			id.altered, id.known = true, true
+			if !b.State.Final() {
+				key := id.record.Key
+				key.Hash = b.Hash
+				id.replaces = append(id.replaces, key)
+			}
+		}
 	}
 	return id
 }

@@ -15,6 +15,9 @@ import (
 // maxLoopIDs bounds the Truehop-IDs of one message that are looked for: a sender may write any number.
 const maxLoopIDs = 4
 
+// whyAltered is what a person is told of a message that a server shows with another content than before.
+const whyAltered = "the server shows this message with another content than before: it may have been delivered as it was"
+
 // message is one message on its way from the spool to its verdict.
 type message struct {
 	ref    fetch.Ref
@@ -50,6 +53,10 @@ func (w *pipeline) prepare(m *message) (ready bool, err error) {
 		m.rule(ledger.Adopted, whyAdopted)
 		return false, nil
 	}
+	if m.identity.altered {
+		m.rule(ledger.Held, whyAltered)
+		return false, nil
+	}
 	chain := received.ReadChain(m.spool.head)
 	m.boundary = chain.Boundary(p.Policy)
 	m.record().Sender, m.attempt.note = reversePath(chain, m.boundary, p.Sender)
@@ -77,7 +84,7 @@ func (w *pipeline) prepare(m *message) (ready bool, err error) {
 		m.attempt.recipients = []string{to}
 	}
 	if m.identity.known {
-		records, err := p.Ledger.ByHash(w.lasting, p.Account, m.ref.Folder, m.spool.hash)
+		records, err := w.recordsOf(m)
 		if err != nil {
 			return false, err
 		}

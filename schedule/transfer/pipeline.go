@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 
@@ -270,18 +271,26 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	p := w.pass
 	key := w.folder.key(m.ref.UID, m.spool.hash)
 	rules := identityRules{now: w.clock.now(), giveUp: p.Retry.GiveUp}
-	w.there.look(m.ref.UID, m.spool.hash, w.plan.known[m.ref.UID])
-	id := knownByUID(key, m.spool.size, w.plan.known[m.ref.UID], rules)
+	briefs := w.plan.known[m.ref.UID]
+	if slices.ContainsFunc(briefs, func(b ledger.Brief) bool { return b.Hash == m.spool.whole }) {
+		m.spool.hash, key.Hash = m.spool.whole, m.spool.whole // recorded by an older version
+	}
+	w.there.look(m.ref.UID, m.spool.hash, briefs)
+	id := knownByUID(key, m.spool.size, briefs, rules)
 	// Where UIDs last and no record has lost its message, a new UID is a new message.
 	certain := w.plan.lastingUIDs && !w.plan.mayHaveMoved && m.ref.UID != ""
 	if id.recognition == unrecognised && !certain && !p.DryRun {
-		records, err := p.Ledger.ByHash(w.lasting, key.Account, key.Folder, key.Hash)
+		records, err := w.recordsOf(m)
 		if err != nil {
 			return false, err
 		}
 		id = id.knownByContent(records, w.plan.asRecorded, w.there.claimed, rules)
 		w.there.claimed[id.claimed] = true
 	}
+	if id.recognition == unrecognised && w.plan.hasOwnUID(m.ref) {
+		id = id.isAltered(briefs, m.spool.fingerprint, w.plan.lastingUIDs)
+	}
+	id.record.Fingerprint = m.spool.fingerprint
 	if err := w.noteOthers(m.ref, key.Hash); err != nil {
 		return false, err
 	}
@@ -316,6 +325,17 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	w.report.emit(Event{Kind: Recognised, Ref: m.ref, Token: rec.Token, State: string(rec.State), Why: recognisedWhy[id.recognition]})
 	w.queueDisposal(m.ref, rec)
 	return true, nil
+}
+
+// recordsOf returns the records of the folder that have a message's content.
+func (w *pipeline) recordsOf(m *message) ([]ledger.Record, error) {
+	p := w.pass
+	records, err := p.Ledger.ByHash(w.lasting, p.Account, m.ref.Folder, m.spool.hash)
+	if err != nil || m.spool.hash == m.spool.whole {
+		return records, err
+	}
+	older, err := p.Ledger.ByHash(w.lasting, p.Account, m.ref.Folder, m.spool.whole)
+	return append(records, older...), err
 }
 
 // noteOthers records that the messages which had this one's UID have gone: the UID is this one's alone, and their content

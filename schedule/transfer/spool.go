@@ -30,12 +30,15 @@ const (
 // spooled is one message held complete on this side: retrieved to its end
 // before a word about it is said to the MTA.
 type spooled struct {
-	mem      []byte
-	file     *os.File // nil while the message is in memory
-	size     int64
-	hash     [sha256.Size]byte
-	eightBit bool // holds octets above 127
-	nul      bool // holds octets of value 0
+	mem  []byte
+	file *os.File // nil while the message is in memory
+	size int64
+	// hash is over the content without the fields that servers keep their own notes in; whole is over all of it,
+	// as records of older versions have it. They mostly are the same.
+	hash, whole [sha256.Size]byte
+	fingerprint ledger.Fingerprint
+	eightBit    bool // holds octets above 127
+	nul         bool // holds octets of value 0
 	// mbox is the length of the mbox lines in front of the message. They are part of what was retrieved and
 	// of the hash, and are not injected: below a field of ours they would end the header.
 	mbox int64
@@ -83,12 +86,35 @@ func spool(r io.Reader, hint int64, dir string) (*spooled, error) {
 		return nil, err
 	}
 	s := &spooled{mem: w.buf.Bytes(), file: w.file, size: w.size, eightBit: w.eightBit, nul: w.nul}
-	w.sum.Sum(s.hash[:0])
-	if err := s.readHead(); err != nil {
+	w.sum.Sum(s.whole[:0])
+	err := s.readHead()
+	if err == nil {
+		err = s.identify()
+	}
+	if err != nil {
 		s.close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// identify computes hash and fingerprint.
+func (s *spooled) identify() error {
+	s.hash, s.fingerprint = s.whole, fingerprint(s.head)
+	kept, notes := withoutNotes(s.head)
+	if !notes {
+		return nil
+	}
+	sum := sha256.New()
+	for _, part := range []io.Reader{
+		io.LimitReader(s.reader(0), s.mbox), bytes.NewReader(kept), s.reader(s.mbox + int64(len(s.head))),
+	} {
+		if _, err := io.Copy(sum, part); err != nil {
+			return fmt.Errorf("%w: %w", errSpool, err)
+		}
+	}
+	sum.Sum(s.hash[:0])
+	return nil
 }
 
 // readHead finds the header block.

@@ -40,7 +40,16 @@ func (k checker) upstream(at string, a *Account) {
 	if a.TLS == NoTLS && verified {
 		k.wrong(at+"/tls_ca_file", "tls_ca_file and tls_server_name have no effect with tls: none; remove them")
 	}
-	k.swapped(at, a)
+	// At the well-known port of the other protocol, or of the other form of TLS, the session could only hang or fail.
+	for _, known := range wellKnownPorts() {
+		switch {
+		case known.port != a.Port:
+		case known.protocol != a.Protocol:
+			k.wrong(at+"/port", "%d is the port of %s, and protocol is %s; change one", a.Port, known.protocol, a.Protocol)
+		case (known.tls == ImplicitTLS) != (a.TLS == ImplicitTLS):
+			k.wrong(at+"/port", "%d is the port for tls: %s, and tls is %s; change one", a.Port, known.tls, a.TLS)
+		}
+	}
 }
 
 // wellKnownPort is a port and what is spoken on it (RFC 8314 section 7). Where tls is StartTLS, NoTLS has the same port.
@@ -52,19 +61,6 @@ type wellKnownPort struct {
 
 func wellKnownPorts() []wellKnownPort {
 	return []wellKnownPort{{993, IMAP, ImplicitTLS}, {143, IMAP, StartTLS}, {995, POP3, ImplicitTLS}, {110, POP3, StartTLS}}
-}
-
-// swapped refuses the well-known port of the other protocol or of the other form of TLS: the session could only hang or fail.
-func (k checker) swapped(at string, a *Account) {
-	for _, known := range wellKnownPorts() {
-		switch {
-		case known.port != a.Port:
-		case known.protocol != a.Protocol:
-			k.wrong(at+"/port", "%d is the port of %s, and protocol is %s; change one", a.Port, known.protocol, a.Protocol)
-		case (known.tls == ImplicitTLS) != (a.TLS == ImplicitTLS):
-			k.wrong(at+"/port", "%d is the port for tls: %s, and tls is %s; change one", a.Port, known.tls, a.TLS)
-		}
-	}
 }
 
 // folders checks folders and what is done in them. POP3 can only keep and delete.

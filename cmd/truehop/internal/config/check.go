@@ -70,7 +70,18 @@ func (k checker) inject(in *Inject) {
 		}
 		k.warn(at+"protocol", "lmtp reaches a delivery agent: the MTA's rules for clients are never asked")
 	}
-	k.xclient(in)
+	// Each of these lets somebody pass as a client that he is not.
+	switch {
+	case in.Carrier == inject.XFORWARD:
+		k.warn(at+"carrier", "xforward: the MTA's rules see truehop itself, which may relay and passes all client rules; only its log names the client")
+	case in.Carrier != inject.XCLIENT: // PROXY carries the address, and XCLIENT is not used
+	case in.XClient == inject.Off:
+		k.warn(at+"xclient", "off: the MTA takes every message as coming from truehop itself, which may relay and passes all client rules")
+	case in.XClient == inject.IfAvailable:
+		k.warn(at+"xclient", "if-available: if the MTA stops offering XCLIENT, mail passes all client rules unnoticed; prefer required")
+	case in.Address.Loopback():
+		k.warn(at+"address", "every user of this host can connect to %s and present any client by XCLIENT; prefer a UNIX socket (examples/postfix)", in.Address)
+	}
 	k.absolute(at+"tls_ca_file", in.TLSCAFile)
 	for key, v := range map[string]string{"tls_ca_file": in.TLSCAFile, "tls_server_name": in.TLSServerName} {
 		if v != "" && in.TLS == NoTLS {
@@ -108,23 +119,6 @@ func (k checker) plain(at string, a *Account, in *Inject) {
 	}
 	if a.StaleAfter == 0 {
 		k.wrong(at+"/on_stale", "has no effect with stale_after: 0; set stale_after, for instance to 30d")
-	}
-}
-
-// xclient warns of every setting in which somebody passes as a client that he is not.
-func (k checker) xclient(in *Inject) {
-	const at = "inject/"
-	switch {
-	case in.Carrier == inject.XFORWARD:
-		k.warn(at+"carrier", "xforward: the MTA's rules see truehop itself, which may relay and passes all client rules; only its log names the client")
-	case in.Carrier != inject.XCLIENT:
-		return // PROXY carries the address, and XCLIENT is not used
-	case in.XClient == inject.Off:
-		k.warn(at+"xclient", "off: the MTA takes every message as coming from truehop itself, which may relay and passes all client rules")
-	case in.XClient == inject.IfAvailable:
-		k.warn(at+"xclient", "if-available: if the MTA stops offering XCLIENT, mail passes all client rules unnoticed; prefer required")
-	case in.Address.Loopback():
-		k.warn(at+"address", "every user of this host can connect to %s and present any client by XCLIENT; prefer a UNIX socket (examples/postfix)", in.Address)
 	}
 }
 

@@ -42,12 +42,21 @@ type Options struct {
 //
 // Others must not be able to write the file, and, if it holds a password, not to read it.
 func Load(path string, o Options) (*Config, error) {
-	path, err := find(path, o.Environ)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && slices.ContainsFunc(o.Environ, sets):
-		return parse("the environment", nil, o, nil)
-	case err != nil:
-		return nil, err
+	if path == "" {
+		var places []string
+		if dir := xdg(o.Environ, "XDG_CONFIG_HOME", ".config"); dir != "" {
+			places = append(places, filepath.Join(dir, "truehop", "truehop.yaml"))
+		}
+		places = append(places, "/etc/truehop/truehop.yaml")
+		i := slices.IndexFunc(places, func(p string) bool { _, err := os.Lstat(p); return !errors.Is(err, fs.ErrNotExist) })
+		switch {
+		case i < 0 && slices.ContainsFunc(o.Environ, sets):
+			return parse("the environment", nil, o, nil)
+		case i < 0:
+			return nil, &Error{Err: fs.ErrNotExist, Problems: []Problem{{
+				Text: "no configuration in " + strings.Join(places, " or ") + "; write one or name it with --config"}}}
+		}
+		path = places[i]
 	}
 	f, err := openChecked(path)
 	if err != nil {
@@ -73,25 +82,6 @@ func fileError(path string, err error) *Error {
 		text = fmt.Sprintf("cannot be read: %v", pe.Err)
 	}
 	return &Error{Problems: []Problem{{Source: path, Text: text}}, Err: err}
-}
-
-// find returns the file to read.
-func find(path string, environ []string) (string, error) {
-	if path != "" {
-		return path, nil
-	}
-	var places []string
-	if dir := xdg(environ, "XDG_CONFIG_HOME", ".config"); dir != "" {
-		places = append(places, filepath.Join(dir, "truehop", "truehop.yaml"))
-	}
-	places = append(places, "/etc/truehop/truehop.yaml")
-	for _, p := range places {
-		if _, err := os.Lstat(p); !errors.Is(err, fs.ErrNotExist) {
-			return p, nil
-		}
-	}
-	return "", &Error{Err: fs.ErrNotExist, Problems: []Problem{{
-		Text: "no configuration in " + strings.Join(places, " or ") + "; write one or name it with --config"}}}
 }
 
 // xdg returns the base directory that variable names, by default one below the home (XDG Base Directory Specification).

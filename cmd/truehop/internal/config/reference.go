@@ -30,7 +30,25 @@ type Key struct {
 
 // Reference returns every key in the order of [Config], with what its field comment says.
 func Reference() []Key {
-	docs := comments()
+	// The field comments of config.go by Type.Field, each as one line.
+	docs := map[string]string{}
+	tree, _ := parser.ParseFile(token.NewFileSet(), "config.go", source, parser.ParseComments) // the compiler has read it
+	ast.Inspect(tree, func(n ast.Node) bool {
+		spec, ok := n.(*ast.TypeSpec)
+		if !ok {
+			return true
+		}
+		body, ok := spec.Type.(*ast.StructType)
+		if !ok {
+			return true
+		}
+		for _, f := range body.Fields.List {
+			for _, name := range f.Names {
+				docs[spec.Name.Name+"."+name.Name] = strings.Join(strings.Fields(f.Doc.Text()), " ")
+			}
+		}
+		return false
+	})
 	return keys("", reflect.TypeFor[Config](), docs)
 }
 
@@ -58,31 +76,5 @@ func keys(path string, t reflect.Type, docs map[string]string) []Key {
 			out = append(out, k)
 		}
 	}
-	return out
-}
-
-// comments returns the field comments of config.go by Type.Field, each as one line.
-func comments() map[string]string {
-	out := map[string]string{}
-	tree, err := parser.ParseFile(token.NewFileSet(), "config.go", source, parser.ParseComments)
-	if err != nil {
-		return out // The compiler has read the same file.
-	}
-	ast.Inspect(tree, func(n ast.Node) bool {
-		spec, ok := n.(*ast.TypeSpec)
-		if !ok {
-			return true
-		}
-		body, ok := spec.Type.(*ast.StructType)
-		if !ok {
-			return true
-		}
-		for _, f := range body.Fields.List {
-			for _, name := range f.Names {
-				out[spec.Name.Name+"."+name.Name] = strings.Join(strings.Fields(f.Doc.Text()), " ")
-			}
-		}
-		return false
-	})
 	return out
 }

@@ -123,11 +123,6 @@ func (s *schema) member(key, value *yaml.Node, path string, t reflect.Type) (any
 		return nil, false
 	}
 	s.places[at] = s.at(value)
-	return s.value(key, value, at, f)
-}
-
-// value walks the value of a known key.
-func (s *schema) value(key, value *yaml.Node, at string, f field) (any, bool) {
 	if !s.plain(value, at) {
 		return nil, false
 	}

@@ -18,12 +18,16 @@ func (s *schema) syntax(err error) {
 	if errors.As(err, &le) {
 		p.line, p.column, reason = le.Mark.Line, le.Mark.Column, le.Message
 	}
+	var line []byte // that the reader stopped at
+	if lines := bytes.Split(s.data, []byte("\n")); 0 < p.line && p.line <= len(lines) {
+		line = lines[p.line-1]
+	}
 	switch i := odd(s.data); {
 	case i >= 0:
 		before := s.data[:i]
 		p.line, p.column = bytes.Count(before, []byte("\n"))+1, i-bytes.LastIndexByte(before, '\n')
 		s.add(p, "", "an octet that is no UTF-8 text; save the file as UTF-8")
-	case strings.Contains(indent(s.data, p.line), "\t"):
+	case bytes.HasPrefix(bytes.TrimLeft(line, " "), []byte("\t")):
 		s.add(p, "", "a tab in the indentation; YAML wants spaces")
 	case strings.Contains(reason, "mapping values are not allowed"):
 		s.add(p, "", "a colon where none can stand; put the value in quotes, or mend the indentation")
@@ -45,15 +49,4 @@ func odd(data []byte) int {
 		i += n
 	}
 	return -1
-}
-
-// indent returns the white space that line, counted from 1, begins with.
-func indent(data []byte, line int) string {
-	n := 0
-	for l := range bytes.Lines(data) {
-		if n++; n == line {
-			return string(l[:len(l)-len(bytes.TrimLeft(l, " \t"))])
-		}
-	}
-	return ""
 }

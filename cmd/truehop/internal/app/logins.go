@@ -22,11 +22,13 @@ func (l *logins) note(account string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	waiting, refused := l.refused[account]
+	var secret *config.SecretError
 	switch {
 	case err == nil && refused:
 		close(waiting)
 		delete(l.refused, account)
-	case credentialsRefused(err) && !refused:
+	case refused:
+	case fetch.KindOf(err) == fetch.Auth, errors.As(err, &secret): // to try again soon makes it worse
 		if l.refused == nil {
 			l.refused = map[string]chan struct{}{}
 		}
@@ -46,12 +48,6 @@ func (l *logins) await(ctx context.Context, account string) {
 	case <-waiting:
 	case <-ctx.Done():
 	}
-}
-
-// credentialsRefused reports whether it makes an error worse to try again soon.
-func credentialsRefused(err error) bool {
-	var secret *config.SecretError
-	return fetch.KindOf(err) == fetch.Auth || errors.As(err, &secret)
 }
 
 // logIn opens a session with an account's upstream, and remembers whether that could be done.

@@ -49,22 +49,18 @@ func logIn(ctx context.Context, a *config.Account, log *slog.Logger) (fetch.Mail
 	}
 	if a.TLS == config.ImplicitTLS {
 		if conn, err = handshake(ctx, conn, secure, a.ConnectTimeout); err != nil {
-			return nil, &fetch.Error{Kind: fetch.TLS, Op: "TLS with " + a.Addr(), Err: err, Advice: plainHint(err, a)}
+			refused := &fetch.Error{Kind: fetch.TLS, Op: "TLS with " + a.Addr(), Err: err}
+			var plain tls.RecordHeaderError
+			if errors.As(err, &plain) {
+				refused.Advice = fmt.Sprintf("port %d does not speak TLS from the start; for STARTTLS set accounts.%s.tls: starttls and its port", a.Port, a.Name)
+			}
+			return nil, refused
 		}
 	}
 	if a.Protocol == config.POP3 {
 		return opened(pop3.New(ctx, conn, POP3Options(a, password, secure, log)))
 	}
 	return opened(imap.New(ctx, conn, IMAPOptions(a, password, secure, log)))
-}
-
-// plainHint says what to do where the port does not speak TLS, else "".
-func plainHint(err error, a *config.Account) string {
-	var plain tls.RecordHeaderError
-	if !errors.As(err, &plain) {
-		return ""
-	}
-	return fmt.Sprintf("port %d does not speak TLS from the start; for STARTTLS set accounts.%s.tls: starttls and its port", a.Port, a.Name)
 }
 
 // UpstreamTLS says how TLS with an account's upstream is made.

@@ -26,7 +26,18 @@ func StartDNS(ctx context.Context, names map[netip.Addr]string) (*DNS, error) {
 		return nil, err
 	}
 	d := &DNS{conn: conn, names: names}
-	d.done.Go(d.serve)
+	d.done.Go(func() {
+		buf := make([]byte, 1500)
+		for {
+			n, from, err := d.conn.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			if answer, err := d.answer(buf[:n]); err == nil {
+				_, _ = d.conn.WriteTo(answer, from) // the asker asks again
+			}
+		}
+	})
 	return d, nil
 }
 
@@ -35,21 +46,8 @@ func (d *DNS) Addr() string { return d.conn.LocalAddr().String() }
 
 // Close stops it.
 func (d *DNS) Close() {
-	_ = d.conn.Close() // ends serve
+	_ = d.conn.Close() // ends the reading
 	d.done.Wait()
-}
-
-func (d *DNS) serve() {
-	buf := make([]byte, 1500)
-	for {
-		n, from, err := d.conn.ReadFrom(buf)
-		if err != nil {
-			return
-		}
-		if answer, err := d.answer(buf[:n]); err == nil {
-			_, _ = d.conn.WriteTo(answer, from) // the asker asks again
-		}
-	}
 }
 
 // answer composes the reply to one query: a PTR or address record, or NXDOMAIN.

@@ -77,11 +77,7 @@ func (c Check) Capabilities(found inject.Capabilities, unknown bool, in *config.
 		fmt.Fprintln(c.W, "  but inject.xclient is off: the MTA takes every message for local mail")
 		return
 	}
-	c.resets(found, unknown, in)
-}
-
-// resets says whether one session serves many messages, and if not, what to write where.
-func (c Check) resets(found inject.Capabilities, unknown bool, in *config.Inject) {
+	// Does one session serve many messages, and if not, what is to be written where?
 	always := found.Unknown.Reset || !unknown
 	switch {
 	case found.Foreign.Reset && always:

@@ -51,7 +51,18 @@ func (x *Explanation) Print(w io.Writer, name string, color bool) error {
 			l.proof(&proofs[0], i <= b.Hop)
 			proofs = proofs[1:]
 		}
-		l.hop(i, &chain.Hops[i], b)
+		h := &chain.Hops[i]
+		mark, sgr := "  untrusted", sgrDim
+		switch {
+		case b.Hop == i:
+			mark, sgr = "> boundary ", sgrGreen
+		case i < b.Trusted:
+			mark, sgr = "  trusted  ", ""
+		case h.Err != nil && i == b.Trusted:
+			mark, sgr = "! refused  ", sgrRed
+		}
+		// A hop counts as hops: and --hops do, from 1.
+		l.line(sgr, "%s %2d  %s", mark, i+1, hopText(h))
 	}
 	for i := range proofs {
 		l.proof(&proofs[i], false)
@@ -65,20 +76,6 @@ func (l *explainer) line(sgr, format string, args ...any) {
 		format = sgr + format + sgrReset
 	}
 	fmt.Fprintf(l.w, format+"\n", args...)
-}
-
-// hop shows one Received field: who wrote it, and whom it saw. It counts as hops: and --hops do, from 1.
-func (l *explainer) hop(i int, h *received.Hop, b received.Boundary) {
-	mark, sgr := "  untrusted", sgrDim
-	switch {
-	case b.Hop == i:
-		mark, sgr = "> boundary ", sgrGreen
-	case i < b.Trusted:
-		mark, sgr = "  trusted  ", ""
-	case h.Err != nil && i == b.Trusted:
-		mark, sgr = "! refused  ", sgrRed
-	}
-	l.line(sgr, "%s %2d  %s", mark, i+1, hopText(h))
 }
 
 // hopText describes a field in one line.

@@ -61,16 +61,12 @@ func PrintHistory(w io.Writer, found []ledger.Record) {
 	}
 	t := newTable(w, "WHEN", "ACCOUNT", "UID", "ID", "STATE", "CLIENT", "QUEUE", "REASON")
 	for _, r := range found {
+		why := r.Why
+		if !r.Acknowledged.IsZero() {
+			why = "acknowledged " + when(&r.Acknowledged) + "; " + why
+		}
 		t.row(when(moment(r.Last)), r.Account, fetch.Sanitize(r.UID), orDash(r.Token), string(r.State), orDash(r.Client),
-			orDash(r.QueueID), recordReason(r.Reply, acknowledged(r), r.Verdicts))
+			orDash(r.QueueID), recordReason(r.Reply, why, r.Verdicts))
 	}
 	t.flush()
-}
-
-// acknowledged is why a message stands as it does, and when a person took note of it.
-func acknowledged(r ledger.Record) string {
-	if r.Acknowledged.IsZero() {
-		return r.Why
-	}
-	return "acknowledged " + when(&r.Acknowledged) + "; " + r.Why
 }

@@ -116,20 +116,16 @@ func (s *AccountStatus) Print(w io.Writer, dir string) {
 		if m.Waits != nil {
 			reason = *m.Waits + "; " + reason
 		}
-		t.row("  "+string(m.State), fetch.Sanitize(m.UID), when(&m.Since), nextTry(m), orDash(m.Client), reason)
+		next := "next pass"
+		switch {
+		case m.State.WantsPerson():
+			next = "never" // a person has to decide
+		case m.Next != nil:
+			next = when(m.Next)
+		}
+		t.row("  "+string(m.State), fetch.Sanitize(m.UID), when(&m.Since), next, orDash(m.Client), reason)
 	}
 	t.flush()
-}
-
-// nextTry says when a message is tried again: not at all where a person has to decide.
-func nextTry(m MessageStatus) string {
-	switch {
-	case m.State.WantsPerson():
-		return "never"
-	case m.Next == nil:
-		return "next pass"
-	}
-	return when(m.Next)
 }
 
 func when(t *time.Time) string {

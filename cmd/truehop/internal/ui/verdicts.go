@@ -54,26 +54,22 @@ func (v *Verdicts) PrintDryRun(w io.Writer) {
 	out := newTable(w, "ACCOUNT", "UID", "CLIENT", "NAME", "HELO", "THE MTA WOULD SAY")
 	for _, e := range v.sorted() {
 		shown := e.Receipt.Presented
-		out.row(e.Account, fetch.Sanitize(e.Ref.UID), presented(e.Receipt), orDash(shown.Name), orDash(shown.HELO), drySaid(e))
+		said := reason("", e.Why)
+		switch {
+		case e.State == string(ledger.Delivered):
+			said = "take it"
+		case e.State == string(ledger.PartlyRefused):
+			said = "take it, but " + fetch.Sanitize(e.Why)
+		case e.Receipt.Reply.Code > 0:
+			said = e.Receipt.Stage + " " + replyText(e.Receipt.Reply)
+		case e.State == string(ledger.Held):
+			said = "not asked: " + said
+		case e.Receipt.Err != nil:
+			said = e.Receipt.Err.Error()
+		}
+		out.row(e.Account, fetch.Sanitize(e.Ref.UID), presented(e.Receipt), orDash(shown.Name), orDash(shown.HELO), said)
 	}
 	out.flush()
-}
-
-// drySaid is what the MTA would say of one message.
-func drySaid(e transfer.Event) string {
-	switch {
-	case e.State == string(ledger.Delivered):
-		return "take it"
-	case e.State == string(ledger.PartlyRefused):
-		return "take it, but " + fetch.Sanitize(e.Why)
-	case e.Receipt.Reply.Code > 0:
-		return e.Receipt.Stage + " " + replyText(e.Receipt.Reply)
-	case e.State == string(ledger.Held):
-		return "not asked: " + reason("", e.Why)
-	case e.Receipt.Err != nil:
-		return e.Receipt.Err.Error()
-	}
-	return reason("", e.Why)
 }
 
 // PrintDemo writes what the MTA said of every message and what became of it upstream. describe says what is
@@ -86,8 +82,11 @@ func (v *Verdicts) PrintDemo(w io.Writer, describe func(account string, n uint32
 		if e.Receipt.Reply.Code == 0 {
 			said = "not asked, " + reason("", e.Why)
 		}
+		if r := []rune(said); len(r) > 84 {
+			said = string(r[:83]) + "…"
+		}
 		t.row(e.Account, describe(e.Account, e.Ref.Seq), presented(e.Receipt), orDash(shown.Name), orDash(shown.HELO),
-			e.State+": "+cut(said, 84), cmp.Or(v.upstream[e.Token], "kept"))
+			e.State+": "+said, cmp.Or(v.upstream[e.Token], "kept"))
 	}
 	t.flush()
 }

@@ -104,12 +104,3 @@ func List(names []string) string {
 	}
 	return strings.Join(names, ", ")
 }
-
-// cut shortens s to n runes for a table.
-func cut(s string, n int) string {
-	r := []rune(s)
-	if len(r) <= n {
-		return s
-	}
-	return string(r[:n-1]) + "…"
-}

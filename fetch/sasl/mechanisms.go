@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/emersion/go-sasl"
 	"github.com/xdg-go/scram"
 
 	"github.com/truehop/truehop/fetch"
@@ -65,15 +64,6 @@ type scramClient struct {
 	failed bool
 }
 
-func newSCRAM(name string, hash scram.HashGeneratorFcn, c Credentials) (sasl.Client, error) {
-	client, err := hash.NewClient(c.User, c.Password, "")
-	if err != nil {
-		// The library's words may quote the user name; they are not needed.
-		return nil, errors.New("SASLprep refuses the user name or password")
-	}
-	return &scramClient{name: name, conv: client.NewConversation()}, nil
-}
-
 func (s *scramClient) Start() (string, []byte, error) {
 	first, err := s.conv.Step("")
 	return s.name, []byte(first), err
@@ -123,27 +113,6 @@ func boundIterations(serverFirst []byte) error {
 type bearerClient struct {
 	name    string
 	initial []byte
-}
-
-// newXOAUTH2 follows https://developers.google.com/gmail/imap/xoauth2-protocol.
-func newXOAUTH2(c Credentials, token string) (sasl.Client, error) {
-	if !printable(c.User) || !printable(token) {
-		return nil, errors.New("control character in the user name or token")
-	}
-	return &bearerClient{XOAUTH2, []byte("user=" + c.User + "\x01auth=Bearer " + token + "\x01\x01")}, nil
-}
-
-func newOAuthBearer(c Credentials, token string) (sasl.Client, error) {
-	if !printable(c.User) || !printable(token) {
-		return nil, errors.New("control character in the user name or token")
-	}
-	// RFC 5801 section 4: "=" and "," are escaped in a saslname; go-sasl does not.
-	user := strings.NewReplacer("=", "=3D", ",", "=2C").Replace(c.User)
-	_, initial, err := sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: user, Token: token}).Start()
-	if err != nil {
-		return nil, err
-	}
-	return &bearerClient{OAuthBearer, initial}, nil
 }
 
 func (b *bearerClient) Start() (string, []byte, error) { return b.name, b.initial, nil }

@@ -104,12 +104,36 @@ func mechanismsFor(c Credentials) []mechanism {
 	if c.Token != nil {
 		// XOAUTH2 first: it is the one that every provider documents.
 		return []mechanism{
-			{XOAUTH2, true, true, newXOAUTH2},
-			{OAuthBearer, true, true, newOAuthBearer},
+			// https://developers.google.com/gmail/imap/xoauth2-protocol
+			{XOAUTH2, true, true, func(c Credentials, token string) (sasl.Client, error) {
+				if !printable(c.User) || !printable(token) {
+					return nil, errors.New("control character in the user name or token")
+				}
+				return &bearerClient{XOAUTH2, []byte("user=" + c.User + "\x01auth=Bearer " + token + "\x01\x01")}, nil
+			}},
+			{OAuthBearer, true, true, func(c Credentials, token string) (sasl.Client, error) {
+				if !printable(c.User) || !printable(token) {
+					return nil, errors.New("control character in the user name or token")
+				}
+				// RFC 5801 section 4: "=" and "," are escaped in a saslname; go-sasl does not.
+				user := strings.NewReplacer("=", "=3D", ",", "=2C").Replace(c.User)
+				_, initial, err := sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: user, Token: token}).Start()
+				if err != nil {
+					return nil, err
+				}
+				return &bearerClient{OAuthBearer, initial}, nil
+			}},
 		}
 	}
 	scramBy := func(name string, hash scram.HashGeneratorFcn) mechanism {
-		return mechanism{name, false, true, func(c Credentials, _ string) (sasl.Client, error) { return newSCRAM(name, hash, c) }}
+		return mechanism{name, false, true, func(c Credentials, _ string) (sasl.Client, error) {
+			client, err := hash.NewClient(c.User, c.Password, "")
+			if err != nil {
+				// The library's words may quote the user name; they are not needed.
+				return nil, errors.New("SASLprep refuses the user name or password")
+			}
+			return &scramClient{name: name, conv: client.NewConversation()}, nil
+		}}
 	}
 	return []mechanism{
 		scramBy(SCRAMSHA256, scram.SHA256),
@@ -134,8 +158,13 @@ func mechanismsFor(c Credentials) []mechanism {
 // acceptable or the credentials cannot be sent by it; what Token returned
 // is passed on if it is one itself.
 func Choose(ctx context.Context, offered []string, c Credentials, secure bool) (name string, client sasl.Client, err error) {
-	if err := check(c); err != nil {
-		return "", nil, refusal(err.Error(), "")
+	switch {
+	case c.User == "":
+		return "", nil, refusal("no user name", "")
+	case c.Token == nil && c.Password == "":
+		return "", nil, refusal("no password", "")
+	case strings.ContainsRune(c.User, 0) || strings.ContainsRune(c.Password, 0): // it separates the fields of PLAIN, and no mechanism here allows it
+		return "", nil, refusal("NUL in the user name or password", "")
 	}
 	m, err := pick(offered, c, secure)
 	if err != nil {
@@ -184,31 +213,14 @@ func pick(offered []string, c Credentials, secure bool) (mechanism, error) {
 	if len(offered) > 0 {
 		shown = fetch.Sanitize(strings.Join(offered[:min(len(offered), 20)], " "))
 	}
-	return mechanism{}, refusal("no acceptable mechanism among those offered: "+shown, hint(c))
-}
-
-func hint(c Credentials) string {
+	hint := "the server takes no OAuth 2 token here"
 	switch {
 	case c.Mechanism != "":
-		return "the server does not offer " + fetch.Sanitize(string(c.Mechanism))
+		hint = "the server does not offer " + fetch.Sanitize(string(c.Mechanism))
 	case c.Token == nil:
-		return "the server may want OAuth 2 or an application password"
+		hint = "the server may want OAuth 2 or an application password"
 	}
-	return "the server takes no OAuth 2 token here"
-}
-
-// check refuses credentials that would be read as something else. NUL separates
-// the fields of PLAIN, and no mechanism here allows it.
-func check(c Credentials) error {
-	switch {
-	case c.User == "":
-		return errors.New("no user name")
-	case c.Token == nil && c.Password == "":
-		return errors.New("no password")
-	case strings.ContainsRune(c.User, 0) || strings.ContainsRune(c.Password, 0):
-		return errors.New("NUL in the user name or password")
-	}
-	return nil
+	return mechanism{}, refusal("no acceptable mechanism among those offered: "+shown, hint)
 }
 
 func fetchToken(ctx context.Context, source func(context.Context) (string, error)) (string, error) {

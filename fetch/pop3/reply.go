@@ -78,18 +78,11 @@ func (r reply) failure(op string, kind fetch.Kind) *fetch.Error {
 // POP3 has no code for one that has gone.
 func (r reply) messageFailure(op string) *fetch.Error {
 	e := r.failure(op, fetch.Refused)
-	if r.code == "" && containsAny(r.text, "no such message", "no message", "not found", "deleted", "expunged", "not exist") {
-		e.Kind = fetch.Gone
-	}
-	return e
-}
-
-func containsAny(text string, words ...string) bool {
-	text = strings.ToLower(text)
-	for _, w := range words {
-		if strings.Contains(text, w) {
-			return true
+	text := strings.ToLower(r.text)
+	for _, words := range []string{"no such message", "no message", "not found", "deleted", "expunged", "not exist"} {
+		if r.code == "" && strings.Contains(text, words) {
+			e.Kind = fetch.Gone
 		}
 	}
-	return false
+	return e
 }

@@ -82,7 +82,11 @@ func (x *lexer) next(line []byte) error {
 	case search:
 		return x.found()
 	case other:
-		return x.skip(rest)
+		// Nobody needs it: it is passed over with its literals.
+		x.pass, x.partial = x.pass[:0], false
+		if _, ok := announced(rest); ok {
+			return x.announce(rest[bytes.LastIndexByte(rest, '{'):], maxLiteral)
+		}
 	case data:
 		if string(x.name) == "FETCH" {
 			return x.fetched(rest, first)
@@ -337,15 +341,6 @@ func (x *lexer) found() error {
 	}
 	x.pass = append(x.pass, "\r\n"...)
 	return nil
-}
-
-// skip passes over a response that nobody needs, with its literals.
-func (x *lexer) skip(line []byte) error {
-	x.pass, x.partial = x.pass[:0], false
-	if _, ok := announced(line); !ok {
-		return nil
-	}
-	return x.announce(line[bytes.LastIndexByte(line, '{'):], maxLiteral)
 }
 
 // announced reads the literal that a line ends with: "{12}".

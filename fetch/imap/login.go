@@ -83,7 +83,16 @@ func tlsError(op, why string) *fetch.Error {
 // greeting reads the first line (RFC 9051 section 7.1).
 func (c *Client) greeting() (preauth bool, err error) {
 	if _, err := c.g.nextLine(); err != nil {
-		return false, c.noGreeting(err)
+		var broken *brokenError
+		if !errors.As(err, &broken) {
+			return false, c.lost("greeting", err)
+		}
+		// It is no IMAP greeting at all: balancers and firewalls say in their own way what is wrong.
+		e := protocolError("greeting", broken.why, c.g.line)
+		if fetch.SoundsBusy(e.Text) {
+			e.Kind = fetch.Busy
+		}
+		return false, e
 	}
 	x := &c.g.lex
 	if x.kind != untagged {
@@ -100,20 +109,6 @@ func (c *Client) greeting() (preauth bool, err error) {
 	}
 	c.caps = c.g.noted().caps
 	return preauth, nil
-}
-
-// noGreeting is the error of what is no IMAP greeting at all, with its words: balancers and firewalls say in their own
-// way what is wrong.
-func (c *Client) noGreeting(err error) error {
-	var broken *brokenError
-	if !errors.As(err, &broken) {
-		return c.lost("greeting", err)
-	}
-	e := protocolError("greeting", broken.why, c.g.line)
-	if fetch.SoundsBusy(e.Text) {
-		e.Kind = fetch.Busy
-	}
-	return e
 }
 
 // command sends one command before the library takes over and reads to its end.

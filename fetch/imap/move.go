@@ -27,7 +27,28 @@ func (s *settlement) move(target string) error {
 	if err != nil {
 		return err
 	}
-	return s.moved(results, s.c.g.noted().copied)
+	copied := s.c.g.noted().copied
+	var answered, uncopied []uint32 // of which OK was said; those of them that were not moved
+	for _, r := range results {
+		uids := members(r.set)
+		if r.err == nil {
+			answered = append(answered, uids...)
+			// A command without COPYUID proves nothing (RFC 4315 section 3 allows that); what MOVE has taken away it has moved.
+			if rest := outside(uids, copied); len(rest) < len(uids) {
+				uncopied = append(uncopied, rest...)
+			}
+			continue
+		}
+		// Some of a set may have been moved before one of it could not be.
+		gone := without(uids, s.c.g.unconfirmed(uids))
+		s.addFailures(without(uids, without(gone, outside(gone, copied))), r.err)
+	}
+	left, err := s.confirm("UID MOVE", answered)
+	if err != nil {
+		return err
+	}
+	s.addFailures(without(uncopied, left), errNotMoved())
+	return nil
 }
 
 // copyAndRemove copies messages and deletes those that COPYUID names (RFC 4315 section 3). A server need not send
@@ -49,42 +70,9 @@ func (s *settlement) copyAndRemove(target string) error {
 	if err != nil {
 		return err
 	}
-	return s.removeCopied(append(results, more...), s.c.g.noted().copied)
-}
-
-func (s *settlement) copyTo(target string, uids []uint32) ([]result, error) {
-	return s.each(sets(uids), func(set imapwire.UIDSet) pending {
-		cmd := s.c.lib.Copy(set, target)
-		return await(set, "UID COPY", func() error { _, err := cmd.Wait(); return err })
-	})
-}
-
-// moved judges the messages of MOVE commands that have ended.
-func (s *settlement) moved(results []result, copied []uidRange) error {
-	var answered, uncopied []uint32 // of which OK was said; those of them that were not moved
-	for _, r := range results {
-		uids := members(r.set)
-		if r.err == nil {
-			answered = append(answered, uids...)
-			uncopied = append(uncopied, notCopied(uids, copied)...)
-			continue
-		}
-		// Some of a set may have been moved before one of it could not be.
-		gone := without(uids, s.c.g.unconfirmed(uids))
-		s.addFailures(without(uids, without(gone, outside(gone, copied))), r.err)
-	}
-	left, err := s.confirm("UID MOVE", answered)
-	if err != nil {
-		return err
-	}
-	s.addFailures(without(uncopied, left), errNotMoved())
-	return nil
-}
-
-// removeCopied deletes the messages of COPY commands that have ended, but not one that stayed behind.
-func (s *settlement) removeCopied(results []result, copied []uidRange) error {
+	copied := s.c.g.noted().copied
 	var twofold []uint32 // here and in the target
-	for _, r := range results {
+	for _, r := range append(results, more...) {
 		uids := members(r.set)
 		if r.err != nil {
 			s.addFailures(uids, r.err)
@@ -103,13 +91,11 @@ func (s *settlement) removeCopied(results []result, copied []uidRange) error {
 	return s.remove(sets(twofold))
 }
 
-// notCopied returns those messages of one command that its COPYUID does not name. A command without
-// COPYUID proves nothing (RFC 4315 section 3 allows that); what MOVE has taken away it has moved.
-func notCopied(uids []uint32, copied []uidRange) []uint32 {
-	if rest := outside(uids, copied); len(rest) < len(uids) {
-		return rest
-	}
-	return nil
+func (s *settlement) copyTo(target string, uids []uint32) ([]result, error) {
+	return s.each(sets(uids), func(set imapwire.UIDSet) pending {
+		cmd := s.c.lib.Copy(set, target)
+		return await(set, "UID COPY", func() error { _, err := cmd.Wait(); return err })
+	})
 }
 
 func errNotMoved() error {

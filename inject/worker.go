@@ -85,7 +85,11 @@ func (w *worker) take() *job {
 // adopt makes s, which may be nil, the worker's session.
 func (w *worker) adopt(s *Session, used bool) {
 	if w.session, w.used = s, used; s != nil {
-		s.onLast = w.prepare
+		s.onLast = func() { // the next message's connection is opened while this one is under way
+			if w.spare == nil && len(w.p.queue) > 0 && w.p.o.Carrier == XCLIENT {
+				w.begin()
+			}
+		}
 	}
 }
 
@@ -174,13 +178,6 @@ func (w *worker) deliver(j *job) (r Receipt, mine bool) {
 			return receipt, true
 		}
 		w.dismiss()
-	}
-}
-
-// prepare opens a connection for the next message while this one is under way.
-func (w *worker) prepare() {
-	if w.spare == nil && len(w.p.queue) > 0 && w.p.o.Carrier == XCLIENT {
-		w.begin()
 	}
 }
 

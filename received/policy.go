@@ -56,7 +56,15 @@ func matchAny(patterns []string, host string) bool {
 // address if it names itself by one. See [Policy].
 func matchHost(pattern, host string) bool {
 	if a, ok := parseAddr(host); ok {
-		return matchAddrPattern(pattern, a)
+		// The pattern is its beginning and a star, a prefix that contains it, or the address.
+		if strings.HasSuffix(pattern, "*") {
+			return isAddrPattern(pattern) && strings.HasPrefix(a.String(), strings.ToLower(pattern[:len(pattern)-1]))
+		}
+		if p, err := netip.ParsePrefix(pattern); err == nil {
+			return p.Contains(a)
+		}
+		b, ok := parseAddr(pattern)
+		return ok && a == b
 	}
 	host = strings.TrimSuffix(host, ".")
 	pattern = strings.TrimSuffix(pattern, ".")
@@ -133,17 +141,4 @@ func isAddrPattern(pattern string) bool {
 		return head[0] >= '0' && head[0] <= '9'
 	}
 	return strings.HasSuffix(head, ":")
-}
-
-// matchAddrPattern reports whether pattern fits an address: it is the address, a
-// prefix that contains it, or its beginning and a star.
-func matchAddrPattern(pattern string, a netip.Addr) bool {
-	if strings.HasSuffix(pattern, "*") {
-		return isAddrPattern(pattern) && strings.HasPrefix(a.String(), strings.ToLower(pattern[:len(pattern)-1]))
-	}
-	if p, err := netip.ParsePrefix(pattern); err == nil {
-		return p.Contains(a)
-	}
-	b, ok := parseAddr(pattern)
-	return ok && a == b
 }

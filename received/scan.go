@@ -164,13 +164,7 @@ func (sc *scanner) next() tokenKind {
 			return angle
 		}
 	}
-	sc.word()
-	return word
-}
-
-// word moves i behind a word, which ends before a blank, a comment, a semicolon
-// or a literal.
-func (sc *scanner) word() {
+	// A word ends before a blank, a comment, a semicolon or a literal.
 	start, end := sc.i, sc.i+1
 	for ; end < len(sc.s); end++ {
 		c := sc.s[end]
@@ -188,6 +182,7 @@ func (sc *scanner) word() {
 		sc.fail(errStray)
 	}
 	sc.i = end
+	return word
 }
 
 // keywords are the keywords by length, in lower case.

@@ -18,8 +18,13 @@ func prepareDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return failed("cannot be created", dir, err)
 	}
-	if err := checkLink(dir); err != nil {
-		return err
+	link, err := os.Lstat(dir)
+	if err != nil {
+		return failed("cannot be read", dir, err)
+	}
+	// systemd makes /var/lib/NAME a link to /var/lib/private/NAME where a unit has DynamicUser=.
+	if link.Mode()&fs.ModeSymlink != 0 && !trusted(link) {
+		return &Error{Kind: Permission, Op: "is another user's symbolic link", Path: dir, Advice: hintOwner}
 	}
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -42,19 +47,6 @@ func prepareDir(dir string) error {
 		return failed("cannot be written", dir, err)
 	}
 	return refuseNetworkFS(dir)
-}
-
-// checkLink refuses a symbolic link unless root or we made it. systemd makes
-// /var/lib/NAME one to /var/lib/private/NAME where a unit has DynamicUser=.
-func checkLink(dir string) error {
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return failed("cannot be read", dir, err)
-	}
-	if info.Mode()&fs.ModeSymlink != 0 && !trusted(info) {
-		return &Error{Kind: Permission, Op: "is another user's symbolic link", Path: dir, Advice: hintOwner}
-	}
-	return nil
 }
 
 // trusted says whether a file belongs to us or to root.

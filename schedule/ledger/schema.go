@@ -170,27 +170,23 @@ func verify(ctx context.Context, db *sql.DB, path string) (version int64, err er
 		return 0, &Error{Kind: Corrupt, Op: "has format " + strconv.FormatInt(version, 10) +
 			", which never was", Path: path, Advice: hintCorrupt}
 	}
-	return version, verifyMailboxes(ctx, db, path)
-}
-
-// verifyMailboxes refuses a damaged mailbox: all records of one would be out of sight.
-func verifyMailboxes(ctx context.Context, db *sql.DB, path string) error {
+	// All records of a damaged mailbox would be out of sight.
 	rows, err := db.QueryContext(ctx, "SELECT id, account, folder, validity, sum FROM mailbox")
 	if err != nil {
-		return failed("cannot be read", path, err)
+		return version, failed("cannot be read", path, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var m mailbox
 		var id, sum int64
 		if err := rows.Scan(&id, &m.account, &m.folder, &m.validity, &sum); err != nil {
-			return failed("cannot be read", path, err)
+			return version, failed("cannot be read", path, err)
 		}
 		if m.checksum(id) != sum {
-			return &Error{Kind: Corrupt, Op: "cannot be trusted: a mailbox is damaged", Path: path, Advice: hintCorrupt}
+			return version, &Error{Kind: Corrupt, Op: "cannot be trusted: a mailbox is damaged", Path: path, Advice: hintCorrupt}
 		}
 	}
-	return failed("cannot be read", path, rows.Err())
+	return version, failed("cannot be read", path, rows.Err())
 }
 
 // checkDatabase reads the whole file and refuses one that is damaged. It holds the indexes against the table, too

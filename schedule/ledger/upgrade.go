@@ -20,7 +20,7 @@ func upgrade(ctx context.Context, db *sql.DB, from int64) error {
 		err = upgradeFrom1(ctx, conn)
 	}
 	if err == nil && from < 3 {
-		err = upgradeFrom2(ctx, conn)
+		_, err = conn.ExecContext(ctx, from2to3)
 	}
 	if err == nil {
 		_, err = conn.ExecContext(ctx, "ALTER TABLE record ADD COLUMN fingerprint BLOB NOT NULL DEFAULT x''")
@@ -81,17 +81,14 @@ func upgradeFrom1(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
-// upgradeFrom2 makes a ledger of version 2 one of version 3. A mailbox that it has records of was passed over before.
-func upgradeFrom2(ctx context.Context, conn *sql.Conn) error {
-	_, err := conn.ExecContext(ctx, `
+// from2to3 makes a ledger of version 2 one of version 3. A mailbox that it has records of was passed over before.
+const from2to3 = `
 		ALTER TABLE record ADD COLUMN listed INTEGER NOT NULL DEFAULT 0;
 		ALTER TABLE record ADD COLUMN acknowledged INTEGER NOT NULL DEFAULT 0;
 		ALTER TABLE record ADD COLUMN breaks INTEGER NOT NULL DEFAULT 0;
 		ALTER TABLE record ADD COLUMN charges INTEGER NOT NULL DEFAULT 0;
 		ALTER TABLE record ADD COLUMN octets INTEGER NOT NULL DEFAULT 0;
 		ALTER TABLE record ADD COLUMN dotsent INTEGER NOT NULL DEFAULT 0;
-		ALTER TABLE record ADD COLUMN judged INTEGER NOT NULL DEFAULT 0;`+
-		schemaOf3+schemaJudged+`
-		INSERT INTO caught_up SELECT DISTINCT account, folder, 0 FROM mailbox;`)
-	return err
-}
+		ALTER TABLE record ADD COLUMN judged INTEGER NOT NULL DEFAULT 0;` +
+	schemaOf3 + schemaJudged + `
+		INSERT INTO caught_up SELECT DISTINCT account, folder, 0 FROM mailbox;`

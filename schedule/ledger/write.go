@@ -86,33 +86,29 @@ func (w *writer) stop() error {
 	return w.db.Close()
 }
 
+// run serves all writes that wait at a time as one group.
 func (w *writer) run() {
 	defer close(w.ended)
 	for {
 		select {
 		case first := <-w.writes:
-			w.serve(w.gather(first))
+			// Callers that the last group woke are about to come back with their next
+			// write: let them, so that they share this fsync.
+			runtime.Gosched()
+			group := []*write{first}
+			for more := true; more && len(group) < maxGroup; {
+				select {
+				case next := <-w.writes:
+					group = append(group, next)
+				default:
+					more = false
+				}
+			}
+			w.serve(group)
 		case <-w.quit:
 			return
 		}
 	}
-}
-
-// gather adds to first all writes that wait now.
-func (w *writer) gather(first *write) []*write {
-	group := []*write{first}
-	// Callers that the last group woke are about to come back with their next
-	// write: let them, so that they share this fsync.
-	runtime.Gosched()
-	for len(group) < maxGroup {
-		select {
-		case next := <-w.writes:
-			group = append(group, next)
-		default:
-			return group
-		}
-	}
-	return group
 }
 
 // serve commits a group and answers each caller. With no space left, a write that begins

@@ -100,17 +100,3 @@ func (r *run) findLost(ctx context.Context, p *presence) error {
 	}
 	return nil
 }
-
-// countLost counts the lost messages of the account that no person has taken note of.
-func (r *run) countLost(ctx context.Context) error {
-	records, err := r.pass.Ledger.Unfinished(ctx, r.pass.Account)
-	if err != nil {
-		return err
-	}
-	for _, rec := range records {
-		if rec.State == ledger.Lost && rec.Acknowledged.IsZero() {
-			r.report.summary.Lost++
-		}
-	}
-	return nil
-}

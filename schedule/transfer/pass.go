@@ -213,8 +213,14 @@ func (p Pass) Run(ctx context.Context) (summary Summary, err error) {
 		}
 	}
 	if !p.DryRun {
-		if err := r.countLost(ctx); err != nil {
+		records, err := p.Ledger.Unfinished(ctx, p.Account)
+		if err != nil {
 			return summary, err
+		}
+		for _, rec := range records {
+			if rec.State == ledger.Lost && rec.Acknowledged.IsZero() { // no person has taken note of it
+				report.summary.Lost++
+			}
 		}
 	}
 	if err := r.settler.end(ctx, p.DryRun); err != nil {

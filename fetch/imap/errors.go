@@ -92,7 +92,8 @@ func statusError(op, name string, text []byte) *fetch.Error {
 		return e
 	}
 	code, _ := responseCode(text)
-	busy := (code == "" || code == "ALERT") && fetch.SoundsBusy(string(text))
+	unsaid := code == "" || code == "ALERT" // what it is, except in words
+	busy := unsaid && fetch.SoundsBusy(string(text))
 	verb, _, _ := strings.Cut(op, " ")
 	switch verb {
 	case "LOGIN", "AUTHENTICATE":

@@ -29,8 +29,10 @@ func (x *lexer) fetched(line []byte, first bool) error {
 			return errors.New("FETCH without a list")
 		}
 		line = line[1:]
-	} else if x.depth == 0 && (len(line) == 0 || !bytes.ContainsRune([]byte(" \t)"), rune(line[0]))) {
-		return errors.New("more text than the literal was said to have")
+	} else if x.depth == 0 {
+		if len(line) == 0 || !bytes.ContainsRune([]byte(" \t)"), rune(line[0])) {
+			return errors.New("more text than the literal was said to have")
+		}
 	}
 	for {
 		if x.depth > 0 { // inside a value that nobody needs
@@ -119,8 +121,9 @@ func (x *lexer) item(name string, value []byte) (rest []byte, err error) {
 	case "UID", "RFC822.SIZE":
 		number, rest := cutAtom(value)
 		n, err := strconv.ParseUint(string(number), 10, 63)
+		isUID := err == nil && 0 < n && n <= 1<<32-1
 		switch {
-		case name == "UID" && (err != nil || n == 0 || n > 1<<32-1):
+		case name == "UID" && !isUID:
 			return nil, errors.New("FETCH with a UID that is none")
 		case name == "UID" && f.given && uint32(n) != f.uid:
 			return nil, errors.New("FETCH of a body with two UIDs")

@@ -325,7 +325,11 @@ func (x *lexer) found() error {
 	x.pass = append(append(x.pass, ' '), x.name...)
 	if string(x.name) == "SEARCH" {
 		text, _, _ = bytes.Cut(text, []byte("("))
-		if i := bytes.IndexFunc(text, func(r rune) bool { return r != ' ' && r != '\t' && (r < '0' || r > '9') }); i >= 0 {
+		odd := func(r rune) bool {
+			digit := '0' <= r && r <= '9'
+			return !digit && r != ' ' && r != '\t'
+		}
+		if bytes.ContainsFunc(text, odd) {
 			return errors.New("SEARCH result is not of numbers")
 		}
 	}

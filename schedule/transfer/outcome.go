@@ -93,7 +93,10 @@ type decision struct {
 func decide(rec ledger.Record, a attempt, rules outcomeRules) decision {
 	r := &a.receipt
 	d := decision{stop: stopsPass(r), trouble: troubleOf(rec.Account, r, rules.multidrop)}
-	askedToEnd := r.Err != nil && (r.Err.Kind == inject.Aborted || errors.Is(r.Err, context.Canceled))
+	askedToEnd := false
+	if r.Err != nil {
+		askedToEnd = r.Err.Kind == inject.Aborted || errors.Is(r.Err, context.Canceled)
+	}
 	if askedToEnd && !a.sending {
 		return decision{unused: true}
 	}
@@ -166,7 +169,8 @@ func byRecipient(rec *ledger.Record, a attempt, dryRun bool) {
 
 // openDot reports whether the dot of a message was sent and brought no final verdict.
 func openDot(stage string, o inject.Outcome) bool {
-	return stage == "dot" && (o == inject.Deferred || o == inject.InDoubt)
+	final := o != inject.Deferred && o != inject.InDoubt
+	return stage == "dot" && !final
 }
 
 // decideQuarantine turns what the MTA said to a refused message on its way to the quarantine into the

@@ -12,8 +12,11 @@ import (
 // stopsPass returns the error that stops the pass at once, if the receipt tells of one: the MTA cannot be reached or takes
 // nothing from this host, whoever the client is, or the ledger cannot be written.
 func stopsPass(r *inject.Receipt) error {
+	if r.Err == nil {
+		return nil
+	}
 	var record *ledger.Error
-	if r.Err != nil && (r.BeforeClient || errors.As(r.Err, &record)) {
+	if r.BeforeClient || errors.As(r.Err, &record) {
 		return r.Err
 	}
 	return nil

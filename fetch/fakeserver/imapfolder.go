@@ -375,3 +375,23 @@ func (s *imapSession) transfer(uids []uint32, target []string, move bool) {
 	}
 	s.done("OK " + code + "done")
 }
+
+// create is CREATE of RFC 9051 section 6.3.4.
+func (s *imapSession) create(target []string) {
+	if len(target) != 1 || s.Store.Exists(target[0]) {
+		s.done("NO [ALREADYEXISTS] cannot be created")
+		return
+	}
+	s.Store.Create(target[0])
+	s.done("OK")
+}
+
+// status is STATUS of RFC 9051 section 6.3.11, of the number of messages.
+func (s *imapSession) status(args []string) {
+	if len(args) < 2 || !s.Store.Exists(args[0]) {
+		s.done("NO [NONEXISTENT] no such folder")
+		return
+	}
+	s.say("* STATUS %q (MESSAGES %d)", args[0], len(s.Store.UIDs(args[0])))
+	s.done("OK")
+}

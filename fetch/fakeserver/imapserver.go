@@ -220,6 +220,10 @@ func (s *imapSession) command() bool {
 		s.done("BAD not now")
 	case verb == "LIST":
 		s.list(words(args))
+	case verb == "CREATE":
+		s.create(words(args))
+	case verb == "STATUS":
+		s.status(words(args))
 	case verb == "SELECT" || verb == "EXAMINE":
 		s.selectFolder(words(args), verb == "EXAMINE")
 	case s.folder == "":

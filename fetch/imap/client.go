@@ -35,6 +35,10 @@ type Options struct {
 	MaxMessages int
 	// Marks has each listing say which messages carry [fetch.DeliveredKeyword].
 	Marks bool
+	// PlainExpunge allows EXPUNGE where the server has no UIDPLUS, if nothing is marked \Deleted but what is to go.
+	PlainExpunge bool
+	// CreateFolders has the target of Move created where it does not exist.
+	CreateFolders bool
 	// Timeouts bound how long the server may take.
 	Timeouts Timeouts
 	// Logger gets what is odd but harmless at Warn and the dialogue at Debug,

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/truehop/truehop/fetch"
@@ -52,6 +53,8 @@ type guard struct {
 	drop    bool   // the literal is not for the library
 	secured bool   // the connection is as secure as it will be
 	inside  bool   // what is written next is a literal, no command
+	// expunges lets one EXPUNGE through.
+	expunges atomic.Bool
 
 	mu      sync.Mutex
 	cause   error
@@ -71,6 +74,8 @@ type notes struct {
 	caps     map[string]bool // the last capabilities it announced, in upper case
 	asked    []question      // the SEARCH commands under way, in their order
 	searches int             // how many of those that have ended had a response
+	expunged int             // EXPUNGE responses
+	messages int64           // what the last STATUS said, -1 for nothing
 	access   access          // what was said of the right to change the folder
 	validity uint32          // the last UIDVALIDITY
 	unstable bool            // UIDNOTSTICKY (RFC 4315 section 2)
@@ -308,9 +313,12 @@ func (g *guard) Write(p []byte) (int, error) {
 	inside := g.inside
 	g.inside = bytes.HasSuffix(p, []byte("}\r\n"))
 	if !inside { // a password may read "x close"
-		// Nothing here sends these two; the library's Move would, were it ever called wrongly.
+		// Nothing here sends these two, but for plainExpunge the first; the library's Move would, were it ever called wrongly.
 		switch _, command := cutWord(bytes.ToUpper(bytes.TrimSpace(p))); string(command) {
 		case "EXPUNGE", "CLOSE":
+			if g.expunges.CompareAndSwap(true, false) && string(command) == "EXPUNGE" {
+				break
+			}
 			g.fail(&brokenError{"EXPUNGE and CLOSE delete what is not ours"})
 			return 0, g.why()
 		}

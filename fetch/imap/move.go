@@ -1,7 +1,10 @@
 package imap
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 
 	imapwire "github.com/emersion/go-imap/v2"
 
@@ -12,15 +15,18 @@ import (
 func (s *settlement) move(target string) error {
 	// The library falls back to EXPUNGE where it knows of no MOVE itself.
 	atomic := s.c.Has("MOVE") && s.c.lib.Caps().Has(imapwire.CapMove)
-	if !atomic && !s.c.Has("UIDPLUS") {
+	switch {
+	case !atomic && s.c.Has("UIDPLUS"):
+		return s.copyAndRemove(target)
+	case !atomic && s.c.opts.PlainExpunge:
+		return s.copyAndExpunge(target)
+	case !atomic:
 		s.addFailures(s.uids, &fetch.Error{Kind: fetch.Unsupported, Op: "UID MOVE",
-			Err: errors.New("the server has neither MOVE nor UIDPLUS: nothing was moved")})
+			Err:    errors.New("the server has neither MOVE nor UIDPLUS: nothing was moved"),
+			Advice: "set plain_expunge: true if no other client marks messages there, or settle by flag"})
 		return nil
 	}
-	if !atomic {
-		return s.copyAndRemove(target)
-	}
-	results, err := s.each(sets(s.uids), func(set imapwire.UIDSet) pending {
+	results, err := s.toTarget(target, s.uids, func(set imapwire.UIDSet) pending {
 		cmd := s.c.lib.Move(set, target)
 		return await(set, "UID MOVE", func() error { _, err := cmd.Wait(); return err })
 	})
@@ -92,10 +98,109 @@ func (s *settlement) copyAndRemove(target string) error {
 }
 
 func (s *settlement) copyTo(target string, uids []uint32) ([]result, error) {
-	return s.each(sets(uids), func(set imapwire.UIDSet) pending {
+	return s.toTarget(target, uids, func(set imapwire.UIDSet) pending {
 		cmd := s.c.lib.Copy(set, target)
 		return await(set, "UID COPY", func() error { _, err := cmd.Wait(); return err })
 	})
+}
+
+// toTarget sends MOVE or COPY for messages. Where the target does not exist and may be created, it is, and what was refused for
+// that is sent once more (RFC 9051 section 6.4.7: TRYCREATE).
+func (s *settlement) toTarget(target string, uids []uint32, send func(imapwire.UIDSet) pending) ([]result, error) {
+	results, err := s.each(sets(uids), send)
+	if err != nil || !s.c.opts.CreateFolders || s.created {
+		return results, err
+	}
+	var refused []imapwire.UIDSet
+	var done []result
+	for _, r := range results {
+		if fetch.KindOf(r.err) == fetch.NoFolder {
+			refused = append(refused, r.set)
+		} else {
+			done = append(done, r)
+		}
+	}
+	if len(refused) == 0 {
+		return results, nil
+	}
+	s.created = true
+	if err := s.c.failed("CREATE", s.c.lib.Create(target, nil).Wait()); fetch.EndsSession(err) {
+		return nil, err
+	} else if err != nil {
+		for i := range results {
+			if fetch.KindOf(results[i].err) == fetch.NoFolder {
+				results[i].err = err
+			}
+		}
+		return results, nil
+	}
+	s.c.opts.Logger.LogAttrs(context.Background(), slog.LevelInfo, "folder created", slog.String("folder", fetch.Sanitize(target)))
+	again, err := s.each(refused, send)
+	return append(done, again...), err
+}
+
+// copyAndExpunge moves messages at a server without UIDPLUS: it says nothing of what COPY has copied, so the messages of
+// the target are counted before and after. What could not be removed afterwards would be copied again by the next pass, so
+// nothing is copied while others have messages marked \Deleted.
+func (s *settlement) copyAndExpunge(target string) error {
+	foreign, err := s.markedByOthers()
+	if err == nil && foreign > 0 {
+		err = othersMarked(foreign)
+	}
+	var before, after int64
+	if err == nil {
+		before, err = s.c.messagesIn(target)
+	}
+	if fetch.KindOf(err) == fetch.NoFolder && s.c.opts.CreateFolders {
+		err = nil // COPY finds out
+	}
+	if fetch.EndsSession(err) {
+		return err
+	}
+	if err != nil {
+		s.addFailures(s.uids, err)
+		return nil
+	}
+	results, err := s.copyTo(target, s.uids)
+	if err != nil {
+		return err
+	}
+	var copied []uint32
+	for _, r := range results {
+		if r.err != nil {
+			s.addFailures(members(r.set), r.err)
+			continue
+		}
+		copied = append(copied, members(r.set)...)
+	}
+	if len(copied) == 0 {
+		return nil
+	}
+	if after, err = s.c.messagesIn(target); fetch.EndsSession(err) {
+		return err
+	}
+	if more := after - before; err == nil && more < int64(len(copied)) {
+		err = &fetch.Error{Kind: fetch.Refused, Op: "UID COPY", Err: fmt.Errorf("the server answered OK, and its folder has %d more messages, not %d: nothing is deleted", more, len(copied))}
+	}
+	if err != nil {
+		s.addFailures(copied, err)
+		return nil
+	}
+	return s.remove(sets(copied))
+}
+
+// messagesIn counts the messages of another folder by STATUS (RFC 9051 section 6.3.11).
+func (c *Client) messagesIn(folder string) (int64, error) {
+	c.g.forgetStatus()
+	_, err := c.lib.Status(folder, &imapwire.StatusOptions{NumMessages: true}).Wait()
+	if err = c.failed("STATUS", err); err != nil {
+		return 0, err
+	}
+	n := c.g.noted().messages
+	if n < 0 {
+		return 0, &fetch.Error{Kind: fetch.Refused, Op: "STATUS", Err: errors.New("the server does not say how many messages the folder has")}
+	}
+	return n, nil
 }
 
 func errNotMoved() error {

@@ -87,7 +87,10 @@ func (g *guard) noteData() {
 	switch string(g.lex.name) {
 	case "CAPABILITY":
 		n.caps = capabilitySet(string(g.lex.text))
+	case "STATUS":
+		n.messages = statusMessages(g.lex.text)
 	case "EXPUNGE":
+		n.expunged++
 		n.count -= min(n.count, 1)
 		g.removed(func(v *view) bool { return v.expunge(g.lex.number) })
 	case "EXISTS":
@@ -278,4 +281,25 @@ func (g *guard) resetFolder() {
 	n.searches, n.access, n.unstable, n.validity = 0, access{}, false, 0
 	n.count, n.counted = 0, false
 	n.opening, n.answered, n.listed, n.intact, n.view = true, false, 0, false, nil
+}
+
+// statusMessages reads the number of messages from a STATUS response (RFC 9051 section 7.3.4), -1 where there is none. The name of
+// the folder comes before it, and may hold anything.
+func statusMessages(text []byte) int64 {
+	items := text[bytes.LastIndexByte(text, '(')+1:]
+	items, _, closed := bytes.Cut(items, []byte(")"))
+	words := bytes.Fields(items)
+	for i := 0; closed && i+1 < len(words); i += 2 {
+		if n, err := strconv.ParseUint(string(words[i+1]), 10, 32); err == nil && bytes.EqualFold(words[i], []byte("MESSAGES")) {
+			return int64(n)
+		}
+	}
+	return -1
+}
+
+// forgetStatus forgets what the last STATUS response said.
+func (g *guard) forgetStatus() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.notes.messages = -1
 }

@@ -16,7 +16,7 @@ import (
 // Delete and Move remove messages by UID alone: UID EXPUNGE (RFC 4315) or UID MOVE (RFC
 // 6851). A server with neither cannot remove a message without removing what
 // others marked \Deleted: there, Delete marks the messages and Move does nothing, and
-// all of them are Failures of Kind Unsupported.
+// all of them are Failures of Kind Unsupported, unless Options.PlainExpunge is set.
 //
 // An OK is no proof that a message has gone, or has its flag: see confirm and confirmFlag. Where it has not, it is a Failure.
 func (c *Client) Settle(ctx context.Context, d fetch.Disposal, refs []fetch.Ref) ([]fetch.Failure, error) {
@@ -85,6 +85,7 @@ type settlement struct {
 	c *Client
 	batch
 	failures []fetch.Failure
+	created  bool // the target of Move
 }
 
 // addFailures records that messages could not be settled.
@@ -152,11 +153,14 @@ func (s *settlement) remove(all []imapwire.UIDSet) error {
 	if err := s.c.checkValidity("UID EXPUNGE"); err != nil {
 		return err
 	}
+	if !s.c.Has("UIDPLUS") && s.c.opts.PlainExpunge {
+		return s.plainExpunge(stored)
+	}
 	if !s.c.Has("UIDPLUS") {
 		// There are servers that expunge at once, as Gmail does if its user wishes it.
 		lacks := &fetch.Error{Kind: fetch.Unsupported, Op: "UID EXPUNGE",
 			Err:    errors.New("the server lacks UIDPLUS: messages are marked \\Deleted and not removed"),
-			Advice: "let another client expunge, or settle by flag"}
+			Advice: "set plain_expunge: true if no other client marks messages there, let another client expunge, or settle by flag"}
 		for _, r := range stored {
 			s.addFailures(s.c.g.unconfirmed(members(r.set)), cmp.Or[error](r.err, lacks))
 		}

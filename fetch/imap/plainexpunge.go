@@ -1,0 +1,89 @@
+package imap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	imapwire "github.com/emersion/go-imap/v2"
+
+	"github.com/truehop/truehop/fetch"
+)
+
+// plainExpunge removes the messages of this settlement, which are marked \Deleted, at a server without UIDPLUS. EXPUNGE (RFC
+// 9051 section 6.4.3) removes whatever is marked, by whomever. So it is said directly after the server has named all
+// that is marked, and only if that is ours alone. What another client marks in the moment between goes with it;
+// the server's EXPUNGE responses tell, and it is logged.
+func (s *settlement) plainExpunge(stored []result) error {
+	var ours []uint32 // of which OK was said
+	for _, r := range stored {
+		if r.err != nil {
+			s.addFailures(members(r.set), r.err)
+			continue
+		}
+		ours = append(ours, members(r.set)...)
+	}
+	slices.Sort(ours)
+	foreign, err := s.markedByOthers()
+	if fetch.EndsSession(err) {
+		return err
+	}
+	if err != nil || len(ours) == 0 {
+		s.addFailures(ours, err)
+		return nil
+	}
+	if foreign > 0 {
+		s.addFailures(ours, othersMarked(foreign))
+		return nil
+	}
+	before := s.c.g.noted().expunged
+	s.c.g.expunges.Store(true)
+	if err := s.c.failed("EXPUNGE", s.c.lib.Expunge().Close()); fetch.EndsSession(err) {
+		return err
+	} else if err != nil {
+		s.addFailures(s.c.g.unconfirmed(ours), err)
+		return nil
+	}
+	if more := s.c.g.noted().expunged - before - len(ours); more > 0 {
+		s.c.opts.Logger.LogAttrs(context.Background(), slog.LevelWarn, "EXPUNGE removed more than was ours: another client had just marked it",
+			slog.String("folder", fetch.Sanitize(s.c.box.name)), slog.Int("messages", more))
+	}
+	_, err = s.confirm("EXPUNGE", ours)
+	return err
+}
+
+// markedByOthers counts the messages that are marked \Deleted and not of this settlement.
+func (s *settlement) markedByOthers() (int, error) {
+	marked, err := s.c.searchBy(&imapwire.SearchCriteria{Flag: []imapwire.Flag{imapwire.FlagDeleted}})
+	if err != nil {
+		return 0, err
+	}
+	return len(without(marked, s.uids)), nil
+}
+
+func othersMarked(n int) *fetch.Error {
+	return &fetch.Error{Kind: fetch.Refused, Op: "EXPUNGE",
+		Err:    fmt.Errorf("%d messages that are not ours are marked \\Deleted, and EXPUNGE would remove them: nothing is removed", n),
+		Advice: "have the client that marked them expunge them"}
+}
+
+// searchBy asks which messages of the folder fit.
+func (c *Client) searchBy(criteria *imapwire.SearchCriteria) ([]uint32, error) {
+	before := c.g.noted().searches
+	var options *imapwire.SearchOptions
+	if c.Has("ESEARCH") {
+		options = &imapwire.SearchOptions{ReturnAll: true}
+	}
+	data, err := c.lib.UIDSearch(criteria, options).Wait()
+	if err = c.failed("UID SEARCH", err); err != nil {
+		return nil, err
+	}
+	if c.g.noted().searches == before {
+		return nil, &fetch.Error{Kind: fetch.Refused, Op: "UID SEARCH", Err: errors.New("OK without a result")}
+	}
+	found, err := c.uids(data.All)
+	slices.Sort(found)
+	return found, err
+}

@@ -242,6 +242,9 @@ func accountWires() []wire {
 		{key: "accounts.NAME.hops", wants: map[string]any{"0": 0, "3": 3}, at: func(g *given) any { return g.pass.Policy.Hops }},
 		{key: "accounts.NAME.on_delivered", wants: map[string]any{"keep": fetch.Disposal{Action: fetch.Keep}, "delete": fetch.Disposal{Action: fetch.Delete}, "seen": fetch.Disposal{Action: fetch.Flag},
 			"flag:$Done": fetch.Disposal{Action: fetch.Flag, Target: "$Done"}, "move:Done": fetch.Disposal{Action: fetch.Move, Target: "Done"}}, at: func(g *given) any { return g.pass.OnDelivered }},
+		{key: "accounts.NAME.delete_after", wants: map[string]any{"0": time.Duration(0), "7d": 7 * 24 * time.Hour}, at: func(g *given) any { return g.pass.DeleteAfter }},
+		{key: "accounts.NAME.plain_expunge", wants: map[string]any{"false": false, "true": true}, at: func(g *given) any { return g.imap.PlainExpunge }},
+		{key: "accounts.NAME.create_folders", wants: map[string]any{"false": false, "true": true}, at: func(g *given) any { return g.imap.CreateFolders }},
 		{key: "accounts.NAME.mark_delivered", wants: map[string]any{"false": [2]bool{false, false}, "true": [2]bool{true, true}}, at: func(g *given) any {
 			return [2]bool{g.pass.MarkDelivered, g.imap.Marks}
 		}},

@@ -21,15 +21,27 @@ func TestDisposalsThatADyingPassDidNotRecordAreNoFlood(t *testing.T) {
 			w.in(dir)
 			w.reusable, w.pass.Flood.Limit = pop, 2
 			dial := w.pass.Dial
+			const first = 12
+			verdicts := make(chan struct{}, first)
+			w.pass.Observe = func(e transfer.Event) {
+				if e.Kind == transfer.Verdict {
+					verdicts <- struct{}{}
+				}
+			}
+			judged := func() { // so that all are settled together
+				for range first {
+					<-verdicts
+				}
+			}
 			w.pass.Dial = func(ctx context.Context) (fetch.Mailbox, error) {
 				m, err := w.dial(ctx)
 				if pop {
-					return after{m, func() {}, w.loseLedger}, err
+					return watched{after{m, func() {}, w.loseLedger}, judged}, err
 				}
-				return after{m, w.loseLedger, func() {}}, err
+				return watched{after{m, w.loseLedger, func() {}}, judged}, err
 			}
 			var all []int
-			for n := 1; n <= 12; n++ {
+			for n := 1; n <= first; n++ {
 				w.add(n)
 				all = append(all, n)
 			}
@@ -38,7 +50,7 @@ func TestDisposalsThatADyingPassDidNotRecordAreNoFlood(t *testing.T) {
 			}
 			w.left(0)
 			w.in(dir)
-			w.pass.Dial, w.pass.Failed = dial, true
+			w.pass.Dial, w.pass.Observe, w.pass.Failed = dial, nil, true
 			for n := 13; n <= 20; n++ {
 				w.add(n)
 				all = append(all, n)

@@ -139,7 +139,7 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 			continue
 		case disposeUnread:
 			p.counts.Unsettled++
-			p.settle = append(p.settle, settlement{ref: ref, key: at.key(ref.UID, c.brief.Hash), token: c.brief.Token, disposal: c.disposal, mark: owesMark, again: c.brief.Disposed})
+			p.settle = append(p.settle, settlement{ref: ref, key: at.key(ref.UID, c.brief.Hash), token: c.brief.Token, disposal: c.disposal, mark: owesMark, again: rules.disposal.isAgain(c.brief.Disposed, c.disposal)})
 			continue
 		case deliver:
 			p.counts.New++

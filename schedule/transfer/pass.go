@@ -86,6 +86,9 @@ type Pass struct {
 	OnDelivered, OnRefused fetch.Disposal
 	// MarkDelivered has what was delivered carry [fetch.DeliveredKeyword] upstream. The sessions that Dial opens look for it.
 	MarkDelivered bool
+	// DeleteAfter is how long delivered mail stays upstream that OnDelivered does not remove, by the account's clock
+	// ([ledger.Ledger.Tick]); 0 means for ever.
+	DeleteAfter time.Duration
 	// RefusedGrace is the Grace of that Brake.
 	RefusedGrace time.Duration
 	// Target names the MTA and the way in which clients are presented to it. What it makes of them is kept under

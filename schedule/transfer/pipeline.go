@@ -363,8 +363,7 @@ func (w *pipeline) queueDisposal(ref fetch.Ref, rec *ledger.Record) {
 	if d.Action == fetch.Keep && !mark {
 		return
 	}
-	isAgain := rec.Disposed && d.Action != fetch.Keep && d.Action != fetch.Flag
-	w.queue(settlement{ref: ref, key: rec.Key, token: rec.Token, disposal: d, mark: mark, again: isAgain})
+	w.queue(settlement{ref: ref, key: rec.Key, token: rec.Token, disposal: d, mark: mark, again: w.plan.disposal.isAgain(rec.Disposed, d)})
 }
 
 // queue adds to what is ready to be settled.

@@ -17,12 +17,13 @@ const settleAgain = 30 * time.Second
 // disposalRules say what becomes of messages upstream, see [Pass].
 type disposalRules struct {
 	onDelivered, onRefused fetch.Disposal
+	deleteAfter            time.Duration // 0 for never
 	brake                  Brake
 }
 
 // disposalRules are the pass's, with what is known of its MTA now.
 func (p *Pass) disposalRules(ctx context.Context) (disposalRules, error) {
-	rules := disposalRules{onDelivered: p.OnDelivered, onRefused: p.OnRefused, brake: Brake{Grace: p.RefusedGrace}}
+	rules := disposalRules{onDelivered: p.OnDelivered, onRefused: p.OnRefused, deleteAfter: p.DeleteAfter, brake: Brake{Grace: p.RefusedGrace}}
 	if p.OnRefused.Action == fetch.Keep {
 		return rules, nil
 	}
@@ -37,6 +38,9 @@ func (p *Pass) disposalRules(ctx context.Context) (disposalRules, error) {
 func (r disposalRules) of(s ledger.State, age time.Duration, judged int64) (d fetch.Disposal, mayForget bool) {
 	switch s {
 	case ledger.Delivered, ledger.Quarantined:
+		if r.deleteAfter > 0 && age >= r.deleteAfter {
+			return fetch.Disposal{Action: fetch.Delete}, true
+		}
 		return r.onDelivered, true
 	case ledger.Refused:
 		if r.brake.Holds(age, judged) == "" {
@@ -48,10 +52,25 @@ func (r disposalRules) of(s ledger.State, age time.Duration, judged int64) (d fe
 
 // grace is how long a message in state s stays upstream at least before it is disposed of.
 func (r disposalRules) grace(s ledger.State) time.Duration {
-	if s == ledger.Refused {
+	switch s {
+	case ledger.Refused:
 		return r.brake.Grace
+	case ledger.Delivered, ledger.Quarantined:
+		return r.deleteAfter
 	}
 	return 0
+}
+
+// isAgain reports whether a message that is to be disposed of so has been removed before, as the upstream said. One that was
+// flagged, and is to be deleted later, has not.
+func (r disposalRules) isAgain(disposed bool, d fetch.Disposal) bool {
+	switch {
+	case d.Action == fetch.Keep, d.Action == fetch.Flag:
+		return false
+	case r.deleteAfter > 0 && r.onDelivered.Action == fetch.Flag:
+		return false
+	}
+	return disposed
 }
 
 // settlement is one disposal to carry out.

@@ -155,7 +155,7 @@ func (a *App) Plan(account *config.Account, o PassOptions) transfer.Pass {
 		Recipient:   transfer.RecipientRule{From: account.RecipientFrom, Domains: account.RecipientDomains, StripPrefix: account.RecipientStripPrefix},
 		Client:      clientRules(account, a.never),
 		OnDelivered: account.OnDelivered, OnRefused: account.OnRefused.Disposal, Quarantine: account.OnRefused.Quarantine,
-		MarkDelivered: account.MarkDelivered, RefusedGrace: account.RefusedGrace, Target: Target(&a.cfg.Inject),
+		MarkDelivered: account.MarkDelivered, DeleteAfter: account.DeleteAfter, RefusedGrace: account.RefusedGrace, Target: Target(&a.cfg.Inject),
 		Retry:    transfer.Retry{Min: account.RetryMin, Max: account.RetryMax, GiveUp: account.GiveUpAfter},
 		Flood:    transfer.Flood{Limit: account.FloodLimit, First: account.FirstRun, Accept: o.Accept, Adopt: o.Adopt},
 		SpoolDir: a.cfg.SpoolDir, Budget: a.budget, BudgetSize: int64(a.cfg.Budget),

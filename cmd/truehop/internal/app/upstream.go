@@ -92,6 +92,7 @@ func protected(a *config.Account) bool {
 func IMAPOptions(a *config.Account, password config.Secret, secure *tls.Config, log *slog.Logger) imap.Options {
 	return imap.Options{
 		Credentials: credentials(a, password), MaxSize: int64(a.MaxSize), Marks: a.MarkDelivered, Logger: log,
+		PlainExpunge: a.PlainExpunge, CreateFolders: a.CreateFolders,
 		Secure: protected(a), StartTLS: a.TLS == config.StartTLS, TLS: secure, Timeouts: fetch.Timeouts{Idle: a.Timeout},
 	}
 }

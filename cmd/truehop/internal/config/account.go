@@ -65,9 +65,17 @@ func wellKnownPorts() []wellKnownPort {
 
 // folders checks folders and what is done in them. POP3 can only keep and delete.
 func (k checker) folders(at string, a *Account) {
+	if removes := a.OnDelivered.Action == fetch.Delete || a.OnDelivered.Action == fetch.Move; removes && a.DeleteAfter > 0 {
+		k.wrong(at+"/delete_after", "has no effect with on_delivered: %s, which removes the mail at once; remove one", a.OnDelivered)
+	}
 	if a.Protocol == POP3 {
 		if k.given(at + "/folders") {
 			k.wrong(at+"/folders", "POP3 has no folders; remove it or set protocol: imap")
+		}
+		for key, given := range map[string]bool{"plain_expunge": a.PlainExpunge, "create_folders": a.CreateFolders} {
+			if given {
+				k.wrong(at+"/"+key, "has no effect with POP3; remove it or set protocol: imap")
+			}
 		}
 		if a.MarkDelivered {
 			k.wrong(at+"/mark_delivered", "POP3 has no keywords; remove it or set protocol: imap")

@@ -247,6 +247,15 @@ type Account struct {
 	// or restored from an old backup. Leave it off where two installations fetch one mailbox: each
 	// would take for delivered what the other has marked.
 	MarkDelivered bool `koanf:"mark_delivered" default:"false"`
+	// How long delivered mail stays upstream that on_delivered keeps or flags, in time that truehop has been
+	// running; then it is deleted. Only what the record says was delivered goes, whoever has read it. 0: it stays.
+	DeleteAfter time.Duration `koanf:"delete_after" default:"0" min:"0" max:"3650d"`
+	// Allows to delete and to move at an IMAP server without UIDPLUS, by EXPUNGE, which removes what any client has
+	// marked as deleted. It is said only where the server, asked just before, names no other marked message.
+	// What another client marks in the moment between goes with it, and is logged.
+	PlainExpunge bool `koanf:"plain_expunge" default:"false"`
+	// Whether the folder that mail is moved to is created where it does not exist.
+	CreateFolders bool `koanf:"create_folders" default:"false"`
 	// What becomes of a message that the MTA refused for good, for all its recipients. keep: it stays
 	// upstream, is not fetched again and wants a person. delete and move, which needs IMAP, do that
 	// upstream, but not before refused_grace is over and the MTA has proved that it still takes mail: an MTA

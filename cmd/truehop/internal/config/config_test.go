@@ -264,8 +264,8 @@ func TestPOP3CanQuarantine(t *testing.T) {
 	if got := mustParse(t, data, options()).Accounts["work"].OnRefused; got.Quarantine != "spam@example.org" {
 		t.Errorf("on_refused is %s", got)
 	}
-	_, err := Parse("truehop.yaml", one(", protocol: pop3, on_refused: \"move:Spam\", on_delivered: seen, mark_delivered: true"), options())
-	for _, want := range []string{"on_refused: POP3 cannot do move:Spam", "on_delivered: POP3 cannot do seen", "mark_delivered: POP3 has no keywords"} {
+	_, err := Parse("truehop.yaml", one(", protocol: pop3, on_refused: \"move:Spam\", on_delivered: seen, mark_delivered: true, plain_expunge: true, create_folders: true"), options())
+	for _, want := range []string{"on_refused: POP3 cannot do move:Spam", "on_delivered: POP3 cannot do seen", "mark_delivered: POP3 has no keywords", "plain_expunge: has no effect", "create_folders: has no effect"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error is %v, want %q", err, want)
 		}

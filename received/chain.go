@@ -116,7 +116,10 @@ func lineEnd(b []byte, i int) int {
 }
 
 func startsFolded(b []byte) bool {
-	return bytes.HasPrefix(b, []byte(" ")) || bytes.HasPrefix(b, []byte("\t"))
+	if len(b) == 0 {
+		return false
+	}
+	return b[0] == ' ' || b[0] == '\t'
 }
 
 // mark appends a hop that stands for something that cannot be read or trusted.

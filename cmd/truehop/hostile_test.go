@@ -1,13 +1,16 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"unicode/utf8"
 
@@ -65,7 +68,7 @@ log: {level: debug, format: %s}
 inject: {address: "%s"}
 accounts:
   work:
-    {protocol: %s, host: %s, port: %s, tls: none, allow_plaintext: true, user: u, password_file: %s, recipients: [alice@example.net], mx: [mx.example.net]}
+    {protocol: %s, host: %s, port: %s, tls: none, allow_plaintext: true, user: u, password_file: "%s", recipients: [alice@example.net], mx: [mx.example.net]}
 `, path("state"), format, at, protocol, host, port, path("password"))
 	for name, content := range map[string]string{"truehop.yaml": text, "password": "p\n"} {
 		if err := os.WriteFile(path(name), []byte(content), 0o600); err != nil {
@@ -138,13 +141,55 @@ func TestNothingRawIsPrinted(t *testing.T) {
 				if said == "" && args[0] != "history" { // of mail that never came
 					t.Errorf("%s says nothing", line)
 				}
-				if at := strings.IndexFunc(said, raw); at >= 0 {
-					t.Errorf("%s prints %q", line, said[max(0, at-60):min(len(said), at+20)])
-				}
+				wantNothingRaw(t, line, said)
 			}
+			unseen := newHostileWorld(t, c.protocol, c.format, c.upstream, c.fault)
+			wantNothingRaw(t, "serve", unseen.serve(t))
 		})
 	}
 }
+
+// wantNothingRaw looks for characters in what a command said that may disturb a terminal.
+func wantNothingRaw(t *testing.T, command, said string) {
+	t.Helper()
+	if at := strings.IndexFunc(said, raw); at >= 0 {
+		t.Errorf("%s prints %q", command, said[max(0, at-60):min(len(said), at+20)])
+	}
+}
+
+// serve runs the service until it has made a pass, and returns all that it said.
+func (w hostileWorld) serve(t *testing.T) string {
+	t.Helper()
+	p := command(t, t.Context(), "serve", "--config", w.config)
+	p.Cmd.Stderr = nil
+	stderr, err := p.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.start(t)
+	var said strings.Builder
+	passed := false
+	for lines := bufio.NewReader(stderr); ; {
+		line, err := lines.ReadString('\n')
+		said.WriteString(line)
+		if !passed && passEnded.MatchString(line) {
+			passed = true
+			if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err != nil {
+			break
+		}
+	}
+	if code := p.wait(t); code != exitOK || !passed {
+		t.Errorf("the service ended with %d, want a pass and then 0:\n%q", code, said.String())
+	}
+	return said.String() + p.stdout.String()
+}
+
+// passEnded matches what the log says at the end of a pass, in both of its formats.
+var passEnded = regexp.MustCompile(`msg="?pass|"msg":"pass`)
 
 // raw reports whether a character may disturb a terminal.
 func raw(r rune) bool {

@@ -1,9 +1,11 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"runtime"
+	"syscall"
 	"time"
 )
 
@@ -118,12 +120,15 @@ func (w *writer) serve(group []*write) {
 		answer(group, w.broken)
 		return
 	}
-	if w.reserve.spent && w.reserve.restore() != nil {
-		group = w.turnAway(group)
+	if w.reserve.spent {
+		if err := w.reserve.restore(); err != nil {
+			group = w.turnAway(group, err)
+		}
 	}
 	err := w.commit(group)
 	if noRoom(err) {
-		group = w.turnAway(group)
+		// SQLite does not tell a disk that fails from a quota that is used up.
+		group = w.turnAway(group, cmp.Or(w.reserve.tryWrite(), error(syscall.ENOSPC)))
 		w.reserve.release()
 		err = w.commit(group)
 	}
@@ -133,8 +138,8 @@ func (w *writer) serve(group []*write) {
 	answer(group, failed("write failed", w.path, err))
 }
 
-// turnAway fails the writes that must not use the reserve and returns the rest.
-func (w *writer) turnAway(group []*write) []*write {
+// turnAway fails the writes that must not use the reserve, and returns the rest. cause is why there is no room but that.
+func (w *writer) turnAway(group []*write, cause error) []*write {
 	var settling, beginning []*write
 	for _, each := range group {
 		if each.settles {
@@ -143,7 +148,7 @@ func (w *writer) turnAway(group []*write) []*write {
 			beginning = append(beginning, each)
 		}
 	}
-	answer(beginning, &Error{Kind: Full, Op: "no space to begin a delivery", Path: w.path, Advice: hintFull})
+	answer(beginning, failed("no delivery can begin", w.path, cause))
 	return settling
 }
 

@@ -56,6 +56,16 @@ type Listing struct {
 	AtClose bool
 	// LoginDelay is the time that the server wants between two logins (RFC 2449 section 6.5), 0 if it named none.
 	LoginDelay time.Duration
+	// Expire is what the server says of how long it keeps messages (RFC 2449 section 6.7): a number of days, 0 for those that
+	// were retrieved, or NEVER; "" if it says nothing.
+	Expire string
+}
+
+// Surveyor is a [Mailbox] that tells beforehand what it could not do.
+type Surveyor interface {
+	// Obstacles says what stands in the way of these disposals in the folder that is open: each obstacle is an [*Error] that says
+	// what to do about it. It changes nothing.
+	Obstacles(ctx context.Context, disposals []Disposal) (obstacles []error, err error)
 }
 
 // Message is one retrieved message, handed to a [Sink].

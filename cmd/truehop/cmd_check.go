@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -10,6 +12,7 @@ import (
 	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
+	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
@@ -41,7 +44,7 @@ func (p *program) check(ctx context.Context, names []string) error {
 	out.Configuration(cfg)
 	code := checked(out, checkSpool(out, cfg))
 	for _, a := range accounts {
-		code = worse(code, checked(out, checkUpstream(ctx, out, a)))
+		code = worse(code, checkUpstream(ctx, out, a))
 	}
 	return ended(worse(code, checked(out, checkMTA(ctx, out, cfg))))
 }
@@ -73,22 +76,51 @@ func checkSpool(out ui.Check, cfg *config.Config) error {
 	return transfer.CheckRoom(cfg.SpoolDir, largest)
 }
 
-// checkUpstream logs in and counts what is there.
-func checkUpstream(ctx context.Context, out ui.Check, a *config.Account) error {
+// checkUpstream logs in, counts what is in each folder, and finds out whether what the account asks for can be done there. It
+// returns the exit code.
+func checkUpstream(ctx context.Context, out ui.Check, a *config.Account) int {
 	out.Upstream(a)
 	mailbox, err := app.Upstream(ctx, a, nil)
 	if err != nil {
-		return err
+		return checked(out, err)
 	}
 	defer mailbox.Abort()
+	disposals := []fetch.Disposal{a.OnDelivered, a.OnRefused.Disposal}
+	if a.DeleteAfter > 0 {
+		disposals = append(disposals, fetch.Disposal{Action: fetch.Delete})
+	}
+	slices.SortFunc(disposals, func(x, y fetch.Disposal) int { return cmp.Compare(x.String(), y.String()) })
+	disposals = slices.Compact(disposals)
+	code, told := exitOK, map[string]bool{}
 	for _, folder := range a.Folders {
 		listing, err := mailbox.Open(ctx, folder)
 		if err != nil {
-			return err
+			code = worse(code, checked(out, err))
+			if fetch.EndsSession(err) {
+				return code
+			}
+			continue
 		}
 		out.Folder(folder, listing)
+		surveyor, ok := mailbox.(fetch.Surveyor)
+		if !ok {
+			continue
+		}
+		obstacles, err := surveyor.Obstacles(ctx, disposals)
+		for _, obstacle := range obstacles {
+			if !told[obstacle.Error()] {
+				told[obstacle.Error()] = true
+				code = worse(code, checked(out, obstacle))
+			}
+		}
+		if err != nil {
+			return worse(code, checked(out, err))
+		}
 	}
-	return mailbox.Close(ctx)
+	if watcher, ok := mailbox.(interface{ CanWatch() bool }); ok && a.Idle && !watcher.CanWatch() {
+		out.NoIdle()
+	}
+	return worse(code, checked(out, mailbox.Close(ctx)))
 }
 
 // checkMTA finds out whether the MTA can be shown the true clients, and how fast. Where XCLIENT is required

@@ -75,6 +75,7 @@ type notes struct {
 	asked    []question      // the SEARCH commands under way, in their order
 	searches int             // how many of those that have ended had a response
 	expunged int             // EXPUNGE responses
+	prefix   string          // of the user's folders, by NAMESPACE
 	messages int64           // what the last STATUS said, -1 for nothing
 	access   access          // what was said of the right to change the folder
 	validity uint32          // the last UIDVALIDITY

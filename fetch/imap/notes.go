@@ -87,6 +87,8 @@ func (g *guard) noteData() {
 	switch string(g.lex.name) {
 	case "CAPABILITY":
 		n.caps = capabilitySet(string(g.lex.text))
+	case "NAMESPACE":
+		n.prefix = namespacePrefix(g.lex.text)
 	case "STATUS":
 		n.messages = statusMessages(g.lex.text)
 	case "EXPUNGE":
@@ -295,6 +297,13 @@ func statusMessages(text []byte) int64 {
 		}
 	}
 	return -1
+}
+
+// forgetNamespace forgets what the last NAMESPACE response said.
+func (g *guard) forgetNamespace() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.notes.prefix = ""
 }
 
 // forgetStatus forgets what the last STATUS response said.

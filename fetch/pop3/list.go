@@ -33,6 +33,10 @@ func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error
 	if n, err := strconv.ParseUint(seconds, 10, 31); err == nil {
 		listing.LoginDelay = time.Duration(n) * time.Second
 	}
+	expire, _, _ := strings.Cut(c.caps["EXPIRE"], " ")
+	if _, err := strconv.ParseUint(expire, 10, 31); err == nil || strings.EqualFold(expire, "NEVER") {
+		listing.Expire = strings.ToUpper(expire)
+	}
 	err := c.run(ctx, func() (err error) {
 		c.index = nil
 		*listing, err = c.list(*listing)

@@ -21,6 +21,9 @@ func (k checker) upstream(at string, a *Account) {
 	case notAddr != nil && !hostName(a.Host):
 		k.wrong(at+"/host", "%s is no host name (an internationalised one is written xn--…)", show(a.Host))
 	}
+	if strings.EqualFold(a.Host, "pop.gmail.com") && !strings.HasPrefix(a.User, "recent:") {
+		k.warn(at+"/user", "pop.gmail.com hands out each message once, to whichever program asks first; user: \"recent:%s\" has it show all mail of the last 30 days to every program", clip(a.User))
+	}
 	k.absolute(at+"/tls_ca_file", a.TLSCAFile)
 	if s := a.TLSServerName; s != "" && !hostName(s) {
 		k.wrong(at+"/tls_server_name", "%s is no host name", show(s))

@@ -53,9 +53,22 @@ func (c Check) Folder(name string, l *fetch.Listing) {
 	if l.Unlisted > 0 {
 		fmt.Fprintf(c.W, "  the server counts %d more and does not list them: they are out of reach\n", l.Unlisted)
 	}
+	if l.Expire == "0" {
+		fmt.Fprintln(c.W, "  EXPIRE 0: the server deletes what was retrieved in a session that ends with QUIT; truehop says that only where all of it was delivered")
+	} else if l.Expire != "" && l.Expire != "NEVER" {
+		fmt.Fprintf(c.W, "  EXPIRE: the server deletes messages after %s days, delivered or not\n", l.Expire)
+	}
+	if l.LoginDelay > 0 {
+		fmt.Fprintf(c.W, "  LOGIN-DELAY: the server wants %v between two logins\n", l.LoginDelay)
+	}
 	if l.NoUIDs {
 		fmt.Fprintln(c.W, "  no UIDL: messages are known by their content, and those that stay there are downloaded at each pass")
 	}
+}
+
+// NoIdle says that the server cannot announce new mail.
+func (c Check) NoIdle() {
+	fmt.Fprintln(c.W, "  no IDLE: under serve, new mail waits for the schedule")
 }
 
 // MTA begins the part about the MTA.

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/truehop/truehop/fetch/fakeserver"
+	"github.com/truehop/truehop/inject/injecttest"
+)
+
+// TestCheckFindsObstacles: what the account asks for and the server cannot do is found before any mail is delivered, in all
+// folders, with what to do about it.
+func TestCheckFindsObstacles(t *testing.T) {
+	selected := func(code string) func(verb, _ string) (string, bool) {
+		return func(verb, _ string) (string, bool) {
+			reply, ok := map[string]string{
+				"SELECT":     "* OK [UIDVALIDITY 1] x\r\n* 1 EXISTS\r\n%T OK " + code + " x\r\n",
+				"UID SEARCH": "* ESEARCH (TAG \"%T\") UID ALL 1\r\n%T OK x\r\n",
+			}[verb]
+			return reply, ok
+		}
+	}
+	readOnly, noKeywords := selected("[READ-ONLY]"), func(verb, args string) (string, bool) {
+		reply, ok := selected("[READ-WRITE]")(verb, args)
+		return strings.Replace(reply, "* 1 EXISTS", "* OK [PERMANENTFLAGS (\\Seen \\Deleted)] x\r\n* 1 EXISTS", 1), ok
+	}
+	namespace := func(verb, _ string) (string, bool) {
+		return "* NAMESPACE ((\"INBOX.\" \".\")) NIL NIL\r\n%T OK x\r\n", verb == "NAMESPACE"
+	}
+	for _, tc := range []struct {
+		name, keys string
+		server     fakeserver.IMAP
+		want       int
+		says       []string
+	}{
+		{"nothing in the way", "on_delivered: delete", fakeserver.IMAP{}, exitOK, []string{"folder INBOX: 1 message"}},
+		{"no UIDPLUS", "on_delivered: delete", fakeserver.IMAP{Without: []string{"UIDPLUS"}}, exitConfig, []string{"lacks UIDPLUS", "plain_expunge: true"}},
+		{"no UIDPLUS, for later", "delete_after: 7d", fakeserver.IMAP{Without: []string{"UIDPLUS"}}, exitConfig, []string{"lacks UIDPLUS"}},
+		{"no UIDPLUS, and leave to expunge", "on_delivered: delete, plain_expunge: true", fakeserver.IMAP{Without: []string{"UIDPLUS"}}, exitOK, nil},
+		{"neither MOVE nor UIDPLUS", "on_delivered: \"move:Done\"", fakeserver.IMAP{Without: []string{"UIDPLUS", "MOVE"}}, exitConfig, []string{"neither MOVE nor UIDPLUS"}},
+		{"target is there", "on_delivered: \"move:Done\"", fakeserver.IMAP{}, exitOK, nil},
+		{"target is not there", "on_refused: \"move:Spam\"", fakeserver.IMAP{}, exitConfig, []string{"there is no folder Spam", "create_folders: true"}},
+		{"target is created", "on_refused: \"move:Spam\", create_folders: true", fakeserver.IMAP{}, exitOK, nil},
+		{"target is elsewhere", "on_refused: \"move:Junk\"", fakeserver.IMAP{Reply: namespace, Capabilities: []string{"NAMESPACE"}}, exitConfig, []string{"did you mean INBOX.Junk?"}},
+		{"keyword is not kept", "on_delivered: \"flag:$Done\"", fakeserver.IMAP{Reply: noKeywords}, exitConfig, []string{"does not keep the flag $Done"}},
+		{"read-only", "on_delivered: seen", fakeserver.IMAP{Reply: readOnly}, exitConfig, []string{"the folder is read-only"}},
+		{"no IDLE", "on_delivered: keep", fakeserver.IMAP{Without: []string{"IDLE"}}, exitOK, []string{"no IDLE"}},
+		{"a folder is missing, and the others are looked at", "folders: [None, Other]", fakeserver.IMAP{}, exitConfig, []string{"NONEXISTENT", "folder Other: 0 messages"}},
+	} {
+		t.Run(strings.ReplaceAll(tc.name, ",", ""), func(t *testing.T) {
+			store := fakeserver.NewStore()
+			for _, folder := range []string{"Done", "Other", "INBOX.Junk"} {
+				store.Create(folder)
+			}
+			store.Add("INBOX", scriptMail(1))
+			s := tc.server
+			s.Store, s.User, s.Password = store, "u", "p"
+			got := checkOf(t, listen(t, s.Serve), tc.keys, tc.want)
+			for _, says := range tc.says {
+				if !strings.Contains(got, says) {
+					t.Errorf("%q is not said in\n%s", says, got)
+				}
+			}
+		})
+	}
+}
+
+// checkOf runs check for an account at this upstream and returns what it says.
+func checkOf(t *testing.T, upstream, keys string, want int) string {
+	t.Helper()
+	mta := injecttest.New(injecttest.Options{})
+	t.Cleanup(func() {
+		if err := mta.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w := &lineWorld{dir: t.TempDir(), upstream: upstream, mta: listen(t, func(conn net.Conn) { mta.Serve(conn) })}
+	p := must(t, want, "check", "--config", w.config(t, "tls: none, allow_plaintext: true, "+keys))
+	return p.stdout.String() + p.stderr.String()
+}
+
+// TestCheckTellsWhatPOP3ServersAnnounce: how long messages stay, and how often one may log in.
+func TestCheckTellsWhatPOP3ServersAnnounce(t *testing.T) {
+	for capability, says := range map[string]string{
+		"EXPIRE 0": "deletes what was retrieved", "EXPIRE 30 USER": "after 30 days", "LOGIN-DELAY 900": "15m0s between two logins", "EXPIRE NEVER": "",
+	} {
+		store := fakeserver.NewStore()
+		got := checkOf(t, listen(t, (&fakeserver.POP3{Store: store, User: "u", Password: "p", Capabilities: []string{capability}}).Serve), "protocol: pop3", exitOK)
+		if says == "" {
+			says = "mailbox: 0 messages\n"
+		}
+		if !strings.Contains(got, says) {
+			t.Errorf("%s: %q is not said in\n%s", capability, says, got)
+		}
+	}
+}

@@ -22,7 +22,7 @@ type Account struct {
 	// Jitter delays each pass that the clock starts by a random time below it.
 	Jitter time.Duration
 	// Wake starts a pass at once, without regard to the clock and the back-off;
-	// only MinInterval is kept. A wake-up during a pass leads to one more pass
+	// only MinInterval is kept, and not even that for three passes in a row. A wake-up during a pass leads to one more pass
 	// after it if the channel can hold it: give it a buffer of 1, and senders that
 	// do not block.
 	Wake <-chan struct{}
@@ -118,8 +118,15 @@ type owner struct {
 	// earliest and retry are by the monotonic clock: no pass before earliest,
 	// and before retry only one that was woken.
 	earliest, retry time.Time
-	failures        int
+	// prompt is the same as earliest for a pass that was woken, and quick how many of those came in a row before
+	// MinInterval was over: mail that comes just after a pass does not wait, and a stream of it makes no stream of passes.
+	prompt   time.Time
+	quick    int
+	failures int
 }
+
+// maxQuick bounds the passes that do not keep MinInterval, in a row.
+const maxQuick = 3
 
 // now returns the wall clock, without the monotonic reading that would hide steps.
 func (o *owner) now() time.Time {
@@ -183,6 +190,9 @@ func (o *owner) left(woken bool) time.Duration {
 		o.plan(now)
 	}
 	earliest := time.Until(o.earliest)
+	if woken && o.quick < maxQuick {
+		return time.Until(o.prompt)
+	}
 	if woken {
 		return earliest
 	}
@@ -208,7 +218,13 @@ func (o *owner) pass(ctx context.Context) {
 	if o.loop.OnEnd != nil {
 		o.loop.OnEnd(o.account.Name, time.Since(start), err)
 	}
-	o.earliest = start.Add(MinInterval)
+	switch {
+	case start.Before(o.earliest):
+		o.quick++
+	case start.After(o.earliest.Add(MinInterval)):
+		o.quick = 0
+	}
+	o.earliest, o.prompt = start.Add(MinInterval), time.Now()
 	o.backOff(err)
 	o.plan(began)
 }

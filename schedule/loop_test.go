@@ -190,7 +190,7 @@ func TestWake(t *testing.T) {
 		go func() { ended <- l.Run(ctx) }()
 		time.Sleep(time.Minute)
 		poke()
-		time.Sleep(time.Second) // during the pass: one more after it, MinInterval apart
+		time.Sleep(time.Second) // during the pass: one more directly after it
 		for range 100 {
 			poke()
 		}
@@ -201,8 +201,39 @@ func TestWake(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Errorf("Run: %v", err)
 		}
-		second := time.Minute + MinInterval
+		second := time.Minute + 3*time.Second
 		d.want(t, time.Minute, second, second+time.Hour)
+	})
+}
+
+// TestStreamOfMail: a few passes follow each other directly, and then they keep MinInterval until it has been quiet that long.
+func TestStreamOfMail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDiary()
+		wake := make(chan struct{}, 1)
+		l := &Loop{Pass: d.pass(time.Second, nil), Accounts: []Account{{Name: "a", Spec: every(t, 24*time.Hour), Wake: wake}}}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- l.Run(ctx) }()
+		for range 40 { // seconds
+			select {
+			case wake <- struct{}{}:
+			default:
+			}
+			time.Sleep(time.Second)
+		}
+		time.Sleep(time.Minute)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		seconds := func(n ...int) (at []time.Duration) {
+			for _, s := range n {
+				at = append(at, time.Duration(s)*time.Second)
+			}
+			return at
+		}
+		d.want(t, seconds(0, 1, 2, 3, 13, 23, 33, 43)...)
 	})
 }
 

@@ -211,6 +211,7 @@ func upstreamWires(p *wiringPlace) []wire {
 		{key: "accounts.NAME.folders", wants: map[string]any{"[A, B]": []string{"A", "B"}}, at: func(g *given) any { return g.pass.Folders }},
 		{key: "accounts.NAME.max_size", wants: map[string]any{"3MiB": int64(3 << 20)}, at: func(g *given) any { return same(g.imap.MaxSize, g.pop3.MaxSize) }},
 		{key: "accounts.NAME.schedule", wants: map[string]any{`"@every 7m"`: "@every 7m"}, at: func(g *given) any { return g.loop.Accounts[0].Spec.String() }},
+		{key: "accounts.NAME.idle_renewal", wants: map[string]any{"5m": 5 * time.Minute}, at: func(g *given) any { return g.renewal }},
 		{key: "accounts.NAME.idle", wants: map[string]any{"true": true, "false": false}, at: func(g *given) any { return g.loop.Accounts[0].Wake != nil }},
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
@@ -52,6 +53,7 @@ type given struct {
 	imap           imap.Options
 	pop3           pop3.Options
 	way            app.OnFamily
+	renewal        time.Duration
 	names          rdns.Options
 	loop           *schedule.Loop
 	log            *ui.Log
@@ -241,7 +243,7 @@ func (p *wiringPlace) build(t *testing.T, with, keys map[string]string) *given {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.way = app.Way(account)
+	g.way, g.renewal = app.Way(account), account.IdleRenewal
 	g.imap, g.pop3 = app.IMAPOptions(account, password, secure, g.log.Logger), app.POP3Options(account, password, secure, g.log.Logger)
 	return g
 }

@@ -61,6 +61,7 @@ type Client struct {
 	secure bool
 	caps   map[string]bool // in upper case
 	box    *box            // the open folder, nil if there is none
+	silent bool            // IDLE announces nothing
 
 	mu    sync.Mutex // held by the method that runs
 	ended bool

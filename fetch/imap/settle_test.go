@@ -396,10 +396,10 @@ func TestWatch(t *testing.T) {
 func TestWatchLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		script := strings.Replace(begin, "UIDPLUS ESEARCH] in", "ESEARCH IDLE] in", 1)
-		for tag := 4; tag < 7; tag++ {
-			script += fmt.Sprintf("C: T%d IDLE\nS: + idling\nC: DONE\nS: T%d OK x\n", tag, tag)
+		for tag := 4; tag < 10; tag += 2 {
+			script += fmt.Sprintf("C: T%d IDLE\nS: + idling\nC: DONE\nS: T%[1]d OK x\nC: T%d NOOP\nS: T%[2]d OK x\n", tag, tag+1)
 		}
-		c, _, err := play(t, script+"C: T7 IDLE\nS: + idling\nS: * OK still here\nS: * BYE x\nclose")
+		c, _, err := play(t, script+"C: T10 IDLE\nS: + idling\nS: * OK still here\nS: * BYE x\nclose")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -429,6 +429,47 @@ func TestWatchLong(t *testing.T) {
 			t.Errorf("cancelled: got %v", err)
 		}
 	})
+}
+
+// TestWatchWithoutAnnouncements: a server without IDLE is asked every minute; so is one whose IDLE says nothing, from then on.
+func TestWatchWithoutAnnouncements(t *testing.T) {
+	for name, c := range map[string]struct {
+		without bool
+		script  string
+		tells   bool
+	}{
+		"no IDLE":                        {true, "C: T4 NOOP\nS: T4 OK x\nC: T5 NOOP\nS: * 9 EXISTS\nS: T5 OK x\nC: T6 NOOP\nS: * 10 EXISTS\nS: T6 OK x\n", false},
+		"silent IDLE":                    {false, "C: T4 IDLE\nS: + idling\nC: DONE\nS: T4 OK x\nC: T5 NOOP\nS: * 9 EXISTS\nS: T5 OK x\nC: T6 NOOP\nS: * 10 EXISTS\nS: T6 OK x\n", true},
+		"announced with the end of IDLE": {false, "C: T4 IDLE\nS: + idling\nC: DONE\nS: * 9 EXISTS\nS: T4 OK x\nC: T5 NOOP\nS: T5 OK x\nC: T6 NOOP\nS: * 10 EXISTS\nS: T6 OK x\n", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begin := begin
+				if !c.without {
+					begin = strings.Replace(begin, "UIDPLUS ESEARCH] in", "ESEARCH IDLE] in", 1)
+				}
+				var log strings.Builder
+				opts := plaintext()
+				opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
+				client, err := New(t.Context(), fetchtest.Play(t, begin+c.script+"hangup"), opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer client.Abort()
+				if _, err := client.Open(t.Context(), ""); err != nil {
+					t.Fatal(err)
+				}
+				for range 2 {
+					if arrived, err := client.Watch(t.Context(), 9*time.Minute); !arrived || err != nil {
+						t.Errorf("got %v, %v", arrived, err)
+					}
+				}
+				if told := strings.Count(log.String(), "asked every minute"); (told == 1) != c.tells {
+					t.Errorf("told %d times: %s", told, &log)
+				}
+			})
+		})
+	}
 }
 
 // TestWatchAfterQuestion: mail that arrived before Settle asked what had gone is not in that answer, and

@@ -2,33 +2,37 @@ package imap
 
 import (
 	"context"
-	"errors"
+	"log/slog"
 	"time"
-
-	"github.com/truehop/truehop/fetch"
 )
 
-// maxIdle is how long one IDLE lasts: servers and address translators drop what is
-// silent for 30 minutes (RFC 2177).
-const maxIdle = 25 * time.Minute
+const (
+	// maxIdle is how long one IDLE lasts: servers and address translators drop what is
+	// silent for 30 minutes (RFC 2177).
+	maxIdle = 25 * time.Minute
+	// pollEvery is how often a server is asked that announces nothing.
+	pollEvery = time.Minute
+)
 
 // CanWatch reports whether the server offers IDLE.
 func (c *Client) CanWatch() bool { return c.Has("IDLE") }
 
 // Watch waits by IDLE (RFC 2177) until new mail arrives in the open folder, or for
 // period at most, and reports whether mail arrived. Mail that arrived since Open
-// counts as new. After the end of its context only Abort is allowed.
+// counts as new. A server without IDLE, or one that announces nothing in it, is asked by NOOP every minute.
+// After the end of its context only Abort is allowed.
 func (c *Client) Watch(ctx context.Context, period time.Duration) (arrived bool, err error) {
 	if c.box == nil {
 		return false, notOpen("IDLE")
 	}
-	if !c.CanWatch() {
-		return false, &fetch.Error{Kind: fetch.Unsupported, Op: "IDLE", Err: errors.New("the server does not offer it")}
-	}
 	err = c.run(ctx, 0, func() error {
-		for left := period; left > 0 && !arrived; left -= maxIdle {
+		wait, longest := c.idle, maxIdle
+		if !c.CanWatch() || c.silent {
+			wait, longest = c.poll, pollEvery
+		}
+		for left := period; left > 0 && !arrived; left -= longest {
 			var err error
-			if arrived, err = c.idle(min(left, maxIdle)); err != nil {
+			if arrived, err = wait(min(left, longest)); err != nil {
 				return err
 			}
 		}
@@ -37,24 +41,62 @@ func (c *Client) Watch(ctx context.Context, period time.Duration) (arrived bool,
 	return arrived, err
 }
 
-// idle is one IDLE. While it lasts the server may be silent.
+// idle is one IDLE. While it lasts the server may be silent. Where nothing was announced the server is asked once: if there is
+// new mail, its IDLE is good for nothing.
 func (c *Client) idle(period time.Duration) (arrived bool, err error) {
 	cmd, err := c.lib.Idle()
 	if err != nil {
 		return false, c.failed("IDLE", err)
 	}
-	timer := time.NewTimer(period)
-	defer timer.Stop()
-	c.g.end()
-	select {
-	case <-c.g.notes.arrived:
-		arrived = true
-	case <-timer.C:
-	case <-c.lib.Closed():
-	}
-	c.g.begin(0)
+	arrived = c.await(period)
 	if err := cmd.Close(); err != nil {
 		return false, c.failed("IDLE", err)
 	}
-	return arrived, c.failed("IDLE", cmd.Wait())
+	if err := c.failed("IDLE", cmd.Wait()); err != nil || arrived {
+		return arrived, err
+	}
+	if err := c.checkValidity("IDLE"); err != nil {
+		return false, err
+	}
+	if arrived, err = c.noop(); arrived {
+		c.silent = true
+		c.opts.Logger.LogAttrs(context.Background(), slog.LevelInfo, "IDLE announces nothing here: the server is asked every minute instead")
+	}
+	return arrived, err
+}
+
+// poll waits, and asks the server whether there is new mail.
+func (c *Client) poll(period time.Duration) (arrived bool, err error) {
+	if c.await(period) {
+		return true, nil
+	}
+	return c.noop()
+}
+
+// await waits until mail is announced, for period at most. The server may be silent meanwhile.
+func (c *Client) await(period time.Duration) (arrived bool) {
+	timer := time.NewTimer(period)
+	defer timer.Stop()
+	c.g.end()
+	defer c.g.begin(0)
+	select {
+	case <-c.g.notes.arrived:
+		return true
+	case <-timer.C:
+	case <-c.lib.Closed():
+	}
+	return false
+}
+
+// noop has the server say what it has not announced (RFC 9051 section 6.1.2).
+func (c *Client) noop() (arrived bool, err error) {
+	if err := c.failed("NOOP", c.lib.Noop().Wait()); err != nil {
+		return false, err
+	}
+	select {
+	case <-c.g.notes.arrived:
+		return true, nil
+	default:
+		return false, nil
+	}
 }

@@ -41,6 +41,7 @@ type App struct {
 	// watchers are the goroutines of Watch, logins what they share with the passes.
 	watchers sync.WaitGroup
 	logins   logins
+	shares   shares
 }
 
 // Options say where reports of what happens go. Functions are called from several goroutines.
@@ -116,6 +117,8 @@ func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) 
 	}
 	// Deferred, so that a pass that panics under serve does not keep the account from the next.
 	defer func() { err = errors.Join(err, unlock()) }()
+	a.shares.begin(account.Name)
+	defer a.shares.end(account.Name)
 	began := a.opts.Now()
 	p := a.Plan(account, o)
 	if o.DryRun {
@@ -148,7 +151,7 @@ func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) 
 func (a *App) Plan(account *config.Account, o PassOptions) transfer.Pass {
 	p := transfer.Pass{
 		Account: account.Name, Folders: account.Folders,
-		Dial:       func(ctx context.Context) (fetch.Mailbox, error) { return a.logIn(ctx, account) },
+		Dial:       func(ctx context.Context) (fetch.Mailbox, error) { return a.dialPass(ctx, account) },
 		LookupName: func(ctx context.Context, addr netip.Addr) transfer.Name { return lookupName(ctx, a.names, addr) },
 		MTA:        awaiting{a.mta, &a.awaited}, Ledger: a.ledger, Policy: policy(account),
 		Recipients: account.Recipients, Sender: account.Sender,

@@ -3,52 +3,95 @@ package app
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/fetch/imap"
 )
 
 const (
-	// watchRound is how long one IDLE lasts before it is renewed: shorter than what NAT
-	// boxes and RFC 2177's 29 minutes allow.
-	watchRound = 9 * time.Minute
 	// watchPause and maxWatchPause space the attempts to get a lost connection back.
 	watchPause    = 30 * time.Second
 	maxWatchPause = 30 * time.Minute
+	// maxWatched bounds the folders of an account that are watched: each takes a connection, and servers allow few.
+	maxWatched = 5
 )
 
-// errNoIDLE ends the watching of an account for good.
-var errNoIDLE = errors.New("the server does not offer IDLE")
+// errNoIDLE is told once where new mail is not announced.
+var errNoIDLE = &fetch.Error{Kind: fetch.Unsupported, Op: "IDLE", Err: errors.New("the server does not offer it, and is asked every minute instead")}
 
-// Watch waits for new mail by IMAP IDLE (RFC 2177), on a connection beside those of the passes, until ctx ends.
-// It returns a channel that gets a value when mail has arrived, or nil where the account cannot be watched.
+// Watch waits for new mail by IMAP IDLE (RFC 2177), on a connection for each of the account's first folders beside that of the passes,
+// until ctx ends. It returns a channel that gets a value when mail has arrived, or nil where the account cannot be watched.
 func (a *App) Watch(ctx context.Context, account *config.Account) <-chan struct{} {
 	if account.Protocol != config.IMAP || !account.Idle {
 		return nil
 	}
 	wake := make(chan struct{}, 1)
-	a.watchers.Go(func() {
-		a.watch(ctx, account.Name, func(ctx context.Context) error { return a.idle(ctx, account, wake) })
-	})
+	for _, folder := range account.Folders[:min(maxWatched, len(account.Folders))] {
+		w := &watched{folder: folder, wake: wake}
+		a.watchers.Go(func() {
+			a.watch(ctx, account.Name, func(ctx context.Context) error { return a.idle(ctx, account, w) })
+		})
+	}
 	return wake
 }
 
+// watched is one folder that is watched.
+type watched struct {
+	folder string
+	wake   chan<- struct{}
+	// validity and highest are the UIDVALIDITY and the highest UID that were seen last; known says that there was a look.
+	validity uint32
+	highest  uint64
+	known    bool
+	toldOnce bool // that there is no IDLE
+}
+
+// arrived wakes the account's owner.
+func (w *watched) arrived() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // one is waiting already
+	}
+}
+
+// look wakes if mail has come since the last connection: nobody has announced it.
+func (w *watched) look(l *fetch.Listing) {
+	highest := uint64(0)
+	for _, ref := range l.Refs {
+		if uid, err := strconv.ParseUint(ref.UID, 10, 32); err == nil {
+			highest = max(highest, uid)
+		}
+	}
+	if w.known && (l.Validity != w.validity || highest > w.highest) {
+		w.arrived()
+	}
+	w.validity, w.highest, w.known = l.Validity, highest, true
+}
+
 // watch keeps a connection with the upstream, and wakes when mail arrives. What arrives while there
-// is none waits for the schedule. While the credentials stand refused it leaves the next login to a pass.
+// is none wakes when there is one again. While the credentials stand refused it leaves the next login to a pass.
 func (a *App) watch(ctx context.Context, account string, idle func(context.Context) error) {
 	pause := watchPause
-	for ctx.Err() == nil {
+	for {
+		connected, leave, ok := a.shares.join(ctx, account)
+		if !ok {
+			return
+		}
 		began := time.Now()
-		err := idle(ctx)
+		err := idle(connected)
+		yielded := connected.Err() != nil
+		leave()
 		if ctx.Err() != nil {
 			return
 		}
+		if yielded {
+			continue // to a pass, after which there is room again
+		}
 		if a.opts.NotWatching != nil {
 			a.opts.NotWatching(account, err)
-		}
-		if errors.Is(err, errNoIDLE) {
-			return // the schedule alone serves this account
 		}
 		if time.Since(began) > maxWatchPause {
 			pause = watchPause
@@ -63,26 +106,29 @@ func (a *App) watch(ctx context.Context, account string, idle func(context.Conte
 }
 
 // idle keeps one connection and watches until the connection ends, and returns why it did.
-func (a *App) idle(ctx context.Context, account *config.Account, wake chan<- struct{}) error {
+func (a *App) idle(ctx context.Context, account *config.Account, w *watched) error {
 	mailbox, err := a.logIn(ctx, account)
 	if err != nil {
 		return err
 	}
 	defer mailbox.Abort()
 	client, ok := mailbox.(*imap.Client)
-	if !ok || !client.CanWatch() {
-		return errNoIDLE
+	if !ok {
+		return &fetch.Error{Kind: fetch.Unsupported, Op: "IDLE", Err: errors.New("not IMAP")}
 	}
-	if _, err := client.Open(ctx, account.Folders[0]); err != nil {
+	listing, err := client.Open(ctx, w.folder)
+	if err != nil {
 		return err
 	}
+	if !client.CanWatch() && !w.toldOnce && a.opts.NotWatching != nil {
+		w.toldOnce = true
+		a.opts.NotWatching(account.Name, errNoIDLE)
+	}
+	w.look(listing)
 	for {
-		arrived, err := client.Watch(ctx, watchRound)
+		arrived, err := client.Watch(ctx, account.IdleRenewal)
 		if arrived {
-			select {
-			case wake <- struct{}{}:
-			default: // one is waiting already
-			}
+			w.arrived()
 		}
 		if err != nil {
 			return err

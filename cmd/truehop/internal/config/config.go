@@ -295,8 +295,12 @@ type Account struct {
 	// When `serve` looks at the mailbox: a cron spec of five fields, or @every 5m. Mail announced
 	// by IMAP IDLE does not wait for it.
 	Schedule schedule.Spec `koanf:"schedule" default:"*/5 * * * *"`
-	// Whether `serve` keeps a second connection on which the server announces new mail (IMAP IDLE), where it offers that. The first of folders is watched.
+	// Whether `serve` keeps a connection for each of the first five folders on which the server announces new mail (IMAP
+	// IDLE). One that cannot is asked every minute. Where the server allows no more connections, they make room for passes.
 	Idle bool `koanf:"idle" default:"true"`
+	// How long such a connection is silent before it is used again: less than what address translators and firewalls
+	// on the way forget.
+	IdleRenewal time.Duration `koanf:"idle_renewal" default:"9m" min:"30s" max:"25m"`
 	// Pause before a deferred message is tried again. It doubles each time. More than the
 	// greylisting delay makes no sense.
 	RetryMin time.Duration `koanf:"retry_min" default:"5m" min:"1s" max:"24h"`

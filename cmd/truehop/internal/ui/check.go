@@ -68,7 +68,7 @@ func (c Check) Folder(name string, l *fetch.Listing) {
 
 // NoIdle says that the server cannot announce new mail.
 func (c Check) NoIdle() {
-	fmt.Fprintln(c.W, "  no IDLE: under serve, new mail waits for the schedule")
+	fmt.Fprintln(c.W, "  no IDLE: serve asks for new mail every minute")
 }
 
 // MTA begins the part about the MTA.

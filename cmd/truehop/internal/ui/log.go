@@ -133,7 +133,11 @@ func (l *Log) ServiceManager(err error) { l.Warn(logManager, "error", err.Error(
 
 // NotWatching logs why new mail of an account is not noticed at once.
 func (l *Log) NotWatching(account string, err error) {
-	l.Debug(logWatch, "account", account, "error", err.Error())
+	level := slog.LevelDebug
+	if fetch.KindOf(err) == fetch.Unsupported { // for good, and said once
+		level = slog.LevelInfo
+	}
+	l.Log(context.Background(), level, logWatch, "account", account, "error", err.Error())
 }
 
 // SMTP logs a line of the dialogue with the MTA.

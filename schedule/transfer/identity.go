@@ -116,6 +116,11 @@ func (id identity) knownByContent(records []ledger.Record, listed map[string]int
 		}
 		id.claimed, id.known = old.Key, true
 		id.replaces = append(id.replaces, old.Key)
+		if old.Validity != key.Validity { // also what stands for it from a pass at which it could not be read
+			unread := old.Key
+			unread.Hash = noHash
+			id.replaces = append(id.replaces, unread)
+		}
 		id.record = old
 		id.record.Key, id.record.Absent = key, false
 		if old.State.Final() {

@@ -46,8 +46,6 @@ type plan struct {
 	overdueFor time.Duration
 	// onlyOverdue says that the pass retrieves the deletable messages and no others.
 	onlyOverdue bool
-	// unread says that a message which is not retrieved in this pass was never seen.
-	unread bool
 	// known holds what the ledger has of every UID under this UIDVALIDITY.
 	known map[string][]ledger.Brief
 	// listed counts the messages of the listing by their UIDs, asRecorded those that may be what the ledger has under
@@ -63,8 +61,12 @@ type plan struct {
 	// mayHaveMoved says that the ledger knows messages of this folder that are not listed under the name
 	// they had, so that what looks new may be one of them.
 	mayHaveMoved bool
+	// renumbered says that the ledger has records of this folder under another UIDVALIDITY.
+	renumbered bool
 	// lastingUIDs says that a UID never comes to name another message.
 	lastingUIDs bool
+	// numberedAnew says that the server gives messages their numbers for UIDs, and that these have changed.
+	numberedAnew bool
 	// outdated says that the ledger may know less of this folder than was delivered, so that what is delivered may be a
 	// second copy.
 	outdated bool
@@ -102,9 +104,9 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 		p.listed[ref.UID]++
 	}
 	p.asRecorded = p.listed
-	anew := numberedAnew(listing, known)
+	p.numberedAnew = numberedAnew(listing, known)
 	if listing.Reusable {
-		p.asRecorded = recordedUIDs(p.listed, listing.Refs, known, anew)
+		p.asRecorded = recordedUIDs(p.listed, listing.Refs, known, p.numberedAnew)
 	}
 	unnamed := map[string]int{} // messages without a UID of their own
 	for _, ref := range listing.Refs {
@@ -121,14 +123,13 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 			continue
 		}
 		c := classify(known[ref.UID], ref.Size, listing.Reusable, rules)
-		if anew && c.step == leaveAlone && c.brief.Hash != noHash {
+		if p.numberedAnew && c.step == leaveAlone && c.brief.Hash != noHash {
 			c.step = look
 		}
 		// A UID that may name another message by now is no reason to mark it.
 		owesMark := p.lastingUIDs && p.owesMark(ref, c.brief.State, c.brief.Hash)
 		switch c.step {
 		case wait:
-			p.unread = p.unread || c.brief.Hash == noHash
 			p.counts.Waiting++
 			continue
 		case leaveAlone:

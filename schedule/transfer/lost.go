@@ -26,8 +26,51 @@ type presence struct {
 	// unread says that a message is there whose content nobody has seen: it may be one that has gone under its old name.
 	// unreadNew says that there is one which earlier passes did not know.
 	unread, unreadNew bool
+	// refused are the sizes of the messages that this pass asked for and did not get, by their UIDs.
+	refused map[string]int64
 	// claimed are the records that a message under another UID was recognised by.
 	claimed map[ledger.Key]bool
+	// sizes counts the listed messages by their sizes, but for those whose content shows that they are others than what
+	// was not read under an earlier UIDVALIDITY. renumbered says that the ledger has records from before a new one.
+	sizes      map[int64]int
+	renumbered bool
+	// numberedAnew says that UIDs are numbers, and are not those that the ledger has.
+	numberedAnew bool
+}
+
+// newPresence returns what a listing alone tells.
+func newPresence(at folderKey, listing *fetch.Listing, p *plan) *presence {
+	there := &presence{
+		folder: at, listed: p.listed, lastingUIDs: p.lastingUIDs, numberedAnew: p.numberedAnew, renumbered: p.renumbered,
+		contents: map[string][][32]byte{}, claimed: map[ledger.Key]bool{}, sizes: map[int64]int{}, refused: map[string]int64{},
+	}
+	for _, ref := range listing.Refs {
+		there.sizes[listedSize(ref)]++
+	}
+	return there
+}
+
+// claim notes that a listed message was recognised by its content, which a record under another name has.
+func (p *presence) claim(record ledger.Key, ref fetch.Ref) {
+	p.claimed[record] = true
+	if record.Validity != p.folder.validity {
+		p.sizes[listedSize(ref)]--
+		record.Hash = noHash // the same message, when it could not be read
+		p.claimed[record] = true
+	}
+}
+
+// superseded reports whether a record names a message that is listed under a new UIDVALIDITY, and so has a record of its
+// own there. RFC 3501 section 2.3.1.1: its UID means nothing any more, and it was never read. So each listed message that
+// nothing shows to be another serves for one such record, if it has the same size, where listings tell sizes.
+func (p *presence) superseded(r *ledger.Record) bool {
+	size := max(r.Size, 0)
+	unread := r.Folder == p.folder.name && r.Hash == noHash && !p.claimed[r.Key]
+	if !unread || r.Validity == p.folder.validity || p.sizes[size] <= 0 {
+		return false
+	}
+	p.sizes[size]--
+	return true
 }
 
 // look notes the content of a message that was retrieved. briefs are the records of its UID.
@@ -43,19 +86,29 @@ func (p *presence) notRead(known bool) {
 	p.unreadNew = p.unreadNew || !known
 }
 
+// notGiven is notRead for a message that the pass asked for.
+func (p *presence) notGiven(ref fetch.Ref, known bool) {
+	p.notRead(known)
+	p.refused[ref.UID] = listedSize(ref)
+}
+
 // lost reports whether the message of an unfinished record is not in the folder any more.
 func (p *presence) lost(r *ledger.Record) bool {
 	switch {
 	case r.Folder != p.folder.name, r.Disposed, p.claimed[r.Key]:
 		return false
-	case r.Validity != p.folder.validity:
-		return !p.unread
-	case p.listed[r.UID] == 0:
+	case r.Validity != p.folder.validity, p.listed[r.UID] == 0:
 		return !p.unreadNew // what cannot be read at the next pass either is no reason to wait longer: a lost message may come back
 	case p.lastingUIDs, r.Hash == noHash:
 		return false
 	}
-	// The UID may name other messages by now. Only if all were looked at, theirs is known.
+	// The UID may name other messages by now. Of one that does not come the size tells, and else the contents, if all
+	// were looked at. What was not asked for in this pass may have grown by a field that a server adds.
+	size, refused := p.refused[r.UID]
+	isOther := resized(&ledger.Brief{Listed: r.Listed, Size: r.Size}, size)
+	if refused && isOther && p.listed[r.UID] == 1 {
+		return !p.unreadNew && !p.numberedAnew
+	}
 	contents := p.contents[r.UID]
 	return len(contents) == p.listed[r.UID] && !slices.Contains(contents, r.Hash)
 }
@@ -74,20 +127,35 @@ func lose(r ledger.Record) ledger.Record {
 }
 
 // findLost records and tells which messages went from a folder before they were delivered. The pass has looked at
-// what is new there, so that what only has another name is not among them.
+// what is new there, so that what only has another name is not among them. It removes records that others supersede.
 func (r *run) findLost(ctx context.Context, p *presence) error {
 	records, err := r.pass.Ledger.Unfinished(ctx, r.pass.Account)
 	if err != nil {
 		return err
 	}
+	if p.renumbered {
+		held, err := r.pass.Ledger.List(ctx, ledger.Filter{Account: r.pass.Account, States: []ledger.State{ledger.Held}})
+		if err != nil {
+			return err
+		}
+		records = append(records, held...)
+	}
 	now, ran := r.clock.now(), r.clock.accountTime()
 	var gone []ledger.Record
+	var superseded []ledger.Key
 	for i := range records {
-		if records[i].State != ledger.Lost && p.lost(&records[i]) {
-			rec := lose(records[i])
+		switch rec := &records[i]; {
+		case rec.State == ledger.Lost: // stays until a person has taken note of it
+		case p.superseded(rec):
+			superseded = append(superseded, rec.Key)
+		case rec.State != ledger.Held && p.lost(rec):
+			rec := lose(*rec)
 			rec.Last, rec.Ran = now, ran
 			gone = append(gone, rec)
 		}
+	}
+	if err := r.pass.Ledger.Remove(ctx, superseded); err != nil {
+		return err
 	}
 	if err := r.pass.Ledger.PutAll(ctx, gone); err != nil {
 		return err

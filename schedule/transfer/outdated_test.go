@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
@@ -153,4 +154,38 @@ func TestFirstPassOverAKeptMailboxLabels(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRestoredLedgerLabelsWhatWaitsByIt: a message that waits by the older copy may have been delivered since, also where a
+// pass has seen all the others by the time it is due.
+func TestRestoredLedgerLabelsWhatWaitsByIt(t *testing.T) {
+	w, dir := keeping(t, false), t.TempDir()
+	spare := w.ledger
+	defer func() { w.ledger = spare }()
+	w.in(dir)
+	w.run() // the mailbox is empty
+	w.add(1)
+	w.mta.verdict = says(inject.Deferred, "RCPT", 450)
+	w.run()
+	w.mta.verdict = nil
+	old := w.backup(dir)
+	w.in(dir)
+	w.clock = w.clock.Add(w.pass.Retry.Min)
+	w.run()
+	w.labels(false)
+	if err := w.ledger.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "ledger.db")
+	if err := errors.Join(os.WriteFile(path+".restored", old, 0o600), os.Rename(path+".restored", path)); err != nil {
+		t.Fatal(err)
+	}
+	w.in(dir)
+	w.clock = w.clock.Add(-time.Minute)
+	if s := w.run(); s.Waiting != 1 {
+		t.Fatalf("summary %+v, want the message to wait", s)
+	}
+	w.clock = w.clock.Add(time.Hour)
+	w.run()
+	w.labels(true)
 }

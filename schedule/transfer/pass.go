@@ -289,10 +289,7 @@ func (r *run) folder(ctx context.Context, folder string) error {
 			todo.retrieve, todo.retries, todo.suspects = todo.deletable, nil, nil
 		}
 	}
-	there := &presence{
-		folder: at, listed: todo.listed, lastingUIDs: todo.lastingUIDs, unread: todo.unread,
-		contents: map[string][][32]byte{}, claimed: map[ledger.Key]bool{},
-	}
+	there := newPresence(at, listing, todo)
 	err = r.carry(ctx, at, todo, there)
 	if p.DryRun || ctx.Err() != nil {
 		return err
@@ -304,7 +301,8 @@ func (r *run) folder(ctx context.Context, folder string) error {
 	if lookedAtAll || nothingNew {
 		err = cmp.Or(err, r.findLost(ctx, there))
 	}
-	if readAll := lookedAtAll && err == nil && !there.unread; !readAll {
+	// What waits may never have been read, or by an older copy of the ledger have been delivered since.
+	if readAll := lookedAtAll && err == nil && !there.unread && todo.counts.Waiting == 0; !readAll {
 		return err
 	}
 	if todo.lastingUIDs { // else the UID may come to name another message, which must not pass for this one
@@ -354,7 +352,8 @@ func (r *run) guard(ctx context.Context, at folderKey, p *plan) error {
 	}
 	s := sighting{folder: at, generations: generations, listed: p.counts.Listed, unknown: p.counts.New, known: len(p.known), vanished: p.vanished}
 	// What could not be read under a new UIDVALIDITY is known by its UID since, and may be old mail all the same.
-	p.mayHaveMoved = p.mayHaveMoved || s.renumbered()
+	p.renumbered = s.renumbered()
+	p.mayHaveMoved = p.mayHaveMoved || p.renumbered
 	if p.counts.New == 0 {
 		return nil
 	}

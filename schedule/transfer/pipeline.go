@@ -239,7 +239,7 @@ func (w *pipeline) free(m *message) {
 
 // notRetrieved reports and records a message that could not be retrieved.
 func (w *pipeline) notRetrieved(ref fetch.Ref, cause error) error {
-	w.there.notRead(len(w.plan.known[ref.UID]) > 0)
+	w.there.notGiven(ref, len(w.plan.known[ref.UID]) > 0)
 	kind := fetch.KindOf(cause)
 	if kind == fetch.Gone && w.plan.onlyOverdue && w.setbacks.disposal == nil {
 		w.setbacks.disposal = cause // listed, and not to be had: the next pass must not wait for it
@@ -285,7 +285,9 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 			return false, err
 		}
 		id = id.knownByContent(records, w.plan.asRecorded, w.there.claimed, rules)
-		w.there.claimed[id.claimed] = true
+		if id.claimed != (ledger.Key{}) {
+			w.there.claim(id.claimed, m.ref)
+		}
 	}
 	if id.recognition == unrecognised && w.plan.hasOwnUID(m.ref) {
 		id = id.isAltered(briefs, m.spool.fingerprint, w.plan.lastingUIDs)

@@ -189,7 +189,7 @@ func (w *pipeline) sentenceSuspects() error {
 		w.there.notRead(len(w.plan.known[ref.UID]) > 0)
 	}
 	for ref := range w.suspected {
-		w.there.notRead(len(w.plan.known[ref.UID]) > 0)
+		w.there.notGiven(ref, len(w.plan.known[ref.UID]) > 0)
 	}
 	lonely := len(w.plan.retrieve)+len(w.plan.retries)+len(w.plan.suspects) == 1
 	for _, b := range w.suspected {

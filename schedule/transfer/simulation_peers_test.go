@@ -90,6 +90,14 @@ func (h *poisoned) dialUpstream(ctx context.Context) (fetch.Mailbox, error) {
 	if h.isDead() || h.draw(upstreamDown, 25, h.count(upstreamDown, 0)) {
 		return nil, &fetch.Error{Kind: fetch.Unreachable, Op: "connect", Err: errors.New("connection refused")}
 	}
+	h.mu.Lock()
+	later := !h.pop3 && h.sessions > 0
+	h.sessions++
+	h.mu.Unlock()
+	if later && h.draw(validityInPass, 40, h.count(validityInPass, 0)) {
+		validity, _ := h.store.Validity("")
+		h.store.SetValidity("", validity+1)
+	}
 	client, server := net.Pipe()
 	conn := h.track(client)
 	who := sasl.Credentials{User: "u", Password: "correct horse"}

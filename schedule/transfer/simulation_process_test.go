@@ -79,7 +79,7 @@ func (h *poisoned) pass(t *testing.T) {
 		steps = 1 + h.number("step", h.passes)%60
 	}
 	h.mu.Lock()
-	h.crashIn, h.dead, h.conns = steps, false, nil
+	h.crashIn, h.dead, h.conns, h.sessions = steps, false, nil, 0
 	h.mu.Unlock()
 	spoolDir := h.disk.dir
 	if h.number("spool", h.passes)%2 == 0 && !h.off(tooLargeForSpool) {

@@ -158,11 +158,16 @@ func TestCertificates(t *testing.T) {
 		certificate tls.Certificate
 		want        string
 	}{
-		"expired":       {ca.Issue(fakeserver.Leaf{NotBefore: now.Add(-2 * time.Hour), NotAfter: now.Add(-time.Hour)}), "expired"},
-		"not yet valid": {ca.Issue(fakeserver.Leaf{NotBefore: now.Add(time.Hour), NotAfter: now.Add(2 * time.Hour)}), "not yet valid"},
-		"wrong host":    {ca.Issue(fakeserver.Leaf{Names: []string{"other.example.org"}}), "other.example.org"},
-		"self-signed":   {fakeserver.SelfSigned(fakeserver.Leaf{}), "unknown authority"},
-		"unknown CA":    {fakeserver.NewCA().Issue(fakeserver.Leaf{}), "unknown authority"},
+		"expired":                 {ca.Issue(fakeserver.Leaf{NotBefore: now.Add(-2 * time.Hour), NotAfter: now.Add(-time.Hour)}), "expired"},
+		"not yet valid":           {ca.Issue(fakeserver.Leaf{NotBefore: now.Add(time.Hour), NotAfter: now.Add(2 * time.Hour)}), "not yet valid"},
+		"wrong host":              {ca.Issue(fakeserver.Leaf{Names: []string{"other.example.org"}}), "other.example.org"},
+		"NUL in the name":         {ca.Issue(fakeserver.Leaf{Names: []string{"localhost\x00.example.org"}}), "not localhost"},
+		"NUL behind the name":     {ca.Issue(fakeserver.Leaf{Names: []string{"localhost\x00"}}), "not localhost"},
+		"wildcard for every name": {ca.Issue(fakeserver.Leaf{Names: []string{"*"}}), "not localhost"},
+		"wildcard within a label": {ca.Issue(fakeserver.Leaf{Names: []string{"local*"}}), "not localhost"},
+		"IDN that looks like it":  {ca.Issue(fakeserver.Leaf{Names: []string{"xn--lcalhost-hog"}}), "not localhost"},
+		"self-signed":             {fakeserver.SelfSigned(fakeserver.Leaf{}), "unknown authority"},
+		"unknown CA":              {fakeserver.NewCA().Issue(fakeserver.Leaf{}), "unknown authority"},
 	} {
 		for _, implicit := range []bool{true, false} {
 			t.Run(name, func(t *testing.T) {

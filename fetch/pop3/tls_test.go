@@ -59,6 +59,10 @@ func TestCertificates(t *testing.T) {
 		"wrong host":                   {ours.Issue(fakeserver.Leaf{Names: []string{"mail.example.net"}}), "mail.example.net, not localhost"},
 		"control characters in a name": {ours.Issue(fakeserver.Leaf{Names: []string{"a\n\x1b[2J.example.net"}}), "for a??[2J.example.net, not localhost"},
 		"NUL in name":                  {ours.Issue(fakeserver.Leaf{Names: []string{"localhost\x00.example.net"}}), "not localhost"},
+		"NUL behind the name":          {ours.Issue(fakeserver.Leaf{Names: []string{"localhost\x00"}}), "not localhost"},
+		"wildcard for every name":      {ours.Issue(fakeserver.Leaf{Names: []string{"*"}}), "not localhost"},
+		"wildcard within a label":      {ours.Issue(fakeserver.Leaf{Names: []string{"local*"}}), "not localhost"},
+		"IDN that looks like it":       {ours.Issue(fakeserver.Leaf{Names: []string{"xn--lcalhost-hog"}}), "not localhost"},
 		"self-signed":                  {fakeserver.SelfSigned(fakeserver.Leaf{}), "unknown authority"},
 		"unknown CA":                   {theirs.Issue(fakeserver.Leaf{}), "authority is not trusted here"},
 	} {

@@ -127,6 +127,9 @@ func TestSenderOfLastResort(t *testing.T) {
 		{"not recorded", without, "fallback@example.net", "fallback@example.net"},
 		{"not recorded, none configured", without, "", ""},
 		{"recorded below the trusted fields", without[:strings.Index(without, "Subject:")] + whole, "fallback@example.net", "fallback@example.net"},
+		{"several, the first by the upstream", "Return-Path: <first@example.org>\r\nReturn-Path: <second@example.org>\r\n" + whole, "fallback@example.net", "first@example.org"},
+		{"several, all below the trusted fields", without[:strings.Index(without, "Subject:")] + "Return-Path: <first@example.org>\r\n" + whole, "fallback@example.net", "fallback@example.net"},
+		{"several, one below the trusted fields", whole[:strings.Index(whole, "Subject:")] + "Return-Path: <forged@example.com>\r\nReturn-Path: <>\r\n" + whole[strings.Index(whole, "Subject:"):], "fallback@example.net", "sender1@example.org"},
 		{"no domain", "Return-Path: <joe>\r\n" + without, "fallback@example.net", "fallback@example.net"},
 		{"a domain that is none", "Return-Path: <joe@a..b>\r\n" + without, "fallback@example.net", "fallback@example.net"},
 	} {

@@ -263,6 +263,36 @@ func TestMTAGoneStopsThePass(t *testing.T) {
 	}
 }
 
+// TestOutageOfDaysGivesNothingUp: an MTA that cannot be reached for three days, longer than messages may be deferred, leaves
+// all mail upstream. When it is back everything arrives, in the order of the mailbox.
+func TestOutageOfDaysGivesNothingUp(t *testing.T) {
+	w := newWorld(t)
+	w.pass.Retry.GiveUp = 24 * time.Hour
+	w.mta.verdict = func(*inject.Message, int) inject.Receipt {
+		return inject.Receipt{Stage: "connect", BeforeClient: true, Err: &inject.Error{Kind: inject.Unreachable, Op: "connect"}}
+	}
+	const messages = 30
+	for n := range messages {
+		w.add(n + 1)
+	}
+	for range 3 * 24 {
+		if _, err := w.try(); inject.KindOf(err) != inject.Unreachable {
+			t.Fatalf("a pass ended with %v, want the MTA's trouble", err)
+		}
+		w.clock = w.clock.Add(time.Hour)
+	}
+	w.left(messages)
+	w.mta.verdict = nil
+	w.run()
+	w.left(0)
+	for i, got := range w.mta.taken {
+		if want := fmt.Sprintf("sender%d@example.org", i+1); got.from != want {
+			t.Errorf("message %d is from %s, want %s", i+1, got.from, want)
+		}
+	}
+	w.states(map[ledger.State]int{ledger.Delivered: messages})
+}
+
 func TestSpoolFailureKeepsTheMessage(t *testing.T) {
 	w := newWorld(t)
 	w.pass.SpoolDir = filepath.Join(t.TempDir(), "missing")

@@ -79,6 +79,7 @@ type embeddedKey struct{}
 //	once                 the POP3 server removes at QUIT what was retrieved, and lets one session in at a time
 //	large=OCTETS         a message of that size behind the others, of which LIST says that it has 1,000
 //	nokeywords           the IMAP server keeps no keywords
+//	header=OCTETS        each message has a header field of that length
 //	breaks=N             the upstream closes the connection in the middle of message N
 //	config=LINE          adds a line to the account
 func embed(ts *testscript.TestScript, neg bool, args []string) {
@@ -129,6 +130,9 @@ func embed(ts *testscript.TestScript, neg bool, args []string) {
 	var under atomic.Pointer[net.Conn] // the session with the upstream
 	for n := range count {
 		raw := scriptMail(n + 1)
+		if octets, err := strconv.Atoi(o["header"]); err == nil {
+			raw = bytes.Replace(raw, []byte("Subject:"), []byte("X-Long: "+strings.Repeat("x", octets)+"\r\nSubject:"), 1)
+		}
 		open := func() io.Reader { return bytes.NewReader(raw) }
 		if strconv.Itoa(n+1) == o["breaks"] {
 			open = func() io.Reader {

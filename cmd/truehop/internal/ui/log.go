@@ -49,7 +49,7 @@ type Log struct {
 
 // NewLog returns the log that the configuration asks for.
 func NewLog(w io.Writer, c config.Log, quiet bool) *Log {
-	options := &slog.HandlerOptions{Level: c.Level}
+	options := &slog.HandlerOptions{Level: c.Level, ReplaceAttr: maskedText(c.Addresses)}
 	if quiet {
 		options.Level = max(c.Level, slog.LevelWarn)
 	}
@@ -67,7 +67,7 @@ func NewLog(w io.Writer, c config.Log, quiet bool) *Log {
 			if len(groups) == 0 && a.Key == slog.TimeKey {
 				return slog.Attr{}
 			}
-			return a
+			return maskedText(c.Addresses)(groups, a)
 		}
 		handler = slog.NewTextHandler(&prioritized{w}, options)
 	default:
@@ -241,16 +241,4 @@ func (l *Log) Pass(account string, s transfer.Summary, err error) {
 		}
 	}
 	l.LogAttrs(context.Background(), level, text, attrs...)
-}
-
-// mask shortens a mail address as log.addresses asks.
-func mask(address string, how config.AddressDetail) string {
-	at := strings.LastIndexByte(address, '@')
-	switch {
-	case how == config.NoAddress:
-		return "-"
-	case how == config.DomainOnly && at >= 0:
-		return "<..." + fetch.Sanitize(address[at:])
-	}
-	return fetch.Sanitize(address)
 }

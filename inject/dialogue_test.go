@@ -173,6 +173,24 @@ func TestAuthReplies(t *testing.T) {
 	}
 }
 
+// nothingAtFirst is a mechanism whose initial response is there and empty.
+type nothingAtFirst struct{}
+
+func (nothingAtFirst) Start() (string, []byte, error) { return "PLAIN", []byte{}, nil }
+
+func (nothingAtFirst) Next([]byte) ([]byte, error) { return nil, sasl.ErrUnexpectedServerChallenge }
+
+// TestEmptyInitialResponse: it is sent as an equals sign, for without one the server would wait for it (RFC 4954
+// section 4).
+func TestEmptyInitialResponse(t *testing.T) {
+	s := newServer(t, injecttest.Options{Users: map[string]string{"joe": "secret"}, Record: true})
+	o := inject.Options{XCLIENT: inject.Off, Auth: func() (sasl.Client, error) { return nothingAtFirst{}, nil }}
+	injectAll(t, s.Dial, o, message(1))
+	if transcript := strings.Join(s.Transcript(), "\n"); !strings.Contains(transcript, "AUTH PLAIN =") {
+		t.Errorf("said\n%s", transcript)
+	}
+}
+
 // TestQuit: QUIT is said to a server that refuses us, and not to one that closes or breaks the protocol.
 func TestQuit(t *testing.T) {
 	for _, c := range []struct {

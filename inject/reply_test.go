@@ -40,6 +40,21 @@ func TestReadReply(t *testing.T) {
 	}
 }
 
+// TestReplyAsItWasSaid: what was not said leaves no trace.
+func TestReplyAsItWasSaid(t *testing.T) {
+	for want, reply := range map[string]Reply{
+		"":                {},
+		"550":             {Code: 550},
+		"550 5.7.1":       {Code: 550, Enhanced: "5.7.1"},
+		"550 no":          {Code: 550, Text: "no"},
+		"550 5.7.1 never": {Code: 550, Enhanced: "5.7.1", Text: "never"},
+	} {
+		if got := reply.String(); got != want {
+			t.Errorf("%#v: %q, want %q", reply, got, want)
+		}
+	}
+}
+
 // What is no reply, or has no end, is an error.
 func TestReadReplyErrors(t *testing.T) {
 	for _, c := range []struct {

@@ -72,6 +72,7 @@ func TestLoginRefused(t *testing.T) {
 		"greeting -ERR":                {"S: -ERR closed for today\nhangup", fetch.Refused, "closed for today"},
 		"greeting of a busy balancer":  {"S: 421 Server is busy, try again later.\nhangup", fetch.Busy, "try again later"},
 		"greeting [SYS/TEMP]":          {"S: -ERR [SYS/TEMP] later\nhangup", fetch.Busy, "later"},
+		"greeting [AUTH]":              {"S: -ERR [AUTH] not from here\nhangup", fetch.Auth, "not from here"},
 		"greeting of an SMTP server":   {"S: 220 smtp.example.org ESMTP\nhangup", fetch.Protocol, "220 smtp"},
 		"empty line for a greeting":    {"S:\nhangup", fetch.Protocol, "not a reply"},
 		"+ok in lower case":            {"S: +ok ready\nhangup", fetch.Protocol, "not a reply"},

@@ -1,7 +1,7 @@
 package imap
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"net"
 	"os"
@@ -67,76 +67,39 @@ func (c *Client) lost(op string, err error) error {
 // byeError classifies a BYE.
 func (c *Client) byeError(op string) error {
 	bye := []byte(c.g.noted().bye)
-	e := &fetch.Error{Kind: fetch.Unreachable, Op: op, Text: fetch.Sanitize(string(bye)), Ends: true}
-	if kind := kindOf(bye); kind != fetch.Unclassified {
-		e.Kind = kind
+	e := &fetch.Error{Op: op, Text: fetch.Sanitize(string(bye)), Ends: true}
+	if e.Kind, e.Advice = judge(fetch.Entry, readCode(bye), bye); e.Kind == fetch.Unclassified {
+		e.Kind = fetch.Unreachable
 	}
 	return e
 }
 
-// statusError classifies a NO or BAD. What its code leaves open depends on the command.
+// statusError classifies a NO or BAD. What its code and words leave open depends on the command.
 func statusError(op, name string, text []byte) *fetch.Error {
-	e := &fetch.Error{Kind: kindOf(text), Op: op, Text: fetch.Sanitize(string(text))}
-	if e.Text == "" {
-		e.Text = fetch.Sanitize(name)
-	}
-	switch code, _ := responseCode(text); code {
-	case "TRYCREATE":
-		e.Advice = "create the folder at the server"
-	case "PRIVACYREQUIRED":
-		e.Advice = "use TLS"
-	case "CONTACTADMIN":
-		e.Advice = "the provider wants to be asked"
-	}
-	if e.Kind != fetch.Unclassified {
-		return e
-	}
-	code, _ := responseCode(text)
-	unsaid := code == "" || code == "ALERT" // what it is, except in words
-	busy := unsaid && fetch.SoundsBusy(string(text))
 	verb, _, _ := strings.Cut(op, " ")
+	occasion, left := fetch.Entry, fetch.Refused
 	switch verb {
 	case "LOGIN", "AUTHENTICATE":
-		e.Kind = fetch.Auth
+		left = fetch.Auth
 	case "SELECT":
-		e.Kind = fetch.NoFolder
+		left = fetch.NoFolder
+	case "greeting":
 	default:
-		e.Kind, busy = fetch.Refused, false
+		occasion = fetch.Command
 	}
-	if busy {
-		e.Kind = fetch.Busy
+	c := readCode(text)
+	e := &fetch.Error{Op: op, Text: cmp.Or(fetch.Sanitize(string(text)), fetch.Sanitize(name))}
+	e.Kind, e.Advice = judge(occasion, c, text)
+	if e.Kind == fetch.Unclassified {
+		e.Kind = left
 	}
 	return e
 }
 
-// kindOf reads the response code: those of RFC 9051 section 7.1, RFC 9208, Yahoo and Google. Where
-// there is none it looks at the words, as some servers use no codes.
-func kindOf(text []byte) fetch.Kind {
-	code, _ := responseCode(text)
-	switch code {
-	case "AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "PRIVACYREQUIRED":
-		return fetch.Auth
-	case "UNAVAILABLE", "INUSE", "LIMIT", "OVERQUOTA", "THROTTLED", "SERVERBUG":
-		return fetch.Busy
-	case "NONEXISTENT", "TRYCREATE":
-		return fetch.NoFolder
-	case "NOPERM", "CANNOT", "CLIENTBUG":
-		return fetch.Refused
-	case "", "ALERT":
-	default:
-		return fetch.Unclassified
+// judge reads a response code and the words with it. ALERT says but that a person should read them.
+func judge(at fetch.Occasion, c code, text []byte) (fetch.Kind, string) {
+	if c.name == "ALERT" {
+		c.name = ""
 	}
-	words := bytes.ToLower(text)
-	if bytes.Contains(words, []byte("password")) {
-		return fetch.Unclassified // "wrong password, try again" is no promise
-	}
-	for _, busy := range []string{
-		"too many", "try again", "temporar", "throttled",
-		"authenticated but not connected", // Exchange Online, when it throttles
-	} {
-		if bytes.Contains(words, []byte(busy)) {
-			return fetch.Busy
-		}
-	}
-	return fetch.Unclassified
+	return fetch.Judge(at, c.name, string(text))
 }

@@ -77,6 +77,7 @@ type notes struct {
 	expunged int             // EXPUNGE responses
 	prefix   string          // of the user's folders, by NAMESPACE
 	messages int64           // what the last STATUS said, -1 for nothing
+	faulty   bool            // OK was said with a fault in it, as Exchange does when it cannot reach the mailbox
 	access   access          // what was said of the right to change the folder
 	validity uint32          // the last UIDVALIDITY
 	unstable bool            // UIDNOTSTICKY (RFC 4315 section 2)

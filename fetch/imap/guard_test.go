@@ -309,25 +309,33 @@ func FuzzGuard(f *testing.F) {
 	})
 }
 
-func TestKindOf(t *testing.T) {
-	for text, want := range map[string]fetch.Kind{
-		"[AUTHENTICATIONFAILED] no": fetch.Auth,
-		"[UNAVAILABLE] x":           fetch.Busy,
-		"[inuse] x":                 fetch.Busy,
-		"[OVERQUOTA] x":             fetch.Busy,
-		"[LIMIT] x":                 fetch.Busy,
-		"[THROTTLED] x":             fetch.Busy,
-		"[NONEXISTENT] x":           fetch.NoFolder,
-		"[TRYCREATE] x":             fetch.NoFolder,
-		"[NOPERM] too many":         fetch.Refused,
-		"[ALERT] Too many simultaneous connections.": fetch.Busy,
-		"User is authenticated but not connected.":   fetch.Busy,
-		"[REFERRAL imap://evil.example/] x":          fetch.Unclassified,
-		"no such thing":                              fetch.Unclassified,
+// TestStatusError: what the code and the words leave open, the command decides.
+func TestStatusError(t *testing.T) {
+	for _, test := range []struct {
+		op, text string
+		want     fetch.Kind
+	}{
+		{"LOGIN", "no such thing", fetch.Auth},
+		{"AUTHENTICATE PLAIN", "[REFERRAL imap://evil.example/] x", fetch.Auth},
+		{"LOGIN", "Server Unavailable. 15", fetch.Busy},
+		{"AUTHENTICATE PLAIN", "[ALERT] Too many simultaneous connections.", fetch.Busy},
+		{"LOGIN", "[inuse] x", fetch.Busy},
+		{`SELECT "a b"`, "no such thing", fetch.NoFolder},
+		{`SELECT "busy"`, "User is authenticated but not connected.", fetch.Busy},
+		{`SELECT "a b"`, "IMAP access is disabled", fetch.Auth},
+		{"greeting", "go away", fetch.Refused},
+		{"greeting", "connection limit exceeded", fetch.Busy},
+		{"UID FETCH", "no such thing", fetch.Refused},
+		{"UID FETCH", "Server Unavailable. 15", fetch.Refused},
+		{"UID FETCH", "Too many commands", fetch.Busy},
+		{"UID MOVE", "[TRYCREATE] x", fetch.NoFolder},
 	} {
-		if got := kindOf([]byte(text)); got != want {
-			t.Errorf("%q is of Kind %v, want %v", text, got, want)
+		if got := statusError(test.op, "NO", []byte(test.text)); got.Kind != test.want || got.Text != test.text {
+			t.Errorf("%s: %q is of Kind %v, want %v", test.op, test.text, got.Kind, test.want)
 		}
+	}
+	if e := statusError("LOGIN", "NO", nil); e.Text != "NO" {
+		t.Errorf("%v tells nothing", e)
 	}
 }
 

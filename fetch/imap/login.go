@@ -89,8 +89,8 @@ func (c *Client) greeting() (preauth bool, err error) {
 		}
 		// It is no IMAP greeting at all: balancers and firewalls say in their own way what is wrong.
 		e := protocolError("greeting", broken.why, c.g.line)
-		if fetch.SoundsBusy(e.Text) {
-			e.Kind = fetch.Busy
+		if kind, _ := fetch.Judge(fetch.Entry, "", e.Text); kind == fetch.Busy {
+			e.Kind = kind
 		}
 		return false, e
 	}

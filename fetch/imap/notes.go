@@ -51,6 +51,9 @@ func (g *guard) noteStatus() {
 	if string(g.lex.name) == "BYE" {
 		n.bye = string(g.lex.text[:min(len(g.lex.text), 1000)])
 	}
+	if g.lex.kind == tagged && bytes.HasPrefix(g.lex.text, []byte("[Error=")) {
+		n.faulty = true
+	}
 	switch code, arguments := responseCode(g.lex.text); code {
 	case "CAPABILITY":
 		n.caps = capabilitySet(arguments)

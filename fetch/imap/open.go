@@ -76,7 +76,7 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 	found, searchErr := searched.Wait()
 	marked, markErr := c.marked(searchedMarks)
 	if err != nil {
-		return nil, c.failed("SELECT", err)
+		return nil, c.notSelected(folder, err)
 	}
 	searchErr = c.failed("UID SEARCH", searchErr)
 	seen := c.g.noted()
@@ -163,6 +163,17 @@ func (b *box) markError() error {
 		return notKept(fetch.DeliveredKeyword)
 	}
 	return nil
+}
+
+// notSelected classifies the refusal of SELECT and names the folder. After a login that was accepted with a fault, a refusal without
+// a reason says nothing of the folder.
+func (c *Client) notSelected(folder string, err error) error {
+	err = c.failed("SELECT "+strconv.Quote(fetch.Sanitize(folder)), err)
+	var refused *fetch.Error
+	if errors.As(err, &refused) && refused.Kind == fetch.NoFolder && c.g.noted().faulty && readCode([]byte(refused.Text)).name == "" {
+		refused.Kind = fetch.Busy
+	}
+	return err
 }
 
 // listByFetch lists the open folder in another way, as UID SEARCH was refused or has named but some of so many messages. It returns how

@@ -274,7 +274,7 @@ func (c *Client) Close(ctx context.Context) error {
 			return err
 		}
 		if !r.ok {
-			return r.failure("QUIT", fetch.Refused)
+			return r.judged("QUIT", "", fetch.Refused)
 		}
 		return nil
 	})

@@ -77,7 +77,7 @@ func (c *Client) list(l fetch.Listing) (fetch.Listing, error) {
 		c.note("sizes are unknown", slog.String("reply", noLIST.Text))
 		l.Refs, l.Unlisted = refs, unread
 		return l, nil
-	case noUIDL.Kind != fetch.Refused, fetch.SoundsBusy(noUIDL.Text):
+	case noUIDL.Kind != fetch.Refused:
 		return l, noUIDL
 	case empty: // some servers refuse UIDL then
 		l.NoUIDs = !c.has("UIDL")

@@ -27,8 +27,8 @@ func (w *wire) reply(op string) (reply, error) {
 	r, ok := parseReply(line)
 	if !ok {
 		e := protocolError(op, "not a reply", line)
-		if op == "greeting" && fetch.SoundsBusy(e.Text) {
-			e.Kind = fetch.Busy // "421 too busy" is what a balancer says for any protocol
+		if kind, _ := fetch.Judge(fetch.Entry, "", e.Text); op == "greeting" && kind == fetch.Busy {
+			e.Kind = kind // "421 too busy" is what a balancer says for any protocol
 		}
 		return reply{}, e
 	}
@@ -53,35 +53,32 @@ func parseReply(line []byte) (reply, bool) {
 	return r, true
 }
 
-// failure classifies a refusal; kind is for one that says nothing of its cause.
+// failure classifies a refusal on the way to the messages; kind is for one that says nothing of its cause.
 func (r reply) failure(op string, kind fetch.Kind) *fetch.Error {
-	e := &fetch.Error{Kind: kind, Op: op, Text: fetch.Sanitize(r.text)}
-	top, _, _ := strings.Cut(r.code, "/")
-	switch {
-	case r.code == "IN-USE": // RFC 2449 section 8.1.2
-		e.Kind, e.Advice = fetch.Busy, "another session has the mailbox open"
-	case r.code == "LOGIN-DELAY": // RFC 2449 section 8.1.1
-		e.Kind, e.Advice = fetch.Busy, "the server wants more time between two logins"
-	case r.code == "SYS/TEMP": // RFC 3206 section 4
-		e.Kind = fetch.Busy
-	case r.code == "AUTH": // RFC 3206 section 4
-		e.Kind = fetch.Auth
-	case top == "SYS":
-		e.Kind = fetch.Refused
-	case r.code == "" && kind != fetch.Refused && fetch.SoundsBusy(r.text):
-		e.Kind = fetch.Busy
+	return r.judged(op, r.text, kind)
+}
+
+// judged classifies a refusal by its code and by words.
+func (r reply) judged(op, words string, kind fetch.Kind) *fetch.Error {
+	e := &fetch.Error{Op: op, Text: fetch.Sanitize(r.text)}
+	e.Kind, e.Advice = fetch.Judge(fetch.Entry, r.code, words)
+	if e.Kind == fetch.Unclassified {
+		e.Kind = kind
 	}
 	return e
 }
 
-// messageFailure classifies the refusal to retrieve or delete one message.
+// messageFailure classifies the refusal to retrieve or delete one message, whose words may be about that message only.
 // POP3 has no code for one that has gone.
 func (r reply) messageFailure(op string) *fetch.Error {
-	e := r.failure(op, fetch.Refused)
+	e := r.judged(op, "", fetch.Refused)
+	if e.Kind != fetch.Busy {
+		e.Kind, e.Advice = fetch.Refused, ""
+	}
 	text := strings.ToLower(r.text)
 	for _, words := range []string{"no such message", "no message", "not found", "deleted", "expunged", "not exist"} {
 		if r.code == "" && strings.Contains(text, words) {
-			e.Kind = fetch.Gone
+			e.Kind, e.Advice = fetch.Gone, ""
 		}
 	}
 	return e

@@ -63,6 +63,8 @@ type Client struct {
 	box    *box            // the open folder, nil if there is none
 	silent bool            // IDLE announces nothing
 
+	mechanism string // what proved the user, "" after PREAUTH
+
 	mu    sync.Mutex // held by the method that runs
 	ended bool
 }
@@ -92,6 +94,9 @@ func New(ctx context.Context, conn net.Conn, opts Options) (*Client, error) {
 	}
 	return c, nil
 }
+
+// Mechanism returns the mechanism or command that proved the user, "" if none was needed.
+func (c *Client) Mechanism() string { return c.mechanism }
 
 // Has reports whether the server offers a capability, "MOVE" for one, in upper case.
 func (c *Client) Has(name string) bool {

@@ -51,8 +51,9 @@ type guard struct {
 	out     []byte // passed, but not read yet
 	literal int64  // octets of the literal that are yet to come
 	drop    bool   // the literal is not for the library
-	secured bool   // the connection is as secure as it will be
-	inside  bool   // what is written next is a literal, no command
+	prompts prompts
+	secured bool // the connection is as secure as it will be
+	inside  bool // what is written next is a literal, no command
 	// expunges lets one EXPUNGE through.
 	expunges atomic.Bool
 
@@ -269,6 +270,9 @@ func (g *guard) nextLine() ([]byte, error) {
 	g.trace("S", line)
 	if first {
 		g.note()
+	}
+	if g.lex.kind == continuation {
+		return g.prompts.say(g.lex.pass), nil
 	}
 	return g.lex.pass, nil
 }

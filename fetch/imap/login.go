@@ -179,7 +179,7 @@ func (c *Client) attach(preauth bool) {
 	c.lib = imapclient.New(c.g, nil)
 }
 
-// authenticate proves the user by the best way offered.
+// authenticate proves the user by the best way that the server offers and completes.
 func (c *Client) authenticate(ctx context.Context) error {
 	var offered []string
 	for name := range c.caps {
@@ -187,26 +187,54 @@ func (c *Client) authenticate(ctx context.Context) error {
 			offered = append(offered, mechanism)
 		}
 	}
+	slices.Sort(offered)
+	cred := c.opts.Credentials
+	cred.TLS = c.g.connectionState()
 	// The LOGIN command shows the password as PLAIN does. RFC 9051 section 6.2.3:
 	// it is not to be tried where LOGINDISABLED says so.
-	byCommand := !slices.Contains(offered, sasl.Plain) && !c.caps["LOGINDISABLED"]
-	if byCommand {
-		offered = append(offered, sasl.Plain)
+	if !c.caps["LOGINDISABLED"] {
+		byPassword := slices.Contains([]string{sasl.Plain, sasl.Login}, strings.ToUpper(string(cred.Mechanism)))
+		if byPassword && !slices.Contains(offered, strings.ToUpper(string(cred.Mechanism))) {
+			cred.Mechanism = sasl.User
+		}
+		offered = append(offered, sasl.User)
 	}
-	slices.Sort(offered)
-	mechanism, client, err := sasl.Choose(ctx, offered, c.opts.Credentials, c.secure)
+	attempts := sasl.NewAttempts(offered, cred, c.secure)
+	used, err := attempts.Run(ctx, c.try)
 	if err != nil {
 		return err
 	}
+	c.mechanism = used
+	attempts.Log(ctx, c.opts.Logger, used)
+	return nil
+}
+
+// try proves the user in one way. unparsed says that the server answered BAD: that it could not read the command.
+func (c *Client) try(mechanism string, client gosasl.Client) (unparsed bool, err error) {
 	c.g.authenticating(true)
 	defer c.g.authenticating(false)
-	if byCommand && mechanism == sasl.Plain {
-		return c.withholdEcho("LOGIN", client, c.lib.Login(c.opts.Credentials.User, c.opts.Credentials.Password).Wait())
+	op := "LOGIN"
+	if mechanism == sasl.User {
+		err = c.lib.Login(c.opts.Credentials.User, c.opts.Credentials.Password).Wait()
+	} else {
+		op = "AUTHENTICATE " + mechanism
+		c.g.prompts = promptsOf(mechanism, c.Has("SASL-IR"))
+		err = c.lib.Authenticate(client)
 	}
-	if err := c.lib.Authenticate(client); err != nil {
-		return c.withholdEcho("AUTHENTICATE "+mechanism, client, err)
+	var reply *imapwire.Error
+	var refused *fetch.Error
+	switch {
+	case err == nil:
+		return false, sasl.Finish(client)
+	case errors.As(err, &reply):
+		unparsed = reply.Type == imapwire.StatusResponseTypeBad
+	case errors.As(err, &refused):
+		// The mechanism does not go on; the server must be told (RFC 9051 section 6.2.2). The library then reads its reply.
+		if _, lost := c.g.Write([]byte("*\r\n")); lost != nil {
+			return false, c.lost(op, lost)
+		}
 	}
-	return sasl.Finish(client)
+	return unparsed, c.withholdEcho(op, client, err)
 }
 
 // withholdEcho classifies an error of the authentication. A server that echoes the

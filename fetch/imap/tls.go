@@ -25,7 +25,7 @@ func (g *guard) upgrade(ctx context.Context, config *tls.Config) error {
 		return err
 	}
 	g.br = bufio.NewReaderSize(readerFunc(g.receive), 32<<10)
-	g.lex = lexer{limit: g.lex.limit}
+	g.lex = lexer{limit: g.lex.limit, uidOf: g.lex.uidOf}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.conn = t
@@ -45,6 +45,18 @@ func (g *guard) handshake(ctx context.Context, t *tls.Conn) error {
 		return handshakeError(err)
 	}
 	return nil
+}
+
+// connectionState describes the connection under TLS, nil without.
+func (g *guard) connectionState() *tls.ConnectionState {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t, ok := g.conn.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	state := t.ConnectionState()
+	return &state
 }
 
 // handshakeError distinguishes a peer that cannot be trusted from one that went away.

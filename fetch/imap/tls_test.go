@@ -95,6 +95,31 @@ func TestStartTLSForgets(t *testing.T) {
 	}
 }
 
+// TestUIDBehindTheBodyUnderSTARTTLS: what the guard tolerates, it tolerates under TLS, too.
+func TestUIDBehindTheBodyUnderSTARTTLS(t *testing.T) {
+	serverTLS, client := fakeserver.TLS()
+	store := fakeserver.NewStore()
+	store.Add("INBOX", []byte("Subject: x\r\n\r\n"))
+	s := server(store)
+	s.TLS = serverTLS
+	s.Reply = func(verb, _ string) (string, bool) {
+		return "* 1 FETCH (BODY[] {3}\r\nabc UID 1)\r\n%T OK x\r\n", verb == "UID FETCH"
+	}
+	c, err := New(t.Context(), fetchtest.Dial(t, fetchtest.Listen(t, s.Serve).Addr()), starttls(client))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Abort()
+	listing, err := c.Open(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bodies, failed, err := fetchtest.Collect(t.Context(), c, listing.Refs)
+	if err != nil || len(failed) != 0 || len(bodies) != 1 {
+		t.Errorf("got %v, %v, %v", bodies, failed, err)
+	}
+}
+
 // What is sent with each kind of connection and each setting.
 func TestCredentialsOnlyUnderTLS(t *testing.T) {
 	serverTLS, client := fakeserver.TLS()

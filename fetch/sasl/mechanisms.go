@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"crypto/hmac"
 	"crypto/md5"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"strconv"
 	"strings"
 
+	"github.com/emersion/go-sasl"
 	"github.com/xdg-go/scram"
 
 	"github.com/truehop/truehop/fetch"
@@ -54,7 +56,14 @@ func (m *cramClient) Next(challenge []byte) ([]byte, error) {
 	return []byte(m.user + " " + hex.EncodeToString(h.Sum(nil))), nil
 }
 
-// scramClient is SCRAM without channel binding.
+// command is the client of a command that is no mechanism.
+type command string
+
+func (c command) Start() (string, []byte, error) { return "", nil, errUnexpected }
+
+func (c command) Next([]byte) ([]byte, error) { return nil, errUnexpected }
+
+// scramClient is SCRAM (RFC 5802), with channel binding if its name ends in "-PLUS".
 type scramClient struct {
 	name string
 	conv *scram.ClientConversation
@@ -62,6 +71,50 @@ type scramClient struct {
 	// failed ends the conversation: the library would go on after an error and
 	// take an empty proof for the server's, none having been computed (v1.4.0).
 	failed bool
+	// unbound says that the server cannot bind to this kind of connection: nothing was said of the password.
+	unbound bool
+}
+
+func newSCRAM(name string, hash scram.HashGeneratorFcn, c Credentials) (sasl.Client, error) {
+	client, err := hash.NewClient(c.User, c.Password, "")
+	if err != nil {
+		// The library's words may quote the user name; they are not needed.
+		return nil, errors.New("SASLprep refuses the user name or password")
+	}
+	s := &scramClient{name: name}
+	if !s.bound() {
+		// "n" and not "y" (RFC 5802 section 6): who could strip the mechanisms of this name from the server's list could strip
+		// all of SCRAM, and some servers refuse "y".
+		s.conv = client.NewConversation()
+		return s, nil
+	}
+	binding, err := bindingOf(c.TLS)
+	if err != nil {
+		return nil, err
+	}
+	s.conv = client.NewConversationWithChannelBinding(binding)
+	return s, nil
+}
+
+// bindingOf returns what names this very connection: tls-exporter with TLS 1.3 (RFC 9266), tls-server-end-point with older ones (RFC 5929
+// section 4).
+func bindingOf(state *tls.ConnectionState) (scram.ChannelBinding, error) {
+	switch {
+	case state == nil:
+		return scram.ChannelBinding{}, errors.New("there is no TLS to bind to")
+	case state.Version >= tls.VersionTLS13:
+		return scram.NewTLSExporterBinding(state)
+	}
+	return scram.NewTLSServerEndpointBinding(state)
+}
+
+// bound reports whether the exchange is bound to the connection.
+func (s *scramClient) bound() bool { return strings.HasSuffix(s.name, "-PLUS") }
+
+// bindingRefused reports whether a refusal is of the binding and not of the password: it came before the proof.
+func (s *scramClient) bindingRefused() bool {
+	early := s.unbound || s.step == 0
+	return s.bound() && early
 }
 
 func (s *scramClient) Start() (string, []byte, error) {
@@ -76,6 +129,10 @@ func (s *scramClient) Next(challenge []byte) ([]byte, error) {
 		return nil, errUnexpected
 	}
 	s.step++
+	if why, ok := bytes.CutPrefix(challenge, []byte("e=")); ok {
+		s.failed = true
+		return nil, s.serverError(string(why))
+	}
 	if s.step == 1 {
 		if err := boundIterations(challenge); err != nil {
 			s.failed = true
@@ -89,6 +146,20 @@ func (s *scramClient) Next(challenge []byte) ([]byte, error) {
 		return nil, errors.New(fetch.Sanitize(err.Error()))
 	}
 	return []byte(response), nil
+}
+
+// serverError classifies a server-error-value of RFC 5802 section 7.
+func (s *scramClient) serverError(value string) error {
+	value, _, _ = strings.Cut(value, ",")
+	why := errors.New("the server says " + strconv.Quote(fetch.Sanitize(value)))
+	switch value {
+	case "channel-bindings-dont-match", "server-does-support-channel-binding":
+		return &fetch.Error{Kind: fetch.TLS, Op: s.name, Err: why,
+			Advice: "the server sees another TLS connection than this one: somebody reads along, or the provider's own proxy ends TLS, in which case set auth: scram-sha-256"}
+	case "unsupported-channel-binding-type", "channel-binding-not-supported":
+		s.unbound = true
+	}
+	return why
 }
 
 // maxIterations bounds the work that a server can ask for: about a second.
@@ -113,6 +184,27 @@ func boundIterations(serverFirst []byte) error {
 type bearerClient struct {
 	name    string
 	initial []byte
+}
+
+// newXOAUTH2 follows https://developers.google.com/gmail/imap/xoauth2-protocol.
+func newXOAUTH2(c Credentials, token string) (sasl.Client, error) {
+	if !printable(c.User) || !printable(token) {
+		return nil, errors.New("control character in the user name or token")
+	}
+	return &bearerClient{XOAUTH2, []byte("user=" + c.User + "\x01auth=Bearer " + token + "\x01\x01")}, nil
+}
+
+func newOAuthBearer(c Credentials, token string) (sasl.Client, error) {
+	if !printable(c.User) || !printable(token) {
+		return nil, errors.New("control character in the user name or token")
+	}
+	// RFC 5801 section 4: "=" and "," are escaped in a saslname; go-sasl does not.
+	user := strings.NewReplacer("=", "=3D", ",", "=2C").Replace(c.User)
+	_, initial, err := sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: user, Token: token}).Start()
+	if err != nil {
+		return nil, err
+	}
+	return &bearerClient{OAuthBearer, initial}, nil
 }
 
 func (b *bearerClient) Start() (string, []byte, error) { return b.name, b.initial, nil }

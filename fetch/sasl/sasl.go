@@ -8,6 +8,7 @@ package sasl
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,8 +28,18 @@ const (
 	CRAMMD5     = "CRAM-MD5"      // RFC 2195, only by name
 	SCRAMSHA1   = "SCRAM-SHA-1"   // RFC 5802
 	SCRAMSHA256 = "SCRAM-SHA-256" // RFC 7677
+	External    = "EXTERNAL"      // RFC 4422 appendix A
 	XOAUTH2     = "XOAUTH2"       // Google's and Microsoft's, older than the RFC
 	OAuthBearer = "OAUTHBEARER"   // RFC 7628
+
+	// The two of SCRAM that are bound to the TLS connection.
+	SCRAMSHA1Plus   = SCRAMSHA1 + "-PLUS"
+	SCRAMSHA256Plus = SCRAMSHA256 + "-PLUS"
+
+	// These are commands of the protocol and no mechanisms. [Choose] picks them if they are among what is offered; their
+	// client cannot be started.
+	User = "USER" // shows the password: USER and PASS of RFC 1939 section 7, LOGIN of RFC 9051 section 6.2.3
+	APOP = "APOP" // RFC 1939 section 7
 )
 
 // Mechanism is the name of a mechanism, in any case, or "" for the best one that a server
@@ -38,7 +49,7 @@ type Mechanism string
 // auto is the word for the best mechanism that is offered.
 const auto = "auto"
 
-// Words returns the words for all mechanisms that prove a password, behind auto the best one first.
+// Words returns the words for all mechanisms but those of OAuth 2, behind auto the best one first.
 func (Mechanism) Words() []string {
 	words := []string{auto}
 	for _, m := range mechanismsFor(Credentials{}) {
@@ -77,6 +88,10 @@ type Credentials struct {
 	Token func(context.Context) (string, error)
 	// Mechanism is the one to use; "" means the best one offered.
 	Mechanism Mechanism
+	// First is what to begin with where Mechanism is "" and the server offers it: what it took the last time. "" means the best one.
+	First Mechanism
+	// TLS is the state of the connection, which some mechanisms are bound to; nil without TLS.
+	TLS *tls.ConnectionState
 	// AllowPlaintext lets a password or token be sent as it is over a
 	// connection without TLS.
 	AllowPlaintext bool
@@ -104,38 +119,16 @@ func mechanismsFor(c Credentials) []mechanism {
 	if c.Token != nil {
 		// XOAUTH2 first: it is the one that every provider documents.
 		return []mechanism{
-			// https://developers.google.com/gmail/imap/xoauth2-protocol
-			{XOAUTH2, true, true, func(c Credentials, token string) (sasl.Client, error) {
-				if !printable(c.User) || !printable(token) {
-					return nil, errors.New("control character in the user name or token")
-				}
-				return &bearerClient{XOAUTH2, []byte("user=" + c.User + "\x01auth=Bearer " + token + "\x01\x01")}, nil
-			}},
-			{OAuthBearer, true, true, func(c Credentials, token string) (sasl.Client, error) {
-				if !printable(c.User) || !printable(token) {
-					return nil, errors.New("control character in the user name or token")
-				}
-				// RFC 5801 section 4: "=" and "," are escaped in a saslname; go-sasl does not.
-				user := strings.NewReplacer("=", "=3D", ",", "=2C").Replace(c.User)
-				_, initial, err := sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: user, Token: token}).Start()
-				if err != nil {
-					return nil, err
-				}
-				return &bearerClient{OAuthBearer, initial}, nil
-			}},
+			{XOAUTH2, true, true, newXOAUTH2},
+			{OAuthBearer, true, true, newOAuthBearer},
 		}
 	}
 	scramBy := func(name string, hash scram.HashGeneratorFcn) mechanism {
-		return mechanism{name, false, true, func(c Credentials, _ string) (sasl.Client, error) {
-			client, err := hash.NewClient(c.User, c.Password, "")
-			if err != nil {
-				// The library's words may quote the user name; they are not needed.
-				return nil, errors.New("SASLprep refuses the user name or password")
-			}
-			return &scramClient{name: name, conv: client.NewConversation()}, nil
-		}}
+		return mechanism{name, false, true, func(c Credentials, _ string) (sasl.Client, error) { return newSCRAM(name, hash, c) }}
 	}
 	return []mechanism{
+		scramBy(SCRAMSHA256Plus, scram.SHA256),
+		scramBy(SCRAMSHA1Plus, scram.SHA1),
 		scramBy(SCRAMSHA256, scram.SHA256),
 		scramBy(SCRAMSHA1, scram.SHA1),
 		{Plain, true, true, func(c Credentials, _ string) (sasl.Client, error) {
@@ -144,9 +137,13 @@ func mechanismsFor(c Credentials) []mechanism {
 		{Login, true, true, func(c Credentials, _ string) (sasl.Client, error) {
 			return &loginClient{answers: []string{c.User, c.Password}}, nil
 		}},
-		{CRAMMD5, false, false, func(c Credentials, _ string) (sasl.Client, error) {
+		{User, true, true, func(Credentials, string) (sasl.Client, error) { return command(User), nil }},
+		// These two rest on MD5 and make the server keep the password itself: only where nothing else is offered.
+		{CRAMMD5, false, true, func(c Credentials, _ string) (sasl.Client, error) {
 			return &cramClient{user: c.User, password: c.Password}, nil
 		}},
+		{APOP, false, true, func(Credentials, string) (sasl.Client, error) { return command(APOP), nil }},
+		{External, false, false, func(c Credentials, _ string) (sasl.Client, error) { return sasl.NewExternalClient(c.User), nil }},
 	}
 }
 
@@ -158,13 +155,8 @@ func mechanismsFor(c Credentials) []mechanism {
 // acceptable or the credentials cannot be sent by it; what Token returned
 // is passed on if it is one itself.
 func Choose(ctx context.Context, offered []string, c Credentials, secure bool) (name string, client sasl.Client, err error) {
-	switch {
-	case c.User == "":
-		return "", nil, refusal("no user name", "")
-	case c.Token == nil && c.Password == "":
-		return "", nil, refusal("no password", "")
-	case strings.ContainsRune(c.User, 0) || strings.ContainsRune(c.Password, 0): // it separates the fields of PLAIN, and no mechanism here allows it
-		return "", nil, refusal("NUL in the user name or password", "")
+	if err := check(c); err != nil {
+		return "", nil, refusal(err.Error(), "")
 	}
 	m, err := pick(offered, c, secure)
 	if err != nil {
@@ -186,7 +178,11 @@ func Choose(ctx context.Context, offered []string, c Credentials, secure bool) (
 // pick returns the best mechanism among those offered that c can and may be used with.
 func pick(offered []string, c Credentials, secure bool) (mechanism, error) {
 	withheld, free := "", c.Mechanism == ""
-	for _, m := range mechanismsFor(c) {
+	known := mechanismsFor(c)
+	if i := slices.IndexFunc(known, func(m mechanism) bool { return strings.EqualFold(m.name, string(c.First)) }); free && i > 0 {
+		known = slices.Concat(known[i:i+1], known[:i], known[i+1:])
+	}
+	for _, m := range known {
 		wanted := strings.EqualFold(string(c.Mechanism), m.name)
 		if free {
 			wanted = m.auto
@@ -210,17 +206,35 @@ func pick(offered []string, c Credentials, secure bool) (mechanism, error) {
 		return mechanism{}, refusal(withheld+" would show the secret on a connection without TLS", "use TLS")
 	}
 	shown := "none"
+	offered = slices.DeleteFunc(slices.Clone(offered), func(o string) bool { return o == User || o == APOP })
 	if len(offered) > 0 {
 		shown = fetch.Sanitize(strings.Join(offered[:min(len(offered), 20)], " "))
 	}
-	hint := "the server takes no OAuth 2 token here"
+	return mechanism{}, refusal("no acceptable mechanism among those offered: "+shown, hint(c))
+}
+
+func hint(c Credentials) string {
 	switch {
 	case c.Mechanism != "":
-		hint = "the server does not offer " + fetch.Sanitize(string(c.Mechanism))
+		return "the server does not offer " + fetch.Sanitize(string(c.Mechanism))
 	case c.Token == nil:
-		hint = "the server may want OAuth 2 or an application password"
+		return "the server may want OAuth 2 or an application password"
 	}
-	return mechanism{}, refusal("no acceptable mechanism among those offered: "+shown, hint)
+	return "the server takes no OAuth 2 token here"
+}
+
+// check refuses credentials that would be read as something else. NUL separates
+// the fields of PLAIN, and no mechanism here allows it.
+func check(c Credentials) error {
+	switch {
+	case c.User == "":
+		return errors.New("no user name")
+	case c.Token == nil && c.Password == "" && !strings.EqualFold(string(c.Mechanism), External):
+		return errors.New("no password")
+	case strings.ContainsRune(c.User, 0) || strings.ContainsRune(c.Password, 0):
+		return errors.New("NUL in the user name or password")
+	}
+	return nil
 }
 
 func fetchToken(ctx context.Context, source func(context.Context) (string, error)) (string, error) {

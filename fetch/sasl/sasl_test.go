@@ -3,6 +3,8 @@ package sasl
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,9 +20,14 @@ import (
 func token(context.Context) (string, error) { return "the-token", nil }
 
 func TestChoose(t *testing.T) {
-	all := []string{"plain", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "XOAUTH2", "OAUTHBEARER", "GSSAPI"}
+	all := []string{"plain", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "XOAUTH2", "OAUTHBEARER", "GSSAPI", "EXTERNAL"}
 	password := Credentials{User: "u", Password: "p"}
 	named := func(c Credentials, m string) Credentials { c.Mechanism = Mechanism(m); return c }
+	first := func(c Credentials, m Mechanism) Credentials { c.First = m; return c }
+	bound := func(c Credentials) Credentials {
+		c.TLS = &tls.ConnectionState{Version: tls.VersionTLS12, PeerCertificates: []*x509.Certificate{{SignatureAlgorithm: x509.ECDSAWithSHA256}}}
+		return c
+	}
 	open := password
 	open.AllowPlaintext = true
 	oauth := Credentials{User: "u", Token: token}
@@ -36,7 +43,16 @@ func TestChoose(t *testing.T) {
 		"SCRAM-SHA-1":              {password, []string{"PLAIN", "SCRAM-SHA-1"}, true, SCRAMSHA1},
 		"PLAIN before LOGIN":       {password, []string{"LOGIN", "PLAIN"}, true, Plain},
 		"LOGIN":                    {password, []string{"LOGIN"}, true, Login},
-		"CRAM-MD5 only if named":   {password, []string{"CRAM-MD5"}, true, "no acceptable mechanism"},
+		"CRAM-MD5 comes last":      {password, []string{"CRAM-MD5", "APOP", "USER"}, true, User},
+		"CRAM-MD5, nothing else":   {password, []string{"CRAM-MD5", "APOP"}, true, CRAMMD5},
+		"APOP, nothing else":       {password, []string{"APOP"}, true, APOP},
+		"EXTERNAL only if named":   {password, []string{"EXTERNAL"}, true, "no acceptable mechanism"},
+		"EXTERNAL named":           {named(Credentials{User: "u"}, "external"), all, true, External},
+		"PLUS needs TLS":           {password, []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-1"}, true, SCRAMSHA1},
+		"PLUS":                     {bound(password), []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"}, true, SCRAMSHA256Plus},
+		"what worked comes first":  {first(password, Plain), all, true, Plain},
+		"first, but not offered":   {first(password, Plain), []string{"LOGIN"}, true, Login},
+		"first, but another named": {named(first(password, Plain), "LOGIN"), all, true, Login},
 		"CRAM-MD5 named":           {named(password, "cram-md5"), all, true, CRAMMD5},
 		"named in lower case":      {named(password, "plain"), all, true, Plain},
 		"named, not offered":       {named(password, "LOGIN"), []string{"PLAIN"}, true, "no acceptable mechanism"},
@@ -68,7 +84,12 @@ func TestChoose(t *testing.T) {
 				}
 				return
 			}
-			if started, _, _ := client.Start(); got != test.want || started != test.want {
+			started, _, err := client.Start()
+			if test.want == User || test.want == APOP {
+				if err == nil || got != test.want {
+					t.Errorf("chose %s, which starts as a mechanism: %v", got, err)
+				}
+			} else if got != test.want || started != test.want {
 				t.Errorf("chose %s, which starts as %s; want %s", got, started, test.want)
 			}
 		})

@@ -8,7 +8,8 @@ import (
 
 // TestMechanismWords: each mechanism for passwords has its word, and auto means none by name.
 func TestMechanismWords(t *testing.T) {
-	for word, want := range map[string]Mechanism{"auto": "", "plain": Plain, "login": Login, "cram-md5": CRAMMD5, "scram-sha-1": SCRAMSHA1, "scram-sha-256": SCRAMSHA256} {
+	for word, want := range map[string]Mechanism{"auto": "", "plain": Plain, "login": Login, "cram-md5": CRAMMD5, "scram-sha-1": SCRAMSHA1, "scram-sha-256": SCRAMSHA256,
+		"scram-sha-1-plus": SCRAMSHA1Plus, "scram-sha-256-plus": SCRAMSHA256Plus, "external": External, "apop": APOP, "user": User} {
 		m := Mechanism("x")
 		if err := m.UnmarshalText([]byte(word)); err != nil || m != want {
 			t.Errorf("%s is read as %q, %v", word, string(m), err)
@@ -20,8 +21,8 @@ func TestMechanismWords(t *testing.T) {
 			t.Errorf("%s is not among the words %q", word, m.Words())
 		}
 	}
-	if n := len(Mechanism("").Words()); n != 6 {
-		t.Errorf("%d words, want 6", n)
+	if n := len(Mechanism("").Words()); n != 11 {
+		t.Errorf("%d words, want 11", n)
 	}
 	for _, wrong := range []string{"", "PLAIN", "xoauth2", "ntlm", "auto\n\x1b"} {
 		m := Mechanism(Login)

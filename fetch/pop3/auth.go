@@ -15,40 +15,55 @@ import (
 	"github.com/truehop/truehop/fetch/sasl"
 )
 
-// authenticate picks AUTH, USER or APOP. The caller has made sure that
+// authenticate proves the user by the best way that the server offers and completes. The caller has made sure that
 // credentials may be sent over this connection.
 func (c *Client) authenticate(ctx context.Context) error {
 	cred := c.opts.Credentials
 	cred.AllowPlaintext = true
+	cred.TLS = c.w.connectionState()
 	c.w.hidden = true
 	defer func() { c.w.hidden, c.w.said = false, "" }()
+	attempts := sasl.NewAttempts(c.offered(cred), cred, c.secure)
+	used, err := attempts.Run(ctx, func(name string, client gosasl.Client) (bool, error) {
+		var err error
+		switch name {
+		case sasl.User:
+			err = c.userPass(cred)
+		case sasl.APOP:
+			err = c.apop(cred)
+		default:
+			err = c.auth(client)
+		}
+		return false, c.withholdEcho(err, func(words string) bool { return sasl.Echoes(client, words) })
+	})
+	if err != nil {
+		return err
+	}
+	c.mechanism = used
+	attempts.Log(ctx, c.opts.Logger, used)
+	return nil
+}
+
+// offered lists the ways to log in. A server is believed to have the command that the configuration names, and one without CAPA the
+// mechanism, too.
+func (c *Client) offered(cred sasl.Credentials) []string {
+	offered := strings.Fields(c.caps["SASL"]) // RFC 5034 section 3
+	wanted := strings.ToUpper(string(cred.Mechanism))
 	switch {
-	case cred.Token != nil:
-	case strings.EqualFold(string(cred.Mechanism), "USER"):
-		return c.withholdEcho(c.userPass(cred), cred.Echoed)
-	case strings.EqualFold(string(cred.Mechanism), "APOP"):
-		return c.withholdEcho(c.apop(cred), cred.Echoed)
+	case wanted == sasl.User || wanted == sasl.APOP:
+		return []string{wanted}
+	case c.caps == nil && wanted != "":
+		return []string{wanted}
+	case c.caps == nil && cred.Token != nil:
+		return []string{sasl.XOAUTH2}
 	}
-	// A server without CAPA is believed to have the mechanism that the configuration names.
-	var offered []string
-	switch {
-	case c.caps != nil:
-		offered = strings.Fields(c.caps["SASL"]) // RFC 5034 section 3
-	case cred.Mechanism != "":
-		offered = []string{string(cred.Mechanism)}
-	case cred.Token != nil:
-		offered = []string{sasl.XOAUTH2}
+	if c.caps == nil || c.has("USER") {
+		offered = append(offered, sasl.User)
 	}
-	_, client, err := sasl.Choose(ctx, offered, cred, c.secure)
-	if err == nil {
-		return c.withholdEcho(c.auth(client), func(words string) bool { return sasl.Echoes(client, words) })
+	if timestamp(c.banner) != "" {
+		offered = append(offered, sasl.APOP)
 	}
-	free := cred.Mechanism == "" && cred.Token == nil
-	hasUser := c.caps == nil || c.has("USER")
-	if free && hasUser {
-		return c.withholdEcho(c.userPass(cred), cred.Echoed)
-	}
-	return err
+	return offered
 }
 
 // withholdEcho withholds the words of a server that echoes what it was sent: the
@@ -85,17 +100,24 @@ func (c *Client) apop(cred sasl.Credentials) error {
 	if err := checkArguments(cred); err != nil {
 		return err
 	}
-	// The timestamp is a msg-id. Octets that no msg-id has serve to reconstruct the
-	// password (CVE-2007-1558).
-	_, rest, opened := strings.Cut(c.banner, "<")
+	stamp := timestamp(c.banner)
+	if stamp == "" {
+		return &fetch.Error{Kind: fetch.Auth, Op: "APOP", Err: errors.New("the greeting has no usable timestamp")}
+	}
+	sum := md5.Sum([]byte(stamp + cred.Password))
+	return c.sendSecret("APOP "+cred.User+" "+hex.EncodeToString(sum[:]), "APOP")
+}
+
+// timestamp returns the msg-id in a greeting, "" if there is none. Octets that no msg-id has serve to reconstruct the
+// password (CVE-2007-1558).
+func timestamp(banner string) string {
+	_, rest, opened := strings.Cut(banner, "<")
 	id, _, closed := strings.Cut(rest, ">")
 	odd := strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' })
 	if !opened || !closed || odd || strings.Count(id, "@") != 1 {
-		return &fetch.Error{Kind: fetch.Auth, Op: "APOP", Err: errors.New("the greeting has no usable timestamp")}
+		return ""
 	}
-	stamp := "<" + id + ">"
-	sum := md5.Sum([]byte(stamp + cred.Password))
-	return c.sendSecret("APOP "+cred.User+" "+hex.EncodeToString(sum[:]), "APOP")
+	return "<" + id + ">"
 }
 
 // sendSecret sends a command with a secret in it and takes the verdict.
@@ -156,7 +178,7 @@ func (c *Client) auth(client gosasl.Client) error {
 		return err
 	}
 	for {
-		challenge, r, err := c.challenge()
+		challenge, r, err := c.challenge(pending || name == sasl.Login)
 		if err != nil {
 			return err
 		}
@@ -186,8 +208,8 @@ func (c *Client) auth(client gosasl.Client) error {
 	}
 }
 
-// challenge reads a challenge, or the reply that ends the exchange with challenge nil.
-func (c *Client) challenge() (challenge []byte, r reply, err error) {
+// challenge reads a challenge, or the reply that ends the exchange with challenge nil. One that is a mere prompt may be prose.
+func (c *Client) challenge(prompt bool) (challenge []byte, r reply, err error) {
 	c.w.clock.restart()
 	line, err := c.w.line("AUTH")
 	if err != nil {
@@ -204,6 +226,9 @@ func (c *Client) challenge() (challenge []byte, r reply, err error) {
 	// A challenge may quote what it was sent: it is not logged.
 	c.w.trace("S", "+ ***")
 	text := strings.TrimSpace(rest)
+	if prompt {
+		return []byte{}, reply{}, nil
+	}
 	challenge = make([]byte, base64.StdEncoding.DecodedLen(len(text)))
 	n, err := base64.StdEncoding.Decode(challenge, []byte(text))
 	if err != nil {

@@ -61,9 +61,16 @@ func TestAuth(t *testing.T) {
 		"OAUTHBEARER":              {bearer, offering("XOAUTH2 OAUTHBEARER") + "C: AUTH OAUTHBEARER " + b64("n,a=tim,\x01auth=Bearer ya29.token\x01\x01") + "\nS: +OK", 0, ""},
 		"no password by token":     {oauth, offering("PLAIN LOGIN") + "hangup", fetch.Auth, "no acceptable mechanism"},
 		"SCRAM without proof":      {cred(""), offering("SCRAM-SHA-256") + "C~ AUTH SCRAM-SHA-256 .*\nS: +OK\nhangup", fetch.Protocol, "did not prove"},
-		"challenge not base64":     {cred(""), offering("LOGIN") + "C: AUTH LOGIN\nS: + ***\nhangup", fetch.Protocol, "not base64"},
+		"challenge not base64":     {cred("cram-md5"), offering("CRAM-MD5") + "C: AUTH CRAM-MD5\nS: + ***\nhangup", fetch.Protocol, "not base64"},
 		"neither of both":          {cred(""), offering("LOGIN") + "C: AUTH LOGIN\nS: +what\nhangup", fetch.Protocol, "neither"},
-		"challenges without end":   {cred(""), offering("LOGIN") + "C: AUTH LOGIN\nS: +\nC~ .*\nS: +\nC~ .*\nS: +\nC: *\nS: -ERR\nhangup", fetch.Auth, "unexpected challenge"},
+		"challenges without end":   {cred("login"), offering("LOGIN") + "C: AUTH LOGIN\nS: +\nC~ .*\nS: +\nC~ .*\nS: +\nC: *\nS: -ERR\nhangup", fetch.Auth, "unexpected challenge"},
+		"prose for prompts":        {cred(""), offering("LOGIN") + "C: AUTH LOGIN\nS: + Username:\nC: " + b64("tim") + "\nS: + Password:\nC: " + b64("tanstaaf") + "\nS: +OK", 0, ""},
+		"PLAIN refused, then USER": {cred(""), offering("PLAIN") + "C~ AUTH PLAIN .*\nS: -ERR Unknown command\nC: USER tim\nS: +OK\nC: PASS tanstaaf\nS: +OK", 0, ""},
+		"PLAIN is wrong, no USER":  {cred(""), offering("PLAIN") + "C~ AUTH PLAIN .*\nS: -ERR wrong password\nhangup", fetch.Auth, "wrong"},
+		"SCRAM refused, no TLS":    {cred(""), offering("SCRAM-SHA-1 PLAIN") + "C~ AUTH SCRAM-SHA-1 .*\nS: -ERR no\nhangup", fetch.Auth, "auth: plain"},
+		"USER refused, then APOP":  {cred(""), "S: +OK <1896.697170952@dbc.mtview.ca.us>\nC: CAPA\nS: -ERR\nC: USER tim\nS: -ERR unknown command\nC: APOP tim c4c9334bac560ecc979e58001b3e22fb\nS: +OK", 0, ""},
+		"APOP, as nothing else is": {cred(""), "S: +OK <1896.697170952@dbc.mtview.ca.us>\nC: CAPA\nS= \"+OK\\r\\nUIDL\\r\\nPIPELINING\\r\\n.\\r\\n\"\nC: APOP tim c4c9334bac560ecc979e58001b3e22fb\nS: +OK", 0, ""},
+		"EXTERNAL":                 {cred("external"), offering("EXTERNAL PLAIN") + "C: AUTH EXTERNAL " + b64("tim") + "\nS: +OK", 0, ""},
 		"lost":                     {cred(""), offering("LOGIN") + "C: AUTH LOGIN\nclose", fetch.Unreachable, "AUTH"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -77,6 +84,25 @@ func TestAuth(t *testing.T) {
 			}
 			client.Abort()
 		})
+	}
+}
+
+// TestHashedPasswords: under TLS the password follows a refused challenge, by the mechanism or the command that there is.
+func TestHashedPasswords(t *testing.T) {
+	for offered, script := range map[string]string{
+		"SCRAM-SHA-256 PLAIN": "C: AUTH PLAIN " + b64("\x00tim\x00tanstaaf") + "\nS: +OK",
+		"SCRAM-SHA-256":       "C: USER tim\nS: +OK\nC: PASS tanstaaf\nS: +OK",
+	} {
+		var log bytes.Buffer
+		client, err := pop3.New(t.Context(), fetchtest.Play(t, offering(offered)+"C~ AUTH SCRAM-SHA-256 .*\nS: -ERR [AUTH] Authentication failed.\n"+script),
+			pop3.Options{Secure: true, Logger: slog.New(slog.NewTextHandler(&log, nil)), Credentials: sasl.Credentials{User: "tim", Password: "tanstaaf"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		client.Abort()
+		if used := client.Mechanism(); !strings.Contains(log.String(), "refused=scram-sha-256 auth="+strings.ToLower(used)) || used == "" {
+			t.Errorf("logged in by %s, the log says %q", used, log.String())
+		}
 	}
 }
 

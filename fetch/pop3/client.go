@@ -23,8 +23,7 @@ import (
 // Options say how to open a session. The zero value of each field but
 // Credentials is usable.
 type Options struct {
-	// Credentials prove the user. Beyond the mechanisms of package sasl, Mechanism may
-	// be "USER" (USER and PASS) or "APOP". By default AUTH is preferred to USER.
+	// Credentials prove the user. By default AUTH is preferred to USER.
 	Credentials sasl.Credentials
 	// Secure says that the connection is already as good as under TLS.
 	Secure bool
@@ -60,7 +59,12 @@ type Client struct {
 	caps    map[string]string // nil: the server has no CAPA
 	index   []entry           // of the listing, by ascending number
 	deleted map[uint32]bool   // numbers marked by DELE in this session
+
+	mechanism string // what proved the user
 }
+
+// Mechanism returns the mechanism or command that proved the user.
+func (c *Client) Mechanism() string { return c.mechanism }
 
 // New reads the greeting, asks for CAPA and, if Options say so, STLS, and authenticates. It owns
 // conn from then on and closes it on failure. Errors are [*fetch.Error] or the

@@ -131,6 +131,17 @@ func (w *wire) upgrade(ctx context.Context, config *tls.Config) error {
 	return nil
 }
 
+// connectionState describes the connection under TLS, nil without.
+func (w *wire) connectionState() *tls.ConnectionState {
+	for _, layer := range []net.Conn{w.conn, w.raw} {
+		if t, ok := layer.(*tls.Conn); ok {
+			state := t.ConnectionState()
+			return &state
+		}
+	}
+	return nil
+}
+
 // lost classifies an error of the connection. Cancellation wins, for it
 // closes the connection and what is seen then is its consequence.
 func (w *wire) lost(op string, err error) error {

@@ -1,7 +1,9 @@
 package fetch
 
 import (
+	"cmp"
 	"errors"
+	"os"
 	"strconv"
 	"strings"
 )
@@ -61,6 +63,9 @@ type Error struct {
 	Advice string
 	// Ends says that the session is over, whatever the Kind: the server said goodbye.
 	Ends bool
+	// OutOfStep says that commands were under way together and that their replies did not come as they should. A session that sends one
+	// command at a time may fare better.
+	OutOfStep bool
 	// Err is the cause, or nil.
 	Err error
 }
@@ -109,6 +114,25 @@ func EndsSession(err error) bool {
 		return true
 	}
 	return false
+}
+
+// MarkOutOfStep marks err if it may come from commands that were sent together: a breach of the protocol, or silence.
+func MarkOutOfStep(err error) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	silent := e.Kind == Unreachable && errors.Is(e.Err, os.ErrDeadlineExceeded)
+	if e.Kind == Protocol || silent {
+		e.OutOfStep, e.Advice = true, cmp.Or(e.Advice, "the server may not bear commands that are sent together: set pipelining: off")
+	}
+	return err
+}
+
+// IsOutOfStep reports whether err is so marked.
+func IsOutOfStep(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.OutOfStep
 }
 
 // KindOf returns the kind of the first *Error in err's chain, else Unclassified.

@@ -39,6 +39,10 @@ type Options struct {
 	PlainExpunge bool
 	// CreateFolders has the target of Move created where it does not exist.
 	CreateFolders bool
+	// OneByOne opens a folder by one command at a time.
+	OneByOne bool
+	// OutOfStep, if not nil, is called when the replies to commands that were sent together do not fit: the next session should be OneByOne.
+	OutOfStep func()
 	// Timeouts bound how long the server may take.
 	Timeouts Timeouts
 	// Logger gets what is odd but harmless at Warn and the dialogue at Debug,
@@ -63,7 +67,8 @@ type Client struct {
 	box    *box            // the open folder, nil if there is none
 	silent bool            // IDLE announces nothing
 
-	mechanism string // what proved the user, "" after PREAUTH
+	mechanism string   // what proved the user, "" after PREAUTH
+	refused   []string // what the server refused before
 
 	mu    sync.Mutex // held by the method that runs
 	ended bool
@@ -95,8 +100,8 @@ func New(ctx context.Context, conn net.Conn, opts Options) (*Client, error) {
 	return c, nil
 }
 
-// Mechanism returns the mechanism or command that proved the user, "" if none was needed.
-func (c *Client) Mechanism() string { return c.mechanism }
+// Mechanism returns the mechanism or command that proved the user, "" if none was needed, and those that the server refused before.
+func (c *Client) Mechanism() (used string, refused []string) { return c.mechanism, c.refused }
 
 // Has reports whether the server offers a capability, "MOVE" for one, in upper case.
 func (c *Client) Has(name string) bool {
@@ -129,6 +134,9 @@ func (c *Client) run(ctx context.Context, messages int, call func() error) error
 	c.g.begin(messages)
 	err := call()
 	c.g.end()
+	if fetch.IsOutOfStep(err) && c.opts.OutOfStep != nil {
+		c.opts.OutOfStep()
+	}
 	if !stop() {
 		err = ctx.Err()
 	}

@@ -65,21 +65,37 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 	c.g.resetFolder()
 	// SELECT, not EXAMINE: Settle needs it, and it changes but \Recent.
 	selected := c.lib.Select(folder, nil)
-	// RFC 9051 section 5.5 has servers keep the order of these two.
-	searched := c.lib.UIDSearch(&imapwire.SearchCriteria{}, c.searchOptions())
-	var searchedMarks *imapclient.SearchCommand
-	if c.opts.Marks && c.Has("ESEARCH") {
-		searchedMarks = c.searchMarks()
+	search := func() *imapclient.SearchCommand {
+		return c.lib.UIDSearch(&imapwire.SearchCriteria{}, c.searchOptions())
 	}
-
+	var searched, searchedMarks *imapclient.SearchCommand
+	if !c.opts.OneByOne {
+		searched = search() // RFC 9051 section 5.5 has servers keep the order of these two
+		if c.opts.Marks && c.Has("ESEARCH") {
+			searchedMarks = c.searchMarks()
+		}
+	}
 	_, err := selected.Wait()
-	found, searchErr := searched.Wait()
+	if err == nil && searched == nil {
+		searched = search()
+	}
+	var found *imapwire.SearchData
+	var searchErr error
+	if searched != nil {
+		found, searchErr = searched.Wait()
+	}
 	marked, markErr := c.marked(searchedMarks)
 	if err != nil {
-		return nil, c.notSelected(folder, err)
+		return nil, c.together(c.notSelected(folder, err))
 	}
-	searchErr = c.failed("UID SEARCH", searchErr)
+	searchErr = c.together(c.failed("UID SEARCH", searchErr))
 	seen := c.g.noted()
+	early := !c.opts.OneByOne && !seen.counted
+	if early && searchErr != nil && !fetch.EndsSession(searchErr) {
+		found, searchErr = search().Wait()
+		searchErr, seen = c.failed("UID SEARCH", searchErr), c.g.noted()
+		searchedMarks, markErr = nil, nil // and so were the marks
+	}
 	// EXISTS is one of the responses that SELECT must have (RFC 9051 section 6.3.2); with it, servers leave out an
 	// empty result, or refuse to search for one.
 	switch {
@@ -163,6 +179,14 @@ func (b *box) markError() error {
 		return notKept(fetch.DeliveredKeyword)
 	}
 	return nil
+}
+
+// together marks an error of commands that were sent together.
+func (c *Client) together(err error) error {
+	if c.opts.OneByOne {
+		return err
+	}
+	return fetch.MarkOutOfStep(err)
 }
 
 // notSelected classifies the refusal of SELECT and names the folder. After a login that was accepted with a fault, a refusal without

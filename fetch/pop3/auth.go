@@ -39,7 +39,7 @@ func (c *Client) authenticate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.mechanism = used
+	c.mechanism, c.refused = used, attempts.Refused
 	attempts.Log(ctx, c.opts.Logger, used)
 	return nil
 }

@@ -35,6 +35,10 @@ type Options struct {
 	MaxSize int64
 	// MaxMessages bounds a listing; 0 means 200,000.
 	MaxMessages int
+	// OneByOne sends no command before the last is answered, whatever the server announces.
+	OneByOne bool
+	// OutOfStep, if not nil, is called when the replies to commands that were sent together do not fit: the next session should be OneByOne.
+	OutOfStep func()
 	// Timeouts bound how long the server may take.
 	Timeouts Timeouts
 	// Logger gets what is odd but harmless at Warn and the dialogue at Debug,
@@ -60,11 +64,12 @@ type Client struct {
 	index   []entry           // of the listing, by ascending number
 	deleted map[uint32]bool   // numbers marked by DELE in this session
 
-	mechanism string // what proved the user
+	mechanism string   // what proved the user
+	refused   []string // what the server refused before
 }
 
-// Mechanism returns the mechanism or command that proved the user.
-func (c *Client) Mechanism() string { return c.mechanism }
+// Mechanism returns the mechanism or command that proved the user, "" if none was needed, and those that the server refused before.
+func (c *Client) Mechanism() (used string, refused []string) { return c.mechanism, c.refused }
 
 // New reads the greeting, asks for CAPA and, if Options say so, STLS, and authenticates. It owns
 // conn from then on and closes it on failure. Errors are [*fetch.Error] or the
@@ -193,6 +198,9 @@ func (c *Client) international() error {
 	return nil
 }
 
+// pipelines reports whether commands may be sent together.
+func (c *Client) pipelines() bool { return c.has("PIPELINING") && !c.opts.OneByOne }
+
 // startTLS is RFC 2595 section 4.
 func (c *Client) startTLS(ctx context.Context) error {
 	if c.caps != nil && !c.has("STLS") {
@@ -228,6 +236,9 @@ func (c *Client) run(ctx context.Context, exchange func() error) error {
 	c.w.ctx = ctx
 	stop := context.AfterFunc(ctx, c.Abort)
 	err := exchange()
+	if fetch.IsOutOfStep(err) && c.opts.OutOfStep != nil {
+		c.opts.OutOfStep()
+	}
 	if !stop() || fetch.EndsSession(err) {
 		c.ended = true
 		c.Abort()

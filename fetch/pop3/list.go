@@ -55,7 +55,7 @@ func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error
 // list asks for UIDL and LIST, in one write where the server allows it, and completes l. STAT is not
 // asked: nothing would follow from its count.
 func (c *Client) list(l fetch.Listing) (fetch.Listing, error) {
-	together := c.has("PIPELINING")
+	together := c.pipelines()
 	if together {
 		if err := c.w.send("UIDL\r\nLIST", "UIDL LIST"); err != nil {
 			return l, err
@@ -63,13 +63,13 @@ func (c *Client) list(l fetch.Listing) (fetch.Listing, error) {
 	}
 	refs, unread, noUIDL, err := c.readList("UIDL", !together)
 	if err != nil {
-		return l, err
+		return l, c.asSent(together, err)
 	}
 	sizes, unreadSizes, noLIST, err := c.readList("LIST", !together)
 	empty := noLIST == nil && len(sizes)+unreadSizes == 0
 	switch {
 	case err != nil:
-		return l, err
+		return l, c.asSent(together, err)
 	case noUIDL == nil && noLIST == nil:
 		l.Refs, l.Unlisted = refs, max(unread, c.addSizes(refs, sizes))
 		return l, nil
@@ -91,6 +91,14 @@ func (c *Client) list(l fetch.Listing) (fetch.Listing, error) {
 		slog.String("reply", noUIDL.Text))
 	l.Refs, l.NoUIDs, l.Unlisted = sizes, true, unreadSizes
 	return l, nil
+}
+
+// asSent marks an error of commands that were sent together.
+func (c *Client) asSent(together bool, err error) error {
+	if together {
+		return fetch.MarkOutOfStep(err)
+	}
+	return err
 }
 
 // Bounds of a listing, in octets: it is held in memory, and a unique-id of 1 KiB for each message

@@ -71,9 +71,10 @@ func (c *Client) stop(err error) error {
 // keeps up to window octets of commands under way and refills when half are answered.
 func (c *Client) pipeline(verb string, refs []fetch.Ref, each func(fetch.Ref, reply) error) error {
 	limit := 1 // octet under way, so that the next command waits for the reply to the last
-	if c.has("PIPELINING") {
+	if c.pipelines() {
 		limit = window
 	}
+	together := limit > 1 && len(refs) > 1
 	var commands []byte
 	next, outstanding := 0, 0
 	for _, ref := range refs {
@@ -100,11 +101,11 @@ func (c *Client) pipeline(verb string, refs []fetch.Ref, each func(fetch.Ref, re
 		}
 		r, err := c.w.reply(verb)
 		if err != nil {
-			return err
+			return c.asSent(together, err)
 		}
 		outstanding -= len(appendCommand(nil, verb, ref.Seq))
 		if err := each(ref, r); err != nil {
-			return err
+			return c.asSent(together, err)
 		}
 	}
 	return nil

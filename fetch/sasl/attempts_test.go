@@ -55,8 +55,6 @@ func TestAttempts(t *testing.T) {
 		"the connection ends after a refusal":         {offered: all, replies: map[string]error{scram: no("no"), "PLAIN": lost}, tried: scram + " PLAIN", kind: fetch.Auth, hint: "ended the connection"},
 		"the connection ends before any refusal":      {offered: all, replies: map[string]error{scram: lost}, tried: scram, kind: fetch.Unreachable},
 		"no proof by the server is never passed over": {offered: all, replies: map[string]error{scram: &fetch.Error{Kind: fetch.Protocol, Op: "x", Err: errors.New("no proof")}}, tried: scram, kind: fetch.Protocol},
-		"begins with what worked":                     {offered: all, cred: Credentials{First: "PLAIN"}, replies: hashed, tried: "PLAIN"},
-		"what worked works no more":                   {offered: all, cred: Credentials{First: User}, replies: map[string]error{User: no("[AUTH] wrong")}, tried: User, kind: fetch.Auth},
 		"a token is shown once":                       {offered: []string{XOAUTH2, OAuthBearer}, cred: Credentials{Token: token}, replies: map[string]error{XOAUTH2: no("no")}, tried: XOAUTH2, kind: fetch.Auth},
 		"nothing is offered":                          {tried: "", kind: fetch.Auth},
 	} {

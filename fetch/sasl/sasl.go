@@ -88,8 +88,6 @@ type Credentials struct {
 	Token func(context.Context) (string, error)
 	// Mechanism is the one to use; "" means the best one offered.
 	Mechanism Mechanism
-	// First is what to begin with where Mechanism is "" and the server offers it: what it took the last time. "" means the best one.
-	First Mechanism
 	// TLS is the state of the connection, which some mechanisms are bound to; nil without TLS.
 	TLS *tls.ConnectionState
 	// AllowPlaintext lets a password or token be sent as it is over a
@@ -178,11 +176,7 @@ func Choose(ctx context.Context, offered []string, c Credentials, secure bool) (
 // pick returns the best mechanism among those offered that c can and may be used with.
 func pick(offered []string, c Credentials, secure bool) (mechanism, error) {
 	withheld, free := "", c.Mechanism == ""
-	known := mechanismsFor(c)
-	if i := slices.IndexFunc(known, func(m mechanism) bool { return strings.EqualFold(m.name, string(c.First)) }); free && i > 0 {
-		known = slices.Concat(known[i:i+1], known[:i], known[i+1:])
-	}
-	for _, m := range known {
+	for _, m := range mechanismsFor(c) {
 		wanted := strings.EqualFold(string(c.Mechanism), m.name)
 		if free {
 			wanted = m.auto

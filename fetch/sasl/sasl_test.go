@@ -23,7 +23,6 @@ func TestChoose(t *testing.T) {
 	all := []string{"plain", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "XOAUTH2", "OAUTHBEARER", "GSSAPI", "EXTERNAL"}
 	password := Credentials{User: "u", Password: "p"}
 	named := func(c Credentials, m string) Credentials { c.Mechanism = Mechanism(m); return c }
-	first := func(c Credentials, m Mechanism) Credentials { c.First = m; return c }
 	bound := func(c Credentials) Credentials {
 		c.TLS = &tls.ConnectionState{Version: tls.VersionTLS12, PeerCertificates: []*x509.Certificate{{SignatureAlgorithm: x509.ECDSAWithSHA256}}}
 		return c
@@ -50,9 +49,6 @@ func TestChoose(t *testing.T) {
 		"EXTERNAL named":           {named(Credentials{User: "u"}, "external"), all, true, External},
 		"PLUS needs TLS":           {password, []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-1"}, true, SCRAMSHA1},
 		"PLUS":                     {bound(password), []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"}, true, SCRAMSHA256Plus},
-		"what worked comes first":  {first(password, Plain), all, true, Plain},
-		"first, but not offered":   {first(password, Plain), []string{"LOGIN"}, true, Login},
-		"first, but another named": {named(first(password, Plain), "LOGIN"), all, true, Login},
 		"CRAM-MD5 named":           {named(password, "cram-md5"), all, true, CRAMMD5},
 		"named in lower case":      {named(password, "plain"), all, true, Plain},
 		"named, not offered":       {named(password, "LOGIN"), []string{"PLAIN"}, true, "no acceptable mechanism"},

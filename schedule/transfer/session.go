@@ -59,6 +59,11 @@ func (s *session) login(ctx context.Context) error {
 // open opens a folder and lists it.
 func (s *session) open(ctx context.Context, folder string) error {
 	listing, err := s.mailbox.Open(ctx, folder)
+	if fetch.IsOutOfStep(err) { // dial knows of it by now
+		if err = s.relogin(ctx); err == nil {
+			listing, err = s.mailbox.Open(ctx, folder)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -71,7 +76,10 @@ func (s *session) open(ctx context.Context, folder string) error {
 // A server that has not noticed yet that the last session has ended is asked again.
 func (s *session) relogin(ctx context.Context) error {
 	s.end()
-	delay := s.listing.LoginDelay - time.Since(s.loggedIn)
+	delay := time.Duration(0)
+	if s.listing != nil {
+		delay = s.listing.LoginDelay - time.Since(s.loggedIn)
+	}
 	if delay > loginPatience {
 		return &fetch.Error{Kind: fetch.Busy, Op: "log in again", Advice: "the next pass goes on",
 			Err: fmt.Errorf("the server wants %v between two logins", s.listing.LoginDelay)}

@@ -23,9 +23,9 @@ import (
 	"github.com/truehop/truehop/fetch"
 )
 
-// connect makes the connection to an account's upstream, without TLS: by a program, through a proxy, or directly.
+// reach makes the connection to an account's upstream, without TLS: by a program, through a proxy, or directly.
 // Errors are [*fetch.Error], [*config.SecretError] or the context's.
-func connect(ctx context.Context, a *config.Account, log *slog.Logger) (net.Conn, error) {
+func reach(ctx context.Context, a *config.Account, log *slog.Logger) (net.Conn, error) {
 	if len(a.ConnectCommand) > 0 {
 		conn, err := startCommand(a.ConnectCommand, a.CommandEnv(), log)
 		if err != nil {

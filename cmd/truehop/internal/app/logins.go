@@ -3,10 +3,12 @@ package app
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/sasl"
 )
 
 // logins remembers the accounts whose credentials were refused the last time. Providers lock accounts over refused
@@ -15,6 +17,40 @@ import (
 type logins struct {
 	mu      sync.Mutex
 	refused map[string]chan struct{} // closed when a login went well
+	ways    map[string]way
+}
+
+// way is how the next login to a server begins, by what the last ones met with.
+type way struct {
+	auth     sasl.Mechanism // what it took after it had refused another, "" if that was not so
+	oneByOne bool           // its replies to commands that were sent together were out of step
+}
+
+// adapt returns the account as the next login should see it. What the configuration says comes first.
+func (l *logins) adapt(account *config.Account) *config.Account {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known := l.ways[account.Name]
+	adapted := *account
+	if adapted.Auth == "" {
+		adapted.Auth = known.auth
+	}
+	if known.oneByOne {
+		adapted.Pipelining = config.NoPipelining
+	}
+	return &adapted
+}
+
+// learn remembers for the life of the process how an account's server wants to be spoken with.
+func (l *logins) learn(account string, change func(*way)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ways == nil {
+		l.ways = map[string]way{}
+	}
+	known := l.ways[account]
+	change(&known)
+	l.ways[account] = known
 }
 
 // note takes how a login ended.
@@ -52,8 +88,22 @@ func (l *logins) await(ctx context.Context, account string) {
 
 // logIn opens a session with an account's upstream, and remembers whether that could be done.
 func (a *App) logIn(ctx context.Context, account *config.Account) (fetch.Mailbox, error) {
-	mailbox, err := Upstream(ctx, account, a.opts.Logger)
+	mailbox, err := connect(ctx, a.logins.adapt(account), a.opts.Logger, func() {
+		a.logins.learn(account.Name, func(w *way) { w.oneByOne = true })
+		if a.opts.Logger != nil {
+			a.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "replies came out of step; from here on one command is sent at a time (pipelining: off spares the attempt)",
+				slog.String("account", account.Name))
+		}
+	})
 	a.logins.note(account.Name, err)
+	if fetch.KindOf(err) == fetch.Auth {
+		a.logins.learn(account.Name, func(w *way) { w.auth = "" })
+	}
+	if proven, ok := mailbox.(interface{ Mechanism() (string, []string) }); ok {
+		if used, refused := proven.Mechanism(); len(refused) > 0 {
+			a.logins.learn(account.Name, func(w *way) { w.auth = sasl.Mechanism(used) })
+		}
+	}
 	return mailbox, err
 }
 

@@ -19,7 +19,12 @@ import (
 // Upstream opens an authenticated session with an account's upstream. log, if not nil, gets what is
 // odd about the server, and at debug level the dialogue without secrets.
 func Upstream(ctx context.Context, a *config.Account, log *slog.Logger) (fetch.Mailbox, error) {
-	mailbox, err := logIn(ctx, a, log)
+	return connect(ctx, a, log, nil)
+}
+
+// connect is Upstream that calls outOfStep, if not nil, where the server does not bear commands that are sent together.
+func connect(ctx context.Context, a *config.Account, log *slog.Logger, outOfStep func()) (fetch.Mailbox, error) {
+	mailbox, err := logIn(ctx, a, log, outOfStep)
 	var refused *fetch.Error
 	if errors.As(err, &refused) && refused.Kind == fetch.Auth && refused.Advice == "" {
 		refused.Advice = fmt.Sprintf("correct accounts.%s.user or the password; many providers want one made for programs, and %s switched on", a.Name, strings.ToUpper(a.Protocol.String()))
@@ -30,20 +35,23 @@ func Upstream(ctx context.Context, a *config.Account, log *slog.Logger) (fetch.M
 	return mailbox, err
 }
 
-// logIn is Upstream without its hint.
-func logIn(ctx context.Context, a *config.Account, log *slog.Logger) (fetch.Mailbox, error) {
+// logIn is connect without its hint.
+func logIn(ctx context.Context, a *config.Account, log *slog.Logger, outOfStep func()) (fetch.Mailbox, error) {
 	if log != nil {
 		log = log.With("account", a.Name)
 	}
-	password, err := a.Password(ctx)
-	if err != nil {
-		return nil, err
+	var password config.Secret
+	if a.Auth != upstream.External {
+		var err error
+		if password, err = a.Password(ctx); err != nil {
+			return nil, err
+		}
 	}
 	secure, err := UpstreamTLS(a)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := connect(ctx, a, log)
+	conn, err := reach(ctx, a, log)
 	if err != nil {
 		return nil, err
 	}
@@ -58,9 +66,13 @@ func logIn(ctx context.Context, a *config.Account, log *slog.Logger) (fetch.Mail
 		}
 	}
 	if a.Protocol == config.POP3 {
-		return opened(pop3.New(ctx, conn, POP3Options(a, password, secure, log)))
+		o := POP3Options(a, password, secure, log)
+		o.OutOfStep = outOfStep
+		return opened(pop3.New(ctx, conn, o))
 	}
-	return opened(imap.New(ctx, conn, IMAPOptions(a, password, secure, log)))
+	o := IMAPOptions(a, password, secure, log)
+	o.OutOfStep = outOfStep
+	return opened(imap.New(ctx, conn, o))
 }
 
 // UpstreamTLS says how TLS with an account's upstream is made.
@@ -94,6 +106,7 @@ func IMAPOptions(a *config.Account, password config.Secret, secure *tls.Config, 
 		Credentials: credentials(a, password), MaxSize: int64(a.MaxSize), Marks: a.MarkDelivered, Logger: log,
 		PlainExpunge: a.PlainExpunge, CreateFolders: a.CreateFolders,
 		Secure: protected(a), StartTLS: a.TLS == config.StartTLS, TLS: secure, Timeouts: fetch.Timeouts{Idle: a.Timeout},
+		OneByOne: a.Pipelining == config.NoPipelining,
 	}
 }
 
@@ -102,6 +115,7 @@ func POP3Options(a *config.Account, password config.Secret, secure *tls.Config, 
 	return pop3.Options{
 		Credentials: credentials(a, password), MaxSize: int64(a.MaxSize), Logger: log,
 		Secure: protected(a), StartTLS: a.TLS == config.StartTLS, TLS: secure, Timeouts: fetch.Timeouts{Idle: a.Timeout},
+		OneByOne: a.Pipelining == config.NoPipelining,
 	}
 }
 

@@ -40,7 +40,7 @@ func check(c *Config, r *report) {
 		at, a := "accounts/"+name, c.Accounts[name]
 		k.upstream(at, a)
 		k.line(at, a)
-		k.credentials(at, &a.Credentials)
+		k.login(at, a)
 		k.folders(at, a)
 		k.envelope(at, a)
 		k.multidrop(at, a)

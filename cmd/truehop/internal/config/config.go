@@ -203,11 +203,16 @@ type Account struct {
 	Line `koanf:",squash"`
 	// The login.
 	Credentials `koanf:",squash"`
-	// How the password is proven. auto takes the strongest that the server offers.
+	// How the user is proven. auto takes the strongest that the server offers and, under TLS, shows the password
+	// once where that is refused; any other is used alone. external is by client certificate; user is the command of the protocol
+	// (USER and PASS, LOGIN); apop is POP3 only. auto takes cram-md5 and apop only where nothing else is offered.
 	Auth sasl.Mechanism `koanf:"auth" default:"auto" later:"xoauth2|oauthbearer"`
 	// Allows tls: none, that is to show password and mail to everybody on the way. check and
 	// serve warn of it.
 	AllowPlaintext bool `koanf:"allow_plaintext" default:"false"`
+	// Whether commands are sent before the last is answered. auto does that where it saves time and stops it by itself
+	// when replies come out of step; off is for servers that cannot bear it.
+	Pipelining Pipelining `koanf:"pipelining" default:"auto"`
 	// Folders to fetch from. IMAP only; POP3 has one, the inbox.
 	Folders []string `koanf:"folders" default:"INBOX"`
 	// Addresses that the mail is delivered to (RCPT TO). What the message says is never asked.

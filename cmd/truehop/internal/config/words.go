@@ -33,6 +33,15 @@ const (
 	NoTLS
 )
 
+// Pipelining says whether commands are sent together.
+type Pipelining uint8
+
+// Whether they are.
+const (
+	AutoPipelining Pipelining = iota
+	NoPipelining
+)
+
 // LogFormat is the form of a line of the log.
 type LogFormat uint8
 
@@ -84,6 +93,9 @@ func (TLSMode) Words() []string {
 }
 
 // Words returns the words by the numbers of the constants.
+func (Pipelining) Words() []string { return []string{AutoPipelining: "auto", NoPipelining: "off"} }
+
+// Words returns the words by the numbers of the constants.
 func (LogFormat) Words() []string {
 	return []string{AutoFormat: "auto", TextFormat: "text", JSONFormat: "json", JournalFormat: "journal"}
 }
@@ -110,6 +122,10 @@ func (p *Protocol) UnmarshalText(b []byte) error { return setByWord(p, b) }
 func (m TLSMode) String() string                { return word(m) }
 func (m TLSMode) MarshalText() ([]byte, error)  { return []byte(word(m)), nil }
 func (m *TLSMode) UnmarshalText(b []byte) error { return setByWord(m, b) }
+
+func (p Pipelining) String() string                { return word(p) }
+func (p Pipelining) MarshalText() ([]byte, error)  { return []byte(word(p)), nil }
+func (p *Pipelining) UnmarshalText(b []byte) error { return setByWord(p, b) }
 
 func (f LogFormat) String() string                { return word(f) }
 func (f LogFormat) MarshalText() ([]byte, error)  { return []byte(word(f)), nil }

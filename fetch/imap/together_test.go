@@ -1,0 +1,67 @@
+package imap
+
+import (
+	"testing"
+	"time"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fetchtest"
+)
+
+// TestOpenOneByOne: SEARCH waits for the reply to SELECT.
+func TestOpenOneByOne(t *testing.T) {
+	const login = "S: * OK [CAPABILITY IMAP4rev1] ready\nC~ T1 LOGIN .*\nS: T1 OK [CAPABILITY IMAP4rev1] in\nC: T2 SELECT INBOX\n"
+	for name, test := range map[string]struct {
+		script string
+		kind   fetch.Kind
+	}{
+		"listed":  {"S: * 1 EXISTS\nS: T2 OK x\nC: T3 UID SEARCH ALL\nS: * SEARCH 7\nS: T3 OK x\nhangup", 0},
+		"refused": {"S: T2 NO no such folder\nhangup", fetch.NoFolder},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := plaintext()
+			o.OneByOne = true
+			c, err := New(t.Context(), fetchtest.Play(t, login+test.script), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Abort()
+			listing, err := c.Open(t.Context(), "")
+			listed := err == nil && len(listing.Refs) == 1
+			if fetch.KindOf(err) != test.kind || listed != (test.kind == 0) {
+				t.Errorf("got %v, %v", listing, err)
+			}
+		})
+	}
+}
+
+// TestOutOfStep: replies that do not fit commands which were sent together are told, those to single commands are not.
+func TestOutOfStep(t *testing.T) {
+	for name, test := range map[string]struct {
+		script string
+		single bool
+		told   int
+	}{
+		"another's tag": {"C: T2 SELECT INBOX\nC: T3 UID SEARCH ALL\nS: T9 OK x\nhangup", false, 1},
+		"silence":       {"C: T2 SELECT INBOX\nC: T3 UID SEARCH ALL\nS: T2 OK x\nhangup", false, 1},
+		"refused":       {"C: T2 SELECT INBOX\nC: T3 UID SEARCH ALL\nS: T2 NO x\nS: T3 NO x\nhangup", false, 0},
+		"closed":        {"C: T2 SELECT INBOX\nC: T3 UID SEARCH ALL\nclose", false, 0},
+		"one by one":    {"C: T2 SELECT INBOX\nS: T9 OK x\nhangup", true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			told := 0
+			o := plaintext()
+			o.OneByOne, o.OutOfStep = test.single, func() { told++ }
+			o.Timeouts = Timeouts{Idle: 200 * time.Millisecond}
+			c, err := New(t.Context(), fetchtest.Play(t, "S: * OK [CAPABILITY IMAP4rev1] ready\nC~ T1 LOGIN .*\nS: T1 OK [CAPABILITY IMAP4rev1] in\n"+test.script), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Abort()
+			_, err = c.Open(t.Context(), "")
+			if err == nil || told != test.told || fetch.IsOutOfStep(err) != (test.told > 0) {
+				t.Errorf("told %d times, want %d: %v", told, test.told, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,48 @@
+package pop3_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/fetch/pop3"
+)
+
+// TestOutOfStep: a server that announces PIPELINING and loses commands is told of; one by one, none are lost.
+func TestOutOfStep(t *testing.T) {
+	const login = "S: +OK\nC: CAPA\nS= \"+OK\\r\\nUSER\\r\\nUIDL\\r\\nPIPELINING\\r\\n.\\r\\n\"\nC~ USER .*\nS: +OK\nC~ PASS .*\nS: +OK\n"
+	const listed = "C: UIDL\nC: LIST\nS= \"+OK\\r\\n1 a\\r\\n2 b\\r\\n.\\r\\n+OK\\r\\n1 9\\r\\n2 9\\r\\n.\\r\\n\"\n"
+	for name, test := range map[string]struct {
+		script string
+		single bool
+		told   int
+		kind   fetch.Kind
+	}{
+		"LIST lost":       {login + "C: UIDL\nC: LIST\nS: +OK\nS: .\nhangup", false, 1, fetch.Unreachable},
+		"replies mixed":   {login + "C: UIDL\nC: LIST\nS: 1 a\nS: .\nhangup", false, 1, fetch.Protocol},
+		"second RETR":     {login + listed + "C: RETR 1\nC: RETR 2\nS: +OK\nS: x\nS: .\nhangup", false, 1, fetch.Unreachable},
+		"connection lost": {login + "C: UIDL\nC: LIST\nclose", false, 0, fetch.Unreachable},
+		"one by one": {login + "C: UIDL\nS= \"+OK\\r\\n1 a\\r\\n2 b\\r\\n.\\r\\n\"\nC: LIST\nS= \"+OK\\r\\n1 9\\r\\n2 9\\r\\n.\\r\\n\"\n" +
+			"C: RETR 1\nS: +OK\nS: x\nS: .\nC: RETR 2\nS: +OK\nS: x\nS: .\nhangup", true, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			told := 0
+			o := plaintext()
+			o.OneByOne, o.OutOfStep = test.single, func() { told++ }
+			o.Timeouts = pop3.Timeouts{Idle: 200 * time.Millisecond}
+			c, err := pop3.New(t.Context(), fetchtest.Play(t, test.script), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Abort()
+			listing, err := c.Open(t.Context(), "")
+			if err == nil {
+				_, _, err = fetchtest.Collect(t.Context(), c, listing.Refs)
+			}
+			if fetch.KindOf(err) != test.kind || told != test.told || fetch.IsOutOfStep(err) != (test.told > 0) {
+				t.Errorf("told %d times, want %d: %v", told, test.told, err)
+			}
+		})
+	}
+}

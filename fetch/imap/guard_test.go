@@ -84,6 +84,8 @@ func TestGuardSaysAnew(t *testing.T) {
 		"* CAPABILITY (((\r\n* OK [CAPABILITY] x\r\n* 1 EXISTS\r\n": "* OK (CAPABILITY) x\r\n* 1 EXISTS\r\n",
 		// Response codes that are not needed, or cannot be read.
 		"* OK [COPYUID 1 2 *] x\r\nT1 OK [CopyUID] x\r\n":               "* OK (COPYUID 1 2 *) x\r\nT1 OK (COPYUID) x\r\n",
+		"* OK [PERMANENTFLAGS (\\*)\r\n":                                "* OK (PERMANENTFLAGS (\\*)\r\n",
+		"* OK [PERMANENTFLAGS (a]b) x\r\n":                              "* OK (PERMANENTFLAGS (a) b) x\r\n",
 		"* OK [PERMANENTFLAGS (\\Seen a]b [c] \\*)] ok\r\n":             "* OK (PERMANENTFLAGS (\\Seen a]b [c] \\*)) ok\r\n",
 		"T1 OK [Error=\"AuthFailed\" Ctx=\"a]b\"] in\r\n":               "T1 OK (Error=\"AuthFailed\" Ctx=\"a]b\"] in\r\n",
 		"T1 NO [UNAVAILABLE \"a\" (] x\r\nT1 NO [inuse] x\r\n":          "T1 NO [UNAVAILABLE] (\"a\" () x\r\nT1 NO [INUSE] x\r\n",

@@ -263,7 +263,9 @@ func readCode(text []byte) code {
 	if inner[end] == ' ' {
 		last := bytes.IndexByte(inner, ']')
 		if name == "PERMANENTFLAGS" {
-			last = max(last, bytes.LastIndex(inner, []byte(")]"))+1)
+			if closing := bytes.LastIndex(inner, []byte(")]")); closing >= 0 {
+				last = max(last, closing+1)
+			}
 		}
 		switch {
 		case last >= 0:

@@ -133,6 +133,7 @@ type Summary struct {
 	Doubt         int
 	Adopted       int
 	Failed        int // could not be retrieved; tried again at the next pass
+	Unlisted      int // of Failed, what the server counts and does not list, or not so that it can be read
 	Known         int // done at an earlier pass
 	Settled       int // disposed of upstream
 	Unsettled     int // disposal failed; tried again at the next pass
@@ -266,6 +267,7 @@ func (r *run) folder(ctx context.Context, folder string) error {
 	r.report.emit(Event{Kind: Listed, Folder: folder, Plan: todo.counts})
 	r.settler.notMarked(listing.MarkError)
 	r.report.summary.Failed += listing.Unlisted
+	r.report.summary.Unlisted += listing.Unlisted
 	if !p.DryRun {
 		if err := r.guard(ctx, at, todo); err != nil {
 			return r.passOver(err)

@@ -6,6 +6,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -142,6 +143,8 @@ func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) 
 		ended.Error = "cut short, the program was told to end"
 	case err != nil:
 		ended.Error = err.Error()
+	case summary.Unlisted > 0:
+		ended.Error = fmt.Sprintf("%d messages are out of reach: the server does not list them, or not so that it can be read", summary.Unlisted)
 	}
 	// How a pass ended is recorded even when it ended because the program does.
 	return summary, errors.Join(err, a.ledger.PassEnded(context.WithoutCancel(ctx), account.Name, ended))

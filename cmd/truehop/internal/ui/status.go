@@ -88,6 +88,8 @@ func (s *AccountStatus) Print(w io.Writer, dir string) {
 		// Another user's record may be another one (state_dir): it is named.
 		fmt.Fprintf(w, "no pass yet, by the record in %s\n", dir)
 		return
+	case s.Error != nil && s.Pass != nil && s.Pass.OK:
+		fmt.Fprintf(w, "last pass %s did not see all: %s\n", when(s.LastPass), lines(*s.Error))
 	case s.Error != nil:
 		fmt.Fprintf(w, "last pass %s FAILED: %s\n", when(s.LastPass), lines(*s.Error))
 	case s.Pass == nil:

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
@@ -20,14 +21,17 @@ func mask(address string, how config.AddressDetail) string {
 	return fetch.Sanitize(address)
 }
 
-// maskedText shortens addresses where a peer's words are logged: an MTA that refuses a recipient names it.
+// maskedText shortens addresses where a peer's words are logged: an MTA that refuses a recipient names it. Why is in
+// our words and says which of our own recipients a message missed, so only "none" takes their addresses out.
 func maskedText(how config.AddressDetail) func([]string, slog.Attr) slog.Attr {
 	return func(_ []string, a slog.Attr) slog.Attr {
-		switch a.Key {
-		case "reply", "why", "error", "boundary":
-			if a.Value.Kind() == slog.KindString {
-				a.Value = slog.StringValue(maskWithin(a.Value.String(), how))
-			}
+		why := a.Key == "why" && how == config.NoAddress
+		said := slices.Contains([]string{"reply", "error", "boundary"}, a.Key)
+		if a.Value.Kind() != slog.KindString {
+			return a
+		}
+		if why || said {
+			a.Value = slog.StringValue(maskWithin(a.Value.String(), how))
 		}
 		return a
 	}

@@ -24,7 +24,7 @@ func TestSilentHandshakeEnds(t *testing.T) {
 			closed <- err
 		}()
 		began := time.Now()
-		_, err := handshake(t.Context(), ours, &tls.Config{ServerName: "mail.example.org"})
+		_, err := handshake(t.Context(), ours, &tls.Config{ServerName: "mail.example.org"}, connectTime)
 		if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took != connectTime {
 			t.Errorf("the handshake ended with %v after %v, want its deadline of %v", err, took, connectTime)
 		}

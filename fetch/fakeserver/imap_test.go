@@ -159,7 +159,7 @@ func TestIMAPServerXOAUTH2(t *testing.T) {
 		"AUTHENTICATE XOAUTH2 "+response("secret"),
 		"SELECT INBOX",
 		"UID SEARCH RETURN (ALL) ALL")
-	for _, want := range []string{"AUTH=XOAUTH2] fetchtest", "\n+ ", "a1 NO [AUTH", "a2 OK [CAP", "a4 BAD"} {
+	for _, want := range []string{"AUTH=XOAUTH2 AUTH=OAUTHBEARER] fetchtest", "\n+ ", "a1 NO [AUTH", "a2 OK [CAP", "a4 BAD"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the server said\n%s\nwithout %q", got, want)
 		}

@@ -18,8 +18,10 @@ import (
 type IMAP struct {
 	Store          *Store
 	User, Password string
-	// Token is accepted by AUTHENTICATE XOAUTH2; "" means that it is not offered.
-	Token string
+	// Token is accepted by AUTHENTICATE XOAUTH2 and OAUTHBEARER, or any that ValidToken reports to be good; neither means
+	// that they are not offered.
+	Token      string
+	ValidToken func(token string) bool
 	// TLS offers STARTTLS, before which nobody can log in, or with Implicit speaks TLS
 	// from the first octet.
 	TLS      *tls.Config
@@ -250,8 +252,10 @@ func (s *imapSession) capabilities() string {
 		caps = append(caps, "STARTTLS", "LOGINDISABLED")
 	case !s.in:
 		caps = append(caps, "AUTH=PLAIN")
-		if s.Token != "" {
-			caps = append(caps, "AUTH=XOAUTH2")
+		for _, mechanism := range bearerMechanisms() {
+			if s.tokens().offered() {
+				caps = append(caps, "AUTH="+mechanism)
+			}
 		}
 	}
 	return strings.Join(append(caps, s.Capabilities...), " ")
@@ -289,11 +293,7 @@ func (s *imapSession) authenticate(args []string) bool {
 		return true
 	}
 	mechanism := strings.ToUpper(args[0])
-	offered := mechanism == "PLAIN"
-	if mechanism == "XOAUTH2" {
-		offered = s.Token != ""
-	}
-	if !offered {
+	if mechanism != "PLAIN" && !s.tokens().offers(mechanism) {
 		s.done("NO unknown mechanism")
 		return true
 	}
@@ -311,10 +311,10 @@ func (s *imapSession) authenticate(args []string) bool {
 		s.done("BAD cancelled or not base64")
 	case mechanism == "PLAIN":
 		s.login(string(response) == "\x00"+s.User+"\x00"+s.Password)
-	case string(response) == "user="+s.User+"\x01auth=Bearer "+s.Token+"\x01\x01":
+	case s.tokens().takes(mechanism, s.User, string(response)):
 		s.login(true)
 	default:
-		s.say("+ %s", base64.StdEncoding.EncodeToString([]byte(`{"status":"401","schemes":"bearer","scope":"mail"}`)))
+		s.say("+ %s", tokenRefused())
 		if _, ok := s.line(); !ok {
 			return false
 		}
@@ -322,6 +322,8 @@ func (s *imapSession) authenticate(args []string) bool {
 	}
 	return true
 }
+
+func (i *IMAP) tokens() tokens { return tokens{i.Token, i.ValidToken} }
 
 func (s *imapSession) login(ok bool) {
 	if !ok {

@@ -19,8 +19,10 @@ import (
 type POP3 struct {
 	Store          *Store
 	User, Password string
-	// Token is accepted by AUTH XOAUTH2; "" means that it is not offered.
-	Token string
+	// Token is accepted by AUTH XOAUTH2 and OAUTHBEARER, or any that ValidToken reports to be good; neither means that
+	// they are not offered.
+	Token      string
+	ValidToken func(token string) bool
 	// TLS offers STLS, or with Implicit speaks TLS from the first octet.
 	TLS      *tls.Config
 	Implicit bool
@@ -182,8 +184,8 @@ func (s *pop3Session) capa() {
 		caps = append(caps, "STLS")
 	}
 	mechanisms := "SASL PLAIN"
-	if s.Token != "" {
-		mechanisms += " XOAUTH2"
+	if s.tokens().offered() {
+		mechanisms += " " + strings.Join(bearerMechanisms(), " ")
 	}
 	s.say("+OK\r\n%s\r\n.", strings.Join(append(caps, mechanisms), "\r\n"))
 }
@@ -210,11 +212,7 @@ func (s *pop3Session) stls() bool {
 func (s *pop3Session) auth(arg string) bool {
 	mechanism, initial, inline := strings.Cut(arg, " ")
 	mechanism = strings.ToUpper(mechanism)
-	offered := mechanism == "PLAIN"
-	if mechanism == "XOAUTH2" {
-		offered = s.Token != ""
-	}
-	if !offered {
+	if mechanism != "PLAIN" && !s.tokens().offers(mechanism) {
 		s.say("-ERR unknown mechanism")
 		return true
 	}
@@ -235,17 +233,19 @@ func (s *pop3Session) auth(arg string) bool {
 		s.login(string(response) == "\x00"+s.User+"\x00"+s.Password)
 		return true
 	}
-	if string(response) == "user="+s.User+"\x01auth=Bearer "+s.Token+"\x01\x01" {
+	if s.tokens().takes(mechanism, s.User, string(response)) {
 		s.login(true)
 		return true
 	}
-	s.say("+ %s", base64.StdEncoding.EncodeToString([]byte(`{"status":"401","schemes":"bearer","scope":"mail"}`)))
+	s.say("+ %s", tokenRefused())
 	if _, ok := s.line(); !ok {
 		return false
 	}
 	s.login(false)
 	return true
 }
+
+func (p *POP3) tokens() tokens { return tokens{p.Token, p.ValidToken} }
 
 func (s *pop3Session) login(ok bool) {
 	if !ok {

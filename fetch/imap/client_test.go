@@ -140,21 +140,30 @@ func TestAlert(t *testing.T) {
 	}
 }
 
-// An OAuth 2 token that the server refuses is an error of the credentials, whatever the server
-// says in its challenge.
+// An access token goes by both mechanisms, with an initial response and without one. A refusal is an error of
+// the credentials, with the status of the server's challenge.
 func TestToken(t *testing.T) {
-	s := server(fakeserver.NewStore())
-	s.Token = "good"
-	srv := fetchtest.Listen(t, s.Serve)
-	for _, token := range []string{"good", "bad"} {
-		o := plaintext()
-		o.Credentials.Token = func(context.Context) (string, error) { return token, nil }
-		c, err := New(t.Context(), fetchtest.Dial(t, srv.Addr()), o)
-		if token == "good" && err != nil || token == "bad" && fetch.KindOf(err) != fetch.Auth {
-			t.Errorf("a %s token: %v", token, err)
-		}
-		if c != nil {
-			c.Abort()
+	for _, mechanism := range []sasl.Mechanism{sasl.XOAUTH2, sasl.OAuthBearer} {
+		for _, without := range [][]string{nil, {"SASL-IR"}} {
+			s := server(fakeserver.NewStore())
+			s.Token, s.Without = "good", without
+			srv := fetchtest.Listen(t, s.Serve)
+			for _, token := range []string{"good", "bad"} {
+				o := plaintext()
+				o.Credentials.Mechanism = mechanism
+				o.Credentials.Token = func(context.Context) (string, error) { return token, nil }
+				c, err := New(t.Context(), fetchtest.Dial(t, srv.Addr()), o)
+				as := err == nil
+				if token == "bad" {
+					as = fetch.KindOf(err) == fetch.Auth && strings.Contains(err.Error(), "status 401")
+				}
+				if !as {
+					t.Errorf("%s without %v: a %s token: %v", mechanism, without, token, err)
+				}
+				if c != nil {
+					c.Abort()
+				}
+			}
 		}
 	}
 }

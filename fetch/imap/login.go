@@ -251,7 +251,7 @@ func (c *Client) withholdEcho(op string, client gosasl.Client, err error) error 
 	case errors.Is(c.g.why(), errLibrary):
 		said += " " + err.Error() // quotes what could not be understood
 	}
-	err = c.failed(op, err)
+	err = sasl.Explain(client, c.failed(op, err))
 	var e *fetch.Error
 	if errors.As(err, &e) && sasl.Echoes(client, said+" "+e.Text) {
 		return &fetch.Error{Kind: e.Kind, Op: op, Advice: e.Advice, Err: errors.New("the server echoed the secret, its words are withheld")}

@@ -185,7 +185,7 @@ func (c *Client) auth(client gosasl.Client) error {
 		switch {
 		case challenge != nil:
 		case !r.ok:
-			return r.failure("AUTH", fetch.Auth)
+			return sasl.Explain(client, r.failure("AUTH", fetch.Auth))
 		case pending:
 			return protocolError("AUTH", "success before anything was proved", nil)
 		default:

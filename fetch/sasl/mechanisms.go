@@ -184,6 +184,10 @@ func boundIterations(serverFirst []byte) error {
 type bearerClient struct {
 	name    string
 	initial []byte
+	// dummy answers that challenge, upon which the server ends the exchange with its refusal.
+	dummy []byte
+	// status is the server's reason, "" as long as it gave none.
+	status string
 }
 
 // newXOAUTH2 follows https://developers.google.com/gmail/imap/xoauth2-protocol.
@@ -191,7 +195,7 @@ func newXOAUTH2(c Credentials, token string) (sasl.Client, error) {
 	if !printable(c.User) || !printable(token) {
 		return nil, errors.New("control character in the user name or token")
 	}
-	return &bearerClient{XOAUTH2, []byte("user=" + c.User + "\x01auth=Bearer " + token + "\x01\x01")}, nil
+	return &bearerClient{name: XOAUTH2, initial: []byte("user=" + c.User + "\x01auth=Bearer " + token + "\x01\x01"), dummy: []byte{}}, nil
 }
 
 func newOAuthBearer(c Credentials, token string) (sasl.Client, error) {
@@ -204,25 +208,33 @@ func newOAuthBearer(c Credentials, token string) (sasl.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &bearerClient{OAuthBearer, initial}, nil
+	return &bearerClient{name: OAuthBearer, initial: initial, dummy: []byte{1}}, nil
 }
 
 func (b *bearerClient) Start() (string, []byte, error) { return b.name, b.initial, nil }
 
-// Next returns the server's reason as the error (RFC 7628 section 3.2.2). The
-// caller then cancels the exchange or drops the connection.
+// Next takes the server's reason, in JSON, and lets it go on to its refusal, which [Explain] adds the reason to (RFC 7628
+// section 3.2.3; Google's and Microsoft's servers want an empty line after XOAUTH2).
 func (b *bearerClient) Next(challenge []byte) ([]byte, error) {
+	if b.status != "" {
+		return nil, errUnexpected
+	}
 	var reason struct {
 		Status string `json:"status"`
-		Scope  string `json:"scope"`
 	}
-	e := &fetch.Error{Kind: fetch.Auth, Op: b.name, Advice: "the access token was refused; log in again"}
-	if json.Unmarshal(challenge, &reason) == nil && reason.Status != "" {
-		e.Text = fetch.Sanitize("status " + reason.Status)
-	} else {
-		e.Err = errUnexpected
+	if json.Unmarshal(challenge, &reason) != nil || !statusWord(reason.Status) {
+		reason.Status = "unreadable"
 	}
-	return nil, e
+	b.status = reason.Status
+	return b.dummy, nil
+}
+
+// statusWord reports whether s could be a status: a number, or a word of the OAuth Extensions Error Registry.
+func statusWord(s string) bool {
+	odd := strings.ContainsFunc(s, func(r rune) bool {
+		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-", r)
+	})
+	return s != "" && len(s) <= 40 && !odd
 }
 
 func printable(s string) bool {

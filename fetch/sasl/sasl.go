@@ -49,13 +49,19 @@ type Mechanism string
 // auto is the word for the best mechanism that is offered.
 const auto = "auto"
 
-// Words returns the words for all mechanisms but those of OAuth 2, behind auto the best one first.
+// Words returns the words for all mechanisms, behind auto the best one first: those that prove a password, then those
+// that show an access token.
 func (Mechanism) Words() []string {
 	words := []string{auto}
-	for _, m := range mechanismsFor(Credentials{}) {
+	for _, m := range slices.Concat(mechanismsFor(Credentials{}), bearers()) {
 		words = append(words, strings.ToLower(m.name))
 	}
 	return words
+}
+
+// OfToken reports whether m shows an access token, and proves no password.
+func (m Mechanism) OfToken() bool {
+	return slices.ContainsFunc(bearers(), func(b mechanism) bool { return strings.EqualFold(b.name, string(m)) })
 }
 
 // String returns the word for m.
@@ -115,11 +121,7 @@ type mechanism struct {
 // mechanismsFor lists, best first, what these credentials can be used with.
 func mechanismsFor(c Credentials) []mechanism {
 	if c.Token != nil {
-		// XOAUTH2 first: it is the one that every provider documents.
-		return []mechanism{
-			{XOAUTH2, true, true, newXOAUTH2},
-			{OAuthBearer, true, true, newOAuthBearer},
-		}
+		return bearers()
 	}
 	scramBy := func(name string, hash scram.HashGeneratorFcn) mechanism {
 		return mechanism{name, false, true, func(c Credentials, _ string) (sasl.Client, error) { return newSCRAM(name, hash, c) }}
@@ -142,6 +144,14 @@ func mechanismsFor(c Credentials) []mechanism {
 		}},
 		{APOP, false, true, func(Credentials, string) (sasl.Client, error) { return command(APOP), nil }},
 		{External, false, false, func(c Credentials, _ string) (sasl.Client, error) { return sasl.NewExternalClient(c.User), nil }},
+	}
+}
+
+// bearers are the mechanisms that show an access token. XOAUTH2 comes first: it is the one that every provider documents.
+func bearers() []mechanism {
+	return []mechanism{
+		{XOAUTH2, true, true, newXOAUTH2},
+		{OAuthBearer, true, true, newOAuthBearer},
 	}
 }
 
@@ -266,6 +276,21 @@ func Finish(client sasl.Client) error {
 			Err: errors.New("the server did not prove that it knows the password")}
 	}
 	return nil
+}
+
+// Explain adds to a server's refusal what it said of the access token before, in a challenge.
+func Explain(client sasl.Client, err error) error {
+	if b, ok := client.(*bounded); ok {
+		client = b.Client
+	}
+	bearer, ok := client.(*bearerClient)
+	var refused *fetch.Error
+	if !ok || bearer.status == "" || !errors.As(err, &refused) {
+		return err
+	}
+	told := *refused
+	told.Text = fetch.Sanitize("status " + bearer.status + ", " + told.Text)
+	return &told
 }
 
 // maxChallenge bounds a server's challenge, in octets: it is far above any

@@ -127,8 +127,8 @@ func TestResponses(t *testing.T) {
 		Plain:       {cred, "\x00tim\x00tanstaaftanstaaf", nil, nil},
 		Login:       {cred, "<none>", []string{"", "Password"}, []string{"tim", "tanstaaftanstaaf"}},
 		CRAMMD5:     {cred, "<none>", []string{"<1896.697170952@postoffice.reston.mci.net>"}, []string{"tim b913a602c7eda7a495b4e6e7334d3890"}},
-		XOAUTH2:     {oauth, "user=a=b,c\x01auth=Bearer the-token\x01\x01", nil, nil},
-		OAuthBearer: {oauth, "n,a=a=3Db=2Cc,\x01auth=Bearer the-token\x01\x01", nil, nil},
+		XOAUTH2:     {oauth, "user=a=b,c\x01auth=Bearer the-token\x01\x01", []string{`{"status":"401"}`}, []string{""}},
+		OAuthBearer: {oauth, "n,a=a=3Db=2Cc,\x01auth=Bearer the-token\x01\x01", []string{`{"status":"401"}`}, []string{"\x01"}},
 	} {
 		test.cred.Mechanism = Mechanism(name)
 		_, client, err := Choose(t.Context(), []string{name}, test.cred, true)
@@ -157,17 +157,39 @@ func TestResponses(t *testing.T) {
 	}
 }
 
+// TestBearerRefused: the server's reason is told with its refusal, whatever it wrote there, and nothing else changes.
 func TestBearerRefused(t *testing.T) {
+	refusal := &fetch.Error{Kind: fetch.Auth, Op: "AUTH", Text: "no"}
 	for _, name := range []string{XOAUTH2, OAuthBearer} {
-		_, client, err := Choose(t.Context(), []string{name}, Credentials{User: "u", Token: token}, true)
-		if err != nil {
-			t.Fatal(err)
+		for challenge, want := range map[string]string{
+			`{"status":"invalid_token","scope":"mail"}`:    "status invalid_token, no",
+			`{"status":"401"}`:                             "status 401, no",
+			`{"status":"\u001b[31m the-token"}`:            "status unreadable, no",
+			`{"status":401}`:                               "status unreadable, no",
+			`the-token`:                                    "status unreadable, no",
+			`{"status":"` + strings.Repeat("a", 41) + `"}`: "status unreadable, no",
+		} {
+			_, client, err := Choose(t.Context(), []string{name}, Credentials{User: "u", Token: token}, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := Explain(client, refusal); !errors.Is(err, refusal) {
+				t.Errorf("%s: before the reason: got %v", name, err)
+			}
+			if _, err := client.Next([]byte(challenge)); err != nil {
+				t.Errorf("%s: %s is answered with %v", name, challenge, err)
+			}
+			var e *fetch.Error
+			if err := Explain(client, refusal); !errors.As(err, &e) || e.Kind != fetch.Auth || e.Text != want {
+				t.Errorf("%s: %s: got %v, want %s", name, challenge, err, want)
+			}
+			if lost := errors.New("lost"); Explain(client, lost) != lost {
+				t.Errorf("%s: an error that is no refusal is changed", name)
+			}
 		}
-		_, err = client.Next([]byte(`{"status":"invalid_token\u001b","scope":"mail"}`))
-		var e *fetch.Error
-		if !errors.As(err, &e) || e.Kind != fetch.Auth || e.Text != "status invalid_token?" || e.Advice == "" {
-			t.Errorf("%s: got %+v", name, err)
-		}
+	}
+	if refusal.Text != "no" {
+		t.Error("the refusal itself was changed")
 	}
 	for _, odd := range []Credentials{{User: "u\x01auth=Bearer x", Token: token}, {User: "u\r\n", Token: token}} {
 		for _, name := range []string{XOAUTH2, OAuthBearer} {

@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"fetch/sasl":                  {"fetch"},
 	"fetch/pop3":                  {"fetch", "fetch/sasl"},
 	"fetch/imap":                  {"fetch", "fetch/sasl"},
+	"fetch/oauth":                 {"fetch"},
 	"fetch/fakeserver":            nil,
 	"fetch/fetchtest":             {"fetch", "fetch/fakeserver"},
 	"inject":                      nil,
@@ -34,10 +35,10 @@ var mayImport = map[string][]string{
 	"schedule":                    nil,
 	"schedule/ledger":             nil,
 	"schedule/transfer":           {"fetch", "received", "inject", "schedule/ledger"},
-	"cmd/truehop/internal/config": {"fetch", "fetch/sasl", "inject", "received", "schedule", "schedule/transfer"}, // the types of their options
-	"cmd/truehop/internal/app": {"fetch", "fetch/sasl", "fetch/pop3", "fetch/imap", "received", "inject", "inject/rdns", "schedule/ledger", "schedule/transfer",
+	"cmd/truehop/internal/config": {"fetch", "fetch/oauth", "fetch/sasl", "inject", "received", "schedule", "schedule/transfer"}, // the types of their options
+	"cmd/truehop/internal/app": {"fetch", "fetch/oauth", "fetch/sasl", "fetch/pop3", "fetch/imap", "received", "inject", "inject/rdns", "schedule/ledger", "schedule/transfer",
 		"cmd/truehop/internal/config"}, // everything but ui
-	"cmd/truehop/internal/ui":   {"fetch", "received", "inject", "schedule", "schedule/ledger", "schedule/transfer", "cmd/truehop/internal/config"}, // everything but app
+	"cmd/truehop/internal/ui":   {"fetch", "fetch/oauth", "received", "inject", "schedule", "schedule/ledger", "schedule/transfer", "cmd/truehop/internal/config"}, // everything but app
 	"cmd/truehop/internal/demo": {"fetch/fakeserver", "inject/injecttest"},
 	"cmd/truehop":               {"*"},
 	"examples":                  nil,
@@ -56,6 +57,7 @@ var homes = map[string][]string{
 	"github.com/spf13/cobra":        {"cmd/truehop"},
 	"github.com/coreos/go-systemd":  {"cmd/truehop"},
 	"golang.org/x/net/publicsuffix": {"received"},
+	"golang.org/x/oauth2":           {"fetch/oauth"},
 }
 
 // TestImports holds the sources against the house's plan: the tree is the pipeline, and

@@ -142,6 +142,7 @@ func upstreamWires(p *wiringPlace) []wire {
 	password := func(g *given) any { return same(g.imap.Credentials.Password, g.pop3.Credentials.Password) }
 	noFile := map[string]string{"accounts.NAME.password_file": ""}
 	usual := map[string]string{"accounts.NAME.password_file": p.file("usual.pass")}
+	byToken := map[string]string{"accounts.NAME.password_file": "", "accounts.NAME.token_command": "[/bin/echo, token]"}
 	type protection struct{ secure, startTLS bool }
 	certificates := func(g *given) any { return same(len(g.imap.TLS.Certificates), len(g.pop3.TLS.Certificates)) }
 	certificate := map[string]string{"accounts.NAME.tls_cert_file": p.file("own.pem")}
@@ -203,10 +204,13 @@ func upstreamWires(p *wiringPlace) []wire {
 		{key: "accounts.NAME.password_command", with: noFile, instead: usual, wants: map[string]any{"[/bin/cat, " + p.file("other.pass") + "]": "other"}, at: password},
 		{key: "accounts.NAME.password_credential", with: noFile, instead: usual, wants: map[string]any{"other.pass": "other"}, at: password},
 		{key: "accounts.NAME.password", with: noFile, instead: usual, wants: map[string]any{`"other"`: "other"}, at: password},
-		{key: "accounts.NAME.auth", with: map[string]string{"accounts.NAME.protocol": "pop3"}, wants: map[string]any{"auto": upstream.Mechanism(""), "plain": upstream.Mechanism(upstream.Plain), "login": upstream.Mechanism(upstream.Login),
-			"cram-md5": upstream.Mechanism(upstream.CRAMMD5), "scram-sha-1": upstream.Mechanism(upstream.SCRAMSHA1), "scram-sha-256": upstream.Mechanism(upstream.SCRAMSHA256),
-			"scram-sha-1-plus": upstream.Mechanism(upstream.SCRAMSHA1Plus), "scram-sha-256-plus": upstream.Mechanism(upstream.SCRAMSHA256Plus),
-			"user": upstream.Mechanism(upstream.User), "apop": upstream.Mechanism(upstream.APOP), "external": upstream.Mechanism(upstream.External)},
+		{key: "accounts.NAME.auth", with: map[string]string{"accounts.NAME.protocol": "pop3"}, also: map[string]map[string]string{"xoauth2": byToken, "oauthbearer": byToken,
+			"external": {"accounts.NAME.tls_cert_file": p.file("own.pem"), "accounts.NAME.tls_key_file": p.file("own.key")}},
+			wants: map[string]any{"auto": upstream.Mechanism(""), "plain": upstream.Mechanism(upstream.Plain), "login": upstream.Mechanism(upstream.Login),
+				"cram-md5": upstream.Mechanism(upstream.CRAMMD5), "scram-sha-1": upstream.Mechanism(upstream.SCRAMSHA1), "scram-sha-256": upstream.Mechanism(upstream.SCRAMSHA256),
+				"scram-sha-1-plus": upstream.Mechanism(upstream.SCRAMSHA1Plus), "scram-sha-256-plus": upstream.Mechanism(upstream.SCRAMSHA256Plus),
+				"user": upstream.Mechanism(upstream.User), "apop": upstream.Mechanism(upstream.APOP), "external": upstream.Mechanism(upstream.External),
+				"xoauth2": upstream.Mechanism(upstream.XOAUTH2), "oauthbearer": upstream.Mechanism(upstream.OAuthBearer)},
 			at: func(g *given) any { return same(g.imap.Credentials.Mechanism, g.pop3.Credentials.Mechanism) }},
 		{key: "accounts.NAME.allow_plaintext", wants: map[string]any{"false": false, "true": true},
 			at: func(g *given) any { return same(g.imap.Credentials.AllowPlaintext, g.pop3.Credentials.AllowPlaintext) }},

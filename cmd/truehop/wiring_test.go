@@ -23,6 +23,7 @@ import (
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/imap"
+	"github.com/truehop/truehop/fetch/oauth"
 	"github.com/truehop/truehop/fetch/pop3"
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/inject/rdns"
@@ -36,6 +37,8 @@ type wire struct {
 	key string
 	// with holds what else must be in the configuration; "" takes a key out of it.
 	with map[string]string
+	// also holds what else must be there for single values.
+	also map[string]map[string]string
 	// instead holds what is in the configuration where the key is not.
 	instead map[string]string
 	// wants holds what is to arrive, by the value as it stands in the file.
@@ -54,6 +57,7 @@ type given struct {
 	pop3           pop3.Options
 	way            app.OnFamily
 	renewal        time.Duration
+	oauth          oauth.Options
 	names          rdns.Options
 	loop           *schedule.Loop
 	log            *ui.Log
@@ -68,7 +72,7 @@ type given struct {
 func TestWiring(t *testing.T) {
 	place := newWiringPlace(t)
 	rows := map[string]wire{}
-	for _, w := range slices.Concat(generalWires(place), injectWires(place), upstreamWires(place), accountWires()) {
+	for _, w := range slices.Concat(generalWires(place), injectWires(place), upstreamWires(place), oauthWires(place), accountWires()) {
 		if _, twice := rows[w.key]; twice {
 			t.Errorf("%s has two rows", w.key)
 		}
@@ -112,7 +116,9 @@ func (w wire) test(t *testing.T, place *wiringPlace, k config.Key) {
 	without := w.at(place.build(t, w.with, w.instead))
 	changes := 0
 	for value, want := range w.wants {
-		got := w.at(place.build(t, w.with, map[string]string{w.key: value}))
+		keys := map[string]string{w.key: value}
+		maps.Copy(keys, w.also[value])
+		got := w.at(place.build(t, w.with, keys))
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %s arrives as %v, want %v", w.key, value, got, want)
 		}
@@ -127,7 +133,8 @@ func (w wire) test(t *testing.T, place *wiringPlace, k config.Key) {
 			}
 		}
 		if key, ok := strings.CutPrefix(w.key, "accounts.NAME."); ok {
-			common := w.at(place.build(t, w.with, map[string]string{w.key: "", "defaults." + key: value}))
+			keys[w.key], keys["defaults."+key] = "", value
+			common := w.at(place.build(t, w.with, keys))
 			if !reflect.DeepEqual(common, want) {
 				t.Errorf("defaults.%s: %s arrives as %v, want %v", key, value, common, want)
 			}
@@ -182,6 +189,7 @@ func newWiringPlace(t *testing.T) *wiringPlace {
 			t.Fatal(err)
 		}
 	}
+	writePair(t, p.file("pair.pem"))
 	t.Setenv("CREDENTIALS_DIRECTORY", p.dir)
 	return p
 }
@@ -235,8 +243,11 @@ func (p *wiringPlace) build(t *testing.T, with, keys map[string]string) *given {
 	}
 	g.toPlain, g.plain = app.Plain(&cfg.Inject)
 	g.names = app.ResolverOptions(cfg.Resolver)
-	password, err := account.Password(t.Context())
+	credentials, _, err := app.Credentials(t.Context(), account)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if g.oauth, err = app.OAuthOptions(account); err != nil {
 		t.Fatal(err)
 	}
 	secure, err := app.UpstreamTLS(account)
@@ -244,39 +255,38 @@ func (p *wiringPlace) build(t *testing.T, with, keys map[string]string) *given {
 		t.Fatal(err)
 	}
 	g.way, g.renewal = app.Way(account), account.IdleRenewal
-	g.imap, g.pop3 = app.IMAPOptions(account, password, secure, g.log.Logger), app.POP3Options(account, password, secure, g.log.Logger)
+	g.imap, g.pop3 = app.IMAPOptions(account, credentials, secure, g.log.Logger), app.POP3Options(account, credentials, secure, g.log.Logger)
 	return g
 }
 
-// yamlOf writes keys, given by their paths, as a configuration.
+// yamlOf writes keys, given by their paths, as a configuration; "" leaves a key out.
 func yamlOf(keys map[string]string) string {
-	sections := map[string][]string{}
-	for path, value := range keys {
-		section, key := "", path
-		if i := strings.LastIndexByte(path, '.'); i >= 0 {
-			section, key = path[:i], path[i+1:]
-		}
-		if value != "" {
-			sections[section] = append(sections[section], key+": "+value)
-		}
-	}
 	var b strings.Builder
-	for _, section := range slices.Sorted(maps.Keys(sections)) {
-		indent := ""
-		switch section {
-		case "":
-		case "accounts.NAME":
-			b.WriteString("accounts:\n  work:\n")
-			indent = "    "
-		default:
-			fmt.Fprintf(&b, "%s:\n", section)
-			indent = "  "
+	var open []string // the sections that the last line is in
+	given := slices.DeleteFunc(slices.Collect(maps.Keys(keys)), func(path string) bool { return keys[path] == "" })
+	// Single keys come before the sections beside them.
+	slices.SortFunc(given, func(p, q string) int {
+		return slices.Compare(strings.Split(sectioned(p), "."), strings.Split(sectioned(q), "."))
+	})
+	for _, path := range given {
+		parts := strings.Split(strings.Replace(path, "accounts.NAME", "accounts.work", 1), ".")
+		sections := parts[:len(parts)-1]
+		for i, section := range sections {
+			if i < len(open) && slices.Equal(open[:i+1], sections[:i+1]) {
+				continue
+			}
+			fmt.Fprintf(&b, "%s%s:\n", strings.Repeat("  ", i), section)
 		}
-		for _, line := range slices.Sorted(slices.Values(sections[section])) {
-			fmt.Fprintf(&b, "%s%s\n", indent, line)
-		}
+		open = sections
+		fmt.Fprintf(&b, "%s%s: %s\n", strings.Repeat("  ", len(sections)), parts[len(parts)-1], keys[path])
 	}
 	return b.String()
+}
+
+// sectioned marks a single key so that it comes before sections.
+func sectioned(path string) string {
+	i := strings.LastIndexByte(path, '.') + 1
+	return path[:i] + " " + path[i:]
 }
 
 // same returns what the clients of both protocols are given, which is one thing.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
@@ -27,7 +26,7 @@ func connect(ctx context.Context, a *config.Account, log *slog.Logger, outOfStep
 	mailbox, err := logIn(ctx, a, log, outOfStep)
 	var refused *fetch.Error
 	if errors.As(err, &refused) && refused.Kind == fetch.Auth && refused.Advice == "" {
-		refused.Advice = fmt.Sprintf("correct accounts.%s.user or the password; many providers want one made for programs, and %s switched on", a.Name, strings.ToUpper(a.Protocol.String()))
+		refused.Advice = loginHint(a)
 	}
 	if errors.As(err, &refused) && refused.Kind == fetch.TLS {
 		refused.Advice = cmp.Or(tlsHint(err, "accounts."+a.Name, a.Host), refused.Advice)
@@ -35,22 +34,36 @@ func connect(ctx context.Context, a *config.Account, log *slog.Logger, outOfStep
 	return mailbox, err
 }
 
-// logIn is connect without its hint.
+// logIn is connect without its hint. An access token that the server refuses is renewed once: it may have ended before its
+// time, or the clocks differ.
 func logIn(ctx context.Context, a *config.Account, log *slog.Logger, outOfStep func()) (fetch.Mailbox, error) {
 	if log != nil {
 		log = log.With("account", a.Name)
 	}
-	var password config.Secret
-	if a.Auth != upstream.External {
-		var err error
-		if password, err = a.Password(ctx); err != nil {
-			return nil, err
-		}
+	credentials, renewed, err := Credentials(ctx, a)
+	if err != nil {
+		return nil, err
 	}
 	secure, err := UpstreamTLS(a)
 	if err != nil {
 		return nil, err
 	}
+	mailbox, err := open(ctx, a, credentials, secure, log, outOfStep)
+	if fetch.KindOf(err) != fetch.Auth {
+		return mailbox, err
+	}
+	again, cause := renewed(ctx)
+	switch {
+	case cause != nil:
+		return nil, cause
+	case !again:
+		return nil, err
+	}
+	return open(ctx, a, credentials, secure, log, outOfStep)
+}
+
+// open connects and authenticates.
+func open(ctx context.Context, a *config.Account, credentials upstream.Credentials, secure *tls.Config, log *slog.Logger, outOfStep func()) (fetch.Mailbox, error) {
 	conn, err := reach(ctx, a, log)
 	if err != nil {
 		return nil, err
@@ -66,11 +79,11 @@ func logIn(ctx context.Context, a *config.Account, log *slog.Logger, outOfStep f
 		}
 	}
 	if a.Protocol == config.POP3 {
-		o := POP3Options(a, password, secure, log)
+		o := POP3Options(a, credentials, secure, log)
 		o.OutOfStep = outOfStep
 		return opened(pop3.New(ctx, conn, o))
 	}
-	o := IMAPOptions(a, password, secure, log)
+	o := IMAPOptions(a, credentials, secure, log)
 	o.OutOfStep = outOfStep
 	return opened(imap.New(ctx, conn, o))
 }
@@ -101,9 +114,9 @@ func protected(a *config.Account) bool {
 }
 
 // IMAPOptions says how to speak with an IMAP upstream.
-func IMAPOptions(a *config.Account, password config.Secret, secure *tls.Config, log *slog.Logger) imap.Options {
+func IMAPOptions(a *config.Account, credentials upstream.Credentials, secure *tls.Config, log *slog.Logger) imap.Options {
 	return imap.Options{
-		Credentials: credentials(a, password), MaxSize: int64(a.MaxSize), Marks: a.MarkDelivered, Logger: log,
+		Credentials: credentials, MaxSize: int64(a.MaxSize), Marks: a.MarkDelivered, Logger: log,
 		PlainExpunge: a.PlainExpunge, CreateFolders: a.CreateFolders,
 		Secure: protected(a), StartTLS: a.TLS == config.StartTLS, TLS: secure, Timeouts: fetch.Timeouts{Idle: a.Timeout},
 		OneByOne: a.Pipelining == config.NoPipelining,
@@ -111,16 +124,12 @@ func IMAPOptions(a *config.Account, password config.Secret, secure *tls.Config, 
 }
 
 // POP3Options says how to speak with a POP3 upstream.
-func POP3Options(a *config.Account, password config.Secret, secure *tls.Config, log *slog.Logger) pop3.Options {
+func POP3Options(a *config.Account, credentials upstream.Credentials, secure *tls.Config, log *slog.Logger) pop3.Options {
 	return pop3.Options{
-		Credentials: credentials(a, password), MaxSize: int64(a.MaxSize), Logger: log,
+		Credentials: credentials, MaxSize: int64(a.MaxSize), Logger: log,
 		Secure: protected(a), StartTLS: a.TLS == config.StartTLS, TLS: secure, Timeouts: fetch.Timeouts{Idle: a.Timeout},
 		OneByOne: a.Pipelining == config.NoPipelining,
 	}
-}
-
-func credentials(a *config.Account, password config.Secret) upstream.Credentials {
-	return upstream.Credentials{User: a.User, Password: password.Reveal(), Mechanism: a.Auth, AllowPlaintext: a.AllowPlaintext}
 }
 
 // opened keeps a nil client of a concrete type from becoming a Mailbox that is not nil.

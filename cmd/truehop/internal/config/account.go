@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/truehop/truehop/fetch"
-	"github.com/truehop/truehop/fetch/sasl"
 )
 
 // upstream checks where an account's mail is and how the connection is protected. at is the account's path.
@@ -53,24 +52,6 @@ func (k checker) upstream(at string, a *Account) {
 		case (known.tls == ImplicitTLS) != (a.TLS == ImplicitTLS):
 			k.wrong(at+"/port", "%d is the port for tls: %s, and tls is %s; change one", a.Port, known.tls, a.TLS)
 		}
-	}
-}
-
-// login checks how the user of an account is proven.
-func (k checker) login(at string, a *Account) {
-	sources := a.sources()
-	switch {
-	case a.Auth == sasl.APOP && a.Protocol != POP3:
-		k.wrong(at+"/auth", "apop is POP3 only; use auto, or set protocol: pop3")
-	case a.Auth == sasl.External && a.TLS == NoTLS:
-		k.wrong(at+"/auth", "external is by the client certificate of TLS, and tls is none")
-	case a.Auth == sasl.External && len(sources) > 0:
-		k.warn(at+"/"+sources[0], "has no effect with auth: external, which is by client certificate; remove it")
-	}
-	if a.Auth != sasl.External {
-		k.credentials(at, &a.Credentials)
-	} else if a.User == "" {
-		k.wrong(at+"/user", "is missing; give the login name")
 	}
 }
 

@@ -89,7 +89,7 @@ func (k checker) inject(in *Inject) {
 		}
 	}
 	if in.User != "" || len(in.sources()) > 0 {
-		k.credentials("inject", &in.Credentials)
+		k.credentials("inject", &in.Credentials, nil, nil)
 	}
 	if k.bad[at+"address"] {
 		return
@@ -122,9 +122,10 @@ func (k checker) plain(at string, a *Account, in *Inject) {
 	}
 }
 
-// credentials checks for a user and exactly one source of a password.
-func (k checker) credentials(at string, c *Credentials) {
-	sources := c.sources()
+// credentials checks for a user and exactly one source of a password, or of instead, which keys gives.
+func (k checker) credentials(at string, c *Credentials, keys, instead []string) {
+	sources := slices.Concat(c.sources(), instead)
+	keys = slices.Concat(passwordKeys(), keys)
 	switch {
 	case c.User == "":
 		k.wrong(at+"/user", "is missing; give the login name")
@@ -132,20 +133,25 @@ func (k checker) credentials(at string, c *Credentials) {
 		k.wrong(at+"/user", "has more than 255 octets")
 	}
 	switch {
-	case len(sources) == 0 && !slices.ContainsFunc(passwordKeys(), func(key string) bool { return k.bad[at+"/"+key] }):
-		k.wrong(at+"/password_file", "there is no password; give one of %s", strings.Join(passwordKeys(), ", "))
+	case len(sources) == 0 && !slices.ContainsFunc(keys, func(key string) bool { return k.bad[at+"/"+key] }):
+		k.wrong(at+"/password_file", "there is no password; give one of %s", strings.Join(keys, ", "))
 	case len(sources) > 1:
 		k.wrong(at+"/"+sources[1], "%s are both given; keep one", strings.Join(sources[:2], " and "))
 	}
 	k.absolute(at+"/password_file", c.PasswordFile)
-	if len(c.PasswordCommand) > 0 && !filepath.IsAbs(c.PasswordCommand[0]) {
-		k.wrong(at+"/password_command", "name the program by its full path, as in [/usr/bin/pass, show, mail]; there is no shell and no search")
-	}
+	k.program(at+"/password_command", c.PasswordCommand)
 	if name := c.PasswordCredential; strings.ContainsAny(name, "/:") || strings.HasPrefix(name, ".") || len(name) > 255 {
 		k.wrong(at+"/password_credential", "%s is no name of a credential; it is the part before the colon in LoadCredential=NAME:PATH", show(name))
 	}
 	if strings.ContainsFunc(c.InlinePassword.Reveal(), func(r rune) bool { return r == 0 || r == '\r' || r == '\n' }) {
 		k.wrong(at+"/password", "holds a line break or NUL")
+	}
+}
+
+// program checks a command that prints a secret.
+func (k checker) program(at string, argv []string) {
+	if len(argv) > 0 && !filepath.IsAbs(argv[0]) {
+		k.wrong(at, "name the program by its full path, as in [/usr/bin/pass, show, mail]; there is no shell and no search")
 	}
 }
 

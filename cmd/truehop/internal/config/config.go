@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/oauth"
 	"github.com/truehop/truehop/fetch/sasl"
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/received"
@@ -46,8 +47,8 @@ type Config struct {
 	// Name server for the forward-confirmed name of a client.
 	Resolver Resolver `koanf:"resolver"`
 	// Keys of an account that hold for every account which does not set them itself. A list
-	// replaces a list as a whole. An account that names any source of its password ignores the one
-	// given here.
+	// replaces a list as a whole. An account that names any source of its password or token ignores
+	// the others given here.
 	Defaults Account `koanf:"defaults"`
 	// The upstream mailboxes, by name. The name stands in logs, in the durable record and in the
 	// systemd instance: a renamed account is a new one. Lower-case letters, digits, dot, hyphen
@@ -203,10 +204,14 @@ type Account struct {
 	Line `koanf:",squash"`
 	// The login.
 	Credentials `koanf:",squash"`
+	// Program and arguments that print an OAuth 2 access token, in place of a password, by the rules of
+	// password_command. It is run at each login.
+	TokenCommand []string `koanf:"token_command"`
 	// How the user is proven. auto takes the strongest that the server offers and, under TLS, shows the password
 	// once where that is refused; any other is used alone. external is by client certificate; user is the command of the protocol
-	// (USER and PASS, LOGIN); apop is POP3 only. auto takes cram-md5 and apop only where nothing else is offered.
-	Auth sasl.Mechanism `koanf:"auth" default:"auto" later:"xoauth2|oauthbearer"`
+	// (USER and PASS, LOGIN); apop is POP3 only. auto takes cram-md5 and apop only where nothing else is offered. xoauth2 and
+	// oauthbearer show an access token.
+	Auth sasl.Mechanism `koanf:"auth" default:"auto"`
 	// Allows tls: none, that is to show password and mail to everybody on the way. check and
 	// serve warn of it.
 	AllowPlaintext bool `koanf:"allow_plaintext" default:"false"`
@@ -321,6 +326,43 @@ type Account struct {
 	// Unknown messages at once above which a mailbox stops and asks: a new mailbox, renumbered
 	// messages, a lost record. 0: always ask.
 	FloodLimit int `koanf:"flood_limit" default:"100" min:"0" max:"1000000"`
+	// OAuth 2 in place of a password. `truehop login ACCOUNT` obtains the first token.
+	OAuth OAuth `koanf:"oauth"`
+}
+
+// OAuth says whose access tokens an account shows, and as which application they are obtained.
+type OAuth struct {
+	// Who issues the tokens. google and microsoft are known by name; other needs issuer, or token_url
+	// with auth_url or device_url.
+	Provider oauth.Provider `koanf:"provider"`
+	// Microsoft's directory: a domain or an id; for app-only it must be given. Default: common.
+	Tenant string `koanf:"tenant"`
+	// The application as you have registered it at the provider. truehop has none of its own.
+	ClientID string `koanf:"client_id"`
+	// File that holds the application's secret, by the rules of password_file. Google gives one to
+	// desktop applications, too; Microsoft wants one for app-only.
+	ClientSecretFile string `koanf:"client_secret_file"`
+	// PEM file with a certificate and its RSA key, for app-only in place of a secret, by the same rules.
+	CertificateFile string `koanf:"certificate_file"`
+	// How the first token is obtained. code: a browser on this host, or anywhere with login --headless.
+	// device: a browser anywhere. app-only: nobody logs in, the application itself may read the
+	// mailbox. auto: code, and device for microsoft.
+	Flow oauth.Flow `koanf:"flow" default:"auto"`
+	// What is asked for. Default: what google or microsoft want for IMAP or POP3.
+	Scopes []string `koanf:"scopes"`
+	// Address that the browser is sent to. Default: the provider's.
+	AuthURL string `koanf:"auth_url"`
+	// Address that tokens come from. Default: the provider's.
+	TokenURL string `koanf:"token_url"`
+	// Address that device codes come from. Default: the provider's.
+	DeviceURL string `koanf:"device_url"`
+	// Address of a provider that publishes the other three (OpenID Connect Discovery).
+	Issuer string `koanf:"issuer"`
+	// Port of this host that the browser comes back to, where the provider wants it registered. 0: any.
+	RedirectPort int `koanf:"redirect_port" default:"0" min:"0" max:"65535"`
+	// File that the tokens are kept in. It is written, its directory as well. Default: tokens/NAME
+	// below state_dir.
+	TokenFile string `koanf:"token_file"`
 }
 
 // Names returns the accounts' names in alphabetical order.

@@ -182,12 +182,15 @@ func decode(k *koanf.Koanf) (*Config, error) {
 }
 
 // inherited is what an account takes from defaults: all, but for the sources of
-// a password, or of recipients, if it has its own.
+// a password or token, or of recipients, if it has its own. The keys of oauth are not sources of their own.
 func inherited(common, own map[string]any) map[string]any {
 	out := maps.Clone(common)
-	for _, sources := range [][]string{passwordKeys(), {"recipients", "recipient_from"}} {
+	for _, sources := range [][]string{slices.Concat(passwordKeys(), tokenKeys()), {"recipients", "recipient_from"}} {
 		if slices.ContainsFunc(sources, func(key string) bool { return own[key] != nil }) {
-			maps.DeleteFunc(out, func(key string, _ any) bool { return slices.Contains(sources, key) })
+			maps.DeleteFunc(out, func(key string, _ any) bool {
+				shared := key == "oauth" && own[key] != nil
+				return slices.Contains(sources, key) && !shared
+			})
 		}
 	}
 	if own["recipients"] != nil {
@@ -228,6 +231,9 @@ func (c *Config) complete(o Options) {
 	c.Inject.getenv, c.Inject.secrets = getenv, secrets
 	for _, a := range c.Accounts {
 		a.getenv, a.secrets = getenv, secrets
+		if a.OAuth.Provider != "" && a.OAuth.TokenFile == "" {
+			a.OAuth.TokenFile = filepath.Join(c.StateDir, "tokens", a.Name)
+		}
 		if a.Protocol == POP3 {
 			a.Folders = []string{""}
 		}

@@ -105,6 +105,18 @@ func sample(k Key) string {
 		return "[198.51.100.0/24]"
 	case "accounts.NAME.schedule":
 		return `"*/5 * * * *"`
+	case "accounts.NAME.token_command":
+		return "# [/usr/local/bin/mail-token, work]"
+	}
+	if key, ok := strings.CutPrefix(k.Path, "accounts.NAME.oauth."); ok {
+		return "# " + map[string]string{
+			"provider": "microsoft", "tenant": "contoso.onmicrosoft.com", "client_id": "11111111-2222-3333-4444-555555555555",
+			"client_secret_file": "/etc/truehop/work.secret", "certificate_file": "/etc/truehop/work.pem", "flow": "app-only",
+			"scopes":   "[https://outlook.office365.com/.default]",
+			"auth_url": "https://login.example.net/authorize", "token_url": "https://login.example.net/token",
+			"device_url": "https://login.example.net/devicecode", "issuer": "https://login.example.net",
+			"redirect_port": "8123", "token_file": "/var/lib/truehop/tokens/work",
+		}[key]
 	}
 	return k.Default
 }
@@ -124,6 +136,8 @@ func full() string {
 			switch section {
 			case "accounts.NAME":
 				b.WriteString("  work:\n")
+			case "accounts.NAME.oauth":
+				b.WriteString("    # oauth:\n")
 			case "":
 			default:
 				fmt.Fprintf(&b, "\n%s:\n", section)
@@ -173,7 +187,7 @@ func TestFullExample(t *testing.T) {
 		t.Errorf("warnings %q", c.Warnings)
 	}
 	// With every commented key in force nothing is unknown or of a wrong type: only contradictions are left.
-	all := regexp.MustCompile(`(?m)^( *)# ([a-z_]+: )`).ReplaceAllString(text, "$1$2")
+	all := regexp.MustCompile(`(?m)^( *)# ([a-z_]+:( |$))`).ReplaceAllString(text, "$1$2")
 	if all == text {
 		t.Fatal("no key is commented out")
 	}

@@ -197,7 +197,7 @@ func elsewhere(key string) string {
 		path string
 		typ  reflect.Type
 	}{
-		{"accounts.NAME", reflect.TypeFor[Account]()}, {"inject", reflect.TypeFor[Inject]()}, {"log", reflect.TypeFor[Log]()},
+		{"accounts.NAME", reflect.TypeFor[Account]()}, {"accounts.NAME.oauth", reflect.TypeFor[OAuth]()}, {"inject", reflect.TypeFor[Inject]()}, {"log", reflect.TypeFor[Log]()},
 		{"resolver", reflect.TypeFor[Resolver]()}, {"", reflect.TypeFor[Config]()},
 	} {
 		if !slices.Contains(names(fields(home.typ)), key) {

@@ -18,7 +18,7 @@ import (
 const (
 	// maxSecret bounds a password; tokens are longer than what people choose.
 	maxSecret = 16 << 10
-	// commandTime is how long password_command may take.
+	// commandTime is how long password_command or token_command may take.
 	commandTime = 30 * time.Second
 )
 
@@ -36,10 +36,12 @@ func (e *SecretError) Error() string { return e.Source + ": " + e.Err.Error() }
 // Unwrap returns Err.
 func (e *SecretError) Unwrap() error { return e.Err }
 
-// passwordKeys are the keys that name a source of a password.
+// passwordKeys are the keys that name a source of a password. tokenKeys, of an account, take its place.
 func passwordKeys() []string {
 	return []string{"password_file", "password_command", "password_credential", "password"}
 }
+
+func tokenKeys() []string { return []string{"token_command", "oauth"} }
 
 // sources returns which of passwordKeys are set.
 func (c *Credentials) sources() []string {
@@ -70,7 +72,7 @@ func (c *Credentials) Password(ctx context.Context) (Secret, error) {
 		data, err = c.credential()
 	case "password_command":
 		source += " " + c.PasswordCommand[0]
-		data, err = c.run(ctx)
+		data, err = c.run(ctx, c.PasswordCommand)
 	default:
 		source, err = "password", errors.New("want exactly one source of a password")
 	}
@@ -146,12 +148,12 @@ func plainError(err error) error {
 	return err
 }
 
-// run runs password_command: no shell, no input, a bare environment, and nothing of what it prints is logged.
-func (c *Credentials) run(ctx context.Context) ([]byte, error) {
+// run runs password_command or token_command: no shell, no input, a bare environment, and nothing of what it prints is logged.
+func (c *Credentials) run(ctx context.Context, argv []string) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, commandTime, fmt.Errorf("took longer than %v", commandTime))
 	defer cancel()
 	out := &bounded{limit: maxSecret, cancel: cancel}
-	cmd := exec.CommandContext(ctx, c.PasswordCommand[0], c.PasswordCommand[1:]...)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = c.environment("PATH", "HOME", "LANG")
 	cmd.Dir = "/"
 	cmd.Stdout = out

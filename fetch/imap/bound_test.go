@@ -35,7 +35,10 @@ func (s *binder) serve(_ context.Context, conn net.Conn) {
 		return
 	}
 	client, _ := scram.SHA256.NewClient(user, password, "")
-	stored := client.GetStoredCredentials(scram.KeyFactors{Salt: "salt", Iters: 4096})
+	stored, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: "salt", Iters: 4096})
+	if err != nil {
+		return
+	}
 	backend, _ := scram.SHA256.NewServer(func(string) (scram.StoredCredentials, error) { return stored, nil })
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(secure, format+"\r\n", args...) }
 	say("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN AUTH=SCRAM-SHA-256 AUTH=SCRAM-SHA-256-PLUS SASL-IR] hi")

@@ -49,7 +49,7 @@ var mayImport = map[string][]string{
 var homes = map[string][]string{
 	"github.com/emersion/go-imap":   {"fetch/imap"},
 	"github.com/emersion/go-sasl":   {"fetch/sasl", "fetch/imap", "fetch/pop3", "inject", "cmd/truehop/internal/app"},
-	"github.com/xdg-go/scram":       {"fetch/sasl", "fetch/fetchtest"},
+	"github.com/xdg-go/scram":       {"fetch/sasl", "fetch/fetchtest", "fetch/imap"},
 	"github.com/knadh/koanf":        {"cmd/truehop/internal/config"},
 	"go.yaml.in/yaml":               {"cmd/truehop/internal/config"},
 	"github.com/robfig/cron":        {"schedule"},

@@ -80,6 +80,17 @@ func checkSpool(out ui.Check, cfg *config.Config) error {
 // returns the exit code.
 func checkUpstream(ctx context.Context, out ui.Check, a *config.Account) int {
 	out.Upstream(a)
+	if a.OAuth.Provider != "" {
+		tokens, err := app.Tokens(a)
+		if err != nil {
+			return checked(out, err)
+		}
+		status, err := tokens.Status()
+		if err != nil {
+			return checked(out, err)
+		}
+		out.Token(status)
+	}
 	mailbox, err := app.Upstream(ctx, a, nil)
 	if err != nil {
 		return checked(out, err)

@@ -75,7 +75,7 @@ MTA with XCLIENT, so that its rules judge the true client and not localhost.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.PersistentFlags().StringVarP(&p.configPath, "config", "c", "", "configuration `FILE`; default $XDG_CONFIG_HOME/truehop/truehop.yaml, then /etc/truehop/truehop.yaml")
 	root.PersistentFlags().BoolVarP(&p.quiet, "quiet", "q", false, "report only what is wrong")
-	root.AddCommand(p.runCommand(), p.serveCommand(), p.checkCommand(), p.explainCommand(),
+	root.AddCommand(p.runCommand(), p.serveCommand(), p.checkCommand(), p.loginCommand(), p.explainCommand(),
 		p.statusCommand(), p.historyCommand(), p.retryCommand(), p.acknowledgeCommand(), p.forgetCommand(), p.demoCommand())
 	return root
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -44,7 +45,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"embed": embed, "upstream": upstreamHas, "mta": mtaHas, "plain": plainHas, "exit": exitIs, "await": await, "arrive": arrive,
-			"vanish": vanish, "days": days, "older": older, "to": mtaTo, "labelled": labelled,
+			"vanish": vanish, "days": days, "older": older, "to": mtaTo, "labelled": labelled, "authority": authority,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -56,6 +57,8 @@ type embedded struct {
 	store *fakeserver.Store
 	mta   *injecttest.Server
 	plain *injecttest.Server
+	// tokens is the authorisation server, nil without oauth.
+	tokens *fakeserver.Authority
 	// accepted gets a value for each message that the MTA takes.
 	accepted chan struct{}
 }
@@ -81,6 +84,8 @@ type embeddedKey struct{}
 //	nokeywords           the IMAP server keeps no keywords
 //	header=OCTETS        each message has a header field of that length
 //	breaks=N             the upstream closes the connection in the middle of message N
+//	oauth=FLOW           the upstream takes OAuth 2 tokens alone, which are obtained so
+//	expires=N            all access tokens end, and the session with them, in the middle of message N, once
 //	config=LINE          adds a line to the account
 func embed(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
@@ -139,6 +144,17 @@ func embed(ts *testscript.TestScript, neg bool, args []string) {
 				return io.MultiReader(bytes.NewReader(raw[:len(raw)/2]), closing{under.Load()})
 			}
 		}
+		if strconv.Itoa(n+1) == o["expires"] {
+			var once sync.Once
+			open = func() io.Reader {
+				var r io.Reader = bytes.NewReader(raw)
+				once.Do(func() {
+					w.tokens.Expire()
+					r = io.MultiReader(bytes.NewReader(raw[:len(raw)/2]), closing{under.Load()})
+				})
+				return r
+			}
+		}
 		w.store.AddMessage("INBOX", fakeserver.Message{Size: int64(len(raw)), Open: open})
 	}
 	if size, err := strconv.ParseInt(o["large"], 10, 64); err == nil {
@@ -147,7 +163,12 @@ func embed(ts *testscript.TestScript, neg bool, args []string) {
 		}})
 	}
 	ca := fakeserver.NewCA()
-	upstream := startScriptUpstream(ts, w.store, ca, o, &under)
+	proof := "password_file: " + ts.MkAbs("password")
+	if has("oauth") {
+		w.tokens = &fakeserver.Authority{ClientID: "truehop-test", Rotate: true, Interval: time.Second}
+		proof = startScriptAuthority(ts, w.tokens, o["oauth"])
+	}
+	upstream := startScriptUpstream(ts, w, ca, o, &under)
 	address := w.mta.Addr().String()
 	if has("plain") {
 		w.plain = injecttest.New(injecttest.Options{XCLIENT: []string{}})
@@ -172,8 +193,8 @@ func embed(ts *testscript.TestScript, neg bool, args []string) {
 	if has("multidrop") {
 		recipients = "recipient_from: received-for\n    recipient_domains: [" + o["multidrop"] + "]"
 	}
-	config := fmt.Sprintf("state_dir: %s\ninject:\n  address: %s\naccounts:\n  work:\n    protocol: %s\n    host: %s\n    port: %s\n    tls_ca_file: %s\n    user: u\n    password_file: %s\n    %s\n    mx: [mx.example.net]\n%s",
-		ts.MkAbs("state"), address, o["protocol"], host, port, ts.MkAbs("ca.pem"), ts.MkAbs("password"), recipients, extra)
+	config := fmt.Sprintf("state_dir: %s\ninject:\n  address: %s\naccounts:\n  work:\n    protocol: %s\n    host: %s\n    port: %s\n    tls_ca_file: %s\n    user: u\n    %s\n    %s\n    mx: [mx.example.net]\n%s",
+		ts.MkAbs("state"), address, o["protocol"], host, port, ts.MkAbs("ca.pem"), proof, recipients, extra)
 	ts.Check(os.WriteFile(ts.MkAbs("truehop.yaml"), []byte(config), 0o600))
 	ts.Check(os.WriteFile(ts.MkAbs("password"), []byte("secret-canary\n"), 0o600))
 	ts.Check(os.WriteFile(ts.MkAbs("ca.pem"), ca.PEM(), 0o600))
@@ -196,22 +217,26 @@ func (c closing) Read([]byte) (int, error) {
 	return 0, net.ErrClosed
 }
 
-func startScriptUpstream(ts *testscript.TestScript, store *fakeserver.Store, ca *fakeserver.CA, o map[string]string, under *atomic.Pointer[net.Conn]) string {
+func startScriptUpstream(ts *testscript.TestScript, w *embedded, ca *fakeserver.CA, o map[string]string, under *atomic.Pointer[net.Conn]) string {
 	cert := ca.Issue(fakeserver.Leaf{})
 	if o["cert"] == "self" {
 		cert = fakeserver.SelfSigned(fakeserver.Leaf{})
 	}
 	secure := &tls.Config{Certificates: []tls.Certificate{cert}}
 	_, bare := o["nokeywords"]
-	serve := (&fakeserver.IMAP{Store: store, User: "u", Password: "secret-canary", TLS: secure, Implicit: true, NoKeywords: bare}).Serve
+	var valid func(string) bool
+	if w.tokens != nil {
+		valid = w.tokens.Valid
+	}
+	serve := (&fakeserver.IMAP{Store: w.store, User: "u", Password: "secret-canary", ValidToken: valid, TLS: secure, Implicit: true, NoKeywords: bare}).Serve
 	if o["protocol"] == "pop3" {
 		_, once := o["once"]
 		serve = (&fakeserver.POP3{
-			Store: store, User: "u", Password: "secret-canary", TLS: secure, Implicit: true, Once: once, Exclusive: once,
+			Store: w.store, User: "u", Password: "secret-canary", ValidToken: valid, TLS: secure, Implicit: true, Once: once, Exclusive: once,
 			Size: func(m fakeserver.Message) int64 { return min(m.Size, 1000) },
 		}).Serve
 	}
-	if _, breaks := o["breaks"]; breaks {
+	if o["breaks"]+o["expires"] != "" {
 		whole := serve
 		serve = func(conn net.Conn) {
 			under.Store(&conn)

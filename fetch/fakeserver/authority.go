@@ -1,6 +1,7 @@
 package fakeserver
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -31,6 +32,8 @@ type Authority struct {
 	Rotate, Grace bool
 	// Pending and SlowDown are how many times the device code is answered so before it is good.
 	Pending, SlowDown int
+	// Interval is the pace of asking with a device code; 0 means 5 seconds.
+	Interval time.Duration
 	// Denied has the user say no.
 	Denied bool
 
@@ -41,6 +44,7 @@ type Authority struct {
 
 	mu       sync.Mutex
 	requests []Request
+	failing  func(endpoint string, w http.ResponseWriter, form url.Values) bool
 	codes    map[string]string // challenge by code
 	devices  map[string]int    // how often it was asked for, by device code
 	refresh  map[string]bool   // whether it is still the newest
@@ -76,6 +80,21 @@ func (a *Authority) Expire() {
 	clear(a.access)
 }
 
+// NewToken issues an access token to somebody else.
+func (a *Authority) NewToken() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	token, _ := a.issue("")["access_token"].(string)
+	return token
+}
+
+// Fail has reply take the place of Reply from now on.
+func (a *Authority) Fail(reply func(endpoint string, w http.ResponseWriter, form url.Values) bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.failing = reply
+}
+
 // Revoke ends all tokens.
 func (a *Authority) Revoke() {
 	a.Expire()
@@ -93,8 +112,12 @@ func (a *Authority) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	endpoint := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
 	a.mu.Lock()
 	a.requests = append(a.requests, Request{endpoint, maps.Clone(r.Form), time.Now()})
+	reply := a.Reply
+	if a.failing != nil {
+		reply = a.failing
+	}
 	a.mu.Unlock()
-	if a.Reply != nil && a.Reply(endpoint, w, r.Form) {
+	if reply != nil && reply(endpoint, w, r.Form) {
 		return
 	}
 	switch endpoint {
@@ -110,7 +133,8 @@ func (a *Authority) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.mu.Lock()
 		a.devices = map[string]int{code: 0}
 		a.mu.Unlock()
-		a.say(w, map[string]any{"device_code": code, "user_code": "ABCD-EFGH", "verification_uri": a.URL + "/activate", "expires_in": 900, "interval": 5})
+		interval := cmp.Or(a.Interval, 5*time.Second)
+		a.say(w, map[string]any{"device_code": code, "user_code": "ABCD-EFGH", "verification_uri": a.URL + "/activate", "expires_in": 900, "interval": int(interval.Seconds())})
 	case "introspect":
 		a.say(w, map[string]any{"active": a.Valid(r.Form.Get("token")), "username": "alice@example.org"})
 	case "token":
@@ -243,10 +267,7 @@ func (a *Authority) grant(form url.Values) (refresh, refusal string) {
 
 // issue makes tokens.
 func (a *Authority) issue(refresh string) map[string]any {
-	lifetime := a.Lifetime
-	if lifetime == 0 {
-		lifetime = time.Hour
-	}
+	lifetime := cmp.Or(a.Lifetime, time.Hour)
 	if a.access == nil {
 		a.access, a.refresh = map[string]time.Time{}, map[string]bool{}
 	}

@@ -54,6 +54,12 @@ func (s *Source) Login(ctx context.Context, d Dialogue) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, loginTime, &fetch.Error{
 		Kind: fetch.Auth, Op: op, Err: fmt.Errorf("nobody logged in within %v", loginTime), Advice: s.loginAdvice()})
 	defer cancel()
+	// Where the tokens could not be kept nobody need log in.
+	draft, err := s.store.begin()
+	if err != nil {
+		return s.notKept(err)
+	}
+	defer draft.abandon()
 	e, err := s.endpoint(ctx)
 	if err != nil {
 		return s.failed(op, err)
@@ -71,11 +77,10 @@ func (s *Source) Login(ctx context.Context, d Dialogue) error {
 	}
 	unlock, err := s.store.lock(ctx)
 	if err != nil {
-		return s.failed(op, err)
+		return s.notKept(err)
 	}
 	defer unlock()
-	_, err = s.replace(token{}, func() (token, error) { return t, nil })
-	return err
+	return s.notKept(draft.commit(t))
 }
 
 // first obtains the first tokens.

@@ -348,8 +348,7 @@ func TestCertificate(t *testing.T) {
 	}
 	o := options(t, a)
 	o.Provider, o.Flow, o.Certificate = oauth.Microsoft, oauth.AppOnly, certificate
-	s := oauth.New(o)
-	if _, err := s.Renew(t.Context(), get(t, s)); err != nil {
+	if _, err := oauth.New(o).Renew(t.Context(), get(t, oauth.New(o))); err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range a.Requests("token") {

@@ -160,11 +160,14 @@ func (o *Options) authority() string {
 	return providerEndpoint(o).TokenURL
 }
 
-// Source hands out the access tokens of one account.
+// Source hands out the access tokens of one account, for one login. It is used by one goroutine; others have sources of
+// their own.
 type Source struct {
 	o     Options
 	http  *http.Client
 	store store
+	// fresh is the access token that this source has obtained, "" if none.
+	fresh string
 }
 
 // New makes the source that options describe. It neither reads the file nor connects to anybody.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"strings"
 	"time"
@@ -21,8 +22,8 @@ const maxToken = 16 << 10
 // [*fetch.Error] or the context's: of Kind Auth where a person has to log in.
 func (s *Source) Token(ctx context.Context) (string, error) { return s.get(ctx, "") }
 
-// Renew is Token for one whose token the server has refused, whatever its end: by then another process may have
-// renewed it, else it is done now.
+// Renew is Token for one whose token the mail server has refused, whatever its end: by then another process may have
+// renewed it, else it is done now. A token that this source has just obtained is returned again.
 func (s *Source) Renew(ctx context.Context, refused string) (string, error) {
 	return s.get(ctx, refused)
 }
@@ -35,9 +36,12 @@ func (s *Source) get(ctx context.Context, refused string) (string, error) {
 	if t.usable(time.Now()) && t.Access != refused {
 		return t.Access, nil
 	}
+	if refused != "" && refused == s.fresh {
+		return refused, nil // it has only just been issued: another would not be better
+	}
 	unlock, err := s.store.lock(ctx)
 	if err != nil {
-		return "", s.failed("renew the access token", err)
+		return "", s.notKept(err)
 	}
 	defer unlock()
 	// Another process may have renewed it in the meantime.
@@ -50,7 +54,8 @@ func (s *Source) get(ctx context.Context, refused string) (string, error) {
 	// A token that is asked for is waited for even if ctx ends: the server may have replaced the refresh token by then.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*requestTime)
 	defer cancel()
-	t, err = s.replace(t, func() (token, error) { return s.renew(ctx, t) })
+	t, err = s.replace(ctx, t)
+	s.fresh = t.Access
 	return t.Access, err
 }
 
@@ -76,14 +81,14 @@ func (s *Source) load() (token, error) {
 	return t, nil
 }
 
-// replace asks for a token by ask and puts it in the place of old. The caller holds the lock.
-func (s *Source) replace(old token, ask func() (token, error)) (token, error) {
+// replace puts a new token in the place of old. The caller holds the lock.
+func (s *Source) replace(ctx context.Context, old token) (token, error) {
 	draft, err := s.store.begin()
 	if err != nil {
-		return token{}, s.failed("keep the access token", err)
+		return token{}, s.notKept(err)
 	}
 	defer draft.abandon()
-	fresh, err := ask()
+	fresh, err := s.renew(ctx, old)
 	if err != nil {
 		return token{}, err
 	}
@@ -91,9 +96,19 @@ func (s *Source) replace(old token, ask func() (token, error)) (token, error) {
 		fresh.Refresh = old.Refresh // RFC 6749 section 6: the old one stays
 	}
 	if err := draft.commit(fresh); err != nil {
-		return token{}, s.failed("keep the access token", err, fresh.Access, fresh.Refresh)
+		return token{}, s.notKept(err)
 	}
 	return fresh, nil
+}
+
+// notKept says that tokens could not be stored, and nil for nil.
+func (s *Source) notKept(err error) error {
+	err = s.failed("keep the access token", err)
+	var e *fetch.Error
+	if errors.As(err, &e) && errors.Is(err, fs.ErrPermission) {
+		e.Advice = "run it as the user who fetches the mail; the directory of the token file must be that user's"
+	}
+	return err
 }
 
 // renew asks for a new access token: by the refresh token, or by the application's own right.

@@ -151,6 +151,19 @@ func TestRenewAfterRefusal(t *testing.T) {
 	}
 }
 
+// TestFreshTokenRefused: a token that is refused straight after it was issued is not renewed again and again.
+func TestFreshTokenRefused(t *testing.T) {
+	a := newAuthority()
+	o := options(t, a)
+	old := get(t, loggedIn(t, o))
+	s := oauth.New(o)
+	fresh, err := s.Renew(t.Context(), old)
+	must(t, err)
+	if again, err := s.Renew(t.Context(), fresh); err != nil || again != fresh || refreshes(a) != 1 {
+		t.Errorf("%v, renewed %d times", err, refreshes(a))
+	}
+}
+
 // TestClockSkew: a token is not trusted that was stored by a clock which has been put back since.
 func TestClockSkew(t *testing.T) {
 	for name, test := range map[string]struct {

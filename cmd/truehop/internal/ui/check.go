@@ -7,6 +7,7 @@ import (
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/oauth"
 	"github.com/truehop/truehop/inject"
 )
 
@@ -36,6 +37,9 @@ func (c Check) Spool(dir, user string) { fmt.Fprintf(c.W, "spool: %s, for %s\n",
 func (c Check) Upstream(a *config.Account) {
 	fmt.Fprintf(c.W, "%s: %s at %s, TLS %s, user %s\n", a.Name, a.Protocol, a.Addr(), a.TLS, a.User)
 }
+
+// Token says how long an account's access token lasts.
+func (c Check) Token(s oauth.Status) { fmt.Fprintf(c.W, "  %s\n", tokenText(s)) }
 
 // Folder says what is in a folder; "" is the only one of a POP3 mailbox.
 func (c Check) Folder(name string, l *fetch.Listing) {

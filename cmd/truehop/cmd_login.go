@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/app"
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/cmd/truehop/internal/ui"
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/oauth"
+)
+
+func (p *program) loginCommand() *cobra.Command {
+	var headless bool
+	c := &cobra.Command{
+		Use:   "login ACCOUNT",
+		Short: "Obtain the OAuth 2 token of an account",
+		Long: `login obtains the first access token of an account that has the key oauth: it says what to open
+in a browser, waits until you have logged in there, stores the tokens and logs in to the mailbox with
+them. From then on they are renewed without you. It is needed again when the provider takes them
+back; run and serve say so and end with 77.`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: p.completeAccounts,
+		RunE:              func(c *cobra.Command, args []string) error { return p.login(c.Context(), args[0], headless) },
+	}
+	c.Flags().BoolVar(&headless, "headless", false, "the browser runs on another host: paste the address that it ends at")
+	return c
+}
+
+// login obtains and stores tokens, and then does with them what a pass does first.
+func (p *program) login(ctx context.Context, name string, headless bool) error {
+	cfg, err := p.readConfig()
+	if err != nil {
+		return err
+	}
+	if err := known(cfg, []string{name}); err != nil {
+		return err
+	}
+	account := cfg.Accounts[name]
+	if account.OAuth.Provider == "" {
+		return usage("account %s has no key oauth, so that there is nobody to log in at", name)
+	}
+	source, err := app.Tokens(account)
+	if err != nil {
+		return err
+	}
+	out := ui.Login{W: p.stdout, Headless: headless}
+	dialogue := oauth.Dialogue{Show: func(prompt oauth.Prompt) { out.Prompt(account, prompt) }}
+	if headless {
+		dialogue.Paste = p.readLine
+	}
+	if err := source.Login(ctx, dialogue); err != nil {
+		return err
+	}
+	if err := tryToken(ctx, account); err != nil {
+		return err
+	}
+	status, err := source.Status()
+	if err != nil {
+		return err
+	}
+	out.Done(account, status)
+	return nil
+}
+
+// tryToken logs in to the mailbox, and changes nothing there.
+func tryToken(ctx context.Context, account *config.Account) error {
+	mailbox, err := app.Upstream(ctx, account, nil)
+	if err != nil {
+		return err
+	}
+	defer mailbox.Abort()
+	return mailbox.Leave(ctx)
+}
+
+// maxPasted bounds what a person pastes, in octets.
+const maxPasted = 16 << 10
+
+// readLine reads a line from standard input, or until ctx ends: the program ends then, and a terminal that is being read
+// cannot be told.
+func (p *program) readLine(ctx context.Context) (string, error) {
+	type read struct {
+		line string
+		err  error
+	}
+	came := make(chan read, 1)
+	go func() {
+		line, err := bufio.NewReader(io.LimitReader(p.stdin, maxPasted)).ReadString('\n')
+		if errors.Is(err, io.EOF) && line != "" {
+			err = nil
+		}
+		came <- read{line, err}
+	}()
+	select {
+	case r := <-came:
+		if r.err != nil {
+			return "", &fetch.Error{Kind: fetch.Auth, Op: "read the address", Err: r.err}
+		}
+		return r.line, nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}

@@ -21,6 +21,8 @@ import (
 type Authority struct {
 	// URL is the address that it is reached at, which discovery and the device code name.
 	URL string
+	// User is whose tokens they are, as introspection names him.
+	User string
 	// ClientID and ClientSecret are the application. "" means that it has no secret.
 	ClientID, ClientSecret string
 	// Assertion, if not nil, takes the place of the secret in client credentials.
@@ -136,7 +138,7 @@ func (a *Authority) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		interval := cmp.Or(a.Interval, 5*time.Second)
 		a.say(w, map[string]any{"device_code": code, "user_code": "ABCD-EFGH", "verification_uri": a.URL + "/activate", "expires_in": 900, "interval": int(interval.Seconds())})
 	case "introspect":
-		a.say(w, map[string]any{"active": a.Valid(r.Form.Get("token")), "username": "alice@example.org"})
+		a.say(w, map[string]any{"active": a.Valid(r.Form.Get("token")), "username": a.User})
 	case "token":
 		a.token(w, r)
 	default:

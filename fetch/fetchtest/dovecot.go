@@ -32,6 +32,9 @@ type DovecotOptions struct {
 	// TLSOnly refuses credentials in plaintext (LOGINDISABLED). Dovecot exempts clients that
 	// come from its own address: dial from 127.0.0.2.
 	TLSOnly bool
+	// Introspection, if not "", is where access tokens are asked about (RFC 7662): XOAUTH2 and OAUTHBEARER
+	// are offered then. The answer names the user as username.
+	Introspection string
 	// Config is appended to the configuration. It must leave login_greeting alone.
 	Config string
 }
@@ -166,7 +169,9 @@ func (d *Dovecot) start(binary string, o DovecotOptions, listen func() (net.List
 	}
 	defer out.Close()
 	// A master that was killed has left its process id in run.
-	if err := errors.Join(os.RemoveAll(filepath.Join(d.dir, "run")), os.WriteFile(conf, []byte(d.config(o)), 0o644)); err != nil {
+	introspection := fmt.Sprintf(dovecotIntrospection, o.Introspection)
+	if err := errors.Join(os.RemoveAll(filepath.Join(d.dir, "run")), os.WriteFile(conf, []byte(d.config(o)), 0o644),
+		os.WriteFile(filepath.Join(d.dir, "oauth2.conf"), []byte(introspection), 0o644)); err != nil {
 		return err
 	}
 	cmd := exec.Command("sh", "-c", `LISTEN_PID=$$; export LISTEN_PID; exec "$0" "$@"`, binary, "-F", "-c", conf)
@@ -286,6 +291,11 @@ func (d *Dovecot) config(o DovecotOptions) string {
 	if o.Mechanisms == nil {
 		o.Mechanisms = []string{"plain", "login", "scram-sha-256"}
 	}
+	byToken := ""
+	if o.Introspection != "" {
+		o.Mechanisms = append(slices.Clone(o.Mechanisms), "xoauth2", "oauthbearer")
+		byToken = fmt.Sprintf(dovecotByToken, d.dir)
+	}
 	plaintext := "no"
 	if o.TLSOnly {
 		plaintext = "yes"
@@ -297,7 +307,7 @@ func (d *Dovecot) config(o DovecotOptions) string {
 		rootless = fmt.Sprintf(dovecotRootless, me.Username, group.Name)
 	}
 	return fmt.Sprintf(dovecotConfig, d.dir, plaintext, strings.Join(o.Mechanisms, " "), d.uid,
-		port(d.IMAPAddr), port(d.IMAPSAddr), port(d.POP3Addr), port(d.POP3SAddr), d.token) + rootless + o.Config + "\n"
+		port(d.IMAPAddr), port(d.IMAPSAddr), port(d.POP3Addr), port(d.POP3SAddr), d.token) + byToken + rootless + o.Config + "\n"
 }
 
 const dovecotConfig = `base_dir = %[1]s/run
@@ -352,6 +362,20 @@ service pop3-login {
     ssl = yes
   }
 }
+`
+
+const dovecotByToken = `passdb {
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = %[1]s/oauth2.conf
+}
+`
+
+const dovecotIntrospection = `introspection_mode = post
+introspection_url = %s
+username_attribute = username
+active_attribute = active
+active_value = true
 `
 
 const dovecotRootless = `default_internal_user = %[1]s

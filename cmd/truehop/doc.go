@@ -9,7 +9,8 @@
 // configuration into a transfer.Pass (app.App.Plan). transfer.Pass.Run then takes each message along
 // this road:
 //
-//	app.Upstream             connects and logs in, by imap.New or pop3.New
+//	app.Upstream             connects and logs in, by imap.New or pop3.New, with a password or what
+//	                         oauth.Source hands out
 //	fetch.Mailbox.Open       lists a folder; transfer compares the list with the ledger, and stops before a
 //	                         flood of old mail
 //	fetch.Mailbox.Retrieve   brings each message whole into a spool; transfer looks whether the ledger
@@ -54,6 +55,7 @@
 //	boundary     where the upstream's own Received fields end; the peer there is the client
 //	client       the host that handed the message to the upstream's MX
 //	present      to give the MTA the client, by XCLIENT, XFORWARD or PROXY
+//	token        what OAuth 2 shows in place of a password
 //	verdict      what became of a message: one of the states of package ledger
 //	deliver      the MTA took the message
 //	refuse       the MTA said 5xx about the message or its client

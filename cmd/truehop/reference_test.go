@@ -45,7 +45,8 @@ func referenceSections() []struct{ path, title, intro string } {
 	return []struct{ path, title, intro string }{
 		{"", "Top level", ""},
 		{"inject", "inject: the way into the MTA", ""},
-		{"accounts.NAME", "accounts: the mailboxes", "The keys of each account, below its name. An account needs `host`, `user`, one source of its password, and `recipients` (or `recipient_from`)."},
+		{"accounts.NAME", "accounts: the mailboxes", "The keys of each account, below its name. An account needs `host`, `user`, one source of its password (or of OAuth 2 tokens), and `recipients` (or `recipient_from`)."},
+		{"accounts.NAME.oauth", "oauth, below an account", "In place of a password. See [OAuth 2](#oauth-2-in-place-of-a-password)."},
 		{"resolver", "resolver", ""},
 		{"log", "log", ""},
 	}

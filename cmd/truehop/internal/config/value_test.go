@@ -139,7 +139,14 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		for name, a := range c.Accounts {
-			if a.Name != name || !accountName(name) || a.Host == "" || a.User == "" || len(a.sources()) != 1 || len(a.Folders) == 0 ||
+			proofs := a.sources()
+			if len(a.TokenCommand) > 0 {
+				proofs = append(proofs, "token_command")
+			}
+			if a.OAuth.Provider != "" && a.OAuth.ClientID != "" && a.OAuth.TokenFile != "" {
+				proofs = append(proofs, "oauth")
+			}
+			if a.Name != name || !accountName(name) || a.Host == "" || a.User == "" || len(proofs) != 1 || len(a.Folders) == 0 ||
 				(len(a.Recipients) == 0) != (a.RecipientFrom != "" && len(a.RecipientDomains) > 0) || a.Port < 1 || a.RetryMin <= 0 || a.TLS == NoTLS && !a.AllowPlaintext {
 				t.Fatalf("accepted %+v from\n%s", *a, data)
 			}

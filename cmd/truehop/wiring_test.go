@@ -243,7 +243,7 @@ func (p *wiringPlace) build(t *testing.T, with, keys map[string]string) *given {
 	}
 	g.toPlain, g.plain = app.Plain(&cfg.Inject)
 	g.names = app.ResolverOptions(cfg.Resolver)
-	credentials, _, err := app.Credentials(t.Context(), account)
+	proof, err := app.Prove(t.Context(), account)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +255,7 @@ func (p *wiringPlace) build(t *testing.T, with, keys map[string]string) *given {
 		t.Fatal(err)
 	}
 	g.way, g.renewal = app.Way(account), account.IdleRenewal
-	g.imap, g.pop3 = app.IMAPOptions(account, credentials, secure, g.log.Logger), app.POP3Options(account, credentials, secure, g.log.Logger)
+	g.imap, g.pop3 = app.IMAPOptions(account, proof.Credentials, secure, g.log.Logger), app.POP3Options(account, proof.Credentials, secure, g.log.Logger)
 	return g
 }
 

@@ -53,42 +53,62 @@ func Tokens(a *config.Account) (*oauth.Source, error) {
 	return oauth.New(o), nil
 }
 
-// Credentials are what an account shows its upstream. They change where the server refuses an access token: renewed
-// then puts another in its place, and reports false where there is none.
-func Credentials(ctx context.Context, a *config.Account) (c upstream.Credentials, renewed func(context.Context) (bool, error), err error) {
-	c = upstream.Credentials{User: a.User, Mechanism: a.Auth, AllowPlaintext: a.AllowPlaintext}
-	if a.Auth == upstream.External { // by the certificate of TLS
-		return c, func(context.Context) (bool, error) { return false, nil }, nil
-	}
-	if !a.UsesTokens() {
+// Proof is what an account shows its upstream: a password, or an access token.
+type Proof struct {
+	upstream.Credentials
+	source tokens // nil with a password
+	// next is the token to be shown next, shown the one that was.
+	next, shown string
+}
+
+// Prove readies what an account shows its upstream. It asks nobody for a token yet.
+func Prove(ctx context.Context, a *config.Account) (*Proof, error) {
+	p := &Proof{Credentials: upstream.Credentials{User: a.User, Mechanism: a.Auth, AllowPlaintext: a.AllowPlaintext}}
+	switch {
+	case a.Auth == upstream.External: // by the certificate of TLS
+		return p, nil
+	case a.OAuth.Provider != "":
+		source, err := Tokens(a)
+		if err != nil {
+			return nil, err
+		}
+		p.source = source
+	case a.UsesTokens():
+		p.source = commandTokens{a}
+	default:
 		password, err := a.Password(ctx)
-		c.Password = password.Reveal()
-		return c, func(context.Context) (bool, error) { return false, nil }, err
-	}
-	var source tokens = commandTokens{a}
-	if a.OAuth.Provider != "" {
-		if source, err = Tokens(a); err != nil {
-			return c, nil, err
+		if err != nil {
+			return nil, err
 		}
+		p.Password = password.Reveal()
+		return p, nil
 	}
-	// next is what is shown next, shown what was.
-	next, shown := "", ""
-	c.Token = func(ctx context.Context) (string, error) {
-		var err error
-		if next == "" {
-			next, err = source.Token(ctx)
-		}
-		shown = next
-		return shown, err
+	p.Token = func(ctx context.Context) (string, error) {
+		err := p.fetch(ctx)
+		p.shown = p.next
+		return p.shown, err
 	}
-	renewed = func(ctx context.Context) (bool, error) {
-		if shown == "" {
-			return false, nil // none was refused
-		}
-		next, err = source.Renew(ctx, shown)
-		return err == nil && next != shown, err
+	return p, nil
+}
+
+// fetch has a token ready, where tokens are shown: to renew one may take longer than a server waits for a login.
+func (p *Proof) fetch(ctx context.Context) error {
+	if p.source == nil || p.next != "" {
+		return nil
 	}
-	return c, renewed, nil
+	var err error
+	p.next, err = p.source.Token(ctx)
+	return err
+}
+
+// renewed puts another token in the place of the one that the server has refused, and reports false where there is none.
+func (p *Proof) renewed(ctx context.Context) (bool, error) {
+	if p.shown == "" {
+		return false, nil
+	}
+	var err error
+	p.next, err = p.source.Renew(ctx, p.shown)
+	return err == nil && p.next != p.shown, err
 }
 
 // loginHint says what to do where the upstream refused the credentials.

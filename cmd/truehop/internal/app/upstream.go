@@ -34,13 +34,12 @@ func connect(ctx context.Context, a *config.Account, log *slog.Logger, outOfStep
 	return mailbox, err
 }
 
-// logIn is connect without its hint. An access token that the server refuses is renewed once: it may have ended before its
-// time, or the clocks differ.
+// logIn is connect without its hint.
 func logIn(ctx context.Context, a *config.Account, log *slog.Logger, outOfStep func()) (fetch.Mailbox, error) {
 	if log != nil {
 		log = log.With("account", a.Name)
 	}
-	credentials, renewed, err := Credentials(ctx, a)
+	proof, err := Prove(ctx, a)
 	if err != nil {
 		return nil, err
 	}
@@ -48,18 +47,27 @@ func logIn(ctx context.Context, a *config.Account, log *slog.Logger, outOfStep f
 	if err != nil {
 		return nil, err
 	}
-	mailbox, err := open(ctx, a, credentials, secure, log, outOfStep)
+	return logInBy(ctx, a, proof, secure, log, outOfStep)
+}
+
+// logInBy logs in by what is shown. An access token that the server refuses is renewed once: it may have ended before its
+// time, or the clocks differ.
+func logInBy(ctx context.Context, a *config.Account, proof *Proof, secure *tls.Config, log *slog.Logger, outOfStep func()) (fetch.Mailbox, error) {
+	if err := proof.fetch(ctx); err != nil {
+		return nil, err
+	}
+	mailbox, err := open(ctx, a, proof.Credentials, secure, log, outOfStep)
 	if fetch.KindOf(err) != fetch.Auth {
 		return mailbox, err
 	}
-	again, cause := renewed(ctx)
+	again, cause := proof.renewed(ctx)
 	switch {
 	case cause != nil:
 		return nil, cause
 	case !again:
 		return nil, err
 	}
-	return open(ctx, a, credentials, secure, log, outOfStep)
+	return open(ctx, a, proof.Credentials, secure, log, outOfStep)
 }
 
 // open connects and authenticates.

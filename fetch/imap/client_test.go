@@ -178,7 +178,7 @@ func TestTraceHoldsNoSecret(t *testing.T) {
 	}{
 		"PLAIN": {server: canary}, "PLAIN, no SASL-IR": {server: canary, without: []string{"SASL-IR"}}, "wrong PLAIN": {server: "x"},
 		"LOGIN": {server: canary, greeting: "IMAP4rev1"}, "wrong LOGIN": {server: "x", greeting: "IMAP4rev1"},
-		"XOAUTH2": {token: canary}, "wrong XOAUTH2": {token: "x"},
+		"XOAUTH2": {token: canary}, "wrong XOAUTH2": {token: "x"}, "OAUTHBEARER": {token: canary}, "wrong OAUTHBEARER": {token: "x"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log strings.Builder
@@ -192,6 +192,9 @@ func TestTraceHoldsNoSecret(t *testing.T) {
 			o.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 			if o.Credentials.Password = canary; test.token != "" {
 				o.Credentials.Token = func(context.Context) (string, error) { return canary, nil }
+			}
+			if strings.HasSuffix(name, "OAUTHBEARER") {
+				o.Credentials.Mechanism = sasl.OAuthBearer
 			}
 			c, err := New(t.Context(), fetchtest.Dial(t, fetchtest.Listen(t, s.Serve).Addr()), o)
 			if (err != nil) != strings.HasPrefix(name, "wrong") {
@@ -207,7 +210,7 @@ func TestTraceHoldsNoSecret(t *testing.T) {
 			shown := fmt.Sprintf("%s %v %+v", log.String(), err, o.Credentials)
 			encode := base64.StdEncoding.EncodeToString
 			for _, secret := range []string{canary, quoted, strconv.Quote(quoted), "4711", encode([]byte("\x00" + user + "\x00" + canary)),
-				encode([]byte("user=" + user + "\x01auth=Bearer " + canary + "\x01\x01"))} {
+				encode([]byte("user=" + user + "\x01auth=Bearer " + canary + "\x01\x01")), encode([]byte("n,a=" + user + ",\x01auth=Bearer " + canary + "\x01\x01"))} {
 				if strings.Contains(shown, secret) {
 					t.Errorf("%q is shown in:\n%s", secret, shown)
 				}

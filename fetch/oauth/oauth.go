@@ -174,3 +174,12 @@ type Source struct {
 func New(o Options) *Source {
 	return &Source{o: o, http: client(o.Transport), store: store{path: o.TokenFile}}
 }
+
+// String names the application only.
+func (s *Source) String() string { return s.o.String() }
+
+// GoString names the application only.
+func (s *Source) GoString() string { return s.String() }
+
+// LogValue names the application only.
+func (s *Source) LogValue() slog.Value { return s.o.LogValue() }

@@ -268,7 +268,9 @@ func TestEcho(t *testing.T) {
 			}
 		})
 	}
-	if text := fmt.Sprintf("%v %+v %#v", options(t, newAuthority()), oauth.Options{ClientSecret: "canary"}, oauth.Options{ClientSecret: "canary"}); strings.Contains(text, "canary") {
+	secret := oauth.Options{ClientSecret: "canary"}
+	source := oauth.New(secret)
+	if text := fmt.Sprintf("%v %+v %#v %v %+v %#v %v %v", secret, secret, secret, source, source, source, secret.LogValue(), source.LogValue()); strings.Contains(text, "canary") {
 		t.Errorf("options print a secret: %s", text)
 	}
 }

@@ -167,6 +167,8 @@ func TestTraceHoldsNoSecret(t *testing.T) {
 		"wrong USER":     {sasl.Credentials{Mechanism: "USER"}, fakeserver.POP3{User: "other"}},
 		"wrong PLAIN":    {sasl.Credentials{}, fakeserver.POP3{User: "other"}},
 		"wrong XOAUTH2":  {sasl.Credentials{Token: token}, fakeserver.POP3{Token: "other"}},
+		"OAUTHBEARER":    {sasl.Credentials{Token: token, Mechanism: "OAUTHBEARER"}, fakeserver.POP3{Token: canary}},
+		"wrong BEARER":   {sasl.Credentials{Token: token, Mechanism: "OAUTHBEARER"}, fakeserver.POP3{Token: "other"}},
 		"echoing server": {sasl.Credentials{}, fakeserver.POP3{Reply: echo}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -189,7 +191,7 @@ func TestTraceHoldsNoSecret(t *testing.T) {
 				err = errors.Join(err, client.Close(t.Context()))
 			}
 			shown := fmt.Sprintf("%s %v %+v %#v %v", log.String(), err, err, cred, cred)
-			for _, secret := range []string{canary, b64("\x00alice\x00" + canary), b64(canary)} {
+			for _, secret := range []string{canary, b64("\x00alice\x00" + canary), b64(canary), b64("n,a=alice,\x01auth=Bearer " + canary + "\x01\x01")} {
 				if strings.Contains(shown, secret) {
 					t.Errorf("%q is shown in:\n%s", secret, shown)
 				}

@@ -5,13 +5,8 @@ import (
 	"strings"
 )
 
-// origin ends the walk of a message that began inside the provider. If the
-// provider is inferred, the last host that counted as a relay may be a customer's:
-// nothing stands behind it, so it is the client.
+// origin ends the walk of a message that began inside the provider.
 func (w *walk) origin(i int, o Outcome, why string) Boundary {
-	if w.relay > 0 {
-		return w.answer(w.relay-1, "it is the outermost host that handed the message on, and "+why)
-	}
 	b := w.none(i+1, o, why)
 	b.Authenticated = o == OutcomeWebmail
 	return b
@@ -96,7 +91,7 @@ func (w *walk) envelope(b *Boundary, i int) {
 	if len(e.ReturnPath) > 0 && e.ReturnPath[0].At <= i {
 		b.Sender = e.ReturnPath[0].Address
 	} else if b.Sender = w.chain.Hops[i].EnvelopeFrom; b.Sender == "" {
-		b.Sender = w.proven(i)
+		b.Sender = w.checkedSender(i)
 	}
 	if len(e.Recipients) > 0 && e.Recipients[0].At <= i {
 		b.Recipient = e.Recipients[0].Address
@@ -133,10 +128,10 @@ func (w *walk) proofs(i int) (agree, contradict, outside bool) {
 	return agree, contradict, outside
 }
 
-// proven returns the address of a Return-Path among the message's own fields.
+// checkedSender returns the address of a Return-Path among the message's own fields.
 // Exchange Online puts it there, and anybody could. So it counts only if it is the
 // only one and its domain is the one that the provider's SPF check names.
-func (w *walk) proven(i int) string {
+func (w *walk) checkedSender(i int) string {
 	e := &w.chain.Envelope
 	if len(e.ReturnPath) != 1 {
 		return ""
@@ -158,7 +153,8 @@ func (w *walk) proven(i int) string {
 func (w *walk) wrote(p *Proof, i int) bool {
 	pr := w.policy.profile
 	if pr == nil || len(pr.proofs) == 0 {
-		return p.Writer != "" && strings.EqualFold(p.Writer, w.chain.Hops[i].By)
+		by := w.chain.Hops[i].By
+		return p.Writer != "" && (strings.EqualFold(p.Writer, by) || sameOrg(p.Writer, by))
 	}
 	switch {
 	case !slices.ContainsFunc(pr.proofs, func(f string) bool { return strings.EqualFold(f, p.Field) }):

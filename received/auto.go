@@ -62,7 +62,7 @@ func (w *walk) consistent(i int) bool {
 	if org == "" || slices.Contains(w.orgs, org) {
 		return true
 	}
-	if above := w.above(i); above != nil && !sameHost(h.By, above.HELO) && !sameHost(h.By, above.Name) && !sameHost(h.By, above.By) {
+	if above := w.above(i); above != nil && !sameHost(h.By, above.By) && !speaksFor(above, h.By) {
 		return false
 	}
 	w.orgs = append(w.orgs, org)
@@ -79,32 +79,44 @@ func (w *walk) above(i int) *Hop {
 	return nil
 }
 
+// speaksFor reports whether hop h shows that its peer was the host: by a verified
+// name, or by what the peer said over LMTP or the loopback interface.
+func speaksFor(h *Hop, host string) bool {
+	if h.Kind == LMTP || h.Addr.IsLoopback() {
+		return sameHost(host, h.HELO)
+	}
+	return h.NameVerified && sameHost(host, h.Name)
+}
+
 // inferredPeer decides what a public peer is where no policy says what is
-// internal. A peer whose verified name is of the writer's own domain may be a
-// relay of the provider or one of its customers. It counts as a relay only if it
-// wrote the next field.
+// internal. A peer whose name is of the writer's own domain may be a relay of the
+// provider's or one of its customers. A proof can tell; a name cannot.
 func (w *walk) inferredPeer(i int) (Boundary, verdict) {
 	const why = "it is the first public peer"
 	h := &w.chain.Hops[i]
-	if i+1 >= len(w.chain.Hops) {
-		return w.answer(i, why), end
+	var below *Hop
+	if i+1 < len(w.chain.Hops) {
+		below = &w.chain.Hops[i+1]
 	}
-	next := &w.chain.Hops[i+1]
-	related := sameOrg(next.By, h.By)
+	own := sameOrg(h.Name, h.By)
+	if !verifies(h.Form) {
+		own = own || sameOrg(h.HELO, h.By)
+	}
 	switch {
-	case next.Err != nil, next.By == "":
+	case !own, verifies(h.Form) && !h.NameVerified, sameOrg(h.Name, h.By) && customer(h.Name, h.Addr):
 		return w.answer(i, why), end
-	case sameOrg(h.Name, h.By) && customer(h.Name, h.Addr):
-		return w.answer(i, why), end
-	case h.NameVerified && isRelay(h, next):
-		w.relay = i + 1
+	case w.known(i), w.proofLinks(i):
 		return Boundary{}, goOn
-	case related && next.Kind == Local:
+	case w.proven(i, h.Addr):
+		return w.answer(i, why+", and the provider's own check says so"), end
+	case below == nil:
+		return w.answer(i, why), end
+	case sameOrg(below.By, h.By) && below.Kind == Local:
 		return w.answer(i, why), end // whoever the peer is, nothing stands behind it
-	case related && !strings.EqualFold(next.By, h.By):
-		return w.none(i+1, OutcomeAmbiguous, "the first public peer could be a relay of the provider: the field below names another host of the same domain"), end
+	case h.NameVerified && below.Err == nil && registered(below.By) != "" && !sameOrg(below.By, h.By):
+		return w.answer(i, why), end // nor is what stands behind it the provider's
 	}
-	return w.answer(i, why), end
+	return w.none(i, OutcomeAmbiguous, "the first public peer could be a relay of the provider: its name is of the same domain; name it in internal, or its network in internal_nets"), end
 }
 
 // registered returns the registered domain of a host name, in lower case. It is
@@ -164,75 +176,6 @@ func isMicrosoft(h string) bool {
 		return true
 	}
 	return false
-}
-
-// exchangeOnline are networks of Exchange Online's servers: those that its
-// documentation lists or listed ("Exchange Online Protection IP addresses"), and
-// those that its servers write when they speak to each other.
-var exchangeOnline = [...]netip.Prefix{
-	netip.MustParsePrefix("2603:1000::/24"),
-	netip.MustParsePrefix("2a01:111::/32"),
-	netip.MustParsePrefix("13.101.0.0/16"),
-	netip.MustParsePrefix("20.176.0.0/13"),
-	netip.MustParsePrefix("23.103.128.0/17"),
-	netip.MustParsePrefix("40.64.0.0/10"),
-	netip.MustParsePrefix("52.96.0.0/12"),
-	netip.MustParsePrefix("52.132.0.0/14"),
-	netip.MustParsePrefix("65.55.88.0/24"),
-	netip.MustParsePrefix("65.55.169.0/24"),
-	netip.MustParsePrefix("94.245.120.64/26"),
-	netip.MustParsePrefix("104.47.0.0/17"),
-	netip.MustParsePrefix("134.170.132.0/24"),
-	netip.MustParsePrefix("134.170.140.0/24"),
-	netip.MustParsePrefix("157.55.234.0/24"),
-	netip.MustParsePrefix("157.56.110.0/23"),
-	netip.MustParsePrefix("157.56.112.0/24"),
-	netip.MustParsePrefix("207.46.51.64/26"),
-	netip.MustParsePrefix("207.46.100.0/24"),
-	netip.MustParsePrefix("207.46.163.0/24"),
-	netip.MustParsePrefix("213.199.154.0/24"),
-	netip.MustParsePrefix("213.199.180.0/24"),
-	netip.MustParsePrefix("216.32.180.0/23"),
-}
-
-// isRelay reports whether the peer of h, whose name is verified, is a relay of
-// the provider that wrote next. Its name must be of the writer's domain, and not
-// one of a rented machine. It must either be a close neighbour of next's writer,
-// or be named for the purpose right below the registered domain, where providers
-// do not put their customers.
-func isRelay(h, next *Hop) bool {
-	if !sameOrg(h.Name, h.By) || !sameOrg(next.By, h.By) {
-		return false
-	}
-	if !sameHost(h.HELO, next.By) && !sameHost(h.Name, next.By) {
-		return false
-	}
-	domain := registered(h.Name)
-	host := strings.TrimSuffix(strings.ToLower(h.Name), domain)
-	if hasWord(host, rentedWords[:]) {
-		return false
-	}
-	for number := range strings.FieldsFuncSeq(host, notDigit) {
-		if len(number) > 2 {
-			return false // machines that are numbered so high are rented out
-		}
-	}
-	label, parent, _ := strings.Cut(h.Name, ".")
-	if strings.EqualFold(parent, domain) {
-		return slices.ContainsFunc(relayWords[:], func(w string) bool { return hasPrefixFold(label, w) })
-	}
-	_, nextParent, _ := strings.Cut(next.By, ".")
-	return !strings.EqualFold(h.Name, next.By) && strings.EqualFold(parent, nextParent)
-}
-
-// relayWords begin the names of hosts that stand between an MX and a store.
-var relayWords = [...]string{"mx", "relay", "mta", "inbound", "filter", "gateway"}
-
-// rentedWords begin words in the names of machines that providers rent out or
-// that belong to their users, and in the domains of those machines.
-var rentedWords = [...]string{
-	"cloud", "compute", "cpe", "dedi", "guest", "host", "instance", "lab", "lan", "nat", "node", "pc",
-	"reseller", "rev", "root", "server", "srv", "student", "user", "vm", "wifi", "wlan",
 }
 
 // customerWords begin words in the names of customers' lines and rented servers:

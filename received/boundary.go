@@ -35,7 +35,6 @@ type walk struct {
 	policy *Policy
 	infers bool     // no policy names the provider's hosts; see consistent
 	orgs   []string // inferring: the registered domains of the fields so far
-	relay  int      // 1 + index of the last hop whose public peer counted as a relay, or 0
 }
 
 // A verdict says whether a walk goes on below a hop.
@@ -62,6 +61,8 @@ func (w *walk) run() Boundary {
 			return w.none(i, OutcomeUnparseable, "a field that the provider should have written cannot be trusted: "+strings.TrimPrefix(h.Err.Error(), "received: "))
 		case h.Kind == Noise && h.Form == "qmail":
 			continue
+		case h.Kind == Local && h.By == "":
+			return w.origin(i, OutcomeInternal, "a user of one of the provider's hosts handed the message in")
 		case h.Kind == Noise:
 			return w.none(i, OutcomeUnparseable, "a remark without a writer stands where the provider should have written")
 		}
@@ -112,7 +113,7 @@ func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 	// The stores of Yahoo and Exchange speak HTTP. Elsewhere HTTP is a user's browser.
 	storeForm := h.Form == "yahoo" || h.Form == "exchange"
 	toStore := storeForm && !h.Authenticated
-	edge := mx && w.policy.profile != nil && w.policy.profile.edge
+	edge := mx && w.policy.Edge
 	const webmail = "the message was written in the provider's webmail"
 	switch {
 	case h.Kind == Fetch && i == 0 && !w.infers && !mx:
@@ -123,7 +124,7 @@ func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 		return w.origin(i, OutcomeInternal, "a program on one of the provider's hosts handed the message in"), end
 	case h.Kind == MAPI:
 		return w.origin(i, OutcomeInternal, "the message was written in the provider's own store"), end
-	case h.Kind == LMTP && public && w.byName():
+	case h.Kind == LMTP && public && !w.byAddrOnly():
 		// No client on the Internet speaks LMTP to a provider. The peer must
 		// still be the writer of the next field.
 		if i+1 < len(w.chain.Hops) && sameHost(h.HELO, w.chain.Hops[i+1].By) {
@@ -146,20 +147,48 @@ func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 	case unknown:
 		return w.none(i, OutcomeUnparseable, "the provider's field does not record the peer's address"), end
 	case edge && !public:
-		return w.none(i, OutcomeUnsafe, "the provider's MX records a peer without a public address"), end
-	case !public, w.listed(h.Addr):
+		return w.none(i, OutcomePrivatePeer, "the provider's MX shows a peer without a public address"), end
+	case w.listed(h.Addr), h.Addr.IsLoopback():
+		return Boundary{}, goOn
+	case !public && w.hidesClient(i, mx):
+		return w.none(i, OutcomePrivatePeer, "the peer is private, and only its own words say which host it is: a gateway, a balancer or NAT may hide the client"), end
+	case !public:
 		return Boundary{}, goOn
 	case h.Kind == HTTP && h.Form != "exchange":
 		return w.answer(i, "it is the browser of a user of the provider's webmail"), end
 	case w.infers:
 		return w.inferredPeer(i)
-	case mx:
-		return w.answer(i, "it is the first public peer of the provider's MX"), end
-	case w.wroteNext(i):
+	}
+	switch w.tie(i, mx) {
+	case linked:
 		return Boundary{}, goOn
-	case w.policy.profile != nil, w.mayBeOwn(i):
-		return w.none(i, OutcomeAmbiguous, "an inner host of the provider has a peer that is not known to be the provider's"), end
+	case uncertain:
+		return w.none(i, OutcomeAmbiguous, "the peer may be one of the provider's own, and what it is was not verified; name it in internal, or its network in internal_nets"), end
+	}
+	if mx {
+		return w.answer(i, "it is the first public peer of the provider's MX"), end
 	}
 	return w.answer(i, "it is a public peer that spoke to an inner host of the provider"), end
 }
 
+// hidesClient reports whether the private peer of hop i may hide a client. It does
+// not where its verified name is that of the next field's writer, or where the
+// policy says that the writer of hop i is an inner host and the peer does not call
+// itself by a foreign domain. Short names and names for private use are nobody's.
+func (w *walk) hidesClient(i int, mx bool) bool {
+	h := &w.chain.Hops[i]
+	switch {
+	case h.NameVerified && w.wroteNext(i, h.Name):
+		return false
+	case h.Form == "exchange" && isMicrosoft(h.By):
+		return false // Exchange Online's MX is known by its name
+	case mx && w.proofLinks(i):
+		return false
+	case i+1 >= len(w.chain.Hops):
+		return !h.NameVerified || !strings.EqualFold(h.Name, h.By) // else the host spoke to itself
+	case mx:
+		return true
+	}
+	org := registered(h.HELO)
+	return org != "" && org != registered(h.By) && !w.named(h.HELO)
+}

@@ -37,8 +37,8 @@ func TestBoundary(t *testing.T) {
 		{"all hops internal", own, lmtp + ownHop, OutcomeInternal, ""},
 		{"another provider below", own, line("fwd.example.net", "fwd.example.net [192.0.2.40]", "mx.example.org") + line("good", "good [198.51.100.7]", "mx.example.net"), OutcomeClient, "192.0.2.40"},
 		{"a foreign writer", own, lmtp + line("good", "good [198.51.100.7]", "mail.elsewhere.example"), OutcomeForeign, ""},
-		{"a private client is internal", own, line("pc", "pc [192.168.1.9]", "mx.example.org"), OutcomeInternal, ""},
-		{"a CGNAT client is internal", own, line("pc", "pc [100.64.1.1]", "mx.example.org"), OutcomeInternal, ""},
+		{"a private client, or a gateway", own, line("pc", "pc [192.168.1.9]", "mx.example.org"), OutcomePrivatePeer, ""},
+		{"a CGNAT client, or a gateway", own, line("pc", "pc [100.64.1.1]", "mx.example.org"), OutcomePrivatePeer, ""},
 		{"mapped loopback", own, line("pc", "pc [IPv6:::ffff:127.0.0.1]", "mx.example.org"), OutcomeInternal, ""},
 		{"an octal address", own, line("pc", "pc [010.1.1.1]", "mx.example.org") + lie, OutcomeUnparseable, ""},
 		{"the name claims to be ours", own, line("mx2.example.org", "mx2.example.org [192.0.2.10]", "mx.example.org") + lie, OutcomeClient, "192.0.2.10"},
@@ -229,7 +229,8 @@ func TestExchangeOnlineInside(t *testing.T) {
 			peer string
 			want bool
 		}{
-			{"2603:10a6:20b::9", true}, {"2a01:111:f400::9", true}, {"52.133.1.1", true}, {"10.167.1.1", true},
+			{"2603:10a6:20b::9", true}, {"2a01:111:f400::9", true}, {"104.47.1.1", true}, {"10.167.1.1", true},
+			{"52.133.1.1", false}, {"40.113.72.205", false}, {"2603:1020:201::9", false},
 			{"192.0.2.10", false}, {"2001:470::9", false}, {"53.0.0.1", false},
 		} {
 			c := ReadChain([]byte(top + hop("AM0FT001.eop-eur01.prod.protection.outlook.com", tt.peer, "AM0PR02.eurprd01.prod.outlook.com", "2603:10a6:20b::5") + below + "\r\n"))

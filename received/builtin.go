@@ -1,5 +1,7 @@
 package received
 
+import "net/netip"
+
 // builtin are the profiles. Where a profile is drawn from public chains, its
 // comment says what they showed; where it is not, it says so, and is strict:
 // it names only hosts that the provider documents or that carry its name.
@@ -33,6 +35,8 @@ var builtin = [...]profile{
 		internal: []string{"*.prod.outlook.com", "*.outlook.office365.com", "*.prod.protection.outlook.com", "*.prod.exchangelabs.com"},
 		proofs:   []string{"received-spf", "authentication-results"},
 		edge:     true,
+		service:  exchangeOnline[:],
+		form:     "exchange",
 	},
 	{
 		// Yahoo and AOL. Today a store on top writes "from 127.0.0.1 by
@@ -154,4 +158,46 @@ var builtin = [...]profile{
 		nets:     []string{"195.121.90.0/24"},
 		edge:     true,
 	},
+	{
+		// The lists of kernel.org. The list host calls itself smtp.subspace.kernel.org
+		// wherever it sends from; relays in front of the stores are named
+		// relay.kernel.org and *.subspace.kernel.org. Mail to a mailbox there is
+		// forwarded, so this serves those who read the lists from an archive host.
+		name:     "kernel.org",
+		accounts: []string{"*.kernel.org"},
+		marks:    []string{"*.mirrors.kernel.org", "*.lore.kernel.org", "smtp.subspace.kernel.org"},
+		mx:       []string{"smtp.subspace.kernel.org"},
+		internal: []string{"*.mirrors.kernel.org", "*.lore.kernel.org"},
+		relays:   []string{"relay.kernel.org", "*.subspace.kernel.org"},
+	},
+}
+
+// exchangeOnline are networks of Exchange Online's own servers: those that they
+// write when they speak to each other, and those of the years before IPv6. The
+// larger networks in the service's documentation hold machines that any customer
+// of Azure can rent, and are missing here.
+var exchangeOnline = [...]netip.Prefix{
+	netip.MustParsePrefix("2603:10a6::/32"),
+	netip.MustParsePrefix("2603:10b6::/32"),
+	netip.MustParsePrefix("2603:10c6::/32"),
+	netip.MustParsePrefix("2603:10d6::/32"),
+	netip.MustParsePrefix("2603:1096::/32"),
+	netip.MustParsePrefix("2603:1026::/36"),
+	netip.MustParsePrefix("2603:1036::/36"),
+	netip.MustParsePrefix("2a01:111::/32"),
+	netip.MustParsePrefix("65.55.88.0/24"),
+	netip.MustParsePrefix("65.55.169.0/24"),
+	netip.MustParsePrefix("94.245.120.64/26"),
+	netip.MustParsePrefix("104.47.0.0/17"),
+	netip.MustParsePrefix("134.170.132.0/24"),
+	netip.MustParsePrefix("134.170.140.0/24"),
+	netip.MustParsePrefix("157.55.234.0/24"),
+	netip.MustParsePrefix("157.56.110.0/23"),
+	netip.MustParsePrefix("157.56.112.0/24"),
+	netip.MustParsePrefix("207.46.51.64/26"),
+	netip.MustParsePrefix("207.46.100.0/24"),
+	netip.MustParsePrefix("207.46.163.0/24"),
+	netip.MustParsePrefix("213.199.154.0/24"),
+	netip.MustParsePrefix("213.199.180.0/24"),
+	netip.MustParsePrefix("216.32.180.0/23"),
 }

@@ -3,6 +3,7 @@ package received
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -208,6 +209,9 @@ func (p *parser) classify() {
 	switch {
 	case !p.isFrom && !p.isBy:
 		h.Kind = Noise
+		if invokedByUser(p.leadText()) {
+			h.Kind = Local
+		}
 		if p.err == nil && h.Form != "qmail" && p.lead.to == 0 {
 			p.fail(errShape)
 		}
@@ -250,7 +254,7 @@ func (p *parser) classify() {
 // directory, DragonFly's agent.
 func (p *parser) isLocal() bool {
 	h := &p.hop
-	if h.Form == "dma" {
+	if h.Form == "dma" || h.Form == "ssmtp" {
 		return true
 	}
 	if p.isFrom {
@@ -266,6 +270,22 @@ func (p *parser) isLocal() bool {
 		}
 	}
 	return false
+}
+
+// firstUser is the first user id that systems give to a person; those below are the
+// system's and the mail server's own.
+const firstUser = 500
+
+// invokedByUser reports whether a remark of qmail's says that a person's program
+// handed the message in: "qmail 1234 invoked by uid 1000". The others, "invoked from
+// network" and "invoked by alias", are about mail that came another way.
+func invokedByUser(remark string) bool {
+	_, uid, found := strings.Cut(remark, " invoked by uid ")
+	if !found || !hasPrefixFold(remark, "qmail ") {
+		return false
+	}
+	n, err := strconv.ParseUint(uid, 10, 32)
+	return err == nil && n >= firstUser
 }
 
 // leadText is the comment that the field begins with, if it does.
@@ -305,8 +325,9 @@ func (p *parser) finish() {
 		}
 	}
 
+	remark := !p.isFrom && !p.isBy
 	nameless := !p.isBy || h.By == ""
-	if nameless && h.Kind != Noise {
+	if nameless && !remark {
 		p.fail(errNoBy)
 		if p.err == errStray {
 			p.err = errNoBy // without a writer nothing else counts

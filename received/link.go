@@ -3,65 +3,66 @@ package received
 import (
 	"net/netip"
 	"slices"
+	"strings"
 )
 
-// byName reports whether the name of a public peer may show that it is one of
-// the provider's own. If the policy names networks, addresses alone decide.
-func (w *walk) byName() bool { return len(w.policy.InternalNets) == 0 }
+// A tie says what a public peer of an own host has to do with the next field.
+type tie uint8
+
+const (
+	stranger  tie = iota // the peer is no host of the provider's own
+	uncertain            // it may be one; then it is not the client, and what stands below may be its invention
+	linked               // it is one, and it wrote the next field
+)
+
+// tie compares the public peer of hop i with the writer of the next field. A peer
+// says of itself in HELO what it likes, and so does the field that it brings. What
+// counts is what the writer of hop i verified: the peer's name, or its address.
+func (w *walk) tie(i int, mx bool) tie {
+	h := &w.chain.Hops[i]
+	switch {
+	case h.Addr == h.ByAddr:
+		return linked // the host spoke to itself
+	case w.byAddrOnly():
+		return stranger
+	case w.known(i), w.proofLinks(i):
+		return linked
+	case h.NameVerified && (registered(h.Name) == "" || customer(h.Name, h.Addr)):
+		return stranger // such as localhost, which no lookup gives for a public address
+	case h.NameVerified && w.named(h.Name):
+		// A pattern for a whole domain fits each machine in it, a customer's too.
+		if w.namedNarrowly(h.Name) && w.wroteNext(i, h.Name) {
+			return linked
+		}
+		return uncertain
+	case h.NameVerified:
+		if sameOrg(h.Name, h.By) && w.wroteNext(i, h.HELO) {
+			return uncertain
+		}
+		return stranger
+	case verifies(h.Form):
+		return stranger // the writer looked, and no name belongs to the address
+	case w.policy.profile != nil && !mx:
+		return uncertain
+	case mx && w.policy.Edge:
+		return stranger
+	case mx && !w.wroteNext(i, h.HELO) && !w.wroteNext(i, h.Name):
+		return stranger
+	case w.named(h.HELO), w.named(h.Name), h.Form == "exchange" && isMicrosoft(h.By):
+		return uncertain
+	}
+	return stranger
+}
+
+// byAddrOnly reports whether addresses alone decide who is internal: the policy
+// names networks and is not a built-in one, which knows more.
+func (w *walk) byAddrOnly() bool {
+	return len(w.policy.InternalNets) > 0 && w.policy.profile == nil
+}
 
 // listed reports whether a is in a network that the policy names.
 func (w *walk) listed(a netip.Addr) bool {
 	return slices.ContainsFunc(w.policy.InternalNets, func(n netip.Prefix) bool { return n.Contains(a) })
-}
-
-// wroteNext reports whether the public peer of the inner host that wrote hop i
-// wrote the next field, and is therefore one of the provider's own. The name must
-// be one that the client could not choose. The servers of Exchange Online record
-// no such name: there the HELO name counts, with an address of that service.
-func (w *walk) wroteNext(i int) bool {
-	if i+1 >= len(w.chain.Hops) {
-		return false
-	}
-	h, next := &w.chain.Hops[i], &w.chain.Hops[i+1]
-	if h.Addr == h.ByAddr {
-		return true // the host spoke to itself
-	}
-	if !w.byName() || next.Err != nil || next.By == "" {
-		return false
-	}
-	if _, own := w.trusts(i + 1); !own {
-		return false
-	}
-	helo := sameHost(h.HELO, next.By)
-	switch {
-	case !h.NameVerified:
-		return helo && h.Form == "exchange" && isMicrosoft(h.By) &&
-			slices.ContainsFunc(exchangeOnline[:], func(n netip.Prefix) bool { return n.Contains(h.Addr) })
-	case customer(h.Name, h.Addr):
-		return false
-	}
-	if helo && sameOrg(h.Name, next.By) {
-		return true
-	}
-	return sameHost(h.Name, next.By)
-}
-
-// mayBeOwn reports whether the public peer of an inner host may be one of the
-// provider's own although it did not write the next field. Then it is not the
-// client, and nothing below it is believed.
-func (w *walk) mayBeOwn(i int) bool {
-	h := &w.chain.Hops[i]
-	switch {
-	case !w.byName():
-		return false
-	case h.NameVerified:
-		return w.named(h.Name) && !customer(h.Name, h.Addr)
-	case h.Form == "exchange" && isMicrosoft(h.By):
-		return true
-	case h.Form == "postfix", h.Form == "exim", h.Form == "sendmail":
-		return false // they would have verified the name of such a peer
-	}
-	return w.named(h.HELO) || w.named(h.Name)
 }
 
 // named reports whether a host of this name is one that the policy trusts.
@@ -69,3 +70,79 @@ func (w *walk) named(host string) bool {
 	return matchAny(w.policy.MX, host) || matchAny(w.policy.Internal, host)
 }
 
+// namedNarrowly is named without the patterns for all names of a registered domain.
+func (w *walk) namedNarrowly(host string) bool {
+	narrow := func(pattern string) bool {
+		domain := strings.TrimPrefix(strings.TrimPrefix(pattern, "*"), ".")
+		wide := domain != pattern && (registered(domain) == "" || strings.EqualFold(registered(domain), strings.TrimSuffix(domain, ".")))
+		return !wide && matchHost(pattern, host)
+	}
+	return slices.ContainsFunc(w.policy.MX, narrow) || slices.ContainsFunc(w.policy.Internal, narrow)
+}
+
+// wroteNext reports whether a host of this name wrote the field below hop i, and
+// whether that field can be read and its writer is one of the provider's own.
+func (w *walk) wroteNext(i int, name string) bool {
+	if i+1 >= len(w.chain.Hops) {
+		return false
+	}
+	next := &w.chain.Hops[i+1]
+	if next.Err != nil || !sameHost(name, next.By) {
+		return false
+	}
+	_, own := w.trusts(i + 1)
+	return own
+}
+
+// known reports whether the peer of hop i is a relay that a built-in profile
+// knows by its verified name or by its address, and calls itself by the name of
+// the next field's writer. This holds under every policy that trusts the hosts of
+// that provider.
+func (w *walk) known(i int) bool {
+	h := &w.chain.Hops[i]
+	for j := range builtin {
+		pr := &builtin[j]
+		byName := h.NameVerified && matchAny(pr.relays, h.Name)
+		byAddr := pr.service != nil && h.Form == pr.form && slices.ContainsFunc(pr.service, func(n netip.Prefix) bool { return n.Contains(h.Addr) })
+		if !byName && !byAddr {
+			continue
+		}
+		if pr.ours(h.By) && w.wroteNext(i, h.HELO) && !pr.outward(h, &w.chain.Hops[i+1]) {
+			return true
+		}
+	}
+	return false
+}
+
+// proofLinks reports whether the provider's own fields above hop i name the peer
+// of the next field, which the provider's hosts wrote: a proof about that hop came
+// up through the peer of this one.
+func (w *walk) proofLinks(i int) bool {
+	if i+1 >= len(w.chain.Hops) {
+		return false
+	}
+	h, next := &w.chain.Hops[i], &w.chain.Hops[i+1]
+	if next.Err != nil || next.AddrUncertain || !Public(next.Addr) || next.Addr == h.Addr {
+		return false
+	}
+	if _, own := w.trusts(i + 1); !own {
+		return false
+	}
+	return w.proven(i, next.Addr)
+}
+
+// proven reports whether a proof above hop i, where only the provider can have
+// written it, names the address.
+func (w *walk) proven(i int, a netip.Addr) bool {
+	return slices.ContainsFunc(w.chain.Proofs, func(p Proof) bool { return p.At <= i && p.Addr == a && w.wrote(&p, i) })
+}
+
+// verifies reports whether software of this form looks a client's name up both
+// ways, and says where the two differ.
+func verifies(form string) bool {
+	switch form {
+	case "postfix", "exim", "sendmail":
+		return true
+	}
+	return false
+}

@@ -10,18 +10,19 @@ type Outcome string
 // The outcomes. Only a client, a gateway, a webmail or a submission whose
 // address is recorded gives a client to present: see [Boundary.Found].
 const (
-	OutcomeClient      Outcome = "client"      // a server out on the Internet: also a forwarder, a mailing list
-	OutcomeGateway     Outcome = "gateway"     // as client, but the provider's SPF result is about a hop further out
-	OutcomeSubmission  Outcome = "submission"  // a user of the provider logged in over SMTP
-	OutcomeWebmail     Outcome = "webmail"     // a user of the provider wrote it in a browser
-	OutcomeInternal    Outcome = "internal"    // the mail never left the provider
-	OutcomeNoReceived  Outcome = "no-received" // there is no Received field
-	OutcomeUnparseable Outcome = "unparseable" // a field inside the trusted run cannot be read
-	OutcomeForeign     Outcome = "foreign"     // a field inside the trusted run was written by another host
-	OutcomeAmbiguous   Outcome = "ambiguous"   // the peer could be a relay of the provider or the client
-	OutcomeConflict    Outcome = "conflict"    // the provider's own fields name two addresses
-	OutcomeUnsafe      Outcome = "unsafe"      // the address is not a public one
-	OutcomeNoPolicy    Outcome = "no-policy"   // nobody is trusted
+	OutcomeClient      Outcome = "client"       // a server out on the Internet: also a forwarder, a mailing list
+	OutcomeGateway     Outcome = "gateway"      // as client, but the provider's SPF result is about a hop further out
+	OutcomeSubmission  Outcome = "submission"   // a user of the provider logged in over SMTP
+	OutcomeWebmail     Outcome = "webmail"      // a user of the provider wrote it in a browser
+	OutcomeInternal    Outcome = "internal"     // the mail never left the provider
+	OutcomeNoReceived  Outcome = "no-received"  // there is no Received field
+	OutcomeUnparseable Outcome = "unparseable"  // a field inside the trusted run cannot be read
+	OutcomeForeign     Outcome = "foreign"      // a field inside the trusted run was written by another host
+	OutcomeAmbiguous   Outcome = "ambiguous"    // the peer could be a relay of the provider or the client
+	OutcomeConflict    Outcome = "conflict"     // the provider's own fields name two addresses
+	OutcomeUnsafe      Outcome = "unsafe"       // the address is not a public one
+	OutcomePrivatePeer Outcome = "private-peer" // a host that may face the Internet shows a private peer: a gateway, a balancer or NAT may stand before it
+	OutcomeNoPolicy    Outcome = "no-policy"    // nobody is trusted
 )
 
 // A Client is the SMTP client that the provider's MX saw.
@@ -62,4 +63,3 @@ type Boundary struct {
 	Outcome   Outcome
 	Why       string // one sentence
 }
-

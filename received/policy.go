@@ -38,6 +38,11 @@ type Policy struct {
 	// any, addresses alone decide who is internal, never names.
 	InternalNets []netip.Prefix
 
+	// Edge says that the hosts of MX speak to clients on the Internet only. A peer of
+	// theirs without a public address is then no answer, even over loopback: it
+	// hides the client.
+	Edge bool
+
 	// Hops, if above 0, is an override by position: the Hops-th Received
 	// field from the top, 1 for the topmost, shows the client. All fields down
 	// to it must be parseable. MX and Internal, if given, must still match.

@@ -18,10 +18,30 @@ type profile struct {
 	writer   []string // hosts that sign them; empty where they are not signed
 	confirm  []string // writers whose hop counts only if a proof agrees
 	edge     bool     // the MX has no peers inside: one without a public address is no answer
+
+	// Relays of the provider's own that call themselves otherwise than they are
+	// named: a HELO name counts together with one of these.
+	relays  []string       // by a verified name
+	service []netip.Prefix // by an address of the service's own, in fields of this form
+	form    string
+}
+
+// ours reports whether host is one of the provider's, by its name.
+func (pr *profile) ours(host string) bool {
+	return matchAny(pr.mx, host) || matchAny(pr.internal, host)
+}
+
+// outward reports whether h is a hand-over that leaves the provider's stores for its
+// MX: a client access host of Exchange Online, which users log in to, takes no mail
+// from there.
+func (pr *profile) outward(h, next *Hop) bool {
+	host, domain, _ := strings.Cut(h.By, ".")
+	access := hasSuffixFold(strings.TrimRight(host, "0123456789"), "CA") && hasSuffixFold(domain, "prod.outlook.com")
+	return access && pr.form == "exchange" && matchAny(pr.mx, next.By)
 }
 
 func (pr *profile) policy() Policy {
-	p := Policy{Provider: pr.name, MX: slices.Clone(pr.mx), Internal: slices.Clone(pr.internal), profile: pr}
+	p := Policy{Provider: pr.name, MX: slices.Clone(pr.mx), Internal: slices.Clone(pr.internal), Edge: pr.edge, profile: pr}
 	for _, n := range pr.nets {
 		p.InternalNets = append(p.InternalNets, netip.MustParsePrefix(n))
 	}

@@ -1,0 +1,122 @@
+package received
+
+import (
+	"net/netip"
+	"testing"
+)
+
+// A chosen address is one that the sender wrote into a field of his own. No policy may give it.
+var chosen = netip.MustParseAddr("198.51.100.7")
+
+// forgery writes a field that the sender made up, as if host had written it.
+func forgery(host string) string {
+	return line("bank.example", "bank.example [198.51.100.7]", host)
+}
+
+func qmailLine(helo, addr, by string) string {
+	return "Received: from " + helo + " (HELO " + helo + ") (" + addr + ") by " + by + " with ESMTP" + date
+}
+
+// TestBelief walks chains in which a host says more of itself than its neighbour verified. addr is
+// the answer, "" where there is none.
+func TestBelief(t *testing.T) {
+	auto, _ := Profile("auto")
+	outlook, _ := Profile("outlook")
+	hosts := Policy{MX: []string{"mx.uni.example"}, Internal: []string{"store.uni.example", "scan2.uni.example"}}
+	wide := Policy{MX: []string{"mx.uni.example"}, Internal: []string{"*.uni.example"}}
+	const frontend = " with Microsoft SMTP Server (version=TLS1_2) id 15.20.7181.15 via Frontend Transport" + date
+	hub := "Received: from B1.eurprd08.prod.outlook.com (2603:10a6:102:5::8) by A1.eurprd08.prod.outlook.com (2603:10a6:20b:5::9) with HTTPS" + date
+	edge := hosts
+	edge.Edge = true
+	for _, tt := range []struct {
+		name     string
+		policies []Policy
+		header   string
+		outcome  Outcome
+		addr     string
+	}{
+		{"the MX sees a gateway, and the client a foreign name", []Policy{auto, hosts, wide, edge},
+			line("mail.sender.example", "unknown [172.22.1.1]", "mx.uni.example") + forgery("mail.sender.example"), OutcomePrivatePeer, ""},
+		{"the MX sees a gateway, and the client the MX's name", []Policy{auto, hosts, wide, edge},
+			line("mx.uni.example", "unknown [172.22.1.1]", "mx.uni.example") + forgery("mx.uni.example"), OutcomePrivatePeer, ""},
+		{"the MX sees a gateway, and the client a short name", []Policy{auto, hosts, wide, edge},
+			line("anything", "anything.local [10.9.8.7]", "mx.uni.example") + forgery("mx.uni.example"), OutcomePrivatePeer, ""},
+		{"the MX sees a gateway that has a name", []Policy{auto, hosts, edge},
+			line("mx.uni.example", "gw.uni.example [172.22.1.1]", "mx.uni.example") + forgery("mx.uni.example"), OutcomePrivatePeer, ""},
+		{"the MX sees a gateway, and nothing stands below", []Policy{auto, hosts, wide, edge},
+			line("pc", "unknown [172.22.1.1]", "mx.uni.example"), OutcomePrivatePeer, ""},
+		{"the MX sees a gateway, and a local hand-over is forged below", []Policy{auto, hosts, wide, edge},
+			line("mx.uni.example", "unknown [172.22.1.1]", "mx.uni.example") + "Received: by mx.uni.example (Postfix, from userid 33) id 4A" + date, OutcomePrivatePeer, ""},
+		{"an inner host sees a private peer of a foreign name", []Policy{auto, hosts},
+			line("mail.sender.example", "unknown [172.22.1.1]", "store.uni.example") + forgery("mx.uni.example"), OutcomePrivatePeer, ""},
+		{"a new domain on the word of HELO", []Policy{auto},
+			"Received: from mail.sender.example ([10.0.0.9]) by inbox7 with ESMTP id 4A" + date + forgery("mail.sender.example"), OutcomePrivatePeer, ""},
+		{"a machine in the provider's domain", []Policy{auto, wide},
+			line("mail.cs.uni.example", "bob.cs.uni.example [203.0.113.66]", "mx.uni.example") + forgery("mail.cs.uni.example"), OutcomeAmbiguous, ""},
+		{"the same where the hosts are named", []Policy{hosts},
+			line("mail.cs.uni.example", "bob.cs.uni.example [203.0.113.66]", "mx.uni.example") + forgery("mail.cs.uni.example"), OutcomeClient, "203.0.113.66"},
+		{"a rented machine named like a relay", []Policy{auto, wide},
+			line("mx9.uni.example", "mx9.uni.example [203.0.113.66]", "mx.uni.example") + forgery("mx9.uni.example"), OutcomeAmbiguous, ""},
+		{"a machine behind the MX that says it is the MX", []Policy{hosts},
+			line("mx.uni.example", "bob.cs.uni.example [203.0.113.66]", "store.uni.example") + forgery("mx.uni.example"), OutcomeAmbiguous, ""},
+		{"the same where all of the domain is internal", []Policy{wide},
+			line("mx.uni.example", "bob.cs.uni.example [203.0.113.66]", "store.uni.example") + forgery("mx.uni.example"), OutcomeAmbiguous, ""},
+		{"a machine behind the MX that writes a field of its own", []Policy{wide},
+			line("bob.uni.example", "bob.uni.example [203.0.113.66]", "store.uni.example") + forgery("bob.uni.example"), OutcomeAmbiguous, ""},
+		{"a customer's script", []Policy{auto, hosts},
+			"Received: (qmail 23123 invoked by uid 10001); 15 Jan 2024 10:00:00 -0000\r\n" + forgery("mx.uni.example"), OutcomeInternal, ""},
+		{"a customer's script behind sSMTP", []Policy{auto, hosts},
+			"Received: by store.uni.example (sSMTP sendmail emulation)" + date + forgery("mx.uni.example"), OutcomeInternal, ""},
+		{"a rented machine that says it is Exchange Online", []Policy{auto, outlook},
+			hub + "Received: from X9.mail.protection.outlook.com (40.113.72.205) by B1.eurprd08.prod.outlook.com (2603:10a6:102:5::8)" + frontend +
+				"Received: from bank.example (198.51.100.7) by X9.mail.protection.outlook.com (100.127.1.1)" + frontend, OutcomeAmbiguous, ""},
+		{"a client access host and the service's own network, in the wrong direction", []Policy{auto, outlook},
+			hub + "Received: from X9.mail.protection.outlook.com (2603:10a6:102:5::77) by B1CA0033.eurprd08.prod.outlook.com (2603:10a6:102:5::8)" + frontend +
+				"Received: from bank.example (198.51.100.7) by X9.mail.protection.outlook.com (100.127.1.1)" + frontend, OutcomeAmbiguous, ""},
+		{"a forged relay of the provider's below a foreign client", []Policy{auto, hosts, wide},
+			line("spam.example", "spam.example [203.0.113.66]", "mx.uni.example") + forgery("relay.uni.example"), OutcomeClient, "203.0.113.66"},
+		{"a forged relay of the provider's below a client without a name", []Policy{auto, hosts, wide},
+			line("relay.uni.example", "unknown [203.0.113.66]", "mx.uni.example") + forgery("relay.uni.example"), OutcomeClient, "203.0.113.66"},
+		{"sendmail says that the name may be forged", []Policy{auto, hosts, wide},
+			"Received: from relay.uni.example (relay.uni.example [203.0.113.66] (may be forged)) by mx.uni.example (8.17.1/8.17.1) with ESMTP id 4A" + date + forgery("relay.uni.example"), OutcomeClient, "203.0.113.66"},
+		{"a filter of the provider's own that hands back to the MX", []Policy{hosts},
+			line("scan2.uni.example", "scan2.uni.example [203.0.113.80]", "mx.uni.example") +
+				"Received: from mx.uni.example ([10.0.0.5]) by scan2.uni.example (amavisd-new, port 10024) with ESMTP id 4A" + date +
+				line("out.sender.example", "out.sender.example [192.0.2.25]", "mx.uni.example"), OutcomeClient, "192.0.2.25"},
+		{"the same where all of the domain is internal: no client, and not the filter", []Policy{wide, auto},
+			line("scan2.uni.example", "scan2.uni.example [203.0.113.80]", "mx.uni.example") +
+				"Received: from mx.uni.example ([10.0.0.5]) by scan2.uni.example (amavisd-new, port 10024) with ESMTP id 4A" + date +
+				line("out.sender.example", "out.sender.example [192.0.2.25]", "mx.uni.example"), OutcomeAmbiguous, ""},
+		{"a host that the policy lists as internal, and no field of its own", []Policy{hosts},
+			line("scan2.uni.example", "scan2.uni.example [203.0.113.80]", "mx.uni.example") + forgery("elsewhere.example"), OutcomeAmbiguous, ""},
+		{"a relay that nobody verified, of the writer's own name", []Policy{auto},
+			qmailLine("gate.uni.example", "203.0.113.82", "uni.example") + qmailLine("out.sender.example", "192.0.2.25", "uni.example"), OutcomeAmbiguous, ""},
+		{"a relay that nobody verified, and a short name below", []Policy{auto},
+			"Received: from p-in7.uni.example ([203.0.113.83]) by p-store3.uni.example (InterMail vM.9.01) with ESMTP id 4A" + date +
+				"Received: from out.sender.example ([192.0.2.25]) by relaysmtp with ESMTP id 4A" + date, OutcomeAmbiguous, ""},
+		{"the same, and the provider's own proof names its peer", []Policy{auto},
+			"Authentication-Results: uni.example; iprev=pass smtp.remote-ip=192.0.2.25\r\n" +
+				qmailLine("gate.uni.example", "203.0.113.82", "uni.example") + qmailLine("out.sender.example", "192.0.2.25", "uni.example"), OutcomeClient, "192.0.2.25"},
+		{"the provider's own proof names the relay-like peer", []Policy{auto},
+			"Authentication-Results: uni.example; iprev=pass smtp.remote-ip=203.0.113.82\r\n" +
+				qmailLine("berg06.uni.example", "203.0.113.82", "uni.example") + qmailLine("app.uni.example", "192.168.0.3", "berg06.uni.example"), OutcomeClient, "203.0.113.82"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for i, p := range tt.policies {
+				c := ReadChain([]byte(tt.header + "\r\n"))
+				b := c.Boundary(p)
+				addr := ""
+				if b.Found {
+					addr = b.Client.Addr.String()
+				}
+				if b.Client.Addr == chosen {
+					t.Errorf("policy %d gives an address that the sender chose: %s", i, b.Why)
+				}
+				if b.Outcome != tt.outcome || addr != tt.addr {
+					t.Errorf("policy %d gives %s %q, want %s %q: %s", i, b.Outcome, addr, tt.outcome, tt.addr, b.Why)
+				}
+				mustBeSafe(t, c, b)
+			}
+		})
+	}
+}

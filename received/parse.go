@@ -13,7 +13,7 @@ func Parse(value []byte) Hop {
 	}
 	var p parser
 	var bad *ParseError
-	p.s, bad = unfold(value)
+	p.s, bad = unfold(withoutWords(value))
 	if bad != nil {
 		p.fail(bad)
 	}

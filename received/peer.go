@@ -93,6 +93,9 @@ func (p *parser) candidate(s socket) {
 // peerComment reads one comment of the peer's part. It returns false if nothing
 // was found in it.
 func (p *parser) peerComment(c string) bool {
+	if p.found.addr.IsValid() && alwaysComments(p.hop.Form) && isSessionRemark(c) {
+		return p.note(c) // whatever it holds: the writer's own comment was before it
+	}
 	if i := strings.IndexByte(c, '('); i >= 0 && hidesAddr(c[i:]) {
 		p.fail(errTwoAddr) // the writer's own, in a comment that the client opened
 		return true

@@ -58,7 +58,9 @@ func (w *walk) run() Boundary {
 		h := &hops[i]
 		switch {
 		case h.Err != nil:
-			return w.none(i, OutcomeUnparseable, "a field that the provider should have written cannot be trusted: "+strings.TrimPrefix(h.Err.Error(), "received: "))
+			b := w.none(i, OutcomeUnparseable, "a field that the provider should have written cannot be trusted: "+strings.TrimPrefix(h.Err.Error(), "received: "))
+			b.cause = h.Err
+			return b
 		case h.Kind == Noise && h.Form == "qmail":
 			continue
 		case h.Kind == Local && h.By == "":

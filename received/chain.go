@@ -76,7 +76,7 @@ func ReadChain(header []byte) *Chain {
 		}
 	}
 	if cut {
-		c.mark(errHeaderEnd)
+		c.mark(ErrHeaderTooLong)
 	}
 	return c
 }
@@ -132,13 +132,13 @@ func (c *Chain) mark(e *ParseError) {
 func (c *Chain) add(field []byte) bool {
 	colon := bytes.IndexByte(field, ':')
 	if colon <= 0 || startsFolded(field) {
-		c.mark(errJunk)
+		c.mark(ErrNoField)
 		return false
 	}
 	name, value := field[:colon], field[colon+1:]
 	if trimmed := trimEnd(name); len(trimmed) != len(name) {
 		if foldEqual(string(trimmed), "received") {
-			return c.addHop(Hop{Kind: Noise, Err: errSpace}) // RFC 5322, 4.5.8: obsolete, no MTA writes it
+			return c.addHop(Hop{Kind: Noise, Err: ErrSpaceBeforeColon}) // RFC 5322, 4.5.8: obsolete, no MTA writes it
 		}
 		return true
 	}
@@ -184,7 +184,7 @@ func knownField(names []string, name []byte) string {
 // addHop appends a hop. It returns false if there were too many before.
 func (c *Chain) addHop(h Hop) bool {
 	if len(c.Hops) == maxHops {
-		c.mark(errTooMany)
+		c.mark(ErrTooManyFields)
 		return false
 	}
 	c.Hops = append(c.Hops, h)

@@ -213,7 +213,7 @@ func (p *parser) classify() {
 			h.Kind = Local
 		}
 		if p.err == nil && h.Form != "qmail" && p.lead.to == 0 {
-			p.fail(errShape)
+			p.fail(ErrShape)
 		}
 	case !p.isFrom:
 		h.Kind = ByOnly
@@ -328,15 +328,15 @@ func (p *parser) finish() {
 	remark := !p.isFrom && !p.isBy
 	nameless := !p.isBy || h.By == ""
 	if nameless && !remark {
-		p.fail(errNoBy)
-		if p.err == errStray {
-			p.err = errNoBy // without a writer nothing else counts
+		p.fail(ErrNoWriter)
+		if p.err == ErrStrayParenthesis {
+			p.err = ErrNoWriter // without a writer nothing else counts
 		}
 	}
 	switch p.err {
 	case nil:
 		return
-	case errNoBy, errControl:
+	case ErrNoWriter, ErrControl:
 		// The address is in its place, but the field as a whole is not to be trusted.
 	default:
 		h.Addr, h.Port, h.AddrUncertain = netip.Addr{}, 0, false

@@ -81,23 +81,23 @@ type ParseError struct {
 
 func (e *ParseError) Error() string { return "received: " + e.Reason }
 
-// The reasons, allocated once. They are compared with errors.Is.
+// The reasons for [Hop.Err], compared with errors.Is.
 var (
-	errEmpty     = &ParseError{"empty field"}
-	errTooLong   = &ParseError{"field longer than 64 KiB"}
-	errComplex   = &ParseError{"more parts than any writer has"}
-	errControl   = &ParseError{"NUL, or CR or LF that does not fold"}
-	errUnclosed  = &ParseError{"comment without end"}
-	errStray     = &ParseError{"closing parenthesis without a comment"}
-	errQuote     = &ParseError{"quoted string that could hide a clause"}
-	errNoBy      = &ParseError{"no writer (by)"}
-	errTwoBy     = &ParseError{"more than one writer (by)"}
-	errTwoAddr   = &ParseError{"more than one address in the place of the peer"}
-	errBadAddr   = &ParseError{"doubtful spelling of the peer's address"}
-	errPeer      = &ParseError{"unknown form of the peer"}
-	errShape     = &ParseError{"no shape of a Received field"}
-	errSpace     = &ParseError{"white space before the colon"}
-	errJunk      = &ParseError{"line in the header that is no field"}
-	errTooMany   = &ParseError{"more Received fields than are read"}
-	errHeaderEnd = &ParseError{"header longer than is read"}
+	ErrEmpty            = &ParseError{"empty field"}
+	ErrTooLong          = &ParseError{"field longer than 64 KiB"}
+	ErrTooComplex       = &ParseError{"more parts than any writer has"}
+	ErrControl          = &ParseError{"NUL, or CR or LF that does not fold"}
+	ErrUnclosed         = &ParseError{"comment without end"}
+	ErrStrayParenthesis = &ParseError{"closing parenthesis without a comment"}
+	ErrQuotedClause     = &ParseError{"quoted string that could hide a clause"}
+	ErrNoWriter         = &ParseError{"no writer (by)"}
+	ErrTwoWriters       = &ParseError{"more than one writer (by)"}
+	ErrTwoAddresses     = &ParseError{"more than one address in the place of the peer"}
+	ErrDoubtfulAddress  = &ParseError{"doubtful spelling of the peer's address"}
+	ErrUnknownPeer      = &ParseError{"unknown form of the peer"}
+	ErrShape            = &ParseError{"no shape of a Received field"}
+	ErrSpaceBeforeColon = &ParseError{"white space before the colon"}
+	ErrNoField          = &ParseError{"line in the header that is no field"}
+	ErrTooManyFields    = &ParseError{"more Received fields than are read"}
+	ErrHeaderTooLong    = &ParseError{"header longer than is read"}
 )

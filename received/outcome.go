@@ -8,7 +8,9 @@ import (
 type Outcome string
 
 // The outcomes. Only a client, a gateway, a webmail or a submission whose
-// address is recorded gives a client to present: see [Boundary.Found].
+// address is recorded gives a client to present: see [Boundary.Found]. A webmail or a
+// submission without an address is internal: see [Boundary.Internal]. With the others
+// the client is unknown: see [Boundary.Err].
 const (
 	OutcomeClient      Outcome = "client"       // a server out on the Internet: also a forwarder, a mailing list
 	OutcomeGateway     Outcome = "gateway"      // as client, but the provider's SPF result is about a hop further out
@@ -24,6 +26,48 @@ const (
 	OutcomePrivatePeer Outcome = "private-peer" // a host that may face the Internet shows a private peer: a gateway, a balancer or NAT may stand before it
 	OutcomeNoPolicy    Outcome = "no-policy"    // nobody is trusted
 )
+
+// Error returns the outcome's name, so that an outcome serves as the reason that
+// [Boundary.Err] gives: errors.Is(b.Err(), received.OutcomePrivatePeer).
+func (o Outcome) Error() string { return string(o) }
+
+// Internal reports whether the mail began at the provider: handed in by a program
+// or in the webmail, written in its store, or submitted by a user whose address is
+// not shown. No client on the Internet brought it, and no other field can tell of one.
+// What a sender outside could forge is never internal.
+func (b *Boundary) Internal() bool {
+	switch b.Outcome {
+	case OutcomeInternal, OutcomeWebmail, OutcomeSubmission:
+		return !b.Found
+	}
+	return false
+}
+
+// Err says why the client is unknown. It is nil if the client was found, and if there
+// never was one. errors.Is compares it with the outcomes, and with the errors of
+// [Parse] where a field could not be read.
+func (b *Boundary) Err() error {
+	if b.Found || b.Internal() {
+		return nil
+	}
+	return &unknownError{outcome: b.Outcome, why: b.Why, cause: b.cause}
+}
+
+// An unknownError is the reason for a client that is not known.
+type unknownError struct {
+	outcome Outcome
+	why     string
+	cause   error
+}
+
+func (e *unknownError) Error() string { return "received: " + e.why }
+
+func (e *unknownError) Unwrap() []error {
+	if e.cause == nil {
+		return []error{e.outcome}
+	}
+	return []error{e.outcome, e.cause}
+}
 
 // A Client is the SMTP client that the provider's MX saw.
 type Client struct {
@@ -62,4 +106,6 @@ type Boundary struct {
 	Provider  string // the profile used, or "auto"
 	Outcome   Outcome
 	Why       string // one sentence
+
+	cause error // of a field that cannot be read
 }

@@ -9,7 +9,7 @@ import "strings"
 // 64 KiB, or of more than 2,048 parts, gives an error.
 func Parse(value []byte) Hop {
 	if len(value) > maxField {
-		return Hop{Kind: Noise, Err: errTooLong}
+		return Hop{Kind: Noise, Err: ErrTooLong}
 	}
 	var p parser
 	var bad *ParseError
@@ -55,7 +55,7 @@ type parser struct {
 // because it may be the client's HELO.
 func (p *parser) split() {
 	if p.n == 0 {
-		p.fail(errEmpty)
+		p.fail(ErrEmpty)
 		return
 	}
 	t := p.tokens(span{0, p.n})
@@ -64,7 +64,7 @@ func (p *parser) split() {
 		if t[i].kind == semi {
 			end, p.date = i, span{i + 1, p.n}
 			p.hop.Time = parseTime(p.s[t[i].end:])
-			damaged := p.err == errUnclosed || p.err == errStray
+			damaged := p.err == ErrUnclosed || p.err == ErrStrayParenthesis
 			if damaged && p.at >= int(t[i].end) && strings.IndexByte(p.s[p.at:], ';') < 0 && !hidesAddr(p.s[p.at:]) {
 				// Only a remark behind the date is damaged. A HELO that holds a whole
 				// field pushes the writer's part there, with its address and its date.
@@ -111,13 +111,13 @@ func (p *parser) findBy(body span) int {
 		case p.is(t[i-1], "MailboxResubmission") && isMicrosoft(p.text(t[by+1])):
 			// Exchange Online: "with MailboxResubmission by AntispamTT"
 		default:
-			p.fail(errTwoBy)
+			p.fail(ErrTwoWriters)
 			return by
 		}
 	}
 	for _, d := range p.tokens(p.date) {
 		if d.key == kwBy && by >= 0 {
-			p.fail(errTwoBy)
+			p.fail(ErrTwoWriters)
 		}
 	}
 	return by

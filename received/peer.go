@@ -84,7 +84,7 @@ func (p *parser) candidate(s socket) {
 	case s.bad != nil:
 		p.fail(s.bad)
 	case p.found.addr.IsValid() && p.found.addr != s.addr:
-		p.fail(errTwoAddr)
+		p.fail(ErrTwoAddresses)
 	default:
 		p.found = s
 	}
@@ -97,7 +97,7 @@ func (p *parser) peerComment(c string) bool {
 		return p.note(c) // whatever it holds: the writer's own comment was before it
 	}
 	if i := strings.IndexByte(c, '('); i >= 0 && hidesAddr(c[i:]) {
-		p.fail(errTwoAddr) // the writer's own, in a comment that the client opened
+		p.fail(ErrTwoAddresses) // the writer's own, in a comment that the client opened
 		return true
 	}
 	if p.peerRemark(c) {
@@ -168,7 +168,7 @@ func (p *parser) setPeer(name token) {
 		first = p.raw(name)
 	}
 	if p.stray && !p.found.addr.IsValid() {
-		p.fail(errPeer)
+		p.fail(ErrUnknownPeer)
 	}
 	switch {
 	case p.found.addr.IsValid():
@@ -176,13 +176,13 @@ func (p *parser) setPeer(name token) {
 		inName := isAddr && lookedUp // elsewhere it is HELO text
 		switch {
 		case p.unknown: // the address in the remark may be the writer's, and the other one the client's
-			p.fail(errPeer)
+			p.fail(ErrUnknownPeer)
 		case inName && addr != p.found.addr && !addr.IsLoopback(): // Yahoo used to write 127.0.0.1
-			p.fail(errTwoAddr)
+			p.fail(ErrTwoAddresses)
 		}
-	case p.err == errBadAddr, p.err == errTwoAddr:
+	case p.err == ErrDoubtfulAddress, p.err == ErrTwoAddresses:
 	case isAddr && alwaysComments(h.Form):
-		p.fail(errPeer)
+		p.fail(ErrUnknownPeer)
 		h.HELO = first
 		return
 	case isAddr: // and there is no other

@@ -121,7 +121,7 @@ func (sc *scanner) scan() {
 			continue
 		}
 		if sc.n == maxTokens {
-			sc.fail(errComplex)
+			sc.fail(ErrTooComplex)
 			return
 		}
 		start := sc.i
@@ -148,7 +148,7 @@ func (sc *scanner) next() tokenKind {
 	case '"':
 		if end := strings.IndexByte(rest, '"'); end >= 0 {
 			if strings.ContainsAny(rest[:end], "()[];") {
-				sc.fail(errQuote)
+				sc.fail(ErrQuotedClause)
 			}
 			sc.i += end + 2
 			return quoted
@@ -175,11 +175,11 @@ func (sc *scanner) next() tokenKind {
 			break
 		}
 		if c == ')' {
-			sc.fail(errStray)
+			sc.fail(ErrStrayParenthesis)
 		}
 	}
 	if sc.s[start] == ')' {
-		sc.fail(errStray)
+		sc.fail(ErrStrayParenthesis)
 	}
 	sc.i = end
 	return word
@@ -231,14 +231,14 @@ func (sc *scanner) comment() {
 			depth--
 			if depth == 0 {
 				if hidesWriter(sc.s[sc.i : i+1]) {
-					sc.fail(errTwoBy)
+					sc.fail(ErrTwoWriters)
 				}
 				sc.i = i + 1
 				return
 			}
 		}
 	}
-	sc.fail(errUnclosed)
+	sc.fail(ErrUnclosed)
 	sc.i = len(sc.s)
 }
 
@@ -304,7 +304,7 @@ func unfold(value []byte) (string, *ParseError) {
 			line, rest, ends = value[:n], value[n+1:], true
 		}
 		if !first && !startsFolded(line) {
-			u.bad = errControl // the line end before it does not fold
+			u.bad = ErrControl // the line end before it does not fold
 		}
 		if ends && len(line) > 0 && line[len(line)-1] == '\r' {
 			line = line[:len(line)-1]
@@ -349,7 +349,7 @@ func (u *unfolder) line(line []byte) {
 	}
 	for _, c := range line {
 		if c == 0 || c == '\r' {
-			u.bad = errControl
+			u.bad = ErrControl
 		}
 		if isSpace(c) {
 			u.space()

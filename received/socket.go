@@ -44,13 +44,13 @@ func readSocket(c, form string) (socket, bool) {
 		head = s.takeHelo(c)
 		inside := form == "exim" || form == "momentum" || form == "mail.ru" // they write helo= into this comment
 		if at := strings.LastIndexByte(c, '@'); at >= len(head) && !inside {
-			s.bad = errTwoAddr // Exim's helo=a@b, or qmail's ident of "[ip] helo=a"
+			s.bad = ErrTwoAddresses // Exim's helo=a@b, or qmail's ident of "[ip] helo=a"
 			return s, false
 		}
 	}
 	head, after := s.takeInner(head, form)
 	if hidesAddr(after) && form != "zmailer" {
-		s.bad = errTwoAddr
+		s.bad = ErrTwoAddresses
 		return s, false
 	}
 	if at := strings.LastIndexByte(head, '@'); at >= 0 {
@@ -88,7 +88,7 @@ func (s *socket) bracketed(before, inside string) (socket, bool) {
 		s.bad = doubtful(inside)
 		return *s, false
 	case twoLiterals(before, a):
-		s.bad = errTwoAddr
+		s.bad = ErrTwoAddresses
 		return *s, false
 	}
 	s.addr = a
@@ -206,7 +206,7 @@ func (s *socket) bare(c string) (socket, bool) {
 			return *s, false
 		}
 		if b, _, ok := parseAddrPort(first); ok && a != b {
-			s.bad = errTwoAddr
+			s.bad = ErrTwoAddresses
 			return *s, false
 		}
 		s.addr, s.port = a, port
@@ -270,7 +270,7 @@ func doubtful(s string) *ParseError {
 	digit := s[0] >= '0' && s[0] <= '9'
 	switch {
 	case digit && strings.IndexByte(s, '.') > 0, digit && strings.Trim(s, "0123456789") == "", strings.Count(s, ":") >= 2:
-		return errBadAddr
+		return ErrDoubtfulAddress
 	}
 	return nil
 }

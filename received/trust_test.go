@@ -1,6 +1,7 @@
 package received
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
 )
@@ -115,8 +116,47 @@ func TestBelief(t *testing.T) {
 				if b.Outcome != tt.outcome || addr != tt.addr {
 					t.Errorf("policy %d gives %s %q, want %s %q: %s", i, b.Outcome, addr, tt.outcome, tt.addr, b.Why)
 				}
+				if b.Err() != nil && !errors.Is(b.Err(), b.Outcome) {
+					t.Errorf("policy %d: the reason %v is not the outcome", i, b.Err())
+				}
 				mustBeSafe(t, c, b)
 			}
 		})
+	}
+}
+
+// TestAnswers tells apart a client that was found, mail that never had one, and a client that cannot
+// be told.
+func TestAnswers(t *testing.T) {
+	store := "Received: from mx.example.org ([10.0.0.2]) by store.example.org with LMTP id a1" + date
+	for _, tt := range []struct {
+		name, header string
+		internal     bool
+		reasons      []error
+	}{
+		{"found", mxHop, false, nil},
+		{"handed in by a program", store + "Received: by mx.example.org (Postfix, from userid 33) id 4A" + date, true, nil},
+		{"written in the webmail", store + "Received: from [10.0.0.9] ([10.0.0.9]) by mx.example.org with HTTP (HTTP/1.1 POST)" + date, true, nil},
+		{"submitted, and the address is not shown", "Received: by mx.example.org (Postfix) with ESMTPSA id 4B" + date, true, nil},
+		{"no field at all", "Subject: x\r\n", false, []error{OutcomeNoReceived}},
+		{"a foreign writer", store + line("a", "b [192.0.2.10]", "mx.example.com"), false, []error{OutcomeForeign}},
+		{"two addresses", line("a", "b [198.51.100.7]) (c [192.0.2.10]", "mx.example.org"), false, []error{OutcomeUnparseable, ErrTwoAddresses}},
+		{"a private peer", line("pc", "pc [192.168.1.9]", "mx.example.org"), false, []error{OutcomePrivatePeer}},
+	} {
+		b := ReadChain([]byte(tt.header + "\r\n")).Boundary(own)
+		if b.Internal() != tt.internal {
+			t.Errorf("%s: internal is %v: %s", tt.name, b.Internal(), b.Why)
+		}
+		if known := b.Found || b.Internal(); known != (b.Err() == nil) {
+			t.Errorf("%s: the error is %v", tt.name, b.Err())
+		}
+		for _, reason := range tt.reasons {
+			if !errors.Is(b.Err(), reason) {
+				t.Errorf("%s: %v is not %v", tt.name, b.Err(), reason)
+			}
+		}
+		if errors.Is(b.Err(), OutcomeConflict) {
+			t.Errorf("%s: %v is a conflict", tt.name, b.Err())
+		}
 	}
 }

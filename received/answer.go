@@ -71,9 +71,14 @@ func (w *walk) answer(i int, why string) Boundary {
 	if h.Kind == HTTP {
 		b.Outcome, b.Authenticated = OutcomeWebmail, true
 	}
-	if outside && !agree && b.Outcome == OutcomeClient {
-		b.Outcome = OutcomeGateway
-		b.Why += "; its SPF result is about another address, as behind an inbound gateway"
+	if b.Outcome == OutcomeClient && !w.behind {
+		if service := serviceOf(h); service != "" {
+			b.Outcome = OutcomeGateway
+			b.Why += "; it belongs to the filter service " + service + ": if that stands before your provider, name it in gateways"
+		} else if outside && !agree {
+			b.Outcome = OutcomeGateway
+			b.Why += "; its SPF result is about another address: if a gateway stands before your provider, name it in gateways"
+		}
 	}
 	w.envelope(&b, i)
 	return b
@@ -111,7 +116,7 @@ func (w *walk) envelope(b *Boundary, i int) {
 // to look through a gateway (enhanced filtering). A proof right below the hop may
 // be the provider's or the sender's: it can agree, or be about a hop further out.
 func (w *walk) proofs(i int) (agree, contradict, outside bool) {
-	h, below := &w.chain.Hops[i], w.chain.Hops[i+1:]
+	h, above, below := &w.chain.Hops[i], w.chain.Hops[:i], w.chain.Hops[i+1:]
 	for _, p := range w.chain.Proofs {
 		if p.At > i+1 || !w.wrote(&p, i) || !Public(p.Addr) || w.listed(p.Addr) {
 			continue // a proof with an internal address is about a hop further up
@@ -119,6 +124,7 @@ func (w *walk) proofs(i int) (agree, contradict, outside bool) {
 		switch {
 		case p.Addr == h.Addr:
 			agree = true
+		case slices.ContainsFunc(above, func(a Hop) bool { return a.Addr == p.Addr }): // a check of a gateway or a relay
 		case p.At <= i && !slices.ContainsFunc(below, func(b Hop) bool { return b.Addr == p.Addr }):
 			contradict = true
 		default:

@@ -10,7 +10,7 @@ import (
 // that p trusts. If one was not, or cannot be read, there is no answer. The walk
 // never looks below that: those fields may be the sender's.
 func (c *Chain) Boundary(p Policy) Boundary {
-	w := walk{chain: c, policy: &p}
+	w := walk{chain: c, policy: &p, gates: gatesOf(p.Gateways)}
 	w.infers = p.profile == nil && len(p.MX)+len(p.Internal) == 0 && slices.Contains(inferring[:], p.Provider)
 	if !w.infers {
 		return w.run()
@@ -20,6 +20,8 @@ func (c *Chain) Boundary(p Policy) Boundary {
 			q := pr.policy()
 			q.Hops = p.Hops
 			q.InternalNets = append(q.InternalNets, p.InternalNets...)
+			q.Gateways = p.Gateways
+			q.Edge = q.Edge || p.Edge
 			return c.Boundary(q)
 		}
 	}
@@ -33,7 +35,9 @@ func (c *Chain) Boundary(p Policy) Boundary {
 type walk struct {
 	chain  *Chain
 	policy *Policy
-	infers bool     // no policy names the provider's hosts; see consistent
+	infers bool // no policy names the provider's hosts; see consistent
+	gates  gates
+	behind bool     // the walk is behind a gateway: the fields are the gateways'
 	orgs   []string // inferring: the registered domains of the fields so far
 }
 
@@ -98,6 +102,10 @@ func (w *walk) trusts(i int) (mx, own bool) {
 	if strings.ContainsFunc(by, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return false, false // no host has such a name, and it may be made to look like the provider's
 	}
+	if w.behind {
+		ok := matchAny(w.gates.hosts, by) || w.gates.contain(w.chain.Hops[i].ByAddr) || len(w.gates.hosts) == 0
+		return ok, ok
+	}
 	if w.infers {
 		ok := w.consistent(i)
 		return ok, ok
@@ -115,7 +123,7 @@ func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 	// The stores of Yahoo and Exchange speak HTTP. Elsewhere HTTP is a user's browser.
 	storeForm := h.Form == "yahoo" || h.Form == "exchange"
 	toStore := storeForm && !h.Authenticated
-	edge := mx && w.policy.Edge
+	edge := mx && w.policy.Edge && !w.behind
 	const webmail = "the message was written in the provider's webmail"
 	switch {
 	case h.Kind == Fetch && i == 0 && !w.infers && !mx:
@@ -156,6 +164,12 @@ func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 		return w.none(i, OutcomePrivatePeer, "the peer is private, and only its own words say which host it is: a gateway, a balancer or NAT may hide the client"), end
 	case !public:
 		return Boundary{}, goOn
+	case w.isGateway(i):
+		return w.gateway(i)
+	case w.behind:
+		return w.answer(i, "it is the first public peer of the gateway before the provider"), end
+	case w.mayBeGateway(i):
+		return w.none(i, OutcomeAmbiguous, "the peer calls itself a gateway, and the provider did not verify its name: name its networks in gateways"), end
 	case h.Kind == HTTP && h.Form != "exchange":
 		return w.answer(i, "it is the browser of a user of the provider's webmail"), end
 	case w.infers:

@@ -38,6 +38,14 @@ type Policy struct {
 	// any, addresses alone decide who is internal, never names.
 	InternalNets []netip.Prefix
 
+	// Gateways stand before the MX: filter services, or gateways of the recipient's
+	// own. The walk goes on behind them, and their first public peer is the client.
+	// Each is the name of a service ([GatewayServices]), a host pattern as in MX, or
+	// a network or an address. A peer counts as a gateway by its address or by its
+	// verified name. Exchange Online and Gmail record no verified names: there give
+	// the networks too.
+	Gateways []string
+
 	// Edge says that the hosts of MX speak to clients on the Internet only. A peer of
 	// theirs without a public address is then no answer, even over loopback: it
 	// hides the client.

@@ -33,6 +33,8 @@ type explainOptions struct {
 	MX           []string
 	Internal     []string
 	InternalNets []string
+	Gateways     []string
+	Edge         bool
 	Hops         int    // received.Policy.Hops; below 1: unset
 	Account      string // explain by this account's rules
 	UID          string // explain this message of an account
@@ -81,6 +83,8 @@ what a policy is worth before mail is injected by it.`,
 	f.StringArrayVar(&opts.MX, "mx", nil, "host `pattern` of the provider that faces the Internet (repeatable)")
 	f.StringArrayVar(&opts.Internal, "internal", nil, "host `pattern` behind it (repeatable)")
 	f.StringArrayVar(&opts.InternalNets, "internal-net", nil, "public `network` of the provider's own (repeatable)")
+	f.StringArrayVar(&opts.Gateways, "gateway", nil, "filter service, host `pattern` or network that stands before the provider (repeatable)")
+	f.BoolVar(&opts.Edge, "edge", false, "the hosts of --mx speak to clients on the Internet only")
 	f.IntVar(&opts.Hops, "hops", -1, "position from the top of the field that shows the client (1 is the topmost)")
 	f.StringVar(&opts.Account, "account", "", "explain a FILE by the rules of this `ACCOUNT` of the configuration")
 	f.StringVar(&opts.UID, "uid", "", "explain the message with this `UID` in an account's mailbox")
@@ -112,7 +116,7 @@ func (p *program) filePresenter(opts explainOptions) (*app.Presenter, error) {
 // there is one.
 func presenter(cfg *config.Config, a *config.Account, opts explainOptions) (*app.Presenter, error) {
 	how := app.NewPresenter(cfg, a)
-	if opts.Provider == "" && len(opts.MX)+len(opts.Internal)+len(opts.InternalNets) == 0 && opts.Hops < 1 {
+	if opts.Provider == "" && len(opts.MX)+len(opts.Internal)+len(opts.InternalNets)+len(opts.Gateways) == 0 && opts.Hops < 1 && !opts.Edge {
 		return how, nil
 	}
 	var err error
@@ -137,6 +141,8 @@ func (o *explainOptions) policy() (received.Policy, error) {
 	}
 	p.MX = append(p.MX, o.MX...)
 	p.Internal = append(p.Internal, o.Internal...)
+	p.Gateways = append(p.Gateways, o.Gateways...)
+	p.Edge = p.Edge || o.Edge
 	p.Hops = max(o.Hops, 0)
 	for _, n := range o.InternalNets {
 		net, err := netip.ParsePrefix(n)

@@ -247,6 +247,8 @@ func accountWires() []wire {
 		{key: "accounts.NAME.mx", wants: map[string]any{"[a.example.net, b.example.net]": []string{"a.example.net", "b.example.net"}}, at: func(g *given) any { return g.pass.Policy.MX }},
 		{key: "accounts.NAME.internal", with: mx, wants: map[string]any{"[.example.net]": []string{".example.net"}}, at: func(g *given) any { return g.pass.Policy.Internal }},
 		{key: "accounts.NAME.internal_nets", with: mx, wants: map[string]any{"[192.0.2.0/24]": []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, at: func(g *given) any { return g.pass.Policy.InternalNets }},
+		{key: "accounts.NAME.gateways", wants: map[string]any{"[proofpoint, 192.0.2.0/24]": []string{"proofpoint", "192.0.2.0/24"}}, at: func(g *given) any { return g.pass.Policy.Gateways }},
+		{key: "accounts.NAME.edge", with: mx, wants: map[string]any{"true": true, "false": false}, at: func(g *given) any { return g.pass.Policy.Edge }},
 		{key: "accounts.NAME.hops", wants: map[string]any{"0": 0, "3": 3}, at: func(g *given) any { return g.pass.Policy.Hops }},
 		{key: "accounts.NAME.on_delivered", wants: map[string]any{"keep": fetch.Disposal{Action: fetch.Keep}, "delete": fetch.Disposal{Action: fetch.Delete}, "seen": fetch.Disposal{Action: fetch.Flag},
 			"flag:$Done": fetch.Disposal{Action: fetch.Flag, Target: "$Done"}, "move:Done": fetch.Disposal{Action: fetch.Move, Target: "Done"}}, at: func(g *given) any { return g.pass.OnDelivered }},

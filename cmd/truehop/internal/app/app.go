@@ -175,10 +175,14 @@ func (a *App) Plan(account *config.Account, o PassOptions) transfer.Pass {
 
 // policy is the account's rule of whom to believe.
 func policy(a *config.Account) received.Policy {
-	if len(a.MX)+len(a.Internal)+len(a.InternalNets) > 0 || a.Hops > 0 {
-		return received.Policy{MX: a.MX, Internal: a.Internal, InternalNets: a.InternalNets, Hops: a.Hops}
+	p := received.Policy{MX: a.MX, Internal: a.Internal, Hops: a.Hops}
+	if len(a.MX)+len(a.Internal) == 0 && a.Hops == 0 {
+		p = a.Provider.Policy(a.Host)
 	}
-	return a.Provider.Policy(a.Host)
+	p.InternalNets = append(p.InternalNets, a.InternalNets...)
+	p.Gateways = a.Gateways
+	p.Edge = p.Edge || a.Edge
+	return p
 }
 
 // clientRules are the account's rules for what is presented; never are the networks that are not.

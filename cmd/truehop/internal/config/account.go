@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/received"
 )
 
 // upstream checks where an account's mail is and how the connection is protected. at is the account's path.
@@ -204,10 +205,16 @@ func (k checker) boundary(at string, a *Account) {
 			}
 		}
 	}
-	// Together these keys take the place of a profile.
-	given := map[string]bool{
-		"mx": len(a.MX) > 0, "internal": len(a.Internal) > 0, "internal_nets": len(a.InternalNets) > 0, "hops": a.Hops > 0,
+	for _, p := range a.Gateways {
+		if !pattern(p) && !slices.Contains(received.GatewayServices(), p) {
+			k.wrong(at+"/gateways", "%s is neither a filter service (%s) nor a host name, a pattern such as *.filter.example.net or a network", show(p), strings.Join(received.GatewayServices(), ", "))
+		}
 	}
+	if a.Edge && len(a.MX) == 0 && a.Provider.String() == "auto" {
+		k.wrong(at+"/edge", "needs mx or provider: it says something of their hosts")
+	}
+	// Together these keys take the place of a profile.
+	given := map[string]bool{"mx": len(a.MX) > 0, "internal": len(a.Internal) > 0, "hops": a.Hops > 0}
 	for key, is := range given {
 		switch {
 		case !is:

@@ -244,8 +244,17 @@ type Account struct {
 	MX []string `koanf:"mx"`
 	// Names or patterns of the upstream's hosts behind those. Needs mx.
 	Internal []string `koanf:"internal"`
-	// Networks of the upstream's own hosts: a peer there is not the client yet. Needs mx.
+	// Networks of the upstream's own hosts: a peer there is not the client yet. With mx, addresses
+	// alone then decide who is internal; with a profile they add to what it knows.
 	InternalNets []netip.Prefix `koanf:"internal_nets"`
+	// What stands before the upstream's MX: names of filter services (barracuda, cisco,
+	// hornetsecurity, mimecast, proofpoint, sophos), names or patterns of hosts, and networks. The
+	// client is then the one that they saw. Where the upstream records no verified names, as
+	// Microsoft 365 and Google Workspace, give networks too.
+	Gateways []string `koanf:"gateways"`
+	// Whether the hosts of mx speak to clients on the Internet only, never to hosts inside. A
+	// private peer of theirs is then never stepped over. Needs mx or a named provider.
+	Edge bool `koanf:"edge" default:"false"`
 	// Which Received field, 1 for the topmost, shows the client; 0 finds it by the rules above. An
 	// override for upstreams that no rule fits, wrong as soon as the upstream adds a host; mx and
 	// internal, if given, must still match.

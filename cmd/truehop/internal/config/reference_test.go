@@ -103,6 +103,8 @@ func sample(k Key) string {
 		return "[.internal.example.net]"
 	case "accounts.NAME.internal_nets":
 		return "[198.51.100.0/24]"
+	case "accounts.NAME.gateways":
+		return "[proofpoint, gw.example.org, 203.0.113.0/28]"
 	case "accounts.NAME.schedule":
 		return `"*/5 * * * *"`
 	case "accounts.NAME.token_command":

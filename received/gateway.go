@@ -1,0 +1,123 @@
+package received
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// A gatewayService is a filter service that stands before a provider's MX.
+type gatewayService struct {
+	name  string
+	hosts []string // as they name themselves after "by", and by their verified names
+	nets  []string // that they deliver from
+}
+
+// gatewayServices are the names that [Policy.Gateways] takes beside patterns. The
+// networks are those that the services tell their customers to accept mail from, in
+// so far as they are whole blocks of the service's own.
+var gatewayServices = [...]gatewayService{
+	{"barracuda", []string{"*.ess.barracudanetworks.com", "*.barracudanetworks.com"}, []string{"209.222.80.0/21"}},
+	{"cisco", []string{"*.iphmx.com"}, []string{"68.232.128.0/19", "139.138.32.0/19", "184.94.240.0/20", "207.54.64.0/19", "216.71.128.0/19"}},
+	{"hornetsecurity", []string{"*.antispameurope.com", "*.hornetsecurity.com"}, []string{"83.246.65.0/24", "94.100.128.0/20", "185.140.204.0/22"}},
+	{"mimecast", []string{"*.mimecast.com"}, []string{
+		"63.128.21.0/24", "91.220.42.0/24", "146.101.78.0/24", "170.10.128.0/21", "185.58.84.0/22", "195.130.217.0/24",
+		"205.139.110.0/23", "207.211.30.0/23", "216.205.24.0/24",
+	}},
+	{"proofpoint", []string{"*.pphosted.com", "*.ppe-hosted.com", "*.ppops.net"}, []string{
+		"67.231.144.0/20", "91.207.212.0/23", "91.209.104.0/24", "148.163.128.0/19", "185.132.180.0/22", "185.183.28.0/22", "205.220.160.0/19",
+	}},
+	{"sophos", []string{"*.prod.hydra.sophos.com", "*.hydra.sophos.com"}, nil},
+}
+
+// GatewayServices returns the names of the filter services that [Policy.Gateways]
+// knows, sorted.
+func GatewayServices() []string {
+	var names []string
+	for i := range gatewayServices {
+		names = append(names, gatewayServices[i].name)
+	}
+	return names
+}
+
+// gates are the gateways of a policy, by host patterns and by networks.
+type gates struct {
+	hosts []string
+	nets  []netip.Prefix
+}
+
+// gatesOf takes the patterns of a policy apart: names of services, networks, hosts.
+func gatesOf(patterns []string) gates {
+	var g gates
+	for _, p := range patterns {
+		if net, err := netip.ParsePrefix(p); err == nil {
+			g.nets = append(g.nets, net)
+			continue
+		}
+		if a, ok := parseAddr(p); ok {
+			g.nets = append(g.nets, netip.PrefixFrom(a, a.BitLen()))
+			continue
+		}
+		i := slices.IndexFunc(gatewayServices[:], func(s gatewayService) bool { return strings.EqualFold(s.name, p) })
+		if i < 0 {
+			g.hosts = append(g.hosts, p)
+			continue
+		}
+		g.hosts = append(g.hosts, gatewayServices[i].hosts...)
+		for _, n := range gatewayServices[i].nets {
+			g.nets = append(g.nets, netip.MustParsePrefix(n))
+		}
+	}
+	return g
+}
+
+func (g *gates) contain(a netip.Addr) bool {
+	return slices.ContainsFunc(g.nets, func(n netip.Prefix) bool { return n.Contains(a) })
+}
+
+// isGateway reports whether the public peer of hop i is a gateway of the policy: by
+// its address, or by its verified name.
+func (w *walk) isGateway(i int) bool {
+	h := &w.chain.Hops[i]
+	return w.gates.contain(h.Addr) || h.NameVerified && matchAny(w.gates.hosts, h.Name)
+}
+
+// gateway goes on behind the gateway that is the peer of hop i. The gateway must have
+// written the next field: under one of the names that the policy gives, or, if it gives
+// networks only, under the name that it called itself.
+func (w *walk) gateway(i int) (Boundary, verdict) {
+	h := &w.chain.Hops[i]
+	if i+1 >= len(w.chain.Hops) {
+		return w.none(i, OutcomeAmbiguous, "a gateway handed the message on and wrote no field"), end
+	}
+	next := &w.chain.Hops[i+1]
+	wrote := matchAny(w.gates.hosts, next.By) || next.ByAddr.IsValid() && w.gates.contain(next.ByAddr)
+	if len(w.gates.hosts) == 0 {
+		wrote = wrote || sameHost(h.HELO, next.By) || sameOrg(h.HELO, next.By)
+	}
+	if next.Err == nil && !wrote {
+		return w.none(i+1, OutcomeForeign, "the field below the gateway's was not written by a gateway of the policy"), end
+	}
+	w.behind = true
+	return Boundary{}, goOn
+}
+
+// mayBeGateway reports whether the peer of hop i calls itself by the name of a
+// gateway, although nobody verified it.
+func (w *walk) mayBeGateway(i int) bool {
+	h := &w.chain.Hops[i]
+	return !h.NameVerified && (matchAny(w.gates.hosts, h.HELO) || matchAny(w.gates.hosts, h.Name))
+}
+
+// serviceOf returns the name of the filter service that the peer of h belongs to, or
+// "": by its address, or by its verified name.
+func serviceOf(h *Hop) string {
+	for i := range gatewayServices {
+		s := &gatewayServices[i]
+		inside := slices.ContainsFunc(s.nets, func(n string) bool { return netip.MustParsePrefix(n).Contains(h.Addr) })
+		if inside || h.NameVerified && matchAny(s.hosts, h.Name) {
+			return s.name
+		}
+	}
+	return ""
+}

@@ -54,11 +54,12 @@ func explain(t *testing.T, opts explainOptions) string {
 func TestExplainJSON(t *testing.T) {
 	file := writeMessage(t, explained)
 	got := explain(t, explainOptions{Files: []string{file}, JSON: true, MX: []string{"mx.example.org"}, Internal: []string{"store.example.org"}, Hops: -1})
-	want := `{"file":"FILE","boundary":{"found":true,"hop":1,"client":{"addr":"192.0.2.10","name":"mail.example.com","helo":"client\u001b[31m.example"},` +
-		`"proto":"ESMTP","authenticated":false,"why":"mx.example.org received the message from 192.0.2.10: it is the first public peer of the provider's MX"},` +
-		`"hops":[{"helo":"mx.example.org","name":null,"addr":"10.0.0.2","by":"store.example.org","with":"LMTP","id":"a1","for":null,"time":"2024-01-15T10:00:01Z","form":"dovecot","error":null},` +
-		`{"helo":"client\u001b[31m.example","name":"mail.example.com","addr":"192.0.2.10","by":"mx.example.org","with":"ESMTPS","id":"b2","for":"user@example.org","time":"2024-01-15T10:00:00Z","form":"postfix","error":null},` +
-		`{"helo":"good.example","name":"good.example","addr":"198.51.100.7","by":"mx.example.org","with":"ESMTP","id":"c3","for":null,"time":"2024-01-15T09:59:59Z","form":"postfix","error":null}],` +
+	want := `{"file":"FILE","boundary":{"found":true,"hop":2,"client":{"addr":"192.0.2.10","name":"mail.example.com","helo":"client\u001b[31m.example","port":null},` +
+		`"proto":"ESMTP","authenticated":false,"why":"mx.example.org received the message from 192.0.2.10: it is the first public peer of the provider's MX",` +
+		`"internal":false,"outcome":"client","provider":null,"trusted":2,"confirmed":true,"sender":"sender@example.com","recipient":"user@example.org"},` +
+		`"hops":[{"helo":"mx.example.org","name":null,"addr":"10.0.0.2","by":"store.example.org","with":"LMTP","id":"a1","for":null,"time":"2024-01-15T10:00:01Z","form":"dovecot","error":null,"kind":"lmtp","verified":false,"port":null,"tls":false,"authenticated":false,"sender":null},` +
+		`{"helo":"client\u001b[31m.example","name":"mail.example.com","addr":"192.0.2.10","by":"mx.example.org","with":"ESMTPS","id":"b2","for":"user@example.org","time":"2024-01-15T10:00:00Z","form":"postfix","error":null,"kind":"smtp","verified":true,"port":null,"tls":true,"authenticated":false,"sender":null},` +
+		`{"helo":"good.example","name":"good.example","addr":"198.51.100.7","by":"mx.example.org","with":"ESMTP","id":"c3","for":null,"time":"2024-01-15T09:59:59Z","form":"postfix","error":null,"kind":"smtp","verified":true,"port":null,"tls":false,"authenticated":false,"sender":null}],` +
 		`"xclient":["XCLIENT HELO=`
 	if head, _, _ := strings.Cut(got, "client+1B"); head != strings.Replace(want, "FILE", file, 1) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -71,7 +72,7 @@ func TestExplainJSON(t *testing.T) {
 func TestExplainJSONWithoutAnswer(t *testing.T) {
 	file := writeMessage(t, "Received: hello\r\n\r\n")
 	got := explain(t, explainOptions{Files: []string{file}, JSON: true, MX: []string{"mx.example.org"}})
-	want := `"boundary":{"found":false,"hop":null,"client":{"addr":null,"name":null,"helo":null},"proto":null,"authenticated":false,"why":"a field`
+	want := `"boundary":{"found":false,"hop":null,"client":{"addr":null,"name":null,"helo":null,"port":null},"proto":null,"authenticated":false,"why":"a field`
 	if !strings.Contains(got, want) {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
@@ -134,7 +135,7 @@ func TestExplainTellsTheUnparseable(t *testing.T) {
 
 func TestExplainStdin(t *testing.T) {
 	got := explain(t, explainOptions{Files: []string{"-"}, Stdin: strings.NewReader(explained), JSON: true, Hops: 2})
-	if !strings.Contains(got, `"file":"-"`) || !strings.Contains(got, `"hop":1,`) {
+	if !strings.Contains(got, `"file":"-"`) || !strings.Contains(got, `"hop":2,`) {
 		t.Errorf("got %s", got)
 	}
 }
@@ -177,12 +178,12 @@ func TestExplainFlags(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"auto", []string{"--json", "--", file}, `"hop":1,`},
+		{"auto", []string{"--json", "--", file}, `"hop":2,`},
 		{"provider", []string{"--json", "--provider", "gmail", "--", file}, `"found":false`},
-		{"hosts", []string{"--json", "--mx", "mx.example.org", "--internal", "store.example.org", "--", file}, `"hop":1,`},
+		{"hosts", []string{"--json", "--mx", "mx.example.org", "--internal", "store.example.org", "--", file}, `"hop":2,`},
 		{"the wrong hosts", []string{"--json", "--mx", "mx.example.com", "--mx", "mx.example.net", "--", file}, `"found":false`},
-		{"networks", []string{"--json", "--mx", "*.example.org", "--internal-net", "192.0.2.0/24", "--", file}, `"addr":"198.51.100.7","name":"good.example","helo":"good.example"},"proto":"ESMTP"`},
-		{"hops", []string{"--json", "--hops", "2", "--", file}, `"hop":1,`},
+		{"networks", []string{"--json", "--mx", "*.example.org", "--internal-net", "192.0.2.0/24", "--", file}, `"addr":"198.51.100.7","name":"good.example","helo":"good.example","port":null},"proto":"ESMTP"`},
+		{"hops", []string{"--json", "--hops", "2", "--", file}, `"hop":2,`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out bytes.Buffer

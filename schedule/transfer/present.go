@@ -120,7 +120,7 @@ const (
 func Present(chain *received.Chain, b received.Boundary, rules ClientRules, now time.Time) Presentation {
 	if !b.Found {
 		why := "the client is not known: " + b.Why
-		if b.Outcome == received.OutcomeInternal || b.Outcome == received.OutcomeWebmail {
+		if b.Internal() {
 			return rules.unknown(b, why, sayUnknown) // no host to be named could change that
 		}
 		return rules.unknown(b, why, nameTheHosts+sayUnknown)

@@ -13,6 +13,7 @@ type (
 		Hops     []hopJSON    `json:"hops"`
 		XCLIENT  []string     `json:"xclient"`
 		Run      runJSON      `json:"run"`
+		Proofs   []proofJSON  `json:"proofs"`
 	}
 	// runJSON is what run would do: present, plain, hold or skip. Where it presents nobody, why says why.
 	// carrier is inject.carrier, or null where inject.xclient is off.
@@ -21,6 +22,8 @@ type (
 		Why     *string `json:"why"`
 		Carrier *string `json:"carrier"`
 	}
+	// boundaryJSON is the answer: found, internal (the mail never had a client), or neither (it cannot be
+	// told). outcome says more; hop counts from 1.
 	boundaryJSON struct {
 		Found         bool       `json:"found"`
 		Hop           *int       `json:"hop"`
@@ -28,23 +31,44 @@ type (
 		Proto         *string    `json:"proto"`
 		Authenticated bool       `json:"authenticated"`
 		Why           string     `json:"why"`
+		Internal      bool       `json:"internal"`
+		Outcome       string     `json:"outcome"`
+		Provider      *string    `json:"provider"`
+		Trusted       int        `json:"trusted"`
+		Confirmed     bool       `json:"confirmed"`
+		Sender        *string    `json:"sender"`
+		Recipient     *string    `json:"recipient"`
 	}
 	clientJSON struct {
 		Addr *string `json:"addr"`
 		Name *string `json:"name"`
 		HELO *string `json:"helo"`
+		Port *uint16 `json:"port"`
+	}
+	// proofJSON is a field in which a receiver named the client; at is the number of Received fields above it.
+	proofJSON struct {
+		Field  string  `json:"field"`
+		Addr   *string `json:"addr"`
+		Writer *string `json:"writer"`
+		At     int     `json:"at"`
 	}
 	hopJSON struct {
-		HELO  *string `json:"helo"`
-		Name  *string `json:"name"`
-		Addr  *string `json:"addr"`
-		By    *string `json:"by"`
-		With  *string `json:"with"`
-		ID    *string `json:"id"`
-		For   *string `json:"for"`
-		Time  *string `json:"time"`
-		Form  *string `json:"form"`
-		Error *string `json:"error"`
+		HELO          *string `json:"helo"`
+		Name          *string `json:"name"`
+		Addr          *string `json:"addr"`
+		By            *string `json:"by"`
+		With          *string `json:"with"`
+		ID            *string `json:"id"`
+		For           *string `json:"for"`
+		Time          *string `json:"time"`
+		Form          *string `json:"form"`
+		Error         *string `json:"error"`
+		Kind          string  `json:"kind"`
+		Verified      bool    `json:"verified"`
+		Port          *uint16 `json:"port"`
+		TLS           bool    `json:"tls"`
+		Authenticated bool    `json:"authenticated"`
+		Sender        *string `json:"sender"`
 	}
 )
 
@@ -55,16 +79,25 @@ func (x *Explanation) PrintJSON(w io.Writer, name string) error {
 		File: name,
 		Boundary: boundaryJSON{
 			Found:         b.Found,
+			Internal:      b.Internal(),
+			Outcome:       string(b.Outcome),
+			Provider:      orNil(b.Provider),
+			Trusted:       b.Trusted,
+			Confirmed:     b.Confirmed,
+			Sender:        orNil(b.Sender),
+			Recipient:     orNil(b.Recipient),
 			Authenticated: b.Authenticated,
 			Why:           b.Why,
 		},
 		Hops:    make([]hopJSON, len(chain.Hops)),
+		Proofs:  make([]proofJSON, len(chain.Proofs)),
 		XCLIENT: x.Commands,
 		Run:     runJSON{x.Run.Treatment.String(), orNil(x.Run.Why), orNil(x.Carrier)},
 	}
 	if b.Found {
-		o.Boundary.Hop = &b.Hop
-		o.Boundary.Client = clientJSON{addrOrNil(b.Client.Addr), orNil(b.Client.Name), orNil(b.Client.HELO)}
+		hop := b.Hop + 1
+		o.Boundary.Hop = &hop
+		o.Boundary.Client = clientJSON{addrOrNil(b.Client.Addr), orNil(b.Client.Name), orNil(b.Client.HELO), portOrNil(b.Client.Port)}
 		proto := "SMTP" // the value of XCLIENT's PROTO
 		if b.ESMTP {
 			proto = "ESMTP"
@@ -75,7 +108,8 @@ func (x *Explanation) PrintJSON(w io.Writer, name string) error {
 		h := &chain.Hops[i]
 		j := hopJSON{
 			HELO: orNil(h.HELO), Name: orNil(h.Name), Addr: addrOrNil(h.Addr), By: orNil(h.By),
-			With: orNil(h.With), ID: orNil(h.ID), For: orNil(h.For), Form: orNil(h.Form),
+			With: orNil(h.With), ID: orNil(h.ID), For: orNil(h.For), Form: orNil(h.Form), Kind: string(h.Kind),
+			Verified: h.NameVerified, Port: portOrNil(h.Port), TLS: h.TLS, Authenticated: h.Authenticated, Sender: orNil(h.EnvelopeFrom),
 		}
 		if !h.Time.IsZero() {
 			j.Time = orNil(h.Time.Format(time.RFC3339))
@@ -85,5 +119,16 @@ func (x *Explanation) PrintJSON(w io.Writer, name string) error {
 		}
 		o.Hops[i] = j
 	}
+	for i := range chain.Proofs {
+		p := &chain.Proofs[i]
+		o.Proofs[i] = proofJSON{p.Field, addrOrNil(p.Addr), orNil(p.Writer), p.At}
+	}
 	return printJSON(w, o)
+}
+
+func portOrNil(port uint16) *uint16 {
+	if port == 0 {
+		return nil
+	}
+	return &port
 }

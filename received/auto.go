@@ -99,11 +99,12 @@ func (w *walk) inferredPeer(i int) (Boundary, verdict) {
 		below = &w.chain.Hops[i+1]
 	}
 	own := sameOrg(h.Name, h.By)
-	if !verifies(h.Form) {
+	verifies := softwareOf(h.Form).verifies
+	if !verifies {
 		own = own || sameOrg(h.HELO, h.By)
 	}
 	switch {
-	case !own, verifies(h.Form) && !h.NameVerified, sameOrg(h.Name, h.By) && customer(h.Name, h.Addr):
+	case !own, verifies && !h.NameVerified, sameOrg(h.Name, h.By) && customer(h.Name, h.Addr):
 		return w.answer(i, why), end
 	case w.known(i), w.proofLinks(i):
 		return Boundary{}, goOn

@@ -65,7 +65,7 @@ func (w *walk) run() Boundary {
 			b := w.none(i, OutcomeUnparseable, "a field that the provider should have written cannot be trusted: "+strings.TrimPrefix(h.Err.Error(), "received: "))
 			b.cause = h.Err
 			return b
-		case h.Kind == Noise && h.Form == "qmail":
+		case h.Kind == Noise && softwareOf(h.Form).remarks:
 			continue
 		case h.Kind == Local && h.By == "":
 			return w.origin(i, OutcomeInternal, "a user of one of the provider's hosts handed the message in")
@@ -121,8 +121,7 @@ func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 	public := Public(h.Addr)
 	unknown := !h.Addr.IsValid() || h.AddrUncertain
 	// The stores of Yahoo and Exchange speak HTTP. Elsewhere HTTP is a user's browser.
-	storeForm := h.Form == "yahoo" || h.Form == "exchange"
-	toStore := storeForm && !h.Authenticated
+	toStore := softwareOf(h.Form).storeHTTP && !h.Authenticated
 	edge := mx && w.policy.Edge && !w.behind
 	const webmail = "the message was written in the provider's webmail"
 	switch {

@@ -7,130 +7,31 @@ import (
 	"strings"
 )
 
-// writerMarks are the words by which software names itself in the comment
-// behind its host name, in the order they are tried.
-var writerMarks = [...]struct {
-	prefix, form string
-}{
-	{"Postfix", "postfix"},
-	{"Exim", "exim"},
-	{"qmail", "qmail"},
-	{"amavisd", "amavis"},
-	{"Dovecot", "dovecot"},
-	{"ecelerity", "momentum"},
-	{"Haraka", "haraka"},
-	{"OpenSMTPD", "opensmtpd"},
-	{"Coremail", "coremail"},
-	{"Halon", "halon"},
-	{"Stalwart", "stalwart"},
-	{"CommuniGate", "communigate"},
-	{"MDaemon", "mdaemon"},
-	{"Lotus Domino", "domino"},
-	{"Domino", "domino"},
-	{"IBM Domino", "domino"},
-	{"HCL Domino", "domino"},
-	{"Oracle Communications", "oracle"},
-	{"Sun Java", "oracle"},
-	{"iPlanet", "oracle"},
-	{"PowerMTA", "powermta"},
-	{"JAMES", "james"},
-	{"Apache James", "james"},
-	{"Kerio", "kerio"},
-	{"GroupWise", "groupwise"},
-	{"hMailServer", "hmailserver"},
-	{"Authentication Milter", "fastmail"},
-	{"LMTPProxy", "fastmail"},
-	{"Nemesis", "nemesis"},
-	{"mreue", "nemesis"},
-	{"mrelayeu", "nemesis"},
-	{"mxeue", "nemesis"},
-	{"Zimbra", "zimbra"},
-	{"fetchmail", "fetchmail"},
-	{"getmail", "getmail"},
-	{"mpop", "mpop"},
-	{"chasquid", "chasquid"},
-	{"DragonFly", "dma"},
-	{"MailEnable", "mailenable"},
-	{"Mercury", "mercury"},
-	{"Cyrus", "cyrus"},
-	{"MessageLabs", "messagelabs"},
-	{"Symantec", "symantec"},
-	{"PPS", "proofpoint"},
-	{"InterScan", "trendmicro"},
-	{"mxback/Yandex", "yandex"},
-	{"mxfront/Yandex", "yandex"},
-	{"nwsmtp/Yandex", "yandex"},
-	{"Yandex", "yandex"},
-	{"KnoxPortal", "knox"},
-	{"Merak", "merak"},
-	{"IceWarp", "merak"},
-	{"Axigen", "axigen"},
-	{"Spam Firewall", "barracuda"},
-	{"trex/", "mailchannels"},
-	{"LSMTP", "lsmtp"},
-	{"LISTSERV", "lsmtp"},
-	{"SMTPD32", "imail"},
-	{"SMTPD-", "imail"},
-	{"EMWAC", "emwac"},
-	{"Vircom", "vircom"},
-	{"qpsmtpd", "qpsmtpd"},
-	{"Debian Smail", "smail"},
-	{"Smail", "smail"},
-	{"maddy", "maddy"},
-	{"Cisco", "ironport"},
-	{"Courier", "courier"},
-	{"InterMail", "intermail"},
-	{"sSMTP", "ssmtp"},
-	{"nullmailer", "nullmailer"},
-}
-
 // findForm names the writer's software by what stands behind "by". What stands
 // before it may be the client's words, and is never asked.
 func (p *parser) findForm() {
-	h := &p.hop
-	if hasPrefixFold(p.leadText(), "qmail ") {
-		h.Form = "qmail"
-		return
-	}
-	if hasPrefixFold(h.With, "Microsoft SMTP Server") {
-		h.Form = "exchange"
-		return
+	p.by = p.findSoftware()
+	p.hop.Form = p.by.form
+}
+
+func (p *parser) findSoftware() *software {
+	switch {
+	case hasPrefixFold(p.leadText(), "qmail "):
+		return softwareOf("qmail")
+	case hasPrefixFold(p.hop.With, "Microsoft SMTP Server"):
+		return softwareOf("exchange")
 	}
 	for _, t := range p.tokens(p.writer) {
 		if t.kind == comment {
-			if f := markOf(strings.TrimLeft(p.text(t), " ")); f != "" {
-				h.Form = f
-				return
+			if w := markOf(strings.TrimLeft(p.text(t), " ")); w != nil {
+				return w
 			}
 		}
 	}
-	for i := range writerDomains {
-		if d := &writerDomains[i]; hasSuffixFold(h.By, d.suffix) {
-			h.Form = d.form
-			return
-		}
+	if w := domainOf(p.hop.By); w != nil {
+		return w
 	}
-	h.Form = p.formByProtocol()
-}
-
-// writerDomains are the domains of services that run software of their own.
-var writerDomains = [...]struct{ suffix, form string }{
-	{".google.com", "google"},
-	{".gmail.com", "google"},
-	{".yahoo.com", "yahoo"},
-	{".yahoo.co.jp", "yahoo"},
-	{".mail.ru", "mail.ru"},
-	{".yandex.net", "yandex"},
-	{".mimecast.com", "mimecast"},
-	{".pphosted.com", "proofpoint"},
-	{".zohomail.com", "zoho"},
-	{".zoho.com", "zoho"},
-	{".amazonaws.com", "ses"},
-	{".amazonses.com", "ses"},
-	{".sendgrid.net", "sendgrid"},
-	{".postgun.com", "mailgun"},
-	{".mailgun.net", "mailgun"},
-	{"vger.kernel.org", "zmailer"},
+	return softwareOf(p.formByProtocol())
 }
 
 // formByProtocol names the software by its words for the protocol, or by the
@@ -177,31 +78,6 @@ func (p *parser) eximShape() bool {
 	return false
 }
 
-// markOf returns the form whose mark c begins with.
-func markOf(c string) string {
-	if c == "" {
-		return ""
-	}
-	for i := range writerMarks {
-		if m := &writerMarks[i]; c[0]|0x20 == m.prefix[0]|0x20 && hasPrefixFold(c, m.prefix) {
-			return m.form
-		}
-	}
-	if c == "SG" {
-		return "sendgrid"
-	}
-	// Sendmail writes its version, and that of its configuration: "8.17.1/8.17.1",
-	// "8.14.4/8.14.4/Debian-4", "8.8.5".
-	if len(c) < 5 || !strings.HasPrefix(c, "8.") || c[2] < '0' || c[2] > '9' {
-		return ""
-	}
-	both := strings.IndexByte(c[3:], '.') >= 0 && strings.IndexByte(c, '/') > 0
-	if both || strings.Count(c, ".") == 2 {
-		return "sendmail"
-	}
-	return ""
-}
-
 // classify sets Kind and the flags that follow from the protocol: a keyword of
 // the IANA registry "Mail Transmission Types", or one that a writer made up.
 func (p *parser) classify() {
@@ -212,7 +88,7 @@ func (p *parser) classify() {
 		if invokedByUser(p.leadText()) {
 			h.Kind = Local
 		}
-		if p.err == nil && h.Form != "qmail" && p.lead.to == 0 {
+		if p.err == nil && !p.by.remarks && p.lead.to == 0 {
 			p.fail(ErrShape)
 		}
 	case !p.isFrom:
@@ -240,7 +116,7 @@ func (p *parser) classify() {
 	case h.Kind != Noise && p.isLocal():
 		h.Kind = Local
 	}
-	h.ESMTP = indexFold(w, "ESMTP") >= 0 || hasPrefixFold(w, "UTF8SMTP") || h.Form == "exchange"
+	h.ESMTP = indexFold(w, "ESMTP") >= 0 || hasPrefixFold(w, "UTF8SMTP") || p.by.esmtp
 	if hasSuffixFold(w, "SMTPA") || hasSuffixFold(w, "SMTPSA") || hasSuffixFold(w, "asmtp") {
 		h.Authenticated = true
 	}
@@ -253,8 +129,7 @@ func (p *parser) classify() {
 // host's MTA: Postfix's pickup, sendmail's submission, Microsoft's pickup
 // directory, DragonFly's agent.
 func (p *parser) isLocal() bool {
-	h := &p.hop
-	if h.Form == "dma" || h.Form == "ssmtp" {
+	if p.by.local {
 		return true
 	}
 	if p.isFrom {
@@ -265,7 +140,7 @@ func (p *parser) isLocal() bool {
 		return true
 	}
 	for _, t := range p.tokens(p.writer) {
-		if t.kind == comment && h.Form == "postfix" && indexFold(p.text(t), "from userid") > 0 {
+		if t.kind == comment && p.by.handIn != "" && indexFold(p.text(t), p.by.handIn) > 0 {
 			return true
 		}
 	}
@@ -301,7 +176,8 @@ func (p *parser) leadText() string {
 func (p *parser) finish() {
 	h := &p.hop
 	if h.Form == "generic" && p.hasHELO && h.Kind == SMTP && !h.ESMTP {
-		h.Form = "qmail" // which does not name itself
+		p.by = softwareOf("qmail") // which does not name itself
+		h.Form = p.by.form
 	}
 	if p.submission {
 		h.Authenticated = true
@@ -317,12 +193,7 @@ func (p *parser) finish() {
 		h.ESMTP = true // RFC 3207: TLS is an extension
 	}
 	if h.Name != "" && h.Addr.IsValid() {
-		switch h.Form { // of software that looks a name up both ways and says if they differ
-		case "postfix", "exim":
-			h.NameVerified = true
-		case "sendmail":
-			h.NameVerified = !p.found.forged
-		}
+		h.NameVerified = p.by.verifies && !p.found.forged
 	}
 
 	remark := !p.isFrom && !p.isBy

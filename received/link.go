@@ -40,7 +40,7 @@ func (w *walk) tie(i int, mx bool) tie {
 			return uncertain
 		}
 		return stranger
-	case verifies(h.Form):
+	case softwareOf(h.Form).verifies:
 		return stranger // the writer looked, and no name belongs to the address
 	case w.policy.profile != nil && !mx:
 		return uncertain
@@ -135,14 +135,4 @@ func (w *walk) proofLinks(i int) bool {
 // written it, names the address.
 func (w *walk) proven(i int, a netip.Addr) bool {
 	return slices.ContainsFunc(w.chain.Proofs, func(p Proof) bool { return p.At <= i && p.Addr == a && w.wrote(&p, i) })
-}
-
-// verifies reports whether software of this form looks a client's name up both
-// ways, and says where the two differ.
-func verifies(form string) bool {
-	switch form {
-	case "postfix", "exim", "sendmail":
-		return true
-	}
-	return false
 }

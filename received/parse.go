@@ -32,6 +32,7 @@ func Parse(value []byte) Hop {
 type parser struct {
 	scanner
 	hop Hop
+	by  *software // the row of the writer's
 
 	lead   span // comments before "from" or "by"
 	peer   span // after "from", up to "by"

@@ -57,23 +57,18 @@ func (p *parser) bracket(text, remark string, behind bool) {
 	switch {
 	case !ok:
 		return
-	case alwaysComments(p.hop.Form):
+	case p.by.comments:
 		p.stray = true // HELO text, if there is a comment
 		return
 	}
 	s := socket{addr: a, port: port}
-	if p.hop.Form == "exim" && remark != "" {
+	if p.by.nameFirst && remark != "" {
 		p.setHelo(remark, false) // Exim 3: rdns (HELO) [ip]
 	} else {
 		s.lookup(remark)
 	}
 	if !p.found.addr.IsValid() {
-		switch p.hop.Form {
-		case "fetchmail", "mdaemon", "imail": // they write HELO [ip]
-			p.hop.AddrUncertain = false
-		default:
-			p.hop.AddrUncertain = !behind
-		}
+		p.hop.AddrUncertain = !behind && !p.by.bracket
 	}
 	p.candidate(s)
 }
@@ -93,7 +88,7 @@ func (p *parser) candidate(s socket) {
 // peerComment reads one comment of the peer's part. It returns false if nothing
 // was found in it.
 func (p *parser) peerComment(c string) bool {
-	if p.found.addr.IsValid() && alwaysComments(p.hop.Form) && isSessionRemark(c) {
+	if p.found.addr.IsValid() && p.by.comments && isSessionRemark(c) {
 		return p.note(c) // whatever it holds: the writer's own comment was before it
 	}
 	if i := strings.IndexByte(c, '('); i >= 0 && hidesAddr(c[i:]) {
@@ -105,7 +100,7 @@ func (p *parser) peerComment(c string) bool {
 		p.unknown = p.unknown || ident // user@ip, the user's name made to look like a remark
 		return true
 	}
-	s, ok := readSocket(c, p.hop.Form)
+	s, ok := readSocket(c, p.by)
 	if s.hasHELO {
 		p.setHelo(s.helo, s.ehlo)
 	}
@@ -117,7 +112,7 @@ func (p *parser) peerComment(c string) bool {
 	}
 	if !ok && s.bad == nil {
 		p.unknown = p.unknown || hidesAddr(c)
-		user := p.hop.Form == "sendmail" && hasSuffixFold(c, "@localhost")
+		user := p.by.userAtLocalhost && hasSuffixFold(c, "@localhost")
 		p.local = p.local || s.local || user
 		return s.hasHELO
 	}
@@ -172,7 +167,7 @@ func (p *parser) setPeer(name token) {
 	}
 	switch {
 	case p.found.addr.IsValid():
-		lookedUp := p.hasHELO || writesAddrFirst(h.Form)
+		lookedUp := p.hasHELO || p.by.addrFirst
 		inName := isAddr && lookedUp // elsewhere it is HELO text
 		switch {
 		case p.unknown: // the address in the remark may be the writer's, and the other one the client's
@@ -181,12 +176,12 @@ func (p *parser) setPeer(name token) {
 			p.fail(ErrTwoAddresses)
 		}
 	case p.err == ErrDoubtfulAddress, p.err == ErrTwoAddresses:
-	case isAddr && alwaysComments(h.Form):
+	case isAddr && p.by.comments:
 		p.fail(ErrUnknownPeer)
 		h.HELO = first
 		return
 	case isAddr: // and there is no other
-		h.AddrUncertain = !p.hasHELO && h.Kind != HTTP && !writesAddrFirst(h.Form) // HTTP has no HELO
+		h.AddrUncertain = !p.hasHELO && h.Kind != HTTP && !p.by.addrFirst // HTTP has no HELO
 		p.found.addr = addr
 		first = ""
 	default:
@@ -204,8 +199,8 @@ func (p *parser) setPeer(name token) {
 	if h.Port == 0 {
 		h.Port = p.port
 	}
-	named := p.hasHELO && !alwaysComments(h.Form)
-	if h.Form == "exim" {
+	named := p.hasHELO && !p.by.comments
+	if p.by.nameFirst {
 		named = named || name.kind == word
 	}
 	if host := hostOf(first); named && h.Name == "" && isName(host) {
@@ -220,20 +215,4 @@ func (p *parser) setPeer(name token) {
 // before it and without a final dot.
 func hostOf(first string) string {
 	return strings.TrimSuffix(first[strings.LastIndexByte(first, '@')+1:], ".")
-}
-
-// alwaysComments reports whether software of this form writes the peer's
-// address into a comment and nowhere else.
-func alwaysComments(form string) bool {
-	switch form {
-	case "postfix", "sendmail", "exchange", "google", "amavis", "opensmtpd", "haraka", "stalwart", "halon":
-		return true
-	}
-	return false
-}
-
-// writesAddrFirst reports whether software of this form puts the address in
-// the place of the name where it knows no name.
-func writesAddrFirst(form string) bool {
-	return form == "exim" || form == "communigate" || form == "yahoo"
 }

@@ -22,7 +22,7 @@ type socket struct {
 // readSocket reads the content of a comment that says what the writer saw.
 // The address is in the last bracket of the text that is the writer's own:
 // behind an RFC 1413 answer, and before HELO text and inner comments.
-func readSocket(c, form string) (socket, bool) {
+func readSocket(c string, by *software) (socket, bool) {
 	var s socket
 	// Yahoo and its licensees write of a login: "user@ip with plain". The client's words
 	// stand before the address only.
@@ -33,23 +33,20 @@ func readSocket(c, form string) (socket, bool) {
 			c = user
 		}
 	}
-	if form != "zmailer" && quotesHelo(c) {
-		form = "zmailer"
-	}
+	quoted := by.quotesHELO || quotesHelo(c)
 	head := c
 	switch {
-	case form == "communigate":
+	case by.account:
 		head = s.takeAccount(c)
 	case strings.IndexByte(c, '=') >= 0:
 		head = s.takeHelo(c)
-		inside := form == "exim" || form == "momentum" || form == "mail.ru" // they write helo= into this comment
-		if at := strings.LastIndexByte(c, '@'); at >= len(head) && !inside {
+		if at := strings.LastIndexByte(c, '@'); at >= len(head) && !by.heloInside {
 			s.bad = ErrTwoAddresses // Exim's helo=a@b, or qmail's ident of "[ip] helo=a"
 			return s, false
 		}
 	}
-	head, after := s.takeInner(head, form)
-	if hidesAddr(after) && form != "zmailer" {
+	head, after := s.takeInner(head, quoted)
+	if hidesAddr(after) && !quoted {
 		s.bad = ErrTwoAddresses
 		return s, false
 	}
@@ -119,9 +116,9 @@ func twoLiterals(s string, a netip.Addr) bool {
 
 // takeInner cuts c before an inner comment, which remarks upon the lookup, or
 // before ZMailer's quotation of the HELO.
-func (s *socket) takeInner(c, form string) (head, after string) {
+func (s *socket) takeInner(c string, quoted bool) (head, after string) {
 	mark := byte('(')
-	if form == "zmailer" {
+	if quoted {
 		mark = '"'
 	}
 	i := strings.IndexByte(c, mark)
@@ -129,7 +126,7 @@ func (s *socket) takeInner(c, form string) (head, after string) {
 		return c, ""
 	}
 	head, after = strings.TrimSpace(c[:i]), c[i:]
-	if form == "zmailer" && len(after) > 6 && isHeloComment(after[1:6]) {
+	if quoted && len(after) > 6 && isHeloComment(after[1:6]) {
 		s.helo, _, _ = strings.Cut(after[6:], "\"")
 		s.hasHELO, s.ehlo = true, lower(after[1]) == 'e'
 	}

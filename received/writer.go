@@ -79,7 +79,7 @@ func (p *parser) writerComment(c string, first bool) {
 	case hasPrefixFold(c, "envelope-sender "): // maddy
 		p.hop.EnvelopeFrom = unangle(c[len("envelope-sender "):])
 	case first && !p.hop.ByAddr.IsValid() && strings.ContainsRune(c, '.'), first && strings.ContainsRune(c, ':'):
-		if s, ok := readSocket(c, p.hop.Form); ok {
+		if s, ok := readSocket(c, &software{}); ok {
 			p.hop.ByAddr = s.addr
 		}
 	}

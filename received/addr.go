@@ -124,6 +124,17 @@ func parseAddrPort(s string) (netip.Addr, uint16, bool) {
 	return a, port, ok
 }
 
+// addrPort is parseAddrPort in the writer's way.
+func (w *software) addrPort(s string) (netip.Addr, uint16, bool) {
+	if i := strings.LastIndexByte(s, '.'); w.dotPort && strings.Count(s, ".") == 4 {
+		if port, ok := parsePort(s[i+1:]); ok {
+			a, ok := parseAddr(s[:i])
+			return a, port, ok
+		}
+	}
+	return parseAddrPort(s)
+}
+
 // parsePort reads a decimal port of one to five digits.
 func parsePort(s string) (uint16, bool) {
 	if s == "" || len(s) > 5 {

@@ -17,7 +17,7 @@ var builtin = [...]profile{
 		accounts: []string{"imap.gmail.com", "pop.gmail.com", "*.gmail.com", "*.googlemail.com"},
 		marks:    []string{"2002:*", "10.*", "mx.google.com", "gmr-mx.google.com", "mail-*.google.com"},
 		mx:       []string{"mx.google.com", "gmr-mx.google.com", "mx.gmail.com", "smtp.gmail.com"},
-		internal: []string{"2002:*", "10.*", "mail-*.google.com", "gmailapi.google.com"},
+		internal: []string{"2002:*", "10.*", "mail-*.google.com", "*-out-*.google.com", "gmailapi.google.com"},
 		proofs:   []string{"received-spf", "authentication-results", "arc-authentication-results"},
 		writer:   []string{"mx.google.com", "gmr-mx.google.com", "google.com"},
 		edge:     true,
@@ -92,14 +92,25 @@ var builtin = [...]profile{
 	},
 	{
 		// iCloud. Apple's hosts speak to each other from 17.0.0.0/8, which is
-		// Apple's alone. No chain at hand: strict, and mail from Apple itself
-		// gets no answer.
+		// Apple's alone. Since about 2021 a gateway on top names the MX, without
+		// its address, and both have names of one label (seen in public code that
+		// reads such mail); where the MX hands over by SMTP it says its whole name
+		// in cloud.apple.com (public list archives of 2025). Before, the MX was
+		// stNNp00im-smtpinNNN.me.com, before a store in mac.com or me.com.
 		name:     "icloud",
 		accounts: []string{"*.mail.me.com", "*.mail.icloud.com", "*.icloud.com", "*.me.com", "*.mac.com"},
-		marks:    []string{"*.mail.icloud.com", "ms*.mac.com", "ms*.me.com", "*smtpin*.me.com", "*smtpin*.icloud.com"},
-		mx:       []string{"*.mail.icloud.com", "*smtpin*.me.com", "*smtpin*.mac.com", "*smtpin*.icloud.com"},
-		internal: []string{"*.me.com", "*.mac.com", "*.icloud.com"},
+		marks: []string{
+			"*.mail.icloud.com", "ms*.mac.com", "ms*.me.com", "*smtpin*.me.com", "*smtpin*.icloud.com",
+			"p*-mailgateway-*", "p*-icloudmta-smtpin-*",
+		},
+		mx: []string{
+			"*.mail.icloud.com", "*smtpin*.me.com", "*smtpin*.mac.com", "*smtpin*.icloud.com",
+			"p*-icloudmta-smtpin-*", "p*-icloudmta-smtpin-*.*.*.*.*.*.*.*.apple.com",
+		},
+		internal: []string{"*.me.com", "*.mac.com", "*.icloud.com", "p*-mailgateway-*"},
 		nets:     []string{"17.0.0.0/8", "2620:149::/32"},
+		proofs:   []string{"received-spf", "authentication-results"},
+		writer:   []string{"spf.icloud.com"},
 	},
 	{
 		// Zoho. One line by the MX.

@@ -46,6 +46,8 @@ func (p *parser) formByProtocol() string {
 		return "smtpsvc"
 	case hasPrefixFold(h.By, "2002:"):
 		return "google"
+	case p.viaSmap():
+		return "smap"
 	case foldEqual(h.With, "SMTPs") && h.ByAddr.IsValid():
 		return "yahoo"
 	case strings.HasPrefix(h.With, "ESMTP/TLS"):
@@ -58,6 +60,17 @@ func (p *parser) formByProtocol() string {
 		return "exim"
 	}
 	return "generic"
+}
+
+// viaSmap recognises the proxy of the Firewall Toolkit, which writes "via smap".
+func (p *parser) viaSmap() bool {
+	t := p.tokens(p.writer)
+	for i := 0; i+1 < len(t); i++ {
+		if t[i].key == kwVia && p.is(t[i+1], "smap") {
+			return true
+		}
+	}
+	return false
 }
 
 // eximShape recognises Exim if its administrator has removed the name: by a
@@ -91,7 +104,7 @@ func (p *parser) classify() {
 		if p.err == nil && !p.by.remarks && p.lead.to == 0 {
 			p.fail(ErrShape)
 		}
-	case !p.isFrom:
+	case !p.isFrom && !p.leadPeer():
 		h.Kind = ByOnly
 	default:
 		h.Kind = SMTP
@@ -134,10 +147,14 @@ func (p *parser) isLocal() bool {
 	}
 	if p.isFrom {
 		t := p.tokens(p.peer)
+		if len(t) == 1 && t[0].kind == word && p.by.nameFirst {
+			_, _, isAddr := parseAddrPort(p.raw(t[0]))
+			return !isAddr // Exim puts a host in brackets, or a comment behind it
+		}
 		return len(t) == 3 && foldEqual(p.s[t[0].pos:t[2].end], "mail pickup service")
 	}
 	if hasPrefixFold(p.leadText(), "from ") {
-		return true
+		return !p.leadPeer()
 	}
 	for _, t := range p.tokens(p.writer) {
 		if t.kind == comment && p.by.handIn != "" && indexFold(p.text(t), p.by.handIn) > 0 {
@@ -161,6 +178,13 @@ func invokedByUser(remark string) bool {
 	}
 	n, err := strconv.ParseUint(uid, 10, 32)
 	return err == nil && n >= firstUser
+}
+
+// leadPeer reports whether the comment before "by" shows a peer, "from NAME
+// [ADDRESS]", and not a user, as sendmail's submission does.
+func (p *parser) leadPeer() bool {
+	text := p.leadText()
+	return hasPrefixFold(text, "from ") && strings.HasSuffix(text, "]") && strings.Contains(text, " [")
 }
 
 // leadText is the comment that the field begins with, if it does.

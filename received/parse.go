@@ -111,6 +111,8 @@ func (p *parser) findBy(body span) int {
 			by = i
 		case p.is(t[i-1], "MailboxResubmission") && isMicrosoft(p.text(t[by+1])):
 			// Exchange Online: "with MailboxResubmission by AntispamTT"
+		case i+2 < body.to && t[i+2].kind == angle && strings.IndexByte(p.raw(t[i+1]), '.') < 0:
+			// Exim, where its administrator wrote "by authid <user@host>": no host
 		default:
 			p.fail(ErrTwoWriters)
 			return by

@@ -17,6 +17,10 @@ import "strings"
 // from one place; a second address in such a place is a reason to refuse.
 func (p *parser) readPeer() {
 	all := p.tokens(p.peer)
+	if !p.isFrom && p.leadPeer() {
+		p.readLeadPeer()
+		return
+	}
 	if !p.isFrom || len(all) == 0 {
 		return
 	}
@@ -49,13 +53,33 @@ func (p *parser) readPeer() {
 	p.setPeer(name)
 }
 
+// readLeadPeer reads the comment before "by": (from HELO [ADDRESS]).
+func (p *parser) readLeadPeer() {
+	text := strings.TrimSuffix(p.leadText()[len("from "):], "]")
+	open := strings.LastIndex(text, " [")
+	helo := strings.TrimSpace(text[:open])
+	a, port, ok := parseAddrPort(text[open+2:])
+	switch {
+	case !ok, hidesAddr(helo):
+		p.fail(ErrUnknownPeer)
+	default:
+		p.hop.Addr, p.hop.Port = a, port
+	}
+	p.hop.HELO = helo
+}
+
 // bracket reads an address in brackets outside a comment. Behind a comment it is
 // the writer's. Right behind the name it may be HELO text with a blank in it,
 // except where the form has it there. remark is a comment before it.
 func (p *parser) bracket(text, remark string, behind bool) {
-	a, port, ok := parseAddrPort(text)
+	a, port, ok := p.by.addrPort(text)
 	switch {
 	case !ok:
+		if own := p.by.nameFirst || p.by.bracket; own {
+			if bad := doubtful(text); bad != nil {
+				p.fail(bad)
+			}
+		}
 		return
 	case p.by.comments:
 		p.stray = true // HELO text, if there is a comment
@@ -85,6 +109,9 @@ func (p *parser) candidate(s socket) {
 	}
 }
 
+// trustedRelay is what a patch to qmail glues to the address of a client that logged in.
+const trustedRelay = "_trustedrelay"
+
 // peerComment reads one comment of the peer's part. It returns false if nothing
 // was found in it.
 func (p *parser) peerComment(c string) bool {
@@ -99,6 +126,9 @@ func (p *parser) peerComment(c string) bool {
 		_, _, ident := parseAddrPort(strings.Trim(c[strings.LastIndexByte(c, '@')+1:], "[]"))
 		p.unknown = p.unknown || ident // user@ip, the user's name made to look like a remark
 		return true
+	}
+	if p.hasHELO && hasSuffixFold(c, trustedRelay) {
+		c = c[:len(c)-len(trustedRelay)]
 	}
 	s, ok := readSocket(c, p.by)
 	if s.hasHELO {

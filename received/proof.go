@@ -128,9 +128,9 @@ func addrAfter(v, key string) netip.Addr {
 	return a
 }
 
-// valueAfter returns the text between key and the next delimiter.
+// valueAfter returns the text between key, in any case, and the next delimiter.
 func valueAfter(v, key string) string {
-	i := strings.Index(v, key)
+	i := indexFold(v, key)
 	if i < 0 {
 		return ""
 	}

@@ -35,6 +35,10 @@ func readSocket(c string, by *software) (socket, bool) {
 	}
 	quoted := by.quotesHELO || quotesHelo(c)
 	head := c
+	if addr, helo, ok := strings.Cut(c, ", HELO "); ok && by.commaHELO {
+		s.helo, s.hasHELO = helo, true
+		return s.bare(addr)
+	}
 	switch {
 	case by.account:
 		head = s.takeAccount(c)
@@ -66,15 +70,15 @@ func readSocket(c string, by *software) (socket, bool) {
 		port, _, _ = strings.Cut(port, " ")
 		s.port, _ = parsePort(port)
 	}
-	return s.bracketed(strings.TrimSpace(head[:open]), head[open+1:open+end])
+	return s.bracketed(strings.TrimSpace(head[:open]), head[open+1:open+end], by)
 }
 
 // bracketed reads "name [ip]", and what some write like it: "name [[ip]]",
 // "name [ ip ]", "ip[ip port:1]".
-func (s *socket) bracketed(before, inside string) (socket, bool) {
+func (s *socket) bracketed(before, inside string, by *software) (socket, bool) {
 	before = strings.TrimRight(before, " [")
 	inside, _, _ = strings.Cut(strings.TrimSpace(inside), " port:")
-	a, port, ok := parseAddrPort(inside)
+	a, port, ok := by.addrPort(inside)
 	switch {
 	case strings.IndexByte(before, ' ') >= 0 && before != "Not Verified": // a remark with a bracket in it
 		return *s, false
@@ -205,6 +209,9 @@ func (s *socket) bare(c string) (socket, bool) {
 		if b, _, ok := parseAddrPort(first); ok && a != b {
 			s.bad = ErrTwoAddresses
 			return *s, false
+		}
+		if strings.ContainsAny(first, "/+=") {
+			return *s, false // no name, and so perhaps no address
 		}
 		s.addr, s.port = a, port
 		s.lookup(first)

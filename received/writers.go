@@ -14,6 +14,8 @@ type software struct {
 	bracket    bool // HELO [address]
 	nameFirst  bool // a word in front is the name that was looked up, not the HELO
 	heloInside bool // helo= stands in the comment with the address
+	dotPort    bool // the port may be joined to the address by a dot: [192.0.2.1.1025]
+	commaHELO  bool // the comment holds both: (address, HELO name)
 	quotesHELO bool // the comment quotes the HELO: [address]:port "EHLO name"
 	account    bool // the comment tells of a login: account USER HELO name
 
@@ -31,10 +33,11 @@ type software struct {
 // tried. To add one, add a row and a field to testdata/fields.txt.
 var writers = [...]software{
 	{form: "generic"},
+	{form: "smap", commaHELO: true},
 	{form: "google", domains: []string{".google.com", ".gmail.com"}, comments: true},
 	{form: "exchange", comments: true, esmtp: true, storeHTTP: true},
 	{form: "postfix", marks: []string{"Postfix"}, comments: true, verifies: true, handIn: "from userid"},
-	{form: "exim", marks: []string{"Exim"}, verifies: true, addrFirst: true, heloInside: true, nameFirst: true},
+	{form: "exim", marks: []string{"Exim"}, verifies: true, addrFirst: true, heloInside: true, nameFirst: true, dotPort: true},
 	{form: "qmail", marks: []string{"qmail"}, remarks: true},
 	{form: "amavis", marks: []string{"amavisd"}, comments: true},
 	{form: "dovecot", marks: []string{"Dovecot"}},

@@ -151,6 +151,9 @@ func sameOrg(a, b string) bool {
 	return org != "" && org == registered(b)
 }
 
+// sameOwner reports whether two names are equal or of one registered domain.
+func sameOwner(a, b string) bool { return strings.EqualFold(a, b) || sameOrg(a, b) }
+
 // sameHost reports whether two names are of one host: equal, or equal in the
 // first label within one registered domain. Exchange Online names a host
 // X.eop-nam02.prod.protection.outlook.com and X.mail.protection.outlook.com.

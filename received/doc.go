@@ -17,6 +17,9 @@
 // The package never guesses: an MTA would judge a wrong address in place of the
 // client's, and would give a private address the rights of a local client.
 //
+//   - A link from one field to the next rests on what the writer of the upper one
+//     verified: the peer's name, or its address, or LMTP, or a local hand-over. What a
+//     peer says of itself in HELO is no link.
 //   - The address comes from the place where the writer's software records the
 //     address of the connection. HELO text is the client's and is never searched
 //     for addresses. If there are two candidates, neither counts.
@@ -39,6 +42,27 @@
 //		// b.Client.Addr, b.Client.HELO, b.Client.Name
 //	}
 //	// b.Why gives the reason in one sentence, found or not
+//
+// # Three answers
+//
+// A client was found; the mail never had one ([Boundary.Internal]); or the client is
+// unknown ([Boundary.Err]), with a reason for errors.Is: an [Outcome], and one of the
+// errors of [Parse] where a field could not be read. Do not present another address of
+// the chain in place of an unknown client, nor take unknown for internal.
+//
+// # Limits
+//
+// A header is read up to 1 MiB and 500 Received fields, a field up to 64 KiB and 2,048
+// parts; what is beyond is an error, never a silent cut. Time and memory are linear in
+// the length of the input, for any input. All functions may be called from several
+// goroutines at once; a [Chain] is not changed after [ReadChain].
+//
+// # Stability
+//
+// Before version 1 the names of forms, providers and gateway services may grow, and a
+// boundary may change where a provider changes its hosts or a rule is found that a
+// sender could turn. Exported names, the meaning of [Boundary.Found], and that an
+// answer never rests on what a client said, stay.
 //
 // The package does no I/O, uses neither the clock nor the DNS, keeps no state and
 // writes no log. All input counts as hostile: sizes are bounded ([Parse],

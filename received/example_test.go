@@ -1,6 +1,7 @@
 package received_test
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/truehop/truehop/received"
@@ -42,4 +43,48 @@ func ExampleAuto() {
 	// Output:
 	// gmail
 	// auto
+}
+
+// A policy of one's own, for a provider behind a filter service.
+func ExamplePolicy() {
+	p := received.Policy{
+		MX:       []string{"mx.example.org"},
+		Gateways: []string{"*.filter.example"},
+		Edge:     true,
+	}
+	if err := p.Validate(); err != nil {
+		fmt.Println(err)
+	}
+	b := received.ReadChain([]byte("Received: from gate.filter.example (gate.filter.example [203.0.113.60])\r\n" +
+		"\tby mx.example.org (Postfix) with ESMTPS id b2; Mon, 15 Jan 2024 10:00:01 +0000\r\n" +
+		"Received: from client.example (client.example [192.0.2.10])\r\n" +
+		"\tby gate.filter.example (Postfix) with ESMTPS id c3; Mon, 15 Jan 2024 10:00:00 +0000\r\n\r\n")).Boundary(p)
+	fmt.Println(b.Found, b.Client.Addr)
+	// Output:
+	// true 192.0.2.10
+}
+
+// Where no client is found, the reason says whether there ever was one.
+func ExampleBoundary_Err() {
+	p := received.Policy{MX: []string{"mx.example.org"}}
+	for _, header := range []string{
+		"Received: from pc (unknown [172.22.1.1]) by mx.example.org (Postfix) with ESMTP id 4A; Mon, 15 Jan 2024 10:00:00 +0000\r\n\r\n",
+		"Received: by mx.example.org (Postfix, from userid 33) id 4A; Mon, 15 Jan 2024 10:00:00 +0000\r\n\r\n",
+	} {
+		b := received.ReadChain([]byte(header)).Boundary(p)
+		fmt.Println(b.Internal(), errors.Is(b.Err(), received.OutcomePrivatePeer))
+	}
+	// Output:
+	// false true
+	// true false
+}
+
+// A submission gives the user's address, and the host that took the login.
+func ExampleBoundary_submission() {
+	b := received.ReadChain([]byte("Received: from [192.168.1.5] (dsl.example.net [192.0.2.77])\r\n" +
+		"\t(Authenticated sender: user@example.org)\r\n" +
+		"\tby mx.example.org (Postfix) with ESMTPSA id 4B; Mon, 15 Jan 2024 10:00:00 +0000\r\n\r\n")).Boundary(received.Policy{MX: []string{"mx.example.org"}})
+	fmt.Println(b.Outcome, b.Client.Addr, b.Submission.HELO)
+	// Output:
+	// submission 192.0.2.77 mx.example.org
 }

@@ -79,7 +79,10 @@ func (g *gates) contain(a netip.Addr) bool {
 // its address, or by its verified name.
 func (w *walk) isGateway(i int) bool {
 	h := &w.chain.Hops[i]
-	return w.gates.contain(h.Addr) || h.NameVerified && matchAny(w.gates.hosts, h.Name)
+	if w.gates.contain(h.Addr) {
+		return true
+	}
+	return h.NameVerified && matchAny(w.gates.hosts, h.Name)
 }
 
 // gateway goes on behind the gateway that is the peer of hop i. The gateway must have
@@ -91,7 +94,7 @@ func (w *walk) gateway(i int) (Boundary, verdict) {
 		return w.none(i, OutcomeAmbiguous, "a gateway handed the message on and wrote no field"), end
 	}
 	next := &w.chain.Hops[i+1]
-	wrote := matchAny(w.gates.hosts, next.By) || next.ByAddr.IsValid() && w.gates.contain(next.ByAddr)
+	wrote := matchAny(w.gates.hosts, next.By) || w.gates.contain(next.ByAddr)
 	if len(w.gates.hosts) == 0 {
 		wrote = wrote || sameHost(h.HELO, next.By) || sameOrg(h.HELO, next.By)
 	}
@@ -106,7 +109,10 @@ func (w *walk) gateway(i int) (Boundary, verdict) {
 // gateway, although nobody verified it.
 func (w *walk) mayBeGateway(i int) bool {
 	h := &w.chain.Hops[i]
-	return !h.NameVerified && (matchAny(w.gates.hosts, h.HELO) || matchAny(w.gates.hosts, h.Name))
+	if h.NameVerified {
+		return false
+	}
+	return matchAny(w.gates.hosts, h.HELO) || matchAny(w.gates.hosts, h.Name)
 }
 
 // serviceOf returns the name of the filter service that the peer of h belongs to, or
@@ -115,7 +121,8 @@ func serviceOf(h *Hop) string {
 	for i := range gatewayServices {
 		s := &gatewayServices[i]
 		inside := slices.ContainsFunc(s.nets, func(n string) bool { return netip.MustParsePrefix(n).Contains(h.Addr) })
-		if inside || h.NameVerified && matchAny(s.hosts, h.Name) {
+		named := h.NameVerified && matchAny(s.hosts, h.Name)
+		if inside || named {
 			return s.name
 		}
 	}

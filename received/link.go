@@ -27,8 +27,10 @@ func (w *walk) tie(i int, mx bool) tie {
 		return stranger
 	case w.known(i), w.proofLinks(i):
 		return linked
-	case h.NameVerified && (registered(h.Name) == "" || customer(h.Name, h.Addr)):
+	case h.NameVerified && registered(h.Name) == "":
 		return stranger // such as localhost, which no lookup gives for a public address
+	case h.NameVerified && customer(h.Name, h.Addr):
+		return stranger
 	case h.NameVerified && w.named(h.Name):
 		// A pattern for a whole domain fits each machine in it, a customer's too.
 		if w.namedNarrowly(h.Name) && w.wroteNext(i, h.Name) {
@@ -74,8 +76,12 @@ func (w *walk) named(host string) bool {
 func (w *walk) namedNarrowly(host string) bool {
 	narrow := func(pattern string) bool {
 		domain := strings.TrimPrefix(strings.TrimPrefix(pattern, "*"), ".")
-		wide := domain != pattern && (registered(domain) == "" || strings.EqualFold(registered(domain), strings.TrimSuffix(domain, ".")))
-		return !wide && matchHost(pattern, host)
+		org := registered(domain)
+		whole := org == "" || strings.EqualFold(org, strings.TrimSuffix(domain, "."))
+		if domain != pattern && whole {
+			return false
+		}
+		return matchHost(pattern, host)
 	}
 	return slices.ContainsFunc(w.policy.MX, narrow) || slices.ContainsFunc(w.policy.Internal, narrow)
 }

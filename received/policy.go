@@ -1,6 +1,8 @@
 package received
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -58,6 +60,42 @@ type Policy struct {
 
 	profile *profile // of a built-in provider
 	org     string   // inferring: registered domain of the account's host
+}
+
+// Validate reports the first pattern that fits no host, in MX, Internal or Gateways, or
+// a rule that cannot hold: Edge or Internal without MX or a profile.
+func (p *Policy) Validate() error {
+	for _, list := range [...]struct {
+		field    string
+		patterns []string
+	}{{"MX", p.MX}, {"Internal", p.Internal}, {"Gateways", p.Gateways}} {
+		for _, pattern := range list.patterns {
+			if !validPattern(pattern) {
+				return fmt.Errorf("received: %s: %.60q is no host name, pattern or network", list.field, pattern)
+			}
+		}
+	}
+	if len(p.MX) == 0 && p.profile == nil && p.Hops <= 0 {
+		switch {
+		case len(p.Internal) > 0:
+			return errors.New("received: Internal needs MX: without a host that faces the Internet no client is ever found")
+		case p.Edge:
+			return errors.New("received: Edge says something of MX, which is empty")
+		}
+	}
+	return nil
+}
+
+// validPattern reports whether some host fits the pattern.
+func validPattern(pattern string) bool {
+	if _, err := netip.ParsePrefix(pattern); err == nil {
+		return true
+	}
+	if _, ok := parseAddr(pattern); ok || isAddrPattern(pattern) {
+		return true
+	}
+	name := strings.ReplaceAll(strings.TrimPrefix(strings.TrimSuffix(pattern, "."), "."), "*", "x")
+	return isName(name) && !strings.Contains(name, "..")
 }
 
 // matchAny reports whether host fits one of the patterns.

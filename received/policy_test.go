@@ -139,3 +139,27 @@ func TestRecogniseStore(t *testing.T) {
 		t.Errorf("%v", pr)
 	}
 }
+
+func TestValidate(t *testing.T) {
+	gmail, _ := Profile("gmail")
+	gmail.Edge = true
+	for _, tt := range []struct {
+		name   string
+		policy Policy
+		valid  bool
+	}{
+		{"nothing", Policy{}, true},
+		{"hosts and patterns", Policy{MX: []string{"mx*.example.org", ".mx.example.org", "10.*", "2002:*", "192.0.2.0/24"}, Internal: []string{"localhost"}, Edge: true}, true},
+		{"gateways", Policy{Provider: "auto", Gateways: []string{"proofpoint", "*.filter.example", "2001:db8::/32"}}, true},
+		{"a profile with edge", gmail, true},
+		{"a blank", Policy{MX: []string{"mx example.org"}}, false},
+		{"nothing in a list", Policy{MX: []string{""}}, false},
+		{"a gateway with a slash", Policy{Gateways: []string{"192.0.2.0/99"}}, false},
+		{"inner hosts without an MX", Policy{Internal: []string{"store.example.org"}}, false},
+		{"edge without an MX", Policy{Provider: "auto", Edge: true}, false},
+	} {
+		if err := tt.policy.Validate(); (err == nil) != tt.valid {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}

@@ -77,7 +77,7 @@
 //
 // A provider: a profile in received/builtin.go and a chain below received/testdata/chains.
 //
-// A writer of Received fields: its form in received/form.go and fields in received/testdata/fields.txt.
+// A writer of Received fields: a row in received/writers.go and fields in received/testdata/fields.txt.
 //
 // A kind of error: a constant in the Kind of the package that speaks the protocol; exit.go gives it its
 // exit code. A new type of error has a method Hint, which returns what to do about it; ui prints that below

@@ -14,6 +14,9 @@ func (p *parser) findForm() {
 	p.hop.Form = p.by.form
 }
 
+// markedComments is how many comments behind "by" are searched for a mark.
+const markedComments = 16
+
 func (p *parser) findSoftware() *software {
 	switch {
 	case hasPrefixFold(p.leadText(), "qmail "):
@@ -21,11 +24,16 @@ func (p *parser) findSoftware() *software {
 	case hasPrefixFold(p.hop.With, "Microsoft SMTP Server"):
 		return softwareOf("exchange")
 	}
+	comments := 0
 	for _, t := range p.tokens(p.writer) {
-		if t.kind == comment {
-			if w := markOf(strings.TrimLeft(p.text(t), " ")); w != nil {
-				return w
-			}
+		if t.kind != comment {
+			continue
+		}
+		if w := markOf(strings.TrimLeft(p.text(t), " ")); w != nil {
+			return w
+		}
+		if comments++; comments == markedComments {
+			break // no writer has so many
 		}
 	}
 	if w := domainOf(p.hop.By); w != nil {

@@ -243,7 +243,9 @@ func parsePasted(text, state string) (url.Values, error) {
 	if !isAddress {
 		query = text
 	}
-	if answer, err := url.ParseQuery(query); err == nil && (answer.Has("code") || answer.Has("error")) {
+	answer, err := url.ParseQuery(query)
+	isAnswer := answer.Has("code") || answer.Has("error")
+	if err == nil && isAnswer {
 		return answer, nil
 	}
 	if isAddress {

@@ -6,28 +6,21 @@ import (
 	"strings"
 )
 
-// A gatewayService is a filter service that stands before a provider's MX.
+// A gatewayService is a filter service that stands before a provider's MX. It is known by the names of its hosts; the networks
+// that it delivers from change, and [Policy.Gateways] takes them beside its name.
 type gatewayService struct {
 	name  string
 	hosts []string // as they name themselves after "by", and by their verified names
-	nets  []string // that they deliver from
 }
 
-// gatewayServices are the names that [Policy.Gateways] takes beside patterns. The
-// networks are those that the services tell their customers to accept mail from, in
-// so far as they are whole blocks of the service's own.
+// gatewayServices are the names that [Policy.Gateways] takes beside patterns.
 var gatewayServices = [...]gatewayService{
-	{"barracuda", []string{"*.ess.barracudanetworks.com", "*.barracudanetworks.com"}, []string{"209.222.80.0/21"}},
-	{"cisco", []string{"*.iphmx.com"}, []string{"68.232.128.0/19", "139.138.32.0/19", "184.94.240.0/20", "207.54.64.0/19", "216.71.128.0/19"}},
-	{"hornetsecurity", []string{"*.antispameurope.com", "*.hornetsecurity.com"}, []string{"83.246.65.0/24", "94.100.128.0/20", "185.140.204.0/22"}},
-	{"mimecast", []string{"*.mimecast.com"}, []string{
-		"63.128.21.0/24", "91.220.42.0/24", "146.101.78.0/24", "170.10.128.0/21", "185.58.84.0/22", "195.130.217.0/24",
-		"205.139.110.0/23", "207.211.30.0/23", "216.205.24.0/24",
-	}},
-	{"proofpoint", []string{"*.pphosted.com", "*.ppe-hosted.com", "*.ppops.net"}, []string{
-		"67.231.144.0/20", "91.207.212.0/23", "91.209.104.0/24", "148.163.128.0/19", "185.132.180.0/22", "185.183.28.0/22", "205.220.160.0/19",
-	}},
-	{"sophos", []string{"*.prod.hydra.sophos.com", "*.hydra.sophos.com"}, nil},
+	{"barracuda", []string{"*.ess.barracudanetworks.com", "*.barracudanetworks.com"}},
+	{"cisco", []string{"*.iphmx.com"}},
+	{"hornetsecurity", []string{"*.antispameurope.com", "*.hornetsecurity.com"}},
+	{"mimecast", []string{"*.mimecast.com"}},
+	{"proofpoint", []string{"*.pphosted.com", "*.ppe-hosted.com", "*.ppops.net"}},
+	{"sophos", []string{"*.prod.hydra.sophos.com", "*.hydra.sophos.com"}},
 }
 
 // GatewayServices returns the names of the filter services that [Policy.Gateways]
@@ -64,9 +57,6 @@ func gatesOf(patterns []string) gates {
 			continue
 		}
 		g.hosts = append(g.hosts, gatewayServices[i].hosts...)
-		for _, n := range gatewayServices[i].nets {
-			g.nets = append(g.nets, netip.MustParsePrefix(n))
-		}
 	}
 	return g
 }
@@ -116,13 +106,11 @@ func (w *walk) mayBeGateway(i int) bool {
 }
 
 // serviceOf returns the name of the filter service that the peer of h belongs to, or
-// "": by its address, or by its verified name.
+// "": by its verified name.
 func serviceOf(h *Hop) string {
 	for i := range gatewayServices {
 		s := &gatewayServices[i]
-		inside := slices.ContainsFunc(s.nets, func(n string) bool { return netip.MustParsePrefix(n).Contains(h.Addr) })
-		named := h.NameVerified && matchAny(s.hosts, h.Name)
-		if inside || named {
+		if h.NameVerified && matchAny(s.hosts, h.Name) {
 			return s.name
 		}
 	}

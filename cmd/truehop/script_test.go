@@ -45,7 +45,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"embed": embed, "upstream": upstreamHas, "mta": mtaHas, "plain": plainHas, "exit": exitIs, "await": await, "arrive": arrive,
-			"vanish": vanish, "days": days, "older": older, "to": mtaTo, "labelled": labelled, "authority": authority,
+			"vanish": vanish, "days": days, "older": older, "to": mtaTo, "labelled": labelled, "authority": authority, "empties": empties,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -293,6 +293,18 @@ canary-body
 func vanish(ts *testscript.TestScript, _ bool, _ []string) {
 	store := scriptWorld(ts).store
 	store.Remove("", store.UIDs("")...)
+}
+
+// empties waits until no message is left in the upstream's inbox.
+func empties(ts *testscript.TestScript, _ bool, _ []string) {
+	store := scriptWorld(ts).store
+	for {
+		changed := store.Changed()
+		if len(store.UIDs("")) == 0 {
+			return
+		}
+		<-changed
+	}
 }
 
 // upstreamHas N [FOLDER] wants that many messages to be left upstream.

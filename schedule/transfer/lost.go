@@ -30,19 +30,27 @@ type presence struct {
 	refused map[string]int64
 	// claimed are the records that a message under another UID was recognised by.
 	claimed map[ledger.Key]bool
-	// sizes counts the listed messages by their sizes, but for those whose content shows that they are others than what
-	// was not read under an earlier UIDVALIDITY. renumbered says that the ledger has records from before a new one.
+	// sizes counts the listed messages by their sizes, taken those of them whose record under an earlier UIDVALIDITY is
+	// known. renumbered says that the ledger has records from before a new one.
 	sizes      map[int64]int
+	taken      map[sizeUnder]int
 	renumbered bool
 	// numberedAnew says that UIDs are numbers, and are not those that the ledger has.
 	numberedAnew bool
+}
+
+// sizeUnder is a size of messages that have records under a UIDVALIDITY.
+type sizeUnder struct {
+	validity uint32
+	size     int64
 }
 
 // newPresence returns what a listing alone tells.
 func newPresence(at folderKey, listing *fetch.Listing, p *plan) *presence {
 	there := &presence{
 		folder: at, listed: p.listed, lastingUIDs: p.lastingUIDs, numberedAnew: p.numberedAnew, renumbered: p.renumbered,
-		contents: map[string][][32]byte{}, claimed: map[ledger.Key]bool{}, sizes: map[int64]int{}, refused: map[string]int64{},
+		contents: map[string][][32]byte{}, claimed: map[ledger.Key]bool{}, refused: map[string]int64{},
+		sizes: map[int64]int{}, taken: map[sizeUnder]int{},
 	}
 	for _, ref := range listing.Refs {
 		there.sizes[listedSize(ref)]++
@@ -54,22 +62,22 @@ func newPresence(at folderKey, listing *fetch.Listing, p *plan) *presence {
 func (p *presence) claim(record ledger.Key, ref fetch.Ref) {
 	p.claimed[record] = true
 	if record.Validity != p.folder.validity {
-		p.sizes[listedSize(ref)]--
+		p.taken[sizeUnder{record.Validity, listedSize(ref)}]++
 		record.Hash = noHash // the same message, when it could not be read
 		p.claimed[record] = true
 	}
 }
 
 // superseded reports whether a record names a message that is listed under a new UIDVALIDITY, and so has a record of its
-// own there. RFC 3501 section 2.3.1.1: its UID means nothing any more, and it was never read. So each listed message that
-// nothing shows to be another serves for one such record, if it has the same size, where listings tell sizes.
+// own there. RFC 3501 section 2.3.1.1: its UID means nothing any more, and it was never read. So each listed message whose
+// record under the old UIDVALIDITY is not known serves for one there, if it has the same size, where listings tell sizes.
 func (p *presence) superseded(r *ledger.Record) bool {
-	size := max(r.Size, 0)
 	unread := r.Folder == p.folder.name && r.Hash == noHash && !p.claimed[r.Key]
-	if !unread || r.Validity == p.folder.validity || p.sizes[size] <= 0 {
+	under := sizeUnder{r.Validity, max(r.Size, 0)}
+	if !unread || r.Validity == p.folder.validity || p.sizes[under.size] <= p.taken[under] {
 		return false
 	}
-	p.sizes[size]--
+	p.taken[under]++
 	return true
 }
 

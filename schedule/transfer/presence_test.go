@@ -10,6 +10,7 @@ import (
 // had there, and stands for no other that was never read.
 func TestClaimedRecordsStay(t *testing.T) {
 	now, was := folderKey{account: "work", name: "INBOX", validity: 7}, folderKey{account: "work", name: "INBOX", validity: 6}
+	earlier := folderKey{account: "work", name: "INBOX", validity: 5}
 	record := func(at folderKey, uid string, content [32]byte) *ledger.Record {
 		return &ledger.Record{Key: at.key(uid, content), State: ledger.Deferred, Size: 1}
 	}
@@ -25,6 +26,7 @@ func TestClaimedRecordsStay(t *testing.T) {
 		{"another that was not read", "a/1", record(was, "other", noHash), false, true},
 		{"another that was not read, and a message for it", "a/1 b/1", record(was, "other", noHash), true, true},
 		{"another that was not read, and a message of another size", "a/1 b/2", record(was, "other", noHash), false, true},
+		{"the same one, not read under yet another UIDVALIDITY", "a/1", record(earlier, "old", noHash), true, true},
 		{"another that was read", "a/1 b/1", record(was, "other", hashOf("other")), false, true},
 		{"one that is listed and was not read", "a/1 b/1", record(now, "b", noHash), false, false},
 	} {

@@ -16,7 +16,7 @@ func (s *imapSession) list(args []string) {
 	}
 	for _, name := range s.Store.Folders() {
 		if pattern := args[1]; pattern == "*" || pattern == "%" || strings.EqualFold(pattern, name) {
-			s.say(`* LIST () "/" %q`, name)
+			s.say(`* LIST (%s) "/" "%s"`, s.Attributes[name], strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name))
 		}
 	}
 	s.done("OK")

@@ -40,6 +40,8 @@ type IMAP struct {
 	LateExpunge bool
 	// Vanished tells of removed messages by VANISHED (RFC 7162 section 3.2.10) in place of EXPUNGE.
 	Vanished bool
+	// Attributes are those of folders, by their names, besides what LIST says of them otherwise.
+	Attributes map[string]string
 	// NoKeywords keeps system flags only, and says so in PERMANENTFLAGS.
 	NoKeywords bool
 	// Spare, if not nil, names messages that UID EXPUNGE, UID MOVE and UID COPY pass over,

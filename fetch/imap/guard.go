@@ -48,6 +48,7 @@ type guard struct {
 	br      *bufio.Reader
 	lex     lexer
 	line    []byte
+	list    listLine
 	out     []byte // passed, but not read yet
 	literal int64  // octets of the literal that are yet to come
 	drop    bool   // the literal is not for the library
@@ -77,6 +78,8 @@ type notes struct {
 	searches int             // how many of those that have ended had a response
 	expunged int             // EXPUNGE responses
 	prefix   string          // of the user's folders, by NAMESPACE
+	listing  bool            // LIST is under way
+	folders  []fetch.Folder  // what it has said, with names as the server sends them
 	messages int64           // what the last STATUS said, -1 for nothing
 	faulty   bool            // OK was said with a fault in it, as Exchange does when it cannot reach the mailbox
 	access   access          // what was said of the right to change the folder
@@ -229,6 +232,9 @@ func (g *guard) Read(p []byte) (int, error) {
 			if !g.drop && n > 0 {
 				return n, nil
 			}
+			if g.list.on {
+				g.list.name = append(g.list.name, p[:n]...)
+			}
 			continue
 		}
 		line, err := g.nextLine()
@@ -270,6 +276,13 @@ func (g *guard) nextLine() ([]byte, error) {
 	g.trace("S", line)
 	if first {
 		g.note()
+	}
+	if f, complete := g.list.gather(g.lex.name, g.lex.text, first, g.lex.literal >= 0); complete {
+		g.mu.Lock()
+		if g.notes.listing {
+			g.notes.folders = append(g.notes.folders, f)
+		}
+		g.mu.Unlock()
 	}
 	if g.lex.kind == continuation {
 		return g.prompts.say(g.lex.pass), nil

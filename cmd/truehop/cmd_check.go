@@ -103,7 +103,14 @@ func checkUpstream(ctx context.Context, out ui.Check, a *config.Account) int {
 	slices.SortFunc(disposals, func(x, y fetch.Disposal) int { return cmp.Compare(x.String(), y.String()) })
 	disposals = slices.Compact(disposals)
 	code, told := exitOK, map[string]bool{}
-	for _, folder := range a.Folders {
+	folders, missing, _, err := a.Selection().ChooseFrom(ctx, mailbox)
+	if err != nil {
+		return checked(out, err)
+	}
+	for _, why := range missing {
+		code = worse(code, checked(out, why))
+	}
+	for _, folder := range folders {
 		listing, err := mailbox.Open(ctx, folder)
 		if err != nil {
 			code = worse(code, checked(out, err))

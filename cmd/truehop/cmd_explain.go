@@ -230,7 +230,15 @@ func (p *program) explainAccount(cmd *cobra.Command, args []string, opts explain
 		return err
 	}
 	defer mailbox.Abort()
-	for _, folder := range x.account.Folders {
+	folders, missing, _, err := x.account.Selection().ChooseFrom(ctx, mailbox)
+	if err == nil && len(folders) == 0 {
+		err = errors.Join(missing...)
+	}
+	if err != nil {
+		return err
+	}
+	x.several = len(folders) > 1
+	for _, folder := range folders {
 		if err := x.folder(ctx, mailbox, folder); err != nil {
 			return err
 		}
@@ -248,6 +256,8 @@ type liveExplainer struct {
 	opts    explainOptions
 	how     *app.Presenter
 	out     io.Writer
+	// several says that messages of more than one folder are explained.
+	several bool
 	// head is the header of the message at hand.
 	head bytes.Buffer
 
@@ -303,7 +313,7 @@ func (x *liveExplainer) take(ctx context.Context, m fetch.Message) error {
 	if name == "" {
 		name = "#" + strconv.Itoa(int(m.Ref.Seq)) // the server gives none
 	}
-	if len(x.account.Folders) > 1 {
+	if x.several {
 		name = m.Ref.Folder + "/" + name
 	}
 	name = x.account.Name + "/" + name

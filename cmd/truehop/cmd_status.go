@@ -132,7 +132,13 @@ func readStatus(ctx context.Context, l *ledger.Ledger, a *config.Account, target
 		}
 		return brake.Holds(ran-r.Ran, r.Judged)
 	})
-	for _, folder := range a.Folders {
+	folders := a.Folders
+	if !a.Selection().Fixed() { // those that were chosen once
+		if folders, err = l.Folders(ctx, a.Name); err != nil {
+			return nil, err
+		}
+	}
+	for _, folder := range folders {
 		trust, err := l.Trust(ctx, a.Name, folder)
 		if err != nil {
 			return nil, err

@@ -155,7 +155,7 @@ func upstreamWires(p *wiringPlace) []wire {
 		return p.login.Load()
 	}
 	return []wire{
-		{key: "accounts.NAME.protocol", wants: map[string]any{"imap": [2]any{[]string{"INBOX"}, true}, "pop3": [2]any{[]string{""}, false}}, at: func(g *given) any {
+		{key: "accounts.NAME.protocol", wants: map[string]any{"imap": [2]any{fetch.Selection{"INBOX"}, true}, "pop3": [2]any{fetch.Selection{""}, false}}, at: func(g *given) any {
 			return [2]any{g.pass.Folders, g.loop.Accounts[0].Wake != nil}
 		}},
 		{key: "accounts.NAME.host", wants: map[string]any{"127.0.0.1": "127.0.0.1"}, at: func(g *given) any { return same(g.imap.TLS.ServerName, g.pop3.TLS.ServerName) }},
@@ -215,7 +215,9 @@ func upstreamWires(p *wiringPlace) []wire {
 		{key: "accounts.NAME.allow_plaintext", wants: map[string]any{"false": false, "true": true},
 			at: func(g *given) any { return same(g.imap.Credentials.AllowPlaintext, g.pop3.Credentials.AllowPlaintext) }},
 		{key: "accounts.NAME.pipelining", wants: map[string]any{"auto": false, "off": true}, at: func(g *given) any { return same(g.imap.OneByOne, g.pop3.OneByOne) }},
-		{key: "accounts.NAME.folders", wants: map[string]any{"[A, B]": []string{"A", "B"}}, at: func(g *given) any { return g.pass.Folders }},
+		{key: "accounts.NAME.folders", wants: map[string]any{
+			"[A, B]": fetch.Selection{"A", "B"}, `[INBOX, "Lists/*", '\Junk', all, "!Trash"]`: fetch.Selection{"INBOX", "Lists/*", `\Junk`, "all", "!Trash"},
+		}, at: func(g *given) any { return g.pass.Folders }},
 		{key: "accounts.NAME.max_size", wants: map[string]any{"3MiB": int64(3 << 20)}, at: func(g *given) any { return same(g.imap.MaxSize, g.pop3.MaxSize) }},
 		{key: "accounts.NAME.schedule", wants: map[string]any{`"@every 7m"`: "@every 7m"}, at: func(g *given) any { return g.loop.Accounts[0].Spec.String() }},
 		{key: "accounts.NAME.idle_renewal", wants: map[string]any{"5m": 5 * time.Minute}, at: func(g *given) any { return g.renewal }},

@@ -203,6 +203,23 @@ func (l *Ledger) Generations(ctx context.Context, account, folder string) ([]Gen
 	return gs, l.readError(rows.Err())
 }
 
+// Folders returns the folders of an account that have records, by name.
+func (l *Ledger) Folders(ctx context.Context, account string) (names []string, err error) {
+	rows, err := l.db.QueryContext(ctx, "SELECT DISTINCT folder FROM mailbox WHERE account = ? ORDER BY folder", account)
+	if err != nil {
+		return nil, l.readError(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, l.readError(err)
+		}
+		names = append(names, name)
+	}
+	return names, l.readError(rows.Err())
+}
+
 // Counts returns the number of records in each state, of all accounts if account is "".
 func (l *Ledger) Counts(ctx context.Context, account string) (map[State]int, error) {
 	// One scan; GROUP BY would sort all records.

@@ -27,6 +27,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -57,7 +58,7 @@ type Pass struct {
 	// Account is the key of the ledger and of all events.
 	Account string
 	// Folders are read one after the other; POP3 has the one folder "".
-	Folders []string
+	Folders fetch.Selection
 	// Dial opens an authenticated session with the upstream.
 	Dial func(context.Context) (fetch.Mailbox, error)
 	// MTA takes the messages.
@@ -211,7 +212,11 @@ func (p Pass) Run(ctx context.Context) (summary Summary, err error) {
 			return summary, err
 		}
 	}
-	for _, folder := range p.Folders {
+	folders, err := r.choose(ctx)
+	if err != nil {
+		return summary, err
+	}
+	for _, folder := range folders {
 		if err := r.folder(ctx, folder); err != nil {
 			return summary, err
 		}
@@ -238,6 +243,39 @@ func (p Pass) Run(ctx context.Context) (summary Summary, err error) {
 		r.setbacks.broken = nil // it was single messages, which are told by their names
 	}
 	return summary, errors.Join(alike, r.setbacks.folder, r.setbacks.broken, r.setbacks.spool, r.setbacks.disposal)
+}
+
+// choose returns the folders to fetch from. What chooses nothing is told, and does not stop the others; nor does a folder that has
+// disappeared while mail of it waits, which no pattern would miss.
+func (r *run) choose(ctx context.Context) ([]string, error) {
+	names, missing, have, err := r.pass.Folders.ChooseFrom(ctx, r.session.mailbox)
+	if err != nil {
+		return nil, err
+	}
+	if have == nil {
+		return names, nil
+	}
+	for _, why := range missing {
+		r.setbacks.folder = cmp.Or(r.setbacks.folder, why)
+	}
+	there := map[string]bool{}
+	for _, f := range have.List {
+		there[f.Name] = true
+	}
+	for _, name := range names { // opening it tells
+		there[name] = true
+	}
+	waiting, err := r.pass.Ledger.Unfinished(ctx, r.pass.Account)
+	if err != nil {
+		return nil, err
+	}
+	for _, rec := range waiting {
+		if !there[rec.Folder] && rec.Acknowledged.IsZero() {
+			r.setbacks.folder = cmp.Or(r.setbacks.folder, error(&fetch.Error{Kind: fetch.NoFolder, Op: "LIST",
+				Err: fmt.Errorf("the folder %s has gone, and mail of it was not delivered", fetch.Sanitize(rec.Folder))}))
+		}
+	}
+	return names, nil
 }
 
 // folder carries one folder: list it, compare it with the ledger, and do what follows from that.

@@ -153,7 +153,7 @@ func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) 
 // Plan is the pass that an account's configuration asks for.
 func (a *App) Plan(account *config.Account, o PassOptions) transfer.Pass {
 	p := transfer.Pass{
-		Account: account.Name, Folders: account.Folders,
+		Account: account.Name, Folders: account.Selection(),
 		Dial:       func(ctx context.Context) (fetch.Mailbox, error) { return a.dialPass(ctx, account) },
 		LookupName: func(ctx context.Context, addr netip.Addr) transfer.Name { return lookupName(ctx, a.names, addr) },
 		MTA:        awaiting{a.mta, &a.awaited}, Ledger: a.ledger, Policy: policy(account),

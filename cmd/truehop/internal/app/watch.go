@@ -3,7 +3,9 @@ package app
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
@@ -29,13 +31,24 @@ func (a *App) Watch(ctx context.Context, account *config.Account) <-chan struct{
 		return nil
 	}
 	wake := make(chan struct{}, 1)
-	for _, folder := range account.Folders[:min(maxWatched, len(account.Folders))] {
+	for _, folder := range watchable(account.Selection()) {
 		w := &watched{folder: folder, wake: wake}
 		a.watchers.Go(func() {
 			a.watch(ctx, account.Name, func(ctx context.Context) error { return a.idle(ctx, account, w) })
 		})
 	}
 	return wake
+}
+
+// watchable returns the folders to watch: the inbox first, where anything but names is chosen, since most new mail comes
+// there or passes through it, and the names, but not all of them.
+func watchable(s fetch.Selection) []string {
+	names := s.Names()
+	inbox := func(name string) bool { return strings.EqualFold(name, "INBOX") }
+	if !s.Fixed() && !slices.Contains(s, "!INBOX") && !slices.ContainsFunc(names, inbox) {
+		names = append([]string{"INBOX"}, names...)
+	}
+	return names[:min(maxWatched, len(names))]
 }
 
 // watched is one folder that is watched.

@@ -91,12 +91,10 @@ func (k checker) folders(at string, a *Account) {
 		}
 		return
 	}
-	if len(a.Folders) == 0 {
-		k.wrong(at+"/folders", "the list is empty; name at least one folder")
-	}
+	k.selection(at, a.Folders)
 	for i, f := range a.Folders {
 		switch {
-		case f == "":
+		case f == "" || f == "!":
 			k.wrong(at+"/folders", "a name is empty")
 		case len(f) > 512:
 			k.wrong(at+"/folders", "a name has more than 512 octets")
@@ -107,6 +105,39 @@ func (k checker) folders(at string, a *Account) {
 		case a.OnRefused.Disposal.Action == fetch.Move && same(f, a.OnRefused.Disposal.Target):
 			k.wrong(at+"/on_refused", "%s is fetched from: the mail would come back; move to another folder", show(f))
 		}
+	}
+}
+
+// selection checks what folders chooses beyond single names.
+func (k checker) selection(at string, items fetch.Selection) {
+	choosing, excluding, several := 0, 0, false
+	for _, item := range items {
+		out, excludes := strings.CutPrefix(item, "!")
+		use, special := strings.CutPrefix(out, `\`)
+		switch {
+		case special && (use == "" || strings.ContainsFunc(use, func(r rune) bool { return !letterOrDigit(r) })):
+			k.wrong(at+"/folders", `%s is no special use, as \Junk is`, show(item))
+		case excludes:
+			excluding++
+		default:
+			choosing++
+			several = several || !(fetch.Selection{item}).Fixed()
+		}
+	}
+	all := slices.ContainsFunc(items, func(item string) bool { return strings.EqualFold(item, `\All`) })
+	beside := slices.IndexFunc(items, func(item string) bool {
+		apart := strings.EqualFold(item, `\All`) || strings.EqualFold(item, `\Junk`) || strings.EqualFold(item, `\Trash`)
+		return !apart && !strings.HasPrefix(item, "!")
+	})
+	switch {
+	case len(items) == 0:
+		k.wrong(at+"/folders", "the list is empty; name at least one folder")
+	case choosing == 0:
+		k.wrong(at+"/folders", "the list chooses nothing; name at least one folder")
+	case excluding > 0 && !several:
+		k.wrong(at+"/folders", "names are given, and nothing that chooses more: what is taken out with ! would not be fetched from; remove it")
+	case all && beside >= 0:
+		k.wrong(at+"/folders", `\All shows the mail of %s, too, which would be delivered twice; keep one of the two`, show(items[beside]))
 	}
 }
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/schedule/transfer"
 )
@@ -155,31 +157,57 @@ func (k checker) program(at string, argv []string) {
 	}
 }
 
+// overlap reports which folder two accounts for one mailbox would both fetch from, "" if none is known from the configuration alone: what
+// a special use stands for, and what two different patterns have in common, only the server knows.
+func overlap(a, b *Account) string {
+	s, other := a.Selection(), b.Selection()
+	if a.Protocol == POP3 {
+		s = fetch.Selection{"INBOX"}
+	}
+	if b.Protocol == POP3 {
+		other = fetch.Selection{"INBOX"}
+	}
+	for _, item := range s {
+		switch {
+		case strings.HasPrefix(item, "!"):
+		case fetch.Selection{item}.Fixed():
+			if strings.EqualFold(item, "INBOX") {
+				item = "INBOX"
+			}
+			if other.Takes(item) {
+				return item
+			}
+		case slices.Contains(other, item):
+			return item
+		}
+	}
+	return ""
+}
+
 // twice refuses two accounts for one mailbox: each would deliver what
 // the other did, and know nothing of it. POP3 shows the inbox. The four well-known ports of a host
 // lead to one server; another port may lead to another, as with containers or a tunnel.
 func (k checker) twice(c *Config) {
-	first := map[string]string{}
+	seen := map[string][]string{}
 	for _, name := range c.Names() {
 		a := c.Accounts[name]
 		if a.Host == "" || a.User == "" {
 			continue
 		}
-		for _, folder := range a.Folders {
-			if folder == "" || strings.EqualFold(folder, "INBOX") {
-				folder = "INBOX"
-			}
-			port := ""
-			if !slices.ContainsFunc(wellKnownPorts(), func(w wellKnownPort) bool { return w.port == a.Port }) {
-				port = strconv.Itoa(a.Port)
-			}
-			box := strings.Join([]string{strings.ToLower(strings.TrimSuffix(a.Host, ".")), port, a.User, folder}, "\x00")
-			if other, dup := first[box]; dup && other != name {
+		port := ""
+		if !slices.ContainsFunc(wellKnownPorts(), func(w wellKnownPort) bool { return w.port == a.Port }) {
+			port = strconv.Itoa(a.Port)
+		}
+		box := strings.Join([]string{strings.ToLower(strings.TrimSuffix(a.Host, ".")), port, a.User}, "\x00")
+		for _, other := range seen[box] {
+			folder := cmp.Or(overlap(a, c.Accounts[other]), overlap(c.Accounts[other], a))
+			if folder != "" {
 				k.wrong("accounts/"+name, "fetches %s of %s at %s, as account %s does: every message would be delivered twice; remove one",
 					folder, show(a.User), a.Host, other)
+				break
 			}
-			first[box] = name
 		}
+		seen[box] = append(seen[box], name)
 	}
 }
 

@@ -218,7 +218,10 @@ type Account struct {
 	// Whether commands are sent before the last is answered. auto does that where it saves time and stops it by itself
 	// when replies come out of step; off is for servers that cannot bear it.
 	Pipelining Pipelining `koanf:"pipelining" default:"auto"`
-	// Folders to fetch from. IMAP only; POP3 has one, the inbox.
+	// Folders to fetch from, by name in UTF-8; by pattern, where * stands for anything and % for anything within a level;
+	// by special use (\Junk, \Archive, \All), as the server tells it; all is every folder. With an exclamation mark in front
+	// an item takes folders out again. Where mail is moved to is taken out by itself. Folders that show what others hold (\All, \Flagged)
+	// are fetched by their special use only. IMAP only; POP3 has one, the inbox.
 	Folders []string `koanf:"folders" default:"INBOX"`
 	// Addresses that the mail is delivered to (RCPT TO). What the message says is never asked.
 	Recipients []string `koanf:"recipients"`
@@ -376,6 +379,20 @@ type OAuth struct {
 
 // Names returns the accounts' names in alphabetical order.
 func (c *Config) Names() []string { return slices.Sorted(maps.Keys(c.Accounts)) }
+
+// Selection is the folders to fetch from. Patterns do not choose where mail is moved to: it would come back.
+func (a *Account) Selection() fetch.Selection {
+	s := slices.Clone(fetch.Selection(a.Folders))
+	if s.Fixed() {
+		return s
+	}
+	for _, d := range []fetch.Disposal{a.OnDelivered, a.OnRefused.Disposal} {
+		if d.Action == fetch.Move {
+			s = append(s, "!"+d.Target)
+		}
+	}
+	return s
+}
 
 // Addr returns host:port for [net.Dial].
 func (a *Account) Addr() string { return net.JoinHostPort(a.Host, strconv.Itoa(a.Port)) }

@@ -86,7 +86,7 @@ func sample(k Key) string {
 	case "accounts.NAME.password_file":
 		return "/etc/truehop/work.pass"
 	case "accounts.NAME.folders":
-		return "[INBOX, Junk]"
+		return "[INBOX, '\\Junk', \"Lists/*\", \"!Lists/old\"]"
 	case "accounts.NAME.recipients":
 		return "[joe@example.org]"
 	case "accounts.NAME.recipient_from":

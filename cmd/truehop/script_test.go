@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -86,17 +87,22 @@ type embeddedKey struct{}
 //	breaks=N             the upstream closes the connection in the middle of message N
 //	oauth=FLOW           the upstream takes OAuth 2 tokens alone, which are obtained so
 //	expires=N            all access tokens end, and the session with them, in the middle of message N, once
+//	folder=NAME          another message in that folder, of the client 203.0.113.101 and so on; a use behind a comma: folder=Bulk,\Junk
 //	config=LINE          adds a line to the account
 func embed(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("embed cannot fail")
 	}
 	o := map[string]string{"protocol": "imap", "messages": "1"}
-	extra, faults := "", []injecttest.Fault(nil)
+	extra, faults, folders := "", []injecttest.Fault(nil), map[string]string{}
 	for _, a := range args {
 		key, value, _ := strings.Cut(a, "=")
 		if key == "config" {
 			extra += "    " + value + "\n"
+		}
+		if key == "folder" {
+			name, use, _ := strings.Cut(value, ",")
+			folders[name] = use
 		}
 		if key == "say" {
 			words := strings.SplitN(value, " ", 3)
@@ -132,6 +138,9 @@ func embed(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	count, err := strconv.Atoi(o["messages"])
 	ts.Check(err)
+	for i, name := range slices.Sorted(maps.Keys(folders)) {
+		w.store.Add(name, scriptMail(101+i))
+	}
 	var under atomic.Pointer[net.Conn] // the session with the upstream
 	for n := range count {
 		raw := scriptMail(n + 1)
@@ -168,7 +177,7 @@ func embed(ts *testscript.TestScript, neg bool, args []string) {
 		w.tokens = &fakeserver.Authority{ClientID: "truehop-test", Rotate: true, Interval: time.Second}
 		proof = startScriptAuthority(ts, w.tokens, o["oauth"])
 	}
-	upstream := startScriptUpstream(ts, w, ca, o, &under)
+	upstream := startScriptUpstream(ts, w, ca, o, folders, &under)
 	address := w.mta.Addr().String()
 	if has("plain") {
 		w.plain = injecttest.New(injecttest.Options{XCLIENT: []string{}})
@@ -217,7 +226,7 @@ func (c closing) Read([]byte) (int, error) {
 	return 0, net.ErrClosed
 }
 
-func startScriptUpstream(ts *testscript.TestScript, w *embedded, ca *fakeserver.CA, o map[string]string, under *atomic.Pointer[net.Conn]) string {
+func startScriptUpstream(ts *testscript.TestScript, w *embedded, ca *fakeserver.CA, o, folders map[string]string, under *atomic.Pointer[net.Conn]) string {
 	cert := ca.Issue(fakeserver.Leaf{})
 	if o["cert"] == "self" {
 		cert = fakeserver.SelfSigned(fakeserver.Leaf{})
@@ -228,7 +237,7 @@ func startScriptUpstream(ts *testscript.TestScript, w *embedded, ca *fakeserver.
 	if w.tokens != nil {
 		valid = w.tokens.Valid
 	}
-	serve := (&fakeserver.IMAP{Store: w.store, User: "u", Password: "secret-canary", ValidToken: valid, TLS: secure, Implicit: true, NoKeywords: bare}).Serve
+	serve := (&fakeserver.IMAP{Store: w.store, User: "u", Password: "secret-canary", ValidToken: valid, TLS: secure, Implicit: true, NoKeywords: bare, Attributes: folders}).Serve
 	if o["protocol"] == "pop3" {
 		_, once := o["once"]
 		serve = (&fakeserver.POP3{

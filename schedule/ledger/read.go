@@ -106,6 +106,11 @@ func (l *Ledger) ByHash(ctx context.Context, account, folder string, hash [sha25
 	return l.records(ctx, "hash = ? AND account = ? AND folder = ?", 0, hash[:], account, folder)
 }
 
+// ByHashAnywhere returns the records of all folders of an account that have this content.
+func (l *Ledger) ByHashAnywhere(ctx context.Context, account string, hash [sha256.Size]byte) ([]Record, error) {
+	return l.records(ctx, "hash = ? AND account = ?", 0, hash[:], account)
+}
+
 // Unfinished returns the records of an account, of all folders and generations, that are sending, deferred, in doubt or lost,
 // those changed last first.
 func (l *Ledger) Unfinished(ctx context.Context, account string) ([]Record, error) {

@@ -42,12 +42,14 @@ const (
 	reappeared
 	// renamed: it had its final verdict under another UID.
 	renamed
+	// elsewhere: it was delivered from another folder, from which it was moved or copied.
+	elsewhere
 )
 
 // recognisedWhy is what a person is told of a message that had its final verdict before.
 var recognisedWhy = [...]string{
 	sameUID: "delivered at an earlier pass", reappeared: "disposed of at an earlier pass, and there again",
-	renamed: "known by its content under another UID",
+	renamed: "known by its content under another UID", elsewhere: "known by its content in another folder",
 }
 
 // identity is what the ledger knows of a retrieved message.
@@ -130,6 +132,22 @@ func (id identity) knownByContent(records []ledger.Record, listed map[string]int
 		id.recognition = unfinished
 		id.resume(old.First, old.Next, rules)
 		return id
+	}
+	return id
+}
+
+// knownElsewhere looks for a message among the records of its content in all folders of the account. People and filters
+// move mail between folders, which must not deliver it again; and to the octet, with the same Received fields, no two deliveries by the upstream
+// are alike. Where the other folder has no verdict, or one that left the message undelivered, this folder gets its own.
+func (id identity) knownElsewhere(records []ledger.Record) identity {
+	key := id.record.Key
+	for _, old := range records {
+		switch old.State {
+		case ledger.Delivered, ledger.PartlyRefused, ledger.Quarantined, ledger.Adopted:
+			id.recognition, id.known, id.record = elsewhere, true, old
+			id.record.Key, id.record.Absent, id.record.Disposed = key, false, false
+			return id
+		}
 	}
 	return id
 }

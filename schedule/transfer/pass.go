@@ -179,6 +179,7 @@ type run struct {
 	came, tries int
 	streak      streak
 	tally       tally
+	several     bool  // mail may come to one folder from another
 	judged      int64 // the number of the first judgement that it can make
 }
 
@@ -216,6 +217,7 @@ func (p Pass) Run(ctx context.Context) (summary Summary, err error) {
 	if err != nil {
 		return summary, err
 	}
+	r.several = len(folders) > 1 || !p.Folders.Fixed()
 	for _, folder := range folders {
 		if err := r.folder(ctx, folder); err != nil {
 			return summary, err

@@ -292,6 +292,13 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	if id.recognition == unrecognised && w.plan.hasOwnUID(m.ref) {
 		id = id.isAltered(briefs, m.spool.fingerprint, w.plan.lastingUIDs)
 	}
+	if id.recognition == unrecognised && !id.altered && w.run.several {
+		records, err := p.Ledger.ByHashAnywhere(w.lasting, p.Account, m.spool.hash)
+		if err != nil {
+			return false, err
+		}
+		id = id.knownElsewhere(records)
+	}
 	id.record.Fingerprint = m.spool.fingerprint
 	if err := w.noteOthers(m.ref, key.Hash); err != nil {
 		return false, err
@@ -310,7 +317,7 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	case id.recognition == unrecognised, id.recognition == unfinished:
 		return false, nil
 	case p.DryRun:
-	case id.recognition == renamed:
+	case id.recognition == renamed, id.recognition == elsewhere:
 		err = p.Ledger.Replace(w.lasting, *rec, id.replaces)
 	default:
 		if id.absent {

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -63,5 +64,21 @@ func TestWatcherLeavesRefusedCredentialsToTheSchedule(t *testing.T) {
 				a.watchers.Wait()
 			})
 		})
+	}
+}
+
+// TestWatchedFolders: names are watched as they are given; with patterns the inbox is, unless it is taken out.
+func TestWatchedFolders(t *testing.T) {
+	for _, c := range []struct{ chosen, want fetch.Selection }{
+		{fetch.Selection{"INBOX"}, fetch.Selection{"INBOX"}},
+		{fetch.Selection{"A", "B", "C", "D", "E", "F"}, fetch.Selection{"A", "B", "C", "D", "E"}},
+		{fetch.Selection{"all"}, fetch.Selection{"INBOX"}},
+		{fetch.Selection{"Lists/*", "Work", `\Junk`}, fetch.Selection{"INBOX", "Work"}},
+		{fetch.Selection{"inbox", "Lists/*"}, fetch.Selection{"inbox"}},
+		{fetch.Selection{"all", "!INBOX"}, nil},
+	} {
+		if got := watchable(c.chosen); !slices.Equal(got, c.want) {
+			t.Errorf("of %q: %q, want %q", c.chosen, got, c.want)
+		}
 	}
 }

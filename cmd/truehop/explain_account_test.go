@@ -54,7 +54,7 @@ func TestExplainLiveTroubles(t *testing.T) {
 	x := &liveExplainer{
 		account: &config.Account{Name: "work", Folders: []string{"INBOX", "Junk"}},
 		opts:    explainOptions{Last: 9}, how: app.DefaultPresenter(received.Policy{MX: []string{"mx.example.net"}}),
-		out: &out, outcomes: ui.Outcomes{},
+		out: &out, outcomes: ui.Outcomes{}, several: true,
 	}
 	gone := &fetch.Error{Kind: fetch.Gone, Op: "FETCH"}
 	for _, m := range []fetch.Message{

@@ -144,7 +144,7 @@ C: T4 UID SEARCH RETURN (ALL) KEYWORD $TruehopDelivered
 	}{
 		"no folder":                 {"S: T2 NO gone\nS: T3 BAD no folder\nS: T4 BAD no folder\n", fetch.NoFolder},
 		"no result but of marks":    {"S: T2 OK x\nS: T3 OK x\nS: * ESEARCH (TAG \"T4\") UID ALL 3\nS: T4 OK x\nhangup", fetch.Protocol},
-		"listing refused":           {"S: T2 OK x\nS: T3 NO x\nS: * ESEARCH (TAG \"T4\") UID ALL 3\nS: T4 OK x\n", fetch.Refused},
+		"listing refused":           {"S: T2 OK x\nS: T3 NO x\nS: * ESEARCH (TAG \"T4\") UID ALL 3\nS: T4 OK x\nC: T5 UID SEARCH RETURN (ALL) ALL\nS: T5 NO x\n", fetch.Refused},
 		"the connection ends there": {"S: T2 OK x\nS: * ESEARCH (TAG \"T3\") UID ALL 3\nS: T3 OK x\nclose", fetch.Unreachable},
 		"all the UIDs are marked":   {"S: T2 OK x\nS: * ESEARCH (TAG \"T3\") UID ALL 3\nS: T3 OK x\nS: * ESEARCH (TAG \"T4\") UID ALL 1:4294967295\nS: T4 OK x\nhangup", fetch.Protocol},
 	} {

@@ -150,6 +150,13 @@ func (g *guard) noteCommand(line []byte) {
 	g.notes.opening = false
 }
 
+// listAgain says that the next SEARCH command asks for the listing, as one before it did that was refused.
+func (g *guard) listAgain() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.notes.opening = true
+}
+
 // answer notes that a SEARCH command has a response, and returns the one under way that it belongs to: the
 // one that ESEARCH names (RFC 4466 section 2.6.2), else the first; nil if there is none. The library does the same.
 func (n *notes) answer(x *lexer) *question {

@@ -92,6 +92,7 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 	seen := c.g.noted()
 	early := !c.opts.OneByOne && !seen.counted
 	if early && searchErr != nil && !fetch.EndsSession(searchErr) {
+		c.g.listAgain()
 		found, searchErr = search().Wait()
 		searchErr, seen = c.failed("UID SEARCH", searchErr), c.g.noted()
 		searchedMarks, markErr = nil, nil // and so were the marks

@@ -294,6 +294,8 @@ C: T5 UID SEARCH RETURN (ALL) ALL
 S: * OK [UIDVALIDITY 5] x
 S: T4 OK [READ-WRITE] x
 S: T5 NO not now
+C: T6 UID SEARCH RETURN (ALL) ALL
+S: T6 NO not now
 hangup`)
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -33,7 +34,8 @@ func reach(ctx context.Context, a *config.Account, log *slog.Logger) (net.Conn, 
 		}
 		return conn, nil
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, a.ConnectTimeout, fmt.Errorf("no connection within %v (connect_timeout)", a.ConnectTimeout))
+	limit := cmp.Or(a.ConnectTimeout, connectTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no connection within %v (connect_timeout)", limit))
 	defer cancel()
 	way := Way(a)
 	if a.Proxy != (config.Proxy{}) {

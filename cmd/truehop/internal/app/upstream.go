@@ -77,7 +77,7 @@ func open(ctx context.Context, a *config.Account, credentials upstream.Credentia
 		return nil, err
 	}
 	if a.TLS == config.ImplicitTLS {
-		if conn, err = handshake(ctx, conn, secure, a.ConnectTimeout); err != nil {
+		if conn, err = handshake(ctx, conn, secure, cmp.Or(a.ConnectTimeout, connectTime)); err != nil {
 			refused := &fetch.Error{Kind: fetch.TLS, Op: "TLS with " + a.Addr(), Err: err}
 			var plain tls.RecordHeaderError
 			if errors.As(err, &plain) {

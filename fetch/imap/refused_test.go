@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 )
 
@@ -23,8 +24,16 @@ func TestRefusedFolder(t *testing.T) {
 		"switched off at the provider": {"in", "NO [ALERT] Your account is not enabled for IMAP use.", fetch.Auth},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, err := New(t.Context(), fetchtest.Play(t, "S: * OK [CAPABILITY IMAP4rev1] ready\nC~ T1 LOGIN .*\nS: T1 OK "+test.login+
-				"\nC: T2 CAPABILITY\nS: * CAPABILITY IMAP4rev1\nS: T2 OK x\nC: T3 SELECT \"Old mail\"\nC: T4 UID SEARCH ALL\nS: T3 "+test.reply+"\nS: T4 BAD x\n"), plaintext())
+			// The library asks for the capabilities as well, at a time of its own: a server answers, where a script would be in step.
+			server := server(fakeserver.NewStore())
+			server.QuietCapabilities = true
+			server.Reply = func(verb, _ string) (string, bool) {
+				reply, ok := map[string]string{
+					"LOGIN": "OK " + test.login, "AUTHENTICATE": "OK " + test.login, "SELECT": test.reply, "UID SEARCH": "BAD x",
+				}[verb]
+				return "%T " + reply + "\r\n", ok
+			}
+			c, err := New(t.Context(), fetchtest.Dial(t, fetchtest.Listen(t, server.Serve).Addr()), plaintext())
 			if err != nil {
 				t.Fatal(err)
 			}

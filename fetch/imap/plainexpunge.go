@@ -72,11 +72,7 @@ func othersMarked(n int) *fetch.Error {
 // searchBy asks which messages of the folder fit.
 func (c *Client) searchBy(criteria *imapwire.SearchCriteria) ([]uint32, error) {
 	before := c.g.noted().searches
-	var options *imapwire.SearchOptions
-	if c.Has("ESEARCH") {
-		options = &imapwire.SearchOptions{ReturnAll: true}
-	}
-	data, err := c.lib.UIDSearch(criteria, options).Wait()
+	data, err := c.lib.UIDSearch(criteria, c.searchOptions()).Wait()
 	if err = c.failed("UID SEARCH", err); err != nil {
 		return nil, err
 	}

@@ -95,3 +95,17 @@ func TestCheckTellsWhatPOP3ServersAnnounce(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckSaysWhatTheProviderNeeds: in its own words, with the page, when it is asked and again where the login is refused.
+func TestCheckSaysWhatTheProviderNeeds(t *testing.T) {
+	for password, want := range map[string]int{"p": exitOK, "another": exitCredentials} {
+		got := checkOf(t, listen(t, (&fakeserver.IMAP{Store: fakeserver.NewStore(), User: "u", Password: password}).Serve), "provider: gmail", want)
+		told := 1
+		if want != exitOK {
+			told = 2
+		}
+		if strings.Count(got, "2-Step Verification") != told || strings.Count(got, "https://myaccount.google.com/apppasswords") != told {
+			t.Errorf("password %s: not told %d times in\n%s", password, told, got)
+		}
+	}
+}

@@ -158,8 +158,11 @@ func (w *lineWorld) write(t *testing.T, name, text string) string {
 func (w *lineWorld) config(t *testing.T, keys string) string {
 	t.Helper()
 	host, port, _ := strings.Cut(w.upstream, ":")
+	if !strings.Contains(keys, "provider: ") {
+		keys = "mx: [mx.example.net], " + keys
+	}
 	return w.write(t, "truehop.yaml", fmt.Sprintf(
-		"state_dir: %s\ninject: {address: %q}\naccounts:\n  work: {host: %q, port: %s, user: u, password_file: %s, recipients: [joe@example.org], mx: [mx.example.net], %s}\n",
+		"state_dir: %s\ninject: {address: %q}\naccounts:\n  work: {host: %q, port: %s, user: u, password_file: %s, recipients: [joe@example.org], %s}\n",
 		filepath.Join(w.dir, "state"), w.mta, host, port, w.write(t, "password", "p\n"), keys))
 }
 

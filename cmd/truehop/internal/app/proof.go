@@ -122,5 +122,12 @@ func loginHint(a *config.Account) string {
 	case a.UsesTokens():
 		return fmt.Sprintf("see whether accounts.%s.token_command prints a good token for accounts.%s.user", a.Name, a.Name)
 	}
-	return fmt.Sprintf("correct accounts.%s.user or the password; many providers want one made for programs, and %s switched on", a.Name, protocol)
+	needs, page := a.Needs()
+	if needs == "" {
+		needs = fmt.Sprintf("many providers want one made for programs, and %s switched on", protocol)
+	}
+	if page != "" {
+		needs += ": see " + page
+	}
+	return fmt.Sprintf("correct accounts.%s.user or the password; %s", a.Name, needs)
 }

@@ -13,6 +13,8 @@ import (
 func (k checker) upstream(at string, a *Account) {
 	_, notAddr := netip.ParseAddr(a.Host)
 	switch {
+	case a.Host == "" && a.preset() != nil:
+		k.wrong(at+"/host", "is missing, and no host of %s is known for %s; give it, or set another protocol", a.Provider, a.Protocol)
 	case a.Host == "":
 		k.wrong(at+"/host", "is missing; give the host name of the upstream")
 	case strings.Contains(a.Host, "://"):

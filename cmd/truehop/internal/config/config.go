@@ -186,7 +186,8 @@ type Account struct {
 	Name string `koanf:"-"`
 	// Protocol of the upstream. imap can flag and move, and knows folders.
 	Protocol Protocol `koanf:"protocol" default:"imap"`
-	// Host name of the upstream, without port. Its certificate must carry it.
+	// Host name of the upstream, without port. Its certificate must carry it. Default: that of provider, where it has one for
+	// all; port and tls are then the provider's, too.
 	Host string `koanf:"host"`
 	// Port. Default: imap 993, pop3 995; with starttls or none 143 and 110.
 	Port int `koanf:"port" min:"1" max:"65535"`
@@ -240,7 +241,8 @@ type Account struct {
 	Sender string `koanf:"sender"`
 	// Who receives mail at the upstream, by the name of a built-in profile. auto infers it from
 	// host and from the Received fields, and prefers no answer to a wrong one. `truehop explain`
-	// shows what it makes of a message.
+	// shows what it makes of a message. A name also stands for the host, and `truehop check` says what the provider
+	// wants of those who log in.
 	Provider received.Provider `koanf:"provider" default:"auto"`
 	// Names or patterns (*.mx.example.net) of the upstream's hosts that face the Internet, in
 	// place of a profile.

@@ -130,7 +130,7 @@ func parse(name string, data []byte, o Options, f *file) (*Config, error) {
 		return nil, fmt.Errorf("config: %w", err)
 	}
 	c.Path = name
-	c.complete(o)
+	c.complete(o, r.given)
 	check(c, r)
 	if f != nil {
 		if err := f.private(); err != nil {
@@ -218,8 +218,8 @@ func defaults(t reflect.Type) map[string]any {
 	return out
 }
 
-// complete fills in the defaults that depend on other keys or on the host.
-func (c *Config) complete(o Options) {
+// complete fills in the defaults that depend on other keys or on the host. given says whether the configuration has a key.
+func (c *Config) complete(o Options, given func(path string) bool) {
 	environ, secrets := o.Environ, cmp.Or(o.Secrets, containerSecrets)
 	if c.StateDir == "" {
 		c.StateDir = stateDir(environ, os.Geteuid() == 0 || owned(systemState))
@@ -237,6 +237,7 @@ func (c *Config) complete(o Options) {
 		if a.Protocol == POP3 {
 			a.Folders = []string{""}
 		}
+		a.connectAsPublished(func(key string) bool { return given("accounts/"+a.Name+"/"+key) || given("defaults/"+key) })
 		for _, known := range wellKnownPorts() {
 			fits := known.protocol == a.Protocol && (known.tls == ImplicitTLS) == (a.TLS == ImplicitTLS)
 			if a.Port == 0 && fits {

@@ -36,6 +36,12 @@ func (c Check) Spool(dir, user string) { fmt.Fprintf(c.W, "spool: %s, for %s\n",
 // Upstream begins the part about an account.
 func (c Check) Upstream(a *config.Account) {
 	fmt.Fprintf(c.W, "%s: %s at %s, TLS %s, user %s\n", a.Name, a.Protocol, a.Addr(), a.TLS, a.User)
+	if needs, page := a.Needs(); needs != "" {
+		fmt.Fprintf(c.W, "  %s\n", needs)
+		if page != "" {
+			fmt.Fprintf(c.W, "  see %s\n", page)
+		}
+	}
 }
 
 // Token says how long an account's access token lasts.

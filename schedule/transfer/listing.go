@@ -109,7 +109,12 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 		p.asRecorded = recordedUIDs(p.listed, listing.Refs, known, p.numberedAnew)
 	}
 	unnamed := map[string]int{} // messages without a UID of their own
+	done := sharedAndDone(listing.Refs, p.listed, known, rules)
 	for _, ref := range listing.Refs {
+		if done[ref.UID] {
+			p.counts.Known++
+			continue
+		}
 		if !p.hasOwnUID(ref) {
 			p.retrieve = append(p.retrieve, ref) // it is known by its content only
 			if unnamed[ref.UID]++; unnamed[ref.UID] > len(known[ref.UID]) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	imapwire "github.com/emersion/go-imap/v2"
 
@@ -15,16 +16,8 @@ import (
 func (s *settlement) move(target string) error {
 	// The library falls back to EXPUNGE where it knows of no MOVE itself.
 	atomic := s.c.Has("MOVE") && s.c.lib.Caps().Has(imapwire.CapMove)
-	switch {
-	case !atomic && s.c.Has("UIDPLUS"):
-		return s.copyAndRemove(target)
-	case !atomic && s.c.opts.PlainExpunge:
-		return s.copyAndExpunge(target)
-	case !atomic:
-		s.addFailures(s.uids, &fetch.Error{Kind: fetch.Unsupported, Op: "UID MOVE",
-			Err:    errors.New("the server has neither MOVE nor UIDPLUS: nothing was moved"),
-			Advice: "set plain_expunge: true if no other client marks messages there, or settle by flag"})
-		return nil
+	if !atomic {
+		return s.copyAndDelete(target)
 	}
 	results, err := s.toTarget(target, s.uids, func(set imapwire.UIDSet) pending {
 		cmd := s.c.lib.Move(set, target)
@@ -57,27 +50,67 @@ func (s *settlement) move(target string) error {
 	return nil
 }
 
+// copyAndDelete moves messages at a server without MOVE. What is marked \Deleted already is not copied: an earlier session
+// marked it once there was a copy, and could not remove it. (If a person has marked it, it was to go anyway.) So a server
+// that does not remove messages gets no second copy of them; and where none can be marked, none is copied at all.
+func (s *settlement) copyAndDelete(target string) error {
+	switch {
+	case !s.c.Has("UIDPLUS") && !s.c.opts.PlainExpunge:
+		s.addFailures(s.uids, &fetch.Error{Kind: fetch.Unsupported, Op: "UID MOVE",
+			Err:    errors.New("the server has neither MOVE nor UIDPLUS: nothing was moved"),
+			Advice: "set plain_expunge: true if no other client marks messages there, or settle by flag"})
+		return nil
+	case !s.c.box.keeps(imapwire.FlagDeleted): // RFC 4314 section 4: PERMANENTFLAGS shows what the login has a right to
+		s.addFailures(s.uids, &fetch.Error{Kind: fetch.Refused, Op: "UID MOVE",
+			Err:    errors.New("the server has no MOVE and lets nothing be marked \\Deleted here: nothing was copied"),
+			Advice: "get the rights to delete messages in the folder, or settle by flag"})
+		return nil
+	}
+	marked, err := s.c.markedDeleted()
+	switch {
+	case fetch.EndsSession(err):
+		return err
+	case err != nil:
+		s.addFailures(s.uids, err)
+		return nil
+	case s.c.Has("UIDPLUS"):
+		return s.copyAndRemove(target, marked)
+	}
+	return s.copyAndExpunge(target, marked)
+}
+
 // copyAndRemove copies messages and deletes those that COPYUID names (RFC 4315 section 3). A server need not send
 // COPYUID, and without it nothing shows that there is a copy: its messages stay. So that no pass fills the
-// target with copies, one message goes first.
-func (s *settlement) copyAndRemove(target string) error {
-	first, rest := s.uids[:1], s.uids[1:]
+// target with copies, one message goes first, and is marked \Deleted before others are copied.
+func (s *settlement) copyAndRemove(target string, marked []uint32) error {
+	uncopied := without(s.uids, marked)
+	twofold := without(s.uids, uncopied) // here and in the target
+	first, rest := uncopied[:min(1, len(uncopied))], uncopied[min(1, len(uncopied)):]
 	results, err := s.copyTo(target, first)
 	if err != nil {
 		return err
 	}
-	if results[0].err == nil && len(s.c.g.unconfirmed(first)) > 0 && len(outside(first, s.c.g.noted().copied)) > 0 {
+	if len(results) > 0 && results[0].err == nil && len(s.c.g.unconfirmed(first)) > 0 && len(outside(first, s.c.g.noted().copied)) > 0 {
 		s.addFailures(s.uids, &fetch.Error{Kind: fetch.Unsupported, Op: "UID COPY",
 			Err:    errors.New("the server does not say what it has copied: nothing is deleted"),
 			Advice: "choose delete, seen or a flag: the server has no MOVE"})
 		return nil
+	}
+	if len(results) > 0 && results[0].err == nil {
+		stored, err := s.each(sets(first), func(set imapwire.UIDSet) pending { return s.store(set, imapwire.FlagDeleted) })
+		if err != nil {
+			return err
+		}
+		if why := stored[0].err; why != nil {
+			s.addFailures(s.uids, why)
+			return nil
+		}
 	}
 	more, err := s.copyTo(target, rest)
 	if err != nil {
 		return err
 	}
 	copied := s.c.g.noted().copied
-	var twofold []uint32 // here and in the target
 	for _, r := range append(results, more...) {
 		uids := members(r.set)
 		if r.err != nil {
@@ -94,6 +127,7 @@ func (s *settlement) copyAndRemove(target string) error {
 	if len(twofold) == 0 {
 		return nil
 	}
+	slices.Sort(twofold)
 	return s.remove(sets(twofold))
 }
 
@@ -142,15 +176,16 @@ func (s *settlement) toTarget(target string, uids []uint32, send func(imapwire.U
 // copyAndExpunge moves messages at a server without UIDPLUS: it says nothing of what COPY has copied, so the messages of
 // the target are counted before and after. What could not be removed afterwards would be copied again by the next pass, so
 // nothing is copied while others have messages marked \Deleted.
-func (s *settlement) copyAndExpunge(target string) error {
-	foreign, err := s.markedByOthers()
-	if err == nil && foreign > 0 {
-		err = othersMarked(foreign)
+func (s *settlement) copyAndExpunge(target string, marked []uint32) error {
+	if foreign := without(marked, s.uids); len(foreign) > 0 {
+		s.addFailures(s.uids, othersMarked(len(foreign)))
+		return nil
 	}
-	var before, after int64
-	if err == nil {
-		before, err = s.c.messagesIn(target)
+	uncopied := without(s.uids, marked)
+	if len(uncopied) == 0 {
+		return s.remove(sets(s.uids))
 	}
+	before, err := s.c.messagesIn(target)
 	if fetch.KindOf(err) == fetch.NoFolder && s.c.opts.CreateFolders {
 		err = nil // COPY finds out
 	}
@@ -161,10 +196,11 @@ func (s *settlement) copyAndExpunge(target string) error {
 		s.addFailures(s.uids, err)
 		return nil
 	}
-	results, err := s.copyTo(target, s.uids)
+	results, err := s.copyTo(target, uncopied)
 	if err != nil {
 		return err
 	}
+	twofold := without(s.uids, uncopied)
 	var copied []uint32
 	for _, r := range results {
 		if r.err != nil {
@@ -173,10 +209,8 @@ func (s *settlement) copyAndExpunge(target string) error {
 		}
 		copied = append(copied, members(r.set)...)
 	}
-	if len(copied) == 0 {
-		return nil
-	}
-	if after, err = s.c.messagesIn(target); fetch.EndsSession(err) {
+	after, err := s.c.messagesIn(target)
+	if fetch.EndsSession(err) {
 		return err
 	}
 	if more := after - before; err == nil && more < int64(len(copied)) {
@@ -184,9 +218,14 @@ func (s *settlement) copyAndExpunge(target string) error {
 	}
 	if err != nil {
 		s.addFailures(copied, err)
+		copied = nil
+	}
+	twofold = append(twofold, copied...)
+	if len(twofold) == 0 {
 		return nil
 	}
-	return s.remove(sets(copied))
+	slices.Sort(twofold)
+	return s.remove(sets(twofold))
 }
 
 // messagesIn counts the messages of another folder by STATUS (RFC 9051 section 6.3.11).

@@ -26,7 +26,7 @@ func (s *settlement) plainExpunge(stored []result) error {
 		ours = append(ours, members(r.set)...)
 	}
 	slices.Sort(ours)
-	foreign, err := s.markedByOthers()
+	marked, err := s.c.markedDeleted()
 	if fetch.EndsSession(err) {
 		return err
 	}
@@ -34,8 +34,8 @@ func (s *settlement) plainExpunge(stored []result) error {
 		s.addFailures(ours, err)
 		return nil
 	}
-	if foreign > 0 {
-		s.addFailures(ours, othersMarked(foreign))
+	if foreign := without(marked, s.uids); len(foreign) > 0 {
+		s.addFailures(ours, othersMarked(len(foreign)))
 		return nil
 	}
 	before := s.c.g.noted().expunged
@@ -54,13 +54,9 @@ func (s *settlement) plainExpunge(stored []result) error {
 	return err
 }
 
-// markedByOthers counts the messages that are marked \Deleted and not of this settlement.
-func (s *settlement) markedByOthers() (int, error) {
-	marked, err := s.c.searchBy(&imapwire.SearchCriteria{Flag: []imapwire.Flag{imapwire.FlagDeleted}})
-	if err != nil {
-		return 0, err
-	}
-	return len(without(marked, s.uids)), nil
+// markedDeleted returns the UIDs of all messages of the folder that are marked \Deleted.
+func (c *Client) markedDeleted() ([]uint32, error) {
+	return c.searchBy(&imapwire.SearchCriteria{Flag: []imapwire.Flag{imapwire.FlagDeleted}})
 }
 
 func othersMarked(n int) *fetch.Error {

@@ -46,6 +46,7 @@ func TestSettle(t *testing.T) {
 	remove := fetch.Disposal{Action: fetch.Delete}
 	move := fetch.Disposal{Action: fetch.Move, Target: "Done"}
 	store, marked := `UID STORE 2:3 +FLAGS.SILENT (\Deleted)`, "UID SEARCH RETURN (ALL) DELETED"
+	first := `UID STORE 2 +FLAGS.SILENT (\Deleted)`
 	plainExpunge := func(o *Options) { o.PlainExpunge = true }
 	createFolders := func(o *Options) { o.CreateFolders = true }
 	for name, test := range map[string]struct {
@@ -55,47 +56,52 @@ func TestSettle(t *testing.T) {
 		instead map[string]string
 		before  map[string]string // is said before the answer, by verb
 		alone   bool              // no other client has marked a message
+		copied  []uint32          // what an earlier session has copied and marked
 		said    []string
 		left    string     // UIDs in the inbox
 		done    int        // messages in Done
 		kind    fetch.Kind // of the failures of messages 2 and 3
 		words   string     // in the failures or the log
 	}{
-		"plain EXPUNGE":                          {d: remove, options: plainExpunge, without: []string{"UIDPLUS"}, alone: true, said: []string{store, marked, "EXPUNGE"}, left: "[1 4 5]"},
-		"plain EXPUNGE, not needed":              {d: remove, options: plainExpunge, alone: true, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 4 5]"},
-		"plain EXPUNGE, others have marked":      {d: remove, options: plainExpunge, without: []string{"UIDPLUS"}, said: []string{store, marked}, left: "[1 2 3 4 5]", kind: fetch.Refused, words: "1 messages that are not ours"},
-		"plain EXPUNGE, STORE refused":           {d: remove, options: plainExpunge, without: []string{"UIDPLUS"}, alone: true, instead: map[string]string{"UID STORE": "%T NO x\r\n"}, said: []string{store, marked}, left: "[1 2 3 4 5]", kind: fetch.Refused},
-		"plain EXPUNGE, refused":                 {d: remove, options: plainExpunge, without: []string{"UIDPLUS"}, alone: true, instead: map[string]string{"EXPUNGE": "%T NO x\r\n"}, said: []string{store, marked, "EXPUNGE"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
-		"plain EXPUNGE, does nothing":            {d: remove, options: plainExpunge, without: []string{"UIDPLUS"}, alone: true, instead: map[string]string{"EXPUNGE": "%T OK x\r\n"}, said: []string{store, marked, "EXPUNGE", "UID SEARCH RETURN (ALL) UID 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
-		"plain EXPUNGE takes more with it":       {d: remove, options: plainExpunge, without: []string{"UIDPLUS"}, alone: true, before: map[string]string{"EXPUNGE": "* 5 EXPUNGE\r\n"}, said: []string{store, marked, "EXPUNGE"}, left: "[1 4 5]", words: "removed more than was ours"},
-		"no UIDPLUS, and no leave":               {d: remove, without: []string{"UIDPLUS"}, said: []string{store}, left: "[1 2 3 4 5]", kind: fetch.Unsupported, words: "plain_expunge"},
-		"copy and expunge":                       {d: move, options: plainExpunge, without: []string{"MOVE", "UIDPLUS"}, alone: true, said: []string{marked, `STATUS "Done" (MESSAGES)`, `UID COPY 2:3 "Done"`, `STATUS "Done" (MESSAGES)`, store, marked, "EXPUNGE"}, left: "[1 4 5]", done: 2},
-		"copy and expunge, others have marked":   {d: move, options: plainExpunge, without: []string{"MOVE", "UIDPLUS"}, said: []string{marked}, left: "[1 2 3 4 5]", kind: fetch.Refused},
-		"copy and expunge, COPY does nothing":    {d: move, options: plainExpunge, without: []string{"MOVE", "UIDPLUS"}, alone: true, instead: map[string]string{"UID COPY": "%T OK x\r\n"}, said: []string{marked, `STATUS "Done" (MESSAGES)`, `UID COPY 2:3 "Done"`, `STATUS "Done" (MESSAGES)`}, left: "[1 2 3 4 5]", kind: fetch.Refused, words: "0 more messages, not 2"},
-		"neither MOVE nor UIDPLUS, and no leave": {d: move, without: []string{"MOVE", "UIDPLUS"}, left: "[1 2 3 4 5]", kind: fetch.Unsupported, words: "plain_expunge"},
-		"target is created":                      {d: fetch.Disposal{Action: fetch.Move, Target: "New"}, options: createFolders, said: []string{`UID MOVE 2:3 "New"`, `CREATE "New"`, `UID MOVE 2:3 "New"`}, left: "[1 4 5]"},
-		"target of COPY is created":              {d: fetch.Disposal{Action: fetch.Move, Target: "New"}, options: createFolders, without: []string{"MOVE"}, said: []string{`UID COPY 2 "New"`, `CREATE "New"`, `UID COPY 2 "New"`, `UID COPY 3 "New"`, store, "UID EXPUNGE 2:3"}, left: "[1 4 5]"},
-		"target cannot be created":               {d: fetch.Disposal{Action: fetch.Move, Target: "New"}, options: createFolders, instead: map[string]string{"CREATE": "%T NO [NOPERM] not you\r\n"}, said: []string{`UID MOVE 2:3 "New"`, `CREATE "New"`}, left: "[1 2 3 4 5]", kind: fetch.Refused, words: "not you"},
-		"delete":                                 {d: remove, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 4 5]"},
-		"delete without UIDPLUS":                 {d: remove, without: []string{"UIDPLUS"}, said: []string{store}, left: "[1 2 3 4 5]", kind: fetch.Unsupported},
-		"STORE refused":                          {d: remove, instead: map[string]string{"UID STORE": "%T NO read-only\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
-		"EXPUNGE refused":                        {d: remove, instead: map[string]string{"UID EXPUNGE": "%T NO no\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
-		"STORE over quota":                       {d: remove, instead: map[string]string{"UID STORE": "%T NO [OVERQUOTA] x\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Busy},
-		"folder is read-only":                    {d: remove, instead: map[string]string{"SELECT": "* OK [UIDVALIDITY 1] x\r\n%T OK [READ-ONLY] x\r\n", "UID SEARCH": "* ESEARCH (TAG \"%T\") UID ALL 1:5\r\n%T OK x\r\n"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
-		"move":                                   {d: move, said: []string{`UID MOVE 2:3 "Done"`}, left: "[1 4 5]", done: 2},
-		"move without MOVE":                      {d: move, without: []string{"MOVE"}, said: []string{`UID COPY 2 "Done"`, `UID COPY 3 "Done"`, store, "UID EXPUNGE 2:3"}, left: "[1 4 5]", done: 2},
-		"move without MOVE and UIDPLUS":          {d: move, without: []string{"MOVE", "UIDPLUS"}, left: "[1 2 3 4 5]", kind: fetch.Unsupported},
-		"move to a folder that is not there":     {d: fetch.Disposal{Action: fetch.Move, Target: "None"}, said: []string{`UID MOVE 2:3 "None"`}, left: "[1 2 3 4 5]", kind: fetch.NoFolder},
-		"COPY fails":                             {d: fetch.Disposal{Action: fetch.Move, Target: "None"}, without: []string{"MOVE"}, said: []string{`UID COPY 2 "None"`, `UID COPY 3 "None"`}, left: "[1 2 3 4 5]", kind: fetch.NoFolder},
-		"STORE fails":                            {d: move, without: []string{"MOVE"}, instead: map[string]string{"UID STORE": "%T NO x\r\n"}, said: []string{`UID COPY 2 "Done"`, `UID COPY 3 "Done"`, store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", done: 2, kind: fetch.Refused},
-		"flag":                                   {d: fetch.Disposal{Action: fetch.Flag, Target: `\Flagged`}, said: []string{`UID STORE 2:3 +FLAGS.SILENT (\Flagged)`, "UID SEARCH RETURN (ALL) UID 2:3 UNFLAGGED"}, left: "[1 2 3 4 5]"},
-		"flag seen":                              {d: fetch.Disposal{Action: fetch.Flag}, said: []string{`UID STORE 2:3 +FLAGS.SILENT (\Seen)`, "UID SEARCH RETURN (ALL) UID 2:3 UNSEEN"}, left: "[1 2 3 4 5]"},
-		"keyword":                                {d: fetch.Disposal{Action: fetch.Flag, Target: "$Fetched"}, said: []string{`UID STORE 2:3 +FLAGS.SILENT ($Fetched)`, "UID SEARCH RETURN (ALL) UID 2:3 UNKEYWORD $Fetched"}, left: "[1 2 3 4 5]"},
-		"flag not set":                           {d: fetch.Disposal{Action: fetch.Flag}, instead: map[string]string{"UID STORE": "%T OK x\r\n"}, said: []string{`UID STORE 2:3 +FLAGS.SILENT (\Seen)`, "UID SEARCH RETURN (ALL) UID 2:3 UNSEEN"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
-		"flag not kept":                          {d: fetch.Disposal{Action: fetch.Flag, Target: `\Other`}, left: "[1 2 3 4 5]", kind: fetch.Unsupported},
-		"keep":                                   {left: "[1 2 3 4 5]"},
-		"EXPUNGE in STORE":                       {d: remove, instead: map[string]string{"UID STORE": strings.Repeat("* 1 EXPUNGE\r\n", 500) + "%T NO x\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
-		"FETCH in EXPUNGE":                       {d: remove, instead: map[string]string{"UID STORE": strings.Repeat("* 1 FETCH (UID 2 FLAGS ())\r\n* 1 EXPUNGE\r\n", 500) + "%T OK x\r\n", "UID EXPUNGE": strings.Repeat("* 1 FETCH (UID 3 FLAGS ())\r\n", 500) + "%T OK x\r\n"}, said: []string{store, "UID EXPUNGE 2:3", "UID SEARCH RETURN (ALL) UID 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
+		"plain EXPUNGE":                           {d: remove, options: plainExpunge, without: []string{"UIDPLUS"}, alone: true, said: []string{store, marked, "EXPUNGE"}, left: "[1 4 5]"},
+		"plain EXPUNGE, not needed":               {d: remove, options: plainExpunge, alone: true, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 4 5]"},
+		"plain EXPUNGE, others have marked":       {d: remove, options: plainExpunge, without: []string{"UIDPLUS"}, said: []string{store, marked}, left: "[1 2 3 4 5]", kind: fetch.Refused, words: "1 messages that are not ours"},
+		"plain EXPUNGE, STORE refused":            {d: remove, options: plainExpunge, without: []string{"UIDPLUS"}, alone: true, instead: map[string]string{"UID STORE": "%T NO x\r\n"}, said: []string{store, marked}, left: "[1 2 3 4 5]", kind: fetch.Refused},
+		"plain EXPUNGE, refused":                  {d: remove, options: plainExpunge, without: []string{"UIDPLUS"}, alone: true, instead: map[string]string{"EXPUNGE": "%T NO x\r\n"}, said: []string{store, marked, "EXPUNGE"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
+		"plain EXPUNGE, does nothing":             {d: remove, options: plainExpunge, without: []string{"UIDPLUS"}, alone: true, instead: map[string]string{"EXPUNGE": "%T OK x\r\n"}, said: []string{store, marked, "EXPUNGE", "UID SEARCH RETURN (ALL) UID 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
+		"plain EXPUNGE takes more with it":        {d: remove, options: plainExpunge, without: []string{"UIDPLUS"}, alone: true, before: map[string]string{"EXPUNGE": "* 5 EXPUNGE\r\n"}, said: []string{store, marked, "EXPUNGE"}, left: "[1 4 5]", words: "removed more than was ours"},
+		"no UIDPLUS, and no leave":                {d: remove, without: []string{"UIDPLUS"}, said: []string{store}, left: "[1 2 3 4 5]", kind: fetch.Unsupported, words: "plain_expunge"},
+		"copy and expunge":                        {d: move, options: plainExpunge, without: []string{"MOVE", "UIDPLUS"}, alone: true, said: []string{marked, `STATUS "Done" (MESSAGES)`, `UID COPY 2:3 "Done"`, `STATUS "Done" (MESSAGES)`, store, marked, "EXPUNGE"}, left: "[1 4 5]", done: 2},
+		"copy and expunge, others have marked":    {d: move, options: plainExpunge, without: []string{"MOVE", "UIDPLUS"}, said: []string{marked}, left: "[1 2 3 4 5]", kind: fetch.Refused},
+		"copy and expunge, COPY does nothing":     {d: move, options: plainExpunge, without: []string{"MOVE", "UIDPLUS"}, alone: true, instead: map[string]string{"UID COPY": "%T OK x\r\n"}, said: []string{marked, `STATUS "Done" (MESSAGES)`, `UID COPY 2:3 "Done"`, `STATUS "Done" (MESSAGES)`}, left: "[1 2 3 4 5]", kind: fetch.Refused, words: "0 more messages, not 2"},
+		"neither MOVE nor UIDPLUS, and no leave":  {d: move, without: []string{"MOVE", "UIDPLUS"}, left: "[1 2 3 4 5]", kind: fetch.Unsupported, words: "plain_expunge"},
+		"target is created":                       {d: fetch.Disposal{Action: fetch.Move, Target: "New"}, options: createFolders, said: []string{`UID MOVE 2:3 "New"`, `CREATE "New"`, `UID MOVE 2:3 "New"`}, left: "[1 4 5]"},
+		"target of COPY is created":               {d: fetch.Disposal{Action: fetch.Move, Target: "New"}, options: createFolders, without: []string{"MOVE"}, said: []string{marked, `UID COPY 2 "New"`, `CREATE "New"`, `UID COPY 2 "New"`, first, `UID COPY 3 "New"`, store, "UID EXPUNGE 2:3"}, left: "[1 4 5]"},
+		"target cannot be created":                {d: fetch.Disposal{Action: fetch.Move, Target: "New"}, options: createFolders, instead: map[string]string{"CREATE": "%T NO [NOPERM] not you\r\n"}, said: []string{`UID MOVE 2:3 "New"`, `CREATE "New"`}, left: "[1 2 3 4 5]", kind: fetch.Refused, words: "not you"},
+		"delete":                                  {d: remove, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 4 5]"},
+		"delete without UIDPLUS":                  {d: remove, without: []string{"UIDPLUS"}, said: []string{store}, left: "[1 2 3 4 5]", kind: fetch.Unsupported},
+		"STORE refused":                           {d: remove, instead: map[string]string{"UID STORE": "%T NO read-only\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
+		"EXPUNGE refused":                         {d: remove, instead: map[string]string{"UID EXPUNGE": "%T NO no\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
+		"STORE over quota":                        {d: remove, instead: map[string]string{"UID STORE": "%T NO [OVERQUOTA] x\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Busy},
+		"folder is read-only":                     {d: remove, instead: map[string]string{"SELECT": "* OK [UIDVALIDITY 1] x\r\n%T OK [READ-ONLY] x\r\n", "UID SEARCH": "* ESEARCH (TAG \"%T\") UID ALL 1:5\r\n%T OK x\r\n"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
+		"move":                                    {d: move, said: []string{`UID MOVE 2:3 "Done"`}, left: "[1 4 5]", done: 2},
+		"move without MOVE":                       {d: move, without: []string{"MOVE"}, said: []string{marked, `UID COPY 2 "Done"`, first, `UID COPY 3 "Done"`, store, "UID EXPUNGE 2:3"}, left: "[1 4 5]", done: 2},
+		"move what was copied before":             {d: move, without: []string{"MOVE"}, copied: []uint32{2, 3}, said: []string{marked, store, "UID EXPUNGE 2:3"}, left: "[1 4 5]"},
+		"move what was copied in part":            {d: move, without: []string{"MOVE"}, copied: []uint32{3}, said: []string{marked, `UID COPY 2 "Done"`, first, store, "UID EXPUNGE 2:3"}, left: "[1 4 5]", done: 1},
+		"move where nothing can be marked":        {d: move, without: []string{"MOVE"}, instead: map[string]string{"SELECT": "* 5 EXISTS\r\n* OK [UIDVALIDITY 1] x\r\n* OK [PERMANENTFLAGS (\\Seen)] x\r\n%T OK [READ-WRITE] x\r\n", "UID SEARCH": "* ESEARCH (TAG \"%T\") UID ALL 1:5\r\n%T OK x\r\n"}, left: "[1 2 3 4 5]", kind: fetch.Refused, words: "nothing was copied"},
+		"copy and expunge what was copied before": {d: move, options: plainExpunge, without: []string{"MOVE", "UIDPLUS"}, alone: true, copied: []uint32{2, 3}, said: []string{marked, store, marked, "EXPUNGE"}, left: "[1 4 5]"},
+		"move without MOVE and UIDPLUS":           {d: move, without: []string{"MOVE", "UIDPLUS"}, left: "[1 2 3 4 5]", kind: fetch.Unsupported},
+		"move to a folder that is not there":      {d: fetch.Disposal{Action: fetch.Move, Target: "None"}, said: []string{`UID MOVE 2:3 "None"`}, left: "[1 2 3 4 5]", kind: fetch.NoFolder},
+		"COPY fails":                              {d: fetch.Disposal{Action: fetch.Move, Target: "None"}, without: []string{"MOVE"}, said: []string{marked, `UID COPY 2 "None"`, `UID COPY 3 "None"`}, left: "[1 2 3 4 5]", kind: fetch.NoFolder},
+		"STORE fails":                             {d: move, without: []string{"MOVE"}, instead: map[string]string{"UID STORE": "%T NO x\r\n"}, said: []string{marked, `UID COPY 2 "Done"`, first}, left: "[1 2 3 4 5]", done: 1, kind: fetch.Refused},
+		"flag":                                    {d: fetch.Disposal{Action: fetch.Flag, Target: `\Flagged`}, said: []string{`UID STORE 2:3 +FLAGS.SILENT (\Flagged)`, "UID SEARCH RETURN (ALL) UID 2:3 UNFLAGGED"}, left: "[1 2 3 4 5]"},
+		"flag seen":                               {d: fetch.Disposal{Action: fetch.Flag}, said: []string{`UID STORE 2:3 +FLAGS.SILENT (\Seen)`, "UID SEARCH RETURN (ALL) UID 2:3 UNSEEN"}, left: "[1 2 3 4 5]"},
+		"keyword":                                 {d: fetch.Disposal{Action: fetch.Flag, Target: "$Fetched"}, said: []string{`UID STORE 2:3 +FLAGS.SILENT ($Fetched)`, "UID SEARCH RETURN (ALL) UID 2:3 UNKEYWORD $Fetched"}, left: "[1 2 3 4 5]"},
+		"flag not set":                            {d: fetch.Disposal{Action: fetch.Flag}, instead: map[string]string{"UID STORE": "%T OK x\r\n"}, said: []string{`UID STORE 2:3 +FLAGS.SILENT (\Seen)`, "UID SEARCH RETURN (ALL) UID 2:3 UNSEEN"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
+		"flag not kept":                           {d: fetch.Disposal{Action: fetch.Flag, Target: `\Other`}, left: "[1 2 3 4 5]", kind: fetch.Unsupported},
+		"keep":                                    {left: "[1 2 3 4 5]"},
+		"EXPUNGE in STORE":                        {d: remove, instead: map[string]string{"UID STORE": strings.Repeat("* 1 EXPUNGE\r\n", 500) + "%T NO x\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
+		"FETCH in EXPUNGE":                        {d: remove, instead: map[string]string{"UID STORE": strings.Repeat("* 1 FETCH (UID 2 FLAGS ())\r\n* 1 EXPUNGE\r\n", 500) + "%T OK x\r\n", "UID EXPUNGE": strings.Repeat("* 1 FETCH (UID 3 FLAGS ())\r\n", 500) + "%T OK x\r\n"}, said: []string{store, "UID EXPUNGE 2:3", "UID SEARCH RETURN (ALL) UID 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
 	} {
 		t.Run(name, func(t *testing.T) {
 			box := fakeserver.NewStore()
@@ -103,6 +109,9 @@ func TestSettle(t *testing.T) {
 			fetchtest.Fill(box, 5)
 			if !test.alone { // another client's: it must outlive everything
 				box.Update("", 5, func(m *fakeserver.Message) { m.Flags = []string{`\Deleted`} })
+			}
+			for _, uid := range test.copied {
+				box.Update("", uid, func(m *fakeserver.Message) { m.Flags = []string{`\Deleted`} })
 			}
 			said := &spoken{instead: test.instead}
 			s := server(box)

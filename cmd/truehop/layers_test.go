@@ -47,17 +47,18 @@ var mayImport = map[string][]string{
 
 // homes says where a dependency may be imported, tests included.
 var homes = map[string][]string{
-	"github.com/emersion/go-imap":   {"fetch/imap"},
-	"github.com/emersion/go-sasl":   {"fetch/sasl", "fetch/imap", "fetch/pop3", "inject", "cmd/truehop/internal/app"},
-	"github.com/xdg-go/scram":       {"fetch/sasl", "fetch/fetchtest", "fetch/imap"},
-	"github.com/knadh/koanf":        {"cmd/truehop/internal/config"},
-	"go.yaml.in/yaml":               {"cmd/truehop/internal/config"},
-	"github.com/robfig/cron":        {"schedule"},
-	"modernc.org/sqlite":            {"schedule/ledger"},
-	"github.com/spf13/cobra":        {"cmd/truehop"},
-	"github.com/coreos/go-systemd":  {"cmd/truehop"},
-	"golang.org/x/net/publicsuffix": {"received"},
-	"golang.org/x/oauth2":           {"fetch/oauth"},
+	"github.com/emersion/go-imap":    {"fetch/imap"},
+	"github.com/emersion/go-msgauth": {"cmd/truehop"}, // its tests
+	"github.com/emersion/go-sasl":    {"fetch/sasl", "fetch/imap", "fetch/pop3", "inject", "cmd/truehop/internal/app"},
+	"github.com/xdg-go/scram":        {"fetch/sasl", "fetch/fetchtest", "fetch/imap"},
+	"github.com/knadh/koanf":         {"cmd/truehop/internal/config"},
+	"go.yaml.in/yaml":                {"cmd/truehop/internal/config"},
+	"github.com/robfig/cron":         {"schedule"},
+	"modernc.org/sqlite":             {"schedule/ledger"},
+	"github.com/spf13/cobra":         {"cmd/truehop"},
+	"github.com/coreos/go-systemd":   {"cmd/truehop"},
+	"golang.org/x/net/publicsuffix":  {"received"},
+	"golang.org/x/oauth2":            {"fetch/oauth"},
 }
 
 // TestImports holds the sources against the house's plan: the tree is the pipeline, and

@@ -19,6 +19,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
+	"iter"
 	"os"
 	"slices"
 	"sync"
@@ -213,16 +214,24 @@ func (l *Ledger) Put(ctx context.Context, r Record) error {
 
 // PutAll is [Ledger.Put] for several records: all are written, or none.
 func (l *Ledger) PutAll(ctx context.Context, rs []Record) error {
-	if err := checkAll(rs...); err != nil {
-		return err
+	return l.PutSeq(ctx, slices.Values(rs))
+}
+
+// PutSeq is [Ledger.PutAll] for records that need not be in memory at once. It goes through them twice.
+func (l *Ledger) PutSeq(ctx context.Context, rs iter.Seq[Record]) error {
+	settles, none := true, true
+	for r := range rs {
+		if err := checkAll(r); err != nil {
+			return err
+		}
+		settles, none = settles && r.State.settles(), false
 	}
-	settles := !slices.ContainsFunc(rs, func(r Record) bool { return !r.State.settles() })
-	if len(rs) == 0 {
+	if none {
 		return nil
 	}
 	return l.write(ctx, settles, func(tx *tx) error {
-		for i := range rs {
-			if err := tx.put(&rs[i]); err != nil {
+		for r := range rs {
+			if err := tx.put(&r); err != nil {
 				return err
 			}
 		}

@@ -255,3 +255,42 @@ func FuzzRecord(f *testing.F) {
 		}
 	})
 }
+
+// TestSequenceIsOneTransaction: of a sequence of records all are written, at once, or none.
+func TestSequenceIsOneTransaction(t *testing.T) {
+	l, err := Open(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	sequence := func(bad int) func(func(Record) bool) {
+		return func(yield func(Record) bool) {
+			for i := range 1200 {
+				r := record(strconv.Itoa(i), Adopted)
+				if i == bad {
+					r.Account = ""
+				}
+				if !yield(r) {
+					return
+				}
+			}
+		}
+	}
+	var invalid *Error
+	if err := l.PutSeq(t.Context(), sequence(1100)); !errors.As(err, &invalid) || invalid.Kind != Invalid {
+		t.Errorf("a record without an account: %v", err)
+	}
+	if got := list(t, l, Filter{}); len(got) != 0 {
+		t.Errorf("%d records were written before it", len(got))
+	}
+	before := l.writer.commits
+	if err := l.PutSeq(t.Context(), sequence(-1)); err != nil {
+		t.Fatal(err)
+	}
+	if got := list(t, l, Filter{}); len(got) != 1200 || l.writer.commits-before != 1 {
+		t.Errorf("%d records in %d transactions, want 1200 in one", len(got), l.writer.commits-before)
+	}
+	if err := l.PutSeq(t.Context(), func(func(Record) bool) {}); err != nil || l.writer.commits-before != 1 {
+		t.Errorf("an empty sequence: %v, %d transactions", err, l.writer.commits-before)
+	}
+}

@@ -44,6 +44,9 @@ type sighting struct {
 	listed, unknown, known, vanished int
 	// passEndedWell says that some pass over the account ended without an error.
 	passEndedWell bool
+	// adopting says that no pass has come to the end of the folder, and that those which were cut short have adopted some of its
+	// messages and done nothing else. Without UIDs they are adopted one by one.
+	adopting bool
 }
 
 // renumbered reports whether the ledger has records of the folder under another UIDVALIDITY.
@@ -80,8 +83,10 @@ func (f Flood) judge(s sighting, delivered fetch.Action) (adopt bool, err error)
 		return true, nil
 	case !many:
 		return false, nil // after a good pass, a folder without records was just empty
-	case first && f.First == AdoptAll:
+	case f.First == AdoptAll && (first || s.adopting):
 		return true, nil
+	case s.adopting:
+		return stop("a pass that was to adopt its messages was cut short, and %d of %d look new", s.unknown, s.listed)
 	case s.renumbered() && s.known == 0:
 		return stop("UIDVALIDITY changed to %d: the server numbers its messages anew, and %d of %d look new", s.folder.validity, s.unknown, s.listed)
 	case s.vanished > max(10, s.known/5):

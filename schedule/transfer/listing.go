@@ -184,6 +184,16 @@ func (p *plan) owesMark(ref fetch.Ref, s ledger.State, content [32]byte) bool {
 // hasOwnUID reports whether a message has a UID that no other message of the listing has.
 func (p *plan) hasOwnUID(ref fetch.Ref) bool { return ref.UID != "" && p.listed[ref.UID] == 1 }
 
+// onlyAdopted reports whether the ledger has records of the listing's UIDs, all of them adopted.
+func (p *plan) onlyAdopted() bool {
+	for _, briefs := range p.known {
+		if slices.ContainsFunc(briefs, func(b ledger.Brief) bool { return b.State != ledger.Adopted }) {
+			return false
+		}
+	}
+	return len(p.known) > 0
+}
+
 // notePresence finds the records whose messages have gone, or come back, since they were last looked for. Of a listing
 // that is not complete nothing has gone.
 func (p *plan) notePresence(at folderKey, incomplete bool, rules listingRules) {

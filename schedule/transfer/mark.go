@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
@@ -29,19 +28,16 @@ const whyMarked = "carries " + fetch.DeliveredKeyword + " upstream: an earlier l
 // seen all of the folder they have no record, and remain evidence that the ledger is older than the mailbox.
 func (r *run) recordMarked(ctx context.Context, at folderKey, marked []fetch.Ref) error {
 	now := r.clock.now()
-	for refs := range slices.Chunk(marked, adoptGroup) {
-		group := make([]ledger.Record, len(refs))
-		for i, ref := range refs {
-			group[i] = ledger.Record{
+	return r.pass.Ledger.PutSeq(ctx, func(yield func(ledger.Record) bool) {
+		for _, ref := range marked {
+			if !yield(ledger.Record{
 				Key: at.key(ref.UID, noHash), State: ledger.Delivered, Size: ref.Size, Listed: listedSize(ref),
 				First: now, Last: now, Ran: r.clock.accountTime(), Why: whyMarked,
+			}) {
+				return
 			}
 		}
-		if err := r.pass.Ledger.PutAll(ctx, group); err != nil {
-			return err
-		}
-	}
-	return nil
+	})
 }
 
 // whyOutdated says why the ledger may be older than the folder, "" if nothing shows that it is.

@@ -29,7 +29,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -163,9 +162,6 @@ func (e *Error) Error() string { return e.Op + ": " + e.Text }
 
 // Hint returns what a person may do about it, or "".
 func (e *Error) Hint() string { return e.Advice }
-
-// adoptGroup is the number of messages adopted in one transaction.
-const adoptGroup = 500
 
 // run is one pass under way.
 type run struct {
@@ -399,13 +395,12 @@ func (r *run) guard(ctx context.Context, at folderKey, p *plan) error {
 	if p.counts.New == 0 {
 		return nil
 	}
-	if len(generations) == 0 {
-		_, success, err := r.pass.Ledger.LastPass(ctx, at.account)
-		if err != nil {
-			return err
-		}
-		s.passEndedWell = !success.IsZero()
+	_, success, err := r.pass.Ledger.LastPass(ctx, at.account)
+	if err != nil {
+		return err
 	}
+	s.passEndedWell = !success.IsZero()
+	s.adopting = trust == ledger.Unseen && !s.passEndedWell && p.onlyAdopted()
 	p.outdated = p.outdated || s.ledgerLost(trust, r.pass.OnDelivered.Action)
 	p.adopt, err = r.pass.Flood.judge(s, r.pass.OnDelivered.Action)
 	return err
@@ -424,19 +419,20 @@ func (r *run) adopt(ctx context.Context, at folderKey, p *plan) error {
 		}
 	}
 	p.retrieve = rest
-	for refs := range slices.Chunk(unknown, adoptGroup) {
-		group := make([]ledger.Record, len(refs))
-		for i, ref := range refs {
-			group[i] = ledger.Record{
+	// In one transaction: half an adoption would look like mail that came after it.
+	err := r.pass.Ledger.PutSeq(ctx, func(yield func(ledger.Record) bool) {
+		for _, ref := range unknown {
+			if !yield(ledger.Record{
 				Key: at.key(ref.UID, noHash), State: ledger.Adopted, Size: ref.Size, Listed: listedSize(ref), First: now, Last: now, Why: whyAdopted,
+			}) {
+				return
 			}
 		}
-		if err := r.pass.Ledger.PutAll(ctx, group); err != nil {
-			return err
-		}
-		r.report.summary.Adopted += len(group)
+	})
+	if err == nil {
+		r.report.summary.Adopted += len(unknown)
 	}
-	return nil
+	return err
 }
 
 // clock is the time during a pass, by the wall and by the account's clock, which no jump of the

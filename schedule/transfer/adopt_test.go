@@ -1,0 +1,112 @@
+package transfer_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/transfer"
+)
+
+// countdown is a context that ends when it has been asked so many times whether it has.
+type countdown struct {
+	context.Context
+	end context.CancelFunc
+
+	mu   sync.Mutex
+	left int
+}
+
+func newCountdown(t *testing.T, left int) *countdown {
+	ctx, end := context.WithCancel(t.Context())
+	t.Cleanup(end)
+	return &countdown{Context: ctx, end: end, left: left}
+}
+
+func (c *countdown) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left--; c.left == 0 {
+		c.end()
+	}
+	return c.Context.Err()
+}
+
+// TestAdoptionIsWholeOrNothing: wherever the pass ends that adopts a mailbox, all of its messages are adopted or none.
+func TestAdoptionIsWholeOrNothing(t *testing.T) {
+	const messages = 1100
+	whole := 0
+	for steps := 1; whole < 3; steps++ {
+		w := keeping(t, false)
+		w.pass.Flood = transfer.Flood{Limit: 5, First: transfer.AdoptAll}
+		for n := range messages {
+			w.add(n + 1)
+		}
+		_, _ = w.pass.Run(newCountdown(t, steps)) // how it ends is not asked here
+		counts, err := w.ledger.Counts(t.Context(), "work")
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch adopted := counts[ledger.Adopted]; {
+		case adopted == messages:
+			whole++
+		case adopted != 0:
+			t.Errorf("after %d steps %d of %d messages are adopted", steps, adopted, messages)
+		}
+	}
+}
+
+// TestAdoptionThatWasCutShortGoesOn: the pass after one that died while it adopted delivers nothing of what was there.
+func TestAdoptionThatWasCutShortGoesOn(t *testing.T) {
+	for name, nameless := range map[string]bool{"by UID, as older versions left it": false, "by content": true} {
+		t.Run(name, func(t *testing.T) {
+			w := keeping(t, nameless)
+			w.pass.Flood = transfer.Flood{Limit: 2, First: transfer.AdoptAll}
+			for n := range 9 {
+				w.add(n + 1)
+			}
+			if nameless {
+				w.listing = func(refs []fetch.Ref) []fetch.Ref {
+					for i := range refs {
+						refs[i].UID = ""
+					}
+					return refs
+				}
+				ctx, die := context.WithCancel(t.Context())
+				defer die()
+				events, adopted := w.pass.Observe, 0
+				w.pass.Observe = func(e transfer.Event) {
+					if events(e); e.State == string(ledger.Adopted) {
+						if adopted++; adopted == 4 {
+							die()
+						}
+					}
+				}
+				if _, err := w.pass.Run(ctx); err == nil {
+					t.Fatal("the pass was not cut short")
+				}
+				w.pass.Observe = events
+			} else {
+				validity, _ := w.store.Validity("")
+				for _, uid := range []string{"1", "2", "3", "4"} {
+					if err := w.ledger.Put(t.Context(), ledger.Record{Key: ledger.Key{Account: "work", UID: uid, Validity: validity}, State: ledger.Adopted}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			counts, err := w.ledger.Counts(t.Context(), "work")
+			if err != nil || counts[ledger.Adopted] == 0 || counts[ledger.Adopted] == 9 {
+				t.Fatalf("the first pass adopted %d messages, %v", counts[ledger.Adopted], err)
+			}
+			w.run()
+			w.passed()
+			w.delivered()
+			w.states(map[ledger.State]int{ledger.Adopted: 9})
+			w.add(10)
+			w.run()
+			w.delivered(10)
+		})
+	}
+}

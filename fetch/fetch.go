@@ -54,6 +54,9 @@ type Listing struct {
 	// then deletes, and some servers never show a message again that was retrieved (RFC 1939
 	// sections 6 and 8).
 	AtClose bool
+	// Together says that several messages are asked for at once and that nothing but the order of the answers says which is
+	// which (POP3 with PIPELINING). Of a set that did not all come it is not certain which came.
+	Together bool
 	// LoginDelay is the time that the server wants between two logins (RFC 2449 section 6.5), 0 if it named none.
 	LoginDelay time.Duration
 	// Expire is what the server says of how long it keeps messages (RFC 2449 section 6.7): a number of days, 0 for those that

@@ -28,7 +28,7 @@ func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error
 	if folder != "" && !strings.EqualFold(folder, "INBOX") {
 		return nil, &fetch.Error{Kind: fetch.NoFolder, Op: "open", Advice: "use IMAP", Err: errors.New("POP3 has the inbox only")}
 	}
-	listing := &fetch.Listing{Reusable: true, AtClose: true}
+	listing := &fetch.Listing{Reusable: true, AtClose: true, Together: c.pipelines()}
 	seconds, _, _ := strings.Cut(c.caps["LOGIN-DELAY"], " ") // RFC 2449 section 6.5
 	if n, err := strconv.ParseUint(seconds, 10, 31); err == nil {
 		listing.LoginDelay = time.Duration(n) * time.Second

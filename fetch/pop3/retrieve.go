@@ -108,6 +108,10 @@ func (c *Client) pipeline(verb string, refs []fetch.Ref, each func(fetch.Ref, re
 			return c.asSent(together, err)
 		}
 	}
+	if n := c.w.br.Buffered(); n > 0 && together { // else the next command tells
+		extra, _ := c.w.br.Peek(n)
+		return c.asSent(together, protocolError(verb, "more replies than commands", extra))
+	}
 	return nil
 }
 

@@ -38,6 +38,9 @@ func TestOutOfStep(t *testing.T) {
 			defer c.Abort()
 			listing, err := c.Open(t.Context(), "")
 			if err == nil {
+				if listing.Together == test.single {
+					t.Errorf("one by one is %v, and messages are asked for together: %v", test.single, listing.Together)
+				}
 				_, _, err = fetchtest.Collect(t.Context(), c, listing.Refs)
 			}
 			if fetch.KindOf(err) != test.kind || told != test.told || fetch.IsOutOfStep(err) != (test.told > 0) {

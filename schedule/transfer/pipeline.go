@@ -47,6 +47,9 @@ type pipeline struct {
 	octets    int64
 	suspected map[fetch.Ref]breakage
 	there     *presence
+	// set are the messages that came of the set under way, unsure those of sets that did not all come, where the order of
+	// the answers is all that tells messages apart.
+	set, unsure []*message
 
 	// stop ends retrieval and feeding. Its argument is what stops the pass.
 	stop context.CancelCauseFunc
@@ -88,6 +91,7 @@ func (r *run) carry(ctx context.Context, at folderKey, p *plan, there *presence)
 	w.inflight.Wait()
 	stopped := context.Cause(w.feeding)
 	w.stop(nil)
+	unsaid = cmp.Or(unsaid, w.leaveUnsure())
 	ready := w.takeReady()
 	broken = cmp.Or(broken, unsaid)
 	if broken == nil && ctx.Err() == nil {
@@ -144,6 +148,7 @@ func (w *pipeline) take(m fetch.Message) error {
 	}
 	w.retrieval.came(m.Ref)
 	w.run.came++
+	w.set = append(w.set, msg)
 	if err := w.acquit(m.Ref); err != nil {
 		w.free(msg)
 		return err

@@ -45,7 +45,11 @@ func (w *pipeline) retrieve(ctx context.Context) error {
 func (w *pipeline) retrieveSet(ctx context.Context) error {
 	set := w.retrieval.next()
 	w.session.used = true
+	w.set = nil
 	err := w.session.mailbox.Retrieve(w.feeding, set, w.take)
+	if together := w.session.listing.Together && len(set) > 1; err != nil && together {
+		w.unsure = append(w.unsure, w.set...)
+	}
 	var upstream *fetch.Error
 	switch {
 	case err == nil:
@@ -99,6 +103,9 @@ func (w *pipeline) startAfresh(ctx context.Context) error {
 	if w.feeding.Err() != nil {
 		return context.Cause(w.feeding)
 	}
+	if err := w.leaveUnsure(); err != nil {
+		return err
+	}
 	if !w.session.over {
 		if err := w.settler.settle(ctx, w.takeReady()); err != nil {
 			return err
@@ -118,6 +125,24 @@ func (w *pipeline) startAfresh(ctx context.Context) error {
 	}
 	w.retrieval.restart(w.session.listing.Refs, w.session.again)
 	return w.settler.settle(ctx, w.takeReady())
+}
+
+// leaveUnsure leaves the unsure messages, which have their verdicts by now, to the next pass, which looks at what each UID
+// names: a server that lost one answer has given each message behind it the name of the one before.
+func (w *pipeline) leaveUnsure() error {
+	if len(w.unsure) == 0 || w.pass.DryRun {
+		return nil
+	}
+	var keys []ledger.Key
+	unsure := map[fetch.Ref]bool{}
+	for _, m := range w.unsure {
+		keys, unsure[m.ref] = append(keys, m.record().Key), true
+	}
+	w.unsure = nil
+	w.mu.Lock()
+	w.ready = slices.DeleteFunc(w.ready, func(one settlement) bool { return unsure[one.ref] })
+	w.mu.Unlock()
+	return w.pass.Ledger.SetAbsent(w.lasting, keys, true)
 }
 
 // counted counts what is read of a body.

@@ -34,10 +34,20 @@ func reach(ctx context.Context, a *config.Account, log *slog.Logger) (net.Conn, 
 		}
 		return conn, nil
 	}
+	return reachBy(ctx, a, Way(a))
+}
+
+// tcpDialer makes TCP connections, also for package proxy.
+type tcpDialer interface {
+	proxy.Dialer
+	proxy.ContextDialer
+}
+
+// reachBy makes a TCP connection to an account's upstream, through its proxy if it has one, in the time that the account allows.
+func reachBy(ctx context.Context, a *config.Account, way tcpDialer) (net.Conn, error) {
 	limit := cmp.Or(a.ConnectTimeout, connectTime)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no connection within %v (connect_timeout)", limit))
 	defer cancel()
-	way := Way(a)
 	if a.Proxy != (config.Proxy{}) {
 		return throughProxy(ctx, a, way)
 	}
@@ -92,7 +102,7 @@ func unreachable(ctx context.Context, op string, err error) error {
 }
 
 // throughProxy connects to the upstream through a.Proxy, which looks up the upstream's name.
-func throughProxy(ctx context.Context, a *config.Account, way OnFamily) (net.Conn, error) {
+func throughProxy(ctx context.Context, a *config.Account, way tcpDialer) (net.Conn, error) {
 	password, err := a.ProxyPassword()
 	if err != nil {
 		return nil, err
@@ -116,7 +126,7 @@ func throughProxy(ctx context.Context, a *config.Account, way OnFamily) (net.Con
 }
 
 // socks5 is RFC 1928, and RFC 1929 where the proxy wants a user.
-func socks5(ctx context.Context, way OnFamily, a *config.Account, password config.Secret) (net.Conn, error) {
+func socks5(ctx context.Context, way tcpDialer, a *config.Account, password config.Secret) (net.Conn, error) {
 	var login *proxy.Auth
 	if a.Proxy.User != "" {
 		login = &proxy.Auth{User: a.Proxy.User, Password: password.Reveal()}
@@ -146,7 +156,7 @@ func proxyLogin(a *config.Account, text string) *fetch.Error {
 const maxProxyReply = 16 << 10
 
 // httpConnect is CONNECT of RFC 9110 section 9.3.6.
-func httpConnect(ctx context.Context, way OnFamily, a *config.Account, password config.Secret) (_ net.Conn, err error) {
+func httpConnect(ctx context.Context, way tcpDialer, a *config.Account, password config.Secret) (_ net.Conn, err error) {
 	conn, err := way.DialContext(ctx, "tcp", a.Proxy.Address)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"bufio"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/truehop/truehop/schedule/ledger"
+)
+
+// TestReloadDuringATransaction: a message that waits for the reply to its dot when the configuration is read anew ends by the
+// old one, and its verdict is recorded; what comes after it goes by the new one. Nothing comes twice.
+func TestReloadDuringATransaction(t *testing.T) {
+	catchHangup(t)
+	s := newSignalTrial(t, syscall.SIGHUP)
+	s.stall(most)
+	hangup := s.end // returns when the pass has let go of the upstream
+	s.end = func(p *process) {
+		old, err := os.ReadFile(s.config)
+		if err == nil {
+			err = os.WriteFile(s.config, []byte(strings.Replace(string(old), "alice@", "bob@", 1)), 0o600)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		hangup(p)
+	}
+	s.mta = s.startMTA(t, func(n int64) bool { return n == 1 })
+	s.start(t, "imap", "")
+	p := command(t, t.Context(), "serve", "--config", s.config)
+	p.Cmd.Stderr = nil
+	stderr, err := p.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.start(t)
+	s.victim(p)
+	var log strings.Builder
+	lines := bufio.NewScanner(stderr)
+	for _, message := range []string{"reloaded", "pass "} { // the second is of the pass after it
+		for said := false; !said; {
+			if !lines.Scan() {
+				t.Fatalf("it ended without saying %s:\n%s", message, log.String())
+			}
+			log.WriteString(lines.Text() + "\n")
+			said = strings.Contains(lines.Text(), "msg="+message)
+		}
+	}
+	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for lines.Scan() {
+		log.WriteString(lines.Text() + "\n")
+	}
+	if code := p.wait(t); code != exitOK {
+		t.Errorf("it ended with %d:\n%s", code, log.String())
+	}
+	to := map[string]int{}
+	for n, m := range s.mta.Messages() {
+		to[strings.Join(m.To, " ")]++
+		if before := m.To[0] == "alice@example.net"; n == 0 && !before {
+			t.Errorf("the message that was at its dot went to %v", m.To)
+		}
+	}
+	if to["alice@example.net"] == 0 || to["bob@example.net"] == 0 || len(to) != 2 {
+		t.Errorf("messages went to %v, want some by the old configuration and some by the new", to)
+	}
+	if counts := s.counts(t, exitOK); counts[ledger.Delivered] != killMessages || s.mta.Count() != killMessages {
+		t.Errorf("the MTA took %d messages of %d, the ledger counts %v", s.mta.Count(), killMessages, counts)
+	}
+}

@@ -102,6 +102,7 @@ func TestSettle(t *testing.T) {
 		"keep":                                    {left: "[1 2 3 4 5]"},
 		"EXPUNGE in STORE":                        {d: remove, instead: map[string]string{"UID STORE": strings.Repeat("* 1 EXPUNGE\r\n", 500) + "%T NO x\r\n"}, said: []string{store, "UID EXPUNGE 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
 		"FETCH in EXPUNGE":                        {d: remove, instead: map[string]string{"UID STORE": strings.Repeat("* 1 FETCH (UID 2 FLAGS ())\r\n* 1 EXPUNGE\r\n", 500) + "%T OK x\r\n", "UID EXPUNGE": strings.Repeat("* 1 FETCH (UID 3 FLAGS ())\r\n", 500) + "%T OK x\r\n"}, said: []string{store, "UID EXPUNGE 2:3", "UID SEARCH RETURN (ALL) UID 2:3"}, left: "[1 2 3 4 5]", kind: fetch.Refused},
+		"move, and the target is there":           {d: move, options: createFolders, said: []string{`UID MOVE 2:3 "Done"`}, left: "[1 4 5]", done: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			box := fakeserver.NewStore()

@@ -2,10 +2,12 @@ package transfer
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
@@ -58,6 +60,44 @@ func TestBrake(t *testing.T) {
 		brake := Brake{Grace: graceOfTests, Proof: proven(t, c.taken, c.refused)}
 		if got := strings.TrimPrefix(brake.Holds(c.age, c.judged), "refused, "); got != c.want {
 			t.Errorf("after %v and judgement %d, with %d taken and %d refused: %q, want %q", c.age, c.judged, c.taken, c.refused, got, c.want)
+		}
+	}
+}
+
+// TestJudgement: only what the MTA says of a client that it was really shown proves that it judges clients.
+func TestJudgement(t *testing.T) {
+	client, other := netip.MustParseAddr("203.0.113.7"), netip.MustParseAddr("192.0.0.8")
+	mapped := netip.MustParseAddr("::ffff:203.0.113.7")
+	for _, c := range []struct {
+		name             string
+		client, shown    netip.Addr
+		plain            bool
+		state            ledger.State
+		proves, provesOf bool // something, and that mail is taken
+	}{
+		{"delivered", client, client, false, ledger.Delivered, true, true},
+		{"partly refused", client, client, false, ledger.PartlyRefused, true, true},
+		{"refused", client, client, false, ledger.Refused, true, false},
+		{"refused, the quarantine has it", client, client, false, ledger.Quarantined, true, false},
+		{"an IPv4 client as Go may write it", mapped, client, false, ledger.Delivered, true, true},
+		{"another address was shown", client, other, false, ledger.Delivered, false, false},
+		{"another address was shown and refused", client, other, false, ledger.Refused, false, false},
+		{"nothing was shown", client, netip.Addr{}, false, ledger.Delivered, false, false},
+		{"no client, nothing shown", netip.Addr{}, netip.Addr{}, false, ledger.Delivered, false, false},
+		{"past the rules about clients", client, client, true, ledger.Delivered, false, false},
+		{"deferred", client, client, false, ledger.Deferred, false, false},
+		{"held", client, client, false, ledger.Held, false, false},
+		{"in doubt", client, client, false, ledger.Doubt, false, false},
+	} {
+		m := &message{plain: c.plain, client: inject.Client{Addr: c.client}}
+		m.attempt.receipt.Presented.Addr = c.shown
+		m.record().State = c.state
+		want := ledger.Judgement{Target: "mta", Pass: 9}
+		if c.proves {
+			want.Client, want.Taken = c.shown.String(), c.provesOf
+		}
+		if got := m.judgement("mta", 9); got != want {
+			t.Errorf("%s: %+v, want %+v", c.name, got, want)
 		}
 	}
 }

@@ -146,9 +146,9 @@ func TestOddPasswords(t *testing.T) {
 			client.Abort()
 		}
 	}
-	for _, name := range []string{"a\r\nPASS x", "a\x00b", ""} {
+	for _, c := range [][2]string{{"a\r\nPASS x", "b"}, {"a\x00b", "b"}, {"", "b"}, {strings.Repeat("a", 1001), "b"}, {"a", strings.Repeat("b", 1001)}} {
 		_, err := pop3.New(t.Context(), fetchtest.Play(t, offering("X")+"hangup"),
-			pop3.Options{Credentials: sasl.Credentials{User: name, Password: "b", AllowPlaintext: true}})
+			pop3.Options{Credentials: sasl.Credentials{User: c[0], Password: c[1], AllowPlaintext: true}})
 		wantKind(t, err, fetch.Auth, "user name")
 	}
 }

@@ -84,7 +84,7 @@ func (l *Ledger) open(ctx context.Context, alone bool) error {
 			return err
 		}
 	}
-	r := &reserve{path: filepath.Join(l.dir, reserveName)}
+	r := newReserve(filepath.Join(l.dir, reserveName))
 	if err := r.restore(); err != nil {
 		return failed("space cannot be reserved", r.path, err)
 	}

@@ -41,6 +41,13 @@ func allocateWAL(path string) {
 type reserve struct {
 	path  string
 	spent bool
+	// allocate gives a file its space, or says that the file system cannot; fsync makes sure of what was written instead.
+	allocate func(*os.File, int64) error
+	fsync    func(*os.File) error
+}
+
+func newReserve(path string) *reserve {
+	return &reserve{path: path, allocate: allocate, fsync: (*os.File).Sync}
 }
 
 // restore takes the space unless it is taken.
@@ -54,10 +61,10 @@ func (r *reserve) restore() error {
 	if err != nil {
 		return err
 	}
-	err = allocate(f, reserveSize)
+	err = r.allocate(f, reserveSize)
 	if errors.Is(err, errors.ErrUnsupported) {
 		if _, err = f.WriteAt(make([]byte, reserveSize), 0); err == nil {
-			err = f.Sync()
+			err = r.fsync(f)
 		}
 	}
 	if cerr := f.Close(); err == nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
@@ -76,12 +77,13 @@ func TestSuspectsOfADryRunLeaveNoTrace(t *testing.T) {
 	for name, f := range map[string]*faults{"ends each session": {closes: []int{1}}, "comes alone": {limit: 1}} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.add(1)
-			w.add(2)
 			validity, _ := w.store.Validity("")
-			before := ledger.Record{Key: ledger.Key{Account: "work", UID: "1", Validity: validity}, State: ledger.Deferred, Breaks: 1, Why: "before"}
-			if err := w.ledger.Put(t.Context(), before); err != nil {
-				t.Fatal(err)
+			for n := range 3 {
+				w.add(n + 1)
+				before := ledger.Record{Key: ledger.Key{Account: "work", UID: fmt.Sprint(n + 1), Validity: validity}, State: ledger.Deferred, Why: "before"}
+				if err := w.ledger.Put(t.Context(), before); err != nil {
+					t.Fatal(err)
+				}
 			}
 			w.poison(f)
 			w.pass.DryRun = true
@@ -90,11 +92,45 @@ func TestSuspectsOfADryRunLeaveNoTrace(t *testing.T) {
 					t.Logf("the dry run ended with %v", err)
 				}
 			}
-			w.states(map[ledger.State]int{ledger.Deferred: 1})
-			if rec := w.record(ledger.Deferred); rec.Breaks != 1 || rec.Charges != 0 || rec.Why != "before" {
-				t.Errorf("the record became %+v", rec)
+			records, err := w.ledger.List(t.Context(), ledger.Filter{})
+			if err != nil || len(records) != 3 {
+				t.Errorf("%d records, %v", len(records), err)
+			}
+			for _, r := range records {
+				if r.State != ledger.Deferred || r.Breaks != 0 || r.Charges != 0 || r.Why != "before" {
+					t.Errorf("a record became %+v", r)
+				}
 			}
 		})
+	}
+}
+
+// TestUnsureMessagesAreLookedAtAgain: where the order of the answers tells messages apart and the session ends among them, the
+// next pass looks at those that came; a dry run changes nothing.
+func TestUnsureMessagesAreLookedAtAgain(t *testing.T) {
+	for _, dryRun := range []bool{false, true} {
+		w := keeping(t, true)
+		w.together = true
+		for n := range 3 {
+			w.add(n + 1)
+		}
+		w.mta.verdict = func(*inject.Message, int) inject.Receipt {
+			return reply(inject.Deferred, "RCPT", 450, "4.2.0", "greylisted")
+		}
+		w.run()
+		w.clock = w.clock.Add(time.Hour)
+		w.poison(&faults{closes: []int{3}})
+		w.pass.DryRun = dryRun
+		_, _ = w.try() // what is recorded is the question
+		records, err := w.ledger.List(t.Context(), ledger.Filter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range records {
+			if unsure := !dryRun && (r.UID == "0000000100000001" || r.UID == "0000000100000002"); r.Absent != unsure && r.Hash != (ledger.Key{}).Hash {
+				t.Errorf("dry run %v: the record of %s has it as gone: %v", dryRun, r.UID, r.Absent)
+			}
+		}
 	}
 }
 

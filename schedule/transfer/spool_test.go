@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// TestLargeMessageIsNotInMemory: up to the limit a message is in memory, above it in a file without a name, whatever the
+// TestLargeMessageIsSpooledInAFile: up to the limit a message is in memory, above it in a file without a name, whatever the
 // upstream said of its size.
-func TestLargeMessageIsNotInMemory(t *testing.T) {
+func TestLargeMessageIsSpooledInAFile(t *testing.T) {
 	for _, size := range []int{0, 1, memoryLimit, memoryLimit + 1, 3 * memoryLimit} {
 		for _, hint := range []int64{-1, 0, 1, int64(size), memoryLimit, 1 << 40} {
 			dir := t.TempDir()

@@ -65,6 +65,8 @@ type world struct {
 	// marks has listings say which messages are marked as delivered; noMarks, if not nil, is why none can be.
 	marks   bool
 	noMarks error
+	// together has listings say that messages are told apart by the order of the answers.
+	together bool
 	// retrieved counts the messages handed over.
 	retrieved int
 }
@@ -266,7 +268,7 @@ func (s *session) Open(_ context.Context, folder string) (*fetch.Listing, error)
 	if s.reusable {
 		validity = 0
 	}
-	l := &fetch.Listing{Validity: validity, Reusable: s.reusable, AtClose: s.reusable, LoginDelay: s.delay}
+	l := &fetch.Listing{Validity: validity, Reusable: s.reusable, AtClose: s.reusable, LoginDelay: s.delay, Together: s.together}
 	s.numbers = s.store.UIDs(folder)
 	for i, m := range s.store.List(folder) {
 		uid, seq := strconv.Itoa(int(m.UID)), m.UID

@@ -64,8 +64,18 @@ func TestAbortUnderTLSDoesNotWait(t *testing.T) {
 	})
 }
 
-// lingering is a server's connection that ends when TCP does, whatever TLS says before.
-type lingering struct{ *halves }
+// lingering is a server's connection that ends when TCP does, whatever TLS says, and says nothing itself once deaf is set.
+type lingering struct {
+	*halves
+	deaf *atomic.Bool
+}
+
+func (l lingering) Write(p []byte) (int, error) {
+	if l.deaf.Load() {
+		return len(p), nil
+	}
+	return l.halves.Write(p)
+}
 
 func (l lingering) Close() error {
 	_, err := io.Copy(io.Discard, l.halves)
@@ -79,14 +89,16 @@ func TestLeaveUnderTLSEndsTCP(t *testing.T) {
 	config.Time = func() time.Time { return now }
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := duplex()
+		var deaf atomic.Bool
 		var served sync.WaitGroup
 		server := &fakeserver.POP3{Store: fakeserver.NewStore(), User: "alice@example.org", Password: password, TLS: serverTLS, Implicit: true,
-			Wrap: func(net.Conn) net.Conn { return lingering{theirs} }}
+			Wrap: func(net.Conn) net.Conn { return lingering{theirs, &deaf} }}
 		served.Go(func() { server.Serve(theirs) })
 		client, err := pop3.New(t.Context(), tls.Client(ours, config), plaintext())
 		if err != nil {
 			t.Fatal(err)
 		}
+		deaf.Store(true)
 		began := time.Now()
 		if err := client.Leave(t.Context()); err != nil {
 			t.Errorf("Leave: %v", err)

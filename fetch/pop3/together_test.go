@@ -22,6 +22,7 @@ func TestOutOfStep(t *testing.T) {
 		"LIST lost":       {login + "C: UIDL\nC: LIST\nS: +OK\nS: .\nhangup", false, 1, fetch.Unreachable},
 		"replies mixed":   {login + "C: UIDL\nC: LIST\nS: 1 a\nS: .\nhangup", false, 1, fetch.Protocol},
 		"second RETR":     {login + listed + "C: RETR 1\nC: RETR 2\nS: +OK\nS: x\nS: .\nhangup", false, 1, fetch.Unreachable},
+		"one RETR twice":  {login + listed + "C: RETR 1\nC: RETR 2\nS= \"+OK\\r\\nx\\r\\n.\\r\\n+OK\\r\\nx\\r\\n.\\r\\n+OK\\r\\ny\\r\\n.\\r\\n\"\nhangup", false, 1, fetch.Protocol},
 		"connection lost": {login + "C: UIDL\nC: LIST\nclose", false, 0, fetch.Unreachable},
 		"one by one": {login + "C: UIDL\nS= \"+OK\\r\\n1 a\\r\\n2 b\\r\\n.\\r\\n\"\nC: LIST\nS= \"+OK\\r\\n1 9\\r\\n2 9\\r\\n.\\r\\n\"\n" +
 			"C: RETR 1\nS: +OK\nS: x\nS: .\nC: RETR 2\nS: +OK\nS: x\nS: .\nhangup", true, 0, 0},

@@ -14,6 +14,7 @@ import (
 func TestReserve(t *testing.T) {
 	unsupported := func(*os.File, int64) error { return unix.EOPNOTSUPP }
 	full := func(*os.File, int64) error { return unix.ENOSPC }
+	unclosable := func(f *os.File, size int64) error { return errors.Join(allocate(f, size), f.Close()) }
 	broken := func(*os.File) error { return unix.EIO }
 	for name, c := range map[string]struct {
 		before   int64 // the file's size, -1 for none
@@ -28,6 +29,7 @@ func TestReserve(t *testing.T) {
 		"it was there":                 {before: reserveSize, allocate: full, kept: true},
 		"no room":                      {before: -1, allocate: full, want: unix.ENOSPC},
 		"half of it, no room":          {before: reserveSize / 2, allocate: full, want: unix.ENOSPC},
+		"the file cannot be closed":    {before: -1, allocate: unclosable, want: os.ErrClosed},
 		"written":                      {before: -1, allocate: unsupported, synced: 1},
 		"written, and the disk failed": {before: -1, allocate: unsupported, fsync: broken, want: unix.EIO, synced: 1},
 	} {

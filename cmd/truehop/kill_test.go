@@ -148,18 +148,26 @@ func (k *killTrial) start(t *testing.T, protocol, verb string) {
 	}
 }
 
-// verify counts what arrived: all of it, and a second copy only with its label.
+// verify counts what arrived: all of it, and a second copy only with its label and the first one's Truehop-ID, by which a filter
+// tells it: as many IDs arrived as messages.
 func (k *killTrial) verify(t *testing.T, second *process) {
 	t.Helper()
 	copies, labels := map[string]int{}, map[string]int{}
+	ids := map[string]bool{}
 	for _, m := range k.mta.Messages() {
 		text := string(m.Data)
 		_, subject, _ := strings.Cut(text, "\r\nSubject: ")
 		subject, _, _ = strings.Cut(subject, "\r\n")
 		copies[subject]++
+		_, id, _ := strings.Cut(text, "Truehop-ID: ")
+		id, _, _ = strings.Cut(id, "\r\n")
+		ids[id] = true
 		if strings.Contains(text, "Truehop-Redelivery: possible\r\n") {
 			labels[subject]++
 		}
+	}
+	if len(ids) != len(copies) {
+		t.Errorf("%d messages arrived under %d IDs", len(copies), len(ids))
 	}
 	if len(copies) != killMessages {
 		t.Errorf("%d of %d messages arrived: %v\n%s", len(copies), killMessages, copies, &second.stderr)

@@ -15,6 +15,8 @@ import (
 	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/pop3"
 	"github.com/truehop/truehop/fetch/sasl"
+	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/schedule/ledger"
 )
 
 // TestShiftedReplies: a POP3 server that announces PIPELINING leaves out its answer to one of the commands that were sent together,
@@ -26,6 +28,7 @@ func TestShiftedReplies(t *testing.T) {
 		for at := 1; at <= messages; at++ {
 			for name, fault := range map[string]shifting{
 				"left out, then silence": {}, "left out, then the connection ends": {hangsUp: true}, "twice": {twice: true},
+				"left out, and all are deferred": {defers: true},
 			} {
 				t.Run(fmt.Sprintf("action %d/reply %d/%s", disposal.Action, at, name), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
@@ -48,8 +51,14 @@ func TestShiftedReplies(t *testing.T) {
 								OneByOne:    single, OutOfStep: func() { single = true },
 							})
 						}
+						if d.defers {
+							w.mta.verdict = func(*inject.Message, int) inject.Receipt {
+								return reply(inject.Deferred, "RCPT", 450, "4.2.0", "greylisted")
+							}
+						}
 						for range 3 {
 							_, _ = w.try() // what counts is what becomes of the messages
+							w.mta.verdict = nil
 							time.Sleep(2 * time.Hour)
 						}
 						servers.Wait()
@@ -69,6 +78,10 @@ func TestShiftedReplies(t *testing.T) {
 								t.Errorf("%s was delivered %d times, want %d", subject, times[subject], want)
 							}
 						}
+						counts, err := w.ledger.Counts(t.Context(), "work")
+						if delivered := len(w.mta.taken); err != nil || counts[ledger.Delivered] != delivered || len(counts) != 1 {
+							t.Errorf("of %d messages delivered the ledger counts %v, %v", delivered, counts, err)
+						}
 						want := messages
 						if disposal.Action == fetch.Delete {
 							want = 0
@@ -85,6 +98,7 @@ func TestShiftedReplies(t *testing.T) {
 type shifting struct {
 	at      int
 	twice   bool
+	defers  bool // the MTA does, at the first pass
 	hangsUp bool // when it has said what it has to say
 	answers int
 	next    bool // the next session is not the first

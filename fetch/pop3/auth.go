@@ -45,7 +45,7 @@ func (c *Client) authenticate(ctx context.Context) error {
 }
 
 // offered lists the ways to log in. A server is believed to have the command that the configuration names, and one without CAPA the
-// mechanism, too.
+// mechanism, too. One whose CAPA names no way at all has forgotten USER, unless it waits for STLS (RFC 2449 section 6.3).
 func (c *Client) offered(cred sasl.Credentials) []string {
 	offered := strings.Fields(c.caps["SASL"]) // RFC 5034 section 3
 	wanted := strings.ToUpper(string(cred.Mechanism))
@@ -57,10 +57,12 @@ func (c *Client) offered(cred sasl.Credentials) []string {
 	case c.caps == nil && cred.Token != nil:
 		return []string{sasl.XOAUTH2}
 	}
-	if c.caps == nil || c.has("USER") {
+	apop := timestamp(c.banner) != ""
+	silent := len(offered) == 0 && !apop && (c.secure || !c.has("STLS"))
+	if c.caps == nil || c.has("USER") || silent {
 		offered = append(offered, sasl.User)
 	}
-	if timestamp(c.banner) != "" {
+	if apop {
 		offered = append(offered, sasl.APOP)
 	}
 	return offered

@@ -281,8 +281,9 @@ func (c *Client) Settle(ctx context.Context, d fetch.Disposal, refs []fetch.Ref)
 }
 
 // Close implements [fetch.Mailbox]: QUIT, upon which the server deletes (RFC 1939
-// section 6). A refusal means that some messages may not have been deleted.
+// section 6). A refusal means that some messages may not have been deleted. Where there are none to delete, it means nothing.
 func (c *Client) Close(ctx context.Context) error {
+	lost := c.ended
 	err := c.run(ctx, func() error {
 		r, err := c.w.command("QUIT")
 		if err != nil {
@@ -299,6 +300,12 @@ func (c *Client) Close(ctx context.Context) error {
 	}
 	c.ended = true
 	c.Abort()
+	var said *fetch.Error
+	harmless := !lost && len(c.deleted) == 0 && errors.As(err, &said)
+	if harmless && said.Kind != fetch.Protocol { // octets without a place may be the rest of a message
+		c.w.log.LogAttrs(ctx, slog.LevelInfo, "odd end of the session", slog.String("error", said.Error()))
+		return nil
+	}
 	return err
 }
 

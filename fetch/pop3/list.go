@@ -52,8 +52,8 @@ func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error
 	return listing, nil
 }
 
-// list asks for UIDL and LIST, in one write where the server allows it, and completes l. STAT is not
-// asked: nothing would follow from its count.
+// list asks for UIDL and LIST, in one write where the server allows it, and completes l. STAT is asked
+// only where both are refused.
 func (c *Client) list(l fetch.Listing) (fetch.Listing, error) {
 	together := c.pipelines()
 	if together {
@@ -66,10 +66,16 @@ func (c *Client) list(l fetch.Listing) (fetch.Listing, error) {
 		return l, c.asSent(together, err)
 	}
 	sizes, unreadSizes, noLIST, err := c.readList("LIST", !together)
-	empty := noLIST == nil && len(sizes)+unreadSizes == 0
-	switch {
-	case err != nil:
+	if err != nil {
 		return l, c.asSent(together, err)
+	}
+	empty := noLIST == nil && len(sizes)+unreadSizes == 0
+	if noLIST != nil && noUIDL != nil && noUIDL.Kind == fetch.Refused { // as some servers do where there is nothing to list
+		if empty, err = c.statesEmpty(); err != nil {
+			return l, err
+		}
+	}
+	switch {
 	case noUIDL == nil && noLIST == nil:
 		l.Refs, l.Unlisted = refs, max(unread, c.addSizes(refs, sizes))
 		return l, nil
@@ -79,7 +85,7 @@ func (c *Client) list(l fetch.Listing) (fetch.Listing, error) {
 		return l, nil
 	case noUIDL.Kind != fetch.Refused:
 		return l, noUIDL
-	case empty: // some servers refuse UIDL then
+	case empty: // some servers refuse UIDL then, or both
 		l.NoUIDs = !c.has("UIDL")
 		return l, nil
 	case c.has("UIDL"):
@@ -91,6 +97,16 @@ func (c *Client) list(l fetch.Listing) (fetch.Listing, error) {
 		slog.String("reply", noUIDL.Text))
 	l.Refs, l.NoUIDs, l.Unlisted = sizes, true, unreadSizes
 	return l, nil
+}
+
+// statesEmpty reports whether STAT says that there is no message (RFC 1939 section 5). A refusal says nothing.
+func (c *Client) statesEmpty() (bool, error) {
+	r, err := c.w.command("STAT")
+	if err != nil {
+		return false, err
+	}
+	count, _, _ := strings.Cut(r.text, " ")
+	return r.ok && count == "0", nil
 }
 
 // asSent marks an error of commands that were sent together.
@@ -135,8 +151,11 @@ func (c *Client) readList(verb string, send bool) (refs []fetch.Ref, rejected in
 		if end {
 			break
 		}
-		if octets -= int64(len(line)); octets < 0 {
+		if octets -= int64(len(line) + len("\r\n")); octets < 0 {
 			return nil, 0, nil, c.tooLong(verb, fmt.Sprintf("the listing is longer than %d octets", listingSlack+listingShare*int64(c.opts.MaxMessages)))
+		}
+		if len(bytes.Trim(line, blanks)) == 0 {
+			continue
 		}
 		if ref, ok := parseListing(verb, line); ok {
 			refs = append(refs, ref)

@@ -16,10 +16,19 @@ type reply struct {
 	text string
 }
 
+// maxBlank bounds the empty lines before a reply.
+const maxBlank = 3
+
 // reply reads a status line and restarts the clock of what it begins.
 func (w *wire) reply(op string) (reply, error) {
 	w.clock.restart()
 	line, err := w.line(op)
+	for blank := 0; op != "RETR" && blank < maxBlank; blank++ { // there it may be the rest of a message
+		if err != nil || len(line) > 0 {
+			break
+		}
+		line, err = w.line(op)
+	}
 	if err != nil {
 		return reply{}, err
 	}
@@ -35,12 +44,21 @@ func (w *wire) reply(op string) (reply, error) {
 	return r, nil
 }
 
-// parseReply accepts "+OK" and "-ERR" in upper case, as RFC 1939 section 3 has them,
-// alone or followed by a space.
+// parseReply accepts "+OK" and "-ERR". RFC 1939 section 3 has them in upper case, at the beginning of the line, and a space
+// behind them; a few servers do it otherwise. A letter or digit behind them makes another word.
 func parseReply(line []byte) (reply, bool) {
-	status, text, _ := bytes.Cut(line, []byte{' '})
-	r := reply{text: string(text)}
-	switch string(status) {
+	line = bytes.TrimLeft(line, blanks)
+	end := len("+OK")
+	if len(line) > 0 && line[0] == '-' {
+		end = len("-ERR")
+	}
+	end = min(end, len(line))
+	status, text := line[:end], line[end:]
+	if len(text) > 0 && isAlphanumeric(text[0]) {
+		return reply{}, false
+	}
+	r := reply{text: strings.TrimLeft(string(text), blanks)}
+	switch strings.ToUpper(string(status)) {
 	case "+OK":
 		r.ok = true
 	case "-ERR":
@@ -51,6 +69,10 @@ func parseReply(line []byte) (reply, bool) {
 		r.code = strings.ToUpper(code[1:])
 	}
 	return r, true
+}
+
+func isAlphanumeric(c byte) bool {
+	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
 }
 
 // failure classifies a refusal on the way to the messages; kind is for one that says nothing of its cause.

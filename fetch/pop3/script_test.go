@@ -74,10 +74,10 @@ func TestLoginRefused(t *testing.T) {
 		"greeting [SYS/TEMP]":          {"S: -ERR [SYS/TEMP] later\nhangup", fetch.Busy, "later"},
 		"greeting [AUTH]":              {"S: -ERR [AUTH] not from here\nhangup", fetch.Auth, "not from here"},
 		"greeting of an SMTP server":   {"S: 220 smtp.example.org ESMTP\nhangup", fetch.Protocol, "220 smtp"},
-		"empty line for a greeting":    {"S:\nhangup", fetch.Protocol, "not a reply"},
-		"+ok in lower case":            {"S: +ok ready\nhangup", fetch.Protocol, "not a reply"},
+		"empty lines for a greeting":   {"S:\nS:\nS:\nS:\nhangup", fetch.Protocol, "not a reply"},
 		"greeting +OKAY":               {"S: +OKAY\nhangup", fetch.Protocol, "not a reply"},
-		"greeting ends in a bare LF":   {"S= \"+OK ready\\n\"\nhangup", fetch.Protocol, "bare LF"},
+		"greeting +OK2":                {"S: +OK2\nhangup", fetch.Protocol, "not a reply"},
+		"greeting -ERROR":              {"S: -ERROR\nhangup", fetch.Protocol, "not a reply"},
 		"no greeting":                  {"close", fetch.Unreachable, "unexpected EOF"},
 		"greeting is cut":              {"S= \"+OK rea\"\nclose", fetch.Unreachable, "unexpected EOF"},
 		"greeting of 1 MB":             {"S: +OK " + long + "\nhangup", fetch.Protocol, "line without end"},
@@ -85,7 +85,8 @@ func TestLoginRefused(t *testing.T) {
 		"endless CAPA":                 {"S: +OK\nC: CAPA\nS: +OK\n" + manyLines("S: X%d", 300) + "hangup", fetch.Protocol, "without end"},
 		"one capability for ever":      {"S: +OK\nC: CAPA\nS: +OK\n" + strings.Repeat("S: USER\n", 300) + "close", fetch.Protocol, "without end"},
 		"CAPA cut":                     {"S: +OK\nC: CAPA\nS: +OK\nS: USER\nclose", fetch.Unreachable, "CAPA"},
-		"no mechanism":                 {"S: +OK\nC: CAPA\nS= \"+OK\\r\\nUIDL\\r\\n.\\r\\n\"\nhangup", fetch.Auth, "no acceptable mechanism"},
+		"no mechanism before STLS":     {"S: +OK\nC: CAPA\nS= \"+OK\\r\\nUIDL\\r\\nSTLS\\r\\n.\\r\\n\"\nhangup", fetch.Auth, "no acceptable mechanism"},
+		"no acceptable mechanism":      {"S: +OK\nC: CAPA\nS= \"+OK\\r\\nUIDL\\r\\nSASL GSSAPI\\r\\n.\\r\\n\"\nhangup", fetch.Auth, "no acceptable mechanism"},
 		"USER refused":                 {"S: +OK\nC: CAPA\nS: -ERR\nC: USER alice@example.org\nS: -ERR who?\nhangup", fetch.Auth, "who?"},
 		"wrong password, no code":      {capa + "S: -ERR bad password\nhangup", fetch.Auth, "bad password"},
 		"[AUTH]":                       {capa + "S: -ERR [AUTH] no\nhangup", fetch.Auth, "[AUTH] no"},
@@ -135,6 +136,47 @@ func TestWithoutCAPA(t *testing.T) {
 		C: LIST
 		S= "+OK\r\n1 100\r\n.\r\n"
 		hangup`, plaintext())
+}
+
+// TestRepliesOfOddForm: what a reply says counts, not how it is written.
+func TestRepliesOfOddForm(t *testing.T) {
+	for _, ok := range []string{"+ok", "+OK\t", "  +OK hello", "+OK, hello", "+Ok-", "\r\n\r\n+OK"} {
+		for _, end := range []string{"\r\n", "\n"} {
+			client, listing := play(t, fmt.Sprintf("S= %[1]q\nC: CAPA\nS= %[2]q\nC: USER alice@example.org\nS= %[1]q\nC: PASS sesame\nS= %[1]q\nC: CAPA\nS= %[2]q\nC: UIDL\nS= %[3]q\nC: LIST\nS= %[4]q\nC: QUIT\nS= %[1]q\nhangup",
+				ok+end, ok+end+"USER"+end+"UIDL"+end+"."+end, ok+end+"1 a"+end+"."+end, ok+end+"1 10"+end+"."+end), plaintext())
+			if want := []fetch.Ref{{Seq: 1, UID: "a", Size: 10}}; !slices.Equal(listing.Refs, want) {
+				t.Errorf("%q: got %+v, want %+v", ok+end, listing.Refs, want)
+			}
+			if err := client.Close(t.Context()); err != nil {
+				t.Errorf("%q: %v", ok+end, err)
+			}
+		}
+	}
+}
+
+// TestMessageBehindABareLF: a server that ends the reply to RETR in LF may end the message at any dot between two LF.
+func TestMessageBehindABareLF(t *testing.T) {
+	client, listing := play(t, twoListed+"C: RETR 1\nC: RETR 2\n"+`S= "+OK\na\n.\n"`+"\nhangup", plaintext())
+	octets, _, err := fetchtest.Collect(t.Context(), client, listing.Refs)
+	if len(octets) != 0 || fetch.KindOf(err) != fetch.Protocol {
+		t.Errorf("got %d messages, %v; want an error of the protocol", len(octets), err)
+	}
+}
+
+// TestCapabilitiesWithoutALogin: a server that lists no way to log in takes USER, as all do, unless it waits for STLS.
+func TestCapabilitiesWithoutALogin(t *testing.T) {
+	play(t, "S: +OK ready\nC: CAPA\nS= \"+OK\\r\\nUIDL\\r\\n.\\r\\n\"\nC: USER alice@example.org\nS: +OK\nC: PASS sesame\nS: +OK\n"+
+		"C: CAPA\nS= \"+OK\\r\\nUIDL\\r\\n.\\r\\n\"\nC: UIDL\n"+multiline("1 a")+"C: LIST\n"+multiline("1 9")+"hangup", plaintext())
+}
+
+// TestEndWithNothingToDelete: how a session ends says nothing where the server has nothing left to do.
+func TestEndWithNothingToDelete(t *testing.T) {
+	for _, end := range []string{"close", "S: -ERR some deleted messages not removed\nclose"} {
+		client, _ := play(t, twoListed+"C: QUIT\n"+end, plaintext())
+		if err := client.Close(t.Context()); err != nil {
+			t.Errorf("%q: %v", end, err)
+		}
+	}
 }
 
 // TestInternational: a server that offers UTF8 or LANG is asked for them before the login, and may refuse.
@@ -211,6 +253,7 @@ func TestListing(t *testing.T) {
 		told       bool
 	}{
 		"tabs and blanks":                {"1\ta\n 2  b \n\t3 \tc", "1\t10\n 2  20 x\n3 \t 30 ", []fetch.Ref{ref(1, "a", 10), ref(2, "b", 20), ref(3, "c", 30)}, false},
+		"empty lines":                    {"1 a\n\n2 b\n ", "\n1 10\n2 20", []fetch.Ref{ref(1, "a", 10), ref(2, "b", 20)}, false},
 		"plain":                          {"1 a\n2 b", "1 10\n2 20", []fetch.Ref{ref(1, "a", 10), ref(2, "b", 20)}, false},
 		"empty":                          {"", "", nil, false},
 		"LIST shorter":                   {"1 a\n2 b", "2 20", []fetch.Ref{ref(1, "a", -1), ref(2, "b", 20)}, true},
@@ -283,6 +326,11 @@ func TestEmptyMaildropWithoutUIDL(t *testing.T) {
 	if len(listing.Refs) != 0 || listing.NoUIDs || listing.Unlisted != 0 {
 		t.Errorf("got %+v, want it empty", listing)
 	}
+	// LIST, too; then STAT knows.
+	_, listing = play(t, loggedIn+"C: UIDL\nC: LIST\nS: -ERR no messages\nS: -ERR no messages\nC: STAT\nS: +OK 0 0\nhangup", plaintext())
+	if len(listing.Refs) != 0 || listing.NoUIDs || listing.Unlisted != 0 {
+		t.Errorf("got %+v, want it empty", listing)
+	}
 }
 
 func TestListingRefused(t *testing.T) {
@@ -295,10 +343,10 @@ func TestListingRefused(t *testing.T) {
 		kind   fetch.Kind
 		words  string
 	}{
-		"neither UIDL nor LIST":             {withoutUIDL + "C: UIDL\nC: LIST\nS: -ERR what?\nS: -ERR no list\n", plaintext(), fetch.Refused, "no list"},
+		"neither UIDL nor LIST":             {withoutUIDL + "C: UIDL\nC: LIST\nS: -ERR what?\nS: -ERR no list\nC: STAT\nS: +OK 2 20\n", plaintext(), fetch.Refused, "no list"},
 		"no UIDL, but busy":                 {withoutUIDL + "C: UIDL\nC: LIST\nS: -ERR [SYS/TEMP] wait\nS= \"+OK\\r\\n1 10\\r\\n.\\r\\n\"\n", plaintext(), fetch.Busy, "wait"},
 		"no CAPA, UIDL locked":              {withoutCAPA + "C: UIDL\nS: -ERR index locked, try again later\nC: LIST\nS= \"+OK\\r\\n1 10\\r\\n.\\r\\n\"\n", plaintext(), fetch.Busy, "index locked"},
-		"UIDL announced":                    {lists("S: -ERR broken index", "S: -ERR"), plaintext(), fetch.Refused, "broken index"},
+		"UIDL announced":                    {lists("S: -ERR broken index", "S: -ERR\nC: STAT\nS: -ERR"), plaintext(), fetch.Refused, "broken index"},
 		"UIDL busy":                         {lists("S: -ERR [SYS/TEMP] wait", "S: -ERR"), plaintext(), fetch.Busy, "wait"},
 		"more messages than allowed":        {lists("S: +OK\n"+manyLines("S: %d x", 100), "S: +OK"), few, fetch.Protocol, "more than 3"},
 		"more malformed lines than allowed": {lists("S: +OK\n"+manyLines("S: x%d", 100), "S: +OK"), few, fetch.Protocol, "more than 3"},

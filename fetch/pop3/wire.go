@@ -196,21 +196,25 @@ func (w *wire) write(op string, commands []byte) error {
 	return nil
 }
 
-// line reads one line that ends in CRLF, without it. It is valid until the next read.
+// line reads one line without its end, which should be CRLF and is LF with a few servers. It is valid until the next read.
+// The reply to RETR must end in CRLF: of a server that ends a message by a dot between two LF, no message can be told from half of one.
 func (w *wire) line(op string) ([]byte, error) {
 	line, err := w.anyLine(op)
 	if err != nil {
 		return nil, err
 	}
 	text, ok := bytes.CutSuffix(line, []byte("\r\n"))
-	if !ok {
-		e := protocolError(op, "line ends in a bare LF", line)
-		if line[0] == 0x15 || line[0] == 0x16 { // a TLS alert or handshake; the commonest alert ends in LF
-			e.Advice = "this port seems to speak TLS from the start"
-		}
+	switch {
+	case ok:
+		return text, nil
+	case line[0] == 0x15, line[0] == 0x16: // a TLS alert or handshake; the commonest alert ends in LF
+		e := protocolError(op, "not a reply", line)
+		e.Advice = "this port seems to speak TLS from the start"
 		return nil, e
+	case op == "RETR":
+		return nil, protocolError(op, "line ends in a bare LF", line)
 	}
-	return text, nil
+	return line[:len(line)-1], nil
 }
 
 // anyLine reads one line with its end, whichever that is.

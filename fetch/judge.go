@@ -94,15 +94,21 @@ var judgedWords = []struct {
 	{kind: Auth, advice: adviceApp, phrases: []string{"application specific password", "application password", "app password", "app specific password", "authorization code"}},
 	{kind: Auth, advice: adviceOff, phrases: []string{
 		"not enabled", "is disabled", "are disabled", "access disabled", "been disabled", "imap disabled", "pop disabled", "pop3 disabled", "not activated", "deactivated", "switched off",
-		"service is not open", "not open", "not allowed to use", "not permitted to use", "access not allowed", "access is not allowed", "no imap", "no pop",
+		"is not open", "service not open", "not allowed to use", "not permitted to use", "access not allowed", "access is not allowed", "no imap", "no pop",
 		"not available for your", "not available for this", "not available in your", "not subscribed", "suspended",
 	}},
 	{kind: Busy, phrases: []string{
 		"unavailable", "not available", "busy", "overload", "maintenance", "server error", "internal error", "system error",
 		"unable to lock", "could not lock", "mailbox locked", "maildrop locked", "mailbox is locked", "maildrop is locked", "already locked", "in use",
+		"cannot lock", "can t lock", "failed to lock", "for lock ", "another client", "another session", "another process",
 	}},
 	{kind: Busy, weak: true, anywhere: true, phrases: []string{"try again", "retry later"}},
-	{kind: Busy, weak: true, phrases: []string{"later", "limit ", "limits ", "exceed", "maximum number", "slow down", "^421 "}},
+	{kind: Busy, weak: true, phrases: []string{
+		"later", "limit ", "limits ", "exceed", "maximum number", "maximum login attempts", "slow down", "frequency limited", "too frequent", "^421 ",
+		"timeout", "timed out", "backend", "unreachable", "not reachable", "lost connection", "connection lost", "connection failed", "connection failure",
+		"connection refused", "connection error", "error connecting", "failed to connect", "unable to connect", "could not connect", "cannot connect", "unable to contact",
+		"i o error", "disk error", "database error", "being migrated", "being moved",
+	}},
 }
 
 // blame are the words of servers that doubt the user.

@@ -15,6 +15,9 @@ type Survey struct {
 	relays  count
 }
 
+// fewest is how many messages of one client are more than a chance.
+const fewest = 3
+
 // A count says how often each address was the client, and which was the most frequent.
 type count struct {
 	of   map[netip.Addr]int
@@ -49,9 +52,10 @@ func (s *Survey) Add(b Boundary) {
 
 // Findings says what the messages have in common that points to a policy which does not
 // fit the provider, one sentence each, none if there is nothing of the kind. Nothing is
-// said of fewer than least messages.
+// said of fewer than least messages, nor of a single correspondent.
 func (s *Survey) Findings(least int) []string {
 	var found []string
+	several := max(least, fewest)
 	seen := s.clients + s.hidden
 	if s.hidden >= least && 2*s.hidden > seen {
 		which := "most"
@@ -61,10 +65,10 @@ func (s *Survey) Findings(least int) []string {
 		found = append(found, fmt.Sprintf("your provider's MX shows private peers only in %s of %d messages: a gateway, a balancer or NAT hides the clients. "+
 			"Ask the provider to pass their addresses on, and set edge, so that no field below is ever believed; if these peers are hosts of its own, name the MX behind them in mx", which, seen))
 	}
-	if a := s.gates.most; s.gates.of[a] >= least && 2*s.gates.of[a] > seen {
+	if a := s.gates.most; s.gates.of[a] >= several && 2*s.gates.of[a] > seen {
 		found = append(found, fmt.Sprintf("%s is the client of %d of %d messages, and it belongs to a filter service, or the provider checked another address: a gateway stands before your provider, name it in gateways", a, s.gates.of[a], seen))
 	}
-	if a := s.relays.most; s.relays.of[a] >= least && 2*s.relays.of[a] > seen {
+	if a := s.relays.most; s.relays.of[a] >= several && 2*s.relays.of[a] > seen {
 		found = append(found, fmt.Sprintf("%s is the client of %d of %d messages, and it has a name or an address of the provider's own: it seems to be an inner relay. "+
 			"Name it in internal, or its network in internal_nets, so that the client behind it is found", a, s.relays.of[a], seen))
 	}

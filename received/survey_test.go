@@ -34,6 +34,7 @@ func TestSurvey(t *testing.T) {
 		{"a few private peers", []group{{private, 10}, {"", 30}}, 10, nil},
 		{"too few to tell", []group{{private, 9}}, 10, nil},
 		{"a few to a person who asks", []group{{private, 1}}, 1, []string{"private peers only"}},
+		{"two messages of a colleague, to a person who asks", []group{{relay, 2}}, 1, nil},
 		{"a relay with a name of the provider's", []group{{relay, 11}, {"", 4}}, 10, []string{"203.0.113.5 is the client of 11 of 15 messages, and it has a name or an address of the provider's own"}},
 		{"a relay in the MX's network", []group{{nameless, 10}}, 10, []string{"203.0.113.5 is the client of 10 of 10 messages"}},
 		{"a colleague who writes now and then", []group{{relay, 10}, {"", 10}}, 10, nil},

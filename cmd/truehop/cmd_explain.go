@@ -220,7 +220,7 @@ func (p *program) explainAccount(cmd *cobra.Command, args []string, opts explain
 	if err != nil {
 		return err
 	}
-	x := &liveExplainer{account: accounts[0], opts: opts, out: p.stdout, outcomes: ui.Outcomes{}}
+	x := &liveExplainer{account: accounts[0], opts: opts, out: p.stdout}
 	if x.how, err = presenter(cfg, x.account, opts); err != nil {
 		return err
 	}

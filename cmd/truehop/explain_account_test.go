@@ -10,7 +10,6 @@ import (
 
 	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
-	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/received"
 )
@@ -54,7 +53,7 @@ func TestExplainLiveTroubles(t *testing.T) {
 	x := &liveExplainer{
 		account: &config.Account{Name: "work", Folders: []string{"INBOX", "Junk"}},
 		opts:    explainOptions{Last: 9}, how: app.DefaultPresenter(received.Policy{MX: []string{"mx.example.net"}}),
-		out: &out, outcomes: ui.Outcomes{}, several: true,
+		out: &out, several: true,
 	}
 	gone := &fetch.Error{Kind: fetch.Gone, Op: "FETCH"}
 	for _, m := range []fetch.Message{

@@ -31,9 +31,11 @@ const (
 	Restored
 	// NotMarked: delivered messages of a folder cannot be marked upstream; told once in a pass.
 	NotMarked
+	// Misfit: most messages of the pass point to a policy that does not fit the provider; told at its end.
+	Misfit
 )
 
-var eventNames = [...]string{"listed", "verdict", "not-retrieved", "recognised", "settled", "not-settled", "vanished", "restored", "not-marked"}
+var eventNames = [...]string{"listed", "verdict", "not-retrieved", "recognised", "settled", "not-settled", "vanished", "restored", "not-marked", "misfit"}
 
 // String returns the event's name as logs show it.
 func (k EventKind) String() string { return eventNames[k] }
@@ -55,7 +57,7 @@ type Event struct {
 	Sender     string
 	Recipients []string
 	Redelivery bool
-	Why        string // where the verdict is ours and not the MTA's; also of Restored
+	Why        string // where the verdict is ours and not the MTA's; also of Restored and Misfit
 
 	// Settled, NotSettled.
 	Disposal fetch.Disposal
@@ -79,6 +81,17 @@ type reporter struct {
 	observe func(Event) // or nil
 	mu      sync.Mutex
 	summary Summary
+	survey  received.Survey
+}
+
+// leastMisfit is the number of messages that must have something in common before a pass says so.
+const leastMisfit = 10
+
+// misfits reports what the clients of the pass have in common that points to a policy which misses a host.
+func (r *reporter) misfits() {
+	for _, why := range r.survey.Findings(leastMisfit) {
+		r.emit(Event{Kind: Misfit, Why: why})
+	}
 }
 
 // waiting counts messages that this pass did not come to.
@@ -112,6 +125,7 @@ func (r *reporter) emit(e Event) {
 			s.Failed++
 		}
 	case Verdict:
+		r.survey.Add(e.Boundary)
 		switch ledger.State(e.State) {
 		case ledger.Delivered:
 			s.Delivered++

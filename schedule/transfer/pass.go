@@ -233,6 +233,7 @@ func (p Pass) Run(ctx context.Context) (summary Summary, err error) {
 	if err := r.settler.end(ctx, p.DryRun); err != nil {
 		return summary, err
 	}
+	report.misfits()
 	var alike error
 	if !p.DryRun {
 		alike = r.tally.trouble(p.Account)

@@ -27,6 +27,7 @@ const (
 	logNotSettled   = "not settled"
 	logRestored     = "ledger restored"
 	logNotMarked    = "not marked"
+	logMisfit       = "policy does not fit"
 	logServing      = "serving"
 	logStopped      = "stopped"
 	logAwaiting     = "awaiting"
@@ -182,6 +183,9 @@ func (l *Log) Event(e transfer.Event) {
 		level, text = slog.LevelWarn, logNotMarked
 		attrs = append(attrs, slog.String("folder", fetch.Sanitize(e.Folder)), slog.String("error", e.Err.Error()),
 			slog.String("hint", "mail is delivered all the same; where the server keeps no keywords, remove mark_delivered"))
+	case transfer.Misfit:
+		level, text = slog.LevelWarn, logMisfit
+		attrs = append(attrs, slog.String("why", e.Why), slog.String("hint", "see truehop explain "+e.Account+" --last 20"))
 	}
 	l.LogAttrs(context.Background(), level, text, attrs...)
 }

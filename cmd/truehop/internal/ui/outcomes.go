@@ -12,8 +12,14 @@ import (
 	"github.com/truehop/truehop/received"
 )
 
-// Outcomes counts messages by what came of looking for their clients.
-type Outcomes map[received.Outcome]*outcomeCount
+// Outcomes counts messages by what came of looking for their clients. The zero value is ready for use.
+type Outcomes struct {
+	counts map[received.Outcome]*outcomeCount
+	survey received.Survey
+}
+
+// leastFindings is the number of messages that are enough to tell a person who asked what they have in common.
+const leastFindings = 1
 
 // outcomeCount is how many messages an outcome covers, and one of them.
 type outcomeCount struct {
@@ -24,23 +30,30 @@ type outcomeCount struct {
 }
 
 // Count counts a message, which goes by this name.
-func (o Outcomes) Count(name string, b received.Boundary) {
-	c := o[b.Outcome]
+func (o *Outcomes) Count(name string, b received.Boundary) {
+	if o.counts == nil {
+		o.counts = map[received.Outcome]*outcomeCount{}
+	}
+	c := o.counts[b.Outcome]
 	if c == nil {
 		c = &outcomeCount{outcome: b.Outcome, example: name, why: b.Why}
-		o[b.Outcome] = c
+		o.counts[b.Outcome] = c
 	}
 	c.messages++
+	o.survey.Add(b)
 }
 
+// Findings says what the messages have in common that points to a policy which misses a host.
+func (o *Outcomes) Findings() []string { return o.survey.Findings(leastFindings) }
+
 // Print writes how many messages came to which outcome, the most frequent first, and how many could not be
-// fetched.
-func (o Outcomes) Print(w io.Writer, failures int) {
-	if len(o) == 0 && failures == 0 {
+// fetched, and what they have in common.
+func (o *Outcomes) Print(w io.Writer, failures int) {
+	if len(o.counts) == 0 && failures == 0 {
 		fmt.Fprintln(w, "the mailbox is empty")
 		return
 	}
-	rows := slices.SortedFunc(maps.Values(o), func(a, b *outcomeCount) int {
+	rows := slices.SortedFunc(maps.Values(o.counts), func(a, b *outcomeCount) int {
 		return cmp.Or(cmp.Compare(b.messages, a.messages), cmp.Compare(a.outcome, b.outcome))
 	})
 	fmt.Fprintln(w)
@@ -52,4 +65,7 @@ func (o Outcomes) Print(w io.Writer, failures int) {
 		t.row("not fetched", strconv.Itoa(failures), "", "")
 	}
 	t.flush()
+	for _, finding := range o.Findings() {
+		fmt.Fprintf(w, "\nwarning: %s\n", fetch.Printable(finding))
+	}
 }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/inject/injecttest"
 )
@@ -63,6 +65,54 @@ func TestCheckFindsObstacles(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCheckLooksForClients: check looks at the last messages, says of how many the client is known, and what they have in
+// common.
+func TestCheckLooksForClients(t *testing.T) {
+	mail := func(peer string) []byte {
+		return []byte("Received: from pc (" + peer + ") by mx.example.net (Postfix) with ESMTPS id 4A; Mon, 15 Jan 2024 10:00:00 +0000\r\nSubject: x\r\n\r\nx\r\n")
+	}
+	for _, tc := range []struct {
+		name string
+		mail [][]byte
+		says string // the line about clients and those that follow
+	}{
+		{"clients", [][]byte{mail("out.example.org [192.0.2.25]"), mail("unknown [192.0.2.26]")}, "  clients: known of 2 of the last 2 messages\n"},
+		{"private peers", [][]byte{mail("unknown [172.22.1.1]"), mail("unknown [172.22.1.1]")},
+			"  clients: known of 0 of the last 2 messages\n  warning: your provider's MX shows private peers only in all of 2 messages"},
+		{"no mail", nil, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			store := fakeserver.NewStore()
+			for _, m := range tc.mail {
+				store.Add("INBOX", m)
+			}
+			s := fakeserver.IMAP{Store: store, User: "u", Password: "p"}
+			got := checkOf(t, listen(t, s.Serve), "on_delivered: keep", exitOK)
+			if has := strings.Contains(got, "  clients: "); has != (tc.says != "") || !strings.Contains(got, tc.says) {
+				t.Errorf("%q is not said in\n%s", tc.says, got)
+			}
+		})
+	}
+}
+
+// TestCheckLooksAtTheLatest: the newest messages are looked at, and none that is large.
+func TestCheckLooksAtTheLatest(t *testing.T) {
+	var refs []fetch.Ref
+	for i, size := range []int64{100, 100, -1, 100, sampledOctets + 1, 100, sampledOctets, 100} {
+		refs = append(refs, fetch.Ref{Seq: uint32(i + 1), Size: size})
+	}
+	var got []uint32
+	for _, ref := range latest(refs) {
+		got = append(got, ref.Seq)
+	}
+	if want := []uint32{8, 7, 6, 4, 3}; !slices.Equal(got, want) {
+		t.Errorf("the messages %v are looked at, want %v", got, want)
+	}
+	if got := latest(nil); len(got) != 0 {
+		t.Errorf("of no mail %v is looked at", got)
 	}
 }
 

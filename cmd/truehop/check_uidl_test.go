@@ -9,6 +9,7 @@ import (
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/received"
 )
 
 // TestCheckSaysThatThereIsNoUIDL: what it costs is said before the first pass, even of an empty mailbox.
@@ -23,7 +24,7 @@ func TestCheckSaysThatThereIsNoUIDL(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out strings.Builder
-		if code := checkUpstream(t.Context(), ui.Check{W: &out}, cfg.Accounts["work"]); code != exitOK {
+		if code := checkUpstream(t.Context(), ui.Check{W: &out}, cfg.Accounts["work"], received.Policy{}); code != exitOK {
 			t.Errorf("no UIDL %v: exit code %d\n%s", lacking, code, &out)
 		}
 		if got := strings.Contains(out.String(), "no UIDL: messages are known by their content"); got != want {

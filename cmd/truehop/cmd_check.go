@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"io"
 	"os"
 	"slices"
 	"syscall"
@@ -14,6 +16,7 @@ import (
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/received"
 	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
 )
@@ -23,7 +26,7 @@ func (p *program) checkCommand() *cobra.Command {
 		Use:   "check [ACCOUNT...]",
 		Short: "Check the configuration, the spool, every upstream and the MTA",
 		Long: `check reads the configuration, looks whether spool_dir can be used, logs in to each upstream
-and counts what is there, and asks the MTA what it offers: is XCLIENT offered, with which attributes,
+and counts what is there, looks in the headers of the last messages for their clients, and asks the MTA what it offers: is XCLIENT offered, with which attributes,
 and may a second XCLIENT follow in the same session. It changes nothing anywhere.`,
 		ValidArgsFunction: p.completeAccounts,
 		RunE:              func(c *cobra.Command, args []string) error { return p.check(c.Context(), args) },
@@ -44,7 +47,7 @@ func (p *program) check(ctx context.Context, names []string) error {
 	out.Configuration(cfg)
 	code := checked(out, checkSpool(out, cfg))
 	for _, a := range accounts {
-		code = worse(code, checkUpstream(ctx, out, a))
+		code = worse(code, checkUpstream(ctx, out, a, app.NewPresenter(cfg, a).Policy))
 	}
 	return ended(worse(code, checked(out, checkMTA(ctx, out, cfg))))
 }
@@ -78,7 +81,7 @@ func checkSpool(out ui.Check, cfg *config.Config) error {
 
 // checkUpstream logs in, counts what is in each folder, and finds out whether what the account asks for can be done there. It
 // returns the exit code.
-func checkUpstream(ctx context.Context, out ui.Check, a *config.Account) int {
+func checkUpstream(ctx context.Context, out ui.Check, a *config.Account, policy received.Policy) int {
 	out.Upstream(a)
 	if a.OAuth.Provider != "" {
 		tokens, err := app.Tokens(a)
@@ -103,6 +106,7 @@ func checkUpstream(ctx context.Context, out ui.Check, a *config.Account) int {
 	slices.SortFunc(disposals, func(x, y fetch.Disposal) int { return cmp.Compare(x.String(), y.String()) })
 	disposals = slices.Compact(disposals)
 	code, told := exitOK, map[string]bool{}
+	clients := sample{policy: policy}
 	folders, missing, _, err := a.Selection().ChooseFrom(ctx, mailbox)
 	if err != nil {
 		return checked(out, err)
@@ -120,6 +124,12 @@ func checkUpstream(ctx context.Context, out ui.Check, a *config.Account) int {
 			continue
 		}
 		out.Folder(folder, listing)
+		if err := clients.take(ctx, mailbox, listing.Refs); err != nil {
+			code = worse(code, checked(out, err))
+			if fetch.EndsSession(err) {
+				return code
+			}
+		}
 		surveyor, ok := mailbox.(fetch.Surveyor)
 		if !ok {
 			continue
@@ -138,7 +148,61 @@ func checkUpstream(ctx context.Context, out ui.Check, a *config.Account) int {
 	if watcher, ok := mailbox.(interface{ CanWatch() bool }); ok && a.Idle && !watcher.CanWatch() {
 		out.NoIdle()
 	}
+	out.Clients(&clients.outcomes)
+	if clients.looked {
+		// Not by Close: to many a POP3 server what was retrieved in a session that ends well is fetched, and gone.
+		return worse(code, checked(out, mailbox.Leave(ctx)))
+	}
 	return worse(code, checked(out, mailbox.Close(ctx)))
+}
+
+// What check looks at of a folder: so many of its last messages, none that the server says is larger.
+const (
+	sampled       = 5
+	sampledOctets = 256 << 10
+)
+
+// latest returns the last messages that are worth a look, the newest first.
+func latest(refs []fetch.Ref) []fetch.Ref {
+	var last []fetch.Ref
+	for _, ref := range slices.Backward(refs) {
+		if ref.Size <= sampledOctets && len(last) < sampled {
+			last = append(last, ref)
+		}
+	}
+	return last
+}
+
+// sample looks for the clients of an account's last messages.
+type sample struct {
+	policy   received.Policy
+	outcomes ui.Outcomes
+	looked   bool
+}
+
+// take looks at the last messages of the open folder. What goes away meanwhile is left out.
+func (s *sample) take(ctx context.Context, mailbox fetch.Mailbox, refs []fetch.Ref) error {
+	last := latest(refs)
+	if len(last) == 0 {
+		return nil
+	}
+	s.looked = true
+	var head bytes.Buffer
+	return mailbox.Retrieve(ctx, last, func(m fetch.Message) error {
+		if m.Err != nil {
+			return nil
+		}
+		head.Reset()
+		_, err := io.Copy(&head, io.LimitReader(m.Body, maxExplained+1))
+		if err == nil {
+			_, err = io.Copy(io.Discard, m.Body)
+		}
+		if err != nil && fetch.KindOf(err) != fetch.TooLarge {
+			return err
+		}
+		s.outcomes.Count(m.Ref.UID, received.ReadChain(head.Bytes()).Boundary(s.policy))
+		return nil
+	})
 }
 
 // checkMTA finds out whether the MTA can be shown the true clients, and how fast. Where XCLIENT is required

@@ -76,6 +76,18 @@ func (c Check) Folder(name string, l *fetch.Listing) {
 	}
 }
 
+// Clients says of how many of the last messages the client is known, and what they have in common.
+func (c Check) Clients(o *Outcomes) {
+	messages, found := o.total()
+	if messages == 0 {
+		return
+	}
+	fmt.Fprintf(c.W, "  clients: known of %d of the last %s\n", found, count(messages, "message"))
+	for _, finding := range o.Findings() {
+		fmt.Fprintf(c.W, "  warning: %s\n", fetch.Printable(finding))
+	}
+}
+
 // NoIdle says that the server cannot announce new mail.
 func (c Check) NoIdle() {
 	fmt.Fprintln(c.W, "  no IDLE: serve asks for new mail every minute")

@@ -15,6 +15,7 @@ import (
 // Outcomes counts messages by what came of looking for their clients. The zero value is ready for use.
 type Outcomes struct {
 	counts map[received.Outcome]*outcomeCount
+	found  int // messages with a client
 	survey received.Survey
 }
 
@@ -40,7 +41,18 @@ func (o *Outcomes) Count(name string, b received.Boundary) {
 		o.counts[b.Outcome] = c
 	}
 	c.messages++
+	if b.Found {
+		o.found++
+	}
 	o.survey.Add(b)
+}
+
+// total returns the number of messages, and of how many the client was found.
+func (o *Outcomes) total() (messages, found int) {
+	for _, c := range o.counts {
+		messages += c.messages
+	}
+	return messages, o.found
 }
 
 // Findings says what the messages have in common that points to a policy which misses a host.

@@ -124,7 +124,7 @@ func startsFolded(b []byte) bool {
 
 // mark appends a hop that stands for something that cannot be read or trusted.
 func (c *Chain) mark(e *ParseError) {
-	c.Hops = append(c.Hops, Hop{Kind: Noise, Err: e})
+	c.Hops = append(c.Hops, Hop{Kind: Noise, Position: len(c.Hops) + 1, Err: e})
 }
 
 // add reads one field. It returns false if the rest of the header must not be
@@ -187,6 +187,7 @@ func (c *Chain) addHop(h Hop) bool {
 		c.mark(ErrTooManyFields)
 		return false
 	}
+	h.Position = len(c.Hops) + 1
 	c.Hops = append(c.Hops, h)
 	return true
 }

@@ -26,8 +26,8 @@ type dateTime struct {
 // accepts what old and odd writers print: no day of the week, the year before
 // the zone (asctime), an alphabetic zone, no zone. Each word is recognised by
 // its shape; an unknown zone counts as UTC (RFC 5322, 4.3). The result is in
-// UTC. It is zero if the text is not a date.
-func parseTime(s string) time.Time {
+// UTC, and the zone as it is written. Both are zero if the text is not a date.
+func parseTime(s string) (t time.Time, zone string) {
 	d := dateTime{year: -1, month: -1, day: -1, hour: -1}
 	for n := 0; n < 12 && s != ""; n++ {
 		start := 0
@@ -46,6 +46,7 @@ func parseTime(s string) time.Time {
 		switch {
 		case len(w) == 5 && strings.IndexByte("+-", w[0]) >= 0:
 			if h, m := digits(w[1:3]), digits(w[3:5]); h >= 0 && m >= 0 {
+				zone = w
 				d.offset = h*60 + m
 				if w[0] == '-' {
 					d.offset = -d.offset
@@ -59,6 +60,9 @@ func parseTime(s string) time.Time {
 				d.month = i / 3
 			}
 		case d.hour >= 0 && d.offset == 0:
+			if zone == "" {
+				zone = w
+			}
 			for _, z := range zones {
 				if foldEqual(w, z.name) {
 					d.offset = z.hours * 60
@@ -67,10 +71,10 @@ func parseTime(s string) time.Time {
 		}
 	}
 	if d.year < 0 || d.day < 1 || d.month < 0 || d.hour < 0 {
-		return time.Time{}
+		return time.Time{}, ""
 	}
 	return time.Date(d.year, time.Month(d.month+1), d.day, d.hour, d.min, d.sec, 0, time.UTC).
-		Add(-time.Duration(d.offset) * time.Minute)
+		Add(-time.Duration(d.offset) * time.Minute), zone
 }
 
 // dateGap reports whether c stands between the words of a date.

@@ -21,7 +21,7 @@ func TestParseTime(t *testing.T) {
 		{"15 Foo 2024 10:00:00", ""}, {"15 Jan 2024 25:00:00", ""}, {"15 Jan 99999999999 10:00", ""}, {"2024-99-15 10:00:00", ""},
 	} {
 		got := ""
-		if d := parseTime(tt.in); !d.IsZero() {
+		if d, _ := parseTime(tt.in); !d.IsZero() {
 			got = d.Format(time.RFC3339)
 		}
 		if got != tt.want {

@@ -118,8 +118,12 @@ func (p *parser) classify() {
 		h.Kind = SMTP
 	}
 	w := h.With
-	if _, last, ok := strings.Cut(w, " encrypted "); ok { // CIPHER encrypted SMTP
+	if cipher, last, ok := strings.Cut(w, " encrypted "); ok { // CIPHER encrypted SMTP
 		w, h.TLS = last, true
+		p.negotiated("", cipher)
+	}
+	if cipher, ok := strings.CutPrefix(w, "ESMTP/TLS/"); ok { // Cisco
+		p.negotiated("", cipher)
 	}
 	w, _, _ = strings.Cut(w, " ")
 	switch {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -106,10 +107,30 @@ func FuzzParse(f *testing.F) {
 		if h.Addr.Is4In6() || h.Addr.Zone() != "" {
 			t.Errorf("%v is not canonical", h.Addr)
 		}
+		mustBeDetailed(t, h, value)
 		if again := Parse(value); describe(again) != describe(h) {
 			t.Error("two readings differ")
 		}
 	})
+}
+
+// mustBeDetailed checks what a field says beside the client.
+func mustBeDetailed(t *testing.T, h Hop, value []byte) {
+	t.Helper()
+	if len(value) <= maxField && h.Raw != string(value) {
+		t.Errorf("the raw text is %q", h.Raw)
+	}
+	to := h.Recipients()
+	if (h.For == "") != (len(to) == 0) || strings.Join(to[:min(len(to), 1)], "") != h.For {
+		t.Errorf("the recipients are %q, and the first is %q", to, h.For)
+	}
+	known := h.TLS && slices.Contains(tlsVersions[:], h.TLSVersion)
+	if h.TLSVersion != "" && !known {
+		t.Errorf("TLS is %v, and its version %q", h.TLS, h.TLSVersion)
+	}
+	if h.Zone != "" && h.Time.IsZero() {
+		t.Errorf("the zone of no date is %q", h.Zone)
+	}
 }
 
 func FuzzChain(f *testing.F) {
@@ -118,6 +139,11 @@ func FuzzChain(f *testing.F) {
 		c := ReadChain(header)
 		if len(c.Hops) > maxHops+1 || len(c.Proofs) > maxProofs || len(c.Envelope.Recipients) > maxEnv || len(c.Envelope.ReturnPath) > maxEnv {
 			t.Errorf("%d hops, %d proofs: over the limits", len(c.Hops), len(c.Proofs))
+		}
+		for i := range c.Hops {
+			if c.Hops[i].Position != i+1 {
+				t.Errorf("hop %d has the position %d", i, c.Hops[i].Position)
+			}
 		}
 		for _, p := range c.Proofs {
 			if !p.Addr.IsValid() || p.At > len(c.Hops) {

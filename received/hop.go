@@ -53,25 +53,38 @@ type Hop struct {
 	ByAddr netip.Addr // the writer's address, if it says one
 
 	With          string // protocol, as written: "ESMTPS", "Microsoft SMTP Server"
+	Via           string // as written: "Frontend Transport", "listexpand"
 	ESMTP         bool   // the client said EHLO
 	TLS           bool   // the session was encrypted
+	TLSVersion    string // "TLSv1.3", however the writer spells it
+	TLSCipher     string // as written
 	Authenticated bool   // the client logged in
 
 	ID           string    // queue id
-	For          string    // recipient, without angle brackets
+	For          string    // recipient, without angle brackets; see [Hop.Recipients]
 	EnvelopeFrom string    // sender, without angle brackets
 	Time         time.Time // in UTC
+	Zone         string    // the zone of the date, as written: "+0100", "PST"
 
 	// Form names the writer's software by the way it writes: "postfix",
 	// "exim", "exchange", "generic", ...
 	Form string
 	Kind Kind
 
+	// Raw is the field's body as it was given to [Parse], folding included. It is empty
+	// if the field is too long to be read.
+	Raw string
+	// Position is the number of the field in its [Chain], from the top, 1 for the
+	// topmost. It is 0 for a field that [Parse] read alone.
+	Position int
+
 	// Err is set if the address of the field cannot be trusted: bad syntax, more
 	// than one candidate, a doubtful spelling of the address, no writer. It is a
 	// *ParseError. What could be read is kept; Addr is kept only if it is beyond
 	// doubt.
 	Err error
+
+	more []string // recipients beside For
 }
 
 // A ParseError says why a Received field cannot be trusted.

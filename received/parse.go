@@ -12,6 +12,7 @@ func Parse(value []byte) Hop {
 		return Hop{Kind: Noise, Err: ErrTooLong}
 	}
 	var p parser
+	p.hop.Raw = string(value)
 	var bad *ParseError
 	p.s, bad = unfold(withoutWords(value))
 	if bad != nil {
@@ -64,7 +65,7 @@ func (p *parser) split() {
 	for i := p.n - 1; i > 0; i-- {
 		if t[i].kind == semi {
 			end, p.date = i, span{i + 1, p.n}
-			p.hop.Time = parseTime(p.s[t[i].end:])
+			p.hop.Time, p.hop.Zone = parseTime(p.s[t[i].end:])
 			damaged := p.err == ErrUnclosed || p.err == ErrStrayParenthesis
 			if damaged && p.at >= int(t[i].end) && strings.IndexByte(p.s[p.at:], ';') < 0 && !hidesAddr(p.s[p.at:]) {
 				// Only a remark behind the date is damaged. A HELO that holds a whole

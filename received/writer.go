@@ -26,22 +26,17 @@ func (p *parser) readWriter() {
 			if i+1 < len(t) && t[i+1].kind == comment {
 				i++ // with (CIPHER encrypted) ESMTPS
 			}
-			first := i + 1
-			for i+1 < len(t) && t[i+1].key == kwNone {
-				if next := t[i+1].kind; next != word && next != literal {
-					break
-				}
-				i++
-			}
-			if i >= first && p.hop.With == "" {
-				p.hop.With = p.s[t[first].pos:t[i].end]
-			}
+			i += p.phrase(t[i+1:], &p.hop.With)
+		case t[i].key == kwVia:
+			i += p.phrase(t[i+1:], &p.hop.Via)
 		case t[i].key == kwID:
 			i += p.value(t[i+1:], &p.hop.ID)
 		case t[i].key == kwFor:
-			i += p.value(t[i+1:], &p.hop.For)
+			i += p.recipients(t[i+1:])
 		case t[i].key == kwFrom, p.is(t[i], "envelope-from"):
 			i += p.value(t[i+1:], &p.hop.EnvelopeFrom)
+		case i > 0 && t[i-1].kind == comment && p.is(t[i], "tls"): // Exim: (TLS1.3) tls CIPHER
+			i += p.value(t[i+1:], &p.hop.TLSCipher)
 		}
 	}
 	date := p.tokens(p.date)
@@ -97,6 +92,7 @@ func (p *parser) note(c string) bool {
 		case hasPrefixFold(c, "using TLS"), hasPrefixFold(c, "version=TLS"), hasPrefixFold(c, "TLS"),
 			hasPrefixFold(c, "using SSL"), hasPrefixFold(c, "version=SSL"):
 			p.hop.TLS = true
+			p.session(c)
 			return true
 		case hasPrefixFold(c, "smtp-auth"), hasPrefixFold(c, "smtpauth"), hasPrefixFold(c, "smtp auth"),
 			hasPrefixFold(c, "SquirrelMail authenticated"):

@@ -52,23 +52,31 @@ type (
 		Writer *string `json:"writer"`
 		At     int     `json:"at"`
 	}
+	// hopJSON is one Received field; position counts from 1. raw is its text as it stands in the message.
 	hopJSON struct {
-		HELO          *string `json:"helo"`
-		Name          *string `json:"name"`
-		Addr          *string `json:"addr"`
-		By            *string `json:"by"`
-		With          *string `json:"with"`
-		ID            *string `json:"id"`
-		For           *string `json:"for"`
-		Time          *string `json:"time"`
-		Form          *string `json:"form"`
-		Error         *string `json:"error"`
-		Kind          string  `json:"kind"`
-		Verified      bool    `json:"verified"`
-		Port          *uint16 `json:"port"`
-		TLS           bool    `json:"tls"`
-		Authenticated bool    `json:"authenticated"`
-		Sender        *string `json:"sender"`
+		HELO          *string  `json:"helo"`
+		Name          *string  `json:"name"`
+		Addr          *string  `json:"addr"`
+		By            *string  `json:"by"`
+		With          *string  `json:"with"`
+		ID            *string  `json:"id"`
+		For           *string  `json:"for"`
+		Time          *string  `json:"time"`
+		Form          *string  `json:"form"`
+		Error         *string  `json:"error"`
+		Kind          string   `json:"kind"`
+		Verified      bool     `json:"verified"`
+		Port          *uint16  `json:"port"`
+		TLS           bool     `json:"tls"`
+		Authenticated bool     `json:"authenticated"`
+		Sender        *string  `json:"sender"`
+		Via           *string  `json:"via"`
+		TLSVersion    *string  `json:"tls_version"`
+		TLSCipher     *string  `json:"tls_cipher"`
+		Recipients    []string `json:"recipients"`
+		Zone          *string  `json:"zone"`
+		Raw           *string  `json:"raw"`
+		Position      int      `json:"position"`
 	}
 )
 
@@ -110,6 +118,8 @@ func (x *Explanation) PrintJSON(w io.Writer, name string) error {
 			HELO: orNil(h.HELO), Name: orNil(h.Name), Addr: addrOrNil(h.Addr), By: orNil(h.By),
 			With: orNil(h.With), ID: orNil(h.ID), For: orNil(h.For), Form: orNil(h.Form), Kind: string(h.Kind),
 			Verified: h.NameVerified, Port: portOrNil(h.Port), TLS: h.TLS, Authenticated: h.Authenticated, Sender: orNil(h.EnvelopeFrom),
+			Position: h.Position, Via: orNil(h.Via), TLSVersion: orNil(h.TLSVersion), TLSCipher: orNil(h.TLSCipher),
+			Recipients: h.Recipients(), Zone: orNil(h.Zone), Raw: orNil(h.Raw),
 		}
 		if !h.Time.IsZero() {
 			j.Time = orNil(h.Time.Format(time.RFC3339))

@@ -1,0 +1,125 @@
+package received
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestAttacks tries what a sender can write below the trusted run, and what he can say to it, against
+// inference, built-in profiles and policies that name hosts. [chosen] is the address that he wants to be
+// taken for; his own is 203.0.113.66. No policy may give the first, and none may take his mail for mail
+// that never had a client.
+func TestAttacks(t *testing.T) {
+	auto, _ := Profile("auto")
+	gmail, _ := Profile("gmail")
+	outlook, _ := Profile("outlook")
+	icloud, _ := Profile("icloud")
+	yahoo, _ := Profile("yahoo")
+	fastmail, _ := Profile("fastmail")
+	kernel, _ := Profile("kernel.org")
+	named := Policy{MX: []string{"mx.uni.example"}, Internal: []string{"store.uni.example", "scan2.uni.example"}}
+	wide := Policy{MX: []string{"mx.uni.example"}, Internal: []string{"*.uni.example", "localhost"}}
+	edge := wide
+	edge.Edge = true
+	gated := named
+	gated.Gateways = []string{"*.filter.example", "203.0.113.0/28"}
+	all := []Policy{auto, named, wide, edge, gated, Auto("imap.uni.example")}
+
+	const (
+		attacker = "evil.example [203.0.113.66]"
+		nameless = "unknown [203.0.113.66]"
+		frontend = " with Microsoft SMTP Server (version=TLS1_2, cipher=X) id 15.20.7181.15 via Frontend Transport" + date
+		secure   = " with Microsoft SMTP Server (version=TLS1_2, cipher=X) id 15.20.7181.15" + date
+	)
+	mx := func(helo, peer string) string { return line(helo, peer, "mx.uni.example") }
+	lmtp := "Received: from mx.uni.example ([10.0.0.2]) by store.uni.example with LMTP id a1" + date
+	google := "Received: by 2002:a05:6214:2a8b:b0:6c1:77d0:4e12 with SMTP id k9csp815231edo" + date +
+		"Received: from evil.example (evil.example. [203.0.113.66]) by mx.google.com with ESMTPS id x1" + date
+	eop := "Received: from A1.eurprd08.prod.outlook.com (2603:10a6:20b:5::9) by B1.eurprd08.prod.outlook.com (2603:10a6:102:5::8)" + secure +
+		"Received: from evil.example (203.0.113.66) by X1.mail.protection.outlook.com (10.13.1.1)" + frontend
+	for _, tt := range []struct {
+		name     string
+		policies []Policy
+		header   string
+	}{
+		// The MX sees a private peer: the client's words are all that tells of him.
+		{"private peer, HELO of an inner host", all, mx("store.uni.example", "unknown [10.1.1.1]") + forgery("store.uni.example")},
+		{"private peer, HELO of the MX in capitals with a final dot", all, mx("MX.UNI.EXAMPLE.", "unknown [10.1.1.1]") + forgery("mx.uni.example")},
+		{"private peer, HELO is its own address", all, mx("[10.1.1.1]", "unknown [10.1.1.1]") + forgery("[10.1.1.1]")},
+		{"private peer mapped into IPv6", all, mx("mx.uni.example", "unknown [IPv6:::ffff:10.1.1.1]") + forgery("mx.uni.example")},
+		{"link-local peer", all, mx("mx.uni.example", "unknown [IPv6:fe80::1]") + forgery("mx.uni.example")},
+		{"shared address space", all, mx("scan2.uni.example", "unknown [100.64.0.1]") + forgery("scan2.uni.example")},
+		{"private peer, forged remark of qmail's", all, mx("mx.uni.example", "unknown [10.1.1.1]") + "Received: (qmail 1 invoked from network); 15 Jan 2024 10:00:00 -0000\r\n" + forgery("mx.uni.example")},
+		{"private peer, forged LMTP", all, mx("mx.uni.example", "unknown [10.1.1.1]") + "Received: from mx.uni.example ([127.0.0.1]) by mx.uni.example with LMTP id a1" + date + forgery("mx.uni.example")},
+		{"private peer, forged webmail", all, mx("mx.uni.example", "unknown [10.1.1.1]") + "Received: from 198.51.100.7 by mx.uni.example with HTTP" + date},
+		{"private peer, forged login", all, mx("mx.uni.example", "unknown [10.1.1.1]") + "Received: from pc (pc [198.51.100.7]) (Authenticated sender: u) by mx.uni.example (Postfix) with ESMTPSA id 4A" + date},
+		{"private peer, a proof copied below", all, mx("mx.uni.example", "unknown [10.1.1.1]") + "Authentication-Results: mx.uni.example; spf=pass smtp.remote-ip=198.51.100.7\r\n" + forgery("mx.uni.example")},
+		{"private peer of a store, HELO of the MX's sister", []Policy{auto, named}, line("mx.uni.example.evil.example", "unknown [10.1.1.1]", "store.uni.example") + forgery("mx.uni.example.evil.example")},
+
+		// A machine of the provider's domain, or one that says so.
+		{"HELO of an inner host, foreign name", all, mx("scan2.uni.example", attacker) + forgery("scan2.uni.example")},
+		{"HELO of an inner host, no name", all, mx("scan2.uni.example", nameless) + forgery("scan2.uni.example")},
+		{"HELO of the MX, folded and in capitals", all, strings.Replace(mx("MX.Uni.Example", attacker), " by ", "\r\n\t\r\n by ", 1) + forgery("MX.Uni.Example")},
+		{"a customer's line says it is an inner host", all, mx("scan2.uni.example", "dsl-203-0-113-66.uni.example [203.0.113.66]") + forgery("scan2.uni.example")},
+		{"a student's machine says it is an inner host", all, mx("scan2.uni.example", "bob.dorm.uni.example [203.0.113.66]") + forgery("scan2.uni.example")},
+		{"a name in the domain that is not verified", all, "Received: from scan2.uni.example (scan2.uni.example [203.0.113.66] (may be forged)) by mx.uni.example (8.17.1/8.17.1) with ESMTP id 4A" + date + forgery("scan2.uni.example")},
+		{"qmail shows the HELO for the name", all, qmailLine("scan2.uni.example", "203.0.113.66", "mx.uni.example") + forgery("scan2.uni.example")},
+		{"a name that holds the domain", all, mx("store.uni.example", "store.uni.example.evil.example [203.0.113.66]") + forgery("store.uni.example")},
+		{"a writer whose name begins like the MX", all, mx("evil.example", attacker) + forgery("mx.uni.example.evil.example")},
+		{"localhost by a public address", all, mx("localhost", "localhost [203.0.113.66]") + "Received: from x (x [198.51.100.7]) by localhost (Postfix) with ESMTP id 4A" + date},
+		{"the MX's own name by a reverse zone of his", all, mx("mx.uni.example", "mx.uni.example. [203.0.113.66]") + forgery("elsewhere.example")},
+
+		// Fields of the provider's copied below the boundary.
+		{"the whole run copied below", all, mx("evil.example", attacker) + lmtp + forgery("mx.uni.example")},
+		{"the whole run copied below one that a store shows", all, lmtp + mx("evil.example", attacker) + lmtp + forgery("mx.uni.example")},
+		{"proofs copied below", all, lmtp + mx("evil.example", attacker) + "Received-SPF: pass (mx.uni.example: x) client-ip=198.51.100.7; receiver=mx.uni.example\r\nX-Originating-IP: 198.51.100.7\r\n" + forgery("mx.uni.example")},
+		{"a hand-in of a program below", all, mx("evil.example", attacker) + "Received: by mx.uni.example (Postfix, from userid 0) id 4A" + date},
+		{"two hosts in one field", all, "Received: from evil.example (evil.example [203.0.113.66]) by mx.uni.example (Postfix) with ESMTP id 4A by mx.uni.example" + date + forgery("mx.uni.example")},
+		{"HELO that closes the comment", all, mx("x) (y [198.51.100.7]", attacker)},
+		{"HELO that opens one", all, mx("x ([198.51.100.7]) by mx.uni.example (", attacker)},
+		{"a login that ends its remark", all, "Received: from pc (evil.example [203.0.113.66]) (Authenticated sender: u) by mx.uni.example [198.51.100.7]) by mx.uni.example (Postfix) with ESMTPA id 4A" + date},
+		{"a certificate with a field in it", all, "Received: from pc (evil.example [203.0.113.66]) (Client CN \"x\", Issuer \"y) by mx.uni.example ([198.51.100.7])\" (not verified)) by mx.uni.example (Postfix) with ESMTPS id 4A" + date},
+		{"a field name with a space, and one in capitals", all, mx("evil.example", attacker) + "Received : from x (x [198.51.100.7]) by mx.uni.example (Postfix)" + date + "RECEIVED: from x (x [198.51.100.7]) by mx.uni.example (Postfix)" + date},
+
+		// The built-in providers.
+		{"Gmail's own lines below", []Policy{auto, gmail}, google + google + "Received: from x (x. [198.51.100.7]) by mx.google.com with ESMTPS id x2" + date},
+		{"Gmail, HELO of a host of Google's", []Policy{auto, gmail}, strings.ReplaceAll(google, "from evil.example", "from mail-ej1-f41.google.com") + "Received: by mail-ej1-f41.google.com with SMTP id x" + date + "Received: from x (x. [198.51.100.7]) by mx.google.com with ESMTPS id x2" + date},
+		{"Gmail, a private peer", []Policy{auto, gmail}, strings.ReplaceAll(google, "203.0.113.66", "10.0.0.9") + "Received: from x (x. [198.51.100.7]) by mx.google.com with ESMTPS id x2" + date},
+		{"Outlook's own lines below", []Policy{auto, outlook}, eop + eop + "Received: from bank.example (198.51.100.7) by X9.mail.protection.outlook.com (10.13.1.1)" + frontend},
+		{"Outlook, HELO of a host of the service", []Policy{auto, outlook}, strings.ReplaceAll(eop, "from evil.example", "from X9.mail.protection.outlook.com") + "Received: from bank.example (198.51.100.7) by X9.mail.protection.outlook.com (10.13.1.1)" + frontend},
+		{"Outlook, a rented machine of IPv6 says it is a hub", []Policy{auto, outlook}, strings.ReplaceAll(strings.ReplaceAll(eop, "from evil.example", "from A9.eurprd08.prod.outlook.com"), "203.0.113.66", "2603:1020:201:10::9") +
+			"Received: from A9.eurprd08.prod.outlook.com (2603:10a6:20b:5::9) by A9.eurprd08.prod.outlook.com (2603:10a6:20b:5::9) with mapi id 15.20.7181.15" + date},
+		{"iCloud, HELO of the MX", []Policy{auto, icloud}, "Received: from p00-icloudmta-smtpin-us-west-1 ([17.1.1.1]) by p00-mailgateway-smtp-1 (mailgateway 1) with SMTP id 1" + date +
+			"Received: from p00-icloudmta-smtpin-us-west-1 (unknown [203.0.113.66]) by p00-icloudmta-smtpin-us-west-1 (Postfix) with ESMTPS id 4A" + date + forgery("p00-icloudmta-smtpin-us-west-1")},
+		{"Yahoo, the proof below", []Policy{auto, yahoo}, "Received: from 127.0.0.1 by atlas1.free.mail.ne1.yahoo.com with HTTPS" + date + "X-Originating-Ip: [203.0.113.66]\r\n" +
+			"Received: from 203.0.113.66 (EHLO evil.example) by 10.1.2.3 with SMTPs (version=TLS1_3 cipher=X)" + date + "X-Originating-Ip: [198.51.100.7]\r\n" +
+			"Received: from 198.51.100.7 (EHLO x) by 10.1.2.3 with SMTPs (version=TLS1_3 cipher=X)" + date},
+		{"Fastmail, an inner slot below", []Policy{auto, fastmail}, line("evil.example", attacker, "mx1.messagingengine.com") + "Received: from slot1 ([10.0.0.1]) by slot2 (Cyrus) with LMTPA" + date + forgery("mx1.messagingengine.com")},
+		{"kernel.org, HELO of its relay", []Policy{auto, kernel}, line("smtp.kernel.org", attacker, "dfw.source.kernel.org") + "Received: by smtp.kernel.org (Postfix) id 4A" + date + forgery("smtp.kernel.org")},
+
+		// Gateways.
+		{"HELO of a gateway", []Policy{gated}, mx("gate3.filter.example", attacker) + forgery("gate3.filter.example")},
+		{"HELO of a gateway, no name", []Policy{gated}, mx("gate3.filter.example", nameless) + forgery("gate3.filter.example")},
+		{"a gateway's private peer says it is the gateway", []Policy{gated}, mx("gate3.filter.example", "gate3.filter.example [203.0.113.5]") +
+			line("gate3.filter.example", "unknown [10.0.0.1]", "gate3.filter.example") + forgery("gate3.filter.example")},
+		{"the gateway's client says it is the gateway", []Policy{gated}, mx("gate3.filter.example", "gate3.filter.example [203.0.113.5]") +
+			line("gate3.filter.example", attacker, "gate3.filter.example") + forgery("gate3.filter.example")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := ReadChain([]byte(tt.header + "\r\n"))
+			for i, p := range tt.policies {
+				b := c.Boundary(p)
+				if b.Client.Addr == chosen || b.Submission != nil && b.Submission.Addr == chosen {
+					t.Errorf("policy %d gives an address that the sender chose: %s", i, b.Why)
+				}
+				if b.Internal() {
+					t.Errorf("policy %d takes it for mail without a client: %s", i, b.Why)
+				}
+				if b.Authenticated && !strings.HasPrefix(tt.name, "a login") {
+					t.Errorf("policy %d takes the sender for a user of the provider's: %s", i, b.Why)
+				}
+				mustBeSafe(t, c, b)
+			}
+		})
+	}
+}

@@ -2,6 +2,7 @@ package pop3_test
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/truehop/truehop/fetch"
@@ -28,25 +29,27 @@ func TestOutOfStep(t *testing.T) {
 			"C: RETR 1\nS: +OK\nS: x\nS: .\nC: RETR 2\nS: +OK\nS: x\nS: .\nhangup", true, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			told := 0
-			o := plaintext()
-			o.OneByOne, o.OutOfStep = test.single, func() { told++ }
-			o.Timeouts = pop3.Timeouts{Idle: 200 * time.Millisecond}
-			c, err := pop3.New(t.Context(), fetchtest.Play(t, test.script), o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Abort()
-			listing, err := c.Open(t.Context(), "")
-			if err == nil {
-				if listing.Together == test.single {
-					t.Errorf("one by one is %v, and messages are asked for together: %v", test.single, listing.Together)
+			synctest.Test(t, func(t *testing.T) {
+				told := 0
+				o := plaintext()
+				o.OneByOne, o.OutOfStep = test.single, func() { told++ }
+				o.Timeouts = pop3.Timeouts{Idle: time.Minute}
+				c, err := pop3.New(t.Context(), fetchtest.Play(t, test.script), o)
+				if err != nil {
+					t.Fatal(err)
 				}
-				_, _, err = fetchtest.Collect(t.Context(), c, listing.Refs)
-			}
-			if fetch.KindOf(err) != test.kind || told != test.told || fetch.IsOutOfStep(err) != (test.told > 0) {
-				t.Errorf("told %d times, want %d: %v", told, test.told, err)
-			}
+				defer c.Abort()
+				listing, err := c.Open(t.Context(), "")
+				if err == nil {
+					if listing.Together == test.single {
+						t.Errorf("one by one is %v, and messages are asked for together: %v", test.single, listing.Together)
+					}
+					_, _, err = fetchtest.Collect(t.Context(), c, listing.Refs)
+				}
+				if fetch.KindOf(err) != test.kind || told != test.told || fetch.IsOutOfStep(err) != (test.told > 0) {
+					t.Errorf("told %d times, want %d: %v", told, test.told, err)
+				}
+			})
 		})
 	}
 }

@@ -31,67 +31,69 @@ func TestShiftedReplies(t *testing.T) {
 				"left out, and all are deferred": {defers: true},
 			} {
 				t.Run(fmt.Sprintf("action %d/reply %d/%s", disposal.Action, at, name), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) {
-						w := keeping(t, true)
-						w.pass.OnDelivered = disposal
-						w.pass.Now = nil
-						for n := range messages {
-							w.add(n + 1)
-						}
-						d := &fault
-						d.at = at
-						single := false
-						var servers sync.WaitGroup
-						server := &fakeserver.POP3{Store: w.store, User: "u", Password: "p", Wrap: d.wrap}
-						w.pass.Dial = func(ctx context.Context) (fetch.Mailbox, error) {
-							ours, theirs := net.Pipe()
-							servers.Go(func() { server.Serve(theirs) })
-							return pop3.New(ctx, ours, pop3.Options{
-								Credentials: sasl.Credentials{User: "u", Password: "p", AllowPlaintext: true},
-								OneByOne:    single, OutOfStep: func() { single = true },
-							})
-						}
-						if d.defers {
-							w.mta.verdict = func(*inject.Message, int) inject.Receipt {
-								return reply(inject.Deferred, "RCPT", 450, "4.2.0", "greylisted")
-							}
-						}
-						for range 3 {
-							_, _ = w.try() // what counts is what becomes of the messages
-							w.mta.verdict = nil
-							time.Sleep(2 * time.Hour)
-						}
-						servers.Wait()
-						if d.answers < at {
-							t.Fatalf("the server was asked for %d messages only", d.answers)
-						}
-						times := map[string]int{}
-						for _, m := range w.mta.taken {
-							times[m.subject()]++
-						}
-						for n := range messages {
-							want := 1
-							if d.twice && n+1 == at && at < messages {
-								want = 2
-							}
-							if subject := fmt.Sprintf("number %d", n+1); times[subject] != want {
-								t.Errorf("%s was delivered %d times, want %d", subject, times[subject], want)
-							}
-						}
-						counts, err := w.ledger.Counts(t.Context(), "work")
-						if delivered := len(w.mta.taken); err != nil || counts[ledger.Delivered] != delivered || len(counts) != 1 {
-							t.Errorf("of %d messages delivered the ledger counts %v, %v", delivered, counts, err)
-						}
-						want := messages
-						if disposal.Action == fetch.Delete {
-							want = 0
-						}
-						w.left(want)
-					})
+					fault.at = at
+					synctest.Test(t, func(t *testing.T) { carryShifted(t, messages, &fault, disposal) })
 				})
 			}
 		}
 	}
+}
+
+// carryShifted makes three passes over messages, the first of them with the fault, and wants each to be delivered.
+func carryShifted(t *testing.T, messages int, d *shifting, disposal fetch.Disposal) {
+	w := keeping(t, true)
+	w.pass.OnDelivered = disposal
+	w.pass.Now = nil
+	for n := range messages {
+		w.add(n + 1)
+	}
+	single := false
+	var servers sync.WaitGroup
+	server := &fakeserver.POP3{Store: w.store, User: "u", Password: "p", Wrap: d.wrap}
+	w.pass.Dial = func(ctx context.Context) (fetch.Mailbox, error) {
+		ours, theirs := net.Pipe()
+		servers.Go(func() { server.Serve(theirs) })
+		return pop3.New(ctx, ours, pop3.Options{
+			Credentials: sasl.Credentials{User: "u", Password: "p", AllowPlaintext: true},
+			OneByOne:    single, OutOfStep: func() { single = true },
+		})
+	}
+	if d.defers {
+		w.mta.verdict = func(*inject.Message, int) inject.Receipt {
+			return reply(inject.Deferred, "RCPT", 450, "4.2.0", "greylisted")
+		}
+	}
+	for range 3 {
+		_, _ = w.try() // what counts is what becomes of the messages
+		w.mta.verdict = nil
+		time.Sleep(2 * time.Hour)
+	}
+	servers.Wait()
+	if d.answers < d.at {
+		t.Fatalf("the server was asked for %d messages only", d.answers)
+	}
+	times := map[string]int{}
+	for _, m := range w.mta.taken {
+		times[m.subject()]++
+	}
+	for n := range messages {
+		want := 1
+		if d.twice && n+1 == d.at && d.at < messages {
+			want = 2
+		}
+		if subject := fmt.Sprintf("number %d", n+1); times[subject] != want {
+			t.Errorf("%s was delivered %d times, want %d", subject, times[subject], want)
+		}
+	}
+	counts, err := w.ledger.Counts(t.Context(), "work")
+	if delivered := len(w.mta.taken); err != nil || counts[ledger.Delivered] != delivered || len(counts) != 1 {
+		t.Errorf("of %d messages delivered the ledger counts %v, %v", delivered, counts, err)
+	}
+	want := messages
+	if disposal.Action == fetch.Delete {
+		want = 0
+	}
+	w.left(want)
 }
 
 // shifting is a server that loses the answer to one RETR, or repeats it, in its first session.

@@ -148,7 +148,7 @@ func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 		return w.submission(i), end
 	case unknown && h.Kind == ByOnly && mx && indexFold(h.With, "SMTP") >= 0:
 		// Somebody spoke SMTP to a host that faces the Internet. It may have been the sender.
-		return w.none(i, OutcomeUnparseable, "the provider's MX does not record who spoke to it"), end
+		return w.none(i, OutcomeUnparseable, "the provider's MX does not record who spoke to it; if the field that shows the client always stands at one place, give its number in hops"), end
 	case unknown && h.Kind == ByOnly:
 		return Boundary{}, goOn
 	case unknown && h.Kind == HTTP:
@@ -180,6 +180,9 @@ func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 	case linked:
 		return Boundary{}, goOn
 	case uncertain:
+		if w.named(h.HELO) || w.named(h.Name) {
+			return w.none(i, OutcomeAmbiguous, "the peer has a name that the policy lists, and either nobody verified it or it did not write the next field; if it is the provider's, name its network in internal_nets"), end
+		}
 		return w.none(i, OutcomeAmbiguous, "the peer may be one of the provider's own, and what it is was not verified; name it in internal, or its network in internal_nets"), end
 	}
 	if mx {

@@ -150,6 +150,20 @@ func (p *parser) classify() {
 	}
 }
 
+// mailProtocols are words for protocols between mail servers that are no kind of SMTP, LMTP or
+// QMTP: of the IANA registry "Mail Transmission Types", and of Orange, Yahoo, qmail and UUCP.
+var mailProtocols = [...]string{"MMS", "ME", "NNFMP", "QMQP", "UUCP", "BITNET", "NJE", "X400", "MTA", "MAIL"}
+
+// carriesMail reports whether mail comes by a protocol of this name. A writer that gives none
+// speaks SMTP.
+func carriesMail(with string) bool {
+	first, _, _ := strings.Cut(with, " ")
+	if with == "" || indexFold(with, "MTP") >= 0 {
+		return true
+	}
+	return slices.ContainsFunc(mailProtocols[:], func(p string) bool { return foldEqual(first, p) })
+}
+
 // isLocal recognises the fields of programs that hand mail to their own
 // host's MTA: Postfix's pickup, sendmail's submission, Microsoft's pickup
 // directory, DragonFly's agent.
@@ -223,6 +237,8 @@ func (p *parser) finish() {
 		h.Kind = Local
 	case h.Kind == SMTP && h.Authenticated:
 		h.Kind = Submission
+	case h.Kind == SMTP && !carriesMail(h.With):
+		h.Kind = Other
 	}
 	overSMTP := h.Kind == SMTP || h.Kind == Submission
 	if overSMTP && h.TLS {

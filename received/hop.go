@@ -17,6 +17,7 @@ const (
 	HTTP       Kind = "http"       // webmail, or a store that speaks HTTP
 	Local      Kind = "local"      // a program on the writer's own host
 	Fetch      Kind = "fetch"      // a mail fetcher over POP3, IMAP, ODMR, ETRN
+	Other      Kind = "other"      // a protocol that carries no mail, or that nobody knows
 	ByOnly     Kind = "by-only"    // no peer is recorded
 	Noise      Kind = "noise"      // a remark that names neither peer nor writer
 )

@@ -52,7 +52,10 @@ func (p *parser) phrase(t []token, to *string) int {
 // "TLS1.3" and "TLSv1.2:X:256".
 func (p *parser) session(remark string) {
 	before := ""
-	for w := range strings.FieldsFuncSeq(remark, func(r rune) bool { return strings.ContainsRune(" ,()", r) }) {
+	for w := range strings.FieldsFuncSeq(remark, betweenWords) {
+		if p.hop.TLSVersion != "" && p.hop.TLSCipher != "" {
+			return
+		}
 		key, value, pair := strings.Cut(w, "=")
 		switch {
 		case pair && foldEqual(key, "version"):
@@ -69,6 +72,9 @@ func (p *parser) session(remark string) {
 		before = w
 	}
 }
+
+// betweenWords reports whether r stands between the words of such a remark.
+func betweenWords(r rune) bool { return r == ' ' || r == ',' || r == '(' || r == ')' }
 
 // negotiated sets version and cipher where they are given and not known yet.
 func (p *parser) negotiated(version, cipher string) {

@@ -141,64 +141,6 @@ func (s *imapSession) uid(text string) uint32 {
 	return uint32(n)
 }
 
-func (s *imapSession) search(args string) {
-	list, extended := strings.CutPrefix(strings.ToUpper(args), "RETURN (ALL) ")
-	if extended && !s.has("ESEARCH") {
-		s.done("BAD unknown search key")
-		return
-	}
-	found, ok := s.match(strings.Fields(list))
-	if !ok {
-		s.done("BAD unknown search key")
-		return
-	}
-	if extended {
-		s.write(`* ESEARCH (TAG "` + s.tag + `") UID`)
-		if len(found) > 0 {
-			s.write(" ALL " + compress(found))
-		}
-	} else {
-		s.write("* SEARCH")
-		for _, uid := range found {
-			s.write(" " + strconv.FormatUint(uint64(uid), 10))
-		}
-	}
-	s.write("\r\n")
-	s.sync()
-	s.done("OK")
-}
-
-// match knows ALL, UID set, and flags.
-func (s *imapSession) match(keys []string) (found []uint32, ok bool) {
-	found = s.uids
-	for n := 0; n < len(keys); n++ {
-		switch key := keys[n]; key {
-		case "ALL":
-		case "UID":
-			if n++; n == len(keys) {
-				return nil, false
-			}
-			found = s.pick(keys[n])
-		case "SEEN", "DELETED", "FLAGGED", "UNSEEN", "UNDELETED", "UNFLAGGED":
-			flag, without := strings.CutPrefix(key, "UN")
-			found = s.having(found, `\`+flag, !without)
-		case "KEYWORD", "UNKEYWORD":
-			if n++; n == len(keys) {
-				return nil, false
-			}
-			found = s.having(found, keys[n], key == "KEYWORD")
-		default:
-			return nil, false
-		}
-	}
-	return found, true
-}
-
-// having returns those that have a flag, or those that do not.
-func (s *imapSession) having(uids []uint32, flag string, has bool) []uint32 {
-	return slices.DeleteFunc(slices.Clone(uids), func(uid uint32) bool { return s.flagged(uid, flag) != has })
-}
-
 func (s *imapSession) flagged(uid uint32, flag string) bool {
 	m, ok := s.Store.Get(s.folder, uid)
 	return ok && slices.ContainsFunc(m.Flags, func(f string) bool { return strings.EqualFold(f, flag) })

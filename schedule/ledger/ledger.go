@@ -164,6 +164,14 @@ type Generation struct {
 	Count    int
 }
 
+// Turn is when messages of a folder had their turn, a millisecond after what [Ledger.Tick] showed: one that was tried for the first time, and one
+// that was tried again; 0 if none was.
+type Turn struct {
+	First, Again time.Duration
+	// Waiting says that there are messages to be tried again.
+	Waiting bool
+}
+
 // Filter selects records. Empty fields select all.
 type Filter struct {
 	Account string
@@ -231,6 +239,28 @@ func (l *Ledger) PutSeq(ctx context.Context, rs iter.Seq[Record]) error {
 	}
 	return l.write(ctx, settles, func(tx *tx) error {
 		for r := range rs {
+			if err := tx.put(&r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// PutEach is [Ledger.PutAll] for so many records that they are made one at a time. each may be run more than once.
+func (l *Ledger) PutEach(ctx context.Context, each iter.Seq[Record]) error {
+	settles, none := true, true
+	for r := range each {
+		if err := checkAll(r); err != nil {
+			return err
+		}
+		settles, none = settles && r.State.settles(), false
+	}
+	if none {
+		return nil
+	}
+	return l.write(ctx, settles, func(tx *tx) error {
+		for r := range each {
 			if err := tx.put(&r); err != nil {
 				return err
 			}

@@ -225,6 +225,31 @@ func (l *Ledger) Folders(ctx context.Context, account string) (names []string, e
 	return names, l.readError(rows.Err())
 }
 
+// Turns returns when the folders of an account last had their turn, by name.
+func (l *Ledger) Turns(ctx context.Context, account string) (map[string]Turn, error) {
+	if l.version == 1 { // it did not record that
+		return nil, nil
+	}
+	rows, err := l.db.QueryContext(ctx, `SELECT folder, max(iif(attempts > 1, 0, ran + 1)), max(iif(attempts > 1, ran + 1, 0)),
+		max(state IN ('sending', 'deferred', 'doubt')) FROM mailbox JOIN record ON mailbox = id
+		WHERE account = ? AND state <> ? GROUP BY folder`, account, string(Adopted))
+	if err != nil {
+		return nil, l.readError(err)
+	}
+	defer rows.Close()
+	turns := map[string]Turn{}
+	for rows.Next() {
+		var folder string
+		var first, again int64
+		var waiting bool
+		if err := rows.Scan(&folder, &first, &again, &waiting); err != nil {
+			return nil, l.readError(err)
+		}
+		turns[folder] = Turn{Waiting: waiting, First: time.Duration(first) * time.Millisecond, Again: time.Duration(again) * time.Millisecond}
+	}
+	return turns, l.readError(rows.Err())
+}
+
 // Counts returns the number of records in each state, of all accounts if account is "".
 func (l *Ledger) Counts(ctx context.Context, account string) (map[State]int, error) {
 	// One scan; GROUP BY would sort all records.

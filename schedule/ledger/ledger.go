@@ -247,28 +247,6 @@ func (l *Ledger) PutSeq(ctx context.Context, rs iter.Seq[Record]) error {
 	})
 }
 
-// PutEach is [Ledger.PutAll] for so many records that they are made one at a time. each may be run more than once.
-func (l *Ledger) PutEach(ctx context.Context, each iter.Seq[Record]) error {
-	settles, none := true, true
-	for r := range each {
-		if err := checkAll(r); err != nil {
-			return err
-		}
-		settles, none = settles && r.State.settles(), false
-	}
-	if none {
-		return nil
-	}
-	return l.write(ctx, settles, func(tx *tx) error {
-		for r := range each {
-			if err := tx.put(&r); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
 // Replace is [Ledger.Put] for a message that had other records before: they go in the same transaction, so that no
 // message is ever recorded twice. Keys without a record are ignored.
 func (l *Ledger) Replace(ctx context.Context, r Record, replaced []Key) error {

@@ -1,10 +1,8 @@
 package ledger
 
 import (
-	"iter"
 	"maps"
 	"path/filepath"
-	"slices"
 	"testing"
 	"time"
 )
@@ -26,7 +24,7 @@ func TestTurns(t *testing.T) {
 		put("a", "Adopted", "1", Adopted, 0, time.Hour),
 		put("b", "INBOX", "1", Deferred, 2, time.Hour),
 	}
-	if err := l.PutEach(t.Context(), slices.Values(records)); err != nil {
+	if err := l.PutAll(t.Context(), records); err != nil {
 		t.Fatal(err)
 	}
 	const ms = time.Millisecond
@@ -36,43 +34,5 @@ func TestTurns(t *testing.T) {
 	}
 	if got, err := l.Turns(t.Context(), "none"); err != nil || len(got) != 0 {
 		t.Errorf("of an account without records: %v, %v", got, err)
-	}
-}
-
-// TestPutEachIsAllOrNothing: where one record cannot be written, none is; and it is one transaction.
-func TestPutEachIsAllOrNothing(t *testing.T) {
-	l, err := Open(t.Context(), filepath.Join(t.TempDir(), "state"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	many := func(last State) iter.Seq[Record] {
-		return func(yield func(Record) bool) {
-			for n := range 2000 {
-				r := Record{Key: Key{Account: "a", UID: string(rune('a' + n))}, State: Adopted}
-				if n == 1999 {
-					r.State = last
-				}
-				if !yield(r) {
-					return
-				}
-			}
-		}
-	}
-	if err := l.PutEach(t.Context(), many("no such state")); err == nil {
-		t.Error("a wrong record was written")
-	}
-	if got, err := l.Counts(t.Context(), "a"); err != nil || len(got) != 0 {
-		t.Errorf("after it: %v, %v", got, err)
-	}
-	before := l.writer.commits
-	if err := l.PutEach(t.Context(), many(Adopted)); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := l.Counts(t.Context(), "a"); err != nil || got[Adopted] != 2000 || l.writer.commits != before+1 {
-		t.Errorf("%v in %d transactions, %v", got, l.writer.commits-before, err)
-	}
-	if err := l.PutEach(t.Context(), slices.Values[[]Record](nil)); err != nil || l.writer.commits != before+1 {
-		t.Errorf("nothing to write: %v", err)
 	}
 }

@@ -33,9 +33,11 @@ const (
 	NotMarked
 	// Misfit: most messages of the pass point to a policy that does not fit the provider; told at its end.
 	Misfit
+	// Limited: the pass has stopped at its limit and left messages of a folder to the next one.
+	Limited
 )
 
-var eventNames = [...]string{"listed", "verdict", "not-retrieved", "recognised", "settled", "not-settled", "vanished", "restored", "not-marked", "misfit"}
+var eventNames = [...]string{"listed", "verdict", "not-retrieved", "recognised", "settled", "not-settled", "vanished", "restored", "not-marked", "misfit", "limited"}
 
 // String returns the event's name as logs show it.
 func (k EventKind) String() string { return eventNames[k] }
@@ -65,14 +67,19 @@ type Event struct {
 	// NotRetrieved, NotSettled, NotMarked.
 	Err error
 
-	// Listed, Vanished, Restored, NotMarked.
+	// Listed, Vanished, Restored, NotMarked, Limited.
 	Folder string
 	Plan   Counts
+
+	// Limited.
+	Left int
 }
 
 // Counts is what a listing means for the pass.
 type Counts struct {
 	Listed, New, Again, Waiting, Known, Unsettled int
+	// LeftOut are those that the search has not found.
+	LeftOut int
 }
 
 // reporter counts the events of a pass and passes them on, one at a time.
@@ -112,6 +119,9 @@ func (r *reporter) emit(e Event) {
 		s.Listed += e.Plan.Listed
 		s.Known += e.Plan.Known
 		s.Waiting += e.Plan.Waiting
+		s.LeftOut += e.Plan.LeftOut
+	case Limited:
+		s.Left += e.Left
 	case Recognised:
 		s.Known++
 	case Settled:

@@ -44,7 +44,7 @@ func TestManyRecipientsAllGetIt(t *testing.T) {
 
 func TestAdoptingOneFolderDeliversTheOther(t *testing.T) {
 	w := keeping(t, false)
-	w.pass.Flood = transfer.Flood{Limit: 2, First: transfer.AdoptAll}
+	w.pass.Flood = transfer.Flood{Limit: 2, First: transfer.FirstRun{Action: transfer.AdoptAll}}
 	w.run()
 	w.passed()
 	w.add(1)
@@ -75,7 +75,7 @@ func TestFirstPassAdoptsAlsoAFew(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := keeping(t, false)
 			w.pass.OnDelivered = disposal
-			w.pass.Flood = transfer.Flood{Limit: 100, First: transfer.AdoptAll}
+			w.pass.Flood = transfer.Flood{Limit: 100, First: transfer.FirstRun{Action: transfer.AdoptAll}}
 			w.add(1)
 			if s := w.run(); s.Adopted != 1 {
 				t.Errorf("summary %+v, want one adopted", s)
@@ -90,7 +90,7 @@ func TestFirstPassAdoptsAlsoAFew(t *testing.T) {
 
 func TestFirstMailOfAnEmptyMailboxIsNew(t *testing.T) {
 	w := keeping(t, false)
-	w.pass.Flood = transfer.Flood{Limit: 100, First: transfer.AdoptAll}
+	w.pass.Flood = transfer.Flood{Limit: 100, First: transfer.FirstRun{Action: transfer.AdoptAll}}
 	w.run()
 	w.passed()
 	w.add(1)

@@ -13,26 +13,13 @@ import (
 type Flood struct {
 	// Limit is the number of unknown messages from which on such a listing stops the pass.
 	Limit int
-	// First says what to do with a mailbox that the ledger has never seen, kept
-	// messages and more than Limit of them.
+	// First says what to do with a mailbox that the ledger has never seen.
 	First FirstRun
 	// Accept goes on where the limit would stop the pass: a person has looked.
 	Accept bool
 	// Adopt records all unknown messages as done, delivering none of them.
 	Adopt bool
 }
-
-// FirstRun is what to do about a large mailbox at an account's first pass.
-type FirstRun uint8
-
-const (
-	// Ask stops and says which flags continue.
-	Ask FirstRun = iota
-	// DeliverAll delivers everything.
-	DeliverAll
-	// AdoptAll records everything as done and delivers what comes later.
-	AdoptAll
-)
 
 // sighting is what is known of a folder that holds unknown messages.
 type sighting struct {
@@ -63,7 +50,7 @@ func (s *sighting) ledgerLost(trust ledger.Trust, delivered fetch.Action) bool {
 // stays reports whether mail that was delivered long ago may be listed, if this becomes of it.
 func stays(delivered fetch.Action) bool { return delivered != fetch.Delete && delivered != fetch.Move }
 
-// judge says whether the unknown messages of a folder are to be adopted, or, with an error of type
+// judge says whether unknown messages of a folder are to be adopted, those that [Flood.adoptable] chooses, or, with an error of type
 // *[Error], that delivering them would be a flood of old mail: the mailbox was renumbered, or its ledger
 // was lost. delivered is what becomes upstream of delivered mail.
 func (f Flood) judge(s sighting, delivered fetch.Action) (adopt bool, err error) {
@@ -79,11 +66,11 @@ func (f Flood) judge(s sighting, delivered fetch.Action) (adopt bool, err error)
 	switch {
 	case f.Accept, f.Adopt:
 		return f.Adopt, nil
-	case first && f.First == AdoptAll && !s.passEndedWell:
+	case first && f.First.adopts() && !s.passEndedWell:
 		return true, nil
 	case !many:
 		return false, nil // after a good pass, a folder without records was just empty
-	case f.First == AdoptAll && (first || s.adopting):
+	case first && f.First.adopts(), s.adopting && f.First.Action == AdoptAll:
 		return true, nil
 	case s.adopting:
 		return stop("a pass that was to adopt its messages was cut short, and %d of %d look new", s.unknown, s.listed)
@@ -91,7 +78,7 @@ func (f Flood) judge(s sighting, delivered fetch.Action) (adopt bool, err error)
 		return stop("UIDVALIDITY changed to %d: the server numbers its messages anew, and %d of %d look new", s.folder.validity, s.unknown, s.listed)
 	case s.vanished > max(10, s.known/5):
 		return stop("%d known messages vanished at once and %d look new: the server seems to have renumbered its messages", s.vanished, s.unknown)
-	case first && stays(delivered) && f.First == Ask:
+	case first && stays(delivered) && f.First.Action == Ask:
 		return stop("the ledger knows nothing of this mailbox, which keeps its messages and holds %d: either this is the first pass, or the ledger was lost", s.unknown)
 	}
 	return false, nil

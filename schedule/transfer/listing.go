@@ -51,6 +51,8 @@ type plan struct {
 	// listed counts the messages of the listing by their UIDs, asRecorded those that may be what the ledger has under
 	// that UID: of another size they are not.
 	listed, asRecorded map[string]int
+	// leftOut are messages that the search has not found.
+	leftOut map[fetch.Ref]bool
 	// marked are messages without a record that the upstream says were delivered.
 	marked []fetch.Ref
 	// absent and back are records whose messages have gone from the listing, or come back.
@@ -75,8 +77,9 @@ type plan struct {
 	disposal disposalRules
 	// mark says that its delivered messages are to be marked upstream.
 	mark bool
-	// adopt says that what is unknown in this folder is recorded as done and not delivered.
-	adopt bool
+	// adopt says that what is unknown in this folder is recorded as done and not delivered, but for what is spared.
+	adopt  bool
+	spared map[fetch.Ref]bool
 }
 
 // listingRules are what compare goes by, beside the listing and the records.
@@ -90,24 +93,21 @@ type listingRules struct {
 	failed bool
 	// mark says that delivered messages are to be marked upstream.
 	mark bool
+	// chosen holds the UIDs that the search has found, nil where all are chosen.
+	chosen map[string]bool
 }
+
+// leavesOut reports whether the search has not found a message.
+func (r *listingRules) leavesOut(ref fetch.Ref) bool { return r.chosen != nil && !r.chosen[ref.UID] }
 
 // compare says what there is to do with a listing, given what the ledger knows of its UIDs.
 func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Brief, rules listingRules) *plan {
 	p := &plan{
 		known: known, listed: make(map[string]int, len(listing.Refs)), lastingUIDs: !listing.Reusable, disposal: rules.disposal,
-		starved: map[fetch.Ref]bool{}, mark: rules.mark && listing.MarkError == nil,
+		starved: map[fetch.Ref]bool{}, leftOut: map[fetch.Ref]bool{}, mark: rules.mark && listing.MarkError == nil,
 	}
 	due := map[fetch.Ref]time.Time{}
-	p.counts.Listed = len(listing.Refs)
-	for _, ref := range listing.Refs {
-		p.listed[ref.UID]++
-	}
-	p.asRecorded = p.listed
-	p.numberedAnew = numberedAnew(listing, known)
-	if listing.Reusable {
-		p.asRecorded = recordedUIDs(p.listed, listing.Refs, known, p.numberedAnew)
-	}
+	p.countUIDs(listing)
 	unnamed := map[string]int{} // messages without a UID of their own
 	done := sharedAndDone(listing.Refs, p.listed, known, rules)
 	for _, ref := range listing.Refs {
@@ -126,6 +126,13 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 			p.counts.Known++
 			p.marked = append(p.marked, ref)
 			continue
+		}
+		if rules.leavesOut(ref) {
+			p.leftOut[ref] = true
+			if len(known[ref.UID]) == 0 { // what has a record was chosen once, and goes on by that
+				p.counts.LeftOut++
+				continue
+			}
 		}
 		c := classify(known[ref.UID], ref.Size, listing.Reusable, rules)
 		if p.numberedAnew && c.step == leaveAlone && c.brief.Hash != noHash {
@@ -175,6 +182,19 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 	return p
 }
 
+// countUIDs finds out which messages of a listing have a UID of their own, and which may be what the ledger has under it.
+func (p *plan) countUIDs(listing *fetch.Listing) {
+	p.counts.Listed = len(listing.Refs)
+	for _, ref := range listing.Refs {
+		p.listed[ref.UID]++
+	}
+	p.asRecorded = p.listed
+	p.numberedAnew = numberedAnew(listing, p.known)
+	if listing.Reusable {
+		p.asRecorded = recordedUIDs(p.listed, listing.Refs, p.known, p.numberedAnew)
+	}
+}
+
 // owesMark reports whether a message is to be marked upstream, by its state and content: what was known by its mark only, and
 // has lost it since, is not marked anew.
 func (p *plan) owesMark(ref fetch.Ref, s ledger.State, content [32]byte) bool {
@@ -183,6 +203,9 @@ func (p *plan) owesMark(ref fetch.Ref, s ledger.State, content [32]byte) bool {
 
 // hasOwnUID reports whether a message has a UID that no other message of the listing has.
 func (p *plan) hasOwnUID(ref fetch.Ref) bool { return ref.UID != "" && p.listed[ref.UID] == 1 }
+
+// isNew reports whether a message has a UID of its own that no record has.
+func (p *plan) isNew(ref fetch.Ref) bool { return p.hasOwnUID(ref) && len(p.known[ref.UID]) == 0 }
 
 // onlyAdopted reports whether the ledger has records of the listing's UIDs, all of them adopted.
 func (p *plan) onlyAdopted() bool {

@@ -37,6 +37,8 @@ type presence struct {
 	renumbered bool
 	// numberedAnew says that UIDs are numbers, and are not those that the ledger has.
 	numberedAnew bool
+	// leavesOut says that there are messages which a search has left out, so that nobody looks at them.
+	leavesOut bool
 }
 
 // sizeUnder is a size of messages that have records under a UIDVALIDITY.
@@ -48,7 +50,7 @@ type sizeUnder struct {
 // newPresence returns what a listing alone tells.
 func newPresence(at folderKey, listing *fetch.Listing, p *plan) *presence {
 	there := &presence{
-		folder: at, listed: p.listed, lastingUIDs: p.lastingUIDs, numberedAnew: p.numberedAnew, renumbered: p.renumbered,
+		folder: at, listed: p.listed, lastingUIDs: p.lastingUIDs, numberedAnew: p.numberedAnew, renumbered: p.renumbered, leavesOut: len(p.leftOut) > 0,
 		contents: map[string][][32]byte{}, claimed: map[ledger.Key]bool{}, refused: map[string]int64{},
 		sizes: map[int64]int{}, taken: map[sizeUnder]int{},
 	}
@@ -105,6 +107,8 @@ func (p *presence) lost(r *ledger.Record) bool {
 	switch {
 	case r.Folder != p.folder.name, r.Disposed, p.claimed[r.Key]:
 		return false
+	case r.Validity != p.folder.validity && p.leavesOut:
+		return false // it may be one of them under a new UID
 	case r.Validity != p.folder.validity, p.listed[r.UID] == 0:
 		return !p.unreadNew // what cannot be read at the next pass either is no reason to wait longer: a lost message may come back
 	case p.lastingUIDs, r.Hash == noHash:

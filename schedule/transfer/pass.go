@@ -17,7 +17,7 @@
 //   - A message that fails delays no other, and is recorded as failed; a peer that fails ends the pass.
 //
 // What to do is decided by functions without side effects, one file each: compare and
-// classify (listing.go), Flood.judge (flood.go), knownByUID and knownByContent (identity.go),
+// classify (listing.go), Flood.judge (flood.go), Flood.adoptable (firstrun.go), visit.pick and inTurn (limit.go), knownByUID and knownByContent (identity.go),
 // [Present] (present.go), decide (outcome.go), troubleOf and streak (trouble.go), [Brake.Holds] (brake.go),
 // retrieval (retrieval.go) and rematch (session.go). What the upstream's own marks prove is told in mark.go.
 // The pipeline (pipeline.go) and the settler (settle.go) carry it out.
@@ -98,6 +98,10 @@ type Pass struct {
 	Retry Retry
 	// Flood limits what an unexpected listing may cause.
 	Flood Flood
+	// Search chooses among the messages that the ledger does not know; empty chooses all. It needs a [fetch.Searcher].
+	Search fetch.Search
+	// Limit bounds what the pass delivers.
+	Limit Limit
 
 	// SpoolDir is where messages above 1 MiB are kept, unlinked.
 	SpoolDir string
@@ -135,6 +139,8 @@ type Summary struct {
 	Failed        int // could not be retrieved; tried again at the next pass
 	Unlisted      int // of Failed, what the server counts and does not list, or not so that it can be read
 	Known         int // done at an earlier pass
+	LeftOut       int // not chosen by Search
+	Left          int // left to the next pass, since the Limit was reached
 	Settled       int // disposed of upstream
 	Unsettled     int // disposal failed; tried again at the next pass
 	Lost          int // gone upstream before they were delivered, of late or earlier, and not acknowledged
@@ -214,10 +220,8 @@ func (p Pass) Run(ctx context.Context) (summary Summary, err error) {
 		return summary, err
 	}
 	r.several = len(folders) > 1 || !p.Folders.Fixed()
-	for _, folder := range folders {
-		if err := r.folder(ctx, folder); err != nil {
-			return summary, err
-		}
+	if err := r.carryAll(ctx, folders); err != nil {
+		return summary, err
 	}
 	if !p.DryRun {
 		records, err := p.Ledger.Unfinished(ctx, p.Account)
@@ -277,8 +281,8 @@ func (r *run) choose(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// folder carries one folder: list it, compare it with the ledger, and do what follows from that.
-func (r *run) folder(ctx context.Context, folder string) error {
+// folder carries one folder: list it, compare it with the ledger, and do what follows from that. v says how much of it.
+func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 	p := r.pass
 	if r.session.over {
 		if err := r.session.relogin(ctx); err != nil {
@@ -298,13 +302,18 @@ func (r *run) folder(ctx context.Context, folder string) error {
 	if err != nil {
 		return err
 	}
+	chosen, err := r.search(ctx, listing, known)
+	if err != nil {
+		return err
+	}
 	todo := compare(at, listing, known, listingRules{
-		retry: p.Retry, disposal: disposal, now: r.clock.now(), account: r.clock.account, lastPass: p.Last, failed: p.Failed, mark: p.MarkDelivered,
+		retry: p.Retry, disposal: disposal, now: r.clock.now(), account: r.clock.account, lastPass: p.Last, failed: p.Failed, mark: p.MarkDelivered, chosen: chosen,
 	})
-	r.report.emit(Event{Kind: Listed, Folder: folder, Plan: todo.counts})
-	r.settler.notMarked(listing.MarkError)
-	r.report.summary.Failed += listing.Unlisted
-	r.report.summary.Unlisted += listing.Unlisted
+	if v.again() {
+		todo.only(v.left)
+	} else {
+		r.tellListing(folder, listing, todo)
+	}
 	if !p.DryRun {
 		if err := r.guard(ctx, at, todo); err != nil {
 			return r.passOver(err)
@@ -328,15 +337,24 @@ func (r *run) folder(ctx context.Context, folder string) error {
 			todo.retrieve, todo.retries, todo.suspects = todo.deletable, nil, nil
 		}
 	}
-	there := newPresence(at, listing, todo)
-	err = r.carry(ctx, at, todo, there)
-	if p.DryRun || ctx.Err() != nil {
+	if err := r.limit(ctx, todo, v); err != nil {
 		return err
 	}
+	there := newPresence(at, listing, todo)
+	err = r.carry(ctx, at, todo, there)
+	done := p.DryRun || v.again() // then the first visit, or the next pass, concludes
+	if done || ctx.Err() != nil {
+		return err
+	}
+	lookedAtAll := err == nil && !todo.onlyOverdue && listing.Unlisted == 0 && len(v.left) == 0
+	nothingNew := todo.counts.New == 0 && listing.Unlisted == 0
+	return r.conclude(ctx, at, todo, there, lookedAtAll, nothingNew, err)
+}
+
+// conclude records what a visit to a folder tells of the messages that it did not carry. err is how carrying ended.
+func (r *run) conclude(ctx context.Context, at folderKey, todo *plan, there *presence, lookedAtAll, nothingNew bool, err error) error {
 	// What has gone may be what is new under another name, which is known once all that is new was looked at.
 	// A server that does not list all it has says nothing about what it leaves out.
-	lookedAtAll := err == nil && !todo.onlyOverdue && listing.Unlisted == 0
-	nothingNew := todo.counts.New == 0 && listing.Unlisted == 0
 	if lookedAtAll || nothingNew {
 		err = cmp.Or(err, r.findLost(ctx, there))
 	}
@@ -350,9 +368,17 @@ func (r *run) folder(ctx context.Context, folder string) error {
 		}
 	}
 	if todo.trust != ledger.Complete {
-		return p.Ledger.CaughtUp(ctx, at.account, at.name)
+		return r.pass.Ledger.CaughtUp(ctx, at.account, at.name)
 	}
 	return nil
+}
+
+// tellListing reports what a folder holds.
+func (r *run) tellListing(folder string, listing *fetch.Listing, p *plan) {
+	r.report.emit(Event{Kind: Listed, Folder: folder, Plan: p.counts})
+	r.settler.notMarked(listing.MarkError)
+	r.report.summary.Failed += listing.Unlisted
+	r.report.summary.Unlisted += listing.Unlisted
 }
 
 // passOver notes an error that concerns one folder only, so that mail in the others need not wait
@@ -404,35 +430,6 @@ func (r *run) guard(ctx context.Context, at folderKey, p *plan) error {
 	s.adopting = trust == ledger.Unseen && !s.passEndedWell && p.onlyAdopted()
 	p.outdated = p.outdated || s.ledgerLost(trust, r.pass.OnDelivered.Action)
 	p.adopt, err = r.pass.Flood.judge(s, r.pass.OnDelivered.Action)
-	return err
-}
-
-// adopt records what is unknown as done and takes it out of the plan.
-func (r *run) adopt(ctx context.Context, at folderKey, p *plan) error {
-	now := r.clock.now()
-	var unknown, rest []fetch.Ref
-	for _, ref := range p.retrieve {
-		// Without a UID of its own a message can only be known by its content.
-		if p.hasOwnUID(ref) && len(p.known[ref.UID]) == 0 {
-			unknown = append(unknown, ref)
-		} else {
-			rest = append(rest, ref)
-		}
-	}
-	p.retrieve = rest
-	// In one transaction: half an adoption would look like mail that came after it.
-	err := r.pass.Ledger.PutSeq(ctx, func(yield func(ledger.Record) bool) {
-		for _, ref := range unknown {
-			if !yield(ledger.Record{
-				Key: at.key(ref.UID, noHash), State: ledger.Adopted, Size: ref.Size, Listed: listedSize(ref), First: now, Last: now, Why: whyAdopted,
-			}) {
-				return
-			}
-		}
-	})
-	if err == nil {
-		r.report.summary.Adopted += len(unknown)
-	}
 	return err
 }
 

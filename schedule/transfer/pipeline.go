@@ -267,7 +267,9 @@ func (w *pipeline) notRetrieved(ref fetch.Ref, cause error) error {
 	if err != nil {
 		return err
 	}
-	return w.pass.Ledger.Put(w.lasting, decideUnretrieved(last, ref.Size, cause, w.pass.Retry, w.clock.now()))
+	rec := decideUnretrieved(last, ref.Size, cause, w.pass.Retry, w.clock.now())
+	rec.Ran = w.clock.accountTime()
+	return w.pass.Ledger.Put(w.lasting, rec)
 }
 
 // recognise finds out what the ledger knows of a spooled message. It reports true where the message had its
@@ -318,6 +320,9 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	m.identity = id
 	m.redelivery = id.record.Doubts > 0 || id.record.DotSent // also where the MTA has deferred it since, or the ledger is older than the mailbox
 	rec := &id.record
+	if id.recognition == unrecognised && w.plan.leftOut[m.ref] && !id.known {
+		return true, nil // its UID was another's, whose record had it looked at
+	}
 	switch {
 	case id.recognition == unrecognised, id.recognition == unfinished:
 		return false, nil

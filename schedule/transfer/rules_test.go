@@ -74,7 +74,7 @@ func TestClientOfASubmission(t *testing.T) {
 // holds more than the limit, or not more.
 func TestFirstRun(t *testing.T) {
 	for _, c := range []struct {
-		rule  transfer.FirstRun
+		rule  transfer.FirstAction
 		limit int
 		stops bool
 		want  map[ledger.State]int
@@ -87,7 +87,7 @@ func TestFirstRun(t *testing.T) {
 		{transfer.AdoptAll, 3, false, map[ledger.State]int{ledger.Adopted: 3}},
 	} {
 		w := keeping(t, false)
-		w.pass.Flood = transfer.Flood{Limit: c.limit, First: c.rule}
+		w.pass.Flood = transfer.Flood{Limit: c.limit, First: transfer.FirstRun{Action: c.rule}}
 		for n := range 3 {
 			w.add(n + 1)
 		}

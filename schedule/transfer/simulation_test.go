@@ -77,6 +77,9 @@ func simulate(t *testing.T, base *world, seed uint64) {
 	// Nothing tells a UID that is given again at once from the old one, where nobody asked for that to go.
 	w.once = w.reusable && w.pass.OnDelivered.Action == fetch.Delete && h.random.IntN(2) == 0
 	w.pass.Recipients = []string{"alice@example.net", "bob@example.net"}[:1+h.random.IntN(2)]
+	if limits := rand.New(rand.NewPCG(seed, 2)); limits.IntN(2) == 0 {
+		w.pass.Limit = transfer.Limit{Messages: limits.IntN(4), Octets: int64(limits.IntN(2) * limits.IntN(1500))}
+	}
 	for range 6 + h.random.IntN(6) {
 		h.happen()
 		w.clock = w.clock.Add(time.Duration(h.random.IntN(7200)) * time.Second)
@@ -119,10 +122,14 @@ func (h *history) expected(t *testing.T, err error) {
 func (h *history) calm(t *testing.T) {
 	t.Helper()
 	h.seed |= 1 << 63 // no more faults
-	for range 4 {
+	for passes, quiet := 0, 0; quiet < 4; passes++ {
 		h.clock = h.clock.Add(24 * time.Hour)
-		if _, err := h.pass.Run(t.Context()); err != nil {
-			t.Errorf("seed %d: with all faults gone the pass ended with %v", h.seed&^(1<<63), err)
+		s, err := h.pass.Run(t.Context())
+		if err != nil || passes > 100 {
+			t.Fatalf("seed %d: with all faults gone pass %d left %d messages and ended with %v", h.seed&^(1<<63), passes+1, s.Left, err)
+		}
+		if s.Left == 0 {
+			quiet++
 		}
 	}
 	h.seed &^= 1 << 63

@@ -28,11 +28,6 @@ func (Submission) Words() []string {
 // Words returns the words by the numbers of the constants.
 func (NameSource) Words() []string { return []string{RecordedName: "recorded", LookedUpName: "lookup"} }
 
-// Words returns the words by the numbers of the constants.
-func (FirstRun) Words() []string {
-	return []string{Ask: "ask", DeliverAll: "deliver", AdoptAll: "adopt"}
-}
-
 // Words returns the fields that a recipient can be taken from.
 func (RecipientField) Words() []string {
 	return []string{"delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "x-delivered-to", string(ReceivedFor)}
@@ -55,10 +50,6 @@ func (s *Submission) UnmarshalText(b []byte) error { return setByWord(s, b) }
 func (n NameSource) String() string                { return word(n) }
 func (n NameSource) MarshalText() ([]byte, error)  { return []byte(word(n)), nil }
 func (n *NameSource) UnmarshalText(b []byte) error { return setByWord(n, b) }
-
-func (f FirstRun) String() string                { return word(f) }
-func (f FirstRun) MarshalText() ([]byte, error)  { return []byte(word(f)), nil }
-func (f *FirstRun) UnmarshalText(b []byte) error { return setByWord(f, b) }
 
 func (f RecipientField) MarshalText() ([]byte, error) { return []byte(f), nil }
 func (f *RecipientField) UnmarshalText(b []byte) error {

@@ -15,10 +15,9 @@ func TestWords(t *testing.T) {
 	checkWords(t, map[transfer.StaleClient]string{transfer.HoldStale: "hold", transfer.StalePlain: "plain", transfer.StaleUnavailable: "unavailable"})
 	checkWords(t, map[transfer.Submission]string{transfer.SubmissionRelay: "relay", transfer.SubmissionClient: "client", transfer.SubmissionUnavailable: "unavailable"})
 	checkWords(t, map[transfer.NameSource]string{transfer.RecordedName: "recorded", transfer.LookedUpName: "lookup"})
-	checkWords(t, map[transfer.FirstRun]string{transfer.Ask: "ask", transfer.DeliverAll: "deliver", transfer.AdoptAll: "adopt"})
 	checkWords(t, map[transfer.RecipientField]string{"delivered-to": "delivered-to", "x-original-to": "x-original-to", "envelope-to": "envelope-to",
 		"x-envelope-to": "x-envelope-to", "x-delivered-to": "x-delivered-to", transfer.ReceivedFor: "received-for"})
-	if got := transfer.FirstRun(9).String(); got != "9" {
+	if got := transfer.StaleClient(9).String(); got != "9" {
 		t.Errorf("a number that is no constant prints as %q", got)
 	}
 }

@@ -98,7 +98,7 @@ func TestDefaults(t *testing.T) {
 		Credentials: Credentials{User: "joe", PasswordFile: "/p"},
 		Folders:     []string{"INBOX"}, Recipients: []string{"joe@example.org"}, Provider: "auto", OnUnknownClient: transfer.HoldUnknown,
 		Submission: transfer.SubmissionRelay, ClientName: transfer.RecordedName, MaxSize: 50 << 20, Schedule: everyFiveMinutes,
-		RetryMin: 5 * time.Minute, RetryMax: 6 * time.Hour, GiveUpAfter: 120 * time.Hour, RefusedGrace: 72 * time.Hour, Idle: true, IdleRenewal: 9 * time.Minute, OnStale: transfer.HoldStale, FirstRun: transfer.Ask, FloodLimit: 100,
+		RetryMin: 5 * time.Minute, RetryMax: 6 * time.Hour, GiveUpAfter: 120 * time.Hour, RefusedGrace: 72 * time.Hour, Idle: true, IdleRenewal: 9 * time.Minute, OnStale: transfer.HoldStale, FloodLimit: 100,
 	}
 	got := *c.Accounts["work"]
 	got.getenv, got.secrets = nil, ""

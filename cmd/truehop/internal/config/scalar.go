@@ -59,7 +59,7 @@ func readsText(t reflect.Type) bool {
 	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
-// worded is a type with a closed set of values. Its words may have a target behind a colon.
+// worded is a type with a closed set of values. Its words may have a target behind a colon, or behind a blank.
 type worded interface{ Words() []string }
 
 // words returns the words that a field of type t takes, nil if any text will do. They are the type's own, or
@@ -82,10 +82,12 @@ func choice(f field, t reflect.Type, s string) string {
 	}
 	word, verbs := s, slices.Clone(allowed)
 	for i, v := range verbs {
-		verb, _, target := strings.Cut(v, ":")
-		if verbs[i] = verb; target {
-			word, _, _ = strings.Cut(s, ":")
+		end := strings.IndexAny(v, ": ")
+		if end < 0 {
+			continue
 		}
+		verbs[i] = v[:end]
+		word, _, _ = strings.Cut(s, v[end:end+1])
 	}
 	if slices.Contains(verbs, word) {
 		return ""

@@ -14,11 +14,11 @@ func TestWords(t *testing.T) {
 	for _, typ := range []reflect.Type{reflect.TypeFor[Log](), reflect.TypeFor[Inject](), reflect.TypeFor[Account]()} {
 		for _, f := range fields(typ) {
 			for _, w := range words(f, f.typ) {
-				word := strings.NewReplacer("KEYWORD", "$x", "FOLDER", "x", "ADDRESS", "x@example.org").Replace(w)
+				word := strings.NewReplacer("KEYWORD", "$x", "FOLDER", "x", "ADDRESS", "x@example.org", " N", " 5", "DAY", "2026-01-31").Replace(w)
 				if fault := choice(f, f.typ, word); fault != "" {
 					t.Errorf("%s: %s is refused: %s", f.name, word, fault)
 				}
-				verb, _, _ := strings.Cut(word, ":")
+				verb := word[:strings.IndexAny(word+":", ": ")]
 				if fault := choice(f, f.typ, verb+"~"); !strings.Contains(fault, "did you mean") {
 					t.Errorf("%s: %s~ is answered with %q", f.name, verb, fault)
 				}

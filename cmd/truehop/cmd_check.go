@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -124,6 +125,12 @@ func checkUpstream(ctx context.Context, out ui.Check, a *config.Account, policy 
 			continue
 		}
 		out.Folder(folder, listing)
+		if err := trySearch(ctx, mailbox, a); err != nil && !told[err.Error()] {
+			told[err.Error()] = true
+			if code = worse(code, checked(out, err)); fetch.EndsSession(err) {
+				return code
+			}
+		}
 		if err := clients.take(ctx, mailbox, listing.Refs); err != nil {
 			code = worse(code, checked(out, err))
 			if fetch.EndsSession(err) {
@@ -203,6 +210,16 @@ func (s *sample) take(ctx context.Context, mailbox fetch.Mailbox, refs []fetch.R
 		s.outcomes.Count(m.Ref.UID, received.ReadChain(head.Bytes()).Boundary(s.policy))
 		return nil
 	})
+}
+
+// trySearch has the server search the open folder as a pass does, if the account has a search.
+func trySearch(ctx context.Context, mailbox fetch.Mailbox, a *config.Account) error {
+	searcher, ok := mailbox.(fetch.Searcher)
+	if !ok || len(a.Search.Search) == 0 {
+		return nil
+	}
+	_, err := searcher.Search(ctx, a.Search.On(time.Now()))
+	return err
 }
 
 // checkMTA finds out whether the MTA can be shown the true clients, and how fast. Where XCLIENT is required

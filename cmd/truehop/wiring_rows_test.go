@@ -218,6 +218,12 @@ func upstreamWires(p *wiringPlace) []wire {
 		{key: "accounts.NAME.folders", wants: map[string]any{
 			"[A, B]": fetch.Selection{"A", "B"}, `[INBOX, "Lists/*", '\Junk', all, "!Trash"]`: fetch.Selection{"INBOX", "Lists/*", `\Junk`, "all", "!Trash"},
 		}, at: func(g *given) any { return g.pass.Folders }},
+		{key: "accounts.NAME.search", wants: map[string]any{
+			"unseen":                     fetch.Search{{Key: fetch.Seen, Not: true}},
+			`larger 3KiB not from "a b"`: fetch.Search{{Key: fetch.Larger, Size: 3 << 10}, {Key: fetch.From, Text: "a b", Not: true}},
+		}, at: func(g *given) any { return g.pass.Search }},
+		{key: "accounts.NAME.max_messages", wants: map[string]any{"0": 0, "7": 7}, at: func(g *given) any { return g.pass.Limit.Messages }},
+		{key: "accounts.NAME.max_bytes", wants: map[string]any{"0": int64(0), "3MiB": int64(3 << 20)}, at: func(g *given) any { return g.pass.Limit.Octets }},
 		{key: "accounts.NAME.max_size", wants: map[string]any{"3MiB": int64(3 << 20)}, at: func(g *given) any { return same(g.imap.MaxSize, g.pop3.MaxSize) }},
 		{key: "accounts.NAME.schedule", wants: map[string]any{`"@every 7m"`: "@every 7m"}, at: func(g *given) any { return g.loop.Accounts[0].Spec.String() }},
 		{key: "accounts.NAME.idle_renewal", wants: map[string]any{"5m": 5 * time.Minute}, at: func(g *given) any { return g.renewal }},
@@ -271,7 +277,9 @@ func accountWires() []wire {
 		{key: "accounts.NAME.retry_min", wants: map[string]any{"7m": 7 * time.Minute}, at: func(g *given) any { return g.pass.Retry.Min }},
 		{key: "accounts.NAME.retry_max", wants: map[string]any{"7h": 7 * time.Hour}, at: func(g *given) any { return g.pass.Retry.Max }},
 		{key: "accounts.NAME.give_up_after", wants: map[string]any{"0": time.Duration(0), "7d": 7 * 24 * time.Hour}, at: func(g *given) any { return g.pass.Retry.GiveUp }},
-		{key: "accounts.NAME.first_run", wants: map[string]any{"ask": transfer.Ask, "deliver": transfer.DeliverAll, "adopt": transfer.AdoptAll}, at: func(g *given) any { return g.pass.Flood.First }},
+		{key: "accounts.NAME.first_run", wants: map[string]any{"ask": transfer.FirstRun{}, "deliver": transfer.FirstRun{Action: transfer.DeliverAll}, "adopt": transfer.FirstRun{Action: transfer.AdoptAll},
+			"newest 5": transfer.FirstRun{Action: transfer.DeliverNewest, Newest: 5}, "newest 6": transfer.FirstRun{Action: transfer.DeliverNewest, Newest: 6},
+			"since 2026-01-31": transfer.FirstRun{Action: transfer.DeliverSince, Since: time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC)}}, at: func(g *given) any { return g.pass.Flood.First }},
 		{key: "accounts.NAME.flood_limit", wants: map[string]any{"0": 0, "7": 7}, at: func(g *given) any { return g.pass.Flood.Limit }},
 	}
 }

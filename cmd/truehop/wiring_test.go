@@ -105,8 +105,8 @@ func (w wire) test(t *testing.T, place *wiringPlace, k config.Key) {
 		words = nil
 	}
 	verb := func(value string) string {
-		v, _, _ := strings.Cut(strings.Trim(value, `"`), ":")
-		return v
+		v := strings.Trim(value, `"`)
+		return v[:strings.IndexAny(v+":", ": ")]
 	}
 	for _, word := range words {
 		if !slices.ContainsFunc(slices.Collect(maps.Keys(w.wants)), func(v string) bool { return verb(v) == verb(word) }) {

@@ -40,7 +40,7 @@ func TestAdoptionIsWholeOrNothing(t *testing.T) {
 	whole := 0
 	for steps := 1; whole < 3; steps++ {
 		w := keeping(t, false)
-		w.pass.Flood = transfer.Flood{Limit: 5, First: transfer.AdoptAll}
+		w.pass.Flood = transfer.Flood{Limit: 5, First: transfer.FirstRun{Action: transfer.AdoptAll}}
 		for n := range messages {
 			w.add(n + 1)
 		}
@@ -63,7 +63,7 @@ func TestAdoptionThatWasCutShortGoesOn(t *testing.T) {
 	for name, nameless := range map[string]bool{"by UID, as older versions left it": false, "by content": true} {
 		t.Run(name, func(t *testing.T) {
 			w := keeping(t, nameless)
-			w.pass.Flood = transfer.Flood{Limit: 2, First: transfer.AdoptAll}
+			w.pass.Flood = transfer.Flood{Limit: 2, First: transfer.FirstRun{Action: transfer.AdoptAll}}
 			for n := range 9 {
 				w.add(n + 1)
 			}

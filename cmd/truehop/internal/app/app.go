@@ -164,6 +164,8 @@ func (a *App) Plan(account *config.Account, o PassOptions) transfer.Pass {
 		MarkDelivered: account.MarkDelivered, DeleteAfter: account.DeleteAfter, RefusedGrace: account.RefusedGrace, Target: Target(&a.cfg.Inject),
 		Retry:    transfer.Retry{Min: account.RetryMin, Max: account.RetryMax, GiveUp: account.GiveUpAfter},
 		Flood:    transfer.Flood{Limit: account.FloodLimit, First: account.FirstRun, Accept: o.Accept, Adopt: o.Adopt},
+		Search:   account.Search.Search,
+		Limit:    transfer.Limit{Messages: account.MaxMessages, Octets: int64(account.MaxBytes)},
 		SpoolDir: a.cfg.SpoolDir, Budget: a.budget, BudgetSize: int64(a.cfg.Budget),
 		Ordered: a.cfg.Inject.Connections == 1, DryRun: o.DryRun, Now: a.opts.Now, Observe: a.opts.Observe,
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/received"
+	"github.com/truehop/truehop/schedule/transfer"
 )
 
 // upstream checks where an account's mail is and how the connection is protected. at is the account's path.
@@ -77,6 +78,12 @@ func (k checker) folders(at string, a *Account) {
 	if a.Protocol == POP3 {
 		if k.given(at + "/folders") {
 			k.wrong(at+"/folders", "POP3 has no folders; remove it or set protocol: imap")
+		}
+		if len(a.Search.Search) > 0 {
+			k.wrong(at+"/search", "POP3 has no search; remove it or set protocol: imap")
+		}
+		if a.FirstRun.Action == transfer.DeliverSince {
+			k.wrong(at+"/first_run", "POP3 does not tell when a message came; use newest N, or set protocol: imap")
 		}
 		for key, given := range map[string]bool{"plain_expunge": a.PlainExpunge, "create_folders": a.CreateFolders} {
 			if given {

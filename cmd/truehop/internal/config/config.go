@@ -224,6 +224,12 @@ type Account struct {
 	// an item takes folders out again. Where mail is moved to is taken out by itself. Folders that show what others hold (\All, \Flagged)
 	// are fetched by their special use only. IMAP only; POP3 has one, the inbox.
 	Folders []string `koanf:"folders" default:"INBOX"`
+	// Which messages are fetched, as the IMAP server finds them: keys that a message has to fit all, with not in front of one
+	// turned around. seen, unseen, flagged, answered, draft, keyword WORD; since DAY, before DAY (2026-01-31), younger AGE,
+	// older AGE (30d), by the day on which the server got it; from, to, cc, subject TEXT, header NAME TEXT, where it is part of
+	// the field; larger, smaller SIZE. Text with blanks in double quotes. What is left out stays as it is, and is fetched
+	// once it fits. What was tried once is delivered even if it fits no more.
+	Search Search `koanf:"search"`
 	// Addresses that the mail is delivered to (RCPT TO). What the message says is never asked.
 	Recipients []string `koanf:"recipients"`
 	// For a mailbox that holds the mail of whole domains (multidrop), in place of recipients: the
@@ -334,12 +340,18 @@ type Account struct {
 	// and again, is held. 0: never.
 	GiveUpAfter time.Duration `koanf:"give_up_after" default:"5d" min:"0" max:"365d"`
 	// What happens to the mail found in a mailbox never seen before. deliver it; adopt: leave it
-	// and take only what comes later; ask: deliver up to flood_limit messages, above it stop and
-	// ask, unless on_delivered is delete or move.
+	// and take only what comes later; newest N: take that many, the last of each folder, and leave the rest;
+	// since DAY, as 2026-01-31: take what the server got then or later (IMAP only); ask: deliver up to flood_limit
+	// messages, above it stop and ask, unless on_delivered is delete or move.
 	FirstRun transfer.FirstRun `koanf:"first_run" default:"ask"`
 	// Unknown messages at once above which a mailbox stops and asks: a new mailbox, renumbered
 	// messages, a lost record. 0: always ask.
 	FloodLimit int `koanf:"flood_limit" default:"100" min:"0" max:"1000000"`
+	// Most messages that one pass fetches to deliver them; the rest waits for the next. The oldest come first, every folder has its share, and
+	// so have new mail and mail that is tried again. 0: no limit.
+	MaxMessages int `koanf:"max_messages" default:"0" min:"0" max:"1000000"`
+	// Most octets, likewise, by the sizes that the server announces. A message that is larger is fetched alone. 0: no limit.
+	MaxBytes Size `koanf:"max_bytes" default:"0" min:"0" max:"1TiB"`
 	// OAuth 2 in place of a password. `truehop login ACCOUNT` obtains the first token.
 	OAuth OAuth `koanf:"oauth"`
 }

@@ -87,6 +87,8 @@ func sample(k Key) string {
 		return "/etc/truehop/work.pass"
 	case "accounts.NAME.folders":
 		return "[INBOX, '\\Junk', \"Lists/*\", \"!Lists/old\"]"
+	case "accounts.NAME.search":
+		return `unseen younger 30d not from "News Letter"`
 	case "accounts.NAME.recipients":
 		return "[joe@example.org]"
 	case "accounts.NAME.recipient_from":

@@ -28,6 +28,7 @@ const (
 	logRestored     = "ledger restored"
 	logNotMarked    = "not marked"
 	logMisfit       = "policy does not fit"
+	logLimited      = "limit reached"
 	logServing      = "serving"
 	logStopped      = "stopped"
 	logAwaiting     = "awaiting"
@@ -152,7 +153,7 @@ func (l *Log) Event(e transfer.Event) {
 	case transfer.Listed:
 		level, text = slog.LevelDebug, logListed
 		attrs = append(attrs, slog.String("folder", fetch.Sanitize(e.Folder)), slog.Int("messages", e.Plan.Listed), slog.Int("new", e.Plan.New),
-			slog.Int("again", e.Plan.Again), slog.Int("waiting", e.Plan.Waiting))
+			slog.Int("again", e.Plan.Again), slog.Int("waiting", e.Plan.Waiting), slog.Int("left-out", e.Plan.LeftOut))
 	case transfer.Verdict:
 		level, text = verdictLevel(e.State), e.State
 		attrs = append(attrs, verdictAttrs(e, l.addresses)...)
@@ -179,6 +180,10 @@ func (l *Log) Event(e transfer.Event) {
 	case transfer.Restored:
 		level, text = slog.LevelWarn, logRestored
 		attrs = append(attrs, slog.String("folder", fetch.Sanitize(e.Folder)), slog.String("why", e.Why))
+	case transfer.Limited:
+		text = logLimited
+		attrs = append(attrs, slog.String("folder", fetch.Sanitize(e.Folder)), slog.Int("left", e.Left),
+			slog.String("why", "max_messages or max_bytes; the next pass goes on"))
 	case transfer.NotMarked:
 		level, text = slog.LevelWarn, logNotMarked
 		attrs = append(attrs, slog.String("folder", fetch.Sanitize(e.Folder)), slog.String("error", e.Err.Error()),
@@ -228,7 +233,7 @@ func verdictAttrs(e transfer.Event, addresses config.AddressDetail) []slog.Attr 
 func (l *Log) Pass(account string, s transfer.Summary, err error) {
 	attrs := []slog.Attr{slog.String("account", account), slog.Int("listed", s.Listed), slog.Int("delivered", s.Delivered),
 		slog.Int("deferred", s.Deferred+s.Waiting), slog.Int("refused", s.Refused), slog.Int("partly-refused", s.PartlyRefused), slog.Int("quarantined", s.Quarantined), slog.Int("held", s.Held), slog.Int("doubt", s.Doubt),
-		slog.Int("adopted", s.Adopted), slog.Int("failed", s.Failed), slog.Int("settled", s.Settled), slog.Int("unsettled", s.Unsettled), slog.Int("lost", s.Lost)}
+		slog.Int("adopted", s.Adopted), slog.Int("failed", s.Failed), slog.Int("settled", s.Settled), slog.Int("unsettled", s.Unsettled), slog.Int("lost", s.Lost), slog.Int("left-out", s.LeftOut), slog.Int("left", s.Left)}
 	level, text := slog.LevelInfo, logPassEnded
 	if s.Delivered+s.Deferred+s.Refused+s.PartlyRefused+s.Quarantined+s.Held+s.Doubt+s.Failed+s.Settled+s.Unsettled+s.Adopted+s.Lost == 0 {
 		level = slog.LevelDebug

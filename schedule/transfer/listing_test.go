@@ -182,48 +182,55 @@ func TestCompare(t *testing.T) {
 		rule     fetch.Disposal
 		want     string
 	}{
-		{"an empty mailbox", false, "", nil, remove, "counts {0 0 0 0 0 0}"},
-		{"all new", false, "a/1 b/2", nil, remove, "retrieve a b; counts {2 2 0 0 0 0}"},
+		{"an empty mailbox", false, "", nil, remove, "counts {0 0 0 0 0 0 0}"},
+		{"all new", false, "a/1 b/2", nil, remove, "retrieve a b; counts {2 2 0 0 0 0 0}"},
 		{"one to be deleted", false, "a/1 b/2", map[string][]ledger.Brief{"a": delivered("a")}, remove,
-			"retrieve b; settle a; counts {2 1 0 0 0 1}"},
+			"retrieve b; settle a; counts {2 1 0 0 0 1 0}"},
 		{"one to be deleted, where UIDs are given again", true, "a/1 b/2", map[string][]ledger.Brief{"a": delivered("a")}, remove,
-			"retrieve a b; deletable a; counts {2 1 0 0 0 0}"},
+			"retrieve a b; deletable a; counts {2 1 0 0 0 0 0}"},
 		{"one to be tried again", false, "a/1 b/2 c/3", map[string][]ledger.Brief{"a": {{UID: "a", State: ledger.Deferred, Hash: content}}}, remove,
-			"retrieve b c; then a; counts {3 2 1 0 0 0}"},
-		{"one kept", false, "a/1", map[string][]ledger.Brief{"a": delivered("a")}, fetch.Disposal{}, "counts {1 0 0 0 1 0}"},
-		{"one UID for two", true, "a/1 a/2", map[string][]ledger.Brief{"a": delivered("a")}, remove, "retrieve a a; counts {2 1 0 0 0 0}"},
-		{"without a UID", true, "none/1", map[string][]ledger.Brief{"": delivered("")}, remove, "retrieve ; counts {1 0 0 0 0 0}"},
+			"retrieve b c; then a; counts {3 2 1 0 0 0 0}"},
+		{"one kept", false, "a/1", map[string][]ledger.Brief{"a": delivered("a")}, fetch.Disposal{}, "counts {1 0 0 0 1 0 0}"},
+		{"one UID for two", true, "a/1 a/2", map[string][]ledger.Brief{"a": delivered("a")}, remove, "retrieve a a; counts {2 1 0 0 0 0 0}"},
+		{"without a UID", true, "none/1", map[string][]ledger.Brief{"": delivered("")}, remove, "retrieve ; counts {1 0 0 0 0 0 0}"},
 		{"one vanished", false, "b/1", map[string][]ledger.Brief{"a": delivered("a")}, remove,
-			"retrieve b; absent a; vanished 1; may have moved; counts {1 1 0 0 0 0}"},
+			"retrieve b; absent a; vanished 1; may have moved; counts {1 1 0 0 0 0 0}"},
 		{"one vanished that a dying pass may have deleted", false, "b/1 failed", map[string][]ledger.Brief{"a": delivered("a")}, remove,
-			"retrieve b; absent a; may have moved; counts {1 1 0 0 0 0}"},
+			"retrieve b; absent a; may have moved; counts {1 1 0 0 0 0 0}"},
 		{"one vanished that a dying pass may have moved", false, "b/1 failed", map[string][]ledger.Brief{"a": delivered("a")}, move,
-			"retrieve b; absent a; may have moved; counts {1 1 0 0 0 0}"},
+			"retrieve b; absent a; may have moved; counts {1 1 0 0 0 0 0}"},
 		{"one vanished that no pass deletes", false, "b/1 failed", map[string][]ledger.Brief{"a": delivered("a")}, flag,
-			"retrieve b; absent a; vanished 1; may have moved; counts {1 1 0 0 0 0}"},
+			"retrieve b; absent a; vanished 1; may have moved; counts {1 1 0 0 0 0 0}"},
 		{"one vanished before its verdict", false, "b/1 failed", map[string][]ledger.Brief{"a": {{UID: "a", State: ledger.Deferred, Hash: content}}}, remove,
-			"retrieve b; absent a; vanished 1; may have moved; counts {1 1 0 0 0 0}"},
+			"retrieve b; absent a; vanished 1; may have moved; counts {1 1 0 0 0 0 0}"},
 		{"one deleted", false, "", map[string][]ledger.Brief{"a": {{UID: "a", State: ledger.Delivered, Disposed: true, Hash: content}}}, remove,
-			"absent a; counts {0 0 0 0 0 0}"},
+			"absent a; counts {0 0 0 0 0 0 0}"},
 		{"one not listed by a server that does not list all", false, "b/1 unlisted", map[string][]ledger.Brief{"a": delivered("a")}, remove,
-			"retrieve b; may have moved; counts {1 1 0 0 0 0}"},
+			"retrieve b; may have moved; counts {1 1 0 0 0 0 0}"},
 		{"one deleted before", false, "a/1", map[string][]ledger.Brief{"a": {{UID: "a", State: ledger.Delivered, Disposed: true, Hash: content, Token: "token-a"}}}, remove,
-			"settle a again; counts {1 0 0 0 0 1}"},
+			"settle a again; counts {1 0 0 0 0 1 0}"},
 		{"one vanished long ago", false, "b/1", map[string][]ledger.Brief{"a": gone("a", false)}, remove,
-			"retrieve b; may have moved; counts {1 1 0 0 0 0}"},
-		{"one came back", false, "a/1", map[string][]ledger.Brief{"a": gone("a", false)}, fetch.Disposal{}, "back a; counts {1 0 0 0 1 0}"},
+			"retrieve b; may have moved; counts {1 1 0 0 0 0 0}"},
+		{"one came back", false, "a/1", map[string][]ledger.Brief{"a": gone("a", false)}, fetch.Disposal{}, "back a; counts {1 0 0 0 1 0 0}"},
 		{"one came back, or another under its UID", true, "a/1", map[string][]ledger.Brief{"a": gone("a", true)}, remove,
-			"retrieve a; counts {1 0 0 0 0 0}"},
+			"retrieve a; counts {1 0 0 0 0 0 0}"},
+		{"left out by a search, but for what has a record", false, "a/1 b/2 c/3 chosen:c", map[string][]ledger.Brief{"a": {{UID: "a", State: ledger.Deferred, Hash: content}}}, remove,
+			"retrieve c; then a; counts {3 1 1 0 0 0 1}"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			at := folderKey{account: "work", name: "INBOX", validity: 7}
 			names, failed := strings.CutSuffix(c.listing, " failed")
 			names, incomplete := strings.CutSuffix(names, " unlisted")
+			names, found, searched := strings.Cut(names, " chosen:")
+			var chosen map[string]bool
+			if searched {
+				chosen = map[string]bool{found: true}
+			}
 			listing := listingOf(c.reusable, names)
 			if incomplete {
 				listing.Unlisted = 1
 			}
-			p := compare(at, listing, c.known, listingRules{now: noon, disposal: disposalRules{onDelivered: c.rule}, failed: failed})
+			p := compare(at, listing, c.known, listingRules{now: noon, disposal: disposalRules{onDelivered: c.rule}, failed: failed, chosen: chosen})
 			if got := described(t, p, at); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}

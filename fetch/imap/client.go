@@ -156,11 +156,11 @@ func (c *Client) finish() {
 	}
 }
 
-// Close implements [fetch.Mailbox]. What Settle did was final when it
-// returned, so a server that does not answer LOGOUT is no error.
+// Close implements [fetch.Mailbox]. What Settle did was final when it returned, so nobody waits for the answer to LOGOUT.
 func (c *Client) Close(ctx context.Context) error {
 	err := c.run(ctx, 0, func() error {
-		_ = c.lib.Logout().Wait()
+		c.lib.Logout()
+		c.g.hangUp()
 		return nil
 	})
 	c.mu.Lock()

@@ -203,6 +203,24 @@ func (g *guard) fail(cause error) {
 	})
 }
 
+// hangUpPatience is how long a server may take to accept the end of the session.
+const hangUpPatience = 5 * time.Second
+
+// hangUp ends this side's half of the connection, in order: the server reads all that was sent, then the end of TLS, and then
+// that of TCP. It waits for no answer.
+func (g *guard) hangUp() {
+	layers := []net.Conn{g.conn, g.raw}
+	if t, ok := g.raw.(*tls.Conn); ok {
+		layers = append(layers, t.NetConn())
+	}
+	for _, layer := range layers {
+		_ = layer.SetWriteDeadline(time.Now().Add(hangUpPatience))
+		if c, ok := layer.(interface{ CloseWrite() error }); ok {
+			_ = c.CloseWrite() // the session is over in any case
+		}
+	}
+}
+
 // why returns what ended the connection, nil if it stands.
 func (g *guard) why() error {
 	g.mu.Lock()

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -53,8 +54,9 @@ type guard struct {
 	literal int64  // octets of the literal that are yet to come
 	drop    bool   // the literal is not for the library
 	prompts prompts
-	secured bool // the connection is as secure as it will be
-	inside  bool // what is written next is a literal, no command
+	secured bool   // the connection is as secure as it will be
+	offered string // the capabilities before the login, as the library should see them
+	inside  bool   // what is written next is a literal, no command
 	// expunges lets one EXPUNGE through.
 	expunges atomic.Bool
 
@@ -294,6 +296,7 @@ func (g *guard) nextLine() ([]byte, error) {
 	g.trace("S", line)
 	if first {
 		g.note()
+		g.addCapabilities()
 	}
 	if f, complete := g.list.gather(g.lex.name, g.lex.text, first, g.lex.literal >= 0); complete {
 		g.mu.Lock()
@@ -431,4 +434,25 @@ func (g *guard) authenticating(on bool) {
 	if on {
 		g.notes.caps = nil
 	}
+}
+
+// addCapabilities adds the capabilities to the reply that accepts the user, where it has none. The library would ask for them
+// by itself; but the server may have sent them on a line of their own, and else it is the client that asks.
+func (g *guard) addCapabilities() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	x := &g.lex
+	accepts := x.kind == tagged && string(x.name) == "OK"
+	if !accepts || !g.secret {
+		return
+	}
+	head := len(x.tag) + len(" OK ")
+	if bytes.HasPrefix(x.pass[head:], []byte("[CAPABILITY ")) {
+		return
+	}
+	list := g.offered
+	if len(g.notes.caps) > 0 {
+		list = libraryCapabilities(g.notes.caps)
+	}
+	x.pass = slices.Insert(x.pass, head, []byte("[CAPABILITY "+list+"] ")...)
 }

@@ -167,16 +167,15 @@ func (c *Client) attach(preauth bool) {
 	if preauth {
 		word = "PREAUTH"
 	}
-	known := maps.Clone(c.caps)
-	if known["IMAP4REV1"] {
-		delete(known, "IMAP4REV2") // see guard.rewrite
-	}
-	names := slices.DeleteFunc(slices.Sorted(maps.Keys(known)), func(name string) bool {
-		return strings.ContainsAny(name, `(){%*"\]`)
-	})
-	c.g.out = fmt.Appendf(nil, "* %s [CAPABILITY %s] ready\r\n", word, strings.Join(names, " "))
+	c.g.offered = libraryCapabilities(c.caps)
+	c.g.out = fmt.Appendf(nil, "* %s [CAPABILITY %s] ready\r\n", word, c.g.offered)
 	c.g.secured = true
 	c.lib = imapclient.New(c.g, nil)
+}
+
+// libraryCapabilities lists capabilities, in upper case, as the library should see them.
+func libraryCapabilities(caps map[string]bool) string {
+	return capabilityList(strings.Join(slices.Sorted(maps.Keys(caps)), " "))
 }
 
 // authenticate proves the user by the best way that the server offers and completes.

@@ -78,6 +78,7 @@ type notes struct {
 	caps     map[string]bool // the last capabilities it announced, in upper case
 	asked    []question      // the SEARCH commands under way, in their order
 	searches int             // how many of those that have ended had a response
+	sized    bool            // the search for large messages has ended, and had a response
 	expunged int             // EXPUNGE responses
 	prefix   string          // of the user's folders, by NAMESPACE
 	listing  bool            // LIST is under way

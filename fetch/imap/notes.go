@@ -135,6 +135,7 @@ func (g *guard) removed(take func(*view) bool) {
 type question struct {
 	tag      string
 	listing  bool // it asks for all messages of a folder that is being opened
+	large    bool // it asks for those beyond the limit
 	answered bool
 }
 
@@ -146,7 +147,7 @@ func (g *guard) noteCommand(line []byte) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.notes.asked = append(g.notes.asked, question{tag: string(tag), listing: g.notes.opening})
+	g.notes.asked = append(g.notes.asked, question{tag: string(tag), listing: g.notes.opening, large: bytes.Contains(command, []byte(" LARGER "))})
 	g.notes.opening = false
 }
 
@@ -184,6 +185,7 @@ func (g *guard) noteEnd() {
 	q := n.asked[i]
 	if q.answered {
 		n.searches++
+		n.sized = n.sized || q.large
 	}
 	switch {
 	case q.listing && q.answered:
@@ -291,7 +293,7 @@ func (g *guard) resetFolder() {
 	defer g.mu.Unlock()
 	n := &g.notes
 	n.searches, n.access, n.unstable, n.validity = 0, access{}, false, 0
-	n.count, n.counted = 0, false
+	n.count, n.counted, n.sized = 0, false, false
 	n.opening, n.answered, n.listed, n.intact, n.view = true, false, 0, false, nil
 }
 

@@ -21,6 +21,7 @@ type box struct {
 	validity  uint32
 	readOnly  bool
 	permanent []string // nil: the server did not say
+	sizes     sizes
 }
 
 // keeps reports whether the server keeps a flag for other sessions (RFC 9051 section 7.1, PERMANENTFLAGS).
@@ -37,8 +38,8 @@ func (b *box) keeps(flag imapwire.Flag) bool {
 	})
 }
 
-// Open implements [fetch.Mailbox]. It costs one round trip: SELECT and UID SEARCH, with ESEARCH also the one for marked
-// messages, go out together. Where UID SEARCH names fewer messages than there are, it is another. The UIDs of a folder without UIDVALIDITY, or with UIDNOTSTICKY,
+// Open implements [fetch.Mailbox]. It costs one round trip: SELECT and UID SEARCH, with ESEARCH also those for marked
+// messages and for large ones, go out together. Where UID SEARCH names fewer messages than there are, it is another. The UIDs of a folder without UIDVALIDITY, or with UIDNOTSTICKY,
 // mean nothing in another session: such a listing is Reusable.
 func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error) {
 	if folder == "" {
@@ -49,8 +50,10 @@ func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error
 	}
 	var listing *fetch.Listing
 	messages := 0
-	if c.opts.Marks { // room for a second list of UIDs
-		messages = maxSearchLine / searchCost / allowance
+	for _, wanted := range []bool{c.opts.Marks, c.opts.MaxSize > 0} {
+		if wanted { // room for another list of UIDs
+			messages += maxSearchLine / searchCost / allowance
+		}
 	}
 	err := c.run(ctx, messages, func() (err error) {
 		listing, err = c.selectAndSearch(folder)
@@ -65,26 +68,18 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 	c.g.resetFolder()
 	// SELECT, not EXAMINE: Settle needs it, and it changes but \Recent.
 	selected := c.lib.Select(folder, nil)
-	search := func() *imapclient.SearchCommand {
-		return c.lib.UIDSearch(&imapwire.SearchCriteria{}, c.searchOptions())
-	}
-	var searched, searchedMarks *imapclient.SearchCommand
-	if !c.opts.OneByOne {
-		searched = search() // RFC 9051 section 5.5 has servers keep the order of these two
-		if c.opts.Marks && c.Has("ESEARCH") {
-			searchedMarks = c.searchMarks()
-		}
-	}
+	sent := c.searchTogether()
 	_, err := selected.Wait()
-	if err == nil && searched == nil {
-		searched = search()
+	if err == nil && sent.all == nil {
+		sent.all = c.searchAll()
 	}
 	var found *imapwire.SearchData
 	var searchErr error
-	if searched != nil {
-		found, searchErr = searched.Wait()
+	if sent.all != nil {
+		found, searchErr = sent.all.Wait()
 	}
-	marked, markErr := c.marked(searchedMarks)
+	marked, markErr := c.marked(sent.marks)
+	large, largeErr := c.large(sent.large)
 	if err != nil {
 		return nil, c.together(c.notSelected(folder, err))
 	}
@@ -93,9 +88,9 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 	early := !c.opts.OneByOne && !seen.counted
 	if early && searchErr != nil && !fetch.EndsSession(searchErr) {
 		c.g.listAgain()
-		found, searchErr = search().Wait()
+		found, searchErr = c.searchAll().Wait()
 		searchErr, seen = c.failed("UID SEARCH", searchErr), c.g.noted()
-		searchedMarks, markErr = nil, nil // and so were the marks
+		sent.marks, markErr = nil, nil // and so were the marks
 	}
 	// EXISTS is one of the responses that SELECT must have (RFC 9051 section 6.3.2); with it, servers leave out an
 	// empty result, or refuse to search for one.
@@ -104,6 +99,8 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 		return nil, searchErr
 	case fetch.EndsSession(markErr):
 		return nil, markErr
+	case fetch.EndsSession(largeErr):
+		return nil, largeErr
 	case !seen.answered && !seen.counted:
 		return nil, protocolError("UID SEARCH", "OK without a result", nil)
 	}
@@ -116,7 +113,7 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 	if c.opts.Marks && markErr == nil {
 		markErr = b.markError()
 	}
-	if c.opts.Marks && searchedMarks == nil && markErr == nil {
+	if c.opts.Marks && sent.marks == nil && markErr == nil {
 		if marked, markErr = c.marked(c.searchMarks()); fetch.EndsSession(markErr) {
 			return nil, markErr
 		}
@@ -132,6 +129,7 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 		}
 	}
 	c.g.setView(uids)
+	b.sizes = newSizes(uids, large)
 	return &fetch.Listing{
 		Refs:      makeRefs(b, uids, marked),
 		Validity:  b.validity,
@@ -140,6 +138,27 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 		MarkError: markErr,
 		Unlisted:  unlisted,
 	}, nil
+}
+
+// searches are the SEARCH commands that go out with SELECT. One that is to wait, or is not wanted, is nil.
+type searches struct{ all, marks, large *imapclient.SearchCommand }
+
+// searchTogether sends what can go out with SELECT.
+func (c *Client) searchTogether() searches {
+	if c.opts.OneByOne {
+		return searches{}
+	}
+	s := searches{all: c.searchAll()} // RFC 9051 section 5.5 has servers keep the order of SELECT and this
+	if c.opts.Marks && c.Has("ESEARCH") {
+		s.marks = c.searchMarks()
+	}
+	s.large = c.searchLarge()
+	return s
+}
+
+// searchAll asks for all messages.
+func (c *Client) searchAll() *imapclient.SearchCommand {
+	return c.lib.UIDSearch(&imapwire.SearchCriteria{}, c.searchOptions())
 }
 
 // searchOptions ask for a result that names its command, where the server can do that (RFC 4731). Others answer two searches

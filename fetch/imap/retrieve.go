@@ -19,8 +19,8 @@ import (
 const maxAlone = 20
 
 // Retrieve implements [fetch.Mailbox]: one UID FETCH for all messages, or as many as
-// the command's length makes it. A limit on their size costs another, for sizes; a
-// message that did not come costs another for itself.
+// the command's length makes it. A limit on their size costs another, for the sizes of those that Open did not find
+// to be within it; a message that did not come costs another for itself.
 func (c *Client) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sink) error {
 	if len(refs) == 0 {
 		return ctx.Err()
@@ -79,9 +79,9 @@ func (r *retrieval) missing() []uint32 {
 	})
 }
 
-// skipLarge asks for sizes and calls the sink for the messages beyond the limit.
+// skipLarge asks for the sizes that Open has left open, and calls the sink for the messages beyond the limit.
 func (r *retrieval) skipLarge() error {
-	for _, set := range sets(r.uids) {
+	for _, set := range sets(r.c.box.sizes.toAsk(r.uids)) {
 		large := map[uint32]int64{}
 		err := r.ask(set, func(uid uint32, size int64) {
 			if size > r.c.opts.MaxSize {

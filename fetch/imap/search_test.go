@@ -28,8 +28,8 @@ func searchedMail() [][]byte {
 	}
 }
 
-// searches are searches and the UIDs that they find where the third message is flagged and carries $Junk, and the fourth is seen.
-func searches() []struct {
+// searchCases are searches and the UIDs that they find where the third message is flagged and carries $Junk, and the fourth is seen.
+func searchCases() []struct {
 	name string
 	s    fetch.Search
 	want string
@@ -70,7 +70,7 @@ func searches() []struct {
 // found runs each search.
 func found(t *testing.T, c *Client) {
 	t.Helper()
-	for _, test := range searches() {
+	for _, test := range searchCases() {
 		uids, err := c.Search(t.Context(), test.s)
 		if err != nil {
 			t.Fatalf("%s: %v", test.name, err)

@@ -157,8 +157,7 @@ func (s *settlement) toTarget(target string, uids []uint32, send func(imapwire.U
 	if len(refused) == 0 {
 		return results, nil
 	}
-	s.created = true
-	if err := s.c.failed("CREATE", s.c.lib.Create(target, nil).Wait()); fetch.EndsSession(err) {
+	if err := s.create(target); fetch.EndsSession(err) {
 		return nil, err
 	} else if err != nil {
 		for i := range results {
@@ -168,9 +167,34 @@ func (s *settlement) toTarget(target string, uids []uint32, send func(imapwire.U
 		}
 		return results, nil
 	}
-	s.c.opts.Logger.LogAttrs(context.Background(), slog.LevelInfo, "folder created", slog.String("folder", fetch.Sanitize(target)))
 	again, err := s.each(refused, send)
 	return append(done, again...), err
+}
+
+// create creates the target.
+func (s *settlement) create(target string) error {
+	s.created = true
+	err := s.c.failed("CREATE", s.c.lib.Create(target, nil).Wait())
+	if err == nil {
+		s.c.opts.Logger.LogAttrs(context.Background(), slog.LevelInfo, "folder created", slog.String("folder", fetch.Sanitize(target)))
+	}
+	return err
+}
+
+// countOrCreate counts the messages of the target. A server need not say why it does so when it refuses STATUS of a folder
+// that does not exist, so a target that may be created is: of one that exists, CREATE is refused and changes nothing.
+func (s *settlement) countOrCreate(target string) (int64, error) {
+	n, refused := s.c.messagesIn(target)
+	lacking := fetch.KindOf(refused) == fetch.NoFolder || fetch.KindOf(refused) == fetch.Refused
+	if !lacking || !s.c.opts.CreateFolders || s.created {
+		return n, refused
+	}
+	if err := s.create(target); fetch.EndsSession(err) {
+		return 0, err
+	} else if err != nil {
+		return 0, refused
+	}
+	return s.c.messagesIn(target)
 }
 
 // copyAndExpunge moves messages at a server without UIDPLUS: it says nothing of what COPY has copied, so the messages of
@@ -185,10 +209,7 @@ func (s *settlement) copyAndExpunge(target string, marked []uint32) error {
 	if len(uncopied) == 0 {
 		return s.remove(sets(s.uids))
 	}
-	before, err := s.c.messagesIn(target)
-	if fetch.KindOf(err) == fetch.NoFolder && s.c.opts.CreateFolders {
-		err = nil // COPY finds out
-	}
+	before, err := s.countOrCreate(target)
 	if fetch.EndsSession(err) {
 		return err
 	}

@@ -128,6 +128,9 @@ func (d *Dovecot) prepare() {
 		d.uid = 65534 // nobody; Dovecot refuses to open mail as root
 	}
 	d.Create("INBOX")
+	home := filepath.Join(dir, "home") // for mail that Config has elsewhere
+	d.check(os.Mkdir(home, 0o700))
+	d.check(os.Chown(home, d.uid, -1))
 	d.check(os.WriteFile(filepath.Join(dir, "users"),
 		fmt.Appendf(nil, "%s:{PLAIN}%s::::::\n", d.User, d.Password), 0o644))
 	ca := fakeserver.NewCA()

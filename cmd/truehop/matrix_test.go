@@ -79,7 +79,7 @@ var pop3Trials = []trial{
 func (row matrixRow) try(t *testing.T, server *fetchtest.Server, protocol string, trials []trial) {
 	for _, trial := range trials {
 		t.Run(trial.name, func(t *testing.T) {
-			if why := row.without[trial.name]; why != "" {
+			if why := row.without[protocol+" "+trial.name]; why != "" {
 				t.Skip(why)
 			}
 			if row.variant && trial.once && !*matrixAll {

@@ -106,9 +106,8 @@ type Options struct {
 	XCLIENT Mode
 	// Carrier is how the client is presented.
 	Carrier Carrier
-	// Hello is our own name for the first EHLO, and for the second where the client's
-	// name is unknown or cannot be said. "" means the host's name if it has a
-	// domain, else an address literal of 127.0.0.1.
+	// Hello is our own name for the first EHLO, never for that of a client. "" means the host's name if it has
+	// a domain, else an address literal of 127.0.0.1.
 	Hello string
 	// StartTLS upgrades a plain connection, with TLSConfig (which needs ServerName).
 	StartTLS  TLSMode

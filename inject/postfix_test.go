@@ -94,9 +94,9 @@ func TestPostfixReceived(t *testing.T) {
 		client inject.Client
 		want   string
 	}{
-		{"nothing known", inject.Client{}, "from own.example.org (unknown [unknown])\n\tby mx.example.org (Postfix) with ESMTP id"},
+		{"nothing known", inject.Client{}, "from [192.0.0.8] (unknown [unknown])\n\tby mx.example.org (Postfix) with ESMTP id"},
 		{"no name known", inject.Client{Addr: a, HELO: "h.example.net", ESMTP: true}, "from h.example.net (unknown [192.0.2.1])\n\tby mx.example.org (Postfix) with ESMTP id"},
-		{"address with relay rights", inject.Client{Addr: netip.MustParseAddr("10.1.2.3"), Name: "x.example.net", HELO: "h.example.net"}, "from own.example.org (unknown [unknown])\n"},
+		{"address with relay rights", inject.Client{Addr: netip.MustParseAddr("10.1.2.3"), Name: "x.example.net", HELO: "h.example.net"}, "from [192.0.0.8] (unknown [unknown])\n"},
 		{"IPv6", inject.Client{Addr: netip.MustParseAddr("2001:DB8::1"), Name: "six.example.net", HELO: "h.example.net"}, "from h.example.net (six.example.net [IPv6:2001:db8::1])\n"},
 		{"hostile HELO", inject.Client{Addr: a, HELO: "a\r\nb (c) <d>"}, "from a??b?"},
 		{"longest values, split commands", inject.Client{Addr: netip.MustParseAddr("2001:db8:1111:2222:3333:4444:5555:6666"), Name: "n." + strings.Repeat("n", 60) + "." + strings.Repeat("m", 63) + "." + strings.Repeat("o", 63) + ".example.net", HELO: long}, "from " + long},

@@ -105,8 +105,8 @@ func (s *Session) begin(c *Client) *Error {
 		if e := s.proxy(*c); e != nil {
 			return e
 		}
-		if say, _ := sayHELO(c.HELO); say != "" {
-			name = say
+		if name, _ = sayHELO(c.HELO); name == "" {
+			name = literal(c.Addr)
 		}
 	}
 

@@ -180,7 +180,7 @@ func (t *transaction) present() *end {
 	case s.o.Carrier == XFORWARD:
 		return t.xforward()
 	case s.o.Carrier.byProxy(): // presented before the greeting
-		t.presented = t.client
+		t.presented = t.client.byProxy()
 	case s.o.XCLIENT == Off, s.o.XCLIENT == IfAvailable && s.ext.xclient == nil:
 		t.note("no XCLIENT: the MTA takes this host for the client")
 	default:

@@ -234,7 +234,7 @@ func (p *Pool) undelivered(m *Message, err *Error, client Client, notes []string
 	case err.Kind == Unsendable:
 		e = withheld(err.Op, err.Text, err.Err)
 	case knewClient && err.Reply.Code != 0:
-		t.presented = client
+		t.presented = client.byProxy()
 		e = greetingRefused(err)
 	}
 	return t.receipt(e)

@@ -91,8 +91,8 @@ func (t *transaction) xclient() *end {
 	name, same := sayHELO(t.client.HELO)
 	switch {
 	case name == "":
-		name = s.o.Hello
-		t.note("EHLO with our own name: the client's is unknown or cannot be said")
+		name = literal(t.client.Addr)
+		t.note("EHLO with the client's address: its name is unknown or cannot be said")
 	case !same:
 		t.note("HELO masked for EHLO")
 	}
@@ -131,7 +131,8 @@ func xclientRefused(reply Reply, client Client) *end {
 			}
 		}
 		if e.attribute == "ADDR" && client.Addr.Is6() {
-			e.err.Text = "the MTA does not take the address; for IPv6 its listener needs inet_protocols=all"
+			// The client is known, and other clients fare better: its mail waits for the listener to be mended.
+			e.err.Kind, e.err.Text = Misconfigured, "the MTA does not take the address; for IPv6 its listener needs inet_protocols=all"
 		}
 	case reply.Code == 550 && strings.Contains(text, "insufficient authorization"):
 		return misconfigured(reply, "not authorised for XCLIENT", "put this host into smtpd_authorized_xclient_hosts of this listener")
@@ -283,6 +284,20 @@ func (c Client) without(attribute string) Client {
 		return Client{Addr: c.Addr, ESMTP: c.ESMTP}
 	}
 	return c
+}
+
+// literal returns the address literal (RFC 5321 section 4.1.3) by which a client without a name introduces itself.
+// Rules for HELO names take it where they refuse a name that does not exist, and our own name, which a client
+// must not have. Where there is no address it is the dummy of RFC 7600.
+func literal(a netip.Addr) string {
+	a = a.Unmap()
+	switch {
+	case !a.IsValid():
+		return "[192.0.0.8]"
+	case a.Is6():
+		return "[IPv6:" + a.WithZone("").String() + "]"
+	}
+	return "[" + a.String() + "]"
 }
 
 const hexDigits = "0123456789ABCDEF"

@@ -95,10 +95,10 @@ func TestBadAttribute(t *testing.T) {
 	}{
 		{"501 5.5.4 Bad NAME syntax: c1.example.net", func(c *injecttest.Client) { c.Name, c.ReverseName = na, na }},
 		{"501 5.5.4 Bad REVERSE_NAME syntax: c1.example.net", func(c *injecttest.Client) { c.Name, c.ReverseName = na, na }},
-		{"501 5.5.4 Bad HELO syntax: x", func(c *injecttest.Client) { c.HELO = "[127.0.0.1]" }},
+		{"501 5.5.4 Bad HELO syntax: x", func(c *injecttest.Client) { c.HELO = "[198.51.0.1]" }},
 		{"501 5.5.4 Bad PORT syntax: 1025", func(c *injecttest.Client) { c.Port = na }},
 		{"501 5.5.4 Error: attribute value too long", func(c *injecttest.Client) {
-			c.Name, c.ReverseName, c.Port, c.HELO = na, na, na, "[127.0.0.1]"
+			c.Name, c.ReverseName, c.Port, c.HELO = na, na, na, "[198.51.0.1]"
 		}},
 	} {
 		t.Run(c.reply, func(t *testing.T) {
@@ -126,15 +126,18 @@ func TestBadAttribute(t *testing.T) {
 // TestAddressThatTheMTADoesNotTake: a client that is known is never presented as one that is not. An MTA without
 // IPv6 refuses the address of each IPv6 client, and its mail waits until that is mended.
 func TestAddressThatTheMTADoesNotTake(t *testing.T) {
-	for addr, hint := range map[string]string{"2001:db8::1": "inet_protocols=all", "198.51.0.1": ""} {
+	for addr, want := range map[string]struct {
+		kind inject.Kind
+		hint string
+	}{"2001:db8::1": {inject.Misconfigured, "inet_protocols=all"}, "198.51.0.1": {inject.Protocol, ""}} {
 		t.Run(addr, func(t *testing.T) {
 			fault := injecttest.Fault{Stage: injecttest.XCLIENT, Nth: 1, Reply: "501 5.5.4 Bad ADDR syntax: IPV6:" + addr}
 			s := newServer(t, injecttest.Options{Record: true, Faults: []injecttest.Fault{fault}})
 			m := message(1)
 			m.Client.Addr = netip.MustParseAddr(addr)
 			rs := injectAll(t, s.Dial, inject.Options{Connections: 1}, m, message(2))
-			if rs[0].Outcome != inject.Deferred || kindOf(rs[0]) != inject.Protocol || !strings.Contains(rs[0].Err.Error(), hint) {
-				t.Errorf("%+v, err %v; want it deferred, and %q said", rs[0], rs[0].Err, hint)
+			if rs[0].Outcome != inject.Deferred || kindOf(rs[0]) != want.kind || !strings.Contains(rs[0].Err.Error(), want.hint) {
+				t.Errorf("%+v, err %v; want it deferred, and %q said", rs[0], rs[0].Err, want.hint)
 			}
 			if rs[1].Outcome != inject.Delivered || s.Count() != 1 {
 				t.Errorf("the message behind: %+v, err %v; %d arrived", rs[1], rs[1].Err, s.Count())
@@ -185,8 +188,8 @@ func TestHostileHELO(t *testing.T) {
 		"esc\x1b[2J":                        "esc?[2J",
 		"caf\xc3\xa9":                       "caf??",
 		"(c) <a> \"q\" a=b":                 "(c)?<a>?\"q\"?a=b",
-		"\x01\x02":                          "own.example.org",
-		"":                                  "own.example.org",
+		"\x01\x02":                          "[198.51.0.1]",
+		"":                                  "[198.51.0.1]",
 	} {
 		t.Run(fmt.Sprintf("%q", helo), func(t *testing.T) {
 			s := newServer(t, injecttest.Options{Record: true, Rules: injecttest.Rules{}})
@@ -199,8 +202,8 @@ func TestHostileHELO(t *testing.T) {
 			if got := s.Messages()[0].Hello; got != hello {
 				t.Errorf("EHLO %q, want %q", got, hello)
 			}
-			if hello == "own.example.org" && r.Note == "" {
-				t.Error("our own name was said, and no word of it")
+			if hello == "[198.51.0.1]" && r.Note == "" {
+				t.Error("a literal was said, and no word of it")
 			}
 			lines := said(s)
 			for _, l := range lines {
@@ -257,6 +260,19 @@ func TestNoLeak(t *testing.T) {
 	}
 }
 
+// TestClientWithoutAName introduces itself by the literal of its address, under each carrier that speaks in its name.
+func TestClientWithoutAName(t *testing.T) {
+	for a, want := range map[string]string{"192.0.0.8": "[192.0.0.8]", "2001:db8::1": "[IPv6:2001:db8::1]", "::ffff:198.51.0.9": "[198.51.0.9]"} {
+		s := newServer(t, injecttest.Options{Record: true})
+		m := message(1)
+		m.Client.Addr, m.Client.HELO = netip.MustParseAddr(a), ""
+		r := injectAll(t, s.Dial, inject.Options{Hello: "own.example.org"}, m)[0]
+		if lines := said(s); r.Outcome != inject.Delivered || lines[2] != "EHLO "+want {
+			t.Errorf("%s: %+v, err %v, said %q; want EHLO %s", a, r, r.Err, lines, want)
+		}
+	}
+}
+
 // seen is how a server that honours XCLIENT and then EHLO sees a client.
 func seen(c inject.Client) injecttest.Client {
 	or := func(s string) string {
@@ -285,7 +301,10 @@ func seen(c inject.Client) injecttest.Client {
 	}
 	helo := c.HELO
 	if helo == "" {
-		helo = "own.example.org"
+		helo = "[192.0.0.8]"
+		if c.Addr.IsValid() {
+			helo = "[" + c.Addr.String() + "]"
+		}
 	}
 	return injecttest.Client{Name: name(c.Name), Addr: address(c.Addr), ReverseName: name(c.ReverseName), Port: number(c.Port),
 		Proto: "ESMTP", HELO: helo, Login: "[UNAVAILABLE]", DestAddr: address(c.DestAddr), DestPort: number(c.DestPort)}

@@ -130,21 +130,37 @@ func checkMessages(t *testing.T, got []injecttest.Message, ms []*inject.Message,
 	}
 }
 
+// probed are clients to probe a listener with: one with an address, one without.
+func probed() []inject.Client {
+	return []inject.Client{{Addr: netip.MustParseAddr("192.0.2.1"), ESMTP: true}, {ESMTP: true}}
+}
+
 func TestProbe(t *testing.T) {
 	s := newServer(t, injecttest.Options{Once: true})
-	c, err := inject.Probe(context.Background(), s.Dial, inject.Options{}, true)
-	if err != nil || c.Unknown.Reset || c.Foreign.Reset || len(c.XCLIENT) != 9 || !c.Pipelining {
+	c, err := inject.Probe(context.Background(), s.Dial, inject.Options{}, probed()...)
+	if err != nil || len(c.Presented) != 2 || c.Presented[0].Reset || c.Presented[1].Reset || len(c.XCLIENT) != 9 || !c.Pipelining {
 		t.Errorf("once: %+v, %v", c, err)
 	}
 	s = newServer(t, injecttest.Options{})
-	c, err = inject.Probe(context.Background(), s.Dial, inject.Options{}, true)
-	if err != nil || !c.Unknown.Reset || !c.Foreign.Reset {
+	c, err = inject.Probe(context.Background(), s.Dial, inject.Options{}, probed()...)
+	if err != nil || len(c.Presented) != 2 || !c.Presented[0].Reset || !c.Presented[1].Reset {
 		t.Errorf("always: %+v, %v", c, err)
 	}
-	// An unknown client is presented only where it is asked for: filters may die of it.
-	s = newServer(t, injecttest.Options{Record: true})
-	c, err = inject.Probe(context.Background(), s.Dial, inject.Options{}, false)
-	if err != nil || c.Unknown.Reset || !c.Foreign.Reset || strings.Contains(strings.Join(said(s), "\n"), " ADDR=[UNAVAILABLE]") {
-		t.Errorf("%+v, %v; said %q", c, err, said(s))
+}
+
+// TestProbeTellsOfEachClient: an address that the MTA does not take is found out, and those behind it are asked about all the same.
+func TestProbeTellsOfEachClient(t *testing.T) {
+	s := newServer(t, injecttest.Options{Faults: []injecttest.Fault{{Stage: injecttest.XCLIENT, Nth: 1, Reply: "501 5.5.4 Bad ADDR syntax: IPV6:2001:db8::1"}}})
+	six := inject.Client{Addr: netip.MustParseAddr("2001:db8::1"), ESMTP: true}
+	c, err := inject.Probe(context.Background(), s.Dial, inject.Options{}, append([]inject.Client{six}, probed()...)...)
+	if err != nil || len(c.Presented) != 3 {
+		t.Fatalf("%+v, %v; want three results", c, err)
+	}
+	refused, taken := c.Presented[0], c.Presented[1]
+	if refused.Err == nil || refused.Err.Kind != inject.Misconfigured || refused.Reply.Code != 501 || refused.Client != six {
+		t.Errorf("IPv6: %+v, want it told that the listener is not set up for it", refused)
+	}
+	if taken.Err != nil || taken.Reply.Code != 220 || !taken.Reset {
+		t.Errorf("IPv4: %+v", taken)
 	}
 }

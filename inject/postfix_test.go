@@ -73,8 +73,9 @@ func TestPostfixProbe(t *testing.T) {
 		"networks":            {true, false, true}, // "unknown" is in no network
 		"none":                {false, false, false},
 	} {
-		c, err := inject.Probe(t.Context(), p.Dialer(listener), inject.Options{}, true)
-		if (c.XCLIENT != nil) != want.offered || c.Unknown.Reset != want.unknown || c.Foreign.Reset != want.foreign || (err == nil) != want.offered {
+		c, err := inject.Probe(t.Context(), p.Dialer(listener), inject.Options{}, probed()...)
+		reset := func(i int) bool { return i < len(c.Presented) && c.Presented[i].Reset }
+		if (c.XCLIENT != nil) != want.offered || reset(1) != want.unknown || reset(0) != want.foreign || (err == nil) != want.offered {
 			t.Errorf("%s: %+v, %v; want %+v", listener, c, err, want)
 		}
 		if !want.offered && inject.KindOf(err) != inject.Misconfigured {
@@ -486,7 +487,7 @@ func TestPostfixCarriers(t *testing.T) {
 			}
 		}
 	}
-	if c, err := inject.Probe(t.Context(), p.Dialer("proxy"), inject.Options{Carrier: inject.PROXYv1}, true); err != nil || !c.Pipelining {
+	if c, err := inject.Probe(t.Context(), p.Dialer("proxy"), inject.Options{Carrier: inject.PROXYv1}, probed()...); err != nil || !c.Pipelining {
 		t.Errorf("probed behind PROXY: %+v, %v", c, err)
 	}
 	m := message(100)

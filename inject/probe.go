@@ -3,7 +3,6 @@ package inject
 import (
 	"context"
 	"crypto/tls"
-	"net/netip"
 )
 
 // Capabilities are what [Probe] found out about a listener.
@@ -23,27 +22,28 @@ type Capabilities struct {
 	Pipelining, DSN, EightBit, UTF8, Chunking bool
 	// SizeLimit is the largest message that the MTA takes, in octets; 0 if it states no limit.
 	SizeLimit int64
-	// Foreign is the result of XCLIENT with an address of a network that the MTA cannot know
-	// (192.0.2.1), Unknown, if that was asked for, with everything unavailable.
-	Foreign, Unknown Presentation
+	// Presented are the results of XCLIENT with each client, none where it is not said.
+	Presented []Presentation
 }
 
 // Presentation is the result of one XCLIENT.
 type Presentation struct {
+	Client Client
+	// Err is not nil where the MTA did not take the attributes.
+	Err *Error
 	// Reply is the MTA's reply to XCLIENT, or to the EHLO after it if that was refused.
 	Reply Reply
 	// Reset says that XCLIENT was offered again: a session serves many messages.
 	Reset bool
 }
 
-// Probe looks at a listener without sending mail. It uses up to two connections. A PROXY header,
-// where one is wanted, presents 192.0.2.1. With unknown it presents an unknown client as well: filters
-// behind an MTA can die of that, so it is for those who will do it anyway. The error is an *[Error]; what
-// had been found out until then is returned with it.
-func Probe(ctx context.Context, dial Dialer, o Options, unknown bool) (Capabilities, error) {
+// Probe looks at a listener without sending mail: how it takes each of clients, on a connection of its own. There must be
+// one at least; a PROXY header, where one is wanted, presents the first. Filters behind an MTA can die of a client
+// without an address, so that is for those who will present one anyway. The error is an *[Error]; what had
+// been found out until then is returned with it.
+func Probe(ctx context.Context, dial Dialer, o Options, clients ...Client) (Capabilities, error) {
 	var c Capabilities
-	foreign := Client{Addr: netip.AddrFrom4([4]byte{192, 0, 2, 1}), ESMTP: true}
-	s, e := open(ctx, dial, o.withDefaults(), 1, &foreign)
+	s, e := open(ctx, dial, o.withDefaults(), 1, &clients[0])
 	if e != nil {
 		return c, e
 	}
@@ -65,24 +65,24 @@ func Probe(ctx context.Context, dial Dialer, o Options, unknown bool) (Capabilit
 		}
 		return c, nil
 	}
-	if c.Foreign, e = s.present(ctx, foreign); e != nil {
-		return c, e
-	}
-	if !unknown {
-		return c, nil
-	}
-	if s, e = open(ctx, dial, o.withDefaults(), 2, nil); e != nil {
-		return c, e
-	}
-	if c.Unknown, e = s.present(ctx, Client{ESMTP: true}); e != nil {
-		return c, e
+	for i, client := range clients {
+		if i > 0 {
+			if s, e = open(ctx, dial, o.withDefaults(), uint64(i)+1, nil); e != nil {
+				return c, e
+			}
+		}
+		p := s.present(ctx, client)
+		c.Presented = append(c.Presented, p)
+		if p.Err != nil && p.Reply.Code == 0 {
+			return c, p.Err // the connection's end
+		}
 	}
 	return c, nil
 }
 
 // present presents client, notes whether another could be presented, and ends the session. A
 // refusal of that client is a result, not an error.
-func (s *Session) present(ctx context.Context, client Client) (Presentation, *Error) {
+func (s *Session) present(ctx context.Context, client Client) Presentation {
 	stop := s.w.watch(ctx)
 	defer stop()
 	defer s.Close()
@@ -90,8 +90,12 @@ func (s *Session) present(ctx context.Context, client Client) (Presentation, *Er
 	t.s = s
 	e := t.present()
 	if e == nil {
-		return Presentation{Reply: t.introduced, Reset: !t.last}, nil
+		return Presentation{Client: client, Reply: t.introduced, Reset: !t.last}
 	}
 	t.leave(e)
-	return Presentation{Reply: e.reply}, e.err
+	p := Presentation{Client: client, Reply: e.reply, Err: e.err}
+	if e.err != nil {
+		p.Reply = e.err.Reply
+	}
+	return p
 }

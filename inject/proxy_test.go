@@ -119,7 +119,7 @@ func TestProxyProbe(t *testing.T) { synctest.Test(t, testProxyProbe) }
 
 func testProxyProbe(t *testing.T) {
 	p := proxied{s: newServer(t, injecttest.Options{})}
-	c, err := inject.Probe(t.Context(), p.dial, inject.Options{Carrier: inject.PROXYv1}, true)
+	c, err := inject.Probe(t.Context(), p.dial, inject.Options{Carrier: inject.PROXYv1}, probed()...)
 	if err != nil || c.Greeting.Code != 220 || !c.Pipelining {
 		t.Errorf("%+v, %v", c, err)
 	}

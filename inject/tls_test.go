@@ -139,7 +139,7 @@ func TestImplicitTLS(t *testing.T) {
 	if r.Outcome != inject.Deferred || kindOf(r) != inject.TLS {
 		t.Errorf("wrong name: %+v, err %v", r, r.Err)
 	}
-	c, err := inject.Probe(t.Context(), dialer(id.client("mx.example.org")), inject.Options{}, true)
+	c, err := inject.Probe(t.Context(), dialer(id.client("mx.example.org")), inject.Options{}, probed()...)
 	if err != nil || c.TLS != "TLS 1.3" {
 		t.Errorf("%+v, %v", c, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"net/netip"
 	"os"
 	"slices"
 	"syscall"
@@ -230,18 +231,36 @@ func checkMTA(ctx context.Context, out ui.Check, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	// Filters behind an MTA can die of [UNAVAILABLE]: it is tried only where an account has it presented.
-	unknown := false
-	for _, a := range cfg.Accounts {
-		switch {
-		case a.OnUnknownClient == transfer.PresentUnavailable, a.OnStale == transfer.StaleUnavailable, a.Submission == transfer.SubmissionUnavailable:
-			unknown = true
-		}
-	}
-	found, err := inject.Probe(ctx, dial, options, unknown)
+	clients := probedClients(cfg)
+	found, err := inject.Probe(ctx, dial, options, clients...)
 	if err != nil {
 		return err
 	}
-	out.Capabilities(found, unknown, &cfg.Inject)
+	out.Capabilities(found, &cfg.Inject)
+	for _, p := range found.Presented {
+		if p.Err != nil {
+			return p.Err
+		}
+	}
 	return nil
+}
+
+// probedClients are the clients that check presents: one with an address of IPv4, one of IPv6, the stand-ins, and one with
+// no address where an account has that presented. Filters behind an MTA can die of the last.
+func probedClients(cfg *config.Config) []inject.Client {
+	in := &cfg.Inject
+	var clients []inject.Client
+	documentation := netip.MustParseAddr("192.0.2.1")
+	for documentation == in.UnknownClientAddress.Addr || documentation == in.InternalClientAddress.Addr {
+		documentation = documentation.Next()
+	}
+	for _, a := range []netip.Addr{documentation, netip.MustParseAddr("2001:db8::1"), in.UnknownClientAddress.Addr, in.InternalClientAddress.Addr} {
+		clients = append(clients, inject.Client{Addr: a, ESMTP: true})
+	}
+	for _, a := range cfg.Accounts {
+		if slices.Contains([]transfer.NoClient{a.OnUnknownClient, a.OnInternal, a.OnStale}, transfer.PresentUnavailable) {
+			return append(clients, inject.Client{ESMTP: true})
+		}
+	}
+	return clients
 }

@@ -55,6 +55,7 @@
 //	boundary     where the upstream's own Received fields end; the peer there is the client
 //	client       the host that handed the message to the upstream's MX
 //	present      to give the MTA the client, by XCLIENT, XFORWARD or PROXY
+//	stand-in     an address that no host has, presented where a message has no client that can be told
 //	token        what OAuth 2 shows in place of a password
 //	verdict      what became of a message: one of the states of package ledger
 //	deliver      the MTA took the message

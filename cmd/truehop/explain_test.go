@@ -76,8 +76,8 @@ func TestExplainJSONWithoutAnswer(t *testing.T) {
 	if !strings.Contains(got, want) {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
-	// Nobody is presented unasked, and it says what is done instead.
-	if !strings.Contains(got, `"xclient":[],"run":{"does":"hold","why":"the client is not known: a field`) || strings.Contains(got, "ADDR=") {
+	// No address of the message is presented, and it says what is done instead.
+	if !strings.Contains(got, ` ADDR=192.0.0.8"],"run":{"does":"present","why":"the client is not known: a field`) || !strings.Contains(got, `"stand_in":true}`) {
 		t.Errorf("it does not say what run would do: %s", got)
 	}
 	if got := explain(t, explainOptions{Files: []string{writeMessage(t, "Subject: x\r\n\r\n")}, JSON: true}); !strings.Contains(got, `"hops":[]`) {
@@ -90,11 +90,11 @@ func TestExplainSubmission(t *testing.T) {
 	file := writeMessage(t, "Received: from laptop (home.example.com [192.0.2.77])\r\n\tby mx.example.org (Postfix) with ESMTPSA id b2;\r\n\tMon, 15 Jan 2024 10:00:00 +0000\r\nSubject: x\r\n\r\n")
 	opts := explainOptions{Files: []string{file}, MX: []string{"mx.example.org"}}
 	text := explain(t, opts)
-	if !strings.Contains(text, "client 192.0.2.77") || !strings.Contains(text, "  run holds it: a user logged in") || strings.Contains(text, "XCLIENT ") {
-		t.Errorf("it does not say that nobody would be presented:\n%s", text)
+	if !strings.Contains(text, "client 192.0.2.77") || !strings.Contains(text, "  run presents a stand-in: a user logged in") || !strings.Contains(text, " ADDR=198.18.0.8\n") {
+		t.Errorf("it does not say that a stand-in would be presented:\n%s", text)
 	}
 	opts.JSON = true
-	if got := explain(t, opts); !strings.Contains(got, `"addr":"192.0.2.77"`) || !strings.Contains(got, `"xclient":[],"run":{"does":"hold","why":"a user logged in`) {
+	if got := explain(t, opts); !strings.Contains(got, `"addr":"192.0.2.77"`) || !strings.Contains(got, ` ADDR=198.18.0.8"],"run":{"does":"present","why":"a user logged in`) {
 		t.Errorf("the JSON object: %s", got)
 	}
 }
@@ -126,7 +126,7 @@ client 192.0.2.10, confirmed (client)
 func TestExplainTellsTheUnparseable(t *testing.T) {
 	file := writeMessage(t, "Received: from a (b [010.1.1.1]) by mx.example.org (Postfix) with ESMTP id 4; Mon, 15 Jan 2024 10:00:00 +0000\r\n\r\n")
 	got := explain(t, explainOptions{Files: []string{file}})
-	for _, w := range []string{"! refused", "doubtful spelling", "no client, by the policy auto (unparseable)", "  run holds it: the client is not known"} {
+	for _, w := range []string{"! refused", "doubtful spelling", "no client, by the policy auto (unparseable)", "  run presents a stand-in: the client is not known"} {
 		if !strings.Contains(got, w) {
 			t.Errorf("%q is missing in\n%s", w, got)
 		}

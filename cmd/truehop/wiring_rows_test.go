@@ -122,6 +122,8 @@ func injectWires(p *wiringPlace) []wire {
 			own := netip.MustParsePrefix("192.0.2.0/24")
 			return slices.Contains(g.mta.Never, own) && slices.Contains(g.pass.Client.Never, own)
 		}},
+		{key: "inject.unknown_client_address", wants: map[string]any{"192.0.2.8": "192.0.2.8"}, at: func(g *given) any { return g.pass.Client.StandIns.Unknown.String() }},
+		{key: "inject.internal_client_address", wants: map[string]any{"192.0.2.9": "192.0.2.9"}, at: func(g *given) any { return g.pass.Client.StandIns.Internal.String() }},
 		{key: "inject.eight_bit", wants: map[string]any{"send": inject.SendAnyway, "refuse": inject.RefuseEightBit}, at: func(g *given) any { return g.mta.EightBit }},
 		{key: "inject.nul", wants: map[string]any{"send": inject.SendNUL, "refuse": inject.RefuseNUL}, at: func(g *given) any { return g.mta.NUL }},
 		{key: "inject.chunking", wants: map[string]any{"false": false, "true": true}, at: func(g *given) any { return g.mta.Chunking }},
@@ -240,6 +242,7 @@ func accountWires() []wire {
 	for _, name := range received.Profiles() {
 		providers[name] = name
 	}
+	noClient := map[string]any{"present": transfer.PresentStandIn, "plain": transfer.SendPlain, "hold": transfer.Hold, "skip": transfer.Skip, "unavailable": transfer.PresentUnavailable}
 	refused := func(g *given) any { return [2]any{g.pass.OnRefused, g.pass.Quarantine} }
 	return []wire{
 		{key: "accounts.NAME.recipients", wants: map[string]any{"[a@example.org, b@example.org]": []string{"a@example.org", "b@example.org"}}, at: func(g *given) any { return g.pass.Recipients }},
@@ -269,9 +272,10 @@ func accountWires() []wire {
 		{key: "accounts.NAME.on_refused", with: plain, wants: map[string]any{"keep": [2]any{fetch.Disposal{Action: fetch.Keep}, ""}, "delete": [2]any{fetch.Disposal{Action: fetch.Delete}, ""},
 			"move:Spam": [2]any{fetch.Disposal{Action: fetch.Move, Target: "Spam"}, ""}, "quarantine:spam@example.org": [2]any{fetch.Disposal{Action: fetch.Keep}, "spam@example.org"}}, at: refused},
 		{key: "accounts.NAME.refused_grace", wants: map[string]any{"0": time.Duration(0), "7d": 7 * 24 * time.Hour}, at: func(g *given) any { return g.pass.RefusedGrace }},
-		{key: "accounts.NAME.on_unknown_client", wants: map[string]any{"unavailable": transfer.PresentUnavailable, "hold": transfer.HoldUnknown, "skip": transfer.SkipUnknown}, at: func(g *given) any { return g.pass.Client.Unknown }},
+		{key: "accounts.NAME.on_unknown_client", with: plain, wants: noClient, at: func(g *given) any { return g.pass.Client.Unknown }},
+		{key: "accounts.NAME.on_internal", with: plain, wants: noClient, at: func(g *given) any { return g.pass.Client.Internal }},
 		{key: "accounts.NAME.stale_after", wants: map[string]any{"0": time.Duration(0), "30d": 30 * 24 * time.Hour}, at: func(g *given) any { return g.pass.Client.StaleAfter }},
-		{key: "accounts.NAME.on_stale", with: plain, wants: map[string]any{"hold": transfer.HoldStale, "plain": transfer.StalePlain, "unavailable": transfer.StaleUnavailable}, at: func(g *given) any { return g.pass.Client.Stale }},
+		{key: "accounts.NAME.on_stale", with: plain, wants: noClient, at: func(g *given) any { return g.pass.Client.Stale }},
 		{key: "accounts.NAME.submission", wants: map[string]any{"client": transfer.SubmissionClient, "relay": transfer.SubmissionRelay, "unavailable": transfer.SubmissionUnavailable}, at: func(g *given) any { return g.pass.Client.Submission }},
 		{key: "accounts.NAME.client_name", wants: map[string]any{"recorded": transfer.RecordedName, "lookup": transfer.LookedUpName}, at: func(g *given) any { return g.pass.Client.Name }},
 		{key: "accounts.NAME.retry_min", wants: map[string]any{"7m": 7 * time.Minute}, at: func(g *given) any { return g.pass.Retry.Min }},

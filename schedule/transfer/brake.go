@@ -40,7 +40,7 @@ func (b Brake) Holds(age time.Duration, judged int64) string {
 func (m *message) judgement(target string, pass int64) ledger.Judgement {
 	j := ledger.Judgement{Target: target, Pass: pass}
 	presented := m.attempt.receipt.Presented.Addr
-	if m.plain || !presented.IsValid() || presented != m.client.Addr.Unmap() {
+	if m.plain || m.attempt.standIn || presented != m.client.Addr.Unmap() || !presented.IsValid() {
 		return j
 	}
 	switch m.record().State {

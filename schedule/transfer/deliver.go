@@ -121,9 +121,12 @@ func (w *pipeline) judge(m *message, receipt inject.Receipt) {
 		d.trouble.what += " at the other listener"
 	}
 	w.mu.Lock()
-	many := w.streak.add(d.trouble, client, recipient)
-	if !m.plain { // nobody judges clients there
-		w.tally.add(d.record.State, &receipt)
+	many := false
+	if !m.attempt.standIn { // what became of it shows nothing of how clients fare
+		many = w.streak.add(d.trouble, client, recipient)
+		if !m.plain { // nobody judges clients there
+			w.tally.add(d.record.State, &receipt)
+		}
 	}
 	w.mu.Unlock()
 	if many {

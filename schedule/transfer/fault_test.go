@@ -179,7 +179,7 @@ func TestStaleMailIntoQuarantineDoesNotHang(t *testing.T) {
 		listener := newOne(plain)
 		defer close(listener.queue)
 		w.pass.Plain = listener
-		w.pass.Client.StaleAfter, w.pass.Client.Stale = 24*time.Hour, transfer.StalePlain
+		w.pass.Client.StaleAfter, w.pass.Client.Stale = 24*time.Hour, transfer.SendPlain
 		w.clock = w.clock.AddDate(0, 1, 0)
 		for n := range 6 {
 			w.add(n + 1)

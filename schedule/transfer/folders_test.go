@@ -142,7 +142,7 @@ func TestHeldInOneFolderIsNoVerdictForAnother(t *testing.T) {
 	w.overIMAP(&fakeserver.IMAP{})
 	w.store.Create("Lists")
 	w.pass.Recipient = transfer.RecipientRule{}
-	w.pass.Policy.MX = []string{"elsewhere.example.net"} // no client is found: held
+	w.pass.Policy.MX, w.pass.Client.Unknown = []string{"elsewhere.example.net"}, transfer.Hold // no client is found
 	w.add(1)
 	w.run()
 	w.delivered()

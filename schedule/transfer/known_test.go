@@ -302,13 +302,13 @@ func TestDeliveredToIsRenamed(t *testing.T) {
 }
 
 func TestUnknownClient(t *testing.T) {
-	for name, rule := range map[string]transfer.UnknownClient{"unavailable": transfer.PresentUnavailable, "hold": transfer.HoldUnknown} {
+	for name, rule := range map[string]transfer.NoClient{"unavailable": transfer.PresentUnavailable, "hold": transfer.Hold} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.pass.Client.Unknown = rule
 			w.store.Add("", []byte("Subject: number 9\r\n\r\nno Received at all\r\n"))
 			w.run()
-			if rule == transfer.HoldUnknown {
+			if rule == transfer.Hold {
 				w.states(map[ledger.State]int{ledger.Held: 1})
 				w.delivered()
 				return

@@ -70,11 +70,11 @@ func TestWhatWasNotDeliveredCanBeRetrievedAgain(t *testing.T) {
 		"withheld": {func(w *world) { w.mta.verdict = second(reply(inject.Withheld, "MAIL", 0, "", "")) }, ledger.Held},
 		"in doubt": {func(w *world) { w.mta.verdict = second(inject.Receipt{Outcome: inject.InDoubt, Stage: "dot"}) }, ledger.Doubt},
 		"held by a rule of ours": {func(w *world) {
-			w.pass.Client.Unknown = transfer.HoldUnknown
+			w.pass.Client.Unknown = transfer.Hold
 			w.replace(2, noReceived)
 		}, ledger.Held},
 		"skipped by a rule of ours": {func(w *world) {
-			w.pass.Client.Unknown = transfer.SkipUnknown
+			w.pass.Client.Unknown = transfer.Skip
 			w.replace(2, noReceived)
 		}, ledger.Adopted},
 		"larger than the server said": {func(w *world) { w.beyond = []uint32{2} }, ledger.Held},

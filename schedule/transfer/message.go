@@ -155,7 +155,7 @@ func (m *message) present(p Presentation) bool {
 	}
 	m.plain = p.Treatment == AskedPlain
 	m.attempt.note = inOneLine([]string{m.attempt.note, p.Why})
-	m.client, m.lookup = p.Client, p.Lookup
+	m.client, m.lookup, m.attempt.standIn = p.Client, p.Lookup, p.StandIn
 	m.record().HELO = p.Client.HELO
 	if p.Client.Addr.IsValid() {
 		m.record().Client = p.Client.Addr.String()

@@ -62,6 +62,8 @@ type attempt struct {
 	recipients []string
 	// note is what a person should know of how the message was prepared.
 	note string
+	// standIn says that the client was not the message's own.
+	standIn bool
 	// sending says that the ledger has the message as "sending": its dot may have left.
 	sending bool
 	receipt inject.Receipt
@@ -120,7 +122,7 @@ func decide(rec ledger.Record, a attempt, rules outcomeRules) decision {
 		why = append(why, r.Err.Error())
 	}
 	for _, to := range r.Recipients {
-		if cause := otherCause(to.Stage, to.Reply); to.Outcome == inject.Refused && !slices.Contains(why, cause) {
+		if cause := a.otherCause(to); to.Outcome == inject.Refused && !slices.Contains(why, cause) {
 			why = append(why, cause)
 		}
 	}
@@ -146,7 +148,7 @@ func byRecipient(rec *ledger.Record, a attempt, dryRun bool) {
 		states = append(states, v.State)
 	}
 	for _, r := range a.receipt.Recipients {
-		state := recipientState(r)
+		state := a.recipientState(r)
 		if dryRun && r.Stage == "RCPT" && r.Reply.Code/100 == 2 {
 			state = ledger.Delivered // it would have gone on; nothing is recorded
 		}

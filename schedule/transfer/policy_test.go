@@ -78,20 +78,20 @@ func TestStaleClient(t *testing.T) {
 		t.Errorf("a fresh message was presented as %+v", c)
 	}
 	w.clock = w.clock.AddDate(0, 2, 0)
-	w.pass.Client.Stale = transfer.StaleUnavailable
+	w.pass.Client.Stale = transfer.PresentUnavailable
 	w.add(2)
 	w.run()
 	if c := w.mta.taken[1].client; c.Addr.IsValid() || c.HELO != "" {
 		t.Errorf("a stale message was presented as %+v, want an unknown client", c)
 	}
-	w.pass.Client.Stale = transfer.StalePlain
+	w.pass.Client.Stale = transfer.SendPlain
 	w.add(3)
 	w.run()
 	if len(plain.taken) != 1 || plain.taken[0].subject() != "number 3" {
 		t.Errorf("the plain listener has %d messages, want the stale one", len(plain.taken))
 	}
 	w.left(0)
-	w.pass.Client.Stale = transfer.HoldStale
+	w.pass.Client.Stale = transfer.Hold
 	w.add(4)
 	if s := w.run(); s.Held != 1 || len(w.mta.taken)+len(plain.taken) != 3 {
 		t.Errorf("summary %+v, want the stale one held", s)
@@ -101,7 +101,7 @@ func TestStaleClient(t *testing.T) {
 
 func TestUnknownClientIsSkipped(t *testing.T) {
 	w := newWorld(t)
-	w.pass.Client.Unknown = transfer.SkipUnknown
+	w.pass.Client.Unknown = transfer.Skip
 	w.store.Add("", []byte("Subject: number 9\r\n\r\nno Received at all\r\n"))
 	if s := w.run(); s.WantPerson() != 0 || s.ToRetry() != 0 {
 		t.Errorf("summary %+v, want nobody to be asked and nothing to be tried again", s)

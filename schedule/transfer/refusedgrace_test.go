@@ -72,6 +72,11 @@ func TestProofIsOfKnownClientsOnly(t *testing.T) {
 		then func(*world)
 		left int
 	}{
+		{"unknown clients with a stand-in", func(w *world) {
+			for n := range 5 {
+				unknown(w, n)
+			}
+		}, 1},
 		{"unknown clients", func(w *world) {
 			w.pass.Client.Unknown = transfer.PresentUnavailable
 			for n := range 5 {
@@ -86,7 +91,7 @@ func TestProofIsOfKnownClientsOnly(t *testing.T) {
 			}
 		}, 1},
 		{"stale mail, through the other listener", func(w *world) {
-			w.pass.Plain, w.pass.Client.Stale, w.pass.Client.StaleAfter = &mta{}, transfer.StalePlain, time.Hour
+			w.pass.Plain, w.pass.Client.Stale, w.pass.Client.StaleAfter = &mta{}, transfer.SendPlain, time.Hour
 			for n := range 5 {
 				w.add(n + 10)
 			}

@@ -8,9 +8,9 @@ import (
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
-// recipientState says how one recipient fared. Only a 5xx that the MTA said of the message or its client is a
+// recipientState says how one recipient fared. Only a 5xx that the MTA said of the message or its own client is a
 // refusal, which a policy for refused mail may act upon.
-func recipientState(r inject.RecipientReceipt) ledger.State {
+func (a *attempt) recipientState(r inject.RecipientReceipt) ledger.State {
 	switch r.Outcome {
 	case inject.Delivered:
 		return ledger.Delivered
@@ -19,7 +19,7 @@ func recipientState(r inject.RecipientReceipt) ledger.State {
 	case inject.Withheld:
 		return ledger.Held
 	case inject.Refused:
-		if otherCause(r.Stage, r.Reply) != "" {
+		if a.otherCause(r) != "" {
 			return ledger.Held
 		}
 		return ledger.Refused
@@ -52,7 +52,19 @@ const (
 	causeRoute     = "the MTA cannot route it, or takes it for a loop"
 	causeSize      = "larger than the MTA takes, or has room for"
 	causeParameter = "the MTA does not know a parameter that it was sent"
+	causeStandIn   = "the address that stands for its client was refused, not its own: give the MTA rules for that address, or send such mail to inject.plain; then truehop retry"
 )
+
+// otherCause returns what the 5xx for a recipient is about where that is neither the message nor its own client, else "".
+func (a *attempt) otherCause(r inject.RecipientReceipt) string {
+	if cause := otherCause(r.Stage, r.Reply); cause != "" {
+		return cause
+	}
+	if a.standIn && a.receipt.Presented.Addr.IsValid() {
+		return causeStandIn
+	}
+	return ""
+}
 
 // otherCause returns what a 5xx at a stage is about where that is neither the message nor its client, else "".
 // The enhanced status code decides (RFC 3463 section 3), and where there is none, what RFC 5321

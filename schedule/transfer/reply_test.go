@@ -93,7 +93,7 @@ func TestOtherCause(t *testing.T) {
 		if c.want != "" {
 			want = ledger.Held
 		}
-		if got := recipientState(inject.RecipientReceipt{Outcome: inject.Refused, Stage: c.stage, Reply: r}); got != want {
+		if got := (&attempt{}).recipientState(inject.RecipientReceipt{Outcome: inject.Refused, Stage: c.stage, Reply: r}); got != want {
 			t.Errorf("%s %v: %s, want %s", c.stage, r, got, want)
 		}
 	}
@@ -106,7 +106,7 @@ func TestRecipientState(t *testing.T) {
 		inject.Withheld: ledger.Held, inject.Refused: ledger.Refused,
 	} {
 		r := inject.RecipientReceipt{Outcome: outcome, Stage: "RCPT", Reply: inject.Reply{Code: 554, Enhanced: "5.7.1"}}
-		if got := recipientState(r); got != want {
+		if got := (&attempt{}).recipientState(r); got != want {
 			t.Errorf("%v: %s, want %s", outcome, got, want)
 		}
 	}

@@ -56,7 +56,7 @@ func TestClientOfASubmission(t *testing.T) {
 	for rule, want := range map[transfer.Submission]inject.Client{
 		transfer.SubmissionRelay:       {Addr: netip.MustParseAddr("198.51.100.9"), Name: "submit.example.net", ReverseName: "submit.example.net", HELO: "submit.example.net", ESMTP: true},
 		transfer.SubmissionClient:      {Addr: netip.MustParseAddr("203.0.113.10"), Name: "home.example.org", ReverseName: "home.example.org", HELO: "laptop", ESMTP: true},
-		transfer.SubmissionUnavailable: {ESMTP: true},
+		transfer.SubmissionUnavailable: {Addr: transfer.InternalStandIn, ESMTP: true},
 	} {
 		w := newWorld(t)
 		w.pass.Policy = received.Policy{MX: []string{"submit.example.net"}, Internal: []string{"store.example.net"}}

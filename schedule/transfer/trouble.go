@@ -48,7 +48,7 @@ func troubleOf(account string, r *inject.Receipt, multidrop bool) trouble {
 	switch r.Err.Kind {
 	case inject.Aborted, inject.Unsendable:
 		return trouble{}
-	case inject.Protocol:
+	case inject.Protocol, inject.Misconfigured:
 		// An attribute that the MTA does not take is the client's matter: an IPv6 address, for instance.
 		if r.Stage == "XCLIENT" && r.Reply.Code == 501 {
 			return trouble{}

@@ -135,7 +135,7 @@ func TestUnsayableIsHeld(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			w.pass.MTA = pool
+			w.pass.MTA, w.pass.Client.Unknown = pool, transfer.PresentUnavailable
 			w.store.Add("", []byte(c.raw))
 			if s := w.run(); s.Held != 1 {
 				t.Errorf("summary %+v, want one held", s)

@@ -11,13 +11,8 @@ import (
 // themselves: a new value is a constant and its word.
 
 // Words returns the words by the numbers of the constants.
-func (UnknownClient) Words() []string {
-	return []string{HoldUnknown: "hold", SkipUnknown: "skip", PresentUnavailable: "unavailable"}
-}
-
-// Words returns the words by the numbers of the constants.
-func (StaleClient) Words() []string {
-	return []string{HoldStale: "hold", StalePlain: "plain", StaleUnavailable: "unavailable"}
+func (NoClient) Words() []string {
+	return []string{PresentStandIn: "present", SendPlain: "plain", Hold: "hold", Skip: "skip", PresentUnavailable: "unavailable"}
 }
 
 // Words returns the words by the numbers of the constants.
@@ -35,13 +30,9 @@ func (RecipientField) Words() []string {
 
 // String, MarshalText and UnmarshalText speak in those words.
 
-func (u UnknownClient) String() string                { return word(u) }
-func (u UnknownClient) MarshalText() ([]byte, error)  { return []byte(word(u)), nil }
-func (u *UnknownClient) UnmarshalText(b []byte) error { return setByWord(u, b) }
-
-func (s StaleClient) String() string                { return word(s) }
-func (s StaleClient) MarshalText() ([]byte, error)  { return []byte(word(s)), nil }
-func (s *StaleClient) UnmarshalText(b []byte) error { return setByWord(s, b) }
+func (n NoClient) String() string                { return word(n) }
+func (n NoClient) MarshalText() ([]byte, error)  { return []byte(word(n)), nil }
+func (n *NoClient) UnmarshalText(b []byte) error { return setByWord(n, b) }
 
 func (s Submission) String() string                { return word(s) }
 func (s Submission) MarshalText() ([]byte, error)  { return []byte(word(s)), nil }

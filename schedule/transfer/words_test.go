@@ -11,8 +11,7 @@ import (
 
 // TestWords: each rule is read from the word that it is written as, and from no other.
 func TestWords(t *testing.T) {
-	checkWords(t, map[transfer.UnknownClient]string{transfer.HoldUnknown: "hold", transfer.SkipUnknown: "skip", transfer.PresentUnavailable: "unavailable"})
-	checkWords(t, map[transfer.StaleClient]string{transfer.HoldStale: "hold", transfer.StalePlain: "plain", transfer.StaleUnavailable: "unavailable"})
+	checkWords(t, map[transfer.NoClient]string{transfer.PresentStandIn: "present", transfer.SendPlain: "plain", transfer.Hold: "hold", transfer.Skip: "skip", transfer.PresentUnavailable: "unavailable"})
 	checkWords(t, map[transfer.Submission]string{transfer.SubmissionRelay: "relay", transfer.SubmissionClient: "client", transfer.SubmissionUnavailable: "unavailable"})
 	checkWords(t, map[transfer.NameSource]string{transfer.RecordedName: "recorded", transfer.LookedUpName: "lookup"})
 	checkWords(t, map[transfer.RecipientField]string{"delivered-to": "delivered-to", "x-original-to": "x-original-to", "envelope-to": "envelope-to",

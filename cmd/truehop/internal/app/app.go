@@ -159,7 +159,7 @@ func (a *App) Plan(account *config.Account, o PassOptions) transfer.Pass {
 		MTA:        awaiting{a.mta, &a.awaited}, Ledger: a.ledger, Policy: policy(account),
 		Recipients: account.Recipients, Sender: account.Sender,
 		Recipient:   transfer.RecipientRule{From: account.RecipientFrom, Domains: account.RecipientDomains, StripPrefix: account.RecipientStripPrefix},
-		Client:      clientRules(account, a.never),
+		Client:      clientRules(account, &a.cfg.Inject, a.never),
 		OnDelivered: account.OnDelivered, OnRefused: account.OnRefused.Disposal, Quarantine: account.OnRefused.Quarantine,
 		MarkDelivered: account.MarkDelivered, DeleteAfter: account.DeleteAfter, RefusedGrace: account.RefusedGrace, Target: Target(&a.cfg.Inject),
 		Retry:    transfer.Retry{Min: account.RetryMin, Max: account.RetryMax, GiveUp: account.GiveUpAfter},
@@ -188,9 +188,10 @@ func policy(a *config.Account) received.Policy {
 }
 
 // clientRules are the account's rules for what is presented; never are the networks that are not.
-func clientRules(a *config.Account, never []netip.Prefix) transfer.ClientRules {
+func clientRules(a *config.Account, in *config.Inject, never []netip.Prefix) transfer.ClientRules {
 	return transfer.ClientRules{
-		Unknown: a.OnUnknownClient, Never: never, Submission: a.Submission, Name: a.ClientName,
-		StaleAfter: a.StaleAfter, Stale: a.OnStale,
+		Unknown: a.OnUnknownClient, Internal: a.OnInternal,
+		StandIns: transfer.StandIns{Unknown: in.UnknownClientAddress.Addr, Internal: in.InternalClientAddress.Addr},
+		Never:    never, Submission: a.Submission, Name: a.ClientName, StaleAfter: a.StaleAfter, Stale: a.OnStale,
 	}
 }

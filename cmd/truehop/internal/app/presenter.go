@@ -27,7 +27,7 @@ type Presenter struct {
 // NewPresenter goes by the rules of an account.
 func NewPresenter(cfg *config.Config, account *config.Account) *Presenter {
 	return &Presenter{
-		Policy: policy(account), rules: clientRules(account, dialogue(&cfg.Inject).Never),
+		Policy: policy(account), rules: clientRules(account, &cfg.Inject, dialogue(&cfg.Inject).Never),
 		names: rdns.New(ResolverOptions(cfg.Resolver)), carrier: cfg.Inject.Carrier, off: cfg.Inject.XClient == inject.Off,
 	}
 }

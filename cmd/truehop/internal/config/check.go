@@ -84,6 +84,7 @@ func (k checker) inject(in *Inject) {
 	case in.Address.Loopback():
 		k.warn(at+"address", "every user of this host can connect to %s and present any client by XCLIENT; prefer a UNIX socket (examples/postfix)", in.Address)
 	}
+	k.standIns(at, in)
 	k.absolute(at+"tls_ca_file", in.TLSCAFile)
 	for key, v := range map[string]string{"tls_ca_file": in.TLSCAFile, "tls_server_name": in.TLSServerName} {
 		if v != "" && in.TLS == NoTLS {
@@ -113,14 +114,26 @@ func (k checker) plain(at string, a *Account, in *Inject) {
 	if a.OnRefused.Quarantine != "" && missing {
 		k.wrong(at+"/on_refused", "quarantine needs a listener that asks no rules about clients; set inject.plain")
 	}
-	if a.OnStale != transfer.StalePlain {
-		return
+	for key, rule := range map[string]transfer.NoClient{"on_unknown_client": a.OnUnknownClient, "on_internal": a.OnInternal, "on_stale": a.OnStale} {
+		if rule == transfer.SendPlain && missing {
+			k.wrong(at+"/"+key, "plain needs a listener that asks no rules about clients; set inject.plain")
+		}
 	}
-	if missing {
-		k.wrong(at+"/on_stale", "plain needs a listener that asks no rules about clients; set inject.plain")
-	}
-	if a.StaleAfter == 0 {
+	if a.OnStale == transfer.SendPlain && a.StaleAfter == 0 {
 		k.wrong(at+"/on_stale", "has no effect with stale_after: 0; set stale_after, for instance to 30d")
+	}
+}
+
+// standIns checks the addresses that stand for clients. A configuration that names a network of theirs as one never to be
+// presented would have such mail held.
+func (k checker) standIns(at string, in *Inject) {
+	for key, a := range map[string]Address{"unknown_client_address": in.UnknownClientAddress, "internal_client_address": in.InternalClientAddress} {
+		if why := transfer.WhyNotStandIn(a.Addr, in.NeverPresent); why != "" && !k.bad[at+key] {
+			k.wrong(at+key, "%s is %s", a, why)
+		}
+	}
+	if in.UnknownClientAddress == in.InternalClientAddress {
+		k.wrong(at+"internal_client_address", "is the same as unknown_client_address; give another one, so that the MTA can tell them apart")
 	}
 }
 

@@ -88,7 +88,8 @@ type Inject struct {
 	// name. For Exim (hosts_proxy), OpenSMTPD (proxy-v2) and Postfix (smtpd_upstream_proxy_protocol).
 	Carrier inject.Carrier `koanf:"carrier" default:"xclient"`
 	// A listener that asks no rules about clients, unix:/PATH or HOST:PORT, for mail that is not
-	// to be judged again: on_refused: quarantine:ADDRESS and on_stale: plain. Nothing else goes there.
+	// to be judged again: on_refused: quarantine:ADDRESS, and plain in on_unknown_client, on_internal and on_stale.
+	// Nothing else goes there.
 	Plain Endpoint `koanf:"plain"`
 	// SMTP sessions at the same time. 1 keeps the order of the mailbox strictly.
 	Connections int `koanf:"connections" default:"4" min:"1" max:"100"`
@@ -105,6 +106,13 @@ type Inject struct {
 	// Networks that are never presented as a client, beside loopback, private and other special
 	// ones: this host's own addresses and whatever $mynetworks or an allow list would trust.
 	NeverPresent []netip.Prefix `koanf:"never_present"`
+	// Stand-in: what the MTA is shown for a client that is not known, in place of ADDR=[UNAVAILABLE], of which filters
+	// behind it die. An address that no host has: 192.0.0.8, or one of 198.18.0.0/15, 192.0.2.0/24, 198.51.100.0/24,
+	// 203.0.113.0/24. Block lists of impossible addresses (bogons) and the DMARC reports of the MTA see it.
+	UnknownClientAddress Address `koanf:"unknown_client_address" default:"192.0.0.8"`
+	// Stand-in for mail that began at the upstream and never had a client. Another one, so that the MTA can have
+	// a rule for each.
+	InternalClientAddress Address `koanf:"internal_client_address" default:"198.18.0.8"`
 	// Content with octets above 127 where the MTA does not offer 8BITMIME. send: as it is, nothing
 	// is ever re-encoded. refuse: the message is held.
 	EightBit inject.EightBitPolicy `koanf:"eight_bit" default:"send"`
@@ -298,23 +306,25 @@ type Account struct {
 	// has been running. Behind that it stays until the MTA, reached in the same way, has taken mail of three known
 	// clients since the refusal, and of as many as it has refused.
 	RefusedGrace time.Duration `koanf:"refused_grace" default:"3d" min:"0" max:"365d"`
-	// What happens to mail whose client was not found, or is never presented. hold: it stays upstream
-	// for a person. skip: it stays upstream for good, and nobody is asked to look. unavailable: the
-	// MTA is told just that (ADDR=[UNAVAILABLE]) and judges; only where no filter behind it dies of
-	// that word, as postgrey and policyd-spf do, and then every client gets 451, or takes it for
-	// localhost, as opendmarc and opendkim do. With inject.xclient: off no client is ever presented: the default is then unavailable.
-	OnUnknownClient transfer.UnknownClient `koanf:"on_unknown_client" default:"hold"`
+	// What happens to mail whose client was not found, or is never presented. present: the MTA is shown
+	// inject.unknown_client_address, which no host has, and judges; what it then refuses is held, not refused.
+	// plain: it goes to inject.plain, where nobody asks for the client. hold: it stays upstream for a person. skip: it
+	// stays upstream for good, and nobody is asked to look. unavailable: the MTA is told just that
+	// (ADDR=[UNAVAILABLE]); only where no filter behind it dies of that word, as postgrey and policyd-spf
+	// do, and then every client gets 451, or takes it for localhost, as opendmarc and opendkim do.
+	OnUnknownClient transfer.NoClient `koanf:"on_unknown_client" default:"present"`
+	// The same for mail that began at the upstream: written in its webmail, handed in by a user or a program of
+	// its own. present shows the MTA inject.internal_client_address.
+	OnInternal transfer.NoClient `koanf:"on_internal" default:"present"`
 	// Age, by the stamp of the upstream's MX, from which on a client is not presented any more: an
 	// address that was clean then may be listed today. 0: never.
 	StaleAfter time.Duration `koanf:"stale_after" default:"0" min:"0" max:"3650d"`
-	// Where mail goes that is older. hold: nowhere, it stays upstream for a person. plain: to
-	// inject.plain, where nobody asks for the client. unavailable: to the MTA, with the client
-	// unavailable; see on_unknown_client for what may die of that.
-	OnStale transfer.StaleClient `koanf:"on_stale" default:"hold"`
-	// Who is presented for mail that a user of the upstream sent with a login: client, the user's
-	// own (home) address; relay, the host that took the login; unavailable, nobody. Where the relay's
-	// address is not recorded, the client counts as unknown; see on_unknown_client, also for what may
-	// die of unavailable.
+	// What happens to mail that is older. hold: it stays upstream for a person. plain: it goes to inject.plain, where
+	// nobody asks for the client. present, skip, unavailable: as in on_unknown_client.
+	OnStale transfer.NoClient `koanf:"on_stale" default:"hold"`
+	// Who is presented for mail that a user of the upstream sent with a login: client, the user's own
+	// (home) address; relay, the host that took the login; unavailable, neither. Where that is
+	// unavailable or not recorded, on_internal says what happens.
 	Submission transfer.Submission `koanf:"submission" default:"relay"`
 	// Where the client's name comes from. recorded: the one that the upstream verified, looked up
 	// only where it recorded none. lookup: always looked up here.

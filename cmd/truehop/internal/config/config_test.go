@@ -96,9 +96,9 @@ func TestDefaults(t *testing.T) {
 		Name: "work", Protocol: IMAP, Host: "imap.example.net", Port: 993, TLS: ImplicitTLS, TLSMinVersion: TLS12,
 		Line:        Line{ConnectTimeout: 30 * time.Second, Timeout: 3 * time.Minute},
 		Credentials: Credentials{User: "joe", PasswordFile: "/p"},
-		Folders:     []string{"INBOX"}, Recipients: []string{"joe@example.org"}, Provider: "auto", OnUnknownClient: transfer.HoldUnknown,
+		Folders:     []string{"INBOX"}, Recipients: []string{"joe@example.org"}, Provider: "auto", OnUnknownClient: transfer.PresentStandIn, OnInternal: transfer.PresentStandIn,
 		Submission: transfer.SubmissionRelay, ClientName: transfer.RecordedName, MaxSize: 50 << 20, Schedule: everyFiveMinutes,
-		RetryMin: 5 * time.Minute, RetryMax: 6 * time.Hour, GiveUpAfter: 120 * time.Hour, RefusedGrace: 72 * time.Hour, Idle: true, IdleRenewal: 9 * time.Minute, OnStale: transfer.HoldStale, FloodLimit: 100,
+		RetryMin: 5 * time.Minute, RetryMax: 6 * time.Hour, GiveUpAfter: 120 * time.Hour, RefusedGrace: 72 * time.Hour, Idle: true, IdleRenewal: 9 * time.Minute, OnStale: transfer.Hold, FloodLimit: 100,
 	}
 	got := *c.Accounts["work"]
 	got.getenv, got.secrets = nil, ""
@@ -126,21 +126,21 @@ func TestPorts(t *testing.T) {
 	}
 }
 
-// Where nobody is told of a client, none needs to be known; what a person wrote holds there too.
-func TestUnknownClientWithoutXCLIENT(t *testing.T) {
-	for _, tc := range []struct{ top, keys, want string }{
-		{"inject: {xclient: off}", "", "unavailable"},
-		{"inject: {xclient: off}", ", on_unknown_client: hold", "hold"},
-		{"inject: {xclient: off}\ndefaults: {on_unknown_client: skip}", "", "skip"},
-		{"inject: {xclient: if-available}", "", "hold"},
-		{"inject: {xclient: off, carrier: proxy-v2}", "", "hold"},
-		{"inject: {xclient: off, carrier: xforward}", "", "hold"},
-		{"", "", "hold"},
-		{"", ", on_unknown_client: unavailable", "unavailable"},
+// What a person wrote of clients that are not known before there were stand-ins means what it did.
+func TestFormerWordsForClients(t *testing.T) {
+	for keys, want := range map[string]transfer.NoClient{
+		"": transfer.PresentStandIn, ", on_unknown_client: hold": transfer.Hold, ", on_unknown_client: skip": transfer.Skip, ", on_unknown_client: unavailable": transfer.PresentUnavailable,
 	} {
-		c := mustParse(t, append([]byte(tc.top+"\n"), one(tc.keys)...), options())
-		if got := c.Accounts["work"].OnUnknownClient.String(); got != tc.want {
-			t.Errorf("%s{%s}: %s, want %s", tc.top, tc.keys, got, tc.want)
+		for _, top := range []string{"", "inject: {xclient: off}", "inject: {carrier: proxy-v2}"} {
+			if got := mustParse(t, append([]byte(top+"\n"), one(keys)...), options()).Accounts["work"].OnUnknownClient; got != want {
+				t.Errorf("%s{%s}: %s, want %s", top, keys, got, want)
+			}
+		}
+	}
+	for keys, want := range map[string]transfer.NoClient{", on_stale: hold": transfer.Hold, ", on_stale: plain": transfer.SendPlain, ", on_stale: unavailable": transfer.PresentUnavailable} {
+		top := "inject: {plain: \"127.0.0.1:26\"}\n"
+		if got := mustParse(t, append([]byte(top), one(", stale_after: 30d"+keys)...), options()).Accounts["work"].OnStale; got != want {
+			t.Errorf("{%s}: %s, want %s", keys, got, want)
 		}
 	}
 }

@@ -16,9 +16,6 @@ import (
 	"github.com/knadh/koanf/providers/env/v2"
 	"github.com/knadh/koanf/providers/rawbytes"
 	"github.com/knadh/koanf/v2"
-
-	"github.com/truehop/truehop/inject"
-	"github.com/truehop/truehop/schedule/transfer"
 )
 
 // delim stands between the parts of a path. Account names may hold dots.
@@ -160,9 +157,6 @@ func decode(k *koanf.Koanf) (*Config, error) {
 		return nil, err
 	}
 	builtin := defaults(reflect.TypeFor[Account]())
-	if c.Inject.XClient == inject.Off && c.Inject.Carrier == inject.XCLIENT {
-		builtin["on_unknown_client"] = transfer.PresentUnavailable.String() // no client is presented, known or not
-	}
 	c.Accounts = map[string]*Account{}
 	for _, name := range accounts {
 		own := k.Cut("accounts" + delim + name).Raw()

@@ -3,6 +3,8 @@ package ui
 import (
 	"fmt"
 	"io"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
@@ -98,9 +100,8 @@ func (c Check) MTA(in *config.Inject) {
 	fmt.Fprintf(c.W, "MTA: %s at %s, XCLIENT %s\n", in.Protocol, in.Address, in.XClient)
 }
 
-// Capabilities says whether the MTA can be shown the true clients, and how fast. unknown says that it was asked
-// about a client that is not known as well.
-func (c Check) Capabilities(found inject.Capabilities, unknown bool, in *config.Inject) {
+// Capabilities says whether the MTA can be shown the true clients, and how fast.
+func (c Check) Capabilities(found inject.Capabilities, in *config.Inject) {
 	fmt.Fprintf(c.W, "  greeting: %s\n", replyText(found.Greeting))
 	fmt.Fprintf(c.W, "  extensions: %s\n", strings.Join(found.Extensions, ", "))
 	if len(found.XCLIENT) == 0 {
@@ -112,14 +113,20 @@ func (c Check) Capabilities(found inject.Capabilities, unknown bool, in *config.
 		fmt.Fprintln(c.W, "  but inject.xclient is off: the MTA takes every message for local mail")
 		return
 	}
+	if len(found.Presented) == 0 {
+		return
+	}
+	for _, p := range found.Presented {
+		fmt.Fprintf(c.W, "  presented %s: %s\n", clientText(p.Client, in), replyText(p.Reply))
+	}
 	// Does one session serve many messages, and if not, what is to be written where?
-	always := found.Unknown.Reset || !unknown
+	barred := slices.ContainsFunc(found.Presented, func(p inject.Presentation) bool { return !p.Reset && p.Err == nil })
 	switch {
-	case found.Foreign.Reset && always:
+	case !barred:
 		fmt.Fprintln(c.W, "  a second XCLIENT in the session: allowed, one session carries many messages")
 		return
-	case found.Foreign.Reset:
-		fmt.Fprintln(c.W, "  a second XCLIENT in the session: allowed, but not after an unknown client")
+	case found.Presented[0].Reset:
+		fmt.Fprintln(c.W, "  a second XCLIENT in the session: allowed, but not after each of these clients")
 	default:
 		fmt.Fprintln(c.W, "  a second XCLIENT in the session: not allowed, every message needs a connection of its own")
 	}
@@ -128,4 +135,17 @@ func (c Check) Capabilities(found inject.Capabilities, unknown bool, in *config.
 	} else {
 		fmt.Fprintln(c.W, "  a listener on a UNIX socket may allow it: see examples/postfix")
 	}
+}
+
+// clientText says which client check presented.
+func clientText(client inject.Client, in *config.Inject) string {
+	switch client.Addr {
+	case in.UnknownClientAddress.Addr:
+		return client.Addr.String() + ", for clients that are not known"
+	case in.InternalClientAddress.Addr:
+		return client.Addr.String() + ", for mail that began at the upstream"
+	case netip.Addr{}:
+		return "[UNAVAILABLE]"
+	}
+	return client.Addr.String()
 }

@@ -144,6 +144,8 @@ func (l *explainer) result(x *Explanation) {
 	l.line(sgr, "%s (%s)", head, b.Outcome)
 	l.line("", "  %s", fetch.Sanitize(b.Why))
 	switch {
+	case x.Run.StandIn && x.Carrier != "":
+		l.line(sgrRed, "  run presents a stand-in: %s", reason("", x.Run.Why))
 	case x.Run.Why != "":
 		l.line(sgrRed, "  run %s: %s", treatments[x.Run.Treatment], reason("", x.Run.Why))
 	case x.Run.Client.Addr != b.Client.Addr:

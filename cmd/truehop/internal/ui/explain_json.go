@@ -15,12 +15,13 @@ type (
 		Run      runJSON      `json:"run"`
 		Proofs   []proofJSON  `json:"proofs"`
 	}
-	// runJSON is what run would do: present, plain, hold or skip. Where it presents nobody, why says why.
-	// carrier is inject.carrier, or null where inject.xclient is off.
+	// runJSON is what run would do: present, plain, hold or skip. Where it does not present the message's own client,
+	// why says why; stand_in says that an address stands for it. carrier is inject.carrier, or null where inject.xclient is off.
 	runJSON struct {
 		Does    string  `json:"does"`
 		Why     *string `json:"why"`
 		Carrier *string `json:"carrier"`
+		StandIn bool    `json:"stand_in"`
 	}
 	// boundaryJSON is the answer: found, internal (the mail never had a client), or neither (it cannot be
 	// told). outcome says more; hop counts from 1.
@@ -100,7 +101,7 @@ func (x *Explanation) PrintJSON(w io.Writer, name string) error {
 		Hops:    make([]hopJSON, len(chain.Hops)),
 		Proofs:  make([]proofJSON, len(chain.Proofs)),
 		XCLIENT: x.Commands,
-		Run:     runJSON{x.Run.Treatment.String(), orNil(x.Run.Why), orNil(x.Carrier)},
+		Run:     runJSON{x.Run.Treatment.String(), orNil(x.Run.Why), orNil(x.Carrier), x.Run.StandIn},
 	}
 	if b.Found {
 		hop := b.Hop + 1

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/inject/injecttest"
 )
 
@@ -161,6 +162,8 @@ func TestPostfixUnix(t *testing.T) {
 		{"198.51.100.9", "mail.example.com", "554 5.7.1 <mail.example.com[198.51.100.9]>: Client host rejected: listed in truehop_clients"},
 		{"198.51.100.7", "[UNAVAILABLE]", "250"},
 		{"192.0.2.8", "[UNAVAILABLE]", "550 5.7.25"},
+		{"192.0.0.8", "[UNAVAILABLE]", "250"},  // stands for a client that is not known
+		{"198.18.0.8", "[UNAVAILABLE]", "250"}, // for mail that had none
 		{"192.0.2.8", "[TEMPUNAVAIL]", "450 4.7.25"},
 		{"IPV6:2001:db8:bad::1", "mail.example.com", "554"},
 		{"IPV6:2001:db8::1", "mail.example.com", "250"},
@@ -176,6 +179,33 @@ func TestPostfixUnix(t *testing.T) {
 	}
 }
 
+// Mail that began at the upstream is not put to what judges clients, for it had none. All other mail is, also that of a
+// client that is not known: here both the policy service and the milter are out of order.
+func TestPostfixExemptsInternalMail(t *testing.T) {
+	restrictions := regexp.MustCompile(`(?m)^smtpd_recipient_restrictions =\n(^[ #].*\n)+`).FindString(read(t, "postfix/main.cf"))
+	const service = "#   check_policy_service unix:private/policyd-spf"
+	if !strings.Contains(restrictions, service) {
+		t.Fatalf("the recipe shows no policy service:\n%s", restrictions)
+	}
+	for name, line := range map[string]string{
+		"policy service": strings.Replace(restrictions, service, "    check_policy_service inet:127.0.0.1:1", 1), "milter": "smtpd_milters = inet:127.0.0.1:1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, network, addr := start(t, "master.cf.unix", line, "smtpd_policy_service_max_idle = 1s", "smtpd_policy_service_try_limit = 1")
+			messages := []*inject.Message{from("192.0.2.7"), from("192.0.0.8"), from("198.18.0.8"), from("192.0.2.7")}
+			for i, r := range deliver(t, network, addr, messages...) {
+				want := inject.Deferred
+				if i == 2 {
+					want = inject.Delivered
+				}
+				if r.Outcome != want {
+					t.Errorf("%s: %v by %q (%v), want %v", messages[i].Client.Addr, r.Outcome, r.Reply, r.Err, want)
+				}
+			}
+		})
+	}
+}
+
 // No way to relay: not with XCLIENT forgotten, not as this host, not as a private address, not with a login.
 func TestPostfixNoRelay(t *testing.T) {
 	for _, fragment := range listeners {
@@ -184,6 +214,7 @@ func TestPostfixNoRelay(t *testing.T) {
 			for _, xclient := range []string{
 				"", "XCLIENT NAME=localhost ADDR=127.0.0.1", "XCLIENT NAME=localhost ADDR=IPV6:::1",
 				"XCLIENT NAME=mail.example.com ADDR=10.0.0.1", "XCLIENT NAME=mail.example.com ADDR=198.51.100.7 LOGIN=joe",
+				"XCLIENT NAME=[UNAVAILABLE] ADDR=192.0.0.8", "XCLIENT NAME=[UNAVAILABLE] ADDR=198.18.0.8",
 			} {
 				c := dial(t, network, addr)
 				c.want("EHLO truehop.example.org", "250")

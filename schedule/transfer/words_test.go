@@ -16,7 +16,7 @@ func TestWords(t *testing.T) {
 	checkWords(t, map[transfer.NameSource]string{transfer.RecordedName: "recorded", transfer.LookedUpName: "lookup"})
 	checkWords(t, map[transfer.RecipientField]string{"delivered-to": "delivered-to", "x-original-to": "x-original-to", "envelope-to": "envelope-to",
 		"x-envelope-to": "x-envelope-to", "x-delivered-to": "x-delivered-to", transfer.ReceivedFor: "received-for"})
-	if got := transfer.StaleClient(9).String(); got != "9" {
+	if got := transfer.NoClient(9).String(); got != "9" {
 		t.Errorf("a number that is no constant prints as %q", got)
 	}
 }

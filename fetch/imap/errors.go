@@ -90,8 +90,11 @@ func statusError(op, name string, text []byte) *fetch.Error {
 	c := readCode(text)
 	e := &fetch.Error{Op: op, Text: cmp.Or(fetch.Sanitize(string(text)), fetch.Sanitize(name))}
 	e.Kind, e.Advice = judge(occasion, c, text)
-	if e.Kind == fetch.Unclassified {
+	switch {
+	case e.Kind == fetch.Unclassified:
 		e.Kind = left
+	case verb == "SELECT" && e.Kind == fetch.Refused: // NOPERM: this will not pass
+		e.Kind = fetch.NoFolder
 	}
 	return e
 }

@@ -25,7 +25,10 @@ func (x *lexer) fetched(line []byte, first bool) error {
 	if first {
 		*f = fetchResponse{}
 		line = bytes.TrimLeft(line, " \t")
-		if len(line) == 0 || line[0] != '(' {
+		switch {
+		case len(line) == 0: // it says nothing
+			return nil
+		case line[0] != '(':
 			return errors.New("FETCH without a list")
 		}
 		line = line[1:]
@@ -105,7 +108,7 @@ func cutItem(s []byte) (name string, rest []byte, ok bool) {
 			return "", nil, false
 		}
 		end = closing + 1
-		for end < len(s) && s[end] != ' ' && s[end] != '\t' && s[end] != '(' {
+		for end < len(s) && !bytes.ContainsRune([]byte(" \t({~\""), rune(s[end])) {
 			end++
 		}
 	}
@@ -133,7 +136,7 @@ func (x *lexer) item(name string, value []byte) (rest []byte, err error) {
 			f.size = strconv.FormatUint(n, 10)
 		}
 		return rest, nil
-	case "BODY[]", "BODY.PEEK[]":
+	case "BODY[]", "BODY.PEEK[]", "RFC822": // RFC 3501 section 6.4.5: RFC822 is another name of BODY[]
 		return x.wholeBody(value)
 	}
 	return x.value(value)
@@ -142,6 +145,9 @@ func (x *lexer) item(name string, value []byte) (rest []byte, err error) {
 // cutFlags passes over a list of flags, in which servers put names that no flag may have: an item, or
 // the end, follows behind its last parenthesis.
 func cutFlags(value []byte) (rest []byte, err error) {
+	if atom, rest := cutAtom(value); strings.EqualFold(string(atom), "NIL") {
+		return rest, nil
+	}
 	for i := range value {
 		if value[i] != ')' {
 			continue
@@ -264,8 +270,13 @@ func (x *lexer) leave(s []byte) (rest []byte, err error) {
 	return nil, errors.New("line ends inside parentheses")
 }
 
-// announce reads "{123}", which must be the last of its line.
+// announce reads "{123}", which must be the last of its line. A few servers write blanks behind it, or "{123+}", which is a client's
+// form (RFC 7888).
 func (x *lexer) announce(s []byte, limit int64) error {
+	s = bytes.TrimRight(s, " \t")
+	if inner, ok := bytes.CutSuffix(s, []byte("+}")); ok {
+		s = append(bytes.Clone(inner), '}')
+	}
 	n, ok := announced(s)
 	if !ok || bytes.IndexByte(s, '}') != len(s)-1 {
 		return errors.New("malformed literal")

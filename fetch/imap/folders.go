@@ -70,12 +70,17 @@ func (l *listLine) gather(name, text []byte, first, partial bool) (f fetch.Folde
 
 // read reads "(attributes) delimiter name", with whatever follows (RFC 9051 section 7.3.1).
 func (l *listLine) read() (f fetch.Folder, ok bool) {
-	rest, found := bytes.CutPrefix(l.text, []byte("("))
-	attributes, rest, closed := bytes.Cut(rest, []byte(")"))
-	if !found || !closed {
-		return f, false
+	rest := l.text
+	if none, behind := cutWord(rest); strings.EqualFold(string(none), "NIL") {
+		rest = behind
+	} else {
+		inner, found := bytes.CutPrefix(rest, []byte("("))
+		attributes, behind, closed := bytes.Cut(inner, []byte(")"))
+		if !found || !closed {
+			return f, false
+		}
+		f.Attributes, rest = strings.Fields(string(attributes)), behind
 	}
-	f.Attributes = strings.Fields(string(attributes))
 	delimiter, rest, ok := cutString(rest)
 	if !ok {
 		return f, false

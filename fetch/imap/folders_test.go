@@ -23,6 +23,7 @@ func TestFolders(t *testing.T) {
 		"literals": {says: "* LIST () NIL {9}\r\na \"b\" (c)\r\n* LIST () NIL {2}\r\nxy (CHILDINFO (\"SUBSCRIBED\"))\r\n* LIST () NIL z\r\n%T OK x\r\n",
 			want: []fetch.Folder{{Name: `a "b" (c)`}, {Name: "xy"}, {Name: "z"}}},
 		"extended data":      {says: "* LIST (\\Archive) \"/\" old (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n%T OK x\r\n", want: []fetch.Folder{{Name: "old", Delimiter: "/", Attributes: []string{`\Archive`}}}},
+		"no attributes":      {says: "* LIST NIL \"/\" a\r\n%T OK x\r\n", want: []fetch.Folder{{Name: "a", Delimiter: "/"}}},
 		"modified UTF-7":     {says: "* LIST () \"/\" Entw&APw-rfe\r\n* LIST () \"/\" \"&U,BTFw- &- &2D3eAA-\"\r\n%T OK x\r\n", want: []fetch.Folder{{Name: "Entwürfe", Delimiter: "/"}, {Name: "台北 & 😀", Delimiter: "/"}}},
 		"UTF-8 all the same": {says: "* LIST () \"/\" \"Entwürfe\"\r\n%T OK x\r\n", want: []fetch.Folder{{Name: "Entwürfe", Delimiter: "/"}}},
 		"names that cannot be read are left out": {says: "* LIST () \"/\" AT&T\r\n* LIST () \"/\" &AGE-\r\n* LIST () \"/\" &2D0-\r\n* LIST () \"/\" \"\xff\"\r\n* LIST () \"/\" ok\r\n%T OK x\r\n",

@@ -107,7 +107,7 @@ func newGuard(conn net.Conn, o Options) *guard {
 	if o.MaxSize > 0 {
 		g.lex.limit = min(o.MaxSize+largeSlack, maxBody)
 	}
-	g.lex.uidOf = g.uidOf
+	g.lex.uidOf, g.lex.asked = g.uidOf, g.asksFor
 	g.notes.arrived = make(chan struct{}, 1)
 	g.br = bufio.NewReaderSize(readerFunc(g.receive), 32<<10)
 	return g

@@ -67,7 +67,8 @@ func TestLogin(t *testing.T) {
 		"greeting of an SMTP server":            {"S: 220 mx.example.org ESMTP\nhangup", fetch.Protocol},
 		"data for a greeting":                   {"S: * 1 EXISTS\nhangup", fetch.Protocol},
 		"CAPABILITY answered under another tag": {"S: * OK hi\nC: H0 CAPABILITY\nS: * CAPABILITY IMAP4rev1\nS: X9 OK done\nhangup", fetch.Protocol},
-		"no capabilities":                       {"S: * OK hi\nC: H0 CAPABILITY\nS: H0 OK done\nhangup", fetch.Protocol},
+		"CAPABILITY busy":                       {"S: * OK hi\nC: H0 CAPABILITY\nS: H0 NO [UNAVAILABLE] later\nhangup", fetch.Busy},
+		"empty lines for a greeting":            {"S:\nS:\nS:\nS:\nhangup", fetch.Protocol},
 		"continuation for CAPABILITY":           {"S: * OK hi\nC: H0 CAPABILITY\nS: + go on\nhangup", fetch.Protocol},
 		"LOGINDISABLED":                         {"S: * OK [CAPABILITY IMAP4rev1 LOGINDISABLED] hi\nhangup", fetch.Auth},
 		"LOGINDISABLED and no usable mechanism": {"S: * OK [CAPABILITY IMAP4rev1 LOGINDISABLED AUTH=KERBEROS_V4] hi\nhangup", fetch.Auth},
@@ -103,6 +104,22 @@ func TestGreetingWords(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), words) || strings.ContainsRune(err.Error(), 0x1b) {
 			t.Errorf("%q: got %v, want it to show %q", said, err, words)
 		}
+	}
+}
+
+// TestLoginWithoutCapabilities: a server that does not say what it can do, or refuses to, can do what every server can. An empty line
+// before the greeting says nothing.
+func TestLoginWithoutCapabilities(t *testing.T) {
+	for _, said := range []string{"S: H0 OK done", "S: H0 BAD what?", "S: H0 NO not now", "S: * CAPABILITY\nS: H0 OK done"} {
+		c, err := New(t.Context(), fetchtest.Play(t, "S:\nS: * OK hi\nC: H0 CAPABILITY\n"+said+"\nC~ T1 LOGIN .*\nS: T1 OK [CAPABILITY IMAP4rev1] in\nhangup"), plaintext())
+		if err != nil {
+			t.Errorf("%q: %v", said, err)
+			continue
+		}
+		if c.Has("UIDPLUS") {
+			t.Errorf("%q: the client takes the server to have UIDPLUS", said)
+		}
+		c.Abort()
 	}
 }
 
@@ -165,15 +182,15 @@ C: T3 UID SEARCH RETURN (ALL) ALL
 		"throttled":                 {"S: T2 BAD User is authenticated but not connected.\nS: T3 BAD x\n", fetch.Busy},
 		"all the UIDs":              {"S: T2 OK x\nS: * ESEARCH (TAG \"T3\") UID ALL 1:4294967295\nS: T3 OK x\nhangup", fetch.Protocol},
 		"UIDs up to *":              {"S: T2 OK x\nS: * ESEARCH (TAG \"T3\") UID ALL 1:*\nS: T3 OK x\nhangup", fetch.Protocol},
-		"UID 0":                     {"S: T2 OK x\nS: * SEARCH 0 1\nS: T3 OK x\nhangup", fetch.Protocol},
 		"UID 2^32":                  {"S: T2 OK x\nS: * SEARCH 4294967296\nS: T3 OK x\nhangup", fetch.Protocol},
 		"sequence numbers":          {"S: T2 OK x\nS: * ESEARCH (TAG \"T3\") ALL 1:3\nS: T3 OK x\nhangup", fetch.Protocol},
 		"no result":                 {"S: T2 OK x\nS: T3 OK x\nhangup", fetch.Protocol},
-		"no result, three messages": {"S: * 3 EXISTS\nS: T2 OK x\nS: T3 OK x\nC: T4 FETCH 1:* (UID)\nS: T4 OK x\n", fetch.Incomplete},
-		"none of three":             {"S: * 3 EXISTS\nS: T2 OK x\nS: * ESEARCH (TAG \"T3\") UID\nS: T3 OK x\nC: T4 FETCH 1:* (UID)\nS: T4 NO x\n", fetch.Incomplete},
+		"no result, three messages": {"S: * 3 EXISTS\nS: T2 OK x\nS: T3 OK x\nC: T4 UID FETCH 1:* (UID)\nS: T4 OK x\n", fetch.Incomplete},
+		"none of three":             {"S: * 3 EXISTS\nS: T2 OK x\nS: * ESEARCH (TAG \"T3\") UID\nS: T3 OK x\nC: T4 UID FETCH 1:* (UID)\nS: T4 NO x\n", fetch.Incomplete},
 		"another's result":          {"S: T2 OK x\nS: * ESEARCH (TAG \"T1\") UID ALL 3\nS: T3 OK x\nhangup", fetch.Protocol},
-		"a body when listing":       {"S: * 3 EXISTS\nS: T2 OK x\nS: T3 OK x\nC: T4 FETCH 1:* (UID)\nS: * 1 FETCH (UID 7 BODY[] {3}\nS: abc)\nS: T4 OK x\nhangup", fetch.Protocol},
+		"a body when listing":       {"S: * 3 EXISTS\nS: T2 OK x\nS: T3 OK x\nC: T4 UID FETCH 1:* (UID)\nS: * 1 FETCH (UID 7 BODY[] {3}\nS: abc)\nS: T4 OK x\nhangup", fetch.Protocol},
 		"too many to be listed":     {"S: * 4294967295 EXISTS\nS: T2 OK x\nS: T3 OK x\nhangup", fetch.Protocol},
+		"not allowed":               {"S: T2 NO [NOPERM] x\nS: T3 BAD no folder\n", fetch.NoFolder},
 		"SEARCH refused":            {"S: T2 OK x\nS: T3 NO x\nC: T4 UID SEARCH RETURN (ALL) ALL\nS: T4 NO x\n", fetch.Refused},
 		"BYE":                       {"S: T2 OK x\nS: * BYE x\nclose", fetch.Unreachable},
 		"unknown tag":               {"S: T2 OK x\nS: T7 OK x\nhangup", fetch.Protocol},
@@ -205,12 +222,16 @@ S: T2 OK x
 		want   fetch.Listing
 	}{
 		"EXISTS that does not agree":          {"S: * 4294967295 EXISTS\nS: * 1 EXISTS\nS: * SEARCH 3 4\nS: T3 OK x\n", "3 4", fetch.Listing{Reusable: true}},
-		"fewer than EXISTS, and all by FETCH": {"S: * 3 EXISTS\nS: * SEARCH 3 4\nS: T3 OK x\nC: T4 FETCH 1:* (UID)\nS: * 1 FETCH (UID 3)\nS: * 2 FETCH (UID 4)\nS: * 3 FETCH (UID 9)\nS: T4 OK x\n", "3 4 9", fetch.Listing{Reusable: true}},
-		"fewer than EXISTS":                   {"S: * 3 EXISTS\nS: * SEARCH 3 4\nS: T3 OK x\nC: T4 FETCH 1:* (UID)\nS: * 1 FETCH (UID 3)\nS: T4 NO x\n", "3 4", fetch.Listing{Reusable: true, Unlisted: 1}},
-		"fewer than EXISTS, one expunged":     {"S: * 3 EXISTS\nS: * SEARCH 3 4\nS: T3 OK x\nC: T4 FETCH 1:* (UID)\nS: * 1 FETCH (UID 3)\nS: * 2 EXPUNGE\nS: T4 OK x\n", "3 4", fetch.Listing{Reusable: true}},
-		"no SEARCH, all by FETCH":             {"S: * 2 EXISTS\nS: T3 OK x\nC: T4 FETCH 1:* (UID)\nS: * 1 FETCH (UID 3)\nS: * 2 FETCH (UID 4)\nS: T4 OK x\n", "3 4", fetch.Listing{Reusable: true}},
+		"fewer than EXISTS, and all by FETCH": {"S: * 3 EXISTS\nS: * SEARCH 3 4\nS: T3 OK x\nC: T4 UID FETCH 1:* (UID)\nS: * 1 FETCH (UID 3)\nS: * 2 FETCH (UID 4)\nS: * 3 FETCH (UID 9)\nS: T4 OK x\n", "3 4 9", fetch.Listing{Reusable: true}},
+		"fewer than EXISTS":                   {"S: * 3 EXISTS\nS: * SEARCH 3 4\nS: T3 OK x\nC: T4 UID FETCH 1:* (UID)\nS: * 1 FETCH (UID 3)\nS: T4 NO x\n", "3 4", fetch.Listing{Reusable: true, Unlisted: 1}},
+		"fewer than EXISTS, one expunged":     {"S: * 3 EXISTS\nS: * SEARCH 3 4\nS: T3 OK x\nC: T4 UID FETCH 1:* (UID)\nS: * 1 FETCH (UID 3)\nS: * 2 EXPUNGE\nS: T4 OK x\n", "3 4", fetch.Listing{Reusable: true}},
+		"no SEARCH, all by FETCH":             {"S: * 2 EXISTS\nS: T3 OK x\nC: T4 UID FETCH 1:* (UID)\nS: * 1 FETCH (UID 3)\nS: * 2 FETCH (UID 4)\nS: T4 OK x\n", "3 4", fetch.Listing{Reusable: true}},
 		"SEARCH came too early":               {"S: T3 BAD no folder is selected\nC: T4 UID SEARCH ALL\nS: * SEARCH 3 4\nS: T4 OK x\n", "3 4", fetch.Listing{Reusable: true}},
-		"SEARCH refused, all by FETCH":        {"S: * 2 EXISTS\nS: T3 NO x\nC: T4 FETCH 1:* (UID)\nS: * 1 FETCH (UID 3)\nS: * 2 FETCH (UID 4)\nS: T4 OK x\n", "3 4", fetch.Listing{Reusable: true}},
+		"SEARCH refused, all by FETCH":        {"S: * 2 EXISTS\nS: T3 NO x\nC: T4 UID FETCH 1:* (UID)\nS: * 1 FETCH (UID 3)\nS: * 2 FETCH (UID 4)\nS: T4 OK x\n", "3 4", fetch.Listing{Reusable: true}},
+		"no UIDs, all by FETCH":               {"S: * 2 EXISTS\nS: * SEARCH 1 to 2\nS: T3 OK x\nC: T4 UID FETCH 1:* (UID)\nS: * 1 FETCH (UID 3)\nS: * 2 FETCH (UID 4)\nS: T4 OK x\n", "3 4", fetch.Listing{Reusable: true}},
+		"ESEARCH that was not asked for":      {"S: * 2 EXISTS\nS: * ESEARCH UID ALL 3:4\nS: T3 OK x\n", "3 4", fetch.Listing{Reusable: true}},
+		"sequence numbers, all by FETCH":      {"S: * 2 EXISTS\nS: * ESEARCH (TAG \"T3\") ALL 1:2\nS: T3 OK x\nC: T4 UID FETCH 1:* (UID)\nS: * 1 FETCH (UID 3)\nS: * 2 FETCH (UID 4)\nS: T4 OK x\n", "3 4", fetch.Listing{Reusable: true}},
+		"UID 0":                               {"S: * 1 EXISTS\nS: * SEARCH 0 1\nS: T3 OK x\n", "1", fetch.Listing{Reusable: true}},
 		"empty, no SEARCH":                    {"S: * 0 EXISTS\nS: T3 OK x\n", "", fetch.Listing{Reusable: true}},
 		"new mail behind the listing":         {"S: * 1 EXISTS\nS: * SEARCH 3\nS: * 2 EXISTS\nS: T3 OK x\n", "3", fetch.Listing{Reusable: true}},
 		"UIDs in no order":                    {"S: * SEARCH 9 3 4 3\nS: T3 OK x\n", "3 4 9", fetch.Listing{Reusable: true}},

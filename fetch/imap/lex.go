@@ -2,7 +2,9 @@ package imap
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,6 +58,9 @@ type lexer struct {
 	fetch   fetchResponse
 	// uidOf returns the UID of a message by its number, 0 where that is not certain.
 	uidOf func(number uint32) uint32
+	// asked returns the tag of the SEARCH command that a response to tag, "" for an unknown one, can only belong to, and whether
+	// it asks for the listing of a folder.
+	asked func(tag string) (string, bool)
 }
 
 // next takes one line with its end, which should be CRLF and is LF with a few servers.
@@ -139,6 +144,10 @@ func (x *lexer) head(line []byte) error {
 		x.name, x.text = cutWord(x.text)
 	}
 	star := string(first) == "*"
+	if star && !numbered && len(x.name) == 0 { // nothing is said
+		x.kind = other
+		return nil
+	}
 	if tag := star || isWord(first); !tag || !isWord(x.name) || isNumber(x.name) {
 		return errors.New("line is no response")
 	}
@@ -321,32 +330,82 @@ func capabilityList(text string) string {
 	return strings.Join(list, " ")
 }
 
-// found says SEARCH and ESEARCH anew. What a server may add behind the numbers (RFC 7162 section 3.1.5) is left out.
+// found says SEARCH and ESEARCH anew. What a server may add behind the numbers (RFC 7162 section 3.1.5) is left out. A result
+// that cannot be read counts as none where it should be the listing of a folder, for which there is another way.
 func (x *lexer) found() error {
-	text := x.text
-	x.pass = append(append(x.pass, ' '), x.name...)
-	if string(x.name) == "SEARCH" {
-		text, _, _ = bytes.Cut(text, []byte("("))
-		odd := func(r rune) bool {
-			digit := '0' <= r && r <= '9'
-			return !digit && r != ' ' && r != '\t'
-		}
-		if bytes.ContainsFunc(text, odd) {
-			return errors.New("SEARCH result is not of numbers")
-		}
+	tag, uids, err := x.result()
+	if err == nil {
+		err = ascends(uids)
 	}
-	if err := ascends(text); err != nil {
+	asked, isListing := "", false
+	if x.asked != nil {
+		asked, isListing = x.asked(tag)
+	}
+	tag = cmp.Or(tag, asked)
+	switch extended := string(x.name) == "ESEARCH"; {
+	case errors.Is(err, errNotRead) && isListing, err == nil && extended && tag == "":
+		x.kind, x.pass = other, x.pass[:0]
+		return nil
+	case err != nil:
 		return err
+	case extended && len(uids) == 0:
+		x.say(fmt.Sprintf(" ESEARCH (TAG %q) UID", tag), nil)
+	case extended:
+		x.say(fmt.Sprintf(" ESEARCH (TAG %q) UID ALL ", tag), uids)
+	case len(uids) == 0:
+		x.say(" SEARCH", nil)
+	default:
+		x.say(" SEARCH ", uids)
 	}
-	for {
-		var word []byte
-		if word, text = cutWord(text); len(word) == 0 {
-			break
-		}
-		x.pass = append(append(x.pass, ' '), word...)
-	}
-	x.pass = append(x.pass, "\r\n"...)
 	return nil
+}
+
+// errNotRead is the error of a SEARCH or ESEARCH response that is nonsense.
+var errNotRead = errors.New("SEARCH result is not of UIDs")
+
+// result reads a SEARCH response, "1 2 3", or what truehop asks of ESEARCH: `(TAG "T3") UID ALL 1:3,7` (RFC 4731 section 3.1). tag is ""
+// where it names none.
+func (x *lexer) result() (tag string, uids []byte, err error) {
+	if string(x.name) == "SEARCH" {
+		text, more, _ := bytes.Cut(x.text, []byte("("))
+		if len(more) > 0 && !bytes.HasPrefix(bytes.ToUpper(more), []byte("MODSEQ")) {
+			return "", nil, errNotRead
+		}
+		words := slices.DeleteFunc(bytes.Fields(text), func(word []byte) bool { return string(word) == "0" }) // no UID
+		if !slices.ContainsFunc(words, func(word []byte) bool { return !isNumber(word) }) {
+			return "", bytes.Join(words, []byte(" ")), nil
+		}
+		return "", nil, errNotRead
+	}
+	rest := bytes.TrimLeft(x.text, " \t")
+	if inner, opened := bytes.CutPrefix(rest, []byte("(")); opened {
+		correlator, behind, closed := bytes.Cut(inner, []byte(")"))
+		words := strings.Fields(string(correlator))
+		if !closed || len(words) != 2 || !strings.EqualFold(words[0], "TAG") {
+			return "", nil, errNotRead
+		}
+		tag = strings.Trim(words[1], `"`)
+		if !isWord([]byte(tag)) {
+			return "", nil, errNotRead
+		}
+		rest = behind
+	}
+	words := bytes.Fields(bytes.ToUpper(rest))
+	isUID := len(words) > 0 && string(words[0]) == "UID"
+	if isUID {
+		words = words[1:]
+	}
+	for ; len(words) > 1; words = words[2:] {
+		if string(words[0]) == "ALL" {
+			uids = bytes.Trim(words[1], `"`)
+		}
+	}
+	odd := bytes.ContainsFunc(uids, func(r rune) bool { return !strings.ContainsRune("0123456789,:*", r) })
+	numbers := len(uids) > 0 && !isUID // of messages, perhaps
+	if len(words) > 0 || odd || numbers {
+		return tag, nil, errNotRead
+	}
+	return tag, uids, nil
 }
 
 // announced reads the literal that a line ends with: "{12}".

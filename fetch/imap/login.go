@@ -47,11 +47,8 @@ func (c *Client) login(ctx context.Context) error {
 		return e
 	}
 	if c.caps == nil {
-		if err := c.command("H0", "CAPABILITY"); err != nil {
+		if err := c.listed(c.command("H0", "CAPABILITY")); err != nil {
 			return err
-		}
-		if c.caps = c.g.noted().caps; c.caps == nil {
-			return protocolError("CAPABILITY", "reply without capabilities", nil)
 		}
 	}
 	c.attach(preauth)
@@ -66,11 +63,20 @@ func (c *Client) login(ctx context.Context) error {
 	if c.caps = c.g.noted().caps; c.caps != nil {
 		return nil
 	}
-	if _, err := c.lib.Capability().Wait(); err != nil {
-		return c.failed("CAPABILITY", err)
+	_, err = c.lib.Capability().Wait()
+	return c.listed(c.failed("CAPABILITY", err))
+}
+
+// listed takes the capabilities after a CAPABILITY command. A server that refuses it, or lists none, can do what every server can: it
+// must say so (RFC 3501 section 6.1.1), but nothing depends on that.
+func (c *Client) listed(err error) error {
+	var refused *fetch.Error
+	isRefusal := errors.As(err, &refused) && refused.Kind == fetch.Refused
+	if err != nil && !isRefusal {
+		return err
 	}
-	if c.caps = c.g.noted().caps; c.caps == nil {
-		return protocolError("CAPABILITY", "reply without capabilities", nil)
+	if c.caps = c.g.noted().caps; len(c.caps) == 0 {
+		c.caps = map[string]bool{"IMAP4REV1": true}
 	}
 	return nil
 }
@@ -80,9 +86,19 @@ func tlsError(op, why string) *fetch.Error {
 		Advice: "someone may be tampering with the connection, or the port is the wrong one"}
 }
 
+// maxBlank bounds the empty lines before the greeting.
+const maxBlank = 3
+
 // greeting reads the first line (RFC 9051 section 7.1).
 func (c *Client) greeting() (preauth bool, err error) {
-	if _, err := c.g.nextLine(); err != nil {
+	_, err = c.g.nextLine()
+	for range maxBlank { // an empty line says nothing
+		if err != nil || c.g.lex.kind != other || len(c.g.lex.name) > 0 {
+			break
+		}
+		_, err = c.g.nextLine()
+	}
+	if err != nil {
 		var broken *brokenError
 		if !errors.As(err, &broken) {
 			return false, c.lost("greeting", err)

@@ -55,7 +55,7 @@ func TestMarksAreAskedForWithTheListing(t *testing.T) {
 		"in no order":                  {with + selected + listed + found(" ALL 9,3"), "3 9", false},
 		"found before the listing":     {with + selected + found(" ALL 4") + listed, "4", false},
 		"both before the first ends":   {with + selected + "S: * ESEARCH (TAG \"T3\") UID ALL 3:4,9\nS: * ESEARCH (TAG \"T4\") UID ALL 4\nS: T3 OK x\nS: T4 OK x\n", "4", false},
-		"the listing by FETCH":         {with + selected + "S: * ESEARCH (TAG \"T3\") UID ALL 3\nS: T3 OK x\n" + found(" ALL 4") + "C: T5 FETCH 1:* (UID)\nS: * 2 FETCH (UID 4)\nS: * 3 FETCH (UID 9)\nS: T5 OK x\n", "4", false},
+		"the listing by FETCH":         {with + selected + "S: * ESEARCH (TAG \"T3\") UID ALL 3\nS: T3 OK x\n" + found(" ALL 4") + "C: T5 UID FETCH 1:* (UID)\nS: * 2 FETCH (UID 4)\nS: * 3 FETCH (UID 9)\nS: T5 OK x\n", "4", false},
 		"read-only":                    {with + readOnly + listed + found(" ALL 4"), "4", true},
 		"no keywords are kept":         {with + some + selected + listed + found(" ALL 4"), "4", true},
 		"this keyword is kept":         {with + ours + selected + listed + found(""), "", false},

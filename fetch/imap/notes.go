@@ -161,10 +161,9 @@ func (g *guard) listAgain() {
 // answer notes that a SEARCH command has a response, and returns the one under way that it belongs to: the
 // one that ESEARCH names (RFC 4466 section 2.6.2), else the first; nil if there is none. The library does the same.
 func (n *notes) answer(x *lexer) *question {
-	tag := ""
-	if correlator, found := bytes.CutPrefix(bytes.ToUpper(x.text), []byte("(TAG ")); found && strings.EqualFold(string(x.name), "ESEARCH") {
-		tag, _, _ = strings.Cut(string(correlator), ")")
-		tag = strings.Trim(tag, `" `)
+	tag, _, err := x.result()
+	if err != nil {
+		return nil
 	}
 	for i := range n.asked {
 		if tag == "" || strings.EqualFold(n.asked[i].tag, tag) {
@@ -173,6 +172,23 @@ func (n *notes) answer(x *lexer) *question {
 		}
 	}
 	return nil
+}
+
+// asksFor returns the tag of the SEARCH command under way that a response to tag can only belong to, and whether it asks for the listing.
+// Without a tag, that is certain where there is but one.
+func (g *guard) asksFor(tag string) (string, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	asked := g.notes.asked
+	if tag == "" && len(asked) == 1 {
+		return asked[0].tag, asked[0].listing
+	}
+	for _, q := range asked {
+		if strings.EqualFold(q.tag, tag) {
+			return q.tag, q.listing
+		}
+	}
+	return "", false
 }
 
 // noteEnd notes the end of a SEARCH command. g.mu is held.

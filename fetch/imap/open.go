@@ -227,7 +227,7 @@ func (c *Client) listByFetch(found []uint32, exists int) (uids []uint32, unliste
 		return nil, 0, protocolError("SELECT", fmt.Sprintf("%d messages, more than %d", exists, c.opts.MaxMessages), nil)
 	}
 	c.g.begin(exists)
-	cmd := c.lib.Fetch(imapwire.SeqSet{{Start: 1, Stop: 0}}, &imapwire.FetchOptions{UID: true})
+	cmd := c.lib.Fetch(imapwire.UIDSet{{Start: 1, Stop: 0}}, &imapwire.FetchOptions{UID: true})
 	for m := cmd.Next(); m != nil; m = cmd.Next() {
 		for item := m.Next(); item != nil; item = m.Next() {
 			if uid, ok := item.(imapclient.FetchItemDataUID); ok {

@@ -72,7 +72,11 @@ func parseReply(line []byte) (reply, bool) {
 }
 
 func isAlphanumeric(c byte) bool {
-	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
+	switch {
+	case '0' <= c && c <= '9', 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z':
+		return true
+	}
+	return false
 }
 
 // failure classifies a refusal on the way to the messages; kind is for one that says nothing of its cause.

@@ -52,6 +52,59 @@ func TestFoldersByPattern(t *testing.T) {
 	w.delivered(1, 2, 4, 6, 7)
 }
 
+// unwilling is a session with a server that cannot open some folders; ends says that it hangs up instead of saying so.
+type unwilling struct {
+	fetch.Mailbox
+	folders []string
+	ends    bool
+}
+
+func (u unwilling) Open(ctx context.Context, folder string) (*fetch.Listing, error) {
+	if !slices.Contains(u.folders, folder) {
+		return u.Mailbox.Open(ctx, folder)
+	}
+	if u.ends {
+		u.Abort()
+		return nil, &fetch.Error{Kind: fetch.Unreachable, Op: "SELECT " + folder}
+	}
+	return nil, &fetch.Error{Kind: fetch.Busy, Op: "SELECT " + folder}
+}
+
+// TestFolderThatCannotBeOpened: it is told and does not stop the others, until three in a row say that it is the server.
+func TestFolderThatCannotBeOpened(t *testing.T) {
+	for name, test := range map[string]struct {
+		folders []string
+		ends    bool
+		want    []int
+	}{
+		"it is busy":         {[]string{"A"}, false, []int{1, 2}},
+		"it ends sessions":   {[]string{"A"}, true, []int{1, 2}},
+		"two end sessions":   {[]string{"A", "B"}, true, []int{1, 2}},
+		"three end sessions": {[]string{"A", "B", "C"}, true, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.pass.OnDelivered = fetch.Disposal{}
+			w.pass.Folders = fetch.Selection{"A", "B", "C", "INBOX", "Lists"}
+			w.overIMAP(&fakeserver.IMAP{})
+			for _, folder := range []string{"A", "B", "C"} {
+				w.store.Create(folder)
+			}
+			w.add(1)
+			w.store.Add("Lists", mail(2))
+			dial := w.pass.Dial
+			w.pass.Dial = func(ctx context.Context) (fetch.Mailbox, error) {
+				mailbox, err := dial(ctx)
+				return unwilling{mailbox, test.folders, test.ends}, err
+			}
+			if _, err := w.try(); err == nil || !strings.Contains(err.Error(), "SELECT ") {
+				t.Errorf("told: %v", err)
+			}
+			w.delivered(test.want...)
+		})
+	}
+}
+
 // TestFolderThatHasGoneIsTold: no pattern misses a folder that is not there any more, so the mail that waits in it is what tells.
 func TestFolderThatHasGoneIsTold(t *testing.T) {
 	w := newWorld(t)

@@ -182,6 +182,7 @@ type run struct {
 	streak      streak
 	tally       tally
 	several     bool  // mail may come to one folder from another
+	unopened    int   // folders in a row that could not be opened
 	judged      int64 // the number of the first judgement that it can make
 }
 
@@ -290,8 +291,9 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 		}
 	}
 	if err := r.session.open(ctx, folder); err != nil {
-		return r.passOver(err)
+		return r.passOverUnopened(ctx, err)
 	}
+	r.unopened = 0
 	listing := r.session.listing
 	at := folderKey{account: p.Account, name: folder, validity: listing.Validity}
 	known, err := p.Ledger.Briefs(ctx, p.Account, folder, listing.Validity)
@@ -387,6 +389,28 @@ func (r *run) passOver(err error) error {
 	var flood *Error
 	if fetch.KindOf(err) != fetch.NoFolder && !errors.As(err, &flood) {
 		return err
+	}
+	r.setbacks.folder = cmp.Or(r.setbacks.folder, err)
+	return nil
+}
+
+// maxUnopened is how many folders in a row cannot be opened until the trouble is the server's.
+const maxUnopened = 3
+
+// passOverUnopened tells why a folder could not be opened, and does not stop the others, even if it ended the session.
+func (r *run) passOverUnopened(ctx context.Context, err error) error {
+	if ctx.Err() != nil || !r.several {
+		return r.passOver(err)
+	}
+	var said *fetch.Error
+	if fetch.KindOf(err) == fetch.NoFolder || !errors.As(err, &said) {
+		return r.passOver(err)
+	}
+	if r.unopened++; r.unopened == maxUnopened {
+		return err
+	}
+	if fetch.EndsSession(err) {
+		r.session.end()
 	}
 	r.setbacks.folder = cmp.Or(r.setbacks.folder, err)
 	return nil

@@ -93,7 +93,7 @@ func TestUnlistedMessages(t *testing.T) {
 		case listed.Load() == nil:
 		case verb == "UID SEARCH":
 			return "* ESEARCH (TAG \"%T\") UID ALL " + *listed.Load() + "\r\n%T OK x\r\n", true
-		case verb == "FETCH":
+		case verb == "UID FETCH":
 			return "%T NO a message cannot be read\r\n", true
 		}
 		return "", false

@@ -235,22 +235,23 @@ func TestMoveConfirmed(t *testing.T) {
 // Copying and deleting instead of MOVE: what has no copy by the server's own word is not deleted. The folder holds
 // messages 7 and 8.
 func TestCopyConfirmed(t *testing.T) {
-	const first = "C: T4 UID COPY 7 \"Done\"\n"
-	const second = "S: T4 OK [COPYUID 1 7 20] x\nC: T5 UID COPY 8 \"Done\"\n"
-	const remove = "C: T6 UID STORE 7:8 +FLAGS.SILENT (\\Deleted)\nS: T6 OK x\nC: T7 UID EXPUNGE 7:8\nS: * 1 EXPUNGE\nS: * 1 EXPUNGE\nS: T7 OK x\n"
-	const remove7 = "C: T6 UID STORE 7 +FLAGS.SILENT (\\Deleted)\nS: T6 OK x\nC: T7 UID EXPUNGE 7\nS: * 1 EXPUNGE\nS: T7 OK x\n"
+	const first = "C: T4 UID SEARCH RETURN (ALL) DELETED\nS: * ESEARCH (TAG \"T4\") UID\nS: T4 OK x\nC: T5 UID COPY 7 \"Done\"\n"
+	const second = "S: T5 OK [COPYUID 1 7 20] x\nC: T6 UID STORE 7 +FLAGS.SILENT (\\Deleted)\nS: T6 OK x\nC: T7 UID COPY 8 \"Done\"\n"
+	const remove = "C: T8 UID STORE 7:8 +FLAGS.SILENT (\\Deleted)\nS: T8 OK x\nC: T9 UID EXPUNGE 7:8\nS: * 1 EXPUNGE\nS: * 1 EXPUNGE\nS: T9 OK x\n"
+	const remove7 = "C: T8 UID STORE 7 +FLAGS.SILENT (\\Deleted)\nS: T8 OK x\nC: T9 UID EXPUNGE 7\nS: * 1 EXPUNGE\nS: T9 OK x\n"
+	const second8 = "C: T6 UID COPY 8 \"Done\"\nS: T6 OK [COPYUID 1 8 20] x\nC: T7 UID STORE 8 +FLAGS.SILENT (\\Deleted)\nS: T7 OK x\nC: T8 UID EXPUNGE 8\n"
 	for name, test := range map[string]struct {
 		script, failed string
 	}{
-		"COPYUID":                            {first + second + "S: T5 OK [COPYUID 1 8 21] x\n" + remove, ""},
-		"no COPYUID":                         {first + "S: T4 OK x\n", "7 unsupported, 8 unsupported"},
-		"COPYUID unreadable":                 {first + "S: T4 OK [COPYUID 1 * *] x\n", "7 unsupported, 8 unsupported"},
-		"COPYUID of another message":         {first + "S: T4 OK [COPYUID 1 9 20] x\n", "7 unsupported, 8 unsupported"},
-		"no COPYUID for the second":          {first + second + "S: T5 OK x\n" + remove7, "8 refused"},
-		"the first was expunged":             {first + "S: * 1 EXPUNGE\nS: T4 OK x\nC: T5 UID COPY 8 \"Done\"\nS: T5 OK [COPYUID 1 8 20] x\nC: T6 UID STORE 8 +FLAGS.SILENT (\\Deleted)\nS: T6 OK x\nC: T7 UID EXPUNGE 8\nS: * 1 EXPUNGE\nS: T7 OK x\n", "7 gone"},
-		"the first is refused":               {first + "S: T4 NO x\nC: T5 UID COPY 8 \"Done\"\nS: T5 OK [COPYUID 1 8 20] x\nC: T6 UID STORE 8 +FLAGS.SILENT (\\Deleted)\nS: T6 OK x\nC: T7 UID EXPUNGE 8\nS: * 2 EXPUNGE\nS: T7 OK x\n", "7 refused"},
-		"the second is refused":              {first + second + "S: T5 NO x\n" + remove7, "8 refused"},
-		"there is no such folder to copy to": {first + "S: T4 NO [TRYCREATE] x\nC: T5 UID COPY 8 \"Done\"\nS: T5 NO [TRYCREATE] x\n", "7 no-folder, 8 no-folder"},
+		"COPYUID":                            {first + second + "S: T7 OK [COPYUID 1 8 21] x\n" + remove, ""},
+		"no COPYUID":                         {first + "S: T5 OK x\n", "7 unsupported, 8 unsupported"},
+		"COPYUID unreadable":                 {first + "S: T5 OK [COPYUID 1 * *] x\n", "7 unsupported, 8 unsupported"},
+		"COPYUID of another message":         {first + "S: T5 OK [COPYUID 1 9 20] x\n", "7 unsupported, 8 unsupported"},
+		"no COPYUID for the second":          {first + second + "S: T7 OK x\n" + remove7, "8 refused"},
+		"the first was expunged":             {first + "S: * 1 EXPUNGE\nS: T5 OK x\n" + second8 + "S: * 1 EXPUNGE\nS: T8 OK x\n", "7 gone"},
+		"the first is refused":               {first + "S: T5 NO x\n" + second8 + "S: * 2 EXPUNGE\nS: T8 OK x\n", "7 refused"},
+		"the second is refused":              {first + second + "S: T7 NO x\n" + remove7, "8 refused"},
+		"there is no such folder to copy to": {first + "S: T5 NO [TRYCREATE] x\nC: T6 UID COPY 8 \"Done\"\nS: T6 NO [TRYCREATE] x\n", "7 no-folder, 8 no-folder"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			two := strings.NewReplacer("1 EXISTS", "2 EXISTS", "ALL 7", "ALL 7:8").Replace(begin)
@@ -379,7 +380,8 @@ func TestDeeds(t *testing.T) {
 		"copies some, and those are all":   {server: spare(three), copy: true, failed: "3 refused", left: []uint32{1, 3, 5}, done: 2},
 		"copies and expunges at the STORE": {server: atOnce, copy: true, left: []uint32{1, 5}, done: 3},
 		"expunged before the COPY":         {server: others("UID COPY", 1, 3), copy: true, failed: "3 gone", left: []uint32{5}, done: 2},
-		"expunged behind the COPY":         {server: others("UID STORE", 1, 3), copy: true, left: []uint32{5}, done: 3},
+		"expunged behind the first COPY":   {server: others("UID STORE", 1, 3), copy: true, failed: "3 gone", left: []uint32{5}, done: 2},
+		"expunged behind the COPY":         {server: others("UID EXPUNGE", 1, 3), copy: true, left: []uint32{5}, done: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			box := fakeserver.NewStore()
@@ -451,7 +453,7 @@ func TestExpungeWaits(t *testing.T) {
 		first, later []string
 	}{
 		"delete": {fetch.Disposal{Action: fetch.Delete}, []string{"UID STORE"}, []string{"UID EXPUNGE"}},
-		"copy":   {fetch.Disposal{Action: fetch.Move, Target: "Done"}, []string{"UID COPY", "UID STORE"}, []string{"UID STORE", "UID EXPUNGE"}},
+		"copy":   {fetch.Disposal{Action: fetch.Move, Target: "Done"}, []string{"UID COPY", "UID STORE"}, []string{"UID STORE 1:", "UID EXPUNGE"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -42,12 +42,12 @@ func retrieve7(t *testing.T, script string, limit int64) (messages []fetch.Messa
 
 // TestTooLargeIsNotAskedFor: what is announced as larger than the limit does not come over the line.
 func TestTooLargeIsNotAskedFor(t *testing.T) {
-	const sized = "C: T4 UID FETCH 7 (UID RFC822.SIZE)\nS: * 1 FETCH (UID 7 RFC822.SIZE 19)\nS: T4 OK x\n"
+	const sized = "C: T4 UID SEARCH RETURN (ALL) LARGER 18\nS: * ESEARCH (TAG \"T4\") UID ALL 7\nS: T4 OK x\nC: T5 UID FETCH 7 (UID RFC822.SIZE)\nS: * 1 FETCH (UID 7 RFC822.SIZE 19)\nS: T5 OK x\n"
 	got, _, err := retrieve7(t, sized+"hangup", 18)
 	if err != nil || len(got) != 1 || fetch.KindOf(got[0].Err) != fetch.TooLarge {
 		t.Errorf("beyond the limit: %+v, %v", got, err)
 	}
-	got, body, err := retrieve7(t, sized+"C: T5 UID FETCH 7 (UID BODY.PEEK[])\nS: * 1 FETCH (UID 7 BODY[] {3}\nS: abc)\nS: T5 OK x\n", 19)
+	got, body, err := retrieve7(t, "C: T4 UID SEARCH RETURN (ALL) LARGER 19\nS: * ESEARCH (TAG \"T4\") UID\nS: T4 OK x\nC: T5 UID FETCH 7 (UID BODY.PEEK[])\nS: * 1 FETCH (UID 7 BODY[] {3}\nS: abc)\nS: T5 OK x\n", 19)
 	if err != nil || len(got) != 1 || body != "abc" {
 		t.Errorf("at the limit: %+v with %q, %v", got, body, err)
 	}

@@ -90,13 +90,14 @@ func (s *settlement) copyAndRemove(target string, marked []uint32) error {
 	if err != nil {
 		return err
 	}
-	if len(results) > 0 && results[0].err == nil && len(s.c.g.unconfirmed(first)) > 0 && len(outside(first, s.c.g.noted().copied)) > 0 {
+	isThere := len(results) > 0 && results[0].err == nil && len(s.c.g.unconfirmed(first)) > 0
+	if isThere && len(outside(first, s.c.g.noted().copied)) > 0 {
 		s.addFailures(s.uids, &fetch.Error{Kind: fetch.Unsupported, Op: "UID COPY",
 			Err:    errors.New("the server does not say what it has copied: nothing is deleted"),
 			Advice: "choose delete, seen or a flag: the server has no MOVE"})
 		return nil
 	}
-	if len(results) > 0 && results[0].err == nil {
+	if isThere {
 		stored, err := s.each(sets(first), func(set imapwire.UIDSet) pending { return s.store(set, imapwire.FlagDeleted) })
 		if err != nil {
 			return err

@@ -99,7 +99,6 @@ var matrixRows = []matrixRow{
 	{
 		name: "GNU Mailutils", version: "1:3.15-4", protocols: "IMAP, POP3", start: fetchtest.StartMailutils,
 		imap: []string{"plain_expunge: true"}, noKeywords: true, silent: true,
-		without: map[string]string{"pop3 cut connections": "open: after cuts some messages stay upstream undelivered while run ends with 0"},
 		quirk:   "no UIDPLUS: deletes and moves with `plain_expunge: true` only; offers SCRAM and refuses it; keeps no keywords; IDLE announces nothing before `idle_renewal`",
 	},
 	{

@@ -56,6 +56,30 @@ func (e ending) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sink)
 	return &fetch.Error{Kind: fetch.Unreachable, Op: "UID FETCH", Err: io.ErrUnexpectedEOF}
 }
 
+// TestWhatTheNextSessionDoesNotShowWaits: a server that changes what it says of messages between sessions leaves none that is
+// surely the one that was listed first. They are left to the next pass, and counted.
+func TestWhatTheNextSessionDoesNotShowWaits(t *testing.T) {
+	w := keeping(t, true)
+	for n := range 5 {
+		w.add(n + 1)
+	}
+	w.poison(&faults{closes: []int{2}})
+	w.listing = func(refs []fetch.Ref) []fetch.Ref {
+		for i := range refs {
+			refs[i].Size += 10 * int64(min(w.sessions, 2)) // as Mailutils, which writes Status fields at the end of a session
+		}
+		return refs
+	}
+	s := w.run()
+	w.delivered(1)
+	if s.Failed != 1 || s.Waiting != 3 || s.ToRetry() != 4 {
+		t.Errorf("summary %+v, want one message that failed and three that wait", s)
+	}
+	w.poison(&faults{})
+	w.run()
+	w.delivered(1, 3, 4, 5, 2)
+}
+
 // TestSessionLostBehindTheLastMessage: everything came and the server's OK did not. That is no message's fault, and is told.
 func TestSessionLostBehindTheLastMessage(t *testing.T) {
 	w := newWorld(t)

@@ -189,8 +189,8 @@ func (r *retrieval) giveBack() { r.left, r.asked = slices.Concat(r.asked, r.left
 
 // restart plans what has not come yet for another session, which lists the messages in listed and names those of the
 // first listing as again says. A message that is not certain there is left to its content if some message
-// still goes by the name it had, and to the next pass if none does.
-func (r *retrieval) restart(listed []fetch.Ref, again map[fetch.Ref]fetch.Ref) {
+// still goes by the name it had, and to the next pass if none does: those it returns.
+func (r *retrieval) restart(listed []fetch.Ref, again map[fetch.Ref]fetch.Ref) (missing []fetch.Ref) {
 	here := make(map[fetch.Ref]bool, len(listed))
 	for _, ref := range listed {
 		here[ref] = true
@@ -203,13 +203,16 @@ func (r *retrieval) restart(listed []fetch.Ref, again map[fetch.Ref]fetch.Ref) {
 			if !ok {
 				now, ok = first, here[first]
 			}
-			if ok {
-				kept, r.names[first], r.firstNames[now] = append(kept, first), now, first
+			if !ok {
+				missing = append(missing, first)
+				continue
 			}
+			kept, r.names[first], r.firstNames[now] = append(kept, first), now, first
 		}
 		return kept
 	}
 	r.left, r.suspects = keep(r.left), keep(r.suspects)
+	return missing
 }
 
 // breakage is what is known of a message that ended a session, or that was listed and not handed over.

@@ -123,7 +123,12 @@ func (w *pipeline) startAfresh(ctx context.Context) error {
 	if w.session.listing.Validity != w.session.first.Validity {
 		return &fetch.Error{Kind: fetch.Protocol, Op: "go on in another session", Err: errors.New("UIDVALIDITY has changed")}
 	}
-	w.retrieval.restart(w.session.listing.Refs, w.session.again)
+	for _, ref := range w.retrieval.restart(w.session.listing.Refs, w.session.again) {
+		if _, told := w.suspected[ref]; !told {
+			w.report.waiting(1)
+		}
+		w.there.notRead(len(w.plan.known[ref.UID]) > 0)
+	}
 	return w.settler.settle(ctx, w.takeReady())
 }
 

@@ -99,7 +99,7 @@ var matrixRows = []matrixRow{
 	{
 		name: "GNU Mailutils", version: "1:3.15-4", protocols: "IMAP, POP3", start: fetchtest.StartMailutils,
 		imap: []string{"plain_expunge: true"}, noKeywords: true, silent: true,
-		quirk:   "no UIDPLUS: deletes and moves with `plain_expunge: true` only; offers SCRAM and refuses it; keeps no keywords; IDLE announces nothing before `idle_renewal`",
+		quirk: "no UIDPLUS: deletes and moves with `plain_expunge: true` only; offers SCRAM and refuses it; keeps no keywords; IDLE announces nothing before `idle_renewal`",
 	},
 	{
 		name: "popa3d", version: "1.0.3-1.1", protocols: "POP3", start: fetchtest.StartPopa3d,

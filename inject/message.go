@@ -126,7 +126,8 @@ type Receipt struct {
 	QueueID string
 	// Recipients has one entry for each of Message.To, in that order.
 	Recipients []RecipientReceipt
-	// Presented is the client that the MTA was shown, zero where it got none.
+	// Presented is what the MTA was told of the client, zero where it was told nothing. A PROXY header tells no name,
+	// XCLIENT and XFORWARD only what the MTA offers to take.
 	Presented Client
 	// Note says in what the dialogue differed from what was asked, or "".
 	Note string

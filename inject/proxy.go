@@ -26,11 +26,8 @@ func (s *Session) proxy(c Client) *Error {
 	return nil
 }
 
-// byProxy is what a PROXY header and EHLO tell of c: the MTA looks the name up itself.
-func (c Client) byProxy() Client {
-	c.Name, c.ReverseName, c.NameTemporary = "", "", false
-	return c
-}
+// proxyAttributes are what a PROXY header says, by XCLIENT's names for them.
+var proxyAttributes = []string{"ADDR", "PORT", "DESTADDR", "DESTPORT"}
 
 // proxySignature begins each header of version 2 (proxy-protocol.txt section 2.2).
 const proxySignature = "\r\n\r\n\x00\r\nQUIT\n"

@@ -22,7 +22,7 @@ type transaction struct {
 
 	// last says that this is the session's last message.
 	last bool
-	// presented is the client that the MTA was shown.
+	// presented is what the MTA was told of the client.
 	presented Client
 	// introduced is the reply to XCLIENT.
 	introduced Reply
@@ -179,8 +179,8 @@ func (t *transaction) present() *end {
 	switch {
 	case s.o.Carrier == XFORWARD:
 		return t.xforward()
-	case s.o.Carrier.byProxy(): // presented before the greeting
-		t.presented = t.client.byProxy()
+	case s.o.Carrier.byProxy(): // presented before the greeting, and named by EHLO
+		t.presented = t.client.told(append(slices.Clip(proxyAttributes), "HELO"))
 	case s.o.XCLIENT == Off, s.o.XCLIENT == IfAvailable && s.ext.xclient == nil:
 		t.note("no XCLIENT: the MTA takes this host for the client")
 	default:

@@ -234,7 +234,10 @@ func (p *Pool) undelivered(m *Message, err *Error, client Client, notes []string
 	case err.Kind == Unsendable:
 		e = withheld(err.Op, err.Text, err.Err)
 	case knewClient && err.Reply.Code != 0:
-		t.presented = client.byProxy()
+		t.presented = client.told(proxyAttributes)
+		if err.Op == stageEHLO || err.Op == stageHELO {
+			t.presented.HELO = client.HELO
+		}
 		e = greetingRefused(err)
 	}
 	return t.receipt(e)

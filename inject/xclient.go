@@ -80,18 +80,19 @@ func (t *transaction) xclient() *end {
 		case reply.Code != 220:
 			e := xclientRefused(reply, t.client)
 			if e.err == nil { // the verdict is on the client
-				t.presented = t.client
+				t.presented = t.client.told(s.ext.xclient)
 			}
 			return e
 		}
 		t.introduced = reply
 	}
-	t.presented = t.client
+	t.presented = t.client.told(append(slices.Clip(s.ext.xclient), "HELO"))
 
 	name, same := sayHELO(t.client.HELO)
 	switch {
 	case name == "":
 		name = literal(t.client.Addr)
+		t.presented.HELO = name
 		t.note("EHLO with the client's address: its name is unknown or cannot be said")
 	case !same:
 		t.note("HELO masked for EHLO")

@@ -106,7 +106,7 @@ func decide(rec ledger.Record, a attempt, rules outcomeRules) decision {
 	abandoned := askedToEnd && r.Outcome != inject.InDoubt
 	noAttempt := r.BeforeClient || abandoned
 	rec.Last, rec.Ran = rules.now, rules.ran
-	rec.Client = ""
+	rec.Client, rec.HELO = "", r.Presented.HELO
 	if presented := r.Presented.Addr; presented.IsValid() {
 		rec.Client = presented.String()
 	}

@@ -172,6 +172,28 @@ func TestDecideWhy(t *testing.T) {
 	}
 }
 
+// TestDecideRecordsWhatWasTold: of the client, the ledger has what the MTA was told in this attempt.
+func TestDecideRecordsWhatWasTold(t *testing.T) {
+	before := ledger.Record{Client: "192.0.2.1", HELO: "before.example.net"}
+	told := receiptOf(fared("a", inject.Delivered, "dot", 250, "2.0.0"))
+	told.Presented = inject.Client{Addr: netip.MustParseAddr("192.0.2.7"), HELO: "mail.example.net"}
+	noHELO := told
+	noHELO.Presented.HELO = ""
+	for _, c := range []struct {
+		name         string
+		receipt      inject.Receipt
+		client, helo string
+	}{
+		{"address and HELO", told, "192.0.2.7", "mail.example.net"},
+		{"the address alone", noHELO, "192.0.2.7", ""},
+		{"nothing", beforeClient(failedReceipt("connect", inject.Unreachable)), "", ""},
+	} {
+		if d := decide(before, attempt{receipt: c.receipt}, outcomeRules{now: noon}); d.record.Client != c.client || d.record.HELO != c.helo {
+			t.Errorf("%s: client %q, HELO %q", c.name, d.record.Client, d.record.HELO)
+		}
+	}
+}
+
 // TestDecideDryRun: a recipient that the MTA would take counts as delivered in a dry run, and in no other.
 func TestDecideDryRun(t *testing.T) {
 	r := receiptOf(fared("a", inject.Deferred, "RCPT", 250, "2.1.5"))

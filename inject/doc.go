@@ -30,6 +30,10 @@
 //   - After the dot, 2xx means delivered, 4xx deferred, 5xx refused. No reply, or one that
 //     cannot be understood, means in doubt (RFC 1047). Without a dot nothing is delivered.
 //   - A session that is out of step is closed. No reply is ever taken for that to another command.
+//   - What a used session has against it is not the next message's: Postfix counts errors and junk commands
+//     across XCLIENT, so a session is replaced after a few messages in a row that were not delivered. Where the MTA
+//     ends a used session before content was sent (421, "too many messages"), the message is tried again on a
+//     fresh one, whose reply counts.
 //
 // # How it is built
 //

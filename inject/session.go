@@ -38,7 +38,8 @@ type Session struct {
 	greeting Reply
 	ext      extensions
 
-	state state
+	state  state
+	strain strain
 	// proxied is the client that a PROXY header presented for this connection, nil if none did.
 	proxied *Client
 	// pipelined is the message whose XCLIENT was sent with the last dot, in the state pipelined.
@@ -246,7 +247,7 @@ func (s *Session) authenticate() *Error {
 
 // Reusable reports whether another message can be delivered on this session.
 func (s *Session) Reusable() bool {
-	return s.state < leaving && s.w.err == nil && !s.w.cancelled.Load()
+	return s.state < leaving && s.w.err == nil && !s.w.cancelled.Load() && s.strain.bears(1)
 }
 
 // Close says QUIT if the session allows it and closes the connection.

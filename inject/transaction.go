@@ -30,6 +30,8 @@ type transaction struct {
 	sent pipeline
 	// chunked says that the content goes out by BDAT.
 	chunked bool
+	// begun says that content may have been sent.
+	begun bool
 }
 
 // Deliver presents m's client and sends m. next, if not nil, is called at most once and may
@@ -128,6 +130,7 @@ func (t *transaction) dialogue(ctx context.Context) *end {
 	}
 
 	// The content. No dot follows unless all of it was sent.
+	t.begun = true
 	if e := t.content(); e != nil {
 		return e
 	}
@@ -296,13 +299,14 @@ func (t *transaction) dot() *end {
 
 	// Some commands may be sent before the reply to the dot (RFC 2920 section 3.1 lets content
 	// begin a group): QUIT if the message is the session's last, else the next message's
-	// XCLIENT if the session can be reset in place.
+	// XCLIENT if the session can be reset in place. A session that has served messages in vain may not be
+	// the next one's.
 	switch {
 	case !s.ext.pipelining, s.o.Carrier != XCLIENT:
 	case t.last:
 		s.w.put("QUIT")
 		s.state = quitSent
-	case t.next == nil, s.o.XCLIENT == Off, s.offersXCLIENT() != nil:
+	case t.next == nil, s.o.XCLIENT == Off, s.strain != strain{}, s.offersXCLIENT() != nil:
 	default:
 		if m := t.next(); m != nil {
 			client, _ := m.Client.Safe(s.o.Never)
@@ -350,6 +354,7 @@ func (t *transaction) readVerdict() *end {
 func (t *transaction) leave(e *end) {
 	s := t.s
 	e.unanswered = t.introduced.Code == 0 && t.sent.taken == 0
+	e.begun = t.begun
 	// Replies to commands that were sent together with a failed one are still due. A 354 among
 	// them ends the session: a dot would make an empty message, which might be accepted (RFC
 	// 2920 section 3.1).
@@ -366,6 +371,8 @@ func (t *transaction) leave(e *end) {
 		e.session = max(e.session, leaving)
 	}
 	s.state = max(s.state, e.session)
+	delivered := e.outcome == Delivered || slices.ContainsFunc(t.recipients, func(r RecipientReceipt) bool { return r.Outcome == Delivered })
+	s.strain, s.w.negative = s.strain.after(delivered, s.w.negative), 0
 }
 
 // receipt makes the receipt of the message. It is the only function that makes one.

@@ -19,6 +19,8 @@ type end struct {
 	attribute string
 	// unanswered says that the MTA said nothing to this message.
 	unanswered bool
+	// begun says that content of the message may have been sent.
+	begun bool
 	// beforeClient says that it went wrong before the client was presented.
 	beforeClient bool
 }
@@ -130,17 +132,35 @@ func dotVerdict(reply Reply, chunked bool) *end {
 	return e
 }
 
-// stale reports whether the reason may be that the session was in use for too long: it was closed
-// before the MTA answered, or it was out of step, and the reply to an earlier command seemed to
-// say that XCLIENT does not work here.
+// stale reports whether the reason may be that the session was in use, and not the message: so that it is tried again
+// on a fresh one. Never once content was sent.
 func (e *end) stale() bool {
 	switch {
-	case e.err == nil:
+	case e.begun:
 		return false
+	case e.err == nil:
+		return e.outcome == Deferred && endsSession(e.stage, e.reply)
+	case e.err.Op == "RSET": // of the message before
+		return true
 	case e.err.Kind == Unreachable:
-		return e.unanswered
+		return e.unanswered // closed before the MTA had answered
+	case e.err.Kind == Protocol:
+		return e.unanswered && e.attribute == "" // out of step
 	}
+	// Out of step as well: the reply to an earlier command seems to say that XCLIENT does not work here.
 	return e.err.Kind == Misconfigured && e.err.Op == stageXCLIENT
+}
+
+// endsSession reports whether a reply before the content may say that the session has come to its end: with 421 at any
+// command (RFC 5321 section 3.8), which Postfix says of time and errors and Exim of messages, or with 452 4.5.3 before
+// a recipient was accepted, which OpenSMTPD says of messages.
+func endsSession(stage string, r Reply) bool {
+	tooMany := r.Code == 452 && r.Enhanced == "4.5.3"
+	switch stage {
+	case stageMAIL, stageRCPT:
+		return r.Code == 421 || tooMany
+	}
+	return r.Code == 421
 }
 
 // outcomeOf sums up the outcomes of recipients, see Receipt.Outcome.

@@ -45,6 +45,8 @@ type wire struct {
 	out  []byte
 	// wrote says that we have written since we read, which acknowledged what we had read.
 	wrote bool
+	// negative counts the replies of 4xx and 5xx.
+	negative int
 	// err is the first failure. Nothing is written after it.
 	err error
 
@@ -151,6 +153,9 @@ func (w *wire) read(d time.Duration) (Reply, []string, error) {
 	w.arm(d)
 	reply, lines, err := w.in.read()
 	w.fail(err)
+	if reply.class() >= 4 {
+		w.negative++
+	}
 	if err == nil && w.o.Trace != nil {
 		for i, l := range lines {
 			sep := "-"

@@ -146,9 +146,14 @@ func (w *worker) deliver(j *job) (r Receipt, mine bool) {
 	}
 	for stale, refused := false, false; ; {
 		// If XCLIENT is pipelined, it is this message's: the job was held for that.
-		if s := w.session; s != nil && s.state != pipelined && s.w.unsolicited() != nil {
-			s.Abort() // the MTA has closed it, or it is out of step
-			w.session = nil
+		if s := w.session; s != nil && s.state != pipelined {
+			switch {
+			case s.w.unsolicited() != nil:
+				s.Abort() // the MTA has closed it, or it is out of step
+				w.session = nil
+			case !s.strain.bears(len(j.m.To)):
+				w.dismiss()
+			}
 		}
 		if w.session == nil {
 			waiting := w.p.waiting
@@ -173,6 +178,7 @@ func (w *worker) deliver(j *job) (r Receipt, mine bool) {
 			notes = append(notes, e.attribute+" refused with 501, sent "+unavailable)
 		case w.used && !stale && e.stale():
 			stale = true
+			w.giveUpSpare()
 		default:
 			w.used = true
 			return receipt, true
@@ -189,6 +195,21 @@ func (w *worker) begin() {
 	w.p.workers.Go(func() {
 		s, err := open(ctx, w.p.dial, w.p.o, w.p.sessions.Add(1), nil)
 		sp.opened <- opened{s, err}
+	})
+}
+
+// giveUpSpare ends the spare session, which may have come to its end as the one in use has.
+func (w *worker) giveUpSpare() {
+	sp := w.spare
+	if sp == nil {
+		return
+	}
+	w.spare = nil
+	sp.cancel()
+	w.p.workers.Go(func() {
+		if s := (<-sp.opened).session; s != nil {
+			s.Close()
+		}
 	})
 }
 
@@ -211,9 +232,16 @@ func (w *worker) open(ctx context.Context, j *job, client Client, waiting chan<-
 		case o := <-w.spare.opened:
 			w.spare.cancel()
 			w.spare = nil
-			if o.err == nil || !ahead {
-				w.adopt(o.session, ahead) // the MTA may have closed what was opened ahead
+			switch {
+			case !ahead:
+				w.adopt(o.session, false)
 				return o.err, true
+			case o.err != nil:
+			case o.session.w.unsolicited() != nil: // closed since, or about to be
+				o.session.Abort()
+			default:
+				w.adopt(o.session, true) // which the MTA may be closing even now
+				return nil, true
 			}
 		case waiting <- j:
 			return nil, false

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,6 +34,8 @@ type conn struct {
 	atDot   *Fault // of this message's dot
 	failed  bool   // a chunk of this message
 
+	errors, junk int // since the last accepted message
+
 	dead bool // answers 503 to everything
 	over bool
 }
@@ -52,15 +55,28 @@ func (c *conn) serve() {
 		if c.r.Buffered() == 0 {
 			c.flush()
 		}
+		if idle := c.s.o.Idle; idle > 0 {
+			_ = c.raw.SetReadDeadline(time.Now().Add(idle))
+		}
 		line, err := c.r.ReadSlice('\n')
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			c.say("421 4.4.2 " + c.s.o.Hostname + " Error: timeout exceeded")
+		}
 		if err != nil {
 			break
+		}
+		if c.s.o.Idle > 0 {
+			_ = c.raw.SetReadDeadline(time.Time{})
 		}
 		if len(line) > maxLine {
 			return
 		}
 		text := strings.TrimRight(string(line), "\r\n")
 		c.s.record("C: " + text)
+		if limit := c.s.o.ErrorLimit; limit > 0 && c.errors >= limit {
+			c.say("421 4.7.0 " + c.s.o.Hostname + " Error: too many errors")
+			break
+		}
 		c.command(text)
 	}
 	c.flush()
@@ -76,7 +92,18 @@ func (c *conn) say(text string) bool {
 	for line := range strings.SplitSeq(text, "\r\n") {
 		c.s.record("S: " + line)
 	}
+	if !positive(text) {
+		c.erred()
+	}
 	return c.write(text+"\r\n") && positive(text)
+}
+
+// erred counts an error of the client.
+func (c *conn) erred() {
+	c.errors++
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.s.errors = max(c.s.errors, c.errors)
 }
 
 // positive reports whether a reply lets the command go on (RFC 5321 section 4.2.1).
@@ -94,6 +121,11 @@ func (c *conn) command(line string) {
 	if c.dead && verb != "QUIT" {
 		c.say("503 5.7.0 Error: access denied for " + c.client.Name + "[" + c.client.Addr + "]")
 		return
+	}
+	if slices.Contains([]string{"EHLO", "LHLO", "HELO", "RSET", "NOOP"}, verb) {
+		if c.junk++; c.s.o.JunkLimit > 0 && c.junk > c.s.o.JunkLimit {
+			c.erred()
+		}
 	}
 	switch verb {
 	case "EHLO", "LHLO", "HELO":
@@ -346,6 +378,7 @@ func (c *conn) verdict(text string, accept bool) {
 		if takes && accept && !kept {
 			kept = true
 			c.s.keep(c.message)
+			c.errors, c.junk = 0, 0
 		}
 		if f == nil {
 			c.say(text)

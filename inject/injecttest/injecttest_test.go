@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -88,6 +89,40 @@ func TestCarry(t *testing.T) {
 			t.Errorf("behind %s:\n got %+v\nwant %+v", c.line, got, c.want)
 		}
 	}
+}
+
+// TestErrorLimits: errors and junk commands add up over XCLIENT until a message is accepted, and then end the session.
+func TestErrorLimits(t *testing.T) {
+	const xclient, junk = "XCLIENT ADDR=192.0.2.1", "RSET"
+	for name, c := range map[string]struct {
+		script []string
+		most   int // the 421 counts too
+	}{
+		"errors":                     {[]string{"x", "502", "x", "502", xclient, "220", "EHLO x", "250", "x", "502", "RSET", "421", ">", "EOF"}, 4},
+		"junk":                       {[]string{junk, "250", junk, "250", junk, "250", junk, "250", junk, "250", junk, "250", junk, "421", ">", "EOF"}, 4},
+		"errors before an accepted":  {append(attempt("x", "502", "x", "502"), "x", "502", "x", "502", "NOOP", "250"), 2},
+		"junk before an accepted":    {append(attempt(junk, "250", junk, "250", junk, "250"), junk, "250", junk, "250", junk, "250", "x", "502"), 1},
+		"a refused recipient counts": {[]string{"MAIL FROM:<a@example.net>", "250", "RCPT TO:<no>", "550", "DATA", "554", "QUIT", "221"}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, Options{ErrorLimit: 3, JunkLimit: 4, Recipients: []string{"user@example.org"}})
+			dialogue(t, s, append([]string{">", "220", "EHLO x", "250"}, c.script...)...)
+			if s.MostErrors() != c.most {
+				t.Errorf("%d errors, want %d", s.MostErrors(), c.most)
+			}
+		})
+	}
+}
+
+// TestIdle: a session that says nothing ends with 421.
+func TestIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options{Idle: time.Second})
+		dialogue(t, s, ">", "220", "EHLO x", "250", ">", "421 4.4.2 mx.example.org Error: timeout exceeded", ">", "EOF")
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestSyntax: what XCLIENT refuses, and that what stood before it has been applied.

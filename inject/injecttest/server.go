@@ -48,6 +48,12 @@ type Options struct {
 	SizeLimit int64
 	// Recipients are the known ones, in lower case; nil means all.
 	Recipients []string
+	// ErrorLimit ends a session with 421 after so many errors, JunkLimit has each EHLO, RSET and NOOP beyond so many count as
+	// one, as Postfix's smtpd_hard_error_limit and smtpd_junk_command_limit do: an accepted message clears the
+	// counts, XCLIENT does not. 0 is no limit.
+	ErrorLimit, JunkLimit int
+	// Idle ends a session with 421 that says nothing between two commands for so long. 0 waits for ever.
+	Idle time.Duration
 	// Rules are applied to the presented client.
 	Rules Rules
 	// Faults are what goes wrong.
@@ -101,6 +107,7 @@ type Server struct {
 	messages   []Message
 	accepted   int
 	sessions   int
+	errors     int
 	seen       map[Stage]int
 	greylist   map[string]bool
 	transcript []string
@@ -249,6 +256,13 @@ func (s *Server) Connected() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.conns)
+}
+
+// MostErrors returns the most errors that a session had between two accepted messages.
+func (s *Server) MostErrors() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.errors
 }
 
 // Transcript returns the recorded dialogues, each line "C: " or "S: " and what was said, or

@@ -33,12 +33,21 @@ const readme = "README"
 // change. It returns where the listener is.
 func start(t *testing.T, listener string, lines ...string) (p *injecttest.Postfix, network, addr string) {
 	t.Helper()
-	master := ""
+	return startMaster(t, recipe(t, listener), lines...)
+}
+
+// recipe is what is written down for a listener of listeners.
+func recipe(t *testing.T, listener string) string {
+	t.Helper()
 	if listener == readme {
-		master = shown(t)
-	} else {
-		master = read(t, filepath.Join("postfix", listener))
+		return shown(t)
 	}
+	return read(t, filepath.Join("postfix", listener))
+}
+
+// startMaster is start for a listener, and what else belongs to it, in these lines of master.cf.
+func startMaster(t *testing.T, master string, lines ...string) (p *injecttest.Postfix, network, addr string) {
+	t.Helper()
 	network = "unix"
 	if strings.Contains(master, tcpListener) {
 		network = "tcp"

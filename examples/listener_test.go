@@ -7,6 +7,9 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -87,6 +90,31 @@ func TestPostfixTakesManyDryRuns(t *testing.T) {
 			}
 			if log := p.Log(); strings.Contains(log, "too many errors") {
 				t.Errorf("Postfix ended a session:\n%s", log)
+			}
+		})
+	}
+}
+
+// The cleanup that the recipe's README shows takes what comes through the listener, whichever that is, and nothing holds it
+// back.
+func TestPostfixCleanupOfItsOwn(t *testing.T) {
+	m := regexp.MustCompile("(?ms)^```master\\.cf\n(.*?)^```$\n\nand in the listener `(.*?)`").FindStringSubmatch(read(t, "postfix/README.md"))
+	if m == nil {
+		t.Fatal("no cleanup is shown")
+	}
+	for _, listener := range listeners {
+		t.Run(listener, func(t *testing.T) {
+			p, network, addr := startMaster(t, recipe(t, listener)+"  "+m[2]+"\n"+m[1])
+			if r := deliver(t, network, addr, from("192.0.2.7"))[0]; r.Outcome != inject.Delivered {
+				t.Fatalf("%v by %q (%v), want it delivered", r.Outcome, r.Reply, r.Err)
+			}
+			p.Mail()
+			if log := p.Log(); !regexp.MustCompile(`postfix/truehop/cleanup\[\d+\]: .*message-id=`).MatchString(log) {
+				t.Errorf("another cleanup took the message:\n%s", log)
+			}
+			out, err := exec.Command("postconf", "-c", filepath.Join(p.Dir, "etc"), "-P", "truehop-cleanup/unix/in_flow_delay").CombinedOutput()
+			if err != nil || strings.TrimSpace(string(out)) != "truehop-cleanup/unix/in_flow_delay = 0" {
+				t.Errorf("%s, %v", out, err)
 			}
 		})
 	}

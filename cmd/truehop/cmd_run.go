@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -16,9 +15,15 @@ import (
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
+// runOptions are what the command line says of run.
+type runOptions struct {
+	dryRun        bool
+	last          int
+	accept, adopt []string
+}
+
 func (p *program) runCommand() *cobra.Command {
-	var dryRun bool
-	var accept, adopt []string
+	var o runOptions
 	c := &cobra.Command{
 		Use:   "run [ACCOUNT...]",
 		Short: "Make one pass over each account",
@@ -27,17 +32,24 @@ injects it, records the verdicts and settles the messages upstream. Made for the
 command line, cron and systemd timers: with --quiet it says nothing unless something is wrong.`,
 		ValidArgsFunction: p.completeAccounts,
 		RunE: func(c *cobra.Command, args []string) error {
-			return p.run(c.Context(), args, dryRun, accept, adopt)
+			switch {
+			case c.Flags().Changed("last") && !o.dryRun:
+				return usage("--last is for --dry-run: a pass delivers all that is new")
+			case o.last < 1:
+				return usage("--last wants a number of messages, 1 or more")
+			}
+			return p.run(c.Context(), args, o)
 		},
 	}
-	c.Flags().BoolVar(&dryRun, "dry-run", false, "ask the MTA up to RCPT what it would say; change nothing")
-	c.Flags().StringArrayVar(&accept, "accept", nil, "deliver the unknown messages of `ACCOUNT` although its mailbox looks renumbered")
-	c.Flags().StringArrayVar(&adopt, "adopt", nil, "record the unknown messages of `ACCOUNT` as done, delivering none of them")
+	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "ask the MTA up to RCPT what it would say; change nothing")
+	c.Flags().IntVar(&o.last, "last", 50, "with --dry-run: ask about the last `N` messages of each folder")
+	c.Flags().StringArrayVar(&o.accept, "accept", nil, "deliver the unknown messages of `ACCOUNT` although its mailbox looks renumbered")
+	c.Flags().StringArrayVar(&o.adopt, "adopt", nil, "record the unknown messages of `ACCOUNT` as done, delivering none of them")
 	return c
 }
 
 // run makes one pass over each of the named accounts, several at a time.
-func (p *program) run(ctx context.Context, names []string, dryRun bool, accept, adopt []string) error {
+func (p *program) run(ctx context.Context, names []string, o runOptions) error {
 	cfg, log, err := p.load()
 	if err != nil {
 		return err
@@ -46,32 +58,29 @@ func (p *program) run(ctx context.Context, names []string, dryRun bool, accept, 
 	if err != nil {
 		return err
 	}
-	if err := known(cfg, slices.Concat(accept, adopt)); err != nil {
+	if err := known(cfg, slices.Concat(o.accept, o.adopt)); err != nil {
 		return err
 	}
-	for _, name := range accept {
-		if slices.Contains(adopt, name) {
+	for _, name := range o.accept {
+		if slices.Contains(o.adopt, name) {
 			return usage("--accept %s and --adopt %s exclude each other", name, name)
 		}
 	}
-	o := logged(ctx, log)
-	var verdicts ui.Verdicts
-	if dryRun {
-		o.Observe = verdicts.Add
+	reports := logged(ctx, log)
+	rows := ui.NewDryRun(p.stdout)
+	if o.dryRun {
+		reports.Observe = rows.Add
 	}
-	a, err := app.Open(ctx, cfg, o)
+	a, err := app.Open(ctx, cfg, reports)
 	if err != nil {
 		return err
 	}
 	p.tellAwaited(a, log)
 	code := passes(ctx, a, cfg.Passes, accounts, func(name string) app.PassOptions {
-		return app.PassOptions{DryRun: dryRun, Accept: slices.Contains(accept, name), Adopt: slices.Contains(adopt, name)}
+		return app.PassOptions{DryRun: o.dryRun, Newest: o.last, Accept: slices.Contains(o.accept, name), Adopt: slices.Contains(o.adopt, name)}
 	}, log)
-	switch {
-	case dryRun && verdicts.Len() > 0:
-		verdicts.PrintDryRun(p.stdout)
-	case dryRun && code == exitOK:
-		fmt.Fprintln(p.stdout, "nothing new")
+	if o.dryRun {
+		rows.End(o.last, code == exitOK)
 	}
 	if err := a.Close(context.WithoutCancel(ctx)); err != nil {
 		return err

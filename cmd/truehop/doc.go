@@ -24,7 +24,7 @@
 //	fetch.Mailbox.Settle     deletes, moves or flags the message upstream, or leaves it
 //
 // Each step is reported as a transfer.Event to the function in app.Options.Observe, which is
-// ui.Log.Event, or ui.Verdicts.Add for a table. The summary and the error of the pass become the exit
+// ui.Log.Event, or ui.DryRun.Add for a dry run. The summary and the error of the pass become the exit
 // code in exit.go. The command serve does the same by the clock of schedule.Loop and when app.App.Watch
 // notices new mail.
 //

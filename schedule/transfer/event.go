@@ -51,7 +51,7 @@ type Event struct {
 	Size    int64
 
 	// Verdict, NotRetrieved, Vanished.
-	State string // a ledger.State
+	State string // a ledger.State; in a dry run, the one that a message would come to
 
 	// Verdict.
 	Boundary   received.Boundary
@@ -71,6 +71,9 @@ type Event struct {
 	Folder string
 	Plan   Counts
 
+	// Listed in a dry run: how many it does not ask about.
+	NotAsked int
+
 	// Limited.
 	Left int
 }
@@ -85,6 +88,7 @@ type Counts struct {
 // reporter counts the events of a pass and passes them on, one at a time.
 type reporter struct {
 	account string
+	dryRun  bool
 	observe func(Event) // or nil
 	mu      sync.Mutex
 	summary Summary
@@ -136,26 +140,37 @@ func (r *reporter) emit(e Event) {
 		}
 	case Verdict:
 		r.survey.Add(e.Boundary)
-		switch ledger.State(e.State) {
-		case ledger.Delivered:
-			s.Delivered++
-		case ledger.Refused:
-			s.Refused++
-		case ledger.PartlyRefused:
-			s.PartlyRefused++
-		case ledger.Quarantined:
-			s.Quarantined++
-		case ledger.Held:
-			s.Held++
-		case ledger.Adopted:
-			s.Adopted++
-		case ledger.Doubt:
-			s.Doubt++
-		default:
-			s.Deferred++
+		toldOf := e.Receipt.Stage != "" && !e.Receipt.BeforeClient
+		switch {
+		case !r.dryRun:
+			s.count(ledger.State(e.State))
+		case toldOf:
+			s.Asked++
 		}
 	}
 	if r.observe != nil {
 		r.observe(e)
+	}
+}
+
+// count counts a message by the verdict on it.
+func (s *Summary) count(state ledger.State) {
+	switch state {
+	case ledger.Delivered:
+		s.Delivered++
+	case ledger.Refused:
+		s.Refused++
+	case ledger.PartlyRefused:
+		s.PartlyRefused++
+	case ledger.Quarantined:
+		s.Quarantined++
+	case ledger.Held:
+		s.Held++
+	case ledger.Adopted:
+		s.Adopted++
+	case ledger.Doubt:
+		s.Doubt++
+	default:
+		s.Deferred++
 	}
 }

@@ -59,8 +59,8 @@ func TestUIDOfAHeldMessageIsReused(t *testing.T) {
 func TestEndlessMessagesInADryRun(t *testing.T) {
 	w := once(t)
 	w.beyond, w.endless, w.pass.DryRun = []uint32{1, 2}, true, true
-	if s := w.run(); s.Delivered != 1 || s.Held != 2 {
-		t.Errorf("summary %+v, want one delivered and two held", s)
+	if s := w.run(); s.Asked != 1 || s.Delivered != 0 || s.Held != 2 {
+		t.Errorf("summary %+v, want one asked about and two held", s)
 	}
 	w.left(3)
 }

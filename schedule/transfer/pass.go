@@ -118,6 +118,8 @@ type Pass struct {
 	Failed bool
 	// DryRun asks the MTA up to RCPT and changes nothing anywhere.
 	DryRun bool
+	// Newest is how many messages of each folder a dry run asks about: the newest that a pass would deliver. 0 is all.
+	Newest int
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Observe, if not nil, is called with every [Event], one at a time. It must not block for long.
@@ -127,6 +129,7 @@ type Pass struct {
 // Summary counts what a pass did.
 type Summary struct {
 	Listed        int // messages upstream
+	Asked         int // what a dry run asked the MTA about; it is counted by nothing else
 	Delivered     int
 	Deferred      int // told to come back by the MTA in this pass
 	Waiting       int // deferred earlier, their time not yet come
@@ -198,7 +201,7 @@ type setbacks struct {
 // It ends early when ctx does: what is with the MTA gets its verdict recorded,
 // the rest stays upstream untouched. The summary counts what happened in any case.
 func (p Pass) Run(ctx context.Context) (summary Summary, err error) {
-	report := &reporter{account: p.Account, observe: p.Observe}
+	report := &reporter{account: p.Account, dryRun: p.DryRun, observe: p.Observe}
 	defer func() { summary = report.summary }()
 	s := &session{dial: p.Dial}
 	if err := s.login(ctx); err != nil {
@@ -314,7 +317,11 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 	if v.again() {
 		todo.only(v.left)
 	} else {
-		r.tellListing(folder, listing, todo)
+		notAsked := 0
+		if p.DryRun && p.Newest > 0 {
+			notAsked = todo.keepNewest(listing.Refs, p.Newest)
+		}
+		r.tellListing(folder, listing, todo, notAsked)
 	}
 	if !p.DryRun {
 		if err := r.guard(ctx, at, todo); err != nil {
@@ -376,8 +383,8 @@ func (r *run) conclude(ctx context.Context, at folderKey, todo *plan, there *pre
 }
 
 // tellListing reports what a folder holds.
-func (r *run) tellListing(folder string, listing *fetch.Listing, p *plan) {
-	r.report.emit(Event{Kind: Listed, Folder: folder, Plan: p.counts})
+func (r *run) tellListing(folder string, listing *fetch.Listing, p *plan, notAsked int) {
+	r.report.emit(Event{Kind: Listed, Folder: folder, Plan: p.counts, NotAsked: notAsked})
 	r.settler.notMarked(listing.MarkError)
 	r.report.summary.Failed += listing.Unlisted
 	r.report.summary.Unlisted += listing.Unlisted

@@ -108,6 +108,8 @@ func (a *App) Close(ctx context.Context) error {
 // PassOptions are what the command line adds to an account's configuration.
 type PassOptions struct {
 	DryRun, Accept, Adopt bool
+	// Newest limits a dry run to so many messages of each folder, 0 does not.
+	Newest int
 }
 
 // Pass makes one pass over an account, under its lock, and records how it ended.
@@ -167,7 +169,7 @@ func (a *App) Plan(account *config.Account, o PassOptions) transfer.Pass {
 		Search:   account.Search.Search,
 		Limit:    transfer.Limit{Messages: account.MaxMessages, Octets: int64(account.MaxBytes)},
 		SpoolDir: a.cfg.SpoolDir, Budget: a.budget, BudgetSize: int64(a.cfg.Budget),
-		Ordered: a.cfg.Inject.Connections == 1, DryRun: o.DryRun, Now: a.opts.Now, Observe: a.opts.Observe,
+		Ordered: a.cfg.Inject.Connections == 1, DryRun: o.DryRun, Newest: o.Newest, Now: a.opts.Now, Observe: a.opts.Observe,
 	}
 	if a.plain != nil {
 		p.Plain = awaiting{a.plain, &a.awaited}

@@ -234,6 +234,9 @@ func (l *Log) Pass(account string, s transfer.Summary, err error) {
 	attrs := []slog.Attr{slog.String("account", account), slog.Int("listed", s.Listed), slog.Int("delivered", s.Delivered),
 		slog.Int("deferred", s.Deferred+s.Waiting), slog.Int("refused", s.Refused), slog.Int("partly-refused", s.PartlyRefused), slog.Int("quarantined", s.Quarantined), slog.Int("held", s.Held), slog.Int("doubt", s.Doubt),
 		slog.Int("adopted", s.Adopted), slog.Int("failed", s.Failed), slog.Int("settled", s.Settled), slog.Int("unsettled", s.Unsettled), slog.Int("lost", s.Lost), slog.Int("left-out", s.LeftOut), slog.Int("left", s.Left)}
+	if s.Asked > 0 { // in a dry run
+		attrs = append(attrs, slog.Int("asked", s.Asked))
+	}
 	level, text := slog.LevelInfo, logPassEnded
 	if s.Delivered+s.Deferred+s.Refused+s.PartlyRefused+s.Quarantined+s.Held+s.Doubt+s.Failed+s.Settled+s.Unsettled+s.Adopted+s.Lost == 0 {
 		level = slog.LevelDebug

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/truehop/truehop/fetch"
-	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
@@ -33,13 +31,6 @@ func (v *Verdicts) Add(e transfer.Event) {
 	}
 }
 
-// Len is the number of verdicts.
-func (v *Verdicts) Len() int {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return len(v.events)
-}
-
 // sorted returns the verdicts by account, folder and message.
 func (v *Verdicts) sorted() []transfer.Event {
 	v.mu.Lock()
@@ -47,29 +38,6 @@ func (v *Verdicts) sorted() []transfer.Event {
 	return slices.SortedStableFunc(slices.Values(v.events), func(a, b transfer.Event) int {
 		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Ref.Folder, b.Ref.Folder), cmp.Compare(a.Ref.Seq, b.Ref.Seq))
 	})
-}
-
-// PrintDryRun writes what the MTA would say of every message.
-func (v *Verdicts) PrintDryRun(w io.Writer) {
-	out := newTable(w, "ACCOUNT", "UID", "CLIENT", "NAME", "HELO", "THE MTA WOULD SAY")
-	for _, e := range v.sorted() {
-		shown := e.Receipt.Presented
-		said := reason("", e.Why)
-		switch {
-		case e.State == string(ledger.Delivered):
-			said = "take it"
-		case e.State == string(ledger.PartlyRefused):
-			said = "take it, but " + fetch.Sanitize(e.Why)
-		case e.Receipt.Reply.Code > 0:
-			said = e.Receipt.Stage + " " + replyText(e.Receipt.Reply)
-		case e.State == string(ledger.Held):
-			said = "not asked: " + said
-		case e.Receipt.Err != nil:
-			said = e.Receipt.Err.Error()
-		}
-		out.row(e.Account, fetch.Sanitize(e.Ref.UID), presented(e.Receipt), orDash(shown.Name), orDash(shown.HELO), said)
-	}
-	out.flush()
 }
 
 // PrintDemo writes what the MTA said of every message and what became of it upstream. describe says what is

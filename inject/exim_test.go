@@ -27,7 +27,7 @@ smtp_banner = $primary_hostname ESMTP {dir}
 spool_directory = {dir}/spool
 log_file_path = {dir}/log/%slog
 pid_file_path = {dir}/log/pid
-hosts_proxy = 127.0.0.1
+hosts_proxy = {proxy}
 queue_only
 host_lookup =
 rfc1413_hosts =
@@ -40,10 +40,14 @@ take:
 `
 
 // exim is a running daemon of one's own.
-type exim struct{ dir, addr string }
+type exim struct {
+	dir, addr string
+	proxied   bool
+}
 
-// startExim starts Exim and stops it when the test ends.
-func startExim(t *testing.T) *exim {
+// startExim starts Exim, with more lines in its configuration, and stops it when the test ends. Connections from the
+// networks in proxy begin with a PROXY header.
+func startExim(t *testing.T, proxy, lines string) *exim {
 	t.Helper()
 	program := eximProgram()
 	if program == "" || os.Geteuid() != 0 {
@@ -67,10 +71,10 @@ func startExim(t *testing.T) *exim {
 	if err := errors.Join(err, l.Close()); err != nil {
 		t.Fatal(err)
 	}
-	x := &exim{dir: dir, addr: l.Addr().String()}
+	x := &exim{dir: dir, addr: l.Addr().String(), proxied: proxy != ""}
 	config := filepath.Join(dir, "config")
 	if err := errors.Join(os.Chmod(dir, 0o755),
-		os.WriteFile(config, []byte(strings.ReplaceAll(eximConfig, "{dir}", dir)), 0o644),
+		os.WriteFile(config, []byte(strings.NewReplacer("{dir}", dir, "{proxy}", proxy).Replace(lines+eximConfig)), 0o644),
 		os.Mkdir(x.path("spool"), 0o755), os.Chmod(x.path("spool"), 0o777),
 		os.Mkdir(x.path("log"), 0o755), os.Chmod(x.path("log"), 0o777)); err != nil {
 		t.Fatal(err)
@@ -135,8 +139,10 @@ func (x *exim) answers() bool {
 	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		return false
 	}
-	if _, err := io.WriteString(conn, "PROXY TCP4 192.0.2.1 192.0.2.2 1025 25\r\n"); err != nil {
-		return false
+	if x.proxied {
+		if _, err := io.WriteString(conn, "PROXY TCP4 192.0.2.1 192.0.2.2 1025 25\r\n"); err != nil {
+			return false
+		}
 	}
 	said, err := bufio.NewReader(conn).ReadString('\n')
 	return err == nil && strings.Contains(said, x.dir)
@@ -145,7 +151,7 @@ func (x *exim) answers() bool {
 // TestEximProxy: Exim, which has no XCLIENT, takes the client from a PROXY header, and an unknown
 // client is not presented as this host.
 func TestEximProxy(t *testing.T) {
-	x := startExim(t)
+	x := startExim(t, "127.0.0.1", "")
 	n := 0
 	for _, carrier := range []inject.Carrier{inject.PROXYv1, inject.PROXYv2} {
 		var ms []*inject.Message
@@ -180,5 +186,22 @@ func TestEximProxy(t *testing.T) {
 	r := injectAll(t, x.dial, inject.Options{}, message(100))[0]
 	if r.Outcome != inject.Deferred || strings.Contains(x.read("log/mainlog"), "<= "+message(100).From) {
 		t.Errorf("without PROXY it takes nothing, or this test shows nothing: %+v, err %v", r, r.Err)
+	}
+}
+
+// TestEximTakesFewMessagesInASession: what it says about the session is not taken for a verdict on the message.
+func TestEximTakesFewMessagesInASession(t *testing.T) {
+	x := startExim(t, "", "smtp_accept_max_per_connection = 3\n")
+	var ms []*inject.Message
+	for n := range 10 {
+		ms = append(ms, message(n))
+	}
+	for n, r := range injectAll(t, x.dial, inject.Options{XCLIENT: inject.Off, Connections: 1}, ms...) {
+		if r.Outcome != inject.Delivered {
+			t.Errorf("message %d: %v at %s by %v, err %v", n, r.Outcome, r.Stage, r.Reply, r.Err)
+		}
+		if log := x.read("log/mainlog"); strings.Count(log, "<= "+ms[n].From) != 1 {
+			t.Errorf("message %d did not arrive once:\n%s", n, log)
+		}
 	}
 }

@@ -40,6 +40,7 @@ func TestPresentedIsWhatWasTold(t *testing.T) {
 		{"XCLIENT of a client without HELO, which says its address", inject.XCLIENT, injecttest.Options{}, inject.Required,
 			without(func(c *inject.Client) { c.HELO = "" }), without(func(c *inject.Client) { c.HELO = "[198.51.100.7]" })},
 		{"refused at XCLIENT", inject.XCLIENT, injecttest.Options{Faults: fault(injecttest.XCLIENT, "554 5.7.1 no")}, inject.Required, known, known},
+		{"XCLIENT of nobody", inject.XCLIENT, injecttest.Options{}, inject.Required, inject.Client{ESMTP: true}, inject.Client{HELO: "[192.0.0.8]", ESMTP: true}},
 		{"XCLIENT off", inject.XCLIENT, injecttest.Options{}, inject.Off, known, inject.Client{}},
 		{"XFORWARD", inject.XFORWARD, injecttest.Options{XFORWARD: []string{"NAME", "ADDR", "PROTO", "HELO", "PORT", "SOURCE"}},
 			inject.Required, known, without(noDest)},
@@ -62,8 +63,8 @@ func TestPresentedIsWhatWasTold(t *testing.T) {
 			m := message(1)
 			m.Client = c.client
 			r := injectAll(t, dial, inject.Options{Carrier: c.carrier, XCLIENT: c.mode}, m)[0]
-			if r.Presented != c.want {
-				t.Errorf("presented\n%+v, want\n%+v (%v by %v, err %v)", r.Presented, c.want, r.Outcome, r.Reply, r.Err)
+			if told := c.mode == inject.Required; r.Presented != c.want || r.Told != told {
+				t.Errorf("told %v\n%+v, want\n%+v (%v by %v, err %v)", r.Told, r.Presented, c.want, r.Outcome, r.Reply, r.Err)
 			}
 		})
 	}

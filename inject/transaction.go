@@ -22,8 +22,9 @@ type transaction struct {
 
 	// last says that this is the session's last message.
 	last bool
-	// presented is what the MTA was told of the client.
+	// presented is what the MTA was told of the client, and told that it was told anything.
 	presented Client
+	told      bool
 	// introduced is the reply to XCLIENT.
 	introduced Reply
 	// sent are MAIL, RCPT and DATA.
@@ -183,13 +184,18 @@ func (t *transaction) present() *end {
 	case s.o.Carrier == XFORWARD:
 		return t.xforward()
 	case s.o.Carrier.byProxy(): // presented before the greeting, and named by EHLO
-		t.presented = t.client.told(append(slices.Clip(proxyAttributes), "HELO"))
+		t.tell(append(slices.Clip(proxyAttributes), "HELO"))
 	case s.o.XCLIENT == Off, s.o.XCLIENT == IfAvailable && s.ext.xclient == nil:
 		t.note("no XCLIENT: the MTA takes this host for the client")
 	default:
 		return t.xclient()
 	}
 	return t.reset()
+}
+
+// tell notes that the MTA was told these attributes of the client.
+func (t *transaction) tell(attributes []string) {
+	t.presented, t.told = t.client.told(attributes), true
 }
 
 // reset ends an earlier mail transaction that is still open.
@@ -377,7 +383,7 @@ func (t *transaction) leave(e *end) {
 
 // receipt makes the receipt of the message. It is the only function that makes one.
 func (t *transaction) receipt(e *end) Receipt {
-	r := Receipt{Outcome: e.outcome, Stage: e.stage, Reply: e.reply, Recipients: t.recipients, Presented: t.presented,
+	r := Receipt{Outcome: e.outcome, Stage: e.stage, Reply: e.reply, Recipients: t.recipients, Presented: t.presented, Told: t.told,
 		Note: strings.Join(t.notes, "; "), Err: e.err, BeforeClient: e.beforeClient}
 	for i := range r.Recipients {
 		to := &r.Recipients[i]

@@ -262,7 +262,7 @@ func (p *Pool) undelivered(m *Message, err *Error, client Client, notes []string
 	case err.Kind == Unsendable:
 		e = withheld(err.Op, err.Text, err.Err)
 	case knewClient && err.Reply.Code != 0:
-		t.presented = client.told(proxyAttributes)
+		t.tell(proxyAttributes)
 		if err.Op == stageEHLO || err.Op == stageHELO {
 			t.presented.HELO = client.HELO
 		}

@@ -80,13 +80,13 @@ func (t *transaction) xclient() *end {
 		case reply.Code != 220:
 			e := xclientRefused(reply, t.client)
 			if e.err == nil { // the verdict is on the client
-				t.presented = t.client.told(s.ext.xclient)
+				t.tell(s.ext.xclient)
 			}
 			return e
 		}
 		t.introduced = reply
 	}
-	t.presented = t.client.told(append(slices.Clip(s.ext.xclient), "HELO"))
+	t.tell(append(slices.Clip(s.ext.xclient), "HELO"))
 
 	name, same := sayHELO(t.client.HELO)
 	switch {

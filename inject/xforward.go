@@ -38,7 +38,7 @@ func (t *transaction) xforward() *end {
 			return misconfigured(reply, "XFORWARD was refused", "")
 		}
 	}
-	t.presented = t.client.told(s.ext.xforward)
+	t.tell(s.ext.xforward)
 	t.presented.NameTemporary = false
 	return nil
 }

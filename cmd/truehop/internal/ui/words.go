@@ -33,15 +33,15 @@ func disposalText(d fetch.Disposal) string {
 	return "kept"
 }
 
-// presented is the address of the client that was presented to the MTA.
+// presented is the address of the client that was presented to the MTA, "-" where none was.
 func presented(r inject.Receipt) string {
 	switch {
-	case r.Stage == "":
-		return "-" // it was not asked
-	case !r.Presented.Addr.IsValid():
+	case r.Presented.Addr.IsValid():
+		return r.Presented.Addr.String()
+	case r.Told:
 		return "unavailable"
 	}
-	return r.Presented.Addr.String()
+	return "-"
 }
 
 // orDash makes a text of a stranger's fit for a table; one that is empty shows as "-".

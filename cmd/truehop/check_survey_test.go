@@ -82,6 +82,7 @@ func TestCheckLooksForClients(t *testing.T) {
 		{"clients", [][]byte{mail("out.example.org [192.0.2.25]"), mail("unknown [192.0.2.26]")}, "  clients: known of 2 of the last 2 messages\n"},
 		{"private peers", [][]byte{mail("unknown [172.22.1.1]"), mail("unknown [172.22.1.1]")},
 			"  clients: known of 0 of the last 2 messages\n  warning: your provider's MX shows private peers only in all of 2 messages"},
+		{"one that is large", [][]byte{mail("out.example.org [192.0.2.25]"), append(mail("unknown [192.0.2.26]"), make([]byte, sampledOctets)...)}, "  clients: known of 1 of the last 1 message\n"},
 		{"no mail", nil, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -105,13 +106,13 @@ func TestCheckLooksAtTheLatest(t *testing.T) {
 		refs = append(refs, fetch.Ref{Seq: uint32(i + 1), Size: size})
 	}
 	var got []uint32
-	for _, ref := range latest(refs) {
+	for _, ref := range latest(refs, map[fetch.Ref]int64{refs[6]: 10, refs[3]: sampledOctets + 1}) {
 		got = append(got, ref.Seq)
 	}
-	if want := []uint32{8, 7, 6, 4, 3}; !slices.Equal(got, want) {
+	if want := []uint32{8, 7, 6, 3, 2}; !slices.Equal(got, want) {
 		t.Errorf("the messages %v are looked at, want %v", got, want)
 	}
-	if got := latest(nil); len(got) != 0 {
+	if got := latest(nil, nil); len(got) != 0 {
 		t.Errorf("of no mail %v is looked at", got)
 	}
 }

@@ -170,11 +170,11 @@ const (
 	sampledOctets = 256 << 10
 )
 
-// latest returns the last messages that are worth a look, the newest first.
-func latest(refs []fetch.Ref) []fetch.Ref {
+// latest returns the last messages that are worth a look, the newest first. sizes are those that the listing does not have.
+func latest(refs []fetch.Ref, sizes map[fetch.Ref]int64) []fetch.Ref {
 	var last []fetch.Ref
 	for _, ref := range slices.Backward(refs) {
-		if ref.Size <= sampledOctets && len(last) < sampled {
+		if max(ref.Size, sizes[ref]) <= sampledOctets && len(last) < sampled {
 			last = append(last, ref)
 		}
 	}
@@ -190,7 +190,15 @@ type sample struct {
 
 // take looks at the last messages of the open folder. What goes away meanwhile is left out.
 func (s *sample) take(ctx context.Context, mailbox fetch.Mailbox, refs []fetch.Ref) error {
-	last := latest(refs)
+	refs = refs[max(0, len(refs)-4*sampled):]
+	var sizes map[fetch.Ref]int64
+	if sizer, ok := mailbox.(fetch.Sizer); ok && len(refs) > 0 {
+		var err error
+		if sizes, err = sizer.Sizes(ctx, refs); fetch.EndsSession(err) {
+			return err
+		}
+	}
+	last := latest(refs, sizes)
 	if len(last) == 0 {
 		return nil
 	}

@@ -15,8 +15,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/net/proxy"
 
@@ -92,6 +94,10 @@ func (w OnFamily) DialContext(ctx context.Context, _, addr string) (net.Conn, er
 
 // unreachable is the error of a connection that was not made. Where our own limit ended it, that is the reason.
 func unreachable(ctx context.Context, op string, err error) error {
+	// A deadline of the connection is ours, and the context's, which ends in the same moment.
+	if deadline, ok := ctx.Deadline(); ok && errors.Is(err, os.ErrDeadlineExceeded) && !time.Now().Before(deadline) {
+		<-ctx.Done()
+	}
 	if cause := context.Cause(ctx); ctx.Err() != nil {
 		if errors.Is(cause, context.Canceled) {
 			return cause

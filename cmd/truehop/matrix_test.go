@@ -49,8 +49,8 @@ func TestMatrix(t *testing.T) {
 type trial struct {
 	name string
 	do   func(*testing.T, *visit)
-	// once is tried with each program, not with each way of setting it up, unless -matrix.all is given.
-	once bool
+	// once is tried with each program, not with each way of setting it up, unless -matrix.all is given; long with one only.
+	once, long bool
 }
 
 var imapTrials = []trial{
@@ -61,18 +61,18 @@ var imapTrials = []trial{
 	{name: "flag", once: true, do: tryFlag},
 	{name: "folders", once: true, do: tryFolders},
 	{name: "IDLE", once: true, do: tryIdle},
-	{name: "cut connections", once: true, do: tryCut},
-	{name: "1,000 messages", once: true, do: tryThousand},
-	{name: "30 MB", once: true, do: tryLarge},
+	{name: "cut connections", long: true, do: tryCut},
+	{name: "1,000 messages", long: true, do: tryThousand},
+	{name: "30 MB", long: true, do: tryLarge},
 }
 
 var pop3Trials = []trial{
 	{name: "check", do: tryCheck},
 	{name: "run, run again", do: tryTwice},
 	{name: "delete", do: tryDelete},
-	{name: "cut connections", once: true, do: tryCut},
-	{name: "1,000 messages", once: true, do: tryThousand},
-	{name: "30 MB", once: true, do: tryLarge},
+	{name: "cut connections", long: true, do: tryCut},
+	{name: "1,000 messages", long: true, do: tryThousand},
+	{name: "30 MB", long: true, do: tryLarge},
 }
 
 // try does the trials one after the other. Each leaves the inbox empty.
@@ -82,7 +82,11 @@ func (row matrixRow) try(t *testing.T, server *fetchtest.Server, protocol string
 			if why := row.without[protocol+" "+trial.name]; why != "" {
 				t.Skip(why)
 			}
-			if row.variant && trial.once && !*matrixAll {
+			switch {
+			case *matrixAll:
+			case trial.long && !row.longTrials:
+				t.Skip("-matrix.all tries it with this server")
+			case trial.once && row.variant:
 				t.Skip("-matrix.all tries it with every setting of this server")
 			}
 			v := newVisit(t, row, server, protocol)

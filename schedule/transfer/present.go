@@ -11,6 +11,8 @@ import (
 
 // ClientRules say what is presented where the client is not simply known.
 type ClientRules struct {
+	// Unfiltered has all messages go through [Pass.Plain]: the other rules have no effect.
+	Unfiltered bool
 	// Unknown is for messages whose client was not found, or must not be presented.
 	Unknown NoClient
 	// Internal is for messages that began at the upstream, as far as [received] can prove that.
@@ -96,6 +98,8 @@ const (
 // Present decides what the MTA is told of the client that b shows in chain.
 func Present(chain *received.Chain, b received.Boundary, rules ClientRules, now time.Time) Presentation {
 	switch {
+	case rules.Unfiltered:
+		return Presentation{Treatment: AskedPlain, Why: "filter is false for the account"}
 	case b.Internal(): // no host to be named could change that
 		return rules.instead(b, rules.internal("the mail began at the upstream: "+b.Why, ""))
 	case !b.Found:

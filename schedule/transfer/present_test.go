@@ -46,6 +46,8 @@ func TestPresent(t *testing.T) {
 		why    []string // parts of the reason; none for a client that is presented
 	}{
 		{"known", found(client), transfer.ClientRules{}, transfer.Asked, shown, false, nil},
+		{"known, without a filter", found(client), transfer.ClientRules{Unfiltered: true}, transfer.AskedPlain, inject.Client{}, false, []string{"filter is false for the account"}},
+		{"not found, without a filter, whatever the rule", lost(received.OutcomeForeign), transfer.ClientRules{Unfiltered: true, Unknown: transfer.Hold}, transfer.AskedPlain, inject.Client{}, false, []string{"filter is false for the account"}},
 		{"known, looked up all the same", found(client), transfer.ClientRules{Name: transfer.LookedUpName}, transfer.Asked, inject.Client{Addr: client.Addr, HELO: client.HELO, Port: client.Port, ESMTP: true}, true, nil},
 		{"known, without a name", found(home), transfer.ClientRules{}, transfer.Asked, inject.Client{Addr: home.Addr, HELO: "laptop", ESMTP: true}, true, nil},
 

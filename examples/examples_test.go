@@ -303,6 +303,36 @@ func TestPostfixSmuggling(t *testing.T) {
 	}
 }
 
+// The listener of inject.plain judges nobody, whatever port 25 does; nobody is presented there, and nobody relays.
+func TestPostfixPlain(t *testing.T) {
+	p := injecttest.StartPostfix(t, injecttest.PostfixOptions{
+		Main: []string{read(t, "postfix/main.cf"), "smtpd_milters = inet:127.0.0.1:1", "smtpd_client_restrictions = reject", "smtpd_recipient_restrictions = reject",
+			"smtpd_data_restrictions = reject", "smtpd_helo_restrictions = reject", "smtpd_sender_restrictions = reject"},
+		Master: []string{read(t, "postfix/master.cf.unix"), read(t, "postfix/master.cf.plain")},
+		Files:  map[string]string{"truehop_clients": read(t, "postfix/truehop_clients")},
+	})
+	public := filepath.Join(p.Dir, "q/public")
+	judged := dial(t, "unix", filepath.Join(public, "truehop"))
+	judged.want("EHLO truehop.example.org", "250")
+	judged.want(sender, "451")
+	plain := dial(t, "unix", filepath.Join(public, "truehop-plain"))
+	if offer := plain.want("EHLO truehop.example.org", "250"); strings.Contains(offer, "XCLIENT") {
+		t.Errorf("XCLIENT is offered: %s", offer)
+	}
+	plain.want(sender, "250")
+	plain.want(relay, "554 5.7.1")
+	plain.want(recipient, "250")
+	plain.want("DATA", "354")
+	plain.want("Subject: x\r\n\r\nbody\r\n.", "250")
+	if mail := p.Mail(); len(mail) != 1 {
+		t.Errorf("delivered %q", mail)
+	}
+	out, err := exec.Command("postconf", "-c", filepath.Join(p.Dir, "etc"), "-P").CombinedOutput()
+	if err != nil || strings.Contains(string(out), "unused parameter") {
+		t.Errorf("postconf: %v\n%s", err, out)
+	}
+}
+
 // A user outside group postdrop cannot reach the socket.
 func TestSocketIsClosedToUsers(t *testing.T) {
 	p, _, addr := start(t, "master.cf.unix")

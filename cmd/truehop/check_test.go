@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,7 +31,7 @@ func TestCheckPresentsNobodyUnasked(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out strings.Builder
-		if err := checkMTA(t.Context(), ui.Check{W: &out}, cfg); err != nil {
+		if err := checkMTA(t.Context(), ui.Check{W: &out}, cfg.Inject["main"], slices.Collect(maps.Values(cfg.Accounts))); err != nil {
 			t.Errorf("{%s}: %v\n%s", keys, err, &out)
 		}
 		if !strings.Contains(out.String(), "one session carries many messages") {
@@ -64,7 +66,7 @@ func TestCheckFindsAnMTAWithoutIPv6(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	err = checkMTA(t.Context(), ui.Check{W: &out}, cfg)
+	err = checkMTA(t.Context(), ui.Check{W: &out}, cfg.Inject["main"], slices.Collect(maps.Values(cfg.Accounts)))
 	if err == nil || exitCode(err) != exitConfig || !strings.Contains(err.Error(), "inet_protocols=all") {
 		t.Errorf("%v, exit %d; want the configuration at fault, and what helps", err, exitCode(err))
 	}

@@ -51,7 +51,10 @@ func (p *program) check(ctx context.Context, names []string) error {
 	for _, a := range accounts {
 		code = worse(code, checkUpstream(ctx, out, a, app.NewPresenter(cfg, a).Policy))
 	}
-	return ended(worse(code, checked(out, checkMTA(ctx, out, cfg))))
+	for _, target := range cfg.Targets() {
+		code = worse(code, checkTarget(ctx, out, target, accountsOf(cfg, accounts, target)))
+	}
+	return ended(code)
 }
 
 // checked prints what went wrong, if anything did, and returns the exit code for it.
@@ -231,20 +234,50 @@ func trySearch(ctx context.Context, mailbox fetch.Mailbox, a *config.Account) er
 	return err
 }
 
+// accountsOf returns those of the accounts whose mail a target takes.
+func accountsOf(cfg *config.Config, accounts []*config.Account, target *config.Target) []*config.Account {
+	return slices.DeleteFunc(slices.Clone(accounts), func(a *config.Account) bool { return cfg.Target(a) != target })
+}
+
+// checkTarget tries the listeners of a target that the accounts need, and returns the exit code. Nobody is presented to a filter
+// that no account wants.
+func checkTarget(ctx context.Context, out ui.Check, target *config.Target, accounts []*config.Account) int {
+	filtered := func(a *config.Account) bool { return a.Filter }
+	code := exitOK
+	if slices.ContainsFunc(accounts, filtered) {
+		code = checked(out, checkMTA(ctx, out, target, accounts))
+	}
+	if slices.ContainsFunc(accounts, func(a *config.Account) bool { return !filtered(a) }) {
+		code = worse(code, checked(out, checkPlain(ctx, out, target)))
+	}
+	return code
+}
+
+// checkPlain finds out whether the listener without rules about clients answers.
+func checkPlain(ctx context.Context, out ui.Check, target *config.Target) error {
+	out.Plain(target)
+	dial, options := app.Plain(target)
+	found, err := inject.Probe(ctx, dial, options, inject.Client{ESMTP: true}) // presented to nobody: XCLIENT is off
+	if err == nil {
+		out.Listener(found)
+	}
+	return err
+}
+
 // checkMTA finds out whether the MTA can be shown the true clients, and how fast. Where XCLIENT is required
 // and not offered, the probe fails.
-func checkMTA(ctx context.Context, out ui.Check, cfg *config.Config) error {
-	out.MTA(&cfg.Inject)
-	dial, options, err := app.MTA(cfg)
+func checkMTA(ctx context.Context, out ui.Check, target *config.Target, accounts []*config.Account) error {
+	out.MTA(target)
+	dial, options, err := app.MTA(target)
 	if err != nil {
 		return err
 	}
-	clients := probedClients(cfg)
+	clients := probedClients(target, accounts)
 	found, err := inject.Probe(ctx, dial, options, clients...)
 	if err != nil {
 		return err
 	}
-	out.Capabilities(found, &cfg.Inject)
+	out.Capabilities(found, target)
 	for _, p := range found.Presented {
 		if p.Err != nil {
 			return p.Err
@@ -255,8 +288,7 @@ func checkMTA(ctx context.Context, out ui.Check, cfg *config.Config) error {
 
 // probedClients are the clients that check presents: one with an address of IPv4, one of IPv6, the stand-ins, and one with
 // no address where an account has that presented. Filters behind an MTA can die of the last.
-func probedClients(cfg *config.Config) []inject.Client {
-	in := &cfg.Inject
+func probedClients(in *config.Target, accounts []*config.Account) []inject.Client {
 	var clients []inject.Client
 	documentation := netip.MustParseAddr("192.0.2.1")
 	for documentation == in.UnknownClientAddress.Addr || documentation == in.InternalClientAddress.Addr {
@@ -265,7 +297,7 @@ func probedClients(cfg *config.Config) []inject.Client {
 	for _, a := range []netip.Addr{documentation, netip.MustParseAddr("2001:db8::1"), in.UnknownClientAddress.Addr, in.InternalClientAddress.Addr} {
 		clients = append(clients, inject.Client{Addr: a, ESMTP: true})
 	}
-	for _, a := range cfg.Accounts {
+	for _, a := range accounts {
 		if slices.Contains([]transfer.NoClient{a.OnUnknownClient, a.OnInternal, a.OnStale}, transfer.PresentUnavailable) {
 			return append(clients, inject.Client{ESMTP: true})
 		}

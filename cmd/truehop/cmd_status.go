@@ -68,10 +68,11 @@ func (p *program) status(ctx context.Context, names []string, asJSON bool) (err 
 	}
 	code := exitOK
 	for _, a := range accounts {
-		s, err := readStatus(ctx, record, a, app.Target(&cfg.Inject))
+		s, err := readStatus(ctx, record, a, app.Target(cfg.Target(a)))
 		if err != nil {
 			return err
 		}
+		s.Target, s.Several = a.Inject, len(cfg.Inject) > 1
 		code = worse(code, statusExit(s))
 		if !asJSON {
 			s.Print(p.stdout, cfg.StateDir)

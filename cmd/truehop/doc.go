@@ -56,6 +56,7 @@
 //	client       the host that handed the message to the upstream's MX
 //	present      to give the MTA the client, by XCLIENT, XFORWARD or PROXY
 //	stand-in     an address that no host has, presented where a message has no client that can be told
+//	target       an MTA and the way to it, below inject; an account chooses one
 //	token        what OAuth 2 shows in place of a password
 //	verdict      what became of a message: one of the states of package ledger
 //	deliver      the MTA took the message

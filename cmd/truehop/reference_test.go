@@ -44,7 +44,7 @@ func TestReadmeReference(t *testing.T) {
 func referenceSections() []struct{ path, title, intro string } {
 	return []struct{ path, title, intro string }{
 		{"", "Top level", ""},
-		{"inject", "inject: the way into the MTA", ""},
+		{"inject", "inject: the way into the MTA", "Directly below `inject`, or below the name of a target there. See [Several targets](#several-targets)."},
 		{"accounts.NAME", "accounts: the mailboxes", "The keys of each account, below its name. An account needs `host`, `user`, one source of its password (or of OAuth 2 tokens), and `recipients` (or `recipient_from`)."},
 		{"accounts.NAME.oauth", "oauth, below an account", "In place of a password. See [OAuth 2](#oauth-2-in-place-of-a-password)."},
 		{"resolver", "resolver", ""},

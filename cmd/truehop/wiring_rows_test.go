@@ -244,7 +244,11 @@ func accountWires() []wire {
 	}
 	noClient := map[string]any{"present": transfer.PresentStandIn, "plain": transfer.SendPlain, "hold": transfer.Hold, "skip": transfer.Skip, "unavailable": transfer.PresentUnavailable}
 	refused := func(g *given) any { return [2]any{g.pass.OnRefused, g.pass.Quarantine} }
+	targets := map[string]string{"inject.main.hello": "main.example.org", "inject.other.hello": "other.example.org"}
 	return []wire{
+		{key: "accounts.NAME.inject", with: targets, wants: map[string]any{"other": [2]any{"other.example.org", true}},
+			at: func(g *given) any { return [2]any{g.mta.Hello, strings.HasPrefix(g.pass.Target, "other ")} }},
+		{key: "accounts.NAME.filter", with: plain, wants: map[string]any{"true": false, "false": true}, at: func(g *given) any { return g.pass.Client.Unfiltered }},
 		{key: "accounts.NAME.recipients", wants: map[string]any{"[a@example.org, b@example.org]": []string{"a@example.org", "b@example.org"}}, at: func(g *given) any { return g.pass.Recipients }},
 		{key: "accounts.NAME.recipient_from", with: map[string]string{"accounts.NAME.recipients": "", "accounts.NAME.recipient_domains": "[example.org]"},
 			instead: map[string]string{"accounts.NAME.recipients": "[joe@example.org]", "accounts.NAME.recipient_domains": ""},

@@ -79,8 +79,8 @@ func TestWiring(t *testing.T) {
 		rows[w.key] = w
 	}
 	for _, k := range config.Reference() {
-		if k.Path == "accounts" || k.Path == "defaults" {
-			continue // they hold the keys of an account, which have rows of their own
+		if k.Path == "accounts" || k.Path == "defaults" || k.Path == "inject" {
+			continue // they hold the keys of an account or a target, which have rows of their own
 		}
 		w, ok := rows[k.Path]
 		delete(rows, k.Path)
@@ -132,6 +132,11 @@ func (w wire) test(t *testing.T, place *wiringPlace, k config.Key) {
 				t.Errorf("%s: %s and %s are told apart by nothing", w.key, value, other)
 			}
 		}
+		if strings.HasPrefix(w.key, "inject.") {
+			if other := w.at(place.build(t, ofOther(w.with), ofOther(keys))); !reflect.DeepEqual(other, want) {
+				t.Errorf("%s: %s of a target that is not the only one arrives as %v, want %v", w.key, value, other, want)
+			}
+		}
 		if key, ok := strings.CutPrefix(w.key, "accounts.NAME."); ok {
 			keys[w.key], keys["defaults."+key] = "", value
 			common := w.at(place.build(t, w.with, keys))
@@ -143,6 +148,18 @@ func (w wire) test(t *testing.T, place *wiringPlace, k config.Key) {
 	if changes == 0 {
 		t.Errorf("no value of %s makes a difference", w.key)
 	}
+}
+
+// ofOther gives the keys of the target to another with a name, which the account chooses; main is there as well.
+func ofOther(keys map[string]string) map[string]string {
+	named := map[string]string{"inject.main.address": "192.0.2.99:25", "inject.main.tls": "starttls", "inject.main.plain": "192.0.2.99:26", "inject.other.protocol": "smtp", "accounts.NAME.inject": "other"}
+	for path, value := range keys {
+		if key, ok := strings.CutPrefix(path, "inject."); ok {
+			path = "inject.other." + key
+		}
+		named[path] = value
+	}
+	return named
 }
 
 // wiringPlace is the directory and the listeners that configurations can name.
@@ -238,10 +255,10 @@ func (p *wiringPlace) build(t *testing.T, with, keys map[string]string) *given {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // so that nobody begins to watch
 	g.loop = serviceLoop(ctx, cfg, a, g.log)
-	if g.toMTA, g.mta, err = app.MTA(cfg); err != nil {
+	if g.toMTA, g.mta, err = app.MTA(cfg.Target(account)); err != nil {
 		t.Fatal(err)
 	}
-	g.toPlain, g.plain = app.Plain(&cfg.Inject)
+	g.toPlain, g.plain = app.Plain(cfg.Target(account))
 	g.names = app.ResolverOptions(cfg.Resolver)
 	proof, err := app.Prove(t.Context(), account)
 	if err != nil {

@@ -18,7 +18,6 @@ import (
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
-	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/inject/rdns"
 	"github.com/truehop/truehop/received"
 	"github.com/truehop/truehop/schedule/ledger"
@@ -30,12 +29,9 @@ type App struct {
 	opts   Options
 	cfg    *config.Config
 	ledger *ledger.Ledger
-	mta    *inject.Pool
-	// plain is the way to inject.plain, nil where there is none.
-	plain *inject.Pool
-	names *rdns.Resolver
-	// never are the networks that are not presented, beside the special ones.
-	never  []netip.Prefix
+	// mtas are the ways to the targets, by their names.
+	mtas   map[string]pools
+	names  *rdns.Resolver
 	budget *semaphore.Weighted
 	// awaited counts the messages that wait for the reply to their dot.
 	awaited atomic.Int64
@@ -74,33 +70,26 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*App, error) {
 	if err := transfer.CheckSpool(cfg.SpoolDir, os.Geteuid()); err != nil {
 		return nil, errors.Join(err, record.Close())
 	}
-	toMTA, options, err := MTA(cfg)
+	mtas, err := openPools(cfg, o.Trace)
 	if err != nil {
 		return nil, errors.Join(err, record.Close())
 	}
-	options.Trace = o.Trace
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a := &App{
-		opts: o, cfg: cfg, ledger: record,
-		mta:    inject.NewPool(toMTA, options),
+	return &App{
+		opts: o, cfg: cfg, ledger: record, mtas: mtas,
 		names:  rdns.New(ResolverOptions(cfg.Resolver)),
-		never:  options.Never,
 		budget: semaphore.NewWeighted(int64(cfg.Budget)),
-	}
-	if cfg.Inject.Plain != (config.Endpoint{}) {
-		a.plain = inject.NewPool(Plain(&cfg.Inject))
-	}
-	return a, nil
+	}, nil
 }
 
 // Close waits for what Watch began, ends the sessions with the MTA and closes the ledger.
 func (a *App) Close(ctx context.Context) error {
 	a.watchers.Wait()
-	err := a.mta.Close(ctx)
-	if a.plain != nil {
-		err = errors.Join(err, a.plain.Close(ctx))
+	var err error
+	for _, p := range a.mtas {
+		err = errors.Join(err, p.close(ctx))
 	}
 	return errors.Join(err, a.ledger.Close())
 }
@@ -154,25 +143,27 @@ func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) 
 
 // Plan is the pass that an account's configuration asks for.
 func (a *App) Plan(account *config.Account, o PassOptions) transfer.Pass {
+	target := a.cfg.Target(account)
+	to := a.mtas[target.Name]
 	p := transfer.Pass{
 		Account: account.Name, Folders: account.Selection(),
 		Dial:       func(ctx context.Context) (fetch.Mailbox, error) { return a.dialPass(ctx, account) },
 		LookupName: func(ctx context.Context, addr netip.Addr) transfer.Name { return lookupName(ctx, a.names, addr) },
-		MTA:        awaiting{a.mta, &a.awaited}, Ledger: a.ledger, Policy: policy(account),
+		MTA:        awaiting{to.mta, &a.awaited}, Ledger: a.ledger, Policy: policy(account),
 		Recipients: account.Recipients, Sender: account.Sender,
 		Recipient:   transfer.RecipientRule{From: account.RecipientFrom, Domains: account.RecipientDomains, StripPrefix: account.RecipientStripPrefix},
-		Client:      clientRules(account, &a.cfg.Inject, a.never),
+		Client:      clientRules(account, target),
 		OnDelivered: account.OnDelivered, OnRefused: account.OnRefused.Disposal, Quarantine: account.OnRefused.Quarantine,
-		MarkDelivered: account.MarkDelivered, DeleteAfter: account.DeleteAfter, RefusedGrace: account.RefusedGrace, Target: Target(&a.cfg.Inject),
+		MarkDelivered: account.MarkDelivered, DeleteAfter: account.DeleteAfter, RefusedGrace: account.RefusedGrace, Target: Target(target),
 		Retry:    transfer.Retry{Min: account.RetryMin, Max: account.RetryMax, GiveUp: account.GiveUpAfter},
 		Flood:    transfer.Flood{Limit: account.FloodLimit, First: account.FirstRun, Accept: o.Accept, Adopt: o.Adopt},
 		Search:   account.Search.Search,
 		Limit:    transfer.Limit{Messages: account.MaxMessages, Octets: int64(account.MaxBytes)},
 		SpoolDir: a.cfg.SpoolDir, Budget: a.budget, BudgetSize: int64(a.cfg.Budget),
-		Ordered: a.cfg.Inject.Connections == 1, DryRun: o.DryRun, Newest: o.Newest, Now: a.opts.Now, Observe: a.opts.Observe,
+		Ordered: target.Connections == 1, DryRun: o.DryRun, Newest: o.Newest, Now: a.opts.Now, Observe: a.opts.Observe,
 	}
-	if a.plain != nil {
-		p.Plain = awaiting{a.plain, &a.awaited}
+	if to.plain != nil {
+		p.Plain = awaiting{to.plain, &a.awaited}
 	}
 	return p
 }
@@ -189,11 +180,12 @@ func policy(a *config.Account) received.Policy {
 	return p
 }
 
-// clientRules are the account's rules for what is presented; never are the networks that are not.
-func clientRules(a *config.Account, in *config.Inject, never []netip.Prefix) transfer.ClientRules {
+// clientRules are the account's rules for what is presented to its target.
+func clientRules(a *config.Account, in *config.Target) transfer.ClientRules {
 	return transfer.ClientRules{
-		Unknown: a.OnUnknownClient, Internal: a.OnInternal,
+		Unfiltered: !a.Filter,
+		Unknown:    a.OnUnknownClient, Internal: a.OnInternal,
 		StandIns: transfer.StandIns{Unknown: in.UnknownClientAddress.Addr, Internal: in.InternalClientAddress.Addr},
-		Never:    never, Submission: a.Submission, Name: a.ClientName, StaleAfter: a.StaleAfter, Stale: a.OnStale,
+		Never:    neverPresented(in), Submission: a.Submission, Name: a.ClientName, StaleAfter: a.StaleAfter, Stale: a.OnStale,
 	}
 }

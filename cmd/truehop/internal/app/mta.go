@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -13,16 +14,49 @@ import (
 	"github.com/truehop/truehop/inject"
 )
 
-// MTA returns the way to the MTA and how to speak there.
-func MTA(cfg *config.Config) (inject.Dialer, inject.Options, error) {
-	in := &cfg.Inject
+// pools are the sessions with the listeners of one target. Targets share none, whatever their addresses.
+type pools struct {
+	mta *inject.Pool
+	// plain is the way to its listener plain, nil where there is none.
+	plain *inject.Pool
+}
+
+// openPools readies the ways to all targets; it connects to nobody.
+func openPools(cfg *config.Config, trace func(session uint64, line string)) (map[string]pools, error) {
+	all := map[string]pools{}
+	for _, in := range cfg.Targets() {
+		dial, options, err := MTA(in)
+		if err != nil {
+			return nil, err
+		}
+		options.Trace = trace
+		p := pools{mta: inject.NewPool(dial, options)}
+		if in.Plain != (config.Endpoint{}) {
+			p.plain = inject.NewPool(Plain(in))
+		}
+		all[in.Name] = p
+	}
+	return all, nil
+}
+
+// close ends the sessions.
+func (p pools) close(ctx context.Context) error {
+	err := p.mta.Close(ctx)
+	if p.plain != nil {
+		err = errors.Join(err, p.plain.Close(ctx))
+	}
+	return err
+}
+
+// MTA returns the way to a target and how to speak there.
+func MTA(in *config.Target) (inject.Dialer, inject.Options, error) {
 	o := dialogue(in)
-	o.TLSHint = func(err error) string { return tlsHint(err, "inject", cmp.Or(in.TLSServerName, in.Address.Host())) }
+	o.TLSHint = func(err error) string { return tlsHint(err, in.Section(), cmp.Or(in.TLSServerName, in.Address.Host())) }
 	plain := dialEndpoint(in.Address)
 	if in.TLS == config.NoTLS {
 		return plain, o, nil
 	}
-	secure, err := tlsConfig("inject", cmp.Or(in.TLSServerName, in.Address.Host()), in.TLSCAFile, config.TLS12)
+	secure, err := tlsConfig(in.Section(), cmp.Or(in.TLSServerName, in.Address.Host()), in.TLSCAFile, config.TLS12)
 	if err != nil {
 		return nil, o, err
 	}
@@ -44,22 +78,28 @@ func MTA(cfg *config.Config) (inject.Dialer, inject.Options, error) {
 }
 
 // Target names the MTA and the way in which it is shown clients: where one of them changes, what it made of clients
-// before proves nothing any more.
-func Target(in *config.Inject) string {
-	return fmt.Sprintf("%s %s %s xclient:%s", in.Address, in.Protocol, in.Carrier, in.XClient)
+// before proves nothing any more. Nor does it prove anything of another target at the same address. No name holds a
+// colon, and every address does.
+func Target(in *config.Target) string {
+	way := fmt.Sprintf("%s %s %s xclient:%s", in.Address, in.Protocol, in.Carrier, in.XClient)
+	if in.Name == config.MainTarget {
+		return way
+	}
+	return in.Name + " " + way
 }
 
-// Plain returns the way to inject.plain and how to speak there.
-func Plain(in *config.Inject) (inject.Dialer, inject.Options) {
-	return dialEndpoint(in.Plain), inject.Options{XCLIENT: inject.Off, Hello: in.Hello, DSN: inject.DSNNever, Connections: 1}
+// Plain returns the way to a target's listener plain and how to speak there. Where accounts have all their mail go there, it
+// takes as much as the other does.
+func Plain(in *config.Target) (inject.Dialer, inject.Options) {
+	return dialEndpoint(in.Plain), inject.Options{XCLIENT: inject.Off, Hello: in.Hello, DSN: inject.DSNNever, Connections: in.Connections}
 }
 
 // dialogue is how to speak with the MTA, but for TLS.
-func dialogue(in *config.Inject) inject.Options {
+func dialogue(in *config.Target) inject.Options {
 	o := inject.Options{
 		Dialect: in.Protocol, XCLIENT: in.XClient, Carrier: in.Carrier, DSN: in.DSN, EightBit: in.EightBit, NUL: in.NUL,
 		Hello: in.Hello, Connections: in.Connections, Chunking: in.Chunking,
-		Never: append(ownAddresses(), in.NeverPresent...),
+		Never: neverPresented(in),
 	}
 	if in.User != "" {
 		o.Auth = func() (sasl.Client, error) {
@@ -71,6 +111,11 @@ func dialogue(in *config.Inject) inject.Options {
 		}
 	}
 	return o
+}
+
+// neverPresented are the networks that a target is never shown, beside the special ones.
+func neverPresented(in *config.Target) []netip.Prefix {
+	return append(ownAddresses(), in.NeverPresent...)
 }
 
 // ownAddresses are those of this host: mail that claims to come from one of them must not get the

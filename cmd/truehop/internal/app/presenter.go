@@ -22,20 +22,23 @@ type Presenter struct {
 	// carrier is how clients are presented, if they are at all.
 	carrier inject.Carrier
 	off     bool
+	// section is where the configuration has the keys of the account's target.
+	section string
 }
 
 // NewPresenter goes by the rules of an account.
 func NewPresenter(cfg *config.Config, account *config.Account) *Presenter {
+	target := cfg.Target(account)
 	return &Presenter{
-		Policy: policy(account), rules: clientRules(account, &cfg.Inject, dialogue(&cfg.Inject).Never),
-		names: rdns.New(ResolverOptions(cfg.Resolver)), carrier: cfg.Inject.Carrier, off: cfg.Inject.XClient == inject.Off,
+		Policy: policy(account), rules: clientRules(account, target), section: target.Section(),
+		names: rdns.New(ResolverOptions(cfg.Resolver)), carrier: target.Carrier, off: target.XClient == inject.Off,
 	}
 }
 
 // DefaultPresenter goes by a policy and, for all else, by what is the rule where an account says nothing. It asks
 // nobody for names.
 func DefaultPresenter(policy received.Policy) *Presenter {
-	return &Presenter{Policy: policy, rules: transfer.ClientRules{Never: ownAddresses()}}
+	return &Presenter{Policy: policy, rules: transfer.ClientRules{Never: ownAddresses()}, section: "inject"}
 }
 
 // Explanation is what there is to say of one message.
@@ -44,6 +47,8 @@ type Explanation struct {
 	Boundary received.Boundary
 	// Run is what a pass would do with it.
 	Run transfer.Presentation
+	// Section is where the configuration has the keys of the account's target.
+	Section string
 	// Carrier is how the client is presented, "" where it is not.
 	Carrier string
 	// Commands present the client to an MTA that offers every attribute. There are none where no client
@@ -53,7 +58,7 @@ type Explanation struct {
 
 // Explain says what a pass would do with the message that has this header.
 func (p *Presenter) Explain(ctx context.Context, header []byte) Explanation {
-	x := Explanation{Chain: received.ReadChain(header), Commands: []string{}}
+	x := Explanation{Chain: received.ReadChain(header), Section: p.section, Commands: []string{}}
 	x.Boundary = x.Chain.Boundary(p.Policy)
 	x.Run = transfer.Present(x.Chain, x.Boundary, p.rules, time.Now())
 	if x.Run.Lookup && p.names != nil {

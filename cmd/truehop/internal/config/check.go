@@ -27,7 +27,9 @@ func check(c *Config, r *report) {
 		k.absolute("state_dir", c.StateDir)
 		k.absolute("spool_dir", c.SpoolDir)
 	}
-	k.inject(&c.Inject)
+	for _, t := range c.Targets() {
+		k.target(t.path(), t)
+	}
 	if s := c.Resolver.Server; s != "" {
 		_, notAddr := netip.ParseAddr(s)
 		_, notAddrPort := netip.ParseAddrPort(s)
@@ -48,7 +50,12 @@ func check(c *Config, r *report) {
 		k.multidrop(at, a)
 		k.boundary(at, a)
 		k.pacing(at, a)
-		k.plain(at, a, &c.Inject)
+		k.choice(at, a, c)
+	}
+	for _, t := range c.Targets() {
+		if t.named && !slices.ContainsFunc(c.Names(), func(name string) bool { return c.Accounts[name].Inject == t.Name }) {
+			k.warn(t.path(), "no account chooses this target")
+		}
 	}
 	k.twice(c)
 }
@@ -59,9 +66,25 @@ func (k checker) absolute(path, value string) {
 	}
 }
 
-// inject checks how mail gets into the local MTA.
-func (k checker) inject(in *Inject) {
-	const at = "inject/"
+// choice checks which target takes an account's mail.
+func (k checker) choice(at string, a *Account, c *Config) {
+	var names []string
+	for _, t := range c.Targets() {
+		names = append(names, t.Name)
+	}
+	switch target := c.Target(a); {
+	case target != nil:
+		k.plain(at, a, target)
+	case a.Inject == "":
+		k.wrong(at+"/inject", "is missing: there are several targets below inject, and none is called %s; choose one of %s", MainTarget, strings.Join(names, ", "))
+	default:
+		k.wrong(at+"/inject", "there is no target %s below inject; there are: %s", show(a.Inject), strings.Join(names, ", "))
+	}
+}
+
+// target checks how mail gets into an MTA. Its keys are at section.
+func (k checker) target(section string, in *Target) {
+	at := section + "/"
 	if in.Hello != "" && !heloName(in.Hello) {
 		k.wrong(at+"hello", "want a host name or an address literal such as [192.0.2.1], got %s", show(in.Hello))
 	}
@@ -92,7 +115,7 @@ func (k checker) inject(in *Inject) {
 		}
 	}
 	if in.User != "" || len(in.sources()) > 0 {
-		k.credentials("inject", &in.Credentials, nil, nil)
+		k.credentials(section, &in.Credentials, nil, nil)
 	}
 	if k.bad[at+"address"] {
 		return
@@ -109,14 +132,17 @@ func (k checker) inject(in *Inject) {
 }
 
 // plain checks what needs the second listener.
-func (k checker) plain(at string, a *Account, in *Inject) {
-	missing := in.Plain == Endpoint{} && !k.bad["inject/plain"]
+func (k checker) plain(at string, a *Account, in *Target) {
+	missing := in.Plain == Endpoint{} && !k.bad[in.path()+"/plain"]
+	if !a.Filter && missing {
+		k.wrong(at+"/filter", "false needs a listener that asks no rules about clients; set %s.plain", in.Section())
+	}
 	if a.OnRefused.Quarantine != "" && missing {
-		k.wrong(at+"/on_refused", "quarantine needs a listener that asks no rules about clients; set inject.plain")
+		k.wrong(at+"/on_refused", "quarantine needs a listener that asks no rules about clients; set %s.plain", in.Section())
 	}
 	for key, rule := range map[string]transfer.NoClient{"on_unknown_client": a.OnUnknownClient, "on_internal": a.OnInternal, "on_stale": a.OnStale} {
 		if rule == transfer.SendPlain && missing {
-			k.wrong(at+"/"+key, "plain needs a listener that asks no rules about clients; set inject.plain")
+			k.wrong(at+"/"+key, "plain needs a listener that asks no rules about clients; set %s.plain", in.Section())
 		}
 	}
 	if a.OnStale == transfer.SendPlain && a.StaleAfter == 0 {
@@ -126,7 +152,7 @@ func (k checker) plain(at string, a *Account, in *Inject) {
 
 // standIns checks the addresses that stand for clients. A configuration that names a network of theirs as one never to be
 // presented would have such mail held.
-func (k checker) standIns(at string, in *Inject) {
+func (k checker) standIns(at string, in *Target) {
 	for key, a := range map[string]Address{"unknown_client_address": in.UnknownClientAddress, "internal_client_address": in.InternalClientAddress} {
 		if why := transfer.WhyNotStandIn(a.Addr, in.NeverPresent); why != "" && !k.bad[at+key] {
 			k.wrong(at+key, "%s is %s", a, why)

@@ -42,8 +42,10 @@ type Config struct {
 	// Octets that retrieval may run ahead of injection, over all accounts. A message above it is
 	// retrieved alone.
 	Budget Size `koanf:"budget" default:"64MiB" min:"1MiB" max:"1TiB"`
-	// The local MTA that judges and takes the mail.
-	Inject Inject `koanf:"inject"`
+	// The MTA that judges and takes the mail, or several: either the keys of one directly below inject, which is then
+	// called main, or names, each with such keys below it. An account chooses its own by its key inject; the targets
+	// share nothing, whatever their addresses. A name is made as that of an account.
+	Inject map[string]*Target `koanf:"inject"`
 	// Name server for the forward-confirmed name of a client.
 	Resolver Resolver `koanf:"resolver"`
 	// Keys of an account that hold for every account which does not set them itself. A list
@@ -71,8 +73,13 @@ type Log struct {
 	Addresses AddressDetail `koanf:"addresses" default:"domain"`
 }
 
-// Inject says how mail gets into the local MTA.
-type Inject struct {
+// Target says how mail gets into an MTA.
+type Target struct {
+	// Name is the target's key in [Config.Inject], main where it has none.
+	Name string `koanf:"-"`
+	// named says that its keys stand below its name.
+	named bool
+
 	// Where the MTA listens: unix:/PATH or HOST:PORT. A UNIX socket that only truehop's group can
 	// open is the safe choice: over TCP every local user may present any client.
 	Address Endpoint `koanf:"address" default:"unix:/var/spool/postfix/public/truehop"`
@@ -88,8 +95,8 @@ type Inject struct {
 	// name. For Exim (hosts_proxy), OpenSMTPD (proxy-v2) and Postfix (smtpd_upstream_proxy_protocol).
 	Carrier inject.Carrier `koanf:"carrier" default:"xclient"`
 	// A listener that asks no rules about clients, unix:/PATH or HOST:PORT, for mail that is not
-	// to be judged again: on_refused: quarantine:ADDRESS, and plain in on_unknown_client, on_internal and on_stale.
-	// Nothing else goes there.
+	// to be judged again, or not at all: on_refused: quarantine:ADDRESS, plain in on_unknown_client, on_internal and
+	// on_stale, and all mail of accounts with filter: false. Nothing else goes there.
 	Plain Endpoint `koanf:"plain"`
 	// SMTP sessions at the same time. 1 keeps the order of the mailbox strictly.
 	Connections int `koanf:"connections" default:"4" min:"1" max:"100"`
@@ -232,6 +239,11 @@ type Account struct {
 	// an item takes folders out again. Where mail is moved to is taken out by itself. Folders that show what others hold (\All, \Flagged)
 	// are fetched by their special use only. IMAP only; POP3 has one, the inbox.
 	Folders []string `koanf:"folders" default:"INBOX"`
+	// Name of the target below the key inject of the top level that takes the mail. Default: main, or the only one.
+	Inject string `koanf:"inject"`
+	// Whether the mail is judged by its clients. With false all of it goes to inject.plain of the account's target, where
+	// no client is presented, for a user who wants no filter; rules about clients then have no effect.
+	Filter bool `koanf:"filter" default:"true"`
 	// Which messages are fetched, as the IMAP server finds them: keys that a message has to fit all, with not in front of one
 	// turned around. seen, unseen, flagged, answered, draft, keyword WORD; since DAY, before DAY (2026-01-31), younger AGE,
 	// older AGE (30d), by the day on which the server got it; from, to, cc, subject TEXT, header NAME TEXT, where it is part of
@@ -399,6 +411,29 @@ type OAuth struct {
 	// File that the tokens are kept in. It is written, its directory as well. Default: tokens/NAME
 	// below state_dir.
 	TokenFile string `koanf:"token_file"`
+}
+
+// Targets returns the targets in the alphabetical order of their names.
+func (c *Config) Targets() []*Target {
+	var all []*Target
+	for _, name := range slices.Sorted(maps.Keys(c.Inject)) {
+		all = append(all, c.Inject[name])
+	}
+	return all
+}
+
+// Target returns the target that takes an account's mail.
+func (c *Config) Target(a *Account) *Target { return c.Inject[a.Inject] }
+
+// Section is the path of the target's keys, as a person writes it.
+func (t *Target) Section() string { return shown(t.path()) }
+
+// path is the path of the target's keys in a [report].
+func (t *Target) path() string {
+	if !t.named {
+		return injectKey
+	}
+	return join(injectKey, t.Name)
 }
 
 // Names returns the accounts' names in alphabetical order.

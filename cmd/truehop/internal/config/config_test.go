@@ -96,7 +96,7 @@ func TestDefaults(t *testing.T) {
 		Name: "work", Protocol: IMAP, Host: "imap.example.net", Port: 993, TLS: ImplicitTLS, TLSMinVersion: TLS12,
 		Line:        Line{ConnectTimeout: 30 * time.Second, Timeout: 3 * time.Minute},
 		Credentials: Credentials{User: "joe", PasswordFile: "/p"},
-		Folders:     []string{"INBOX"}, Recipients: []string{"joe@example.org"}, Provider: "auto", OnUnknownClient: transfer.PresentStandIn, OnInternal: transfer.PresentStandIn,
+		Folders:     []string{"INBOX"}, Inject: "main", Filter: true, Recipients: []string{"joe@example.org"}, Provider: "auto", OnUnknownClient: transfer.PresentStandIn, OnInternal: transfer.PresentStandIn,
 		Submission: transfer.SubmissionRelay, ClientName: transfer.RecordedName, MaxSize: 50 << 20, Schedule: everyFiveMinutes,
 		RetryMin: 5 * time.Minute, RetryMax: 6 * time.Hour, GiveUpAfter: 120 * time.Hour, RefusedGrace: 72 * time.Hour, Idle: true, IdleRenewal: 9 * time.Minute, OnStale: transfer.Hold, FloodLimit: 100,
 	}
@@ -106,8 +106,8 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("account\n got %+v\nwant %+v", got, *want)
 	}
 	if c.StateDir != "/var/lib/truehop" || c.SpoolDir != "/var/lib/truehop/spool" || c.Passes != 4 || c.Budget != 64<<20 ||
-		c.Log != (Log{slog.LevelInfo, AutoFormat, DomainOnly}) || c.Inject.XClient != inject.Required || c.Inject.DSN != inject.DSNNever || c.Inject.TLS != NoTLS ||
-		c.Inject.Address != (Endpoint{"unix", "/var/spool/postfix/public/truehop"}) || c.Inject.Connections != 4 || c.Resolver.Timeout != 5*time.Second {
+		c.Log != (Log{slog.LevelInfo, AutoFormat, DomainOnly}) || c.Inject["main"].XClient != inject.Required || c.Inject["main"].DSN != inject.DSNNever || c.Inject["main"].TLS != NoTLS ||
+		c.Inject["main"].Address != (Endpoint{"unix", "/var/spool/postfix/public/truehop"}) || c.Inject["main"].Connections != 4 || c.Resolver.Timeout != 5*time.Second {
 		t.Errorf("config %+v", *c)
 	}
 	if a := c.Accounts["work"].Addr(); a != "imap.example.net:993" {
@@ -169,7 +169,7 @@ accounts:
 	if a == nil || b == nil || !slices.Equal(c.Names(), []string{"my.mail-1", "own"}) {
 		t.Fatalf("accounts %v", c.Names())
 	}
-	if c.Passes != 3 || c.Inject.Address != (Endpoint{"tcp", "[::1]:2525"}) || c.Inject.XClient != inject.Off {
+	if c.Passes != 3 || c.Inject["main"].Address != (Endpoint{"tcp", "[::1]:2525"}) || c.Inject["main"].XClient != inject.Off {
 		t.Errorf("top %+v", *c)
 	}
 	if a.MaxSize != 11e6 || a.RetryMin != 2*time.Minute || !slices.Equal(a.Folders, []string{"C"}) || a.PasswordFile != "/common" || a.OnDelivered != (fetch.Disposal{Action: fetch.Move, Target: "Done it"}) {

@@ -39,17 +39,25 @@ func (e *environment) variable(name, s string) (string, any) {
 		return "", nil
 	}
 	e.places[path] = p
-	return path, v
+	return canonical(path), v
 }
 
 // resolve finds the field that a variable names.
 func (e *environment) resolve(p place, name string) (string, field, bool) {
 	path, t := "", reflect.TypeFor[Config]()
 	var f field
-	for part := range strings.SplitSeq(name, "__") {
+	parts := strings.Split(name, "__")
+	for i, part := range parts {
+		switch single := i+1 == len(parts); {
+		case t == targetsType() && single: // a key of the target without a name
+			t = t.Elem().Elem()
+			e.flat = append(e.flat, join(path, part))
+		case t == targetsType():
+			e.named = true
+		}
 		switch {
 		case t.Kind() == reflect.Map:
-			if !accountName(part) {
+			if !goodName(part) {
 				e.badName(p, path, part)
 				return "", f, false
 			}

@@ -122,7 +122,8 @@ func parse(name string, data []byte, o Options, f *file) (*Config, error) {
 			return nil, fmt.Errorf("config: %w", err)
 		}
 	}
-	c, err := decode(k)
+	r.oneForm()
+	c, err := decode(k, r.named)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
@@ -147,13 +148,19 @@ func parse(name string, data []byte, o Options, f *file) (*Config, error) {
 	return c, nil
 }
 
-// decode turns the layers into a Config, each account over defaults: over the built-in defaults.
-func decode(k *koanf.Koanf) (*Config, error) {
+// decode turns the layers into a Config, each account over defaults: over the built-in defaults. named says that targets have
+// names.
+func decode(k *koanf.Koanf, named bool) (*Config, error) {
 	c := &Config{}
 	common, accounts := k.Cut("defaults").Raw(), k.MapKeys("accounts")
 	rest := k.Copy()
 	rest.Delete("accounts")
+	rest.Delete(injectKey)
 	if err := rest.Unmarshal("", c); err != nil {
+		return nil, err
+	}
+	var err error
+	if c.Inject, err = decodeTargets(k, named); err != nil {
 		return nil, err
 	}
 	builtin := defaults(reflect.TypeFor[Account]())
@@ -222,9 +229,18 @@ func (c *Config) complete(o Options, given func(path string) bool) {
 		c.SpoolDir = filepath.Join(c.StateDir, "spool")
 	}
 	getenv := func(name string) string { return lookup(environ, name) }
-	c.Inject.getenv, c.Inject.secrets = getenv, secrets
+	usual := MainTarget
+	for name, t := range c.Inject {
+		t.getenv, t.secrets = getenv, secrets
+		if len(c.Inject) == 1 {
+			usual = name
+		}
+	}
 	for _, a := range c.Accounts {
 		a.getenv, a.secrets = getenv, secrets
+		if a.Inject == "" && c.Inject[usual] != nil {
+			a.Inject = usual
+		}
 		if a.OAuth.Provider != "" && a.OAuth.TokenFile == "" {
 			a.OAuth.TokenFile = filepath.Join(c.StateDir, "tokens", a.Name)
 		}

@@ -76,6 +76,9 @@ type report struct {
 	bad      map[string]bool  // paths with a problem, or that a misspelt key stands for
 	problems []Problem
 	warnings []Problem
+	// flat are the paths of keys of a target that stand directly below inject; named says that targets with names do.
+	flat  []string
+	named bool
 }
 
 // add notes a problem at p. One key has one problem: what follows from
@@ -193,7 +196,7 @@ func renamed(name string) string {
 		return "on_refused"
 	case "smtphost":
 		return "address"
-	case "mta", "smtp":
+	case "mta", "smtp", "target", "targets":
 		return "inject"
 	case "dns":
 		return "resolver"

@@ -67,6 +67,9 @@ func keys(path string, t reflect.Type, docs map[string]string) []Key {
 		case name == "" || name == "-":
 		case name == "defaults":
 			out = append(out, Key{Path: at, Type: "keys of an account", Doc: k.Doc})
+		case f.Type == targetsType():
+			out = append(out, Key{Path: at, Type: "keys of a target, or targets by name", Doc: k.Doc})
+			out = append(out, keys(at, f.Type.Elem().Elem(), docs)...)
 		case f.Type.Kind() == reflect.Map:
 			out = append(out, Key{Path: at, Type: "accounts by name", Doc: k.Doc})
 			out = append(out, keys(at+".NAME", f.Type.Elem().Elem(), docs)...)

@@ -81,6 +81,8 @@ func sample(k Key) string {
 		return `# [/usr/bin/ssh, -q, -W, "localhost:143", gate.example.net]`
 	case "accounts.NAME.source_address":
 		return "# 192.0.2.1"
+	case "accounts.NAME.inject":
+		return "main"
 	case "accounts.NAME.user":
 		return "joe@example.net"
 	case "accounts.NAME.password_file":
@@ -142,7 +144,7 @@ func full() string {
 				b.WriteString("  work:\n")
 			case "accounts.NAME.oauth":
 				b.WriteString("    # oauth:\n")
-			case "":
+			case "", "inject": // that was written with its own paragraph
 			default:
 				fmt.Fprintf(&b, "\n%s:\n", section)
 			}
@@ -152,6 +154,8 @@ func full() string {
 		}
 		comment(&b, indent, k)
 		switch v := sample(k); {
+		case k.Path == "inject":
+			b.WriteString("inject:\n")
 		case key == "defaults":
 			b.WriteString("defaults:\n  retry_max: 6h\n")
 		case key == "accounts":

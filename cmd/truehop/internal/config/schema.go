@@ -107,13 +107,13 @@ func (s *schema) mapping(n *yaml.Node, path string, t reflect.Type) map[string]a
 func (s *schema) member(key, value *yaml.Node, path string, t reflect.Type) (any, bool) {
 	at := join(path, key.Value)
 	if t.Kind() == reflect.Map {
-		if !accountName(key.Value) {
+		if !goodName(key.Value) {
 			s.badName(s.at(key), path, key.Value)
 			return nil, false
 		}
 		s.places[at] = s.at(key)
 		if null(value) {
-			s.add(s.at(key), at, "has no keys below it; give at least host, user, a password and recipients")
+			s.add(s.at(key), at, "has no keys below it; give at least %s", least(t))
 			return nil, false
 		}
 		return s.mapping(value, at, t.Elem().Elem()), true
@@ -132,6 +132,8 @@ func (s *schema) member(key, value *yaml.Node, path string, t reflect.Type) (any
 	}
 	switch k := f.typ.Kind(); {
 	case readsText(f.typ):
+	case f.typ == targetsType():
+		return s.targets(value, at), true
 	case k == reflect.Struct, k == reflect.Map:
 		return s.mapping(value, at, f.typ), true
 	case k == reflect.Slice:
@@ -197,7 +199,7 @@ func elsewhere(key string) string {
 		path string
 		typ  reflect.Type
 	}{
-		{"accounts.NAME", reflect.TypeFor[Account]()}, {"accounts.NAME.oauth", reflect.TypeFor[OAuth]()}, {"inject", reflect.TypeFor[Inject]()}, {"log", reflect.TypeFor[Log]()},
+		{"accounts.NAME", reflect.TypeFor[Account]()}, {"accounts.NAME.oauth", reflect.TypeFor[OAuth]()}, {"inject", reflect.TypeFor[Target]()}, {"log", reflect.TypeFor[Log]()},
 		{"resolver", reflect.TypeFor[Resolver]()}, {"", reflect.TypeFor[Config]()},
 	} {
 		if !slices.Contains(names(fields(home.typ)), key) {
@@ -272,16 +274,28 @@ func join(path, key string) string {
 	return path + "/" + key
 }
 
-// badName reports that an account cannot be called so. The name has no path of its own: it may hold the delimiter.
-func (r *report) badName(p place, path, name string) {
-	r.bad[path] = true
-	r.problems = append(r.problems, problem(p, path,
-		"%s is no name for an account; use a-z, 0-9, dot, hyphen and underscore, 63 at most, and begin with a letter or digit", show(name)))
+// least says what a member of a map needs.
+func least(t reflect.Type) string {
+	if t == targetsType() {
+		return "its address"
+	}
+	return "host, user, a password and recipients"
 }
 
-// accountName reports whether s can name an account: it becomes part of log
+// badName reports that an account or a target cannot be called so. The name has no path of its own: it may hold the delimiter.
+func (r *report) badName(p place, path, name string) {
+	r.bad[path] = true
+	whose := "an account"
+	if path == injectKey {
+		whose = "a target"
+	}
+	r.problems = append(r.problems, problem(p, path,
+		"%s is no name for %s; use a-z, 0-9, dot, hyphen and underscore, 63 at most, and begin with a letter or digit", show(name), whose))
+}
+
+// goodName reports whether s can name an account or a target: it becomes part of log
 // lines, unit names and keys of the ledger.
-func accountName(s string) bool {
+func goodName(s string) bool {
 	if s == "" || len(s) > 63 || strings.ContainsRune("._-", rune(s[0])) {
 		return false
 	}

@@ -146,7 +146,7 @@ func FuzzParse(f *testing.F) {
 			if a.OAuth.Provider != "" && a.OAuth.ClientID != "" && a.OAuth.TokenFile != "" {
 				proofs = append(proofs, "oauth")
 			}
-			if a.Name != name || !accountName(name) || a.Host == "" || a.User == "" || len(proofs) != 1 || len(a.Folders) == 0 ||
+			if a.Name != name || !goodName(name) || a.Host == "" || a.User == "" || len(proofs) != 1 || len(a.Folders) == 0 ||
 				(len(a.Recipients) == 0) != (a.RecipientFrom != "" && len(a.RecipientDomains) > 0) || a.Port < 1 || a.RetryMin <= 0 || a.TLS == NoTLS && !a.AllowPlaintext {
 				t.Fatalf("accepted %+v from\n%s", *a, data)
 			}

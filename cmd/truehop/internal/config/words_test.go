@@ -11,7 +11,7 @@ import (
 // was probably meant.
 func TestWords(t *testing.T) {
 	tried := 0
-	for _, typ := range []reflect.Type{reflect.TypeFor[Log](), reflect.TypeFor[Inject](), reflect.TypeFor[Account]()} {
+	for _, typ := range []reflect.Type{reflect.TypeFor[Log](), reflect.TypeFor[Target](), reflect.TypeFor[Account]()} {
 		for _, f := range fields(typ) {
 			for _, w := range words(f, f.typ) {
 				word := strings.NewReplacer("KEYWORD", "$x", "FOLDER", "x", "ADDRESS", "x@example.org", " N", " 5", "DAY", "2026-01-31").Replace(w)

@@ -95,22 +95,40 @@ func (c Check) NoIdle() {
 	fmt.Fprintln(c.W, "  no IDLE: serve asks for new mail every minute")
 }
 
-// MTA begins the part about the MTA.
-func (c Check) MTA(in *config.Inject) {
-	fmt.Fprintf(c.W, "MTA: %s at %s, XCLIENT %s\n", in.Protocol, in.Address, in.XClient)
+// MTA begins the part about a target.
+func (c Check) MTA(in *config.Target) {
+	fmt.Fprintf(c.W, "%s: %s at %s, XCLIENT %s\n", mtaName(in), in.Protocol, in.Address, in.XClient)
+}
+
+// Plain begins the part about the listener of a target that no client is presented to.
+func (c Check) Plain(in *config.Target) {
+	fmt.Fprintf(c.W, "%s, without clients: at %s\n", mtaName(in), in.Plain)
+}
+
+// mtaName is what an MTA is called where there may be several.
+func mtaName(in *config.Target) string {
+	if in.Section() == "inject" {
+		return "MTA"
+	}
+	return "MTA " + in.Name
+}
+
+// Listener says what the listener offers.
+func (c Check) Listener(found inject.Capabilities) {
+	fmt.Fprintf(c.W, "  greeting: %s\n", replyText(found.Greeting))
+	fmt.Fprintf(c.W, "  extensions: %s\n", strings.Join(found.Extensions, ", "))
 }
 
 // Capabilities says whether the MTA can be shown the true clients, and how fast.
-func (c Check) Capabilities(found inject.Capabilities, in *config.Inject) {
-	fmt.Fprintf(c.W, "  greeting: %s\n", replyText(found.Greeting))
-	fmt.Fprintf(c.W, "  extensions: %s\n", strings.Join(found.Extensions, ", "))
+func (c Check) Capabilities(found inject.Capabilities, in *config.Target) {
+	c.Listener(found)
 	if len(found.XCLIENT) == 0 {
 		fmt.Fprintln(c.W, "  XCLIENT: not offered")
 		return
 	}
 	fmt.Fprintf(c.W, "  XCLIENT: offered, attributes %s\n", fetch.Sanitize(strings.Join(found.XCLIENT, " ")))
 	if in.XClient == inject.Off {
-		fmt.Fprintln(c.W, "  but inject.xclient is off: the MTA takes every message for local mail")
+		fmt.Fprintf(c.W, "  but %s.xclient is off: the MTA takes every message for local mail\n", in.Section())
 		return
 	}
 	if len(found.Presented) == 0 {
@@ -138,7 +156,7 @@ func (c Check) Capabilities(found inject.Capabilities, in *config.Inject) {
 }
 
 // clientText says which client check presented.
-func clientText(client inject.Client, in *config.Inject) string {
+func clientText(client inject.Client, in *config.Target) string {
 	switch client.Addr {
 	case in.UnknownClientAddress.Addr:
 		return client.Addr.String() + ", for clients that are not known"

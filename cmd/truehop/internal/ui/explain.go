@@ -27,6 +27,8 @@ type Explanation struct {
 	Boundary received.Boundary
 	// Run is what run would do with it.
 	Run transfer.Presentation
+	// Section is where the configuration has the keys of the account's target.
+	Section string
 	// Carrier is how the client is presented, "" where it is not.
 	Carrier string
 	// Commands present the client to an MTA that offers every attribute.
@@ -122,10 +124,12 @@ func (l *explainer) proof(p *received.Proof, trusted bool) {
 	l.line(sgr, "                 %s%s says %s", fetch.Sanitize(p.Field), by, p.Addr)
 }
 
-// treatments say what run would do where it does not present the client.
-var treatments = [...]string{
-	transfer.Asked: "presents nobody", transfer.AskedPlain: "gives it to inject.plain",
-	transfer.HeldBack: "holds it", transfer.Skipped: "skips it",
+// treatment says what run would do where it does not present the client.
+func (x *Explanation) treatment() string {
+	return [...]string{
+		transfer.Asked: "presents nobody", transfer.AskedPlain: "gives it to " + x.Section + ".plain",
+		transfer.HeldBack: "holds it", transfer.Skipped: "skips it",
+	}[x.Run.Treatment]
 }
 
 // result shows the answer, the reason, and the commands.
@@ -147,7 +151,7 @@ func (l *explainer) result(x *Explanation) {
 	case x.Run.StandIn && x.Carrier != "":
 		l.line(sgrRed, "  run presents a stand-in: %s", reason("", x.Run.Why))
 	case x.Run.Why != "":
-		l.line(sgrRed, "  run %s: %s", treatments[x.Run.Treatment], reason("", x.Run.Why))
+		l.line(sgrRed, "  run %s: %s", x.treatment(), reason("", x.Run.Why))
 	case x.Run.Client.Addr != b.Client.Addr:
 		l.line("", "  A user logged in: run presents the host that took the login, as the account's submission says.")
 	}
@@ -157,9 +161,9 @@ func (l *explainer) result(x *Explanation) {
 	switch carrier := x.Carrier; {
 	case x.Run.Treatment != transfer.Asked, carrier == inject.XCLIENT.String():
 	case carrier == "":
-		l.line("", "  The client is not presented: inject.xclient is off, and the MTA takes this host for the client.")
+		l.line("", "  The client is not presented: %s.xclient is off, and the MTA takes this host for the client.", x.Section)
 	default:
-		l.line("", "  The client is presented by inject.carrier: %s.", carrier)
+		l.line("", "  The client is presented by %s.carrier: %s.", x.Section, carrier)
 	}
 	for _, command := range x.Commands {
 		l.line(sgrBold, "  %s", command)

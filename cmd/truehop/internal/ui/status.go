@@ -11,7 +11,10 @@ import (
 
 // AccountStatus is what `status --json` prints of an account, one object a line.
 type AccountStatus struct {
-	Account     string               `json:"account"`
+	Account string `json:"account"`
+	// Target is the name of the one that takes the account's mail; Several says that there are others.
+	Target      string               `json:"target"`
+	Several     bool                 `json:"-"`
 	LastPass    *time.Time           `json:"last_pass"`
 	Pass        *PassStatus          `json:"pass"`
 	LastSuccess *time.Time           `json:"last_success"`
@@ -82,7 +85,11 @@ func (s *AccountStatus) PrintJSON(w io.Writer) error { return printJSON(w, s) }
 
 // Print writes the account as a paragraph and a table. dir is where its record is.
 func (s *AccountStatus) Print(w io.Writer, dir string) {
-	fmt.Fprintf(w, "%s: ", s.Account)
+	fmt.Fprintf(w, "%s", s.Account)
+	if s.Several {
+		fmt.Fprintf(w, " to %s", s.Target)
+	}
+	fmt.Fprint(w, ": ")
 	switch {
 	case s.LastPass == nil:
 		// Another user's record may be another one (state_dir): it is named.

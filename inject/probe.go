@@ -13,6 +13,9 @@ type Capabilities struct {
 	Extensions []string
 	// XCLIENT and XFORWARD are the attributes offered, nil where the verb is not.
 	XCLIENT, XFORWARD []string
+	// OneClient says that XCLIENT is not that of Postfix: an attribute may keep the value of the client before,
+	// so that each message gets a connection of its own.
+	OneClient bool
 	// AUTH are the mechanisms offered.
 	AUTH []string
 	// TLS is the protocol version in use, "" for none. STARTTLS says that it is offered.
@@ -57,6 +60,11 @@ func Probe(ctx context.Context, dial Dialer, o Options, clients ...Client) (Capa
 	c.SizeLimit = s.ext.sizeLimit
 	if conn, ok := s.w.conn.(*tls.Conn); ok {
 		c.TLS = tls.VersionName(conn.ConnectionState().Version)
+	}
+	c.OneClient = s.ext.xclient != nil && !clearsAttributes(s.ext.xclient)
+	if o.Carrier == XFORWARD && s.ext.xforward == nil {
+		s.Close()
+		return c, noXFORWARD()
 	}
 	if e := s.offersXCLIENT(); e != nil || o.Carrier != XCLIENT || o.XCLIENT == Off {
 		s.Close()

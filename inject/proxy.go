@@ -26,6 +26,23 @@ func (s *Session) proxy(c Client) *Error {
 	return nil
 }
 
+// noProxyHeader reports whether a reply shows that the server took a PROXY header for a command, or for a client
+// that speaks before the greeting (Exim).
+func noProxyHeader(reply Reply) bool {
+	if reply.Code == 500 || reply.Code == 502 {
+		return true
+	}
+	text := strings.ToLower(reply.Text)
+	early := strings.Contains(text, "synchroni") || strings.Contains(text, "pipelining") || strings.Contains(text, "pre-greeting")
+	return reply.class() == 5 && early
+}
+
+// proxyNotTaken is the error of a listener that expects no PROXY header: every message would meet it.
+func proxyNotTaken(reply Reply) *Error {
+	return &Error{Kind: Misconfigured, Op: "PROXY", Reply: reply, Text: "the listener expects no PROXY header",
+		Advice: "set carrier: xclient if this is Postfix, else have the listener expect the PROXY protocol from this host"}
+}
+
 // proxyAttributes are what a PROXY header says, by XCLIENT's names for them.
 var proxyAttributes = []string{"ADDR", "PORT", "DESTADDR", "DESTPORT"}
 

@@ -167,11 +167,13 @@ func enhancedCode(code int, text string) (enhanced, rest string) {
 }
 
 // queueID finds the MTA's name for the message in its reply to the dot: "queued as X"
-// (Postfix), "OK id=X" (Exim), "X Message accepted for delivery" (sendmail, OpenSMTPD).
+// (Postfix, and Haraka with a capital), "OK id=X" (Exim), "Message Queued (X)" (Haraka), "X Message accepted for delivery" (sendmail, OpenSMTPD).
 func queueID(text string) string {
 	var id string
-	if _, after, ok := strings.Cut(text, "queued as "); ok {
+	if _, after, ok := strings.Cut(text, "ueued as "); ok {
 		id, _, _ = strings.Cut(after, " ")
+	} else if _, after, ok := strings.Cut(text, "Queued ("); ok {
+		id, _, _ = strings.Cut(after, ")")
 	} else if _, after, ok := strings.Cut(text, "id="); ok {
 		id, _, _ = strings.Cut(after, " ")
 	} else if before, _, ok := strings.Cut(text, " Message accepted for delivery"); ok {

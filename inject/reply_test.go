@@ -94,6 +94,8 @@ func TestReadReplyErrors(t *testing.T) {
 func TestQueueID(t *testing.T) {
 	for text, want := range map[string]string{
 		"Ok: queued as 4WxYz123Abcz":                  "4WxYz123Abcz",
+		"Queued as 4WxYz123Abcz":                      "4WxYz123Abcz",
+		"Message Queued (0A1B2C3D-4E5F.1)":            "0A1B2C3D-4E5F.1",
 		"OK id=1tABCd-000000001Qx-2abc":               "1tABCd-000000001Qx-2abc",
 		"4AN7Xk12 Message accepted for delivery":      "4AN7Xk12",
 		"2.0.0 abc Message accepted for delivery":     "abc",

@@ -40,6 +40,8 @@ type Session struct {
 
 	state  state
 	strain strain
+	// loginDue says that AUTH is to follow XCLIENT and its EHLO.
+	loginDue bool
 	// proxied is the client that a PROXY header presented for this connection, nil if none did.
 	proxied *Client
 	// pipelined is the message whose XCLIENT was sent with the last dot, in the state pipelined.
@@ -115,7 +117,13 @@ func (s *Session) begin(c *Client) *Error {
 	reply, _, err := s.w.read(s.o.Timeouts.Greeting)
 	switch {
 	case err != nil:
-		return classify(stageGreeting, err)
+		e := classify(stageGreeting, err)
+		if e.Kind == Unreachable && !s.o.Carrier.byProxy() {
+			e.Advice = "a listener that waits for a PROXY header is silent, too: it needs carrier: proxy-v1 or proxy-v2"
+		}
+		return e
+	case s.proxied != nil && noProxyHeader(reply):
+		return proxyNotTaken(reply)
 	case reply.Code != 220:
 		return hostRefused(stageGreeting, reply)
 	}
@@ -125,7 +133,10 @@ func (s *Session) begin(c *Client) *Error {
 	// offers nothing, XCLIENT neither.
 	if e := s.hello(name); e != nil {
 		unknown := e.Reply.Code == 500 || e.Reply.Code == 502
-		if s.o.Dialect == LMTP || !unknown {
+		switch {
+		case s.proxied != nil && noProxyHeader(e.Reply): // the reply is to the header
+			return proxyNotTaken(e.Reply)
+		case s.o.Dialect == LMTP, !unknown:
 			return e
 		}
 		reply, _, err := s.w.command(s.o.Timeouts.Command, "HELO "+name)
@@ -160,10 +171,16 @@ func (s *Session) begin(c *Client) *Error {
 			return e
 		}
 	}
-	if s.o.Auth != nil {
-		return s.authenticate()
+	if s.o.Auth == nil {
+		return nil
 	}
-	return nil
+	// Postfix drops the login at XCLIENT, and a client that logs in after it would have the rights to relay. Dovecot's
+	// submission server takes XCLIENT only before AUTH, and no mail without.
+	if s.o.Carrier == XCLIENT && s.o.XCLIENT != Off && foreign(s.ext.xclient) {
+		s.loginDue = true
+		return nil
+	}
+	return s.authenticate()
 }
 
 // hello sends EHLO or LHLO and notes what is offered. Nothing of an earlier EHLO is kept.

@@ -174,7 +174,11 @@ func (w *worker) deliver(j *job) (r Receipt, mine bool) {
 			return receipt, true // a client that is known is not made an unknown one
 		case e.attribute != "" && !refused:
 			refused = true
-			client = client.without(e.attribute)
+			less, offered := client.without(e.attribute), w.session.ext.xclient
+			if slices.Equal(less.Commands(offered), client.Commands(offered)) {
+				return receipt, true // the same words would meet the same reply
+			}
+			client = less
 			notes = append(notes, e.attribute+" refused with 501, sent "+unavailable)
 		case w.used && !stale && e.stale():
 			stale = true
@@ -257,6 +261,9 @@ func (p *Pool) undelivered(m *Message, err *Error, client Client, notes []string
 	e := failure(err.Op, err)
 	// A PROXY header presents the client as soon as there is a connection. STARTTLS and AUTH do not concern it.
 	knewClient := p.o.Carrier.byProxy() && slices.Contains([]string{"PROXY", stageGreeting, stageEHLO, stageHELO}, err.Op)
+	if err.Op == "PROXY" && err.Reply.Code != 0 { // the header was not understood
+		knewClient = false
+	}
 	e.beforeClient = !knewClient && err.Kind != Aborted
 	switch {
 	case err.Kind == Unsendable:

@@ -26,13 +26,23 @@ func (s *Session) offersXCLIENT() *Error {
 		e.Advice = "put this host into smtpd_authorized_xclient_hosts of this listener"
 		return e
 	}
-	for _, need := range []string{"NAME", "ADDR"} {
-		if !contains(s.ext.xclient, need) {
-			e.Text = "XCLIENT is offered without " + need
-			return e
-		}
+	if !contains(s.ext.xclient, "ADDR") { // all the others can be missing: Dovecot takes no NAME
+		e.Text = "XCLIENT is offered without ADDR"
+		return e
 	}
 	return nil
+}
+
+// clearsAttributes reports whether a server that offers these attributes forgets one that is [UNAVAILABLE], so
+// that a session can present one client after another. Postfix does, and is known by REVERSE_NAME, which it has
+// offered since 2.5. Dovecot ignores [UNAVAILABLE], so the value of the client before would stand for the next one.
+func clearsAttributes(offered []string) bool {
+	return contains(offered, "NAME") && contains(offered, "REVERSE_NAME") && !foreign(offered)
+}
+
+// foreign reports whether attributes are offered that Postfix does not know, as Dovecot's SESSION, TTL and TIMEOUT.
+func foreign(offered []string) bool {
+	return slices.ContainsFunc(offered, func(a string) bool { return !contains(attributes[:], a) })
 }
 
 func contains(list []string, s string) bool {
@@ -104,9 +114,17 @@ func (t *transaction) xclient() *end {
 	// An attribute that is no longer offered cannot be set for the next message, which would
 	// inherit it.
 	gone := func(a string) bool { return !slices.Contains(s.ext.xclient, a) }
-	t.last = slices.ContainsFunc(offered, gone) || s.offersXCLIENT() != nil
+	t.last = slices.ContainsFunc(offered, gone) || s.offersXCLIENT() != nil || !clearsAttributes(offered)
 	if t.last && s.onLast != nil {
 		s.onLast()
+	}
+	if s.loginDue {
+		s.loginDue = false
+		if err := s.authenticate(); err != nil {
+			e := failure(err.Op, err)
+			e.beforeClient = true // it says nothing about the message
+			return e
+		}
 	}
 	return nil
 }

@@ -52,7 +52,6 @@ func TestXCLIENTRefused(t *testing.T) {
 	}{
 		{"not offered", injecttest.Options{XCLIENT: []string{}}, inject.Deferred, inject.Misconfigured, "EHLO QUIT"},
 		{"no ADDR", injecttest.Options{XCLIENT: []string{"NAME", "HELO"}}, inject.Deferred, inject.Misconfigured, "EHLO QUIT"},
-		{"no NAME", injecttest.Options{XCLIENT: []string{"ADDR"}}, inject.Deferred, inject.Misconfigured, "EHLO QUIT"},
 		{"250 instead of 220", xclient("250 2.0.0 Ok", 0), inject.Deferred, inject.Misconfigured, "EHLO XCLIENT QUIT"},
 		{"postscreen 3.7", xclient("502 5.5.2 Error: command not recognized", 0), inject.Deferred, inject.Misconfigured, "EHLO XCLIENT QUIT"},
 		{"not authorised", xclient("550 5.7.0 Error: insufficient authorization", 0), inject.Deferred, inject.Misconfigured, "EHLO XCLIENT QUIT"},

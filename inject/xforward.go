@@ -3,12 +3,18 @@ package inject
 // forwarded are the attributes of XFORWARD.
 var forwarded = [...]string{"NAME", "ADDR", "PORT", "PROTO", "HELO", "IDENT", "SOURCE"}
 
+// noXFORWARD is the error of a listener that does not offer XFORWARD.
+func noXFORWARD() *Error {
+	return &Error{Kind: Misconfigured, Op: "XFORWARD", Text: "XFORWARD is not offered",
+		Advice: "put this host into smtpd_authorized_xforward_hosts of this listener"}
+}
+
 // xforward gives the MTA the client for its log and its filters
 // (https://www.postfix.org/XFORWARD_README.html). Attributes outlive the message, so all are set.
 func (t *transaction) xforward() *end {
 	s := t.s
 	if s.ext.xforward == nil {
-		return notOffered(&Error{Text: "XFORWARD is not offered", Advice: "put this host into smtpd_authorized_xforward_hosts of this listener"})
+		return notOffered(noXFORWARD())
 	}
 	if e := t.reset(); e != nil {
 		return e

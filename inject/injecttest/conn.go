@@ -164,6 +164,9 @@ func (c *conn) authorised() bool {
 	if c.s.o.Once && c.client.Addr != "127.0.0.1" {
 		return false
 	}
+	if c.s.o.NeedsAuth && c.user != "" {
+		return false
+	}
 	return len(c.s.o.XCLIENT) > 0
 }
 
@@ -270,6 +273,9 @@ func (c *conn) mail(rest string) {
 		return
 	case c.hello == "" || c.inMail:
 		c.reply(MAIL, "503 5.5.1 Error: bad sequence")
+		return
+	case c.s.o.NeedsAuth && c.user == "":
+		c.reply(MAIL, "530 5.7.0 Authentication required.")
 		return
 	case c.s.o.SizeLimit > 0 && size > c.s.o.SizeLimit:
 		c.reply(MAIL, "552 5.3.4 Message size exceeds fixed limit")

@@ -32,6 +32,10 @@ type Options struct {
 	XCLIENT []string
 	// XFORWARD are the attributes of XFORWARD offered, none if empty.
 	XFORWARD []string
+	// KeepsUnavailable leaves an attribute as it was that is set to [UNAVAILABLE], as Dovecot does.
+	KeepsUnavailable bool
+	// NeedsAuth takes no mail before AUTH, and no XCLIENT after it, as Dovecot's submission server does.
+	NeedsAuth bool
 	// Once takes XCLIENT only while the client is a loopback address, as
 	// smtpd_authorized_xclient_hosts=127.0.0.0/8 does: once in each session.
 	Once bool

@@ -22,7 +22,9 @@ func (c *conn) present(args string) {
 		return
 	}
 	next := c.client
-	next.HELO, next.Proto, next.Login = "[UNAVAILABLE]", "SMTP", "[UNAVAILABLE]"
+	if !c.s.o.KeepsUnavailable {
+		next.HELO, next.Proto, next.Login = "[UNAVAILABLE]", "SMTP", "[UNAVAILABLE]"
+	}
 	for _, pair := range pairs {
 		name, value, ok := strings.Cut(pair, "=")
 		complaint := ""
@@ -31,6 +33,7 @@ func (c *conn) present(args string) {
 			complaint = "Error: attribute=value expected"
 		case len(value) > 255:
 			complaint = "Error: attribute value too long"
+		case c.s.o.KeepsUnavailable && strings.EqualFold(value, "[UNAVAILABLE]"):
 		default:
 			complaint = next.set(upper(name), value)
 		}
@@ -57,7 +60,7 @@ func (cl *Client) set(name, value string) string {
 	bad := "Bad " + name + " syntax: " + value
 	switch name {
 	case "NAME":
-		temp := decoded == "[TEMPUNAVAIL]"
+		temp := strings.EqualFold(decoded, "[TEMPUNAVAIL]")
 		if !gone && !temp && !hostname(decoded) {
 			return bad
 		}
@@ -66,7 +69,7 @@ func (cl *Client) set(name, value string) string {
 			cl.ReverseName = decoded
 		}
 	case "REVERSE_NAME":
-		if !gone && decoded != "[TEMPUNAVAIL]" && !hostname(decoded) {
+		if !gone && !strings.EqualFold(decoded, "[TEMPUNAVAIL]") && !hostname(decoded) {
 			return bad
 		}
 		cl.ReverseName = decoded

@@ -108,6 +108,7 @@ func TestRefusedAttributeWithNothingElseToSay(t *testing.T) {
 // carrier as the hint, and no message is charged with it.
 func TestListenerWithoutPROXY(t *testing.T) {
 	for name, f := range map[string]injecttest.Fault{
+		"the reply comes before EHLO":             {Stage: injecttest.Greeting, Reply: "220 mx.example.org", Extra: "502 5.5.2 Error: command not recognized\r\n"},
 		"Postfix takes the header for a command":  {Stage: injecttest.EHLO, Reply: "502 5.5.2 Error: command not recognized"},
 		"Postfix takes version 2 for empty lines": {Stage: injecttest.EHLO, Reply: "500 5.5.2 Error: bad syntax"},
 		"Exim sees input before its greeting":     {Stage: injecttest.Greeting, Reply: "554 SMTP synchronization error", Then: injecttest.CloseConn},

@@ -136,6 +136,8 @@ func (s *Session) begin(c *Client) *Error {
 		switch {
 		case s.proxied != nil && noProxyHeader(e.Reply): // the reply is to the header
 			return proxyNotTaken(e.Reply)
+		case s.proxied != nil && e.Kind == Protocol: // or came before EHLO was said
+			return proxyNotTaken(Reply{})
 		case s.o.Dialect == LMTP, !unknown:
 			return e
 		}

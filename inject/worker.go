@@ -261,7 +261,7 @@ func (p *Pool) undelivered(m *Message, err *Error, client Client, notes []string
 	e := failure(err.Op, err)
 	// A PROXY header presents the client as soon as there is a connection. STARTTLS and AUTH do not concern it.
 	knewClient := p.o.Carrier.byProxy() && slices.Contains([]string{"PROXY", stageGreeting, stageEHLO, stageHELO}, err.Op)
-	if err.Op == "PROXY" && err.Reply.Code != 0 { // the header was not understood
+	if err.Op == "PROXY" && err.Kind == Misconfigured { // the header was not understood
 		knewClient = false
 	}
 	e.beforeClient = !knewClient && err.Kind != Aborted

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
+	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/inject/injecttest"
 )
 
@@ -74,5 +76,48 @@ func TestCheckFindsAnMTAWithoutIPv6(t *testing.T) {
 		if !strings.Contains(out.String(), part) {
 			t.Errorf("%q is missing in\n%s", part, &out)
 		}
+	}
+}
+
+// TestCheckOfEachReceiver: check says what the way into the MTA is worth, and names the carrier where that is the mistake.
+func TestCheckOfEachReceiver(t *testing.T) {
+	notAProxy := []injecttest.Fault{{Stage: injecttest.EHLO, Reply: "502 5.5.2 Error: command not recognized"}}
+	for name, c := range map[string]struct {
+		server injecttest.Options
+		inject string
+		want   string
+		hint   string
+	}{
+		"XFORWARD":                     {injecttest.Options{XFORWARD: []string{"NAME", "ADDR"}}, "carrier: xforward", "XFORWARD: offered, attributes NAME ADDR", ""},
+		"XFORWARD not offered":         {injecttest.Options{}, "carrier: xforward", "carrier xforward", "smtpd_authorized_xforward_hosts"},
+		"PROXY where none is expected": {injecttest.Options{Faults: notAProxy}, "carrier: proxy-v1", "carrier proxy-v1", "carrier: xclient"},
+		"Dovecot": {injecttest.Options{LMTP: true, XCLIENT: []string{"ADDR", "PORT", "PROTO", "HELO", "LOGIN", "SESSION", "TTL", "TIMEOUT"}},
+			"protocol: lmtp", "every message gets a connection of its own", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := injecttest.New(c.server)
+			addr, err := s.Start()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			text := fmt.Sprintf("state_dir: %s\ninject: {address: %q, %s}\naccounts:\n  work: {host: imap.example.net, user: joe, password_file: /p, recipients: [joe@example.org]}\n",
+				t.TempDir(), addr.String(), c.inject)
+			cfg, err := config.Parse("truehop.yaml", []byte(text), configOptions())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out strings.Builder
+			err = checkMTA(t.Context(), ui.Check{W: &out}, cfg.Inject["main"], slices.Collect(maps.Values(cfg.Accounts)))
+			if !strings.Contains(out.String(), c.want) {
+				t.Errorf("it does not say %q:\n%s", c.want, &out)
+			}
+			var e *inject.Error
+			switch {
+			case c.hint == "" && err == nil:
+			case !errors.As(err, &e), c.hint == "", !strings.Contains(e.Hint(), c.hint):
+				t.Errorf("error %v, want the hint %q", err, c.hint)
+			}
+		})
 	}
 }

@@ -234,6 +234,9 @@ func trySearch(ctx context.Context, mailbox fetch.Mailbox, a *config.Account) er
 	return err
 }
 
+// probeTime bounds each step of the dialogue with the MTA in check.
+const probeTime = 10 * time.Second
+
 // accountsOf returns those of the accounts whose mail a target takes.
 func accountsOf(cfg *config.Config, accounts []*config.Account, target *config.Target) []*config.Account {
 	return slices.DeleteFunc(slices.Clone(accounts), func(a *config.Account) bool { return cfg.Target(a) != target })
@@ -272,6 +275,8 @@ func checkMTA(ctx context.Context, out ui.Check, target *config.Target, accounts
 	if err != nil {
 		return err
 	}
+	// A listener that waits for something else is silent: nobody wants to look at that for RFC 5321's five minutes.
+	options.Timeouts.Connect, options.Timeouts.Greeting, options.Timeouts.Command = probeTime, probeTime, probeTime
 	clients := probedClients(target, accounts)
 	found, err := inject.Probe(ctx, dial, options, clients...)
 	if err != nil {

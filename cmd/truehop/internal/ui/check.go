@@ -97,7 +97,11 @@ func (c Check) NoIdle() {
 
 // MTA begins the part about a target.
 func (c Check) MTA(in *config.Target) {
-	fmt.Fprintf(c.W, "%s: %s at %s, XCLIENT %s\n", mtaName(in), in.Protocol, in.Address, in.XClient)
+	how := "XCLIENT " + in.XClient.String()
+	if in.Carrier != inject.XCLIENT {
+		how = "carrier " + in.Carrier.String()
+	}
+	fmt.Fprintf(c.W, "%s: %s at %s, %s\n", mtaName(in), in.Protocol, in.Address, how)
 }
 
 // Plain begins the part about the listener of a target that no client is presented to.
@@ -122,6 +126,16 @@ func (c Check) Listener(found inject.Capabilities) {
 // Capabilities says whether the MTA can be shown the true clients, and how fast.
 func (c Check) Capabilities(found inject.Capabilities, in *config.Target) {
 	c.Listener(found)
+	switch in.Carrier {
+	case inject.XFORWARD:
+		fmt.Fprintf(c.W, "  XFORWARD: offered, attributes %s\n", fetch.Sanitize(strings.Join(found.XFORWARD, " ")))
+		fmt.Fprintln(c.W, "  the MTA's log and content filters see the client; its access rules see this host")
+		return
+	case inject.PROXYv1, inject.PROXYv2:
+		fmt.Fprintln(c.W, "  PROXY: the MTA answered behind the header; whether it took the address from it is to be seen in its log")
+		fmt.Fprintln(c.W, "  it is told the client's address and HELO, looks up the name, and gets a connection for every message")
+		return
+	}
 	if len(found.XCLIENT) == 0 {
 		fmt.Fprintln(c.W, "  XCLIENT: not offered")
 		return
@@ -136,6 +150,11 @@ func (c Check) Capabilities(found inject.Capabilities, in *config.Target) {
 	}
 	for _, p := range found.Presented {
 		fmt.Fprintf(c.W, "  presented %s: %s\n", clientText(p.Client, in), replyText(p.Reply))
+	}
+	if found.OneClient {
+		fmt.Fprintln(c.W, "  a second XCLIENT in the session: not tried, this server may keep what it was told of the client before;")
+		fmt.Fprintln(c.W, "  every message gets a connection of its own, and no attribute of it reaches another")
+		return
 	}
 	// Does one session serve many messages, and if not, what is to be written where?
 	barred := slices.ContainsFunc(found.Presented, func(p inject.Presentation) bool { return !p.Reset && p.Err == nil })

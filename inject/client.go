@@ -19,7 +19,8 @@ type Client struct {
 	ReverseName string
 	// HELO is what the client gave with HELO or EHLO: any octets.
 	HELO string
-	// ESMTP says that it said EHLO.
+	// ESMTP says that it said EHLO. XCLIENT's PROTO says so to the MTA, but the EHLO in the client's name, which
+	// follows, sets it to ESMTP for every client: only EHLO offers SIZE, 8BITMIME and the next XCLIENT.
 	ESMTP bool
 	// Port is the client's port, 0 if unknown.
 	Port uint16

@@ -136,7 +136,7 @@ func (s *Session) begin(c *Client) *Error {
 		switch {
 		case s.proxied != nil && noProxyHeader(e.Reply): // the reply is to the header
 			return proxyNotTaken(e.Reply)
-		case s.proxied != nil && e.Kind == Protocol: // or came before EHLO was said
+		case s.proxied != nil && errors.Is(e, errUnsolicited): // or came before EHLO was said
 			return proxyNotTaken(Reply{})
 		case s.o.Dialect == LMTP, !unknown:
 			return e
@@ -150,26 +150,8 @@ func (s *Session) begin(c *Client) *Error {
 		}
 	}
 
-	// STARTTLS (RFC 3207). The EHLO after it replaces what the server offered before.
 	if s.o.StartTLS == StartTLS {
-		const op = "STARTTLS"
-		switch {
-		case !s.ext.startTLS:
-			return &Error{Kind: TLS, Op: op, Text: "not offered"}
-		case s.o.TLSConfig == nil:
-			return &Error{Kind: TLS, Op: op, Text: "no TLS configuration"}
-		}
-		reply, _, err := s.w.command(s.o.Timeouts.Command, op)
-		switch {
-		case err != nil:
-			return classify(op, err)
-		case reply.Code != 220:
-			return &Error{Kind: TLS, Op: op, Reply: reply}
-		}
-		if err := s.w.startTLS(s.o.TLSConfig, s.o.Timeouts.Command); err != nil {
-			return &Error{Kind: TLS, Op: op, Err: err, Advice: s.o.hint(err)}
-		}
-		if e := s.hello(name); e != nil {
+		if e := s.startTLS(name); e != nil {
 			return e
 		}
 	}
@@ -183,6 +165,28 @@ func (s *Session) begin(c *Client) *Error {
 		return nil
 	}
 	return s.authenticate()
+}
+
+// startTLS upgrades the connection (RFC 3207). The EHLO after it replaces what the server offered before.
+func (s *Session) startTLS(name string) *Error {
+	const op = "STARTTLS"
+	switch {
+	case !s.ext.startTLS:
+		return &Error{Kind: TLS, Op: op, Text: "not offered"}
+	case s.o.TLSConfig == nil:
+		return &Error{Kind: TLS, Op: op, Text: "no TLS configuration"}
+	}
+	reply, _, err := s.w.command(s.o.Timeouts.Command, op)
+	switch {
+	case err != nil:
+		return classify(op, err)
+	case reply.Code != 220:
+		return &Error{Kind: TLS, Op: op, Reply: reply}
+	}
+	if err := s.w.startTLS(s.o.TLSConfig, s.o.Timeouts.Command); err != nil {
+		return &Error{Kind: TLS, Op: op, Err: err, Advice: s.o.hint(err)}
+	}
+	return s.hello(name)
 }
 
 // hello sends EHLO or LHLO and notes what is offered. Nothing of an earlier EHLO is kept.

@@ -17,6 +17,7 @@ type tx struct {
 	find, add                         *sql.Stmt
 	passed, clock, ticked             *sql.Stmt
 	latest, judged, forgotten         *sql.Stmt
+	refused, let                      *sql.Stmt
 	// mailboxes caches the ids of table mailbox; a rollback empties it.
 	mailboxes map[mailbox]int64
 }
@@ -79,6 +80,8 @@ func newTx(ctx context.Context, db *sql.DB) (*tx, error) {
 		{&t.latest, "SELECT coalesce(max(last), 0) FROM judged"},
 		{&t.judged, insertJudged},
 		{&t.forgotten, "DELETE FROM judged WHERE last <= ?"},
+		{&t.refused, "REPLACE INTO login (account, times, last, next, told, basis, reason) VALUES (?, ?, ?, ?, ?, ?, ?)"},
+		{&t.let, "DELETE FROM login WHERE account = ?"},
 		{&t.ticked, "REPLACE INTO clock (account, at, ran, latest, base) VALUES (?, ?, ?, ?, ?)"},
 	} {
 		if *p.stmt, err = conn.PrepareContext(ctx, p.sql); err != nil {
@@ -90,7 +93,7 @@ func newTx(ctx context.Context, db *sql.DB) (*tx, error) {
 }
 
 func (t *tx) close() {
-	for _, s := range []*sql.Stmt{t.insert, t.disposed, t.absent, t.removed, t.listed, t.caughtUp, t.find, t.add, t.passed, t.clock, t.ticked, t.latest, t.judged, t.forgotten} {
+	for _, s := range []*sql.Stmt{t.insert, t.disposed, t.absent, t.removed, t.listed, t.caughtUp, t.find, t.add, t.passed, t.clock, t.ticked, t.latest, t.judged, t.forgotten, t.refused, t.let} {
 		if s != nil {
 			_ = s.Close()
 		}

@@ -22,8 +22,11 @@ func upgrade(ctx context.Context, db *sql.DB, from int64) error {
 	if err == nil && from < 3 {
 		_, err = conn.ExecContext(ctx, from2to3)
 	}
-	if err == nil {
+	if err == nil && from < 4 {
 		_, err = conn.ExecContext(ctx, "ALTER TABLE record ADD COLUMN fingerprint BLOB NOT NULL DEFAULT x''")
+	}
+	if err == nil {
+		_, err = conn.ExecContext(ctx, schemaLogin)
 	}
 	if err == nil {
 		_, err = conn.ExecContext(ctx, "PRAGMA user_version = "+strconv.Itoa(schemaVersion)+"; COMMIT")

@@ -246,13 +246,18 @@ func (o *owner) backOff(err error) {
 		o.failures, o.retry = 0, time.Time{}
 		return
 	}
+	o.failures++
+	o.retry = time.Now().Add(BackOff(o.failures, o.loop.Hard != nil && o.loop.Hard(err)))
+}
+
+// BackOff returns how long to wait after so many failures in a row, the last of them hard or not: see [Loop].
+func BackOff(failures int, hard bool) time.Duration {
 	wait, bound := backOff, maxBackOff
-	if o.loop.Hard != nil && o.loop.Hard(err) {
+	if hard {
 		wait, bound = hardBackOff, maxHardBackOff
 	}
-	for range min(o.failures, 16) {
+	for range min(failures-1, 16) {
 		wait = min(2*wait, bound)
 	}
-	o.failures++
-	o.retry = time.Now().Add(wait)
+	return wait
 }

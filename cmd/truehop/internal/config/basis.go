@@ -1,0 +1,69 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// LoginBasis stands for an account's credentials and for whom they are shown to, on which line. It is another one when
+// the configuration says something else of that, or when a file that it names was written. No secret is in it: where
+// the configuration itself holds one, in password or perhaps in the arguments of a command, path, the file that it was
+// read from, stands for that.
+func (a *Account) LoginBasis(path string) string {
+	o := &a.OAuth
+	parts := []string{
+		a.Protocol.String(), a.Addr(), a.TLS.String(), a.Proxy.String(), a.Proxy.User, a.User, string(a.Auth),
+		string(o.Provider), o.Tenant, o.ClientID, string(o.Flow), strings.Join(o.Scopes, " "), o.TokenURL, o.Issuer,
+	}
+	files := []string{a.PasswordFile, a.ProxyPasswordFile, a.TLSCertFile, a.TLSKeyFile, o.ClientSecretFile, o.CertificateFile}
+	if o.Provider != "" {
+		files = append(files, o.TokenFile)
+	}
+	for _, command := range [][]string{a.PasswordCommand, a.TokenCommand, a.ConnectCommand} {
+		if len(command) > 0 {
+			files = append(files, command[0], path)
+		}
+	}
+	if !a.InlinePassword.IsZero() {
+		files = append(files, path)
+	}
+	for _, file := range files {
+		parts = append(parts, file, stamp(file))
+	}
+	sum := sha256.Sum256([]byte(strings.Join(append(parts, a.PasswordCredential, a.credentialSize()), "\x00")))
+	return hex.EncodeToString(sum[:])
+}
+
+// stamp is another one when the file was written or replaced.
+func stamp(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	inode := uint64(0)
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		inode = st.Ino
+	}
+	return fmt.Sprint(info.Size(), info.ModTime().UnixNano(), inode)
+}
+
+// credentialSize is all that can be compared of password_credential: systemd makes the file anew at each start.
+func (c *Credentials) credentialSize() string {
+	if c.PasswordCredential == "" {
+		return ""
+	}
+	dir := c.lookup("CREDENTIALS_DIRECTORY")
+	if !filepath.IsAbs(dir) {
+		dir = c.secrets
+	}
+	info, err := os.Stat(filepath.Join(dir, c.PasswordCredential))
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprint(info.Size())
+}

@@ -24,7 +24,7 @@ func TestCheckSaysThatThereIsNoUIDL(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out strings.Builder
-		if code := checkUpstream(t.Context(), ui.Check{W: &out}, cfg.Accounts["work"], received.Policy{}); code != exitOK {
+		if code := checkUpstream(t.Context(), ui.Check{W: &out}, cfg.Accounts["work"], received.Policy{}, cfg.StateDir); code != exitOK {
 			t.Errorf("no UIDL %v: exit code %d\n%s", lacking, code, &out)
 		}
 		if got := strings.Contains(out.String(), "no UIDL: messages are known by their content"); got != want {

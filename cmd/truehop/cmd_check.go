@@ -29,7 +29,8 @@ func (p *program) checkCommand() *cobra.Command {
 		Short: "Check the configuration, the spool, every upstream and the MTA",
 		Long: `check reads the configuration, looks whether spool_dir can be used, logs in to each upstream
 and counts what is there, looks in the headers of the last messages for their clients, and asks the MTA what it offers: is XCLIENT offered, with which attributes,
-and may a second XCLIENT follow in the same session. It changes nothing anywhere.`,
+and may a second XCLIENT follow in the same session. It changes nothing
+anywhere; after a login that went well, the next pass over the account does not wait because of one that was refused.`,
 		ValidArgsFunction: p.completeAccounts,
 		RunE:              func(c *cobra.Command, args []string) error { return p.check(c.Context(), args) },
 	}
@@ -49,7 +50,7 @@ func (p *program) check(ctx context.Context, names []string) error {
 	out.Configuration(cfg)
 	code := checked(out, checkSpool(out, cfg))
 	for _, a := range accounts {
-		code = worse(code, checkUpstream(ctx, out, a, app.NewPresenter(cfg, a).Policy))
+		code = worse(code, checkUpstream(ctx, out, a, app.NewPresenter(cfg, a).Policy, cfg.StateDir))
 	}
 	for _, target := range cfg.Targets() {
 		code = worse(code, checkTarget(ctx, out, target, accountsOf(cfg, accounts, target)))
@@ -86,7 +87,7 @@ func checkSpool(out ui.Check, cfg *config.Config) error {
 
 // checkUpstream logs in, counts what is in each folder, and finds out whether what the account asks for can be done there. It
 // returns the exit code.
-func checkUpstream(ctx context.Context, out ui.Check, a *config.Account, policy received.Policy) int {
+func checkUpstream(ctx context.Context, out ui.Check, a *config.Account, policy received.Policy, stateDir string) int {
 	out.Upstream(a)
 	if a.OAuth.Provider != "" {
 		tokens, err := app.Tokens(a)
@@ -110,7 +111,7 @@ func checkUpstream(ctx context.Context, out ui.Check, a *config.Account, policy 
 	}
 	slices.SortFunc(disposals, func(x, y fetch.Disposal) int { return cmp.Compare(x.String(), y.String()) })
 	disposals = slices.Compact(disposals)
-	code, told := exitOK, map[string]bool{}
+	code, told := checked(out, app.ForgetRefusal(ctx, stateDir, a.Name)), map[string]bool{}
 	clients := sample{policy: policy}
 	folders, missing, _, err := a.Selection().ChooseFrom(ctx, mailbox)
 	if err != nil {

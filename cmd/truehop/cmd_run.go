@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -17,7 +18,7 @@ import (
 
 // runOptions are what the command line says of run.
 type runOptions struct {
-	dryRun        bool
+	dryRun, now   bool
 	last          int
 	accept, adopt []string
 }
@@ -29,7 +30,9 @@ func (p *program) runCommand() *cobra.Command {
 		Short: "Make one pass over each account",
 		Long: `run makes one pass over each account, or over those named: it fetches what is new,
 injects it, records the verdicts and settles the messages upstream. Made for the
-command line, cron and systemd timers: with --quiet it says nothing unless something is wrong.`,
+command line, cron and systemd timers: with --quiet it says nothing unless something is wrong.
+Where an upstream refuses the credentials of an account, run logs in there again after 15 minutes, then after 30,
+and so on up to 12 hours, or as soon as the credentials were changed or truehop check could log in.`,
 		ValidArgsFunction: p.completeAccounts,
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
@@ -43,6 +46,7 @@ command line, cron and systemd timers: with --quiet it says nothing unless somet
 	}
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "ask the MTA up to RCPT what it would say; change nothing")
 	c.Flags().IntVar(&o.last, "last", 50, "with --dry-run: ask about the last `N` messages of each folder")
+	c.Flags().BoolVar(&o.now, "now", false, "log in even where the credentials were refused a while ago, and the next login would wait")
 	c.Flags().StringArrayVar(&o.accept, "accept", nil, "deliver the unknown messages of `ACCOUNT` although its mailbox looks renumbered")
 	c.Flags().StringArrayVar(&o.adopt, "adopt", nil, "record the unknown messages of `ACCOUNT` as done, delivering none of them")
 	return c
@@ -77,8 +81,8 @@ func (p *program) run(ctx context.Context, names []string, o runOptions) error {
 	}
 	p.tellAwaited(a, log)
 	code := passes(ctx, a, cfg.Passes, accounts, func(name string) app.PassOptions {
-		return app.PassOptions{DryRun: o.dryRun, Newest: o.last, Accept: slices.Contains(o.accept, name), Adopt: slices.Contains(o.adopt, name)}
-	}, log)
+		return app.PassOptions{DryRun: o.dryRun, Now: o.now, Newest: o.last, Accept: slices.Contains(o.accept, name), Adopt: slices.Contains(o.adopt, name)}
+	}, log, isTerminal(p.stderr))
 	if o.dryRun {
 		rows.End(o.last, code == exitOK)
 	}
@@ -97,8 +101,9 @@ func logged(ctx context.Context, log *ui.Log) app.Options {
 	return o
 }
 
-// passes makes a pass over each account, so many at a time, and returns the worst exit code.
-func passes(ctx context.Context, a *app.App, parallel int, accounts []*config.Account, options func(string) app.PassOptions, log *ui.Log) int {
+// passes makes a pass over each account, so many at a time, and returns the worst exit code. A person who reads the log is
+// told each time what cron is told once.
+func passes(ctx context.Context, a *app.App, parallel int, accounts []*config.Account, options func(string) app.PassOptions, log *ui.Log, person bool) int {
 	var mu sync.Mutex
 	code := exitOK
 	var group errgroup.Group
@@ -107,7 +112,10 @@ func passes(ctx context.Context, a *app.App, parallel int, accounts []*config.Ac
 		group.Go(func() error {
 			o := options(account.Name)
 			summary, err := a.Pass(ctx, account, o)
-			if !o.DryRun || err != nil {
+			var refused *app.RefusedError
+			if errors.As(err, &refused) && refused.Waits {
+				log.LoginWaits(account.Name, refused, refused.Told && !person)
+			} else if !o.DryRun || err != nil {
 				log.Pass(account.Name, summary, err)
 			}
 			if o.DryRun {

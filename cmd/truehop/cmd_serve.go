@@ -12,6 +12,7 @@ import (
 	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
+	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule"
 )
 
@@ -111,11 +112,20 @@ func serviceLoop(ctx context.Context, cfg *config.Config, a *app.App, log *ui.Lo
 		Parallel: cfg.Passes,
 		Pass: func(ctx context.Context, name string) error {
 			summary, err := a.Pass(ctx, cfg.Accounts[name], app.PassOptions{})
-			log.Pass(name, summary, err)
-			return err
+			var refused *app.RefusedError
+			if !errors.As(err, &refused) {
+				log.Pass(name, summary, err)
+				return err
+			}
+			if refused.Waits {
+				log.LoginWaits(name, refused, refused.Told)
+			} else {
+				log.Pass(name, summary, err)
+			}
+			return nil // the ledger spaces the logins, and lets one through when the credentials were changed
 		},
 		// Repeating refused credentials locks accounts.
-		Hard: func(err error) bool { return exitCode(err) == exitCredentials },
+		Hard: func(err error) bool { return exitCode(err) == exitCredentials || fetch.KindOf(err) == fetch.Auth },
 		OnEnd: func(account string, _ time.Duration, err error) {
 			var panicked *schedule.PanicError
 			if errors.As(err, &panicked) {

@@ -139,6 +139,11 @@ func readStatus(ctx context.Context, l *ledger.Ledger, a *config.Account, target
 			return nil, err
 		}
 	}
+	refusal, err := l.Refusal(ctx, a.Name)
+	if err != nil {
+		return nil, err
+	}
+	s.SetRefusal(refusal)
 	for _, folder := range folders {
 		trust, err := l.Trust(ctx, a.Name, folder)
 		if err != nil {

@@ -97,11 +97,14 @@ func (a *App) Close(ctx context.Context) error {
 // PassOptions are what the command line adds to an account's configuration.
 type PassOptions struct {
 	DryRun, Accept, Adopt bool
+	// Now has the pass log in although the credentials were refused a while ago.
+	Now bool
 	// Newest limits a dry run to so many messages of each folder, 0 does not.
 	Newest int
 }
 
-// Pass makes one pass over an account, under its lock, and records how it ended.
+// Pass makes one pass over an account, under its lock, and records how it ended. Where a login has to wait it makes none,
+// and returns a [*RefusedError].
 func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) (summary transfer.Summary, err error) {
 	unlock, err := a.ledger.Lock(account.Name)
 	if err != nil {
@@ -112,6 +115,11 @@ func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) 
 	a.shares.begin(account.Name)
 	defer a.shares.end(account.Name)
 	began := a.opts.Now()
+	if !o.Now {
+		if err := a.passWaits(ctx, account, began); err != nil {
+			return summary, err
+		}
+	}
 	p := a.Plan(account, o)
 	if o.DryRun {
 		return p.Run(ctx)

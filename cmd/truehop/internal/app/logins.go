@@ -12,12 +12,14 @@ import (
 )
 
 // logins remembers the accounts whose credentials were refused the last time. Providers lock accounts over refused
-// credentials that are repeated, so that the schedule alone repeats them, by its long back-off; whoever else
+// credentials that are repeated, so that passes alone repeat them, as far apart as the ledger says; whoever else
 // wants to log in waits until a pass could.
 type logins struct {
 	mu      sync.Mutex
 	refused map[string]chan struct{} // closed when a login went well
 	ways    map[string]way
+	// recording is held while a refusal in the ledger is read and replaced.
+	recording sync.Mutex
 }
 
 // way is how the next login to a server begins, by what the last ones met with.
@@ -109,9 +111,9 @@ func (a *App) logIn(ctx context.Context, account *config.Account) (fetch.Mailbox
 
 // dialPass is logIn for a pass. Where the server is busy, perhaps with our own watchers, they make room.
 func (a *App) dialPass(ctx context.Context, account *config.Account) (fetch.Mailbox, error) {
-	mailbox, err := a.logIn(ctx, account)
+	mailbox, err := a.logInOnRecord(ctx, account)
 	if fetch.KindOf(err) != fetch.Busy || !a.shares.yield(account.Name) {
 		return mailbox, err
 	}
-	return a.logIn(ctx, account)
+	return a.logInOnRecord(ctx, account)
 }

@@ -120,7 +120,11 @@ func (a *App) watch(ctx context.Context, account string, idle func(context.Conte
 
 // idle keeps one connection and watches until the connection ends, and returns why it did.
 func (a *App) idle(ctx context.Context, account *config.Account, w *watched) error {
-	mailbox, err := a.logIn(ctx, account)
+	if err := a.loginWaits(ctx, account, a.opts.Now()); err != nil {
+		a.logins.note(account.Name, err)
+		return err
+	}
+	mailbox, err := a.logInOnRecord(ctx, account)
 	if err != nil {
 		return err
 	}

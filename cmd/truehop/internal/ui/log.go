@@ -35,6 +35,7 @@ const (
 	logReloaded     = "reloaded"
 	logNotReloaded  = "not reloaded"
 	logNext         = "next pass"
+	logLoginWaits   = "login waits"
 	logPanic        = "panic"
 	logConfig       = "configuration"
 	logManager      = "service manager"
@@ -124,6 +125,16 @@ func (l *Log) NotReloaded(err error) {
 
 // Next logs when the next pass over an account begins.
 func (l *Log) Next(account string, at time.Time) { l.Debug(logNext, "account", account, "at", at) }
+
+// LoginWaits logs that there was no pass over an account, for its credentials were refused a while ago; at debug level
+// where that is known.
+func (l *Log) LoginWaits(account string, err error, known bool) {
+	level := slog.LevelWarn
+	if known {
+		level = slog.LevelDebug
+	}
+	l.Log(context.Background(), level, logLoginWaits, "account", account, "error", err.Error(), "hint", Hint(err))
+}
 
 // Panicked logs a fault of the program that ended a pass.
 func (l *Log) Panicked(account string, p *schedule.PanicError) {

@@ -20,10 +20,21 @@ type AccountStatus struct {
 	LastSuccess *time.Time           `json:"last_success"`
 	Error       *string              `json:"error"`
 	Counts      map[ledger.State]int `json:"counts"`
+	// LoginRefused says that the upstream refuses the credentials; null if it does not.
+	LoginRefused *LoginStatus `json:"login_refused"`
 	// Restored says that the ledger is a copy, which may be older than the mailbox, and that no pass has ended well since.
 	Restored bool `json:"restored"`
 	// Open are the messages that are not done with: deferred, in doubt, refused, partly refused, held, lost.
 	Open []MessageStatus `json:"open"`
+}
+
+// LoginStatus is how it stands with credentials that are refused. Next is when a login is tried again, unless they are
+// changed before.
+type LoginStatus struct {
+	Times  int       `json:"times"`
+	Last   time.Time `json:"last"`
+	Next   time.Time `json:"next"`
+	Reason string    `json:"reason"`
 }
 
 // PassStatus is what the last pass did, null before it has ended. OK says that it saw the whole account and met no error.
@@ -80,6 +91,13 @@ func NewAccountStatus(account string, last ledger.Pass, success time.Time, count
 	return s
 }
 
+// SetRefusal takes what the ledger has of credentials that are refused.
+func (s *AccountStatus) SetRefusal(r ledger.Refusal) {
+	if r.Times > 0 {
+		s.LoginRefused = &LoginStatus{Times: r.Times, Last: r.Last, Next: r.Next, Reason: r.Reason}
+	}
+}
+
 // PrintJSON writes the account as one object on a line.
 func (s *AccountStatus) PrintJSON(w io.Writer) error { return printJSON(w, s) }
 
@@ -107,6 +125,10 @@ func (s *AccountStatus) Print(w io.Writer, dir string) {
 	if did := s.Pass; did != nil {
 		fmt.Fprintf(w, "  it took %v: listed %d, delivered %d, deferred %d, refused %d, held %d, doubt %d\n",
 			did.Ended.Sub(*s.LastPass).Round(time.Millisecond), did.Listed, did.Delivered, did.Deferred, did.Refused, did.Held, did.Doubt)
+	}
+	if r := s.LoginRefused; r != nil {
+		fmt.Fprintf(w, "  login refused, %d in a row, last %s: %s\n  tried again at %s, or when the credentials were changed; after correcting them: truehop check %s\n",
+			r.Times, when(&r.Last), lines(r.Reason), when(&r.Next), s.Account)
 	}
 	if s.Restored {
 		fmt.Fprintln(w, "  the ledger is a copy and may be older than the mailbox: until a pass has ended well, mail is delivered with Truehop-Redelivery: possible")

@@ -55,7 +55,7 @@ func reachBy(ctx context.Context, a *config.Account, way tcpDialer) (net.Conn, e
 	}
 	conn, err := way.DialContext(ctx, "tcp", a.Addr())
 	if err != nil {
-		return nil, unreachable(ctx, "connect to "+a.Addr(), err)
+		return nil, unreachable(ctx, a, "connect to "+a.Addr(), err)
 	}
 	return conn, nil
 }
@@ -93,7 +93,7 @@ func (w OnFamily) DialContext(ctx context.Context, _, addr string) (net.Conn, er
 }
 
 // unreachable is the error of a connection that was not made. Where our own limit ended it, that is the reason.
-func unreachable(ctx context.Context, op string, err error) error {
+func unreachable(ctx context.Context, a *config.Account, op string, err error) error {
 	// A deadline of the connection is ours, and the context's, which ends in the same moment.
 	if deadline, ok := ctx.Deadline(); ok && errors.Is(err, os.ErrDeadlineExceeded) && !time.Now().Before(deadline) {
 		<-ctx.Done()
@@ -104,7 +104,7 @@ func unreachable(ctx context.Context, op string, err error) error {
 		}
 		err = cause
 	}
-	return &fetch.Error{Kind: fetch.Unreachable, Op: op, Err: err}
+	return &fetch.Error{Kind: fetch.Unreachable, Op: op, Err: err, Advice: upstreamHint(err, a)}
 }
 
 // throughProxy connects to the upstream through a.Proxy, which looks up the upstream's name.
@@ -122,7 +122,7 @@ func throughProxy(ctx context.Context, a *config.Account, way tcpDialer) (net.Co
 	}
 	var answered *fetch.Error
 	if err != nil && !errors.As(err, &answered) {
-		return nil, unreachable(ctx, op, err)
+		return nil, unreachable(ctx, a, op, err)
 	}
 	if answered != nil {
 		answered.Op = op

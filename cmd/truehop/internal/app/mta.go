@@ -137,5 +137,11 @@ func ownAddresses() []netip.Prefix {
 
 // dialEndpoint returns the way to a listener, without TLS.
 func dialEndpoint(e config.Endpoint) inject.Dialer {
-	return func(ctx context.Context) (net.Conn, error) { return dial(ctx, e.Network, e.Address) }
+	return func(ctx context.Context) (net.Conn, error) {
+		conn, err := dial(ctx, e.Network, e.Address)
+		if err != nil {
+			return nil, &dialError{err, listenerHint(err, e)}
+		}
+		return conn, nil
+	}
 }

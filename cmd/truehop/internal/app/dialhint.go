@@ -1,0 +1,60 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"syscall"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+)
+
+// dialError is a connection that could not be made, with what to do about it.
+type dialError struct {
+	error
+	hint string
+}
+
+func (e *dialError) Unwrap() error { return e.error }
+
+// Hint says what to do about it, or is "".
+func (e *dialError) Hint() string { return e.hint }
+
+// listenerHint says what to do where the MTA's listener cannot be reached, or "" where that depends.
+func listenerHint(err error, e config.Endpoint) string {
+	var lookup *net.DNSError
+	local := e.Network == "unix"
+	switch {
+	case local && errors.Is(err, fs.ErrNotExist):
+		return "give the MTA a listener there (examples/postfix has one for master.cf) and reload it, or correct the path in inject"
+	case local && errors.Is(err, fs.ErrPermission):
+		return fmt.Sprintf("truehop's user may not open %s: add the user to the group of the socket or of its directory, for Postfix usermod -aG postdrop truehop; what runs already must be started anew", e.Address)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Sprintf("nobody listens at %s: start the MTA, or correct the address in inject", e.Address)
+	case errors.As(err, &lookup) && lookup.IsNotFound:
+		return "correct the host's name in inject"
+	}
+	return ""
+}
+
+// upstreamHint says what to do where the connection to an account's upstream could not be made, or "" where that depends.
+func upstreamHint(err error, a *config.Account) string {
+	var lookup *net.DNSError
+	host, port := fmt.Sprintf("accounts.%s.host", a.Name), fmt.Sprintf("accounts.%s.port", a.Name)
+	if a.Proxy != (config.Proxy{}) {
+		host = fmt.Sprintf("accounts.%s.proxy", a.Name)
+		port = host
+	}
+	switch {
+	case errors.As(err, &lookup) && lookup.IsNotFound && a.AddressFamily != config.AnyFamily:
+		return fmt.Sprintf("correct %s, or have both families tried: accounts.%s.address_family: any", host, a.Name)
+	case errors.As(err, &lookup) && lookup.IsNotFound:
+		return "correct " + host
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Sprintf("nobody listens there: correct %s, or wait until the server runs again", port)
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
+		return fmt.Sprintf("this host has no way there; where it has no IPv6 or no IPv4, see accounts.%s.address_family", a.Name)
+	}
+	return ""
+}

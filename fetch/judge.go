@@ -70,7 +70,7 @@ var judgedCodes = []struct {
 	{Busy, "the server wants more time between two logins", []string{"LOGIN-DELAY"}},
 	{Unsupported, "the provider has to see to this mailbox: it calls the trouble permanent", []string{"SYS/PERM"}},
 	{NoFolder, "", []string{"NONEXISTENT"}},
-	{NoFolder, "create the folder at the server", []string{"TRYCREATE"}},
+	{NoFolder, "correct the folder's name, create it, or set create_folders: true", []string{"TRYCREATE"}},
 	{Refused, "", []string{"NOPERM", "CANNOT", "CLIENTBUG"}},
 	{Unclassified, "the provider wants to be asked", []string{"CONTACTADMIN"}},
 }

@@ -85,7 +85,7 @@ func TestJudgeTheWayToTheMailbox(t *testing.T) {
 		{"", "reference 421 there", Unclassified, ""},
 		{"REFERRAL", "go there", Unclassified, ""},
 		{"CONTACTADMIN", "x", Unclassified, "the provider wants to be asked"},
-		{"TRYCREATE", "x", NoFolder, "create the folder at the server"},
+		{"TRYCREATE", "x", NoFolder, "correct the folder's name, create it, or set create_folders: true"},
 		{"NONEXISTENT", "later", NoFolder, ""},
 		{"NOPERM", "too many", Refused, ""},
 		{"", "", Unclassified, ""},

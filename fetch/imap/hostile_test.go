@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/base64"
+	"errors"
 	"io"
 	"net"
 	"slices"
@@ -60,6 +61,7 @@ func TestLogin(t *testing.T) {
 		"PREAUTH in plaintext":                  {"S: * PREAUTH [CAPABILITY IMAP4rev1] hello\nhangup", fetch.TLS},
 		"tagged greeting":                       {"S: a OK hello\nhangup", fetch.Protocol},
 		"no greeting":                           {"close", fetch.Unreachable},
+		"greeting of a POP3 server":             {"S: +OK POP3 ready\nhangup", fetch.Protocol},
 		"greeting of an SMTP server":            {"S: 220 mx.example.org ESMTP\nhangup", fetch.Protocol},
 		"data for a greeting":                   {"S: * 1 EXISTS\nhangup", fetch.Protocol},
 		"CAPABILITY answered under another tag": {"S: * OK hi\nC: H0 CAPABILITY\nS: * CAPABILITY IMAP4rev1\nS: X9 OK done\nhangup", fetch.Protocol},
@@ -100,6 +102,15 @@ func TestGreetingWords(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), words) || strings.ContainsRune(err.Error(), 0x1b) {
 			t.Errorf("%q: got %v, want it to show %q", said, err, words)
 		}
+	}
+}
+
+// TestGreetingOfPOP3: who has mixed up the ports is told so.
+func TestGreetingOfPOP3(t *testing.T) {
+	_, err := New(t.Context(), fetchtest.Play(t, "S: +OK POP3 ready\nhangup"), plaintext())
+	var said *fetch.Error
+	if !errors.As(err, &said) || !strings.Contains(said.Hint(), "this port speaks POP3") {
+		t.Errorf("got %v, hint %q", err, said.Hint())
 	}
 }
 

@@ -112,7 +112,11 @@ func (c *Client) greeting() (preauth bool, err error) {
 	}
 	x := &c.g.lex
 	if x.kind != untagged {
-		return false, protocolError("greeting", "the server does not greet as IMAP servers do", x.text)
+		e := protocolError("greeting", "the server does not greet as IMAP servers do", x.text)
+		if x.kind == continuation && bytes.HasPrefix(x.text, []byte("OK")) { // "+OK" to POP3
+			e.Advice = "this port speaks POP3: fetch by POP3, or correct the port"
+		}
+		return false, e
 	}
 	switch strings.ToUpper(string(x.name)) {
 	case "OK":

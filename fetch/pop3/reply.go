@@ -36,6 +36,9 @@ func (w *wire) reply(op string) (reply, error) {
 	r, ok := parseReply(line)
 	if !ok {
 		e := protocolError(op, "not a reply", line)
+		if op == "greeting" && bytes.HasPrefix(line, []byte("* ")) {
+			e.Advice = "this port speaks IMAP: fetch by IMAP, or correct the port"
+		}
 		if kind, _ := fetch.Judge(fetch.Entry, "", e.Text); op == "greeting" && kind == fetch.Busy {
 			e.Kind = kind // "421 too busy" is what a balancer says for any protocol
 		}

@@ -74,6 +74,7 @@ func TestLoginRefused(t *testing.T) {
 		"greeting [SYS/TEMP]":          {"S: -ERR [SYS/TEMP] later\nhangup", fetch.Busy, "later"},
 		"greeting [AUTH]":              {"S: -ERR [AUTH] not from here\nhangup", fetch.Auth, "not from here"},
 		"greeting of an SMTP server":   {"S: 220 smtp.example.org ESMTP\nhangup", fetch.Protocol, "220 smtp"},
+		"greeting of an IMAP server":   {"S: * OK IMAP4rev1 ready\nhangup", fetch.Protocol, "this port speaks IMAP"},
 		"empty lines for a greeting":   {"S:\nS:\nS:\nS:\nhangup", fetch.Protocol, "not a reply"},
 		"greeting +OKAY":               {"S: +OKAY\nhangup", fetch.Protocol, "not a reply"},
 		"greeting +OK2":                {"S: +OK2\nhangup", fetch.Protocol, "not a reply"},

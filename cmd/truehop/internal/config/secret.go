@@ -36,6 +36,25 @@ func (e *SecretError) Error() string { return e.Source + ": " + e.Err.Error() }
 // Unwrap returns Err.
 func (e *SecretError) Unwrap() error { return e.Err }
 
+// Hint says what to do about a file that cannot be had, or is "".
+func (e *SecretError) Hint() string {
+	key, _, _ := strings.Cut(e.Source, " ")
+	switch {
+	case !strings.HasSuffix(key, "_file"):
+		return ""
+	case errors.Is(e.Err, fs.ErrPermission):
+		return fmt.Sprintf("the user who runs truehop, here uid %d, must be able to read it and to search its directory; chown it to that user", os.Geteuid())
+	case errors.Is(e.Err, fs.ErrNotExist):
+		return "create it, for the user who runs truehop alone, or correct its name"
+	case errors.Is(e.Err, errEmpty):
+		return "the password must be its first and only line"
+	}
+	return ""
+}
+
+// errEmpty is where a password should be and is none.
+var errEmpty = errors.New("is empty")
+
 // passwordKeys are the keys that name a source of a password. tokenKeys, of an account, take its place.
 func passwordKeys() []string {
 	return []string{"password_file", "password_command", "password_credential", "password"}
@@ -92,7 +111,7 @@ func firstLine(data []byte) ([]byte, error) {
 	data, _ = bytes.CutSuffix(data, []byte("\r"))
 	switch {
 	case len(data) == 0:
-		return nil, errors.New("is empty")
+		return nil, errEmpty
 	case bytes.ContainsAny(data, "\r\n"):
 		return nil, errors.New("holds more than one line; the password must be its only one")
 	case bytes.IndexByte(data, 0) >= 0:

@@ -16,6 +16,31 @@ import (
 
 const canary = "canary-7f3a"
 
+// TestSecretHints: a password that cannot be had comes with what to do about it, on what it is read from.
+func TestSecretHints(t *testing.T) {
+	dir := t.TempDir()
+	empty := filepath.Join(dir, "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{empty: "first and only line", filepath.Join(dir, "none"): "create it"} {
+		_, err := (&Credentials{PasswordFile: path}).Password(t.Context())
+		var secret *SecretError
+		if !errors.As(err, &secret) || !strings.Contains(secret.Hint(), want) {
+			t.Errorf("%v: want a hint with %q", err, want)
+		}
+	}
+	denied := &SecretError{Source: "password_file x", Err: syscall.EACCES} // root would be let in
+	if !strings.Contains(denied.Hint(), fmt.Sprintf("uid %d", os.Geteuid())) {
+		t.Errorf("the hint is %q", denied.Hint())
+	}
+	for _, other := range []*SecretError{{"password_file x", errors.New("holds a NUL octet")}, {"password_command x", syscall.EACCES}} {
+		if other.Hint() != "" {
+			t.Errorf("%v: the hint is %q", other, other.Hint())
+		}
+	}
+}
+
 // However a Secret is printed, alone or inside something, it prints as ***.
 func TestSecretNeverPrints(t *testing.T) {
 	s := NewSecret(canary)

@@ -98,6 +98,23 @@ func TestFirstMailOfAnEmptyMailboxIsNew(t *testing.T) {
 	w.delivered(1)
 }
 
+// Who has two folders wrong is told of both in one pass, and of five where it is many.
+func TestEachFolderThatIsPassedOverIsTold(t *testing.T) {
+	for many, want := range map[int]int{2: 2, 9: 5} {
+		w := keeping(t, false)
+		w.pass.Folders = []string{""}
+		for n := range many {
+			w.pass.Folders = append(w.pass.Folders, fmt.Sprintf("Missing%d", n))
+		}
+		w.add(1)
+		_, err := w.try()
+		if fetch.KindOf(err) != fetch.NoFolder || strings.Count(err.Error(), "Missing") != want {
+			t.Errorf("of %d folders that are missing the pass says %v", many, err)
+		}
+		w.delivered(1)
+	}
+}
+
 // A folder that a person must look into keeps no mail in the others waiting.
 func TestOneFolderThatStopsDelaysNoOther(t *testing.T) {
 	w := keeping(t, false)

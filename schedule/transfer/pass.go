@@ -189,12 +189,23 @@ type run struct {
 	judged      int64 // the number of the first judgement that it can make
 }
 
-// setbacks are the first error of each kind that does not stop a pass. The pass ends with them.
+// setbacks are the errors that do not stop a pass, of each kind the first. The pass ends with them.
 type setbacks struct {
-	folder   error // a folder was passed over
+	folder   error // folders were passed over: each of them, up to maxFolderErrors
+	folders  int   // how many
 	broken   error // a session ended while messages were retrieved
 	spool    error // a message could not be kept on this side
 	disposal error // a message could not be disposed of as asked
+}
+
+// maxFolderErrors is how many folders a pass names that it has passed over.
+const maxFolderErrors = 5
+
+// passedOver notes why a folder was passed over.
+func (s *setbacks) passedOver(why error) {
+	if s.folders++; s.folders <= maxFolderErrors {
+		s.folder = errors.Join(s.folder, why)
+	}
 }
 
 // Run carries everything new from the mailbox to the MTA and settles it upstream.
@@ -263,7 +274,7 @@ func (r *run) choose(ctx context.Context) ([]string, error) {
 		return names, nil
 	}
 	for _, why := range missing {
-		r.setbacks.folder = cmp.Or(r.setbacks.folder, why)
+		r.setbacks.passedOver(why)
 	}
 	there := map[string]bool{}
 	for _, f := range have.List {
@@ -278,8 +289,9 @@ func (r *run) choose(ctx context.Context) ([]string, error) {
 	}
 	for _, rec := range waiting {
 		if !there[rec.Folder] && rec.Acknowledged.IsZero() {
-			r.setbacks.folder = cmp.Or(r.setbacks.folder, error(&fetch.Error{Kind: fetch.NoFolder, Op: "LIST",
-				Err: fmt.Errorf("the folder %s has gone, and mail of it was not delivered", fetch.Sanitize(rec.Folder))}))
+			there[rec.Folder] = true // told
+			r.setbacks.passedOver(&fetch.Error{Kind: fetch.NoFolder, Op: "LIST",
+				Err: fmt.Errorf("the folder %s has gone, and mail of it was not delivered", fetch.Sanitize(rec.Folder))})
 		}
 	}
 	return names, nil
@@ -397,7 +409,7 @@ func (r *run) passOver(err error) error {
 	if fetch.KindOf(err) != fetch.NoFolder && !errors.As(err, &flood) {
 		return err
 	}
-	r.setbacks.folder = cmp.Or(r.setbacks.folder, err)
+	r.setbacks.passedOver(err)
 	return nil
 }
 
@@ -419,7 +431,7 @@ func (r *run) passOverUnopened(ctx context.Context, err error) error {
 	if fetch.EndsSession(err) {
 		r.session.end()
 	}
-	r.setbacks.folder = cmp.Or(r.setbacks.folder, err)
+	r.setbacks.passedOver(err)
 	return nil
 }
 

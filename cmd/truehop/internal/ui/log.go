@@ -258,7 +258,7 @@ func (l *Log) Pass(account string, s transfer.Summary, err error) {
 	}
 	if err != nil {
 		level, text = slog.LevelError, logPassFailed
-		attrs = append(attrs, slog.String("error", err.Error()))
+		attrs = append(attrs, slog.String("error", strings.ReplaceAll(err.Error(), "\n", "; ")))
 		if h := Hint(err); h != "" {
 			attrs = append(attrs, slog.String("hint", h))
 		}

@@ -1,6 +1,6 @@
-// Command truehop pulls mail from upstream POP3 and IMAP mailboxes, finds in each message the
-// SMTP client that the upstream's MX saw, and replays the message into the local MTA with XCLIENT, so
-// that the MTA judges the true client.
+// Command truehop fetches mail from upstream POP3 and IMAP mailboxes, finds in each message the
+// SMTP client that the upstream's MX saw, and injects the message into the local MTA with XCLIENT, so
+// that the MTA judges the real client.
 //
 // # The way of one message
 //

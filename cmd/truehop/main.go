@@ -61,9 +61,9 @@ func (p *program) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "truehop",
 		Short: "Fetch mail from POP3 and IMAP and inject it with XCLIENT",
-		Long: `truehop pulls mail from upstream POP3 and IMAP mailboxes, finds in each message the
-SMTP client that the upstream's MX saw, and replays the message into the local
-MTA with XCLIENT, so that its rules judge the true client and not localhost.`,
+		Long: `truehop fetches mail from upstream POP3 and IMAP mailboxes, finds in each message the
+SMTP client that the upstream's MX saw, and injects the message into your own MTA
+with XCLIENT, so that its rules judge the real client and not localhost.`,
 		SilenceErrors: true, SilenceUsage: true,
 		Version: version,
 		Args:    unknownCommand, SuggestionsMinimumDistance: 2,
@@ -86,7 +86,7 @@ func unknownCommand(c *cobra.Command, args []string) error {
 		return nil
 	}
 	if similar := c.SuggestionsFor(args[0]); len(similar) > 0 {
-		return usage("unknown command %q, did you mean %s", args[0], strings.Join(similar, " or "))
+		return usage("unknown command %q; did you mean %s?", args[0], strings.Join(similar, " or "))
 	}
 	return usage("unknown command %q", args[0])
 }

@@ -3,6 +3,7 @@ package ui
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/truehop/truehop/fetch"
@@ -114,7 +115,7 @@ func (s *AccountStatus) Print(w io.Writer, dir string) {
 		fmt.Fprintf(w, "no pass yet, by the record in %s\n", dir)
 		return
 	case s.Error != nil && s.Pass != nil && s.Pass.OK:
-		fmt.Fprintf(w, "last pass %s did not see all: %s\n", when(s.LastPass), lines(*s.Error))
+		fmt.Fprintf(w, "last pass %s did not see all: %s\n", when(s.LastPass), strings.ReplaceAll(lines(*s.Error), "\n", "\n    "))
 	case s.Error != nil:
 		fmt.Fprintf(w, "last pass %s FAILED: %s\n", when(s.LastPass), lines(*s.Error))
 	case s.Pass == nil:

@@ -361,9 +361,7 @@ func findings(head, signed string) string {
 			}
 		}
 	}
-	for _, test := range regexp.MustCompile(`ALL_TRUSTED|NO_RELAYS|RCVD_ILLEGAL_IP|SPF_FAIL|SPF_PASS|DKIM_VALID\b`).FindAllString(spamStatus(head), -1) {
-		found = append(found, test)
-	}
+	found = append(found, regexp.MustCompile(`ALL_TRUSTED|NO_RELAYS|RCVD_ILLEGAL_IP|SPF_FAIL|SPF_PASS|DKIM_VALID\b`).FindAllString(spamStatus(head), -1)...)
 	if n := strings.Count(head, "DKIM-Signature:"); n > 1 || n == 1 && signed == "" {
 		found = append(found, "signed here")
 	}

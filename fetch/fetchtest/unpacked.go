@@ -158,15 +158,6 @@ func (u *unpacked) command(program string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// run runs a program to its end.
-func (u *unpacked) run(t testing.TB, program string, args ...string) {
-	t.Helper()
-	if err := u.command(program, args...).Run(); err != nil {
-		said, _ := os.ReadFile(u.log.Name())
-		t.Fatalf("%s: %v\n%s", program, err, said)
-	}
-}
-
 // start starts a process that ends with the test, if not before.
 func (u *unpacked) start(cmd *exec.Cmd) error {
 	u.mu.Lock()

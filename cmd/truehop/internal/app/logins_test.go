@@ -96,7 +96,8 @@ func TestLoginsLearn(t *testing.T) {
 	if err := open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if heard, want := s.since(), "CAPA USER PASS UIDL LIST"; heard != want {
+	// The LIST that went out with UIDL may have come to the server's ears after the first session was given up.
+	if heard, want := strings.TrimPrefix(s.since(), "LIST "), "CAPA USER PASS UIDL LIST"; heard != want {
 		t.Errorf("the server heard %s, want %s", heard, want)
 	}
 	if account.Auth != "" || account.Pipelining != config.AutoPipelining {

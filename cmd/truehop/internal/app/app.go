@@ -137,7 +137,10 @@ func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) 
 		Began: began, Ended: a.opts.Now(), OK: err == nil, Listed: summary.Listed, Delivered: summary.Delivered,
 		Deferred: summary.Deferred, Refused: summary.Refused + summary.PartlyRefused + summary.Quarantined, Held: summary.Held, InDoubt: summary.Doubt,
 	}
+	var refused *RefusedError
 	switch {
+	case errors.As(err, &refused): // the ledger has beside it until when logins wait
+		ended.Error = refused.Err.Error()
 	case errors.Is(err, context.Canceled):
 		ended.Error = "cut short, the program was told to end"
 	case err != nil:

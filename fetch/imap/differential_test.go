@@ -94,6 +94,7 @@ func fetchedFrom(said string, wrap func(net.Conn) net.Conn) ([]message, error) {
 type composer struct {
 	choices []byte
 	uid     uint32
+	sized   bool // the response under way is to have no size any more: two that differ are not well-formed
 }
 
 func (c *composer) choose(n int) int {
@@ -116,13 +117,14 @@ func (c *composer) responses() string {
 	var said strings.Builder
 	for number := range c.choose(5) {
 		said.WriteString([]string{"", "* OK still here\r\n", "* 9 EXISTS\r\n"}[c.choose(3)])
-		c.uid += 1 + uint32(c.choose(256))
+		c.uid, c.sized = c.uid+1+uint32(c.choose(256)), false
 		items := []string{fmt.Sprintf("UID %d", c.uid)}
 		for range c.choose(4) {
 			items = append(items, c.item())
 		}
 		items = append(items, c.bodyItem())
 		if c.choose(2) == 1 {
+			c.sized = true // of what stands behind a body the guard hands on the UID only
 			items = append(items, c.item())
 		}
 		fmt.Fprintf(&said, "* %d FETCH (%s)\r\n", number+1, strings.Join(items, " "))
@@ -134,7 +136,12 @@ func (c *composer) responses() string {
 func (c *composer) item() string {
 	switch c.choose(5) {
 	case 1:
-		return fmt.Sprintf("RFC822.SIZE %d", c.choose(256)*c.choose(256))
+		size := c.choose(256) * c.choose(256)
+		if c.sized {
+			return "FLAGS ()"
+		}
+		c.sized = true
+		return fmt.Sprintf("RFC822.SIZE %d", size)
 	case 2:
 		return "FLAGS (" + []string{"", `\Seen`, `\Seen \Answered $Junk`, "a-b_c"}[c.choose(4)] + ")"
 	case 3:

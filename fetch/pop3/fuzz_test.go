@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -123,9 +124,12 @@ func FuzzReply(f *testing.F) {
 	for _, line := range []string{"+OK", "-ERR [IN-USE] x", "+OK [", "-ERR ]", "+ ", "", "-ERR [SYS/TEMP"} {
 		f.Add([]byte(line))
 	}
+	f.Add([]byte("-ERR\x00"))
+	f.Add([]byte("\t+ok,x"))
+	status := regexp.MustCompile(`^[ \t]*(?:(\+(?i:OK))|-(?i:ERR))(?:[^A-Za-z0-9]|$)`)
 	f.Fuzz(func(t *testing.T, line []byte) {
 		r, ok := parseReply(line)
-		if status, _, _ := strings.Cut(string(line), " "); ok != (status == "+OK" || status == "-ERR") || ok && r.ok != (status == "+OK") {
+		if found := status.FindSubmatch(line); ok != (found != nil) || ok && r.ok != (found[1] != nil) {
 			t.Errorf("%q: got %+v, %v", line, r, ok)
 		}
 		e := r.failure("PASS", fetch.Auth)

@@ -1,7 +1,9 @@
 package inject_test
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -12,7 +14,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/truehop/truehop/inject"
 )
@@ -27,9 +28,15 @@ if header :index 1 :matches "Received" "*([*])*" { addheader "Seen-Addr" "${2}";
 // the mailboxes are.
 func startDovecotLMTP(t *testing.T) (addr, mail string) {
 	t.Helper()
-	binary, err := exec.LookPath("dovecot")
-	if err != nil {
-		t.Skip("no dovecot here")
+	skip := t.Skipf
+	if os.Getenv("TRUEHOP_REQUIRE_SERVERS") == "1" {
+		skip = t.Fatalf
+	}
+	const binary = "/usr/sbin/dovecot"
+	for _, file := range []string{binary, "/usr/lib/dovecot/lmtp", "/usr/lib/dovecot/modules/lib90_sieve_plugin.so"} {
+		if _, err := os.Stat(file); err != nil {
+			skip("needs dovecot with LMTP and Sieve, as Debian's packages dovecot-lmtpd and dovecot-sieve have them: %v", err)
+		}
 	}
 	must := func(err error) {
 		t.Helper()
@@ -53,11 +60,13 @@ func startDovecotLMTP(t *testing.T) (addr, mail string) {
 	must(os.Chmod(mail, 0o777))
 	must(os.WriteFile(filepath.Join(mail, "seen.sieve"), []byte(sieve), 0o644))
 
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	// Dovecot inherits the socket, open, so that no other process takes the port (sd_listen_fds(3)).
+	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	must(err)
-	addr = free.Addr().String()
+	socket, err := listener.File()
+	must(err)
+	addr = listener.Addr().String()
 	_, port, _ := net.SplitHostPort(addr)
-	must(free.Close())
 	var services strings.Builder
 	for _, s := range []string{"anvil", "auth", "stats"} {
 		fmt.Fprintf(&services, "service %s {\n  chroot =\n}\n", s)
@@ -99,9 +108,12 @@ plugin {
 %[7]s`, dir, me.Username, group.Name, owner.Uid, owner.Gid, port, &services)
 	file := filepath.Join(dir, "dovecot.conf")
 	must(os.WriteFile(file, []byte(text), 0o644))
-	cmd := exec.Command(binary, "-F", "-c", file)
+	cmd := exec.Command("sh", "-c", `LISTEN_PID=$$; export LISTEN_PID; exec "$0" "$@"`, binary, "-F", "-c", file)
+	cmd.Env = append(os.Environ(), "LISTEN_FDS=1")
+	cmd.ExtraFiles = []*os.File{socket}
 	cmd.Stderr = os.Stderr
 	must(cmd.Start())
+	must(errors.Join(socket.Close(), listener.Close())) // from now on the socket is Dovecot's, and ends with it
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() {
@@ -112,19 +124,13 @@ plugin {
 		_ = cmd.Process.Signal(os.Interrupt)
 		<-ended
 	})
-	for { // until Dovecot listens, or has ended
-		conn, err := net.Dial("tcp", addr)
-		if err == nil {
-			_ = conn.Close()
-			return addr, mail
-		}
-		select {
-		case err := <-ended:
-			ended <- err
-			t.Fatalf("Dovecot ended: %v", err)
-		case <-time.After(20 * time.Millisecond):
-		}
+	conn, err := net.Dial("tcp", addr)
+	must(err)
+	defer conn.Close()
+	if greeting, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.HasPrefix(greeting, "220 ") {
+		t.Fatalf("Dovecot greets with %q, %v", greeting, err)
 	}
+	return addr, mail
 }
 
 // Dovecot's Sieve sees each message's own client, known or a stand-in, of IPv4 or IPv6, and nothing of another's.

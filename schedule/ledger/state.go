@@ -18,7 +18,7 @@ package ledger
 //	  - Without a dot a message that is new, deferred or in doubt may become adopted, deferred, refused or held: the MTA
 //	    answered earlier, or the message could not be retrieved or not be put to it.
 //	  - deferred and doubt lead to another attempt when their time has come. All states in the right column are final.
-//	  - What is sending, deferred or in doubt and gone from a complete listing becomes lost. It leads to another attempt
+//	  - What is sending, deferred, in doubt or held and gone from a complete listing becomes lost. It leads to another attempt
 //	    if it is listed again.
 //	  - "truehop forget" makes a message new, whatever its state.
 type State string

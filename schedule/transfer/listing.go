@@ -59,6 +59,8 @@ type plan struct {
 	absent, back []ledger.Key
 	// vanished is the number of absent ones that no pass can have disposed of.
 	vanished int
+	// heldGone says that a message which is held, and so was never delivered, is not listed.
+	heldGone bool
 	counts   Counts
 	// mayHaveMoved says that the ledger knows messages of this folder that are not listed under the name
 	// they had, so that what looks new may be one of them.
@@ -234,6 +236,7 @@ func (p *plan) notePresence(at folderKey, incomplete bool, rules listingRules) {
 			}
 			if !listed && !b.Disposed {
 				p.mayHaveMoved = true
+				p.heldGone = p.heldGone || b.State == ledger.Held
 			}
 		}
 	}

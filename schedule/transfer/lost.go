@@ -3,16 +3,18 @@ package transfer
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
 // whyLost is what a person is told of a message that went before it was delivered, whyLostInDoubt of one that the MTA
-// may have all the same.
+// may have all the same, whyLostHeld of one that waited for a person.
 const (
 	whyLost        = "gone from the mailbox before it was delivered"
 	whyLostInDoubt = "gone from the mailbox before it was known to be delivered: the MTA may have it"
+	whyLostHeld    = "gone from the mailbox while it was held"
 )
 
 // presence is what a complete listing of a folder and the retrievals of a pass tell of what is there.
@@ -39,6 +41,8 @@ type presence struct {
 	numberedAnew bool
 	// leavesOut says that there are messages which a search has left out, so that nobody looks at them.
 	leavesOut bool
+	// heldGone says that a message which is held is not listed.
+	heldGone bool
 }
 
 // sizeUnder is a size of messages that have records under a UIDVALIDITY.
@@ -50,7 +54,7 @@ type sizeUnder struct {
 // newPresence returns what a listing alone tells.
 func newPresence(at folderKey, listing *fetch.Listing, p *plan) *presence {
 	there := &presence{
-		folder: at, listed: p.listed, lastingUIDs: p.lastingUIDs, numberedAnew: p.numberedAnew, renumbered: p.renumbered, leavesOut: len(p.leftOut) > 0,
+		folder: at, listed: p.listed, lastingUIDs: p.lastingUIDs, numberedAnew: p.numberedAnew, renumbered: p.renumbered, leavesOut: len(p.leftOut) > 0, heldGone: p.heldGone,
 		contents: map[string][][32]byte{}, claimed: map[ledger.Key]bool{}, refused: map[string]int64{},
 		sizes: map[int64]int{}, taken: map[sizeUnder]int{},
 	}
@@ -131,10 +135,13 @@ func lose(r ledger.Record) ledger.Record {
 	if r.State == ledger.Sending {
 		r.Doubts++ // a run died between the dot and the reply
 	}
-	if r.Doubts > 0 {
+	switch {
+	case r.Doubts > 0:
 		why = whyLostInDoubt
+	case r.State == ledger.Held:
+		why = whyLostHeld
 	}
-	r.State, r.Absent, r.Why = ledger.Lost, true, inOneLine([]string{why, r.Why})
+	r.State, r.Absent, r.Next, r.Why = ledger.Lost, true, time.Time{}, inOneLine([]string{why, r.Why})
 	return r
 }
 
@@ -145,7 +152,7 @@ func (r *run) findLost(ctx context.Context, p *presence) error {
 	if err != nil {
 		return err
 	}
-	if p.renumbered {
+	if p.renumbered || p.heldGone {
 		held, err := r.pass.Ledger.List(ctx, ledger.Filter{Account: r.pass.Account, States: []ledger.State{ledger.Held}})
 		if err != nil {
 			return err
@@ -160,7 +167,7 @@ func (r *run) findLost(ctx context.Context, p *presence) error {
 		case rec.State == ledger.Lost: // stays until a person has taken note of it
 		case p.superseded(rec):
 			superseded = append(superseded, rec.Key)
-		case rec.State != ledger.Held && p.lost(rec):
+		case p.lost(rec):
 			rec := lose(*rec)
 			rec.Last, rec.Ran = now, ran
 			gone = append(gone, rec)

@@ -55,6 +55,7 @@ func TestWhatVanishesBeforeItWasDeliveredIsTold(t *testing.T) {
 		{"in doubt", says(inject.InDoubt, "dot", 0), true, 1},
 		{"refused", says(inject.Refused, "DATA", 554), false, 0},
 		{"delivered", nil, false, 0},
+		{"held", says(inject.Withheld, "MAIL", 0), true, 0},
 	} {
 		for name, reusable := range map[string]bool{"IMAP": false, "POP3": true} {
 			t.Run(c.name+", "+name, func(t *testing.T) {

@@ -52,10 +52,16 @@ func (l *Ledger) NextJudgement(ctx context.Context) (next int64, err error) {
 // PutJudged is [Ledger.Replace] for a message that an MTA has taken or refused. It sets r.Judged, and records the
 // judgement with the verdict or not at all.
 func (l *Ledger) PutJudged(ctx context.Context, r Record, replaced []Key, j Judgement) error {
+	return l.BeginJudged(ctx, r, replaced, j).Wait()
+}
+
+// BeginJudged begins what [Ledger.PutJudged] does and does not wait for it. What is written afterwards is durable with it or
+// after it, never before.
+func (l *Ledger) BeginJudged(ctx context.Context, r Record, replaced []Key, j Judgement) Pending {
 	if err := checkAll(r); err != nil {
-		return err
+		return Pending{err: err}
 	}
-	return l.write(ctx, r.State.settles(), func(tx *tx) error {
+	return l.begin(ctx, r.State.settles(), func(tx *tx) error {
 		if err := tx.latest.QueryRow().Scan(&r.Judged); err != nil {
 			return err
 		}

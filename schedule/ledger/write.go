@@ -5,6 +5,8 @@ import (
 	"context"
 	"database/sql"
 	"runtime"
+	"slices"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -26,33 +28,113 @@ type writer struct {
 	db      *sql.DB
 	tx      *tx
 	reserve *reserve
-	writes  chan *write
-	quit    chan struct{}
-	ended   chan struct{}
+	// wake has something when writes wait.
+	wake  chan struct{}
+	quit  chan struct{}
+	ended chan struct{}
 	// broken is the error after which nothing is written any more.
 	broken error
 	// commits counts transactions; tests compare it with the number of writes.
 	commits int
+
+	mu      sync.Mutex
+	waiting []*write // in the order in which they came
+	closed  bool
+}
+
+// Pending is a write on its way to the disk. Writes are applied in the order in which they were begun: none is durable
+// before all that were begun earlier are, or have failed.
+type Pending struct {
+	w   *write
+	err error // why it was never begun
+}
+
+// Wait waits until the write is durable. It must be called exactly once.
+func (p Pending) Wait() error {
+	if p.w == nil {
+		return p.err
+	}
+	return <-p.w.done
+}
+
+// begin hands a change to the writer. Once it is begun, ctx no longer matters.
+func (l *Ledger) begin(ctx context.Context, settles bool, apply func(*tx) error) Pending {
+	if l.writer == nil {
+		return Pending{err: &Error{Kind: Permission, Op: "is open for reading only", Path: l.dir}}
+	}
+	if err := ctx.Err(); err != nil {
+		return Pending{err: err}
+	}
+	w := &write{apply: apply, settles: settles, done: make(chan error, 1)}
+	if !l.writer.enqueue(w) {
+		return Pending{err: errClosed()}
+	}
+	return Pending{w: w}
 }
 
 // write hands a change to the writer and waits until it is durable. Once the
 // writer has taken it, ctx no longer matters.
 func (l *Ledger) write(ctx context.Context, settles bool, apply func(*tx) error) error {
-	if l.writer == nil {
-		return &Error{Kind: Permission, Op: "is open for reading only", Path: l.dir}
+	p := l.begin(ctx, settles, apply)
+	if p.w == nil {
+		return p.err
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	w := &write{apply: apply, settles: settles, done: make(chan error, 1)}
 	select {
-	case l.writer.writes <- w:
-		return <-w.done
+	case err := <-p.w.done:
+		return err
 	case <-ctx.Done():
-		return ctx.Err()
-	case <-l.writer.quit:
-		return errClosed()
+		if l.writer.withdraw(p.w) {
+			return ctx.Err()
+		}
+		return <-p.w.done
 	}
+}
+
+// enqueue adds a write to those that wait. It returns false where the writer takes none any more.
+func (w *writer) enqueue(each *write) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return false
+	}
+	w.waiting = append(w.waiting, each)
+	w.rouse()
+	return true
+}
+
+// rouse tells run that writes wait.
+func (w *writer) rouse() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // it has been told
+	}
+}
+
+// withdraw takes back a write. It returns false where the writer has taken it.
+func (w *writer) withdraw(each *write) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := slices.Index(w.waiting, each)
+	if i < 0 {
+		return false
+	}
+	w.waiting = slices.Delete(w.waiting, i, i+1)
+	return true
+}
+
+// take returns the writes that wait, as many as one transaction serves. Of a writer that is closed it returns none.
+func (w *writer) take() []*write {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return nil
+	}
+	n := min(len(w.waiting), maxGroup)
+	group := slices.Clone(w.waiting[:n])
+	if w.waiting = slices.Delete(w.waiting, 0, n); len(w.waiting) > 0 {
+		w.rouse()
+	}
+	return group
 }
 
 func errClosed() error { return &Error{Kind: Closed, Op: "is closed"} }
@@ -64,7 +146,7 @@ func startWriter(ctx context.Context, path string, db *sql.DB, r *reserve, file 
 		return nil, failed("cannot be opened", path, err)
 	}
 	w := &writer{path: path, db: db, tx: t, reserve: r,
-		writes: make(chan *write), quit: make(chan struct{}), ended: make(chan struct{})}
+		wake: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{})}
 	touch := func(tx *tx) error {
 		if err := tx.noteOrigin(file); err != nil {
 			return err
@@ -80,8 +162,14 @@ func startWriter(ctx context.Context, path string, db *sql.DB, r *reserve, file 
 	return w, nil
 }
 
-// stop ends run after the group in hand and closes the connection.
+// stop ends run after the group in hand and closes the connection. Writes that still wait fail.
 func (w *writer) stop() error {
+	w.mu.Lock()
+	w.closed = true
+	waiting := w.waiting
+	w.waiting = nil
+	w.mu.Unlock()
+	answer(waiting, errClosed())
 	close(w.quit)
 	<-w.ended
 	w.tx.close()
@@ -93,20 +181,11 @@ func (w *writer) run() {
 	defer close(w.ended)
 	for {
 		select {
-		case first := <-w.writes:
+		case <-w.wake:
 			// Callers that the last group woke are about to come back with their next
 			// write: let them, so that they share this fsync.
 			runtime.Gosched()
-			group := []*write{first}
-			for more := true; more && len(group) < maxGroup; {
-				select {
-				case next := <-w.writes:
-					group = append(group, next)
-				default:
-					more = false
-				}
-			}
-			w.serve(group)
+			w.serve(w.take())
 		case <-w.quit:
 			return
 		}

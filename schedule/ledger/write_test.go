@@ -294,3 +294,65 @@ func TestSequenceIsOneTransaction(t *testing.T) {
 		t.Errorf("an empty sequence: %v, %d transactions", err, l.writer.commits-before)
 	}
 }
+
+// A write that nobody waits for yet goes to the disk with those behind it, and never after them.
+func TestWhatIsBegunIsDurableWithWhatFollows(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		l, err := Open(context.Background(), dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		gate := make(chan struct{})
+		var callers sync.WaitGroup
+		callers.Go(func() { _ = l.write(t.Context(), true, func(*tx) error { <-gate; return nil }) })
+		synctest.Wait()
+		before := l.writer.commits // the one in hand is counted
+		verdict := l.BeginJudged(t.Context(), record("1", Delivered), nil, Judgement{Target: "mta", Client: "203.0.113.1", Taken: true})
+		begun := false
+		callers.Go(func() {
+			err := l.write(t.Context(), false, func(tx *tx) error {
+				var n int
+				err := tx.conn.QueryRowContext(t.Context(), "SELECT count(*) FROM record WHERE state = 'delivered'").Scan(&n)
+				begun = n == 1
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		close(gate)
+		callers.Wait()
+		if err := verdict.Wait(); err != nil || !begun || l.writer.commits-before != 1 {
+			t.Errorf("the verdict: %v, seen by the write behind it: %v, in %d transactions; want it written first, in the same one", err, begun, l.writer.commits-before)
+		}
+	})
+}
+
+// A write that was begun and not yet taken fails when the ledger is closed, and its Wait returns.
+func TestCloseFailsWhatIsBegun(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		l, err := Open(context.Background(), dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gate := make(chan struct{})
+		var callers sync.WaitGroup
+		callers.Go(func() { _ = l.write(t.Context(), true, func(*tx) error { <-gate; return nil }) })
+		synctest.Wait()
+		verdict := l.BeginJudged(t.Context(), record("1", Delivered), nil, Judgement{})
+		callers.Go(func() { _ = l.Close() })
+		synctest.Wait()
+		close(gate)
+		callers.Wait()
+		if err := verdict.Wait(); KindOf(err) != Closed {
+			t.Errorf("Wait = %v, want Kind closed", err)
+		}
+		if err := l.BeginJudged(t.Context(), record("2", Delivered), nil, Judgement{}).Wait(); KindOf(err) != Closed {
+			t.Errorf("behind Close: %v, want Kind closed", err)
+		}
+	})
+}

@@ -76,18 +76,24 @@ func TestAdoptionThatWasCutShortGoesOn(t *testing.T) {
 				}
 				ctx, die := context.WithCancel(t.Context())
 				defer die()
-				events, adopted := w.pass.Observe, 0
+				events, adopted := w.pass.Observe, make(chan struct{}, 9)
 				w.pass.Observe = func(e transfer.Event) {
 					if events(e); e.State == string(ledger.Adopted) {
-						if adopted++; adopted == 4 {
-							die()
+						adopted <- struct{}{}
+					}
+				}
+				w.handing = func(number int) {
+					if number == 5 {
+						for range 4 {
+							<-adopted
 						}
+						die()
 					}
 				}
 				if _, err := w.pass.Run(ctx); err == nil {
 					t.Fatal("the pass was not cut short")
 				}
-				w.pass.Observe = events
+				w.pass.Observe, w.handing = events, nil
 			} else {
 				validity, _ := w.store.Validity("")
 				for _, uid := range []string{"1", "2", "3", "4"} {

@@ -99,7 +99,7 @@ func (w *pipeline) submit(m *message, to Injector, composed *inject.Message, ver
 }
 
 // judge decides about a message by what the MTA said, and sees to it that the verdict is recorded. It
-// runs in the session that got the verdict, which sends no further dot before: so there are
+// runs in the session that got the verdict, and the session's next record comes behind this one: so there are
 // never more messages in doubt than sessions. The ledger groups what several sessions write.
 func (w *pipeline) judge(m *message, receipt inject.Receipt) {
 	m.attempt.receipt = receipt
@@ -152,16 +152,28 @@ func (w *pipeline) conclude(m *message) {
 	}
 }
 
-// recordVerdict makes the record of a message durable, and only then reports it and queues its disposal.
+// recordVerdict makes the record of a message durable, and only then reports it and queues its disposal. It does not
+// keep the session waiting: the session's next dot needs a record of its own, which is durable with this one or after it.
 func (w *pipeline) recordVerdict(m *message) {
-	defer w.free(m)
-	rec := m.record()
-	if !w.pass.DryRun {
-		if err := w.pass.Ledger.PutJudged(w.lasting, *rec, m.identity.replaces, m.judgement(w.pass.Target, w.judged)); err != nil {
+	if w.pass.DryRun {
+		w.reportVerdict(m)
+		return
+	}
+	pending := w.pass.Ledger.BeginJudged(w.lasting, *m.record(), m.identity.replaces, m.judgement(w.pass.Target, w.judged))
+	w.inflight.Go(func() {
+		if err := pending.Wait(); err != nil {
 			w.stop(err) // what was accepted stands at "sending", and the next pass takes it as in doubt
+			w.free(m)
 			return
 		}
-	}
+		w.reportVerdict(m)
+	})
+}
+
+// reportVerdict reports the verdict of a message and queues its disposal.
+func (w *pipeline) reportVerdict(m *message) {
+	defer w.free(m)
+	rec := m.record()
 	why := []string{rec.Why}
 	for _, v := range rec.Verdicts {
 		if v.State != ledger.Delivered {

@@ -67,8 +67,9 @@ type world struct {
 	noMarks error
 	// together has listings say that messages are told apart by the order of the answers.
 	together bool
-	// retrieved counts the messages handed over.
+	// retrieved counts the messages handed over; handing, if not nil, is called with each number before.
 	retrieved int
+	handing   func(number int)
 }
 
 func newWorld(t *testing.T) *world {
@@ -311,6 +312,9 @@ func (s *session) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sin
 			continue
 		}
 		s.retrieved++
+		if s.handing != nil {
+			s.handing(s.retrieved)
+		}
 		s.read = append(s.read, m.UID)
 		var body io.Reader = bytes.NewReader(m.Raw())
 		if slices.Contains(s.beyond, m.UID) {

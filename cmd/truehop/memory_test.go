@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -91,15 +90,16 @@ type memoryWorld struct {
 	config string
 	mta    *injecttest.Server
 	octets atomic.Int64
-	// running is the program, peak its VmHWM in KiB when it took leave of the mailbox, the last
-	// thing of a pass. (The peak that wait4(2) reports counts the parent's size before exec.)
+	// running is the program, peak its VmHWM in KiB at its last command to the mailbox. That is its leave, the last
+	// thing of a pass, unless the program has ended by then: it does not wait for the answer.
+	// (The peak that wait4(2) reports counts the parent's size before exec.)
 	running atomic.Pointer[process]
 	peak    atomic.Int64
 }
 
-// leaving looks at the peak when the program takes leave of the mailbox.
-func (m *memoryWorld) leaving(verb, _ string) (string, bool) {
-	if p := m.running.Load(); p != nil && slices.Contains([]string{"QUIT", "LOGOUT", "hangup"}, verb) {
+// look looks at the peak at each command to the mailbox.
+func (m *memoryWorld) look(string, string) (string, bool) {
+	if p := m.running.Load(); p != nil {
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Process.Pid))
 		if err == nil {
 			_, after, _ := strings.Cut(string(status), "VmHWM:")
@@ -126,9 +126,9 @@ func newMemoryWorld(t *testing.T, protocol string, store *fakeserver.Store) *mem
 	})
 	ca := fakeserver.NewCA()
 	secure := &tls.Config{Certificates: []tls.Certificate{ca.Issue(fakeserver.Leaf{})}}
-	serve := (&fakeserver.IMAP{Store: store, User: "u", Password: "p", TLS: secure, Implicit: true, Reply: m.leaving}).Serve
+	serve := (&fakeserver.IMAP{Store: store, User: "u", Password: "p", TLS: secure, Implicit: true, Reply: m.look}).Serve
 	if protocol == "pop3" {
-		serve = (&fakeserver.POP3{Store: store, User: "u", Password: "p", TLS: secure, Implicit: true, Reply: m.leaving}).Serve
+		serve = (&fakeserver.POP3{Store: store, User: "u", Password: "p", TLS: secure, Implicit: true, Reply: m.look}).Serve
 	}
 	host, port, err := net.SplitHostPort(fetchtest.Listen(t, serve).Addr())
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -294,13 +293,11 @@ func capabilitySet(text string) map[string]bool {
 	return caps
 }
 
-// noted returns a copy of the notes.
+// noted returns a copy of the notes. The set of capabilities is never changed, only replaced.
 func (g *guard) noted() notes {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n := g.notes
-	n.caps = maps.Clone(n.caps)
-	return n
+	return g.notes
 }
 
 // resetFolder clears what was noted of a folder, before another is opened.

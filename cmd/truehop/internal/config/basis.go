@@ -13,7 +13,7 @@ import (
 // LoginBasis stands for an account's credentials and for whom they are shown to, on which line. It is another one when
 // the configuration says something else of that, or when a file that it names was written. No secret is in it: where
 // the configuration itself holds one, in password or perhaps in the arguments of a command, path, the file that it was
-// read from, stands for that.
+// read from, and the account's own in conf.d stand for that.
 func (a *Account) LoginBasis(path string) string {
 	o := &a.OAuth
 	parts := []string{
@@ -24,13 +24,17 @@ func (a *Account) LoginBasis(path string) string {
 	if o.Provider != "" {
 		files = append(files, o.TokenFile)
 	}
+	written := []string{path}
+	if a.File != "" && a.File != path {
+		written = append(written, a.File)
+	}
 	for _, command := range [][]string{a.PasswordCommand, a.TokenCommand, a.ConnectCommand} {
 		if len(command) > 0 {
-			files = append(files, command[0], path)
+			files = append(append(files, command[0]), written...)
 		}
 	}
 	if !a.InlinePassword.IsZero() {
-		files = append(files, path)
+		files = append(files, written...)
 	}
 	for _, file := range files {
 		parts = append(parts, file, stamp(file))

@@ -54,7 +54,8 @@ type Config struct {
 	Defaults Account `koanf:"defaults"`
 	// The upstream mailboxes, by name. The name stands in logs, in the durable record and in the
 	// systemd instance: a renamed account is a new one. Lower-case letters, digits, dot, hyphen
-	// and underscore, 63 at most, the first a letter or digit.
+	// and underscore, 63 at most, the first a letter or digit. Files conf.d/*.yaml beside the configuration file add one each, below
+	// accounts: as here.
 	Accounts map[string]*Account `koanf:"accounts"`
 
 	// Path is the file that was read.
@@ -197,8 +198,9 @@ type Line struct {
 
 // Account is one upstream mailbox.
 type Account struct {
-	// Name is the account's key in [Config.Accounts].
+	// Name is the account's key in [Config.Accounts], File the file that it stands in.
 	Name string `koanf:"-"`
+	File string `koanf:"-"`
 	// Protocol of the upstream. imap can flag and move, and knows folders.
 	Protocol Protocol `koanf:"protocol" default:"imap"`
 	// Host name of the upstream, without port. Its certificate must carry it. Default: that of provider, where it has one for

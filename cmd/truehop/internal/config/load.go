@@ -34,10 +34,11 @@ type Options struct {
 
 // Load reads the configuration in the file at path, or, if path is "", the
 // first that exists of $XDG_CONFIG_HOME/truehop/truehop.yaml (~/.config without it)
-// and /etc/truehop/truehop.yaml. Without a file the environment alone may be the configuration, as in a container.
+// and /etc/truehop/truehop.yaml. The files conf.d/*.yaml beside it add accounts, one each.
+// Without a file the environment alone may be the configuration, as in a container.
 // The error is an [*Error].
 //
-// Others must not be able to write the file, and, if it holds a password, not to read it.
+// Others must not be able to write the files, and, if one holds a password, not to read it.
 func Load(path string, o Options) (*Config, error) {
 	if path == "" {
 		var places []string
@@ -48,37 +49,35 @@ func Load(path string, o Options) (*Config, error) {
 		i := slices.IndexFunc(places, func(p string) bool { _, err := os.Lstat(p); return !errors.Is(err, fs.ErrNotExist) })
 		switch {
 		case i < 0 && slices.ContainsFunc(o.Environ, sets):
-			return parse("the environment", nil, o, nil)
+			return parse([]document{{name: "the environment"}}, o)
 		case i < 0:
 			return nil, &Error{Err: fs.ErrNotExist, Problems: []Problem{{
 				Text: "no configuration in " + strings.Join(places, " or ") + "; write one or name it with --config"}}}
 		}
 		path = places[i]
 	}
-	f, err := openChecked(path)
-	if err != nil {
-		return nil, fileError(path, err)
+	main := readDocument(path)
+	if main.err != nil {
+		return nil, fileError(path, main.err)
 	}
-	defer f.Close()
-	data, err := f.read(maxFile)
-	if err != nil {
-		return nil, fileError(path, err)
-	}
-	return parse(path, data, o, f)
+	documents := append([]document{main}, fragments(path)...)
+	defer func() {
+		for _, s := range documents {
+			if s.file != nil {
+				_ = s.file.Close() // it was only read
+			}
+		}
+	}()
+	return parse(documents, o)
 }
 
 // Parse reads a configuration from data. name stands for the file in errors.
 func Parse(name string, data []byte, o Options) (*Config, error) {
-	return parse(name, data, o, nil)
+	return parse([]document{{name: name, data: data}}, o)
 }
 
 func fileError(path string, err error) *Error {
-	var pe *fs.PathError
-	text := err.Error()
-	if errors.As(err, &pe) {
-		text = fmt.Sprintf("cannot be read: %v", pe.Err)
-	}
-	return &Error{Problems: []Problem{{Source: path, Text: text}}, Err: err}
+	return &Error{Problems: []Problem{{Source: path, Text: unreadable(err)}}, Err: err}
 }
 
 // xdg returns the base directory that variable names, by default one below the home (XDG Base Directory Specification).
@@ -102,25 +101,28 @@ func lookup(environ []string, name string) string {
 	return ""
 }
 
-// parse lays defaults, file and environment over each other and checks the result. f is nil where data comes from no file.
-func parse(name string, data []byte, o Options, f *file) (*Config, error) {
+// parse lays defaults, files and environment over each other and checks the result. The first one is the configuration
+// file, those after it are of conf.d.
+func parse(documents []document, o Options) (*Config, error) {
+	name := documents[0].name
 	r := &report{name: name, places: map[string]place{}, bad: map[string]bool{}}
 	k := koanf.New(delim)
-	document := &schema{report: r}
-	variables := &environment{r}
-	for _, layer := range []struct {
-		from koanf.Provider
-		with koanf.Parser
-	}{
-		{confmap.Provider(defaults(reflect.TypeFor[Config]()), ""), nil},
-		{rawbytes.Provider(data), document},
-		{env.Provider(delim, env.Opt{
-			Prefix: envPrefix, TransformFunc: variables.variable, EnvironFunc: func() []string { return o.Environ },
-		}), nil},
-	} {
-		if err := k.Load(layer.from, layer.with); err != nil {
+	if err := k.Load(confmap.Provider(defaults(reflect.TypeFor[Config]()), ""), nil); err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	for i, s := range documents {
+		if !r.readable(s) {
+			continue
+		}
+		if err := k.Load(rawbytes.Provider(s.data), &schema{report: r, name: s.name, fragment: i > 0}); err != nil {
 			return nil, fmt.Errorf("config: %w", err)
 		}
+	}
+	variables := &environment{r}
+	if err := k.Load(env.Provider(delim, env.Opt{
+		Prefix: envPrefix, TransformFunc: variables.variable, EnvironFunc: func() []string { return o.Environ },
+	}), nil); err != nil {
+		return nil, fmt.Errorf("config: %w", err)
 	}
 	r.oneForm()
 	c, err := decode(k, r.named)
@@ -129,15 +131,15 @@ func parse(name string, data []byte, o Options, f *file) (*Config, error) {
 	}
 	c.Path = name
 	c.complete(o, r.given)
-	check(c, r)
-	if f != nil {
-		if err := f.private(); err != nil {
-			for path, p := range r.places {
-				if strings.HasSuffix(path, "/password") && p.source == r.name {
-					r.add(p, path, "a password in a file that others can read: %v; or use password_file", err)
-				}
-			}
+	for _, a := range c.Accounts {
+		a.File = name
+		if i := slices.IndexFunc(documents, func(s document) bool { return s.name == r.places["accounts/"+a.Name].source }); i > 0 {
+			a.File = documents[i].name
 		}
+	}
+	check(c, r)
+	for _, s := range documents {
+		r.secretsAreKept(s)
 	}
 	for _, w := range r.warnings {
 		c.Warnings = append(c.Warnings, w.String())
@@ -182,15 +184,15 @@ func decode(k *koanf.Koanf, named bool) (*Config, error) {
 	return c, nil
 }
 
-// inherited is what an account takes from defaults: all, but for the sources of
-// a password or token, or of recipients, if it has its own. The keys of oauth are not sources of their own.
+// inherited is what an account takes from defaults: all, but for the documents of
+// a password or token, or of recipients, if it has its own. The keys of oauth are not documents of their own.
 func inherited(common, own map[string]any) map[string]any {
 	out := maps.Clone(common)
-	for _, sources := range [][]string{slices.Concat(passwordKeys(), tokenKeys()), {"recipients", "recipient_from"}} {
-		if slices.ContainsFunc(sources, func(key string) bool { return own[key] != nil }) {
+	for _, documents := range [][]string{slices.Concat(passwordKeys(), tokenKeys()), {"recipients", "recipient_from"}} {
+		if slices.ContainsFunc(documents, func(key string) bool { return own[key] != nil }) {
 			maps.DeleteFunc(out, func(key string, _ any) bool {
 				shared := key == "oauth" && own[key] != nil
-				return slices.Contains(sources, key) && !shared
+				return slices.Contains(documents, key) && !shared
 			})
 		}
 	}

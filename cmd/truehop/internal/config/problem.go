@@ -138,17 +138,28 @@ func (r *report) err() error {
 		return nil
 	}
 	part := func(p Problem) int {
-		if p.Source == r.name {
+		switch {
+		case p.Source == r.name:
 			return 0
+		case strings.HasPrefix(p.Source, "environment "):
+			return 2
 		}
-		return 1 // of the environment
+		return 1 // of conf.d
 	}
 	slices.SortStableFunc(r.problems, func(a, b Problem) int {
 		return cmp.Or(
-			cmp.Compare(part(a), part(b)),
+			cmp.Compare(part(a), part(b)), cmp.Compare(fileOf(a), fileOf(b)),
 			cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Key, b.Key))
 	})
 	return &Error{Problems: r.problems}
+}
+
+// fileOf is the file that a problem is in, "" where it is in the environment, whose variables have no order.
+func fileOf(p Problem) string {
+	if p.Line == 0 {
+		return ""
+	}
+	return p.Source
 }
 
 // shown is path as a person writes it: accounts.work.folders[1].

@@ -42,10 +42,13 @@ func names(list []field) []string {
 }
 
 // schema walks a YAML document along the Config struct. What is right comes
-// out as plain maps for koanf; what is wrong goes to the report. It is the koanf.Parser of the file.
+// out as plain maps for koanf; what is wrong goes to the report. It is the koanf.Parser of a file.
 type schema struct {
 	*report
-	data []byte
+	name string // of the file
+	// fragment says that the file is one of conf.d.
+	fragment bool
+	data     []byte
 }
 
 // Unmarshal reads a document.
@@ -60,8 +63,15 @@ func (s *schema) Unmarshal(data []byte) (map[string]any, error) {
 		s.bad["accounts"] = true
 		s.add(s.at(&docs[1]), "", "a second document begins here; a configuration is one document, remove the line ---")
 	}
-	if len(docs) == 0 || len(docs[0].Content) == 0 {
+	empty := len(docs) == 0 || len(docs[0].Content) == 0
+	switch {
+	case empty && s.fragment:
+		s.empty()
 		return map[string]any{}, nil
+	case empty:
+		return map[string]any{}, nil
+	case s.fragment:
+		return s.mapping(s.oneAccount(docs[0].Content[0]), "", reflect.TypeFor[account]()), nil
 	}
 	return s.mapping(docs[0].Content[0], "", reflect.TypeFor[Config]()), nil
 }
@@ -109,6 +119,10 @@ func (s *schema) member(key, value *yaml.Node, path string, t reflect.Type) (any
 	if t.Kind() == reflect.Map {
 		if !goodName(key.Value) {
 			s.badName(s.at(key), path, key.Value)
+			return nil, false
+		}
+		if other, twice := s.places[at]; twice {
+			s.problems = append(s.problems, problem(s.at(key), at, "is in %s:%d:%d already; keep one of the two", other.source, other.line, other.column))
 			return nil, false
 		}
 		s.places[at] = s.at(key)
@@ -191,6 +205,11 @@ func (r *report) known(p place, path, key string, t reflect.Type) (field, bool) 
 		r.add(p, join(path, key), "unknown key%s", elsewhere(key))
 	}
 	return field{}, false
+}
+
+// topLevel reports whether a key is one of the top level.
+func (r *report) topLevel(key string) bool {
+	return slices.Contains(names(fields(reflect.TypeFor[Config]())), key)
 }
 
 // elsewhere says where a key that is unknown here belongs.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
-	"sync"
 	"time"
 )
 
@@ -45,8 +44,11 @@ const recheck = time.Minute
 type Loop struct {
 	Pass     Pass
 	Accounts []Account
-	// Parallel is the highest number of passes at a time; 0 means one per account.
+	// Parallel is the highest number of passes at a time; 0 means one per account. A pass that takes longer than five minutes
+	// does not count any more: accounts that hang delay no other.
 	Parallel int
+	// Updates, if not nil, changes the accounts while the loop runs.
+	Updates <-chan Update
 	// Hard reports whether a retry makes a failure worse, as with refused
 	// credentials. The back-off is then 15 minutes to 12 hours instead of 1 to 30
 	// minutes. nil means that no failure is hard.
@@ -57,6 +59,9 @@ type Loop struct {
 	// never. It is called at the start, after each pass, and when the clock was set
 	// back.
 	OnNext func(account string, at time.Time)
+	// OnTurn is called whenever the goroutine of an account has its turn, which it has again within that time at the latest; 0 is
+	// for a pass, which takes as long as it takes, and less than 0 says that the account is gone.
+	OnTurn func(account string, within time.Duration)
 	// Now is the wall clock, time.Now if nil.
 	Now func() time.Time
 }
@@ -83,26 +88,23 @@ func (l *Loop) Run(ctx context.Context) error {
 		}
 		seen[a.Name] = true
 	}
-	parallel := l.Parallel
-	if parallel <= 0 {
-		parallel = max(1, len(l.Accounts))
-	}
-	slots := make(chan struct{}, parallel)
-	var owners sync.WaitGroup
+	all := &roster{loop: l, slots: &slots{limit: max(0, l.Parallel)}, entries: map[string]entry{}}
 	for _, a := range l.Accounts {
-		o := &owner{loop: l, account: a, slots: slots}
-		owners.Go(func() {
-			if a.AtStart {
-				o.pass(ctx)
-			} else {
-				o.plan(o.now())
-			}
-			for o.wait(ctx) {
-				o.pass(ctx)
-			}
-		})
+		all.begin(ctx, a)
 	}
-	owners.Wait()
+	for updates := l.Updates; updates != nil; {
+		select {
+		case u, open := <-updates:
+			if !open {
+				updates = nil
+				continue
+			}
+			all.update(ctx, u)
+		case <-ctx.Done():
+			updates = nil
+		}
+	}
+	all.owners.Wait()
 	return nil
 }
 
@@ -111,7 +113,7 @@ func (l *Loop) Run(ctx context.Context) error {
 type owner struct {
 	loop    *Loop
 	account Account
-	slots   chan struct{}
+	slots   *slots
 	// due is when the clock starts the next pass, by the wall clock; base is
 	// what it was computed from.
 	due, base time.Time
@@ -127,6 +129,26 @@ type owner struct {
 
 // maxQuick bounds the passes that do not keep MinInterval, in a row.
 const maxQuick = 3
+
+// run makes passes until ctx ends.
+func (o *owner) run(ctx context.Context) {
+	defer o.turn(-1)
+	if o.account.AtStart {
+		o.pass(ctx)
+	} else {
+		o.plan(o.now())
+	}
+	for o.wait(ctx) {
+		o.pass(ctx)
+	}
+}
+
+// turn reports that the owner has its turn, and has it again within that time.
+func (o *owner) turn(within time.Duration) {
+	if o.loop.OnTurn != nil {
+		o.loop.OnTurn(o.account.Name, within)
+	}
+}
 
 // now returns the wall clock, without the monotonic reading that would hide steps.
 func (o *owner) now() time.Time {
@@ -179,6 +201,7 @@ func (o *owner) wait(ctx context.Context) bool {
 			return ctx.Err() == nil
 		}
 		timer.Reset(min(left, recheck))
+		o.turn(min(left, recheck))
 	}
 }
 
@@ -204,15 +227,16 @@ func (o *owner) left(woken bool) time.Duration {
 
 // pass waits for a slot, runs one pass and plans the next.
 func (o *owner) pass(ctx context.Context) {
-	select {
-	case o.slots <- struct{}{}:
-		defer func() { <-o.slots }()
-	case <-ctx.Done():
+	o.turn(recheck)
+	give, ok := o.slots.take(ctx, func() { o.turn(recheck) })
+	if !ok {
 		return
 	}
+	defer give()
 	if ctx.Err() != nil {
 		return
 	}
+	o.turn(0)
 	began, start := o.now(), time.Now()
 	err := o.protected(ctx)
 	if o.loop.OnEnd != nil {

@@ -25,7 +25,7 @@ func (a *Account) LoginBasis(path string) string {
 		files = append(files, o.TokenFile)
 	}
 	written := []string{path}
-	if a.File != "" && a.File != path {
+	if a.File != "" {
 		written = append(written, a.File)
 	}
 	for _, command := range [][]string{a.PasswordCommand, a.TokenCommand, a.ConnectCommand} {

@@ -67,11 +67,11 @@ func TestConfDirAddsAccounts(t *testing.T) {
 				t.Errorf("warnings %q, want one with %q", got, c.warning)
 			}
 			for name, a := range cfg.Accounts {
-				file := path
+				file := ""
 				if name != "home" {
 					file = filepath.Join(filepath.Dir(path), confDir)
 				}
-				if a.RetryMax.Hours() != 3 || !strings.HasPrefix(a.File, file) {
+				if a.RetryMax.Hours() != 3 || !strings.HasPrefix(a.File, file) || (file == "") != (a.File == "") {
 					t.Errorf("%s: retry_max %v, in %s; want that of defaults, in %s", name, a.RetryMax, a.File, file)
 				}
 			}

@@ -198,7 +198,7 @@ type Line struct {
 
 // Account is one upstream mailbox.
 type Account struct {
-	// Name is the account's key in [Config.Accounts], File the file that it stands in.
+	// Name is the account's key in [Config.Accounts], File the file in conf.d that it stands in, if it does.
 	Name string `koanf:"-"`
 	File string `koanf:"-"`
 	// Protocol of the upstream. imap can flag and move, and knows folders.

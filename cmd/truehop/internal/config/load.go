@@ -132,7 +132,6 @@ func parse(documents []document, o Options) (*Config, error) {
 	c.Path = name
 	c.complete(o, r.given)
 	for _, a := range c.Accounts {
-		a.File = name
 		if i := slices.IndexFunc(documents, func(s document) bool { return s.name == r.places["accounts/"+a.Name].source }); i > 0 {
 			a.File = documents[i].name
 		}

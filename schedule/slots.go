@@ -1,0 +1,87 @@
+package schedule
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// slotTime is how long a pass keeps others from beginning. One that takes longer gives its slot up, so that accounts that hang
+// never delay the others.
+const slotTime = 5 * time.Minute
+
+// slots bounds the passes that run at a time. Those that wait come in the order in which they asked.
+type slots struct {
+	mu      sync.Mutex
+	limit   int // 0: none
+	taken   int
+	waiting []chan struct{} // closed when the one who waits has a slot
+}
+
+// take waits for a slot, until ctx ends at most, and calls idle at least each recheck meanwhile. The slot is given back by give,
+// or after slotTime.
+func (s *slots) take(ctx context.Context, idle func()) (give func(), ok bool) {
+	s.mu.Lock()
+	mine := make(chan struct{})
+	s.waiting = append(s.waiting, mine)
+	s.serve()
+	s.mu.Unlock()
+	again := time.NewTicker(recheck)
+	defer again.Stop()
+	for {
+		select {
+		case <-mine:
+			give := sync.OnceFunc(s.give)
+			late := time.AfterFunc(slotTime, give)
+			return func() { late.Stop(); give() }, true
+		case <-again.C:
+			idle()
+		case <-ctx.Done():
+			s.leave(mine)
+			return nil, false
+		}
+	}
+}
+
+// serve gives slots to those who wait. The caller holds mu.
+func (s *slots) serve() {
+	for len(s.waiting) > 0 && (s.limit == 0 || s.taken < s.limit) {
+		s.taken++
+		close(s.waiting[0])
+		s.waiting = s.waiting[1:]
+	}
+}
+
+// give gives a slot back.
+func (s *slots) give() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken--
+	s.serve()
+}
+
+// leave gives up waiting.
+func (s *slots) leave(mine chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-mine: // it has come in the same moment
+		s.taken--
+	default:
+		for i, other := range s.waiting {
+			if other == mine {
+				s.waiting = append(s.waiting[:i:i], s.waiting[i+1:]...)
+				break
+			}
+		}
+	}
+	s.serve()
+}
+
+// resize changes the bound. Passes under way go on.
+func (s *slots) resize(limit int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.limit = max(0, limit)
+	s.serve()
+}

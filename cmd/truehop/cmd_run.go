@@ -13,6 +13,7 @@ import (
 	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
+	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
@@ -32,7 +33,9 @@ func (p *program) runCommand() *cobra.Command {
 injects it, records the verdicts and settles the messages upstream. Made for the
 command line, cron and systemd timers: with --quiet it says nothing unless something is wrong.
 Where an upstream refuses the credentials of an account, run logs in there again after 15 minutes, then after 30,
-and so on up to 12 hours, or as soon as the credentials were changed or truehop check could log in.`,
+and so on up to 12 hours, or as soon as the credentials were changed or truehop check could log in.
+Beside a running truehop serve it makes its own pass; where serve is in the middle of one over that account,
+run has serve make another one directly after it, says "woken", and ends.`,
 		ValidArgsFunction: p.completeAccounts,
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
@@ -112,6 +115,14 @@ func passes(ctx context.Context, a *app.App, parallel int, accounts []*config.Ac
 		group.Go(func() error {
 			o := options(account.Name)
 			summary, err := a.Pass(ctx, account, o)
+			if asks := o == (app.PassOptions{Newest: o.Newest}); asks && ledger.KindOf(err) == ledger.Busy {
+				woken, cause := a.Wake(ctx, account.Name)
+				if woken {
+					log.Woken(account.Name)
+					return nil
+				}
+				err = errors.Join(err, cause)
+			}
 			var refused *app.RefusedError
 			if errors.As(err, &refused) && refused.Waits {
 				log.LoginWaits(account.Name, refused, refused.Told && !person)

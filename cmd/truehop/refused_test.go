@@ -225,7 +225,7 @@ func TestServeLeavesRefusedLoginsToTheLedger(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	loop := serviceLoop(t.Context(), cfg, a, ui.NewLog(io.Discard, cfg.Log, false))
+	loop := serviceOf(cfg, a, ui.NewLog(io.Discard, cfg.Log, false)).loop(t.Context())
 	pass := func(name string, logsIn bool) {
 		t.Helper()
 		before := w.logins.Load()

@@ -39,7 +39,7 @@ func TestReloadDuringATransaction(t *testing.T) {
 	s.victim(p)
 	var log strings.Builder
 	lines := bufio.NewScanner(stderr)
-	for _, message := range []string{"reloaded", "pass "} { // the second is of the pass after it
+	for _, message := range []string{"reloaded", "pass ", "pass "} { // of the pass that ends for it, and of the one after it
 		for said := false; !said; {
 			if !lines.Scan() {
 				t.Fatalf("it ended without saying %s:\n%s", message, log.String())

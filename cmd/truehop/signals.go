@@ -10,12 +10,16 @@ import (
 )
 
 // signals is what SIGINT, SIGTERM and SIGHUP do. Each of them cuts the command short, and the exit code is
-// then that of the signal, unless the command declares something else.
+// then that of the signal, unless the command declares something else. SIGUSR1 does what the system has it do, unless
+// the command declares otherwise.
 type signals struct {
 	caught   atomic.Int32 // the signal that ended the command, or 0
 	ordinary atomic.Bool
 	hangup   atomic.Pointer[func()]
+	wake     atomic.Pointer[func()]
 	ending   atomic.Pointer[func()]
+	// others gets the signals that may do something else than end the command; set by catch.
+	others chan os.Signal
 }
 
 // endOrdinarily declares that the command runs until a signal: to be ended by one is success.
@@ -23,6 +27,12 @@ func (s *signals) endOrdinarily() { s.ordinary.Store(true) }
 
 // onHangup declares what SIGHUP does instead of ending the command.
 func (s *signals) onHangup(f func()) { s.hangup.Store(&f) }
+
+// onWake declares what SIGUSR1 does.
+func (s *signals) onWake(f func()) {
+	s.wake.Store(&f)
+	signal.Notify(s.others, syscall.SIGUSR1)
+}
 
 // onEnd declares what is said when a signal has told the command to end.
 func (s *signals) onEnd(f func()) { s.ending.Store(&f) }
@@ -41,16 +51,17 @@ func (s *signals) exitCode() int {
 // is closed may send two.
 func (s *signals) catch(parent context.Context) (ctx context.Context, again <-chan int, stop func()) {
 	ctx, cancel := context.WithCancel(parent)
-	ends, hangups := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	ends := make(chan os.Signal, 1)
+	s.others = make(chan os.Signal, 2)
 	signal.Notify(ends, syscall.SIGINT, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) { // nohup(1) ignores it
-		signal.Notify(hangups, syscall.SIGHUP)
+		signal.Notify(s.others, syscall.SIGHUP)
 	}
 	second := make(chan int, 1)
 	over, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		s.await(ctx, ends, hangups)
+		s.await(ctx, ends, s.others)
 		cancel()
 		var words sync.WaitGroup // what reads them may be slow, or stopped
 		if f := s.ending.Load(); f != nil && s.caught.Load() != 0 {
@@ -70,19 +81,23 @@ func (s *signals) catch(parent context.Context) (ctx context.Context, again <-ch
 		close(over)
 		<-done
 		signal.Stop(ends)
-		signal.Stop(hangups)
+		signal.Stop(s.others)
 	}
 }
 
 // await waits for the signal that ends the command, or the end of ctx.
-func (s *signals) await(ctx context.Context, ends, hangups <-chan os.Signal) {
+func (s *signals) await(ctx context.Context, ends, others <-chan os.Signal) {
 	var sig os.Signal
 	for sig == nil {
 		select {
 		case sig = <-ends:
-		case sig = <-hangups:
-			if f := s.hangup.Load(); f != nil {
-				(*f)()
+		case sig = <-others:
+			does := s.hangup.Load()
+			if sig == syscall.SIGUSR1 {
+				does = s.wake.Load()
+			}
+			if does != nil {
+				(*does)()
 				sig = nil
 			}
 		case <-ctx.Done():

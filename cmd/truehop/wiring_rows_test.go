@@ -158,7 +158,7 @@ func upstreamWires(p *wiringPlace) []wire {
 	}
 	return []wire{
 		{key: "accounts.NAME.protocol", wants: map[string]any{"imap": [2]any{fetch.Selection{"INBOX"}, true}, "pop3": [2]any{fetch.Selection{""}, false}}, at: func(g *given) any {
-			return [2]any{g.pass.Folders, g.loop.Accounts[0].Wake != nil}
+			return [2]any{g.pass.Folders, g.watched > 0}
 		}},
 		{key: "accounts.NAME.host", wants: map[string]any{"127.0.0.1": "127.0.0.1"}, at: func(g *given) any { return same(g.imap.TLS.ServerName, g.pop3.TLS.ServerName) }},
 		{key: "accounts.NAME.port", wants: map[string]any{p.port: true}, at: func(g *given) any {
@@ -229,7 +229,7 @@ func upstreamWires(p *wiringPlace) []wire {
 		{key: "accounts.NAME.max_size", wants: map[string]any{"3MiB": int64(3 << 20)}, at: func(g *given) any { return same(g.imap.MaxSize, g.pop3.MaxSize) }},
 		{key: "accounts.NAME.schedule", wants: map[string]any{`"@every 7m"`: "@every 7m"}, at: func(g *given) any { return g.loop.Accounts[0].Spec.String() }},
 		{key: "accounts.NAME.idle_renewal", wants: map[string]any{"5m": 5 * time.Minute}, at: func(g *given) any { return g.renewal }},
-		{key: "accounts.NAME.idle", wants: map[string]any{"true": true, "false": false}, at: func(g *given) any { return g.loop.Accounts[0].Wake != nil }},
+		{key: "accounts.NAME.idle", wants: map[string]any{"true": true, "false": false}, at: func(g *given) any { return g.watched > 0 }},
 	}
 }
 

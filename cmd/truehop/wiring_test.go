@@ -60,6 +60,7 @@ type given struct {
 	oauth          oauth.Options
 	names          rdns.Options
 	loop           *schedule.Loop
+	watched        int
 	log            *ui.Log
 	// lines are a line of the log as a terminal and as systemd gets it.
 	lines [2]string
@@ -254,7 +255,8 @@ func (p *wiringPlace) build(t *testing.T, with, keys map[string]string) *given {
 	g.verdict = written.String()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // so that nobody begins to watch
-	g.loop = serviceLoop(ctx, cfg, a, g.log)
+	g.loop = serviceOf(cfg, a, g.log).loop(ctx)
+	g.watched = len(app.Watched(account))
 	if g.toMTA, g.mta, err = app.MTA(cfg.Target(account)); err != nil {
 		t.Fatal(err)
 	}

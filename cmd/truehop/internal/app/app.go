@@ -9,16 +9,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
-	"github.com/truehop/truehop/inject/rdns"
 	"github.com/truehop/truehop/received"
 	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
@@ -26,13 +22,12 @@ import (
 
 // App is what all accounts share: the ledger, the sessions with the MTA, the resolver.
 type App struct {
-	opts   Options
-	cfg    *config.Config
 	ledger *ledger.Ledger
-	// mtas are the ways to the targets, by their names.
-	mtas   map[string]pools
-	names  *rdns.Resolver
-	budget *semaphore.Weighted
+	// mu guards current.
+	mu      sync.Mutex
+	current setup
+	// retired closes the sessions of targets that are gone, once no pass uses them.
+	retired sync.WaitGroup
 	// awaited counts the messages that wait for the reply to their dot.
 	awaited atomic.Int64
 	// watchers are the goroutines of Watch, logins what they share with the passes.
@@ -48,6 +43,9 @@ type Options struct {
 	// NotWatching, if not nil, gets why no new mail is noticed by IDLE: it is tried again later, unless
 	// the server does not offer it.
 	NotWatching func(account string, err error)
+	// Watching, if not nil, is called when a watcher of a folder does something, and says within which time it will again; 0 is
+	// for a wait that ends with a pass over the account, less than 0 for the watcher's end.
+	Watching func(account, folder string, within time.Duration)
 	// Trace, if not nil, gets each line of the dialogues with the MTA, without secrets.
 	Trace func(session uint64, line string)
 	// Logger, if not nil, gets what is odd about upstreams, and at debug level the dialogues with them.
@@ -64,33 +62,21 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(cfg.SpoolDir, 0o700); err != nil {
-		return nil, errors.Join(&ledger.Error{Kind: ledger.Permission, Op: "create spool_dir", Err: err}, record.Close())
-	}
-	if err := transfer.CheckSpool(cfg.SpoolDir, os.Geteuid()); err != nil {
-		return nil, errors.Join(err, record.Close())
-	}
-	mtas, err := openPools(cfg, o.Trace)
+	first, err := setUp(cfg, o, setup{})
 	if err != nil {
 		return nil, errors.Join(err, record.Close())
 	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	return &App{
-		opts: o, cfg: cfg, ledger: record, mtas: mtas,
-		names:  rdns.New(ResolverOptions(cfg.Resolver)),
-		budget: semaphore.NewWeighted(int64(cfg.Budget)),
-	}, nil
+	return &App{ledger: record, current: first}, nil
 }
 
 // Close waits for what Watch began, ends the sessions with the MTA and closes the ledger.
 func (a *App) Close(ctx context.Context) error {
 	a.watchers.Wait()
 	var err error
-	for _, p := range a.mtas {
+	for _, p := range a.setup().mtas {
 		err = errors.Join(err, p.close(ctx))
 	}
+	a.retired.Wait()
 	return errors.Join(err, a.ledger.Close())
 }
 
@@ -112,15 +98,20 @@ func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) 
 	}
 	// Deferred, so that a pass that panics under serve does not keep the account from the next.
 	defer func() { err = errors.Join(err, unlock()) }()
+	now, done := a.begin(account)
+	if done == nil {
+		return summary, context.Canceled // the account goes to a target that is gone: whoever tells that to the pass comes
+	}
+	defer done()
 	a.shares.begin(account.Name)
 	defer a.shares.end(account.Name)
-	began := a.opts.Now()
+	began := now.opts.Now()
 	if !o.Now {
 		if err := a.passWaits(ctx, account, began); err != nil {
 			return summary, err
 		}
 	}
-	p := a.Plan(account, o)
+	p := a.plan(now, account, o)
 	if o.DryRun {
 		return p.Run(ctx)
 	}
@@ -134,7 +125,7 @@ func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) 
 	}
 	summary, err = p.Run(ctx)
 	ended := ledger.Pass{
-		Began: began, Ended: a.opts.Now(), OK: err == nil, Listed: summary.Listed, Delivered: summary.Delivered,
+		Began: began, Ended: now.opts.Now(), OK: err == nil, Listed: summary.Listed, Delivered: summary.Delivered,
 		Deferred: summary.Deferred, Refused: summary.Refused + summary.PartlyRefused + summary.Quarantined, Held: summary.Held, InDoubt: summary.Doubt,
 	}
 	var refused *RefusedError
@@ -154,12 +145,17 @@ func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) 
 
 // Plan is the pass that an account's configuration asks for.
 func (a *App) Plan(account *config.Account, o PassOptions) transfer.Pass {
-	target := a.cfg.Target(account)
-	to := a.mtas[target.Name]
+	return a.plan(a.setup(), account, o)
+}
+
+// plan is Plan by a setup.
+func (a *App) plan(now setup, account *config.Account, o PassOptions) transfer.Pass {
+	target := now.cfg.Target(account)
+	to := now.mtas[target.Name]
 	p := transfer.Pass{
 		Account: account.Name, Folders: account.Selection(),
 		Dial:       func(ctx context.Context) (fetch.Mailbox, error) { return a.dialPass(ctx, account) },
-		LookupName: func(ctx context.Context, addr netip.Addr) transfer.Name { return lookupName(ctx, a.names, addr) },
+		LookupName: func(ctx context.Context, addr netip.Addr) transfer.Name { return lookupName(ctx, now.names, addr) },
 		MTA:        awaiting{to.mta, &a.awaited}, Ledger: a.ledger, Policy: policy(account),
 		Recipients: account.Recipients, Sender: account.Sender,
 		Recipient:   transfer.RecipientRule{From: account.RecipientFrom, Domains: account.RecipientDomains, StripPrefix: account.RecipientStripPrefix},
@@ -170,8 +166,8 @@ func (a *App) Plan(account *config.Account, o PassOptions) transfer.Pass {
 		Flood:    transfer.Flood{Limit: account.FloodLimit, First: account.FirstRun, Accept: o.Accept, Adopt: o.Adopt},
 		Search:   account.Search.Search,
 		Limit:    transfer.Limit{Messages: account.MaxMessages, Octets: int64(account.MaxBytes)},
-		SpoolDir: a.cfg.SpoolDir, Budget: a.budget, BudgetSize: int64(a.cfg.Budget),
-		Ordered: target.Connections == 1, DryRun: o.DryRun, Newest: o.Newest, Now: a.opts.Now, Observe: a.opts.Observe,
+		SpoolDir: now.cfg.SpoolDir, Budget: now.budget, BudgetSize: int64(now.cfg.Budget),
+		Ordered: target.Connections == 1, DryRun: o.DryRun, Newest: o.Newest, Now: now.opts.Now, Observe: now.opts.Observe,
 	}
 	if to.plain != nil {
 		p.Plain = awaiting{to.plain, &a.awaited}

@@ -55,6 +55,17 @@ func (l *logins) learn(account string, change func(*way)) {
 	l.ways[account] = known
 }
 
+// forget takes that an account's configuration has changed: what is known of its server and its credentials may not hold any more.
+func (l *logins) forget(account string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.ways, account)
+	if waiting, refused := l.refused[account]; refused {
+		close(waiting)
+		delete(l.refused, account)
+	}
+}
+
 // note takes how a login ended.
 func (l *logins) note(account string, err error) {
 	l.mu.Lock()
@@ -90,10 +101,10 @@ func (l *logins) await(ctx context.Context, account string) {
 
 // logIn opens a session with an account's upstream, and remembers whether that could be done.
 func (a *App) logIn(ctx context.Context, account *config.Account) (fetch.Mailbox, error) {
-	mailbox, err := connect(ctx, a.logins.adapt(account), a.opts.Logger, func() {
+	mailbox, err := connect(ctx, a.logins.adapt(account), a.setup().opts.Logger, func() {
 		a.logins.learn(account.Name, func(w *way) { w.oneByOne = true })
-		if a.opts.Logger != nil {
-			a.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "replies came out of step; from here on one command is sent at a time (pipelining: off spares the attempt)",
+		if a.setup().opts.Logger != nil {
+			a.setup().opts.Logger.LogAttrs(ctx, slog.LevelWarn, "replies came out of step; from here on one command is sent at a time (pipelining: off spares the attempt)",
 				slog.String("account", account.Name))
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 
 	"github.com/emersion/go-sasl"
 
@@ -16,21 +17,34 @@ import (
 
 // pools are the sessions with the listeners of one target. Targets share none, whatever their addresses.
 type pools struct {
-	mta *inject.Pool
+	target *config.Target
+	traced bool
+	mta    *inject.Pool
 	// plain is the way to its listener plain, nil where there is none.
 	plain *inject.Pool
+	// users are the passes that use them.
+	users sync.WaitGroup
 }
 
-// openPools readies the ways to all targets; it connects to nobody.
-func openPools(cfg *config.Config, trace func(session uint64, line string)) (map[string]pools, error) {
-	all := map[string]pools{}
+// openPools readies the ways to all targets; it connects to nobody. Those to targets that were the same before are taken over.
+func openPools(cfg *config.Config, trace func(session uint64, line string), before map[string]*pools) (map[string]*pools, error) {
+	all := map[string]*pools{}
 	for _, in := range cfg.Targets() {
+		if old := before[in.Name]; old != nil && trace == nil && !old.traced && old.target.Same(in) {
+			all[in.Name] = old
+			continue
+		}
 		dial, options, err := MTA(in)
 		if err != nil {
+			for _, p := range all {
+				if p != before[p.target.Name] {
+					err = errors.Join(err, p.close(context.Background())) // idle
+				}
+			}
 			return nil, err
 		}
 		options.Trace = trace
-		p := pools{mta: inject.NewPool(dial, options)}
+		p := &pools{target: in, traced: trace != nil, mta: inject.NewPool(dial, options)}
 		if in.Plain != (config.Endpoint{}) {
 			p.plain = inject.NewPool(Plain(in))
 		}
@@ -40,7 +54,7 @@ func openPools(cfg *config.Config, trace func(session uint64, line string)) (map
 }
 
 // close ends the sessions.
-func (p pools) close(ctx context.Context) error {
+func (p *pools) close(ctx context.Context) error {
 	err := p.mta.Close(ctx)
 	if p.plain != nil {
 		err = errors.Join(err, p.plain.Close(ctx))

@@ -77,7 +77,7 @@ func refusedAgain(r ledger.Refusal, at attempt) ledger.Refusal {
 // loginWaits returns a [*RefusedError] if an account must not log in yet.
 func (a *App) loginWaits(ctx context.Context, account *config.Account, now time.Time) error {
 	r, err := a.ledger.Refusal(ctx, account.Name)
-	if err != nil || !holds(r, now, account.LoginBasis(a.cfg.Path)) {
+	if err != nil || !holds(r, now, account.LoginBasis(a.setup().cfg.Path)) {
 		return err
 	}
 	return &RefusedError{Account: account.Name, Times: r.Times, Next: r.Next, Waits: true, Told: r.Told,
@@ -106,14 +106,14 @@ func (a *App) passWaits(ctx context.Context, account *config.Account, now time.T
 
 // logInOnRecord is logIn that records whether the credentials were refused.
 func (a *App) logInOnRecord(ctx context.Context, account *config.Account) (fetch.Mailbox, error) {
-	at := attempt{began: a.opts.Now(), before: account.LoginBasis(a.cfg.Path)}
+	at := attempt{began: a.setup().opts.Now(), before: account.LoginBasis(a.setup().cfg.Path)}
 	mailbox, refusal := a.logIn(ctx, account)
 	if refusal != nil && fetch.KindOf(refusal) != fetch.Auth {
 		return mailbox, refusal // it says nothing about the credentials
 	}
-	at.ended, at.after = a.opts.Now(), at.before
+	at.ended, at.after = a.setup().opts.Now(), at.before
 	if account.OAuth.Provider != "" {
-		at.after = account.LoginBasis(a.cfg.Path)
+		at.after = account.LoginBasis(a.setup().cfg.Path)
 	}
 	err := a.recordLogin(context.WithoutCancel(ctx), account.Name, at, refusal)
 	if err != nil && mailbox != nil {

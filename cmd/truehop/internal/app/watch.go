@@ -17,6 +17,8 @@ const (
 	// watchPause and maxWatchPause space the attempts to get a lost connection back.
 	watchPause    = 30 * time.Second
 	maxWatchPause = 30 * time.Minute
+	// loginTime is more than a login and the listing of a folder take, with all their limits.
+	loginTime = time.Hour
 	// maxWatched bounds the folders of an account that are watched: each takes a connection, and servers allow few.
 	maxWatched = 5
 )
@@ -25,19 +27,28 @@ const (
 var errNoIDLE = &fetch.Error{Kind: fetch.Unsupported, Op: "IDLE", Err: errors.New("the server does not offer it, and is asked every minute instead")}
 
 // Watch waits for new mail by IMAP IDLE (RFC 2177), on a connection for each of the account's first folders beside that of the passes,
-// until ctx ends. It returns a channel that gets a value when mail has arrived, or nil where the account cannot be watched.
-func (a *App) Watch(ctx context.Context, account *config.Account) <-chan struct{} {
+// until ctx ends. When mail has arrived, wake gets a value, if it has room.
+func (a *App) Watch(ctx context.Context, account *config.Account, wake chan<- struct{}) {
+	for _, folder := range Watched(account) {
+		w := &watched{folder: folder, wake: wake}
+		a.watchers.Go(func() {
+			tell := func(within time.Duration) {
+				if f := a.setup().opts.Watching; f != nil {
+					f(account.Name, w.folder, within)
+				}
+			}
+			defer tell(-1)
+			a.watch(ctx, account.Name, tell, func(ctx context.Context) error { return a.idle(ctx, account, w, tell) })
+		})
+	}
+}
+
+// Watched returns the folders of an account on which new mail is waited for.
+func Watched(account *config.Account) []string {
 	if account.Protocol != config.IMAP || !account.Idle {
 		return nil
 	}
-	wake := make(chan struct{}, 1)
-	for _, folder := range watchable(account.Selection()) {
-		w := &watched{folder: folder, wake: wake}
-		a.watchers.Go(func() {
-			a.watch(ctx, account.Name, func(ctx context.Context) error { return a.idle(ctx, account, w) })
-		})
-	}
-	return wake
+	return watchable(account.Selection())
 }
 
 // watchable returns the folders to watch: the inbox first, where anything but names is chosen, since most new mail comes
@@ -86,9 +97,10 @@ func (w *watched) look(l *fetch.Listing) {
 
 // watch keeps a connection with the upstream, and wakes when mail arrives. What arrives while there
 // is none wakes when there is one again. While the credentials stand refused it leaves the next login to a pass.
-func (a *App) watch(ctx context.Context, account string, idle func(context.Context) error) {
+func (a *App) watch(ctx context.Context, account string, tell func(within time.Duration), idle func(context.Context) error) {
 	pause := watchPause
 	for {
+		tell(0)
 		connected, leave, ok := a.shares.join(ctx, account)
 		if !ok {
 			return
@@ -103,24 +115,27 @@ func (a *App) watch(ctx context.Context, account string, idle func(context.Conte
 		if yielded {
 			continue // to a pass, after which there is room again
 		}
-		if a.opts.NotWatching != nil {
-			a.opts.NotWatching(account, err)
+		if f := a.setup().opts.NotWatching; f != nil {
+			f(account, err)
 		}
 		if time.Since(began) > maxWatchPause {
 			pause = watchPause
 		}
+		tell(pause)
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
 		}
+		tell(0)
 		pause = min(2*pause, maxWatchPause)
 		a.logins.await(ctx, account)
 	}
 }
 
 // idle keeps one connection and watches until the connection ends, and returns why it did.
-func (a *App) idle(ctx context.Context, account *config.Account, w *watched) error {
-	if err := a.loginWaits(ctx, account, a.opts.Now()); err != nil {
+func (a *App) idle(ctx context.Context, account *config.Account, w *watched, tell func(within time.Duration)) error {
+	tell(loginTime)
+	if err := a.loginWaits(ctx, account, a.setup().opts.Now()); err != nil {
 		a.logins.note(account.Name, err)
 		return err
 	}
@@ -137,12 +152,13 @@ func (a *App) idle(ctx context.Context, account *config.Account, w *watched) err
 	if err != nil {
 		return err
 	}
-	if !client.CanWatch() && !w.toldOnce && a.opts.NotWatching != nil {
+	if f := a.setup().opts.NotWatching; f != nil && !client.CanWatch() && !w.toldOnce {
 		w.toldOnce = true
-		a.opts.NotWatching(account.Name, errNoIDLE)
+		f(account.Name, errNoIDLE)
 	}
 	w.look(listing)
 	for {
+		tell(account.IdleRenewal + account.Timeout)
 		arrived, err := client.Watch(ctx, account.IdleRenewal)
 		if arrived {
 			w.arrived()

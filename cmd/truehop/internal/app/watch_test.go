@@ -39,7 +39,7 @@ func TestWatcherLeavesRefusedCredentialsToTheSchedule(t *testing.T) {
 				}
 				var logins atomic.Int64
 				a.watchers.Go(func() {
-					a.watch(ctx, "work", func(context.Context) error {
+					a.watch(ctx, "work", func(time.Duration) {}, func(context.Context) error {
 						logins.Add(1)
 						a.logins.note("work", c.login)
 						return c.login

@@ -34,6 +34,9 @@ const (
 	logAwaiting     = "awaiting"
 	logReloaded     = "reloaded"
 	logNotReloaded  = "not reloaded"
+	logWoken        = "woken"
+	logNotListening = "not listening"
+	logStuck        = "stuck"
 	logNext         = "next pass"
 	logLoginWaits   = "login waits"
 	logPanic        = "panic"
@@ -115,8 +118,27 @@ func (l *Log) Stopped() { l.Info(logStopped) }
 // Awaiting logs that a signal has told the program to end, and that it waits for the reply to the dot of so many messages first.
 func (l *Log) Awaiting(messages int) { l.Info(logAwaiting, "messages", messages) }
 
-// Reloaded logs that the service goes on by another configuration.
-func (l *Log) Reloaded() { l.Info(logReloaded) }
+// Reloaded logs that the service goes on by another configuration, in which these accounts are new or changed, or gone.
+func (l *Log) Reloaded(come, gone []string) {
+	l.Info(logReloaded, "come", orDash(strings.Join(come, ",")), "gone", orDash(strings.Join(gone, ",")))
+}
+
+// Woken logs that a running service was asked for a pass over an account, in place of one of this process.
+func (l *Log) Woken(account string) {
+	l.Info(logWoken, "account", account, "why", "the service is in a pass over it, and makes another one directly after it")
+}
+
+// NotListening logs that truehop run cannot wake the accounts of this service.
+func (l *Log) NotListening(err error) { l.Warn(logNotListening, "error", err.Error()) }
+
+// Stuck logs which parts of the service do not show that they live, or that all do again.
+func (l *Log) Stuck(late []string) {
+	if len(late) == 0 {
+		l.Info(logStuck, "late", 0)
+		return
+	}
+	l.Error(logStuck, "late", len(late), "error", strings.Join(late, ", "), "hint", "the watchdog of the service manager is not fed; report it, with what was logged before")
+}
 
 // NotReloaded logs that the service goes on by the configuration that it has, for the new one cannot be used.
 func (l *Log) NotReloaded(err error) {

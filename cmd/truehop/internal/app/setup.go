@@ -1,0 +1,106 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/inject/rdns"
+	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/transfer"
+)
+
+// setup is what one reading of the configuration comes to. A pass keeps the one that it began with.
+type setup struct {
+	cfg  *config.Config
+	opts Options
+	// mtas are the ways to the targets, by their names.
+	mtas   map[string]*pools
+	names  *rdns.Resolver
+	budget *semaphore.Weighted
+}
+
+// setUp readies what a configuration asks for, and takes over from before what is the same there.
+func setUp(cfg *config.Config, o Options, before setup) (setup, error) {
+	if err := os.MkdirAll(cfg.SpoolDir, 0o700); err != nil {
+		return setup{}, &ledger.Error{Kind: ledger.Permission, Op: "create spool_dir", Err: err}
+	}
+	if err := transfer.CheckSpool(cfg.SpoolDir, os.Geteuid()); err != nil {
+		return setup{}, err
+	}
+	mtas, err := openPools(cfg, o.Trace, before.mtas)
+	if err != nil {
+		return setup{}, err
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	now := setup{cfg: cfg, opts: o, mtas: mtas, names: before.names, budget: before.budget}
+	if before.cfg == nil || before.cfg.Resolver != cfg.Resolver {
+		now.names = rdns.New(ResolverOptions(cfg.Resolver))
+	}
+	if before.cfg == nil || before.cfg.Budget != cfg.Budget {
+		now.budget = semaphore.NewWeighted(int64(cfg.Budget))
+	}
+	return now, nil
+}
+
+// setup returns the one that holds now.
+func (a *App) setup() setup {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.current
+}
+
+// begin returns the setup for a pass over an account, whose target stays open until done is called. done is nil where there is
+// no such target any more.
+func (a *App) begin(account *config.Account) (now setup, done func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	target := a.current.cfg.Target(account)
+	if target == nil {
+		return a.current, nil
+	}
+	to := a.current.mtas[target.Name]
+	to.users.Add(1)
+	return a.current, to.users.Done
+}
+
+// Reload has the passes that begin from now on go by another configuration. Those under way end by the one that they began with,
+// and so does what they have said to the MTA. After an error everything goes on as it was.
+func (a *App) Reload(cfg *config.Config, o Options) error {
+	before := a.setup()
+	if before.cfg.StateDir != cfg.StateDir {
+		return &config.Error{Problems: []config.Problem{{Source: cfg.Path, Key: "state_dir",
+			Text: fmt.Sprintf("cannot change while the service runs, for other accounts are in the record in %s; restart it", before.cfg.StateDir)}}}
+	}
+	next, err := setUp(cfg, o, before)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	a.current = next
+	a.mu.Unlock()
+	come, gone := before.cfg.Changed(cfg)
+	for _, name := range slices.Concat(come, gone) {
+		a.logins.forget(name)
+	}
+	for name, old := range before.mtas {
+		if next.mtas[name] == old {
+			continue
+		}
+		a.retired.Go(func() {
+			old.users.Wait() // nobody comes any more
+			if err := old.close(context.Background()); err != nil && o.Logger != nil && !errors.Is(err, context.Canceled) {
+				o.Logger.Warn("sessions with a former target did not end well", "target", name, "error", err.Error())
+			}
+		})
+	}
+	return nil
+}

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/app"
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/cmd/truehop/internal/ui"
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/schedule"
+	"github.com/truehop/truehop/schedule/transfer"
+)
+
+// startJitter spreads passes that the clock starts for many accounts at once.
+const startJitter = 5 * time.Second
+
+// service is what the command serve runs: the schedule of all accounts, their watchers, and what tells it to do something else.
+type service struct {
+	app     *app.App
+	manager manager
+	pulse   pulse
+	// hangups and wakes have a value when SIGHUP and SIGUSR1 have come.
+	hangups, wakes chan struct{}
+	updates        chan schedule.Update
+
+	mu  sync.Mutex // guards what follows
+	cfg *config.Config
+	log *ui.Log
+	// served are the accounts of cfg, by name.
+	served map[string]served
+}
+
+// served is one account.
+type served struct {
+	wake chan struct{}
+	// unwatch ends its watchers.
+	unwatch context.CancelFunc
+}
+
+func newService(cfg *config.Config, log *ui.Log) *service {
+	return &service{
+		cfg: cfg, log: log, served: map[string]served{},
+		hangups: make(chan struct{}, 1), wakes: make(chan struct{}, 1), updates: make(chan schedule.Update),
+	}
+}
+
+func (s *service) logger() *ui.Log {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log
+}
+
+// account returns an account as it is now, nil if there is none of this name.
+func (s *service) account(name string) *config.Account {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cfg.Accounts[name]
+}
+
+// options have everything that happens logged, and taken for a sign of life.
+func (s *service) options(ctx context.Context, log *ui.Log) app.Options {
+	o := logged(ctx, log)
+	observe := o.Observe
+	o.Observe = func(e transfer.Event) {
+		s.pulse.again(loopOf(e.Account), passSilence)
+		observe(e)
+	}
+	o.Watching = func(account, folder string, within time.Duration) {
+		if within == 0 { // for a pass, which shows its own life
+			within = passSilence
+		}
+		s.pulse.beat("watcher of "+account+" "+fetch.Sanitize(folder), within)
+	}
+	return o
+}
+
+// loopOf names the goroutine that makes an account's passes, in the pulse.
+func loopOf(account string) string { return "schedule of " + account }
+
+// run makes passes until ctx ends and those in progress have. read reads the configuration again.
+func (s *service) run(ctx context.Context, read func() (*config.Config, *ui.Log, error)) error {
+	for _, w := range s.cfg.Warnings {
+		s.log.Warning(w)
+	}
+	loop := s.loop(ctx)
+	s.log.Serving(len(loop.Accounts))
+	s.notify(s.manager.ready(len(loop.Accounts)))
+	var helpers sync.WaitGroup
+	working, end := context.WithCancel(context.WithoutCancel(ctx)) // until the last pass has ended
+	helpers.Go(func() { s.feedWatchdog(working) })
+	helpers.Go(func() { s.listen(ctx) })
+	helpers.Go(func() { s.obey(ctx, read) })
+	err := loop.Run(ctx)
+	end()
+	helpers.Wait()
+	return err
+}
+
+// loop is the schedule of all accounts. New mail is watched for until ctx ends.
+func (s *service) loop(ctx context.Context) *schedule.Loop {
+	loop := &schedule.Loop{
+		Parallel: s.cfg.Passes, Updates: s.updates, Pass: s.pass,
+		// Repeating refused credentials locks accounts.
+		Hard: func(err error) bool { return exitCode(err) == exitCredentials || fetch.KindOf(err) == fetch.Auth },
+		OnEnd: func(account string, _ time.Duration, err error) {
+			var panicked *schedule.PanicError
+			if errors.As(err, &panicked) {
+				s.logger().Panicked(account, panicked)
+			}
+		},
+		OnNext: func(account string, at time.Time) { s.logger().Next(account, at) },
+		OnTurn: func(account string, within time.Duration) {
+			if within == 0 {
+				within = passSilence
+			}
+			s.pulse.beat(loopOf(account), within)
+		},
+	}
+	for _, name := range s.cfg.Names() {
+		loop.Accounts = append(loop.Accounts, s.serve(ctx, s.cfg.Accounts[name]))
+	}
+	return loop
+}
+
+// pass makes one pass over an account.
+func (s *service) pass(ctx context.Context, name string) error {
+	account := s.account(name)
+	if account == nil {
+		return nil // it has gone in this moment
+	}
+	summary, err := s.app.Pass(ctx, account, app.PassOptions{})
+	s.notify(s.manager.ended(name, err))
+	log := s.logger()
+	var refused *app.RefusedError
+	if !errors.As(err, &refused) {
+		log.Pass(name, summary, err)
+		return err
+	}
+	if refused.Waits {
+		log.LoginWaits(name, refused, refused.Told)
+	} else {
+		log.Pass(name, summary, err)
+	}
+	return nil // the ledger spaces the logins, and lets one through when the credentials were changed
+}
+
+// serve begins to watch an account, which takes the place of one of the same name, and returns its place in the schedule.
+func (s *service) serve(ctx context.Context, account *config.Account) schedule.Account {
+	watching, unwatch := context.WithCancel(ctx)
+	one := served{wake: make(chan struct{}, 1), unwatch: unwatch}
+	s.mu.Lock()
+	if before, known := s.served[account.Name]; known {
+		before.unwatch()
+	}
+	s.served[account.Name] = one
+	s.mu.Unlock()
+	s.app.Watch(watching, account, one.wake)
+	return schedule.Account{Name: account.Name, Spec: account.Schedule, AtStart: true, Jitter: startJitter, Wake: one.wake}
+}
+
+// obey does what signals say, until ctx ends.
+func (s *service) obey(ctx context.Context, read func() (*config.Config, *ui.Log, error)) {
+	for {
+		select {
+		case <-s.hangups:
+			s.reload(ctx, read)
+		case <-s.wakes:
+			s.mu.Lock()
+			for _, one := range s.served {
+				offer(one.wake)
+			}
+			s.mu.Unlock()
+		case <-ctx.Done():
+			s.notify(s.manager.stopping())
+			return
+		}
+	}
+}
+
+// reload goes on by the configuration as it is now, or as before where it cannot be used.
+func (s *service) reload(ctx context.Context, read func() (*config.Config, *ui.Log, error)) {
+	s.notify(s.manager.reloading())
+	defer func() { s.notify(s.manager.ready(len(s.names()))) }()
+	next, log, err := read()
+	if err == nil {
+		err = s.app.Reload(next, s.options(ctx, log))
+	}
+	if err != nil {
+		s.logger().NotReloaded(err)
+		return
+	}
+	s.mu.Lock()
+	come, gone := s.cfg.Changed(next)
+	s.cfg, s.log = next, log
+	for _, name := range gone {
+		s.served[name].unwatch()
+		delete(s.served, name)
+	}
+	s.mu.Unlock()
+	update := schedule.Update{Gone: gone, Parallel: next.Passes}
+	for _, name := range come {
+		update.Accounts = append(update.Accounts, s.serve(ctx, next.Accounts[name]))
+	}
+	s.manager.forget(gone)
+	for _, w := range next.Warnings {
+		log.Warning(w)
+	}
+	log.Reloaded(come, gone)
+	select {
+	case s.updates <- update:
+	case <-ctx.Done():
+	}
+}
+
+// names are the accounts that are served.
+func (s *service) names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cfg.Names()
+}
+
+// listen has truehop run wake accounts, until ctx ends.
+func (s *service) listen(ctx context.Context) {
+	s.mu.Lock()
+	dir := s.cfg.StateDir
+	s.mu.Unlock()
+	socket, err := app.ListenWake(dir)
+	if err == nil {
+		err = socket.Serve(ctx, s.wake)
+	}
+	if err != nil {
+		s.logger().NotListening(err)
+	}
+}
+
+// wake begins a pass over an account, after the one that is under way. It returns false for one that is not served.
+func (s *service) wake(account string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one, known := s.served[account]
+	if known {
+		offer(one.wake)
+	}
+	return known
+}

@@ -1,9 +1,26 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
 	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
+	"github.com/truehop/truehop/fetch/fakeserver"
+	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/inject/injecttest"
 )
 
 // serviceOf is a service that does not run.
@@ -11,4 +28,305 @@ func serviceOf(cfg *config.Config, a *app.App, log *ui.Log) *service {
 	s := newService(cfg, log)
 	s.app = a
 	return s
+}
+
+// serviceTrial is a service in a process of its own, with mailboxes, an MTA and a service manager.
+type serviceTrial struct {
+	dir, config string
+	ca          *fakeserver.CA
+	mta         *injecttest.Server
+	manager     *net.UnixConn
+	log         *bufio.Scanner
+	said        strings.Builder // what the log has said
+	*process
+}
+
+// newServiceTrial writes a configuration without accounts, with these lines.
+func newServiceTrial(t *testing.T, o injecttest.Options, lines string) *serviceTrial {
+	t.Helper()
+	s := &serviceTrial{dir: t.TempDir(), ca: fakeserver.NewCA(), mta: injecttest.New(o)}
+	if _, err := s.mta.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.mta.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	s.config = filepath.Join(s.dir, "truehop.yaml")
+	s.write(t, "ca.pem", string(s.ca.PEM()))
+	s.write(t, "truehop.yaml", fmt.Sprintf("state_dir: %s\n%sinject:\n  address: %s\ndefaults: {schedule: \"@every 24h\", idle: false, mx: [mx.example.net], password: p, tls_ca_file: %s}\n",
+		filepath.Join(s.dir, "state"), lines, s.mta.Addr(), filepath.Join(s.dir, "ca.pem")))
+	return s
+}
+
+func (s *serviceTrial) write(t *testing.T, name, text string) {
+	t.Helper()
+	path := filepath.Join(s.dir, name)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// account serves a mailbox, and writes its account, whose mail goes to NAME@example.net, into conf.d. wrap, if not nil, puts
+// something between the upstream and its connections.
+func (s *serviceTrial) account(t *testing.T, name string, wrap func(net.Conn) net.Conn) *fakeserver.Store {
+	t.Helper()
+	store := fakeserver.NewStore()
+	secure := &tls.Config{Certificates: []tls.Certificate{s.ca.Issue(fakeserver.Leaf{})}}
+	serve := (&fakeserver.IMAP{Store: store, User: name, Password: "p", TLS: secure, Implicit: true}).Serve
+	if wrap != nil {
+		inner := serve
+		serve = func(conn net.Conn) { inner(wrap(conn)) }
+	}
+	host, port, err := net.SplitHostPort(fetchtest.Listen(t, serve).Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write(t, "conf.d/"+name+".yaml", fmt.Sprintf("accounts:\n  %s: {host: %s, port: %s, user: %s, recipients: [%s@example.net]}\n", name, host, port, name, name))
+	return store
+}
+
+// start begins the service, whose manager has a watchdog of this interval.
+func (s *serviceTrial) start(t *testing.T, watchdog time.Duration) {
+	t.Helper()
+	socket := filepath.Join(s.dir, "notify")
+	var err error
+	if s.manager, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // for a service that does not do what it should
+	t.Cleanup(cancel)
+	s.process = command(t, ctx, "serve", "--config", s.config)
+	s.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket)
+	if watchdog > 0 {
+		s.Env = append(s.Env, fmt.Sprintf("WATCHDOG_USEC=%d", watchdog.Microseconds()))
+	}
+	s.Cmd.Stderr = nil
+	stderr, err := s.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.log = bufio.NewScanner(stderr)
+	s.process.start(t)
+	t.Cleanup(func() {
+		if s.ProcessState == nil {
+			_ = s.Process.Kill() // the test has failed
+			_ = s.Cmd.Wait()
+		}
+		_ = s.manager.Close()
+	})
+}
+
+// await reads the log up to a line with all these parts.
+func (s *serviceTrial) await(t *testing.T, parts ...string) string {
+	t.Helper()
+	for s.log.Scan() {
+		line := s.log.Text()
+		s.said.WriteString(line + "\n")
+		has := true
+		for _, part := range parts {
+			has = has && strings.Contains(line, part)
+		}
+		if has {
+			return line
+		}
+	}
+	t.Fatalf("it ended without saying %q:\n%s", parts, s.said.String())
+	return ""
+}
+
+// told reads what the service manager is told next, but for the watchdog.
+func (s *serviceTrial) told(t *testing.T) string {
+	t.Helper()
+	for {
+		text := s.toldAny(t)
+		if text != "WATCHDOG=1" {
+			return text
+		}
+	}
+}
+
+func (s *serviceTrial) toldAny(t *testing.T) string {
+	t.Helper()
+	buf := make([]byte, 4096)
+	if err := s.manager.SetReadDeadline(time.Now().Add(time.Minute)); err != nil { // for one that says nothing
+		t.Fatal(err)
+	}
+	n, err := s.manager.Read(buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(buf[:n])
+}
+
+func (s *serviceTrial) signal(t *testing.T, sig syscall.Signal) {
+	t.Helper()
+	if err := s.Process.Signal(sig); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stop ends the service and wants it to end well.
+func (s *serviceTrial) stop(t *testing.T) {
+	t.Helper()
+	s.signal(t, syscall.SIGTERM)
+	for s.log.Scan() {
+		s.said.WriteString(s.log.Text() + "\n")
+	}
+	if code := s.wait(t); code != exitOK {
+		t.Errorf("it ended with %d:\n%s", code, s.said.String())
+	}
+}
+
+// TestServiceManagerIsTold: what a service manager hears over the life of a service, a reload that works and one that does not.
+func TestServiceManagerIsTold(t *testing.T) {
+	catchHangup(t)
+	s := newServiceTrial(t, injecttest.Options{}, "")
+	s.account(t, "work", nil)
+	s.start(t, 3*time.Second)
+	want := func(parts ...string) {
+		t.Helper()
+		if got := s.told(t); got != strings.Join(parts, "\n") {
+			t.Errorf("the manager is told %q, want %q", got, parts)
+		}
+	}
+	wantReloading := func() {
+		t.Helper()
+		var since int64
+		var rest string
+		text := s.told(t)
+		if n, _ := fmt.Sscanf(text, "RELOADING=1\nMONOTONIC_USEC=%d%s", &since, &rest); n != 1 || since <= 0 {
+			t.Errorf("the manager is told %q, want RELOADING=1 and MONOTONIC_USEC", text)
+		}
+	}
+	want("READY=1", "STATUS=serving 1 account")
+	if got := s.toldAny(t); got != "WATCHDOG=1" {
+		t.Errorf("the manager is told %q, want WATCHDOG=1", got)
+	}
+	s.account(t, "club", nil)
+	s.signal(t, syscall.SIGHUP)
+	wantReloading()
+	want("READY=1", "STATUS=serving 2 accounts")
+	s.write(t, "conf.d/club.yaml", "accounts:\n  club: {hsot: x}\n")
+	s.signal(t, syscall.SIGHUP)
+	wantReloading()
+	want("READY=1", "STATUS=serving 2 accounts")
+	s.await(t, `msg="not reloaded"`, "conf.d/club.yaml:2:3", "accounts.club.user: is missing")
+	s.await(t, `msg="not reloaded"`, "conf.d/club.yaml:2:10", `did you mean \"host\"?`)
+	s.stop(t)
+	want("STOPPING=1", "STATUS=waiting for the passes under way")
+}
+
+// TestReloadOfAccounts: one account is in the middle of a message while others come, change, and go. It goes on with the same
+// session, and its message arrives once.
+func TestReloadOfAccounts(t *testing.T) {
+	catchHangup(t)
+	dot, reply := make(chan struct{}), make(chan struct{})
+	s := newServiceTrial(t, injecttest.Options{Accepted: func(m injecttest.Message) {
+		if m.To[0] == "busy@example.net" {
+			close(dot)
+			<-reply
+		}
+	}}, "")
+	s.account(t, "busy", nil).Add("INBOX", scriptMail(1))
+	s.account(t, "gone", nil)
+	changed := s.account(t, "changed", nil)
+	s.start(t, 0)
+	<-dot
+	changed.Add("INBOX", scriptMail(2))
+	s.account(t, "new", nil).Add("INBOX", scriptMail(3))
+	if err := os.Remove(filepath.Join(s.dir, "conf.d/gone.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(s.dir, "conf.d/changed.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write(t, "conf.d/changed.yaml", strings.Replace(string(text), "changed@", "other@", 1))
+	s.signal(t, syscall.SIGHUP)
+	s.await(t, "msg=reloaded", "come=changed,new", "gone=gone")
+	for range 2 {
+		s.await(t, "msg=delivered")
+	}
+	close(reply)
+	s.await(t, "msg=delivered", "account=busy")
+	s.await(t, "msg=pass", "account=busy", "delivered=1")
+	s.stop(t)
+	to := map[string]int{}
+	for _, m := range s.mta.Messages() {
+		to[m.To[0]]++
+	}
+	if len(to) != 3 || to["busy@example.net"] != 1 || to["other@example.net"] != 1 || to["new@example.net"] != 1 {
+		t.Errorf("messages went to %v", to)
+	}
+}
+
+// TestReloadKeepsTheRecord: a reload that names another state directory is refused: what is recorded would be lost to it.
+func TestReloadKeepsTheRecord(t *testing.T) {
+	catchHangup(t)
+	s := newServiceTrial(t, injecttest.Options{}, "")
+	s.account(t, "work", nil)
+	s.start(t, 0)
+	s.await(t, "msg=serving")
+	text, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write(t, "truehop.yaml", strings.Replace(string(text), "/state\n", "/elsewhere\n", 1))
+	s.signal(t, syscall.SIGHUP)
+	s.await(t, `msg="not reloaded"`, "state_dir: cannot change while the service runs")
+	s.stop(t)
+}
+
+// TestWakeBySignal: SIGUSR1 begins a pass over each account that neither the clock nor the upstream would begin.
+func TestWakeBySignal(t *testing.T) {
+	s := newServiceTrial(t, injecttest.Options{}, "log: {level: debug}\n")
+	work, club := s.account(t, "work", nil), s.account(t, "club", nil)
+	s.start(t, 0)
+	for range 2 {
+		s.await(t, `msg="next pass"`)
+	}
+	work.Add("INBOX", scriptMail(1))
+	club.Add("INBOX", scriptMail(2))
+	s.signal(t, syscall.SIGUSR1)
+	for range 2 {
+		s.await(t, "msg=delivered")
+	}
+	s.stop(t)
+}
+
+// TestRunBesideServe: run makes its own pass where the service is idle. Where the service is in a pass, which does not see what has
+// come since its listing, it has the service make another one.
+func TestRunBesideServe(t *testing.T) {
+	dot, reply := make(chan struct{}), make(chan struct{})
+	var n atomic.Int64
+	s := newServiceTrial(t, injecttest.Options{Accepted: func(injecttest.Message) {
+		if n.Add(1) == 2 {
+			close(dot)
+			<-reply
+		}
+	}}, "log: {level: debug}\n")
+	work := s.account(t, "work", nil)
+	s.start(t, 0)
+	s.await(t, `msg="next pass"`)
+	work.Add("INBOX", scriptMail(1))
+	if own := must(t, exitOK, "run", "--config", s.config, "work"); !strings.Contains(own.stderr.String(), "msg=delivered") {
+		t.Errorf("beside an idle service run says\n%s", &own.stderr)
+	}
+	work.Add("INBOX", scriptMail(2))
+	s.signal(t, syscall.SIGUSR1)
+	<-dot
+	work.Add("INBOX", scriptMail(3))
+	if asks := must(t, exitOK, "run", "--config", s.config, "work"); !strings.Contains(asks.stderr.String(), "msg=woken account=work") {
+		t.Errorf("beside a busy service run says\n%s", &asks.stderr)
+	}
+	must(t, exitLater, "run", "--config", s.config, "--adopt", "work", "work") // it is not the same as a pass
+	close(reply)
+	s.await(t, "msg=delivered")
+	s.await(t, "msg=delivered")
+	s.stop(t)
+	if got := s.mta.Count(); got != 3 {
+		t.Errorf("the MTA took %d messages, want 3", got)
+	}
 }

@@ -223,12 +223,11 @@ func TestHangupOfServe(t *testing.T) {
 	<-taken
 	hangup(string(good) + "log: {level: debug}\n")
 	await("reloaded")
-	await("serving")
+	s.store.Add("INBOX", scriptMail(101))
+	<-taken
 	if line := await(`"next pass"`); !strings.Contains(line, "level=DEBUG") {
 		t.Errorf("the new level does not hold: %s", line)
 	}
-	s.store.Add("INBOX", scriptMail(101))
-	<-taken
 	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

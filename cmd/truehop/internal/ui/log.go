@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -140,9 +141,19 @@ func (l *Log) Stuck(late []string) {
 	l.Error(logStuck, "late", len(late), "error", strings.Join(late, ", "), "hint", "the watchdog of the service manager is not fed; report it, with what was logged before")
 }
 
-// NotReloaded logs that the service goes on by the configuration that it has, for the new one cannot be used.
+// maxProblems bounds the lines about a configuration that cannot be used.
+const maxProblems = 50
+
+// NotReloaded logs that the service goes on by the configuration that it has, for the new one cannot be used: a line for each
+// problem.
 func (l *Log) NotReloaded(err error) {
-	l.Error(logNotReloaded, "error", fetch.Sanitize(strings.ReplaceAll(err.Error(), "\n", "; ")))
+	problems := strings.Split(err.Error(), "\n")
+	if more := len(problems) - maxProblems; more > 0 {
+		problems = append(problems[:maxProblems], strconv.Itoa(more)+" more; truehop check tells them")
+	}
+	for _, text := range problems {
+		l.Error(logNotReloaded, "error", fetch.Printable(text))
+	}
 }
 
 // Next logs when the next pass over an account begins.

@@ -4,6 +4,7 @@ package systemd
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,7 +58,7 @@ func tree(t *testing.T, files map[string]string) string {
 
 // units is a root with our units and what they pull in.
 func units(t *testing.T, more map[string]string) string {
-	files := map[string]string{"usr/local/bin/truehop": ""}
+	files := map[string]string{"usr/local/bin/truehop": "", "bin/kill": ""}
 	for _, u := range []string{"truehop.service", "truehop@.service", "truehop@.timer"} {
 		files["etc/systemd/system/"+u] = u
 	}
@@ -123,6 +124,44 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// systemctl reload reaches the program in both ways: by a signal of a command, and by one of a manager that knows notify-reload. An
+// older manager would take that type for none, so that it is in a drop-in of its own.
+func TestReload(t *testing.T) {
+	read := func(name string) string {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "\n" + string(data)
+	}
+	unit, dropin := read("truehop.service"), read("dropins/notify-reload.conf")
+	for _, line := range []string{"\nType=notify\n", "\nExecReload=+/bin/kill -HUP $MAINPID\n", "\nWatchdogSec=5min\n"} {
+		if !strings.Contains(unit, line) {
+			t.Errorf("truehop.service has no line %q", line)
+		}
+	}
+	if !strings.Contains(dropin, "\nType=notify-reload\nExecReload=\n") {
+		t.Errorf("the drop-in has\n%s", dropin)
+	}
+	analyze := tool(t, "systemd-analyze")
+	out, err := exec.Command(analyze, "--version").Output()
+	var version int
+	if n, _ := fmt.Sscanf(string(out), "systemd %d", &version); err != nil || n != 1 {
+		t.Fatalf("systemd-analyze --version: %v\n%s", err, out)
+	}
+	out, err = exec.Command(analyze, "verify", "--man=no", "--root="+units(t, map[string]string{
+		"etc/systemd/system/truehop.service.d/notify-reload.conf": "dropins/notify-reload.conf"}), "truehop.service").CombinedOutput()
+	if version >= 253 {
+		if err != nil || len(bytes.TrimSpace(out)) > 0 {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	if !bytes.Contains(out, []byte("notify-reload")) {
+		t.Errorf("systemd %d takes Type=notify-reload, and the unit could have it:\n%s", version, out)
+	}
+}
+
 // Both services run in the same sandbox; they differ in what starts and ends them.
 func TestSameSandbox(t *testing.T) {
 	directives := func(file string) string {
@@ -135,7 +174,7 @@ func TestSameSandbox(t *testing.T) {
 		var lines []string
 		for line := range strings.Lines(service) {
 			key, _, ok := strings.Cut(line, "=")
-			if ok && !strings.HasPrefix(line, "#") && !regexp.MustCompile(`^(Type|ExecStart|Restart|RestartSec|RestartPreventExitStatus|SuccessExitStatus|TimeoutStartSec)$`).MatchString(key) {
+			if ok && !strings.HasPrefix(line, "#") && !regexp.MustCompile(`^(Type|ExecStart|ExecReload|WatchdogSec|Restart|RestartSec|RestartPreventExitStatus|SuccessExitStatus|TimeoutStartSec)$`).MatchString(key) {
 				lines = append(lines, line)
 			}
 		}

@@ -56,7 +56,7 @@ var homes = map[string][]string{
 	"github.com/robfig/cron":         {"schedule"},
 	"modernc.org/sqlite":             {"schedule/ledger"},
 	"github.com/spf13/cobra":         {"cmd/truehop"},
-	"github.com/coreos/go-systemd":   {"cmd/truehop"},
+	"github.com/coreos/go-systemd":   {"cmd/truehop", "cmd/truehop/internal/ui"},
 	"golang.org/x/net/publicsuffix":  {"received"},
 	"golang.org/x/oauth2":            {"fetch/oauth"},
 }

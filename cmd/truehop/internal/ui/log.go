@@ -77,6 +77,9 @@ func NewLog(w io.Writer, c config.Log, quiet bool) *Log {
 			return maskedText(c.Addresses)(groups, a)
 		}
 		handler = slog.NewTextHandler(&prioritized{w}, options)
+		if isJournal(w) {
+			handler = newJournalHandler(journalSocket, handler, *options, maskedText(c.Addresses))
+		}
 	default:
 		handler = slog.NewTextHandler(w, options)
 	}

@@ -138,6 +138,9 @@ type Options struct {
 	// sanitised, without credentials and content. Sessions are numbered. It is
 	// called from several goroutines.
 	Trace func(session uint64, line string)
+	// OnReset, if not nil, is called when XCLIENT has presented a client in a session in which it had presented another
+	// one before. It is called from several goroutines.
+	OnReset func()
 }
 
 // Timeouts bound each phase of a dialogue. Each holds for the whole of a reply

@@ -40,6 +40,8 @@ type Session struct {
 
 	state  state
 	strain strain
+	// introduced says that XCLIENT has presented a client.
+	introduced bool
 	// loginDue says that AUTH is to follow XCLIENT and its EHLO.
 	loginDue bool
 	// proxied is the client that a PROXY header presented for this connection, nil if none did.

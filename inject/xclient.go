@@ -97,6 +97,10 @@ func (t *transaction) xclient() *end {
 		t.introduced = reply
 	}
 	t.tell(append(slices.Clip(s.ext.xclient), "HELO"))
+	if s.introduced && s.o.OnReset != nil {
+		s.o.OnReset()
+	}
+	s.introduced = true
 
 	name, same := sayHELO(t.client.HELO)
 	switch {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/cmd/truehop/internal/metrics"
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
@@ -89,10 +90,23 @@ func (p *program) run(ctx context.Context, names []string, o runOptions) error {
 	if o.dryRun {
 		rows.End(o.last, code == exitOK)
 	}
+	if !o.dryRun {
+		writeMetrics(cfg, a, log)
+	}
 	if err := a.Close(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
 	return ended(code)
+}
+
+// writeMetrics writes the file for a monitor, where the configuration names one.
+func writeMetrics(cfg *config.Config, a *app.App, log *ui.Log) {
+	if cfg.MetricsFile == "" {
+		return
+	}
+	if err := metrics.WriteFile(cfg.MetricsFile, a.Overviews); err != nil {
+		log.NotMeasured(err)
+	}
 }
 
 // logged has everything that happens logged.

@@ -38,11 +38,12 @@ var mayImport = map[string][]string{
 	"cmd/truehop/internal/config": {"fetch", "fetch/oauth", "fetch/sasl", "inject", "received", "schedule", "schedule/transfer"}, // the types of their options
 	"cmd/truehop/internal/app": {"fetch", "fetch/oauth", "fetch/sasl", "fetch/pop3", "fetch/imap", "received", "inject", "inject/rdns", "schedule", "schedule/ledger", "schedule/transfer",
 		"cmd/truehop/internal/config"}, // everything but ui
-	"cmd/truehop/internal/ui":   {"fetch", "fetch/oauth", "received", "inject", "schedule", "schedule/ledger", "schedule/transfer", "cmd/truehop/internal/config"}, // everything but app
-	"cmd/truehop/internal/demo": {"fetch/fakeserver", "inject/injecttest"},
-	"cmd/truehop":               {"*"},
-	"examples":                  nil,
-	"systemd":                   nil,
+	"cmd/truehop/internal/ui":      {"fetch", "fetch/oauth", "received", "inject", "schedule", "schedule/ledger", "schedule/transfer", "cmd/truehop/internal/config"}, // everything but app
+	"cmd/truehop/internal/metrics": {"inject", "schedule/ledger", "schedule/transfer"},                                                                                // what it counts
+	"cmd/truehop/internal/demo":    {"fetch/fakeserver", "inject/injecttest"},
+	"cmd/truehop":                  {"*"},
+	"examples":                     nil,
+	"systemd":                      nil,
 }
 
 // homes says where a dependency may be imported, tests included.
@@ -52,13 +53,14 @@ var homes = map[string][]string{
 	"github.com/emersion/go-sasl":    {"fetch/sasl", "fetch/imap", "fetch/pop3", "inject", "cmd/truehop/internal/app"},
 	"github.com/xdg-go/scram":        {"fetch/sasl", "fetch/fetchtest", "fetch/imap"},
 	"github.com/knadh/koanf":         {"cmd/truehop/internal/config"},
-	"go.yaml.in/yaml":                {"cmd/truehop/internal/config"},
+	"go.yaml.in/yaml":                {"cmd/truehop/internal/config", "cmd/truehop/internal/metrics"}, // alert rules, in tests
 	"github.com/robfig/cron":         {"schedule"},
 	"modernc.org/sqlite":             {"schedule/ledger"},
 	"github.com/spf13/cobra":         {"cmd/truehop"},
 	"github.com/coreos/go-systemd":   {"cmd/truehop", "cmd/truehop/internal/ui"},
 	"golang.org/x/net/publicsuffix":  {"received"},
 	"golang.org/x/oauth2":            {"fetch/oauth"},
+	"github.com/prometheus":          {"cmd/truehop/internal/metrics"},
 }
 
 // TestImports holds the sources against the house's plan: the tree is the pipeline, and

@@ -3,14 +3,17 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/cmd/truehop/internal/metrics"
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule"
+	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
@@ -22,6 +25,7 @@ type service struct {
 	app     *app.App
 	manager manager
 	pulse   pulse
+	metrics *metrics.Metrics
 	// hangups and wakes have a value when SIGHUP and SIGUSR1 have come.
 	hangups, wakes chan struct{}
 	updates        chan schedule.Update
@@ -31,6 +35,9 @@ type service struct {
 	log *ui.Log
 	// served are the accounts of cfg, by name.
 	served map[string]served
+	// ready says that passes are made, exposer is the server of metrics, nil where there is none.
+	ready   bool
+	exposer *metrics.Server
 }
 
 // served is one account.
@@ -41,10 +48,12 @@ type served struct {
 }
 
 func newService(cfg *config.Config, log *ui.Log) *service {
-	return &service{
+	s := &service{
 		cfg: cfg, log: log, served: map[string]served{},
 		hangups: make(chan struct{}, 1), wakes: make(chan struct{}, 1), updates: make(chan schedule.Update),
 	}
+	s.metrics = metrics.New(func(ctx context.Context) ([]ledger.Overview, error) { return s.app.Overviews(ctx) })
+	return s
 }
 
 func (s *service) logger() *ui.Log {
@@ -66,8 +75,10 @@ func (s *service) options(ctx context.Context, log *ui.Log) app.Options {
 	observe := o.Observe
 	o.Observe = func(e transfer.Event) {
 		s.pulse.again(loopOf(e.Account), passSilence)
+		s.metrics.Event(e)
 		observe(e)
 	}
+	o.Session, o.Reset, o.Receipt = s.metrics.Session, s.metrics.Reset, s.metrics.Receipt
 	o.Watching = func(account, folder string, within time.Duration) {
 		if within == 0 { // for a pass, which shows its own life
 			within = passSilence
@@ -86,6 +97,14 @@ func (s *service) run(ctx context.Context, read func() (*config.Config, *ui.Log,
 		s.log.Warning(w)
 	}
 	loop := s.loop(ctx)
+	s.metrics.Serve(s.cfg.Names(), s.cfg.TargetNames(), nil, nil)
+	var err error
+	if s.exposer, err = s.expose(s.cfg.Metrics); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.ready = true
+	s.mu.Unlock()
 	s.log.Serving(len(loop.Accounts))
 	s.notify(s.manager.ready(len(loop.Accounts)))
 	var helpers sync.WaitGroup
@@ -93,9 +112,12 @@ func (s *service) run(ctx context.Context, read func() (*config.Config, *ui.Log,
 	helpers.Go(func() { s.feedWatchdog(working) })
 	helpers.Go(func() { s.listen(ctx) })
 	helpers.Go(func() { s.obey(ctx, read) })
-	err := loop.Run(ctx)
+	err = loop.Run(ctx)
 	end()
 	helpers.Wait()
+	if s.exposer != nil {
+		err = errors.Join(err, s.exposer.Close())
+	}
 	return err
 }
 
@@ -131,7 +153,11 @@ func (s *service) pass(ctx context.Context, name string) error {
 	if account == nil {
 		return nil // it has gone in this moment
 	}
+	began := time.Now()
 	summary, err := s.app.Pass(ctx, account, app.PassOptions{})
+	if ctx.Err() == nil { // one that was cut short is no measure
+		s.metrics.Pass(name, time.Since(began), err != nil)
+	}
 	s.notify(s.manager.ended(name, err))
 	log := s.logger()
 	var refused *app.RefusedError
@@ -174,6 +200,9 @@ func (s *service) obey(ctx context.Context, read func() (*config.Config, *ui.Log
 			}
 			s.mu.Unlock()
 		case <-ctx.Done():
+			s.mu.Lock()
+			s.ready = false
+			s.mu.Unlock()
 			s.notify(s.manager.stopping())
 			return
 		}
@@ -185,15 +214,35 @@ func (s *service) reload(ctx context.Context, read func() (*config.Config, *ui.L
 	s.notify(s.manager.reloading())
 	defer func() { s.notify(s.manager.ready(len(s.names()))) }()
 	next, log, err := read()
+	moved := false
+	var exposer *metrics.Server
+	if err == nil {
+		if moved = next.Metrics != s.cfg.Metrics; moved { // only this goroutine changes cfg
+			exposer, err = s.expose(next.Metrics)
+		}
+	}
 	if err == nil {
 		err = s.app.Reload(next, s.options(ctx, log))
 	}
+	s.metrics.Reload(err != nil)
 	if err != nil {
+		if exposer != nil {
+			err = errors.Join(err, exposer.Close())
+		}
 		s.logger().NotReloaded(err)
 		return
 	}
-	s.mu.Lock()
+	if moved {
+		if s.exposer != nil {
+			if err := s.exposer.Close(); err != nil {
+				log.NotMeasured(err)
+			}
+		}
+		s.exposer = exposer
+	}
 	come, gone := s.cfg.Changed(next)
+	s.metrics.Serve(next.Names(), next.TargetNames(), gone, missing(s.cfg.TargetNames(), next.TargetNames()))
+	s.mu.Lock()
 	s.cfg, s.log = next, log
 	for _, name := range gone {
 		s.served[name].unwatch()
@@ -213,6 +262,23 @@ func (s *service) reload(ctx context.Context, read func() (*config.Config, *ui.L
 	case s.updates <- update:
 	case <-ctx.Done():
 	}
+}
+
+// missing returns what has gone from the names before.
+func missing(before, now []string) []string {
+	return slices.DeleteFunc(slices.Clone(before), func(name string) bool { return slices.Contains(now, name) })
+}
+
+// expose answers a monitor at this address, if there is one.
+func (s *service) expose(at config.Endpoint) (*metrics.Server, error) {
+	if at == (config.Endpoint{}) {
+		return nil, nil
+	}
+	return s.metrics.Listen(at.Network, at.Address, func() (late []string, ready bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.pulse.late(time.Now()), s.ready
+	})
 }
 
 // names are the accounts that are served.

@@ -6,7 +6,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -329,4 +331,71 @@ func TestRunBesideServe(t *testing.T) {
 	if got := s.mta.Count(); got != 3 {
 		t.Errorf("the MTA took %d messages, want 3", got)
 	}
+}
+
+// TestMetricsOfServe: what a monitor sees of a service that has delivered mail, at an address that a reload moves.
+func TestMetricsOfServe(t *testing.T) {
+	catchHangup(t)
+	s := newServiceTrial(t, injecttest.Options{}, "metrics: \"unix:METRICS\"\n")
+	first, second := filepath.Join(s.dir, "1.sock"), filepath.Join(s.dir, "2.sock")
+	text, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(socket string) { s.write(t, "truehop.yaml", strings.Replace(string(text), "METRICS", socket, 1)) }
+	at(first)
+	work := s.account(t, "work", nil)
+	for n := range 3 {
+		work.Add("INBOX", scriptMail(n+1))
+	}
+	s.start(t, 0)
+	s.await(t, "msg=pass", "delivered=3")
+	s.account(t, "club", nil)
+	at(second)
+	s.signal(t, syscall.SIGHUP)
+	s.await(t, "msg=reloaded")
+	get := func(socket, path string) string {
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", socket)
+		}}}
+		reply, err := client.Get("http://truehop" + path)
+		if err != nil {
+			return err.Error()
+		}
+		defer func() { _ = reply.Body.Close() }()
+		body, err := io.ReadAll(reply.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body)
+	}
+	if got := get(first, "/healthz"); !strings.Contains(got, "no such file") {
+		t.Errorf("at the former address: %s", got)
+	}
+	for _, path := range []string{"/healthz", "/readyz"} {
+		if got := get(second, path); got != "ok\n" {
+			t.Errorf("%s says %s", path, got)
+		}
+	}
+	body := get(second, "/metrics")
+	for _, line := range []string{
+		`truehop_messages{account="work",state="delivered"} 3`, `truehop_verdicts_total{account="work",state="delivered"} 3`,
+		`truehop_mta_replies_total{class="2xx",target="main"} 3`, `truehop_passes_total{account="work",result="ok"} 1`,
+		`truehop_last_pass_success{account="work"} 1`, `truehop_passes_total{account="club",result="failed"} 0`,
+		`truehop_reloads_total{result="ok"} 1`,
+	} {
+		if !strings.Contains(body, "\n"+line+"\n") {
+			t.Errorf("there is no line %s", line)
+		}
+	}
+	var sessions, resets int
+	for line := range strings.Lines(body) {
+		_, _ = fmt.Sscanf(line, `truehop_mta_sessions_total{target="main"} %d`, &sessions)
+		_, _ = fmt.Sscanf(line, `truehop_xclient_resets_total{target="main"} %d`, &resets)
+	}
+	if sessions != s.mta.Sessions() || sessions+resets != 3 {
+		t.Errorf("%d sessions and %d clients presented in place; the MTA had %d sessions for 3 messages", sessions, resets, s.mta.Sessions())
+	}
+	s.stop(t)
 }

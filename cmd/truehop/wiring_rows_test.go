@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"slices"
@@ -35,6 +36,13 @@ func generalWires(p *wiringPlace) []wire {
 			return err
 		}},
 		{key: "spool_dir", wants: map[string]any{p.file("spool"): p.file("spool")}, at: func(g *given) any { return g.pass.SpoolDir }},
+		{key: "metrics", wants: map[string]any{"unix:" + p.file("metrics.sock"): http.StatusOK}, at: func(g *given) any { return scraped(g, p.file("metrics.sock")) }},
+		{key: "metrics_public", wants: map[string]any{"false": "", "true": "0.0.0.0:9917"},
+			also: map[string]map[string]string{"true": {"metrics": `"0.0.0.0:9917"`}}, at: func(g *given) any { return g.exposed.String() }},
+		{key: "metrics_file", wants: map[string]any{p.file("run.prom"): true}, at: func(*given) any {
+			err := os.Remove(p.file("run.prom"))
+			return err == nil
+		}},
 		{key: "passes", wants: map[string]any{"7": 7}, at: func(g *given) any { return g.loop.Parallel }},
 		{key: "budget", wants: map[string]any{"3MiB": [3]any{int64(3 << 20), true, false}}, at: func(g *given) any {
 			room := g.pass.Budget.TryAcquire(3 << 20)
@@ -70,6 +78,25 @@ func generalWires(p *wiringPlace) []wire {
 		}},
 		{key: "resolver.timeout", wants: map[string]any{"7s": 7 * time.Second}, at: func(g *given) any { return g.names.Timeout }},
 	}
+}
+
+// scraped asks the server of metrics on a socket, and returns its answer or what went wrong.
+func scraped(g *given, socket string) any {
+	exposer, err := g.service.expose(g.exposed)
+	if exposer == nil {
+		return err
+	}
+	defer func() { _ = exposer.Close() }()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	}}}
+	reply, err := client.Get("http://truehop/metrics")
+	if err != nil {
+		return err
+	}
+	_ = reply.Body.Close()
+	return reply.StatusCode
 }
 
 // injectWires are the keys below inject.

@@ -60,6 +60,8 @@ type given struct {
 	oauth          oauth.Options
 	names          rdns.Options
 	loop           *schedule.Loop
+	exposed        config.Endpoint
+	service        *service
 	watched        int
 	log            *ui.Log
 	// lines are a line of the log as a terminal and as systemd gets it.
@@ -255,7 +257,9 @@ func (p *wiringPlace) build(t *testing.T, with, keys map[string]string) *given {
 	g.verdict = written.String()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // so that nobody begins to watch
-	g.loop = serviceOf(cfg, a, g.log).loop(ctx)
+	g.service = serviceOf(cfg, a, g.log)
+	g.loop, g.exposed = g.service.loop(ctx), cfg.Metrics
+	writeMetrics(cfg, a, g.log)
 	g.watched = len(app.Watched(account))
 	if g.toMTA, g.mta, err = app.MTA(cfg.Target(account)); err != nil {
 		t.Fatal(err)

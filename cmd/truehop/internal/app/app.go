@@ -15,6 +15,7 @@ import (
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/received"
 	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
@@ -48,6 +49,10 @@ type Options struct {
 	Watching func(account, folder string, within time.Duration)
 	// Trace, if not nil, gets each line of the dialogues with the MTA, without secrets.
 	Trace func(session uint64, line string)
+	// Session, Reset and Receipt, if not nil, are called for each connection made to a target, for each client presented there in a
+	// session that had presented another one before, and for how each message put to it ended.
+	Session, Reset func(target string)
+	Receipt        func(target string, r inject.Receipt)
 	// Logger, if not nil, gets what is odd about upstreams, and at debug level the dialogues with them.
 	Logger *slog.Logger
 	// Now is the clock of the passes; nil is that of the system.
@@ -156,7 +161,7 @@ func (a *App) plan(now setup, account *config.Account, o PassOptions) transfer.P
 		Account: account.Name, Folders: account.Selection(),
 		Dial:       func(ctx context.Context) (fetch.Mailbox, error) { return a.dialPass(ctx, account) },
 		LookupName: func(ctx context.Context, addr netip.Addr) transfer.Name { return lookupName(ctx, now.names, addr) },
-		MTA:        awaiting{to.mta, &a.awaited}, Ledger: a.ledger, Policy: policy(account),
+		MTA:        awaiting{to.mta, &a.awaited, now.receipts(target.Name)}, Ledger: a.ledger, Policy: policy(account),
 		Recipients: account.Recipients, Sender: account.Sender,
 		Recipient:   transfer.RecipientRule{From: account.RecipientFrom, Domains: account.RecipientDomains, StripPrefix: account.RecipientStripPrefix},
 		Client:      clientRules(account, target),
@@ -170,7 +175,7 @@ func (a *App) plan(now setup, account *config.Account, o PassOptions) transfer.P
 		Ordered: target.Connections == 1, DryRun: o.DryRun, Newest: o.Newest, Now: now.opts.Now, Observe: now.opts.Observe,
 	}
 	if to.plain != nil {
-		p.Plain = awaiting{to.plain, &a.awaited}
+		p.Plain = awaiting{to.plain, &a.awaited, now.receipts(target.Name)}
 	}
 	return p
 }

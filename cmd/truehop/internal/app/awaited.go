@@ -12,6 +12,8 @@ import (
 type awaiting struct {
 	transfer.Injector
 	count *atomic.Int64
+	// ended gets each receipt of what is no dry run.
+	ended func(inject.Receipt)
 }
 
 // Submit implements [transfer.Injector].
@@ -34,6 +36,7 @@ func (a awaiting) Submit(ctx context.Context, m *inject.Message, done func(injec
 		if counted.Load() {
 			a.count.Add(-1)
 		}
+		a.ended(r)
 		done(r)
 	})
 }

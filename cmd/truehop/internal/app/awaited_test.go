@@ -33,7 +33,7 @@ func TestAwaited(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := &App{}
-			got, done := -1, false
+			got, done, receipts := -1, false, 0
 			to := awaiting{injectorFunc(func(m *inject.Message, verdict func(inject.Receipt)) error {
 				for range test.dots {
 					if err := m.BeforeDot(t.Context()); !errors.Is(err, test.refusal) {
@@ -46,10 +46,13 @@ func TestAwaited(t *testing.T) {
 				got = a.Awaited()
 				verdict(inject.Receipt{})
 				return nil
-			}), &a.awaited}
+			}), &a.awaited, func(inject.Receipt) { receipts++ }}
 			err := to.Submit(t.Context(), &inject.Message{BeforeDot: test.beforeDot}, func(inject.Receipt) { done = true })
 			if err != nil || !done {
 				t.Errorf("no verdict: %v", err)
+			}
+			if counts := receipts == 1; counts == (test.beforeDot == nil) {
+				t.Errorf("%d receipts are counted", receipts)
 			}
 			if left := a.Awaited(); got != test.want || left != 0 {
 				t.Errorf("counted %d and %d after the verdict, want %d and 0", got, left, test.want)

@@ -27,10 +27,10 @@ type pools struct {
 }
 
 // openPools readies the ways to all targets; it connects to nobody. Those to targets that were the same before are taken over.
-func openPools(cfg *config.Config, trace func(session uint64, line string), before map[string]*pools) (map[string]*pools, error) {
+func openPools(cfg *config.Config, o Options, before map[string]*pools) (map[string]*pools, error) {
 	all := map[string]*pools{}
 	for _, in := range cfg.Targets() {
-		if old := before[in.Name]; old != nil && trace == nil && !old.traced && old.target.Same(in) {
+		if old := before[in.Name]; old != nil && o.Trace == nil && !old.traced && old.target.Same(in) {
 			all[in.Name] = old
 			continue
 		}
@@ -43,14 +43,32 @@ func openPools(cfg *config.Config, trace func(session uint64, line string), befo
 			}
 			return nil, err
 		}
-		options.Trace = trace
-		p := &pools{target: in, traced: trace != nil, mta: inject.NewPool(dial, options)}
+		options.Trace = o.Trace
+		if o.Reset != nil {
+			options.OnReset = func() { o.Reset(in.Name) }
+		}
+		p := &pools{target: in, traced: o.Trace != nil, mta: inject.NewPool(told(dial, in.Name, o.Session), options)}
 		if in.Plain != (config.Endpoint{}) {
-			p.plain = inject.NewPool(Plain(in))
+			dial, options := Plain(in)
+			p.plain = inject.NewPool(told(dial, in.Name, o.Session), options)
 		}
 		all[in.Name] = p
 	}
 	return all, nil
+}
+
+// told is dial that tells of each connection.
+func told(dial inject.Dialer, target string, tell func(target string)) inject.Dialer {
+	if tell == nil {
+		return dial
+	}
+	return func(ctx context.Context) (net.Conn, error) {
+		conn, err := dial(ctx)
+		if err == nil {
+			tell(target)
+		}
+		return conn, err
+	}
 }
 
 // close ends the sessions.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/inject/rdns"
 	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
@@ -34,7 +35,7 @@ func setUp(cfg *config.Config, o Options, before setup) (setup, error) {
 	if err := transfer.CheckSpool(cfg.SpoolDir, os.Geteuid()); err != nil {
 		return setup{}, err
 	}
-	mtas, err := openPools(cfg, o.Trace, before.mtas)
+	mtas, err := openPools(cfg, o, before.mtas)
 	if err != nil {
 		return setup{}, err
 	}
@@ -49,6 +50,14 @@ func setUp(cfg *config.Config, o Options, before setup) (setup, error) {
 		now.budget = semaphore.NewWeighted(int64(cfg.Budget))
 	}
 	return now, nil
+}
+
+// receipts returns what gets the receipts of a target.
+func (s setup) receipts(target string) func(inject.Receipt) {
+	if s.opts.Receipt == nil {
+		return func(inject.Receipt) {}
+	}
+	return func(r inject.Receipt) { s.opts.Receipt(target, r) }
 }
 
 // setup returns the one that holds now.
@@ -103,4 +112,9 @@ func (a *App) Reload(cfg *config.Config, o Options) error {
 		})
 	}
 	return nil
+}
+
+// Overviews returns what the ledger knows of each account of the configuration.
+func (a *App) Overviews(ctx context.Context) ([]ledger.Overview, error) {
+	return a.ledger.Overviews(ctx, a.setup().cfg.Names())
 }

@@ -27,6 +27,7 @@ func check(c *Config, r *report) {
 		k.absolute("state_dir", c.StateDir)
 		k.absolute("spool_dir", c.SpoolDir)
 	}
+	k.monitoring(c)
 	for _, t := range c.Targets() {
 		k.target(t.path(), t)
 	}
@@ -58,6 +59,21 @@ func check(c *Config, r *report) {
 		}
 	}
 	k.twice(c)
+}
+
+// monitoring checks where a monitor is answered.
+func (k checker) monitoring(c *Config) {
+	local := c.Metrics.Network != "tcp" || c.Metrics.Loopback()
+	switch {
+	case !local && !c.MetricsPublic:
+		k.wrong("metrics", "%s can be reached by other hosts, without a password; name a loopback address such as 127.0.0.1:9917 or a UNIX socket, or say metrics_public: true", c.Metrics)
+	case local && c.MetricsPublic:
+		k.warn("metrics_public", "has no effect: metrics names no address that other hosts reach; remove it")
+	}
+	k.absolute("metrics_file", c.MetricsFile)
+	if f := c.MetricsFile; f != "" && filepath.Ext(f) != ".prom" {
+		k.wrong("metrics_file", "want a name that ends in .prom, got %s; node_exporter reads no other", show(f))
+	}
 }
 
 func (k checker) absolute(path, value string) {

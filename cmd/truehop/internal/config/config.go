@@ -37,7 +37,16 @@ type Config struct {
 	SpoolDir string `koanf:"spool_dir"`
 	// What is logged, and how.
 	Log Log `koanf:"log"`
-	// Accounts worked on at the same time by `run` and `serve`.
+	// Where `serve` answers Prometheus: HOST:PORT or unix:/PATH, with /metrics, /healthz (all parts of it live) and /readyz (it makes
+	// passes). There is no password: HOST is to be this host, and see metrics_public. Default: nowhere.
+	Metrics Endpoint `koanf:"metrics"`
+	// Allows an address in metrics that other hosts reach. Names of accounts and counts of mail are shown there.
+	MetricsPublic bool `koanf:"metrics_public" default:"false"`
+	// File that `run` writes for the textfile collector of node_exporter after its passes, with a name that ends in .prom. Replaced
+	// as a whole; the user that truehop runs as must be able to write its directory.
+	MetricsFile string `koanf:"metrics_file"`
+	// Accounts worked on at the same time by `run` and `serve`. One that takes longer than five minutes does not count
+	// any more in `serve`.
 	Passes int `koanf:"passes" default:"4" min:"1" max:"64"`
 	// Octets that retrieval may run ahead of injection, over all accounts. A message above it is
 	// retrieved alone.
@@ -418,11 +427,14 @@ type OAuth struct {
 // Targets returns the targets in the alphabetical order of their names.
 func (c *Config) Targets() []*Target {
 	var all []*Target
-	for _, name := range slices.Sorted(maps.Keys(c.Inject)) {
+	for _, name := range c.TargetNames() {
 		all = append(all, c.Inject[name])
 	}
 	return all
 }
+
+// TargetNames returns the targets' names in alphabetical order.
+func (c *Config) TargetNames() []string { return slices.Sorted(maps.Keys(c.Inject)) }
 
 // Target returns the target that takes an account's mail.
 func (c *Config) Target(a *Account) *Target { return c.Inject[a.Inject] }

@@ -38,6 +38,7 @@ const (
 	logWoken        = "woken"
 	logNotListening = "not listening"
 	logStuck        = "stuck"
+	logNotMeasured  = "no metrics"
 	logNext         = "next pass"
 	logLoginWaits   = "login waits"
 	logPanic        = "panic"
@@ -134,6 +135,9 @@ func (l *Log) Woken(account string) {
 
 // NotListening logs that truehop run cannot wake the accounts of this service.
 func (l *Log) NotListening(err error) { l.Warn(logNotListening, "error", err.Error()) }
+
+// NotMeasured logs that a monitor sees nothing.
+func (l *Log) NotMeasured(err error) { l.Warn(logNotMeasured, "error", fetch.Printable(err.Error())) }
 
 // Stuck logs which parts of the service do not show that they live, or that all do again.
 func (l *Log) Stuck(late []string) {

@@ -1,8 +1,8 @@
+//go:build unix
+
 package inject_test
 
 import (
-	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,20 +24,63 @@ const sieve = `require ["editheader", "index", "variables"];
 if header :index 1 :matches "Received" "*([*])*" { addheader "Seen-Addr" "${2}"; }
 `
 
-// startDovecotLMTP starts a Dovecot of the test's own that takes mail by LMTP over TCP, and returns its address and where
-// the mailboxes are.
-func startDovecotLMTP(t *testing.T) (addr, mail string) {
+// dovecotBase is what every Dovecot of a test has. It inherits its socket, open, so that no other process takes the port
+// (sd_listen_fds(3)).
+const dovecotBase = `base_dir = {dir}/run
+log_path = {dir}/log
+ssl = no
+first_valid_uid = 1
+default_internal_user = {me}
+default_login_user = {me}
+default_internal_group = {group}
+mail_location = maildir:{dir}/mail/%n
+postmaster_address = postmaster@example.org
+login_trusted_networks = 127.0.0.0/8
+passdb {
+  driver = static
+  args = password=x
+}
+userdb {
+  driver = static
+  args = uid={uid} gid={gid} home={dir}/mail/%n allow_all_users=yes
+}
+service anvil {
+  chroot =
+}
+service auth {
+  chroot =
+}
+service stats {
+  chroot =
+}
+`
+
+// dovecotLMTP takes mail by LMTP over TCP and on a UNIX socket.
+const dovecotLMTP = `protocols = lmtp
+service lmtp {
+  inet_listener lmtp {
+    address = 127.0.0.1
+    port = {port}
+  }
+  unix_listener lmtp {
+    mode = 0666
+  }
+}
+protocol lmtp {
+  mail_plugins = sieve
+}
+plugin {
+  sieve_before = {dir}/mail/seen.sieve
+  sieve_extensions = +editheader
+}
+`
+
+// dovecot is a Dovecot of the test's own.
+type dovecot struct{ dir, addr string }
+
+// startDovecot starts one with that configuration beside dovecotBase. command readies the program, with these arguments.
+func startDovecot(t *testing.T, config string, command func(...string) *exec.Cmd) dovecot {
 	t.Helper()
-	skip := t.Skipf
-	if os.Getenv("TRUEHOP_REQUIRE_SERVERS") == "1" {
-		skip = t.Fatalf
-	}
-	const binary = "/usr/sbin/dovecot"
-	for _, file := range []string{binary, "/usr/lib/dovecot/lmtp", "/usr/lib/dovecot/modules/lib90_sieve_plugin.so"} {
-		if _, err := os.Stat(file); err != nil {
-			skip("needs dovecot with LMTP and Sieve, as Debian's packages dovecot-lmtpd and dovecot-sieve have them: %v", err)
-		}
-	}
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -51,64 +94,24 @@ func startDovecotLMTP(t *testing.T) (addr, mail string) {
 		owner, err = user.Lookup("nobody")
 		must(err)
 	}
-	dir, err := os.MkdirTemp("", "lmtp") // short: it holds sockets
+	group, err := user.LookupGroupId(me.Gid)
 	must(err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	must(os.Chmod(dir, 0o755))
-	mail = filepath.Join(dir, "mail")
+	dir := searchable(t)
+	mail := filepath.Join(dir, "mail")
 	must(os.Mkdir(mail, 0o777))
 	must(os.Chmod(mail, 0o777))
 	must(os.WriteFile(filepath.Join(mail, "seen.sieve"), []byte(sieve), 0o644))
 
-	// Dovecot inherits the socket, open, so that no other process takes the port (sd_listen_fds(3)).
 	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	must(err)
 	socket, err := listener.File()
 	must(err)
-	addr = listener.Addr().String()
+	addr := listener.Addr().String()
 	_, port, _ := net.SplitHostPort(addr)
-	var services strings.Builder
-	for _, s := range []string{"anvil", "auth", "stats"} {
-		fmt.Fprintf(&services, "service %s {\n  chroot =\n}\n", s)
-	}
-	group, err := user.LookupGroupId(me.Gid)
-	must(err)
-	text := fmt.Sprintf(`base_dir = %[1]s/run
-log_path = %[1]s/log
-protocols = lmtp
-ssl = no
-first_valid_uid = 1
-default_internal_user = %[2]s
-default_login_user = %[2]s
-default_internal_group = %[3]s
-mail_location = maildir:%[1]s/mail/%%n
-postmaster_address = postmaster@example.org
-login_trusted_networks = 127.0.0.0/8
-passdb {
-  driver = static
-  args = password=x
-}
-userdb {
-  driver = static
-  args = uid=%[4]s gid=%[5]s home=%[1]s/mail/%%n allow_all_users=yes
-}
-service lmtp {
-  inet_listener lmtp {
-    address = 127.0.0.1
-    port = %[6]s
-  }
-}
-protocol lmtp {
-  mail_plugins = sieve
-}
-plugin {
-  sieve_before = %[1]s/mail/seen.sieve
-  sieve_extensions = +editheader
-}
-%[7]s`, dir, me.Username, group.Name, owner.Uid, owner.Gid, port, &services)
 	file := filepath.Join(dir, "dovecot.conf")
-	must(os.WriteFile(file, []byte(text), 0o644))
-	cmd := exec.Command("sh", "-c", `LISTEN_PID=$$; export LISTEN_PID; exec "$0" "$@"`, binary, "-F", "-c", file)
+	must(os.WriteFile(file, []byte(strings.NewReplacer("{dir}", dir, "{me}", me.Username, "{group}", group.Name,
+		"{uid}", owner.Uid, "{gid}", owner.Gid, "{port}", port).Replace(dovecotBase+config)), 0o644))
+	cmd := command("-c", `LISTEN_PID=$$; export LISTEN_PID; exec "$0" "$@"`, dovecotProgram, "-F", "-c", file)
 	cmd.Env = append(os.Environ(), "LISTEN_FDS=1")
 	cmd.ExtraFiles = []*os.File{socket}
 	cmd.Stderr = os.Stderr
@@ -124,22 +127,31 @@ plugin {
 		_ = cmd.Process.Signal(os.Interrupt)
 		<-ended
 	})
-	conn, err := net.Dial("tcp", addr)
-	must(err)
-	defer conn.Close()
-	if greeting, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.HasPrefix(greeting, "220 ") {
-		t.Fatalf("Dovecot greets with %q, %v", greeting, err)
+	greets(t, "tcp", addr)
+	return dovecot{dir: dir, addr: addr}
+}
+
+const dovecotProgram = "/usr/sbin/dovecot"
+
+// startDovecotLMTP starts a Dovecot that takes mail by LMTP.
+func startDovecotLMTP(t *testing.T) dovecot {
+	t.Helper()
+	skip := t.Skipf
+	if os.Getenv("TRUEHOP_REQUIRE_SERVERS") == "1" {
+		skip = t.Fatalf
 	}
-	return addr, mail
+	for _, file := range []string{dovecotProgram, "/usr/lib/dovecot/lmtp", "/usr/lib/dovecot/modules/lib90_sieve_plugin.so"} {
+		if _, err := os.Stat(file); err != nil {
+			skip("needs dovecot with LMTP and Sieve, as Debian's packages dovecot-lmtpd and dovecot-sieve have them: %v", err)
+		}
+	}
+	return startDovecot(t, dovecotLMTP, func(args ...string) *exec.Cmd { return exec.Command("sh", args...) })
 }
 
 // Dovecot's Sieve sees each message's own client, known or a stand-in, of IPv4 or IPv6, and nothing of another's.
 func TestDovecotSieveSeesTheClient(t *testing.T) {
-	addr, mail := startDovecotLMTP(t)
-	dial := func(ctx context.Context) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "tcp", addr)
-	}
+	d := startDovecotLMTP(t)
+	dial := dialTo(t, d.addr)
 	clients := []inject.Client{
 		{Addr: netip.MustParseAddr("198.51.100.7"), Name: "mx.example.net", HELO: "mx.example.net", Port: 4711, ESMTP: true},
 		{Addr: netip.MustParseAddr("192.0.0.8"), ESMTP: true},
@@ -156,7 +168,7 @@ func TestDovecotSieveSeesTheClient(t *testing.T) {
 		if r.Outcome != inject.Delivered {
 			t.Fatalf("message %d: %+v, err %v", i, r, r.Err)
 		}
-		raw := stored(t, filepath.Join(mail, fmt.Sprintf("user%d", i)))
+		raw := stored(t, filepath.Join(d.dir, "mail", fmt.Sprintf("user%d", i)))
 		if want := "Seen-Addr: " + clients[i].Addr.String(); !strings.Contains(raw, want) {
 			t.Errorf("message %d: no %q in\n%s", i, want, raw)
 		}

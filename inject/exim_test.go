@@ -49,20 +49,8 @@ type exim struct {
 // networks in proxy begin with a PROXY header.
 func startExim(t *testing.T, proxy, lines string) *exim {
 	t.Helper()
-	program := eximProgram()
-	if program == "" || os.Geteuid() != 0 {
-		t.Skip("needs root and Exim (exim4 in PATH or /usr/sbin, or TRUEHOP_EXIM); its package conflicts with Postfix's, so TRUEHOP_REQUIRE_SERVERS=1 does not require it")
-	}
-	// Not t.TempDir: Exim needs to search it as another user.
-	dir, err := os.MkdirTemp("", "exim")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	command := eximCommand(t)
+	dir := searchable(t) // Exim reads it as another user
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +61,7 @@ func startExim(t *testing.T, proxy, lines string) *exim {
 	}
 	x := &exim{dir: dir, addr: l.Addr().String(), proxied: proxy != ""}
 	config := filepath.Join(dir, "config")
-	if err := errors.Join(os.Chmod(dir, 0o755),
+	if err := errors.Join(
 		os.WriteFile(config, []byte(strings.NewReplacer("{dir}", dir, "{proxy}", proxy).Replace(lines+eximConfig)), 0o644),
 		os.Mkdir(x.path("spool"), 0o755), os.Chmod(x.path("spool"), 0o777),
 		os.Mkdir(x.path("log"), 0o755), os.Chmod(x.path("log"), 0o777)); err != nil {
@@ -81,7 +69,7 @@ func startExim(t *testing.T, proxy, lines string) *exim {
 	}
 	var out bytes.Buffer
 	// -bw: it inherits the socket, so that no other process can come between.
-	cmd := exec.Command(program, "-C", config, "-bw")
+	cmd := command("-C", config, "-bw")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = socket, &out, &out
 	if err := errors.Join(cmd.Start(), socket.Close()); err != nil {
 		t.Fatal(err)
@@ -105,13 +93,17 @@ func startExim(t *testing.T, proxy, lines string) *exim {
 	return x
 }
 
-func eximProgram() string {
+// eximCommand returns what readies a process of Exim: of the one that is installed, else of the one that .ci/servers has
+// unpacked, since its package and Postfix's exclude each other.
+func eximCommand(t *testing.T) func(...string) *exec.Cmd {
+	t.Helper()
 	for _, name := range []string{os.Getenv("TRUEHOP_EXIM"), "exim4", "/usr/sbin/exim4"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
+		if path, err := exec.LookPath(name); err == nil && os.Geteuid() == 0 {
+			return func(args ...string) *exec.Cmd { return exec.Command(path, args...) }
 		}
 	}
-	return ""
+	u := unpack(t, "exim")
+	return func(args ...string) *exec.Cmd { return u.command("/usr/sbin/exim4", args...) }
 }
 
 func (x *exim) path(name string) string { return filepath.Join(x.dir, name) }

@@ -31,7 +31,7 @@ log_path = {dir}/log
 ssl = no
 first_valid_uid = 1
 default_internal_user = {me}
-default_login_user = {me}
+default_login_user = {owner}
 default_internal_group = {group}
 mail_location = maildir:{dir}/mail/%n
 postmaster_address = postmaster@example.org
@@ -109,7 +109,7 @@ func startDovecot(t *testing.T, config string, command func(...string) *exec.Cmd
 	addr := listener.Addr().String()
 	_, port, _ := net.SplitHostPort(addr)
 	file := filepath.Join(dir, "dovecot.conf")
-	must(os.WriteFile(file, []byte(strings.NewReplacer("{dir}", dir, "{me}", me.Username, "{group}", group.Name,
+	must(os.WriteFile(file, []byte(strings.NewReplacer("{dir}", dir, "{me}", me.Username, "{owner}", owner.Username, "{group}", group.Name,
 		"{uid}", owner.Uid, "{gid}", owner.Gid, "{port}", port).Replace(dovecotBase+config)), 0o644))
 	cmd := command("-c", `LISTEN_PID=$$; export LISTEN_PID; exec "$0" "$@"`, dovecotProgram, "-F", "-c", file)
 	cmd.Env = append(os.Environ(), "LISTEN_FDS=1")

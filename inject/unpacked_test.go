@@ -65,10 +65,13 @@ func unpack(t *testing.T, name string) unpacked {
 		lack("needs root: %s is shown a file system of its own", name)
 	}
 	u.dir = searchable(t)
-	for _, sub := range []string{"etc", "run", "var/home/alice", "var/empty", "var/mail", "var/tmp"} {
+	for _, sub := range []string{"etc", "run", "var/home/alice", "var/lib/opensmtpd/empty", "var/spool/smtpd", "var/empty", "var/mail", "var/tmp"} {
 		if err := os.MkdirAll(filepath.Join(u.dir, sub), 0o755); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.Symlink("/run", filepath.Join(u.dir, "var/run")); err != nil {
+		t.Fatal(err)
 	}
 	u.write(t, "etc/passwd", unpackedPasswd)
 	u.write(t, "etc/group", unpackedGroup)
@@ -131,7 +134,7 @@ func ownLoopback() string {
 	return fmt.Sprintf("127.%d.%d.%d:2525", 64+pid>>16&63, pid>>8&255, pid&255)
 }
 
-// dialOnce connects by TCP once the server listens, and waits for that no longer than 30 s.
+// dialTo returns what connects to a server by TCP, once it listens.
 func dialTo(t *testing.T, addr string) inject.Dialer {
 	t.Helper()
 	var d net.Dialer

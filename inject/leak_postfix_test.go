@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync"
@@ -67,13 +68,15 @@ func (p *policyLog) serve(conn net.Conn) {
 	}
 }
 
-// Thirteen clients that differ in everything follow one another in one session: a policy server, the log and the
-// Received field show of each what was presented of it, and nothing of another.
+// Thirteen clients that differ in everything follow one another in one session: a policy server, a milter, the log and
+// the Received field show of each what was presented of it, and nothing of another.
 func TestPostfixAttributesDoNotLeak(t *testing.T) {
-	policy := startPolicyLog(t)
+	policy, milter := startPolicyLog(t), startMilterLog(t)
+	const macros = "{client_addr} {client_name} {client_ptr} {client_port} {client_resolve} {auth_authen}"
 	p := injecttest.StartPostfix(t, injecttest.PostfixOptions{Listeners: []injecttest.Listener{
 		{Name: "asked", Options: []string{"smtpd_authorized_xclient_hosts=static:all",
-			"smtpd_recipient_restrictions=check_policy_service,inet:" + policy.listener.Addr().String() + ",reject_unauth_destination"}},
+			"smtpd_recipient_restrictions=check_policy_service,inet:" + policy.listener.Addr().String() + ",reject_unauth_destination",
+			"smtpd_milters=inet:" + milter.listener.Addr().String(), "milter_connect_macros=" + macros, "milter_mail_macros=" + macros}},
 	}})
 
 	addr := netip.MustParseAddr
@@ -121,6 +124,12 @@ func TestPostfixAttributesDoNotLeak(t *testing.T) {
 				t.Errorf("message %d: the policy server's %s is %q, want %q", i, name, got[name], value)
 			}
 		}
+		milter.mu.Lock()
+		events := milter.told[messages[i].To[0]]
+		milter.mu.Unlock()
+		if want := heard(r.Presented, messages[i].From, messages[i].To[0]); !reflect.DeepEqual(events, want) {
+			t.Errorf("message %d: a milter is told\n%+v, want\n%+v", i, events, want)
+		}
 		if line := fmt.Sprintf("%s: client=%s[%s]", r.QueueID, want["client_name"], want["client_address"]); !strings.Contains(log, line) {
 			t.Errorf("message %d: no %q in the log", i, line)
 		}
@@ -151,4 +160,33 @@ func shown(c inject.Client) (request map[string]string, received string) {
 		request["server_address"], request["server_port"] = c.DestAddr.String(), strconv.Itoa(int(c.DestPort))
 	}
 	return request, fmt.Sprintf("Received: from %s (%s [%s])", c.HELO, request["client_name"], addr)
+}
+
+// heard returns the events that a milter of Postfix's is told of a client's message, all of them.
+func heard(c inject.Client, from, to string) milterEvents {
+	const unknown = "unknown"
+	request, _ := shown(c)
+	addr, family := request["client_address"], '4'
+	name := cmp.Or(c.Name, "["+addr+"]") // libmilter's words
+	resolved := "FAIL"
+	switch {
+	case c.Name != "":
+		resolved = "OK"
+	case c.NameTemporary:
+		resolved = "TEMP"
+	}
+	macro := addr
+	if c.Addr.Is6() {
+		macro, family = "IPv6:"+addr, '6'
+	}
+	if !c.Addr.IsValid() {
+		name = unknown
+	}
+	_, domain, _ := strings.Cut(to, "@")
+	port := strconv.Itoa(int(c.Port))
+	return milterEvents{
+		connect: fmt.Sprintf("%s %c %s %s", name, family, addr, port), helo: strings.ReplaceAll(c.HELO, " ", "?"), from: "<" + from + ">",
+		macros: map[string]string{"client_addr": macro, "client_name": request["client_name"], "client_ptr": request["reverse_client_name"],
+			"client_port": port, "client_resolve": resolved, "rcpt_addr": to, "rcpt_host": domain, "rcpt_mailer": "virtual"}, // and no auth_authen
+	}
 }

@@ -19,9 +19,10 @@ type Client struct {
 	ReverseName string
 	// HELO is what the client gave with HELO or EHLO: any octets.
 	HELO string
-	// ESMTP says that it said EHLO. XCLIENT's PROTO says so to the MTA, but the EHLO in the client's name, which
-	// follows, sets it to ESMTP for every client: only EHLO offers SIZE, 8BITMIME and the next XCLIENT.
-	ESMTP bool
+	// ESMTP says that it said EHLO, and SMTP that it is known to have said HELO; neither, that nothing is known of that.
+	// XCLIENT's PROTO says it to the MTA, and the greeting in the client's name, which follows, overrides that: it is
+	// HELO for a client with SMTP where that loses nothing, else EHLO.
+	ESMTP, SMTP bool
 	// Port is the client's port, 0 if unknown.
 	Port uint16
 	// DestAddr and DestPort are where the client connected to, zero if unknown.
@@ -76,7 +77,7 @@ func (c Client) Safe(never []netip.Prefix) (Client, string) {
 
 // told returns what an MTA knows of c that was told these attributes, by XCLIENT's names for them.
 func (c Client) told(attributes []string) Client {
-	t := Client{ESMTP: c.ESMTP}
+	t := Client{ESMTP: c.ESMTP, SMTP: c.SMTP}
 	for _, a := range attributes {
 		switch strings.ToUpper(a) {
 		case "ADDR":

@@ -51,9 +51,9 @@
 // # Protocol of the client
 //
 // The first greeting is EHLO, or HELO if the server answers that it does not know EHLO.
-// The second is always EHLO, even for a client that spoke plain SMTP. PROTO=SMTP is
-// sent, but Postfix overwrites it at EHLO, so its Received field says ESMTP. HELO instead
-// would correct that, and lose SIZE, 8BITMIME, PIPELINING, the offer of XCLIENT for the
-// next message and, above all, NOTIFY=NEVER (RFC 3461), which keeps the MTA from bouncing
-// to a forged sender.
+// The second, in the client's name, is EHLO, with one exception. PROTO=SMTP is sent for a client that spoke plain SMTP,
+// but Postfix overwrites it at EHLO, so its Received field says ESMTP. HELO instead corrects that, and loses SIZE,
+// 8BITMIME, PIPELINING, the offer of XCLIENT for the next message and, above all, NOTIFY=NEVER (RFC 3461), which keeps the
+// MTA from bouncing to a forged sender. So it is said only for a client that is known to have said it, [Client.SMTP],
+// and where the message needs none of these; the session then ends with that message.
 package inject

@@ -233,7 +233,7 @@ func (t *transaction) envelope() ([]command, *end) {
 	default:
 		t.note("8BITMIME not offered: sent as it is")
 	}
-	needed := !ascii(t.from) || !ascii(strings.Join(t.to, ""))
+	needed := !t.ascii()
 	switch {
 	case needed && !x.utf8:
 		return nil, withheld(stageMAIL, "SMTPUTF8 is not offered and an address is not ASCII", nil)
@@ -256,6 +256,9 @@ func (t *transaction) envelope() ([]command, *end) {
 	}
 	return commands, nil
 }
+
+// ascii reports whether no address of the envelope needs SMTPUTF8.
+func (t *transaction) ascii() bool { return ascii(t.from) && ascii(strings.Join(t.to, "")) }
 
 // unsent is the end of a message that goes no further than RCPT, because no recipient was accepted
 // or because it is a dry run. The first reply that decided becomes the receipt's.

@@ -111,6 +111,22 @@ func (t *transaction) xclient() *end {
 	case !same:
 		t.note("HELO masked for EHLO")
 	}
+	if t.client.SMTP && t.lostByHELO() == "" {
+		reply, _, err := s.w.command(s.o.Timeouts.Command, "HELO "+name)
+		switch {
+		case err != nil:
+			return lost(stageHELO, err)
+		case reply.Code == 250:
+			// Nothing is offered after HELO, and so not the XCLIENT of another message either.
+			s.ext, t.last = extensions{}, true
+			if s.onLast != nil {
+				s.onLast()
+			}
+			return nil
+		case !commandError(reply):
+			return greetingRefused(hostRefused(stageHELO, reply))
+		} // else the server knows only EHLO
+	}
 	offered := s.ext.xclient
 	if e := s.hello(name); e != nil {
 		return greetingRefused(e)
@@ -131,6 +147,31 @@ func (t *transaction) xclient() *end {
 		}
 	}
 	return nil
+}
+
+// lostByHELO says what the message would lose if its client introduced itself by HELO, by what the EHLO before has
+// offered. It returns "" if only the reuse of the session is lost, and round trips.
+func (t *transaction) lostByHELO() string {
+	o, x := t.s.o, &t.s.ext
+	size := t.m.length()
+	fits := size >= 0 && size <= x.sizeLimit
+	switch {
+	case o.Dialect == LMTP:
+		return "LHLO is the only greeting (RFC 2033)"
+	case t.s.loginDue:
+		return "AUTH"
+	case o.DSN == DSNNever && x.dsn && t.from != "": // the null sender gets no notice (RFC 3461 section 4.1)
+		return "NOTIFY=NEVER, which keeps the MTA from bouncing to a forged sender"
+	case t.m.EightBit && x.eightBit:
+		return "BODY=8BITMIME"
+	case !t.ascii(), t.m.UTF8 && x.utf8:
+		return "SMTPUTF8"
+	case o.Chunking && x.chunking:
+		return "BDAT"
+	case x.sizeLimit > 0 && !fits:
+		return "SIZE, by which the message is refused before its content"
+	}
+	return ""
 }
 
 // xclientRefused is the end by a reply to XCLIENT other than 220. Postfix answers everything after

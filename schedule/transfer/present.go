@@ -3,6 +3,7 @@ package transfer
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/truehop/truehop/inject"
@@ -133,12 +134,23 @@ func Present(chain *received.Chain, b received.Boundary, rules ClientRules, now 
 		// The MTA has rules for these that a sender must not get by naming them.
 		return rules.instead(b, rules.unknown(whose+who.Addr.String()+", is one that stands for clients", help))
 	}
-	client := inject.Client{Addr: who.Addr, HELO: who.HELO, Port: who.Port, ESMTP: b.ESMTP}
+	client := inject.Client{Addr: who.Addr, HELO: who.HELO, Port: who.Port, ESMTP: b.ESMTP, SMTP: saidHELO(chain, b)}
 	if rules.Name == LookedUpName || who.Name == "" {
 		return Presentation{Client: client, Lookup: true}
 	}
 	client.Name, client.ReverseName = who.Name, who.Name
 	return Presentation{Client: client}
+}
+
+// saidHELO reports whether the field that shows the client proves that it said HELO: by "with SMTP" of Postfix or Exim, which
+// write "with ESMTP" for a client that says EHLO. qmail writes SMTP for all, others write what they like.
+func saidHELO(chain *received.Chain, b received.Boundary) bool {
+	if b.Hop < 0 || b.Hop >= len(chain.Hops) || b.Authenticated {
+		return false
+	}
+	h := chain.Hops[b.Hop]
+	tells := h.Form == "postfix" || h.Form == "exim"
+	return tells && strings.EqualFold(h.With, "SMTP")
 }
 
 // WithName returns c with the name that the DNS gives it now.

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 )
 
 // maxPath is RFC 5321 section 4.5.3.1.3 without the angle brackets.
@@ -156,6 +158,31 @@ func dotString(s string) bool {
 		}
 	}
 	return true
+}
+
+// ALabels returns a domain with each U-label as its A-label (RFC 5890 section 2.3.2.1), and whether that is possible.
+func ALabels(domain string) (string, bool) {
+	if ascii(domain) {
+		return domain, true
+	}
+	if !utf8.ValidString(domain) { // which idna mends
+		return domain, false
+	}
+	a, err := idna.Lookup.ToASCII(domain)
+	return a, err == nil
+}
+
+// asciiPath returns a path in ASCII, and whether it has such a form: a local-part that is not ASCII has none.
+func asciiPath(path string) (string, bool) {
+	at := strings.LastIndexByte(path, '@')
+	if at < 0 || !ascii(path[:at]) {
+		return path, ascii(path)
+	}
+	domain, ok := ALabels(path[at+1:])
+	if path = path[:at+1] + domain; len(path) > maxPath {
+		return path, false
+	}
+	return path, ok
 }
 
 // ascii reports whether s needs no SMTPUTF8.

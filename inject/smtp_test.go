@@ -133,6 +133,8 @@ func TestParameters(t *testing.T) {
 		{"UTF-8 header, not offered", []string{"SMTPUTF8"}, func(m *inject.Message) { m.UTF8 = true }, false, inject.Delivered, "SIZE=40", "", true},
 		{"UTF-8 address", nil, func(m *inject.Message) { m.From = "jürgen@example.net" }, false, inject.Delivered, "SIZE=40 SMTPUTF8", "", false},
 		{"UTF-8 in the sender, SMTPUTF8 not offered", []string{"SMTPUTF8"}, func(m *inject.Message) { m.From = "jürgen@example.net" }, false, inject.Withheld, "", "", false},
+		{"UTF-8 in a recipient, SMTPUTF8 not offered", []string{"SMTPUTF8"}, func(m *inject.Message) { m.To = []string{"user@example.org", "jürgen@example.org"} }, false, inject.Withheld, "", "", false},
+		{"UTF-8 in a recipient", nil, func(m *inject.Message) { m.To = []string{"jürgen@bücher.example"} }, false, inject.Delivered, "SIZE=40 SMTPUTF8", "", false},
 		{"null sender", nil, func(m *inject.Message) { m.From = "" }, false, inject.Delivered, "SIZE=40", "", false},
 		{"line break in the sender", nil, func(m *inject.Message) { m.From = "a@b\r\nRCPT TO:<x@y>" }, false, inject.Withheld, "", "", false},
 		{"parameter in the sender", nil, func(m *inject.Message) { m.From = "a@b> NOTIFY=NEVER" }, false, inject.Withheld, "", "", false},

@@ -217,6 +217,16 @@ func (t *transaction) reset() *end {
 // envelope returns the commands MAIL, RCPT and DATA, with the parameters that are needed and offered.
 func (t *transaction) envelope() ([]command, *end) {
 	o, x := t.s.o, &t.s.ext
+	utf8 := x.utf8 && (t.m.UTF8 || !t.ascii())
+	switch {
+	case utf8:
+	case !t.ascii():
+		if e := t.useALabels(); e != nil {
+			return nil, e
+		}
+	case t.m.UTF8:
+		t.note("SMTPUTF8 not offered: sent as it is")
+	}
 	mail := "MAIL FROM:<" + t.from + ">"
 	if size := t.m.length(); x.size && size >= 0 { // RFC 1870 section 5: an estimate
 		if x.sizeLimit > 0 && size > x.sizeLimit { // section 4: it would be refused
@@ -233,14 +243,8 @@ func (t *transaction) envelope() ([]command, *end) {
 	default:
 		t.note("8BITMIME not offered: sent as it is")
 	}
-	needed := !t.ascii()
-	switch {
-	case needed && !x.utf8:
-		return nil, withheld(stageMAIL, "SMTPUTF8 is not offered and an address is not ASCII", nil)
-	case needed, t.m.UTF8 && x.utf8:
+	if utf8 {
 		mail += " SMTPUTF8"
-	case t.m.UTF8:
-		t.note("SMTPUTF8 not offered: sent as it is")
 	}
 	notify := ""
 	if o.DSN == DSNNever && x.dsn {
@@ -259,6 +263,24 @@ func (t *transaction) envelope() ([]command, *end) {
 
 // ascii reports whether no address of the envelope needs SMTPUTF8.
 func (t *transaction) ascii() bool { return ascii(t.from) && ascii(strings.Join(t.to, "")) }
+
+// useALabels puts the envelope into ASCII for an MTA that does not offer SMTPUTF8. A domain has a form in ASCII, a
+// local-part has none.
+func (t *transaction) useALabels() *end {
+	var ok bool
+	if t.from, ok = asciiPath(t.from); !ok {
+		return withheld(stageMAIL, "SMTPUTF8 is not offered, and the sender is not ASCII before the @", nil)
+	}
+	for i := range t.to {
+		if t.to[i], ok = asciiPath(t.to[i]); !ok {
+			e := withheld(stageRCPT, "SMTPUTF8 is not offered, and a recipient is not ASCII before the @", nil)
+			e.err.Advice = "have the MTA offer it (Postfix: smtputf8_enable), or name a recipient in ASCII"
+			return e
+		}
+	}
+	t.note("SMTPUTF8 not offered: domains in ASCII")
+	return nil
+}
 
 // unsent is the end of a message that goes no further than RCPT, because no recipient was accepted
 // or because it is a dry run. The first reply that decided becomes the receipt's.

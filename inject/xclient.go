@@ -49,7 +49,7 @@ func contains(list []string, s string) bool {
 	return slices.ContainsFunc(list, func(l string) bool { return strings.EqualFold(l, s) })
 }
 
-// xclient presents the client: XCLIENT, unless that was sent with the last dot, and EHLO in the
+// xclient presents the client: XCLIENT, unless that was sent with the last dot, and the greeting in the
 // client's name. The session is then like a new connection from that client.
 func (t *transaction) xclient() *end {
 	s := t.s
@@ -101,7 +101,12 @@ func (t *transaction) xclient() *end {
 		s.o.OnReset()
 	}
 	s.introduced = true
+	return t.introduce()
+}
 
+// introduce greets in the client's name, which the MTA takes for the beginning of that client's session.
+func (t *transaction) introduce() *end {
+	s := t.s
 	name, same := sayHELO(t.client.HELO)
 	switch {
 	case name == "":

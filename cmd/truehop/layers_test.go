@@ -59,6 +59,7 @@ var homes = map[string][]string{
 	"github.com/spf13/cobra":         {"cmd/truehop"},
 	"github.com/coreos/go-systemd":   {"cmd/truehop", "cmd/truehop/internal/ui"},
 	"golang.org/x/net/publicsuffix":  {"received"},
+	"golang.org/x/net/idna":          {"inject"},
 	"golang.org/x/oauth2":            {"fetch/oauth"},
 	"github.com/prometheus":          {"cmd/truehop/internal/metrics"},
 }

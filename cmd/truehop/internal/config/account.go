@@ -4,8 +4,11 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/received"
 	"github.com/truehop/truehop/schedule/transfer"
 )
@@ -227,10 +230,14 @@ func mailbox(s string) string {
 	case local[0] == '-' || local[0] == '.' || strings.HasSuffix(local, ".") || strings.Contains(local, ".."):
 		return "the part before @ begins or ends wrongly"
 	case strings.ContainsFunc(local, func(r rune) bool {
+		if r >= utf8.RuneSelf { // RFC 6531 section 3.3
+			return r == utf8.RuneError || !unicode.IsGraphic(r) || unicode.IsSpace(r)
+		}
 		return !letterOrDigit(r) && !strings.ContainsRune("!#$%&'*+-/=?^_`{|}~.", r) // atext and dot, RFC 5322 section 3.2.3
 	}):
 		return "the part before @ holds a character that is not allowed there"
-	case !hostName(domain) || strings.HasSuffix(domain, "."):
+	}
+	if ascii, ok := inject.ALabels(domain); !ok || !hostName(ascii) || strings.HasSuffix(domain, ".") {
 		return "the part after @ is no domain"
 	}
 	return ""

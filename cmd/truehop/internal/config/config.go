@@ -261,7 +261,9 @@ type Account struct {
 	// the field; larger, smaller SIZE. Text with blanks in double quotes. What is left out stays as it is, and is fetched
 	// once it fits. What was tried once is delivered even if it fits no more.
 	Search Search `koanf:"search"`
-	// Addresses that the mail is delivered to (RCPT TO). What the message says is never asked.
+	// Addresses that the mail is delivered to (RCPT TO). What the message says is never asked. Letters beyond
+	// ASCII need an MTA with SMTPUTF8 where they stand before the @: another gets the domain in ASCII, and mail for such
+	// a name is held.
 	Recipients []string `koanf:"recipients"`
 	// For a mailbox that holds the mail of whole domains (multidrop), in place of recipients: the
 	// header field in which the upstream records the envelope recipient; received-for is the FOR

@@ -48,6 +48,9 @@ const (
 )
 
 func (c *conn) serve() {
+	if c.s.o.PROXY && !c.proxied() {
+		return
+	}
 	c.reply(Greeting, "220 "+c.s.o.Hostname+" ESMTP injecttest")
 	for !c.over {
 		// Replies go out only when nothing more is waiting to be read, as RFC 2920
@@ -274,6 +277,10 @@ func (c *conn) mail(rest string) {
 	case c.hello == "" || c.inMail:
 		c.reply(MAIL, "503 5.5.1 Error: bad sequence")
 		return
+	case c.s.o.MessageLimit > 0 && c.serial >= c.s.o.MessageLimit:
+		c.reply(MAIL, "421 too many messages in this connection")
+		c.over = true
+		return
 	case c.s.o.NeedsAuth && c.user == "":
 		c.reply(MAIL, "530 5.7.0 Authentication required.")
 		return
@@ -359,7 +366,7 @@ func (c *conn) finish() {
 	c.serial++
 	c.message.QueueID = fmt.Sprintf("%X%04X", c.id, c.serial)
 	c.message.Time = time.Now()
-	c.verdict("250 2.0.0 Ok: queued as "+c.message.QueueID, true)
+	c.verdict(fmt.Sprintf(c.s.o.Queued, c.message.QueueID), true)
 }
 
 // verdict replies to the dot, once for each recipient with LMTP.

@@ -278,3 +278,59 @@ func FuzzCommand(f *testing.F) {
 		<-done
 	})
 }
+
+// TestPROXY: a server that wants a header takes the client from it, by either version, and closes where there is none.
+func TestPROXY(t *testing.T) {
+	v2 := func(family byte, body string) string {
+		return proxySignature + "\x21" + string([]byte{family, 0, byte(len(body))}) + body
+	}
+	for name, c := range map[string]struct{ header, addr, port string }{
+		"version 1, IPv4":       {"PROXY TCP4 192.0.2.1 192.0.2.2 4711 25\r\n", "192.0.2.1", "4711"},
+		"version 1, IPv6":       {"PROXY TCP6 2001:db8::1 2001:db8::2 4711 25\r\n", "2001:db8::1", "4711"},
+		"version 2, IPv4":       {v2(0x11, "\xc0\x00\x02\x01\xc0\x00\x02\x02\x12\x67\x00\x19"), "192.0.2.1", "4711"},
+		"version 2 with a TLV":  {v2(0x11, "\xc0\x00\x02\x01\xc0\x00\x02\x02\x12\x67\x00\x19\x04\x00\x01x"), "192.0.2.1", "4711"},
+		"version 2, LOCAL":      {proxySignature + "\x20\x00\x00\x00", "", ""},
+		"version 2, too short":  {v2(0x21, "\xc0\x00\x02\x01\xc0\x00\x02\x02\x12\x67\x00\x19"), "", ""},
+		"no header":             {"EHLO client.example.net\r\n", "", ""},
+		"version 1, UNKNOWN":    {"PROXY UNKNOWN\r\n", "", ""},
+		"version 1, no address": {"PROXY TCP4 here there 4711 25\r\n", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, Options{PROXY: true})
+			conn, err := s.Dial(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			go func() {
+				_, _ = io.WriteString(conn, c.header+"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@example.org>\r\nDATA\r\n.\r\nQUIT\r\n")
+			}()
+			_, _ = io.Copy(io.Discard, conn)
+			got := s.Messages()
+			switch {
+			case c.addr == "" && len(got) != 0:
+				t.Errorf("taken: %+v", got)
+			case c.addr != "" && len(got) != 1:
+				t.Errorf("%d messages", len(got))
+			case c.addr != "" && (got[0].Client.Addr != c.addr || got[0].Client.Port != c.port):
+				t.Errorf("from %+v", got[0].Client)
+			}
+		})
+	}
+}
+
+// TestOtherPrograms: what sets each kind of server apart from Postfix as it is today.
+func TestOtherPrograms(t *testing.T) {
+	dialogue(t, serve(t, Haraka()), ">", "220", "EHLO x", "250", "XCLIENT NAME=a.example.net ADDR=[UNAVAILABLE]", "501 5.5.4 No valid IP address found",
+		"XCLIENT ADDR=192.0.2.1", "220", "EHLO y", "250", "XCLIENT ADDR=192.0.2.2", "550 5.7.0")
+	dialogue(t, serve(t, Postfix22()), ">", "220", "EHLO x", "250", "XCLIENT ADDR=192.0.2.1 HELO=two+20words", "250 Ok",
+		"MAIL FROM:<>", "250", "RCPT TO:<a@example.org>", "250", "DATA", "354", ".", "250 Ok: queued as")
+	s := serve(t, Dovecot())
+	dialogue(t, s, ">", "220", "LHLO x", "250", "XCLIENT ADDR=192.0.2.1 PORT=4711", "220", "LHLO y", "250", "XCLIENT ADDR=192.0.2.2 PORT=[UNAVAILABLE]", "220", "LHLO z", "250",
+		"MAIL FROM:<>", "250", "RCPT TO:<a@example.org>", "250", "DATA", "354", ".", "250 2.0.0")
+	if got := s.Messages()[0].Client; got.Port != "4711" || got.Addr != "192.0.2.2" {
+		t.Errorf("Dovecot forgets a port: %+v", got)
+	}
+	dialogue(t, serve(t, Options{MessageLimit: 1}), ">", "220", "EHLO x", "250", "MAIL FROM:<>", "250", "RCPT TO:<a@example.org>", "250", "DATA", "354", ".", "250",
+		"MAIL FROM:<>", "421 too many messages", ">", "EOF")
+}

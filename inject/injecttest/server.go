@@ -34,6 +34,17 @@ type Options struct {
 	XFORWARD []string
 	// KeepsUnavailable leaves an attribute as it was that is set to [UNAVAILABLE], as Dovecot does.
 	KeepsUnavailable bool
+	// NeedsAddr answers 501 to XCLIENT without an address, as Haraka does.
+	NeedsAddr bool
+	// Before23 takes XCLIENT as Postfix before 2.3: values are not xtext, and the session stays where it was.
+	Before23 bool
+	// PROXY waits for a header of the PROXY protocol before the greeting, and takes the client from it.
+	PROXY bool
+	// MessageLimit answers 421 to MAIL after so many messages in a session, as Exim's smtp_accept_max_per_connection does. 0
+	// is no limit.
+	MessageLimit int
+	// Queued is the reply to the dot of a message that is taken, with %s for its id; that of Postfix if "".
+	Queued string
 	// NeedsAuth takes no mail before AUTH, and no XCLIENT after it, as Dovecot's submission server does.
 	NeedsAuth bool
 	// Once takes XCLIENT only while the client is a loopback address, as
@@ -125,6 +136,9 @@ type Server struct {
 func New(o Options) *Server {
 	if o.Hostname == "" {
 		o.Hostname = "mx.example.org"
+	}
+	if o.Queued == "" {
+		o.Queued = "250 2.0.0 Ok: queued as %s"
 	}
 	if o.XCLIENT == nil {
 		o.XCLIENT = Attributes()

@@ -35,7 +35,7 @@ func (c *conn) present(args string) {
 			complaint = "Error: attribute value too long"
 		case c.s.o.KeepsUnavailable && strings.EqualFold(value, "[UNAVAILABLE]"):
 		default:
-			complaint = next.set(upper(name), value)
+			complaint = next.set(upper(name), value, !c.s.o.Before23)
 		}
 		if complaint != "" {
 			c.client = next
@@ -43,7 +43,15 @@ func (c *conn) present(args string) {
 			return
 		}
 	}
+	if _, err := netip.ParseAddr(next.Addr); c.s.o.NeedsAddr && err != nil {
+		c.reply(XCLIENT, "501 5.5.4 No valid IP address found")
+		return
+	}
 	c.client = next
+	if c.s.o.Before23 {
+		c.reply(XCLIENT, "250 Ok")
+		return
+	}
 	c.xclient, c.hello, c.inMail, c.user = true, "", false, ""
 	if v := c.s.o.Rules.client(c.client); v != "" && c.s.o.Rules.Early {
 		c.reply(XCLIENT, v)
@@ -54,8 +62,11 @@ func (c *conn) present(args string) {
 }
 
 // set applies one attribute and returns the complaint about it, if any.
-func (cl *Client) set(name, value string) string {
-	decoded := unxtext(value)
+func (cl *Client) set(name, value string, xtext bool) string {
+	decoded := value
+	if xtext {
+		decoded = unxtext(value)
+	}
 	gone := strings.EqualFold(decoded, "[UNAVAILABLE]")
 	bad := "Bad " + name + " syntax: " + value
 	switch name {

@@ -1,0 +1,131 @@
+package importer
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"strings"
+)
+
+// maxUID is that of the ledger, in octets.
+const maxUID = 1024
+
+// seen loads what fetchmail has fetched already. With POP3 it remembers unique-ids; with IMAP the flag \Seen upstream is
+// its memory, and search: unseen goes by it.
+func (f *fetchmail) seen(a *Account, e *fetchmailEntry, u *fetchmailUser, protocol string) error {
+	if protocol == "imap" {
+		if !u.on("fetchall") {
+			f.note(u.place, a.Name, "fetchmail fetches what is unread, and so does search: unseen; what somebody reads before truehop comes stays upstream")
+		}
+		return nil
+	}
+	a.Remembers = u.on("keep")
+	places := []string{filepath.Join(f.options.Home, ".fetchids"), filepath.Join(filepath.Dir(f.file), ".fetchids"), "/var/lib/fetchmail/.fetchmail-UIDL-cache"}
+	if g, ok := f.globals["idfile"]; ok {
+		places = []string{f.expand(g.text())}
+	}
+	data, err := f.state(a, places)
+	if err != nil || data == nil {
+		return err
+	}
+	a.Known = []Known{{UIDs: fetchids(data, u.remoteName(f.options.User)+"@"+e.name)}}
+	return nil
+}
+
+// state reads the first of the files that exists, or the one that the person named; nil where none does.
+func (p *Plan) state(a *Account, places []string) ([]byte, error) {
+	for _, path := range places {
+		data, err := p.options.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, wrong(path, place{}, "cannot be read: %v", err)
+		}
+		a.StateFiles = []string{path}
+		if data == nil {
+			data = []byte{}
+		}
+		return data, nil
+	}
+	a.StateFiles, a.Missing = places, true
+	return nil, nil
+}
+
+// fetchids returns the unique-ids of a .fetchids that stand behind LOGIN@SERVER and a blank. Both may hold blanks and at signs, so
+// that only the whole tells whose a line is.
+func fetchids(data []byte, owner string) []string {
+	var uids []string
+	for line := range bytes.Lines(data) {
+		text := strings.TrimRight(string(line), "\r\n")
+		if len(text) <= len(owner) || !strings.EqualFold(text[:len(owner)], owner) || text[len(owner)] != ' ' {
+			continue
+		}
+		if uid := strings.TrimSpace(text[len(owner):]); uid != "" && len(uid) <= maxUID {
+			uids = append(uids, uid)
+		}
+	}
+	return uids
+}
+
+// netrc returns the password that ~/.netrc has for a login at one of the hosts, or "".
+func (p *Plan) netrc(login string, hosts ...string) string {
+	data, err := p.options.ReadFile(filepath.Join(p.options.Home, ".netrc"))
+	if err != nil {
+		return ""
+	}
+	for _, host := range hosts {
+		if password := netrcPassword(string(data), host, login); host != "" && password != "" {
+			return password
+		}
+	}
+	return ""
+}
+
+// netrcPassword looks for a machine and a login in a netrc. Macros end at an empty line.
+func netrcPassword(text, host, login string) string {
+	var machine, name, password string
+	found := func() bool { return strings.EqualFold(machine, host) && name == login && password != "" }
+	macro := false
+	for line := range strings.Lines(text) {
+		if macro = macro && strings.TrimSpace(line) != ""; macro {
+			continue
+		}
+		words := strings.Fields(line)
+		for i := 0; i < len(words) && !strings.HasPrefix(words[i], "#"); i++ {
+			value := ""
+			if i+1 < len(words) {
+				value = strings.Trim(words[i+1], `"`)
+			}
+			switch words[i] {
+			case "machine":
+				if found() {
+					return password
+				}
+				machine, name, password = value, "", ""
+				i++
+			case "default":
+				if found() {
+					return password
+				}
+				machine, name, password = "", "", ""
+			case "login":
+				name = value
+				i++
+			case "password":
+				password = value
+				i++
+			case "account":
+				i++
+			case "macdef":
+				macro = true
+				i = len(words)
+			}
+		}
+	}
+	if found() {
+		return password
+	}
+	return ""
+}

@@ -41,11 +41,7 @@ type Options struct {
 // Others must not be able to write the files, and, if one holds a password, not to read it.
 func Load(path string, o Options) (*Config, error) {
 	if path == "" {
-		var places []string
-		if dir := xdg(o.Environ, "XDG_CONFIG_HOME", ".config"); dir != "" {
-			places = append(places, filepath.Join(dir, "truehop", "truehop.yaml"))
-		}
-		places = append(places, "/etc/truehop/truehop.yaml")
+		places := Places(o)
 		i := slices.IndexFunc(places, func(p string) bool { _, err := os.Lstat(p); return !errors.Is(err, fs.ErrNotExist) })
 		switch {
 		case i < 0 && slices.ContainsFunc(o.Environ, sets):
@@ -69,6 +65,15 @@ func Load(path string, o Options) (*Config, error) {
 		}
 	}()
 	return parse(documents, o)
+}
+
+// Places returns where Load looks for a file that is not named, in this order.
+func Places(o Options) []string {
+	const system = "/etc/truehop/truehop.yaml"
+	if dir := xdg(o.Environ, "XDG_CONFIG_HOME", ".config"); dir != "" {
+		return []string{filepath.Join(dir, "truehop", "truehop.yaml"), system}
+	}
+	return []string{system}
 }
 
 // Parse reads a configuration from data. name stands for the file in errors.

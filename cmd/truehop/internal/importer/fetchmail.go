@@ -296,7 +296,7 @@ func (f *fetchmail) user(a *Account, e *fetchmailEntry, u *fetchmailUser, protoc
 	if !ok {
 		value = f.netrc(login, e.name, e.options["via"].text())
 	}
-	f.password(a, u.place, value, true)
+	f.password(a, u.place, value)
 	if folders, ok := u.options["folder"]; ok {
 		if protocol == "imap" {
 			a.set("folders", folders.values)
@@ -478,7 +478,7 @@ func (f *fetchmail) multidrop(a *Account, e *fetchmailEntry, u *fetchmailUser) {
 
 // recipientFields are those that truehop finds an envelope recipient in.
 func recipientFields() []string {
-	return []string{"delivered-to", "x-original-to", "x-envelope-to", "envelope-to", "x-rcpt-to", "received-for"}
+	return []string{"delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "x-delivered-to", "received-for"}
 }
 
 // aliasDomains makes mail domains of host names: these themselves and what stands behind their first label.

@@ -35,6 +35,14 @@ func (f *fetchmail) seen(a *Account, e *fetchmailEntry, u *fetchmailUser, protoc
 
 // state reads the first of the files that exists, or the one that the person named; nil where none does.
 func (p *Plan) state(a *Account, places []string) ([]byte, error) {
+	switch p.options.Seen {
+	case "":
+	case NoState:
+		a.Missing = true
+		return nil, nil
+	default:
+		places = []string{p.options.Seen}
+	}
 	for _, path := range places {
 		data, err := p.options.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) {

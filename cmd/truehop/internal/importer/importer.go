@@ -20,6 +20,9 @@ const MaxFile = 1 << 20
 // maxAccounts bounds the accounts of one import.
 const maxAccounts = 10_000
 
+// NoState stands for the file of a program that has fetched nothing yet.
+const NoState = "none"
+
 // Options are what an import depends on beside the file.
 type Options struct {
 	// Home is the home directory of the user whose file it is; ~ stands for it.
@@ -28,6 +31,8 @@ type Options struct {
 	User string
 	// Recipient takes the place of the recipients that the file names, if it is not "".
 	Recipient string
+	// Seen is the file in which the program remembers what it has fetched, "" for where it has it by itself, [NoState] for none.
+	Seen string
 	// Secrets is the directory that the passwords go to.
 	Secrets string
 	// ReadFile reads what the file refers to. It bounds what it returns.
@@ -241,15 +246,14 @@ const listener = "unix:/var/spool/postfix/public/truehop"
 func (p *Plan) usualTarget() *Target { return p.target([]setting{{"address", listener}}, "") }
 
 // password gives an account its password, and notes that it has none.
-func (p *Plan) password(a *Account, at place, value string, given bool) {
+func (p *Plan) password(a *Account, at place, value string) {
 	path := p.options.Secrets + "/" + a.Name
 	a.set("password_file", path)
-	switch {
-	case !given || value == "":
+	if value == "" {
 		p.note(at, a.Name, "no password is written down; put it on one line into %s, mode 0600", path)
-	default:
-		a.Secret = &Secret{Path: path, value: value}
+		return
 	}
+	a.Secret = &Secret{Path: path, value: value}
 }
 
 // recipients gives an account its recipients. why says where they come from if the file does not name them.

@@ -1,0 +1,315 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/cmd/truehop/internal/importer"
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/transfer"
+)
+
+// importFlags are those of the command import.
+type importFlags struct {
+	dryRun, force   bool
+	seen, recipient string
+}
+
+func (p *program) importCommand() *cobra.Command {
+	var f importFlags
+	kinds := importer.Kinds()
+	c := &cobra.Command{
+		Use:   "import " + strings.Join(kinds, "|") + " FILE",
+		Short: "Take over from fetchmail, getmail, mpop or mbsync",
+		Long: `import reads the configuration of another mail retriever and writes the same as a configuration of
+truehop, to the FILE that --config names or to the usual place. Passwords go to files of their own beside it. What
+that program has fetched is recorded, so that nothing is fetched again. A report says what has no
+counterpart, and what to do instead. FILE is - for standard input.
+
+With --dry-run it prints the configuration, with the report as comments, and writes nothing.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return usage("name the kind of file and the file: truehop import %s FILE", strings.Join(kinds, "|"))
+			}
+			return nil
+		},
+		ValidArgs: kinds,
+		RunE:      func(c *cobra.Command, args []string) error { return p.importFile(c.Context(), args[0], args[1], f) },
+	}
+	c.Flags().BoolVarP(&f.dryRun, "dry-run", "n", false, "print what would be written, and write nothing")
+	c.Flags().BoolVar(&f.force, "force", false, "replace the configuration that is there")
+	c.Flags().StringVar(&f.seen, "seen", "", "`FILE` in which that program remembers what it has fetched, or none; by default where it has it")
+	c.Flags().StringVar(&f.recipient, "recipient", "", "`ADDRESS` that the mail is delivered to, whatever the file says")
+	return c
+}
+
+// importFile reads a configuration of another program, and prints what it means or puts that into place.
+func (p *program) importFile(ctx context.Context, kind, name string, f importFlags) error {
+	target, err := p.importTarget()
+	if err != nil {
+		return err
+	}
+	text, o, err := p.importSource(name, filepath.Join(filepath.Dir(target), "secrets"))
+	if err != nil {
+		return err
+	}
+	o.Recipient, o.Seen = f.recipient, f.seen
+	plan, err := importer.Read(kind, name, text, o)
+	if err != nil {
+		return importError(err)
+	}
+	yaml := plan.YAML()
+	if _, err := config.Parse(target, yaml, configOptions()); err != nil {
+		if f.dryRun {
+			_, _ = p.stdout.Write(yaml)
+		}
+		return err
+	}
+	if f.dryRun {
+		_, err := p.stdout.Write(append(yaml, plan.Report("# ")...))
+		return err
+	}
+	if err := forgotten(plan); err != nil && f.seen != importer.NoState {
+		return err
+	}
+	recorded, err := putIntoPlace(ctx, plan, yaml, target, f.force)
+	if err != nil || p.quiet {
+		return err
+	}
+	fmt.Fprintf(p.stdout, "%s\n%d accounts written to %s; %d messages recorded as fetched by %s.\nNext: stop %[5]s, then truehop check, and truehop run --dry-run.\n",
+		strings.TrimSuffix(string(plan.Report("")), "\n"), len(plan.Accounts), fetch.Printable(target), recorded, plan.Program)
+	return nil
+}
+
+// importTarget is the configuration to be written.
+func (p *program) importTarget() (string, error) {
+	target := p.configPath
+	if target == "" {
+		places := config.Places(configOptions())
+		target = places[0]
+		if os.Geteuid() == 0 {
+			target = places[len(places)-1]
+		}
+	}
+	return filepath.Abs(target)
+}
+
+// importSource reads the file, and finds out whose it is.
+func (p *program) importSource(name, secrets string) ([]byte, importer.Options, error) {
+	o := importer.Options{Secrets: secrets, ReadFile: readBounded}
+	owner := os.Getuid()
+	var text []byte
+	var err error
+	if name == "-" {
+		text, err = io.ReadAll(io.LimitReader(p.stdin, importer.MaxFile+1))
+	} else {
+		var info fs.FileInfo
+		if info, err = os.Stat(name); err == nil {
+			if st, ok := info.Sys().(*syscall.Stat_t); ok {
+				owner = int(st.Uid)
+			}
+			text, err = readBounded(name)
+		}
+	}
+	switch {
+	case err == nil && len(text) > importer.MaxFile:
+		err = fmt.Errorf("is larger than %d octets", importer.MaxFile)
+	case err == nil:
+		o.User, o.Home = ledger.UserName(owner), "/"
+		if u, lookup := user.LookupId(strconv.Itoa(owner)); lookup == nil {
+			o.Home = u.HomeDir
+		}
+		if home := os.Getenv("HOME"); owner == os.Getuid() && filepath.IsAbs(home) {
+			o.Home = home
+		}
+		return text, o, nil
+	}
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err
+	}
+	return nil, o, &config.Error{Problems: []config.Problem{{Source: name, Text: fmt.Sprintf("cannot be read: %v", err)}}, Err: err}
+}
+
+// maxState bounds another program's record of what it has fetched, in octets.
+const maxState = 256 << 20
+
+// readBounded reads a regular file.
+func readBounded(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not hang us
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("is not a regular file")
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxState+1))
+	if err == nil && len(data) > maxState {
+		return nil, fmt.Errorf("is larger than %d octets", maxState)
+	}
+	return data, err
+}
+
+// importError makes a mistake in the file one of a configuration.
+func importError(err error) error {
+	var e *importer.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	return &config.Error{Problems: []config.Problem{{Source: e.File, Line: e.Line, Column: e.Column, Text: e.Text}}, Err: err}
+}
+
+// forgotten returns an error where the program keeps mail upstream and its record of what it has fetched was not found:
+// all of that would be delivered again.
+func forgotten(plan *importer.Plan) error {
+	for _, a := range plan.Accounts {
+		if a.Remembers && a.Missing {
+			return usage("account %s keeps its mail upstream, and no record of what %s has fetched was found in %s; name it with --seen FILE, or say --seen %s if nothing was fetched yet",
+				a.Name, plan.Program, fetch.Printable(strings.Join(a.StateFiles, ", ")), importer.NoState)
+		}
+	}
+	return nil
+}
+
+// putIntoPlace writes the passwords, records what was fetched, and puts the configuration into place last: as long as it is not
+// there, nothing fetches. What it has done is no hindrance to doing it again.
+func putIntoPlace(ctx context.Context, plan *importer.Plan, yaml []byte, target string, force bool) (recorded int, err error) {
+	if _, err := os.Lstat(target); err == nil && !force {
+		return 0, usage("%s is there already; --force replaces it, --config FILE names another", target)
+	}
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return 0, cannotWrite(target, err)
+	}
+	for _, s := range plan.Secrets() {
+		if err := writeSecret(s); err != nil {
+			return 0, cannotWrite(s.Path, err)
+		}
+	}
+	temporary, err := writeBeside(target, yaml)
+	if err != nil {
+		return 0, cannotWrite(target, err)
+	}
+	defer os.Remove(temporary)
+	cfg, err := config.Load(temporary, configOptions())
+	if err != nil {
+		return 0, err
+	}
+	if recorded, err = takeOver(ctx, plan, cfg.StateDir); err != nil {
+		return 0, err
+	}
+	if force {
+		err = os.Rename(temporary, target)
+	} else {
+		err = os.Link(temporary, target) // fails where somebody was faster
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(target))
+	}
+	if err != nil {
+		return 0, cannotWrite(target, err)
+	}
+	return recorded, nil
+}
+
+// takeOver records what was fetched already.
+func takeOver(ctx context.Context, plan *importer.Plan, dir string) (recorded int, err error) {
+	record, err := ledger.Open(ctx, dir)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, record.Close()) }()
+	for _, a := range plan.Accounts {
+		unlock, err := record.Lock(a.Name)
+		if err != nil {
+			return recorded, err
+		}
+		for _, k := range a.Known {
+			n, failed := transfer.TakeOver(ctx, record, transfer.Predecessor{
+				Account: a.Name, Folder: k.Folder, Validity: k.Validity, UIDs: k.UIDs, Program: plan.Program}, time.Now())
+			recorded, err = recorded+n, errors.Join(err, failed)
+		}
+		if err := errors.Join(err, unlock()); err != nil {
+			return recorded, err
+		}
+	}
+	return recorded, nil
+}
+
+// cannotWrite says that a file of the import could not be written.
+func cannotWrite(path string, err error) error {
+	var pe *fs.PathError
+	var le *os.LinkError
+	switch {
+	case errors.As(err, &pe):
+		err = pe.Err
+	case errors.As(err, &le):
+		err = le.Err
+	}
+	return &config.Error{Problems: []config.Problem{{Text: fmt.Sprintf("%s: cannot be written: %v", path, err)}}, Err: err}
+}
+
+// errOther is a file of that name with another content.
+var errOther = errors.New("is there already with another content, and passwords are never overwritten; move it away")
+
+// writeSecret creates a file that only its owner can read. One that says the same already is left.
+func writeSecret(s *importer.Secret) error {
+	if err := os.MkdirAll(filepath.Dir(s.Path), 0o700); err != nil {
+		return err
+	}
+	content := s.Reveal() + "\n"
+	f, err := os.OpenFile(s.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		if old, err := readBounded(s.Path); err != nil || string(old) != content {
+			return errors.Join(err, errOther)
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(content)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(s.Path))
+	}
+	return syncDir(filepath.Dir(s.Path))
+}
+
+// writeBeside writes a file in the directory of another, and returns its name.
+func writeBeside(target string, data []byte) (name string, err error) {
+	f, err := os.CreateTemp(filepath.Dir(target), ".import-*.yaml") // mode 0600
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return "", errors.Join(err, os.Remove(f.Name()))
+	}
+	return f.Name(), nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

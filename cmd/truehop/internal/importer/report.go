@@ -1,0 +1,79 @@
+package importer
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/truehop/truehop/fetch"
+)
+
+// Kinds are the kinds of files that Read reads.
+func Kinds() []string { return []string{"fetchmailrc", "getmailrc", "mpoprc", "mbsyncrc"} }
+
+// Read reads a file of one of the [Kinds].
+func Read(kind, file string, text []byte, o Options) (*Plan, error) {
+	var plan *Plan
+	var err error
+	switch kind {
+	case "fetchmailrc":
+		plan, err = Fetchmail(file, text, o)
+	default:
+		return nil, &Error{File: file, Text: fmt.Sprintf("unknown kind of file %s; want one of %s", show(kind), strings.Join(Kinds(), ", "))}
+	}
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(plan.Notes, func(a, b Note) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return plan, nil
+}
+
+// Secrets are the passwords of accounts and targets.
+func (p *Plan) Secrets() []*Secret {
+	var all []*Secret
+	for _, t := range p.Targets {
+		if t.Secret != nil {
+			all = append(all, t.Secret)
+		}
+	}
+	for _, a := range p.Accounts {
+		if a.Secret != nil {
+			all = append(all, a.Secret)
+		}
+	}
+	return all
+}
+
+// Report says for a person what is different, where passwords go and what was fetched already, each line behind prefix.
+func (p *Plan) Report(prefix string) []byte {
+	var b strings.Builder
+	line := func(format string, args ...any) {
+		fmt.Fprintf(&b, "%s%s\n", prefix, fetch.Printable(fmt.Sprintf(format, args...)))
+	}
+	if len(p.Notes) > 0 {
+		line("What is different now, by line and column of %s:", p.file)
+		for _, n := range p.Notes {
+			line("  %s", n)
+		}
+	}
+	for _, s := range p.Secrets() {
+		line("A password goes to %s.", s.Path)
+	}
+	for _, a := range p.Accounts {
+		known := 0
+		for _, k := range a.Known {
+			known += len(k.UIDs)
+		}
+		switch files := strings.Join(a.StateFiles, ", "); {
+		case a.Missing && a.Remembers:
+			line("%s: what was fetched already is not known; looked for in %s.", a.Name, files)
+		case a.Missing, files == "":
+		default:
+			line("%s: fetched already, by %s: %d.", a.Name, files, known)
+		}
+	}
+	return []byte(b.String())
+}

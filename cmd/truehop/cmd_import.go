@@ -110,7 +110,7 @@ func (p *program) importTarget() (string, error) {
 
 // importSource reads the file, and finds out whose it is.
 func (p *program) importSource(name, secrets string) ([]byte, importer.Options, error) {
-	o := importer.Options{Secrets: secrets, ReadFile: readBounded}
+	o := importer.Options{Secrets: secrets, ReadFile: readBounded, ReadDir: namesIn}
 	owner := os.Getuid()
 	var text []byte
 	var err error
@@ -167,6 +167,16 @@ func readBounded(path string) ([]byte, error) {
 		return nil, fmt.Errorf("is larger than %d octets", maxState)
 	}
 	return data, err
+}
+
+// namesIn returns the names in a directory, in order.
+func namesIn(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, err
 }
 
 // importError makes a mistake in the file one of a configuration.

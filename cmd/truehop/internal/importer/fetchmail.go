@@ -267,24 +267,23 @@ func (f *fetchmail) plugin(a *Account, g given, host string) {
 			port = strconv.Itoa(n)
 		}
 	}
-	words, ok := commandWords(g.text())
-	if needsPort := port == "" && strings.Contains(g.text(), "%p"); !ok || needsPort {
-		f.note(g.place, a.Name, "plugin needs a shell, or a program by its full path: put it into a script, and name that in connect_command")
-		return
+	if port == "" && strings.Contains(g.text(), "%p") {
+		f.note(g.place, a.Name, "plugin: name the port in connect_command in place of %%p")
 	}
+	words := command(g.text())
 	for i := range words {
 		words[i] = strings.NewReplacer("%h", host, "%p", port).Replace(words[i])
 	}
 	a.set("connect_command", words)
 }
 
-// commandWords splits a command line that no shell is needed for. Its program must be given by its full path.
-func commandWords(line string) ([]string, bool) {
+// command makes words of a command line. What needs a shell gets one, and so does a program that has to be searched for.
+func command(line string) []string {
 	words := strings.Fields(line)
 	if len(words) == 0 || !filepath.IsAbs(words[0]) || strings.ContainsAny(line, "\"'`\\$&|;<>()*?[]{}~#\n") {
-		return nil, false
+		return []string{"/bin/sh", "-c", line}
 	}
-	return words, true
+	return words
 }
 
 // user says who logs in, what is fetched, where it goes and what becomes of it upstream.

@@ -37,6 +37,8 @@ type Options struct {
 	Secrets string
 	// ReadFile reads what the file refers to. It bounds what it returns.
 	ReadFile func(path string) ([]byte, error)
+	// ReadDir returns the names in a directory.
+	ReadDir func(path string) ([]string, error)
 }
 
 // Plan is what an import would do.

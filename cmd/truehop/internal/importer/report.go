@@ -19,6 +19,12 @@ func Read(kind, file string, text []byte, o Options) (*Plan, error) {
 	switch kind {
 	case "fetchmailrc":
 		plan, err = Fetchmail(file, text, o)
+	case "getmailrc":
+		plan, err = Getmail(file, text, o)
+	case "mpoprc":
+		plan, err = Mpop(file, text, o)
+	case "mbsyncrc":
+		plan, err = Mbsync(file, text, o)
 	default:
 		return nil, &Error{File: file, Text: fmt.Sprintf("unknown kind of file %s; want one of %s", show(kind), strings.Join(Kinds(), ", "))}
 	}

@@ -1,0 +1,500 @@
+package importer
+
+import (
+	"bytes"
+	"maps"
+	"net"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Getmail reads a getmailrc.
+func Getmail(file string, text []byte, o Options) (*Plan, error) {
+	sections, err := parseINI(file, text)
+	if err != nil {
+		return nil, err
+	}
+	g := &getmail{Plan: &Plan{Program: "getmail", options: o, file: file}, options: sections["options"], retriever: sections["retriever"], destination: sections["destination"]}
+	if g.options == nil {
+		g.options = &iniSection{}
+	}
+	switch {
+	case g.retriever == nil:
+		return nil, wrong(file, place{}, "section [retriever] is missing")
+	case g.destination == nil:
+		return nil, wrong(file, place{}, "section [destination] is missing")
+	}
+	for _, name := range slices.Sorted(maps.Keys(sections)) {
+		if strings.HasPrefix(name, "filter") {
+			g.note(sections[name].place, "", "[%s] is not carried over: let the MTA filter (milter, content_filter), it sees the true client now", name)
+		}
+	}
+	if err := g.account(); err != nil {
+		return nil, err
+	}
+	return g.Plan, nil
+}
+
+// getmail turns what a getmailrc says into a plan.
+type getmail struct {
+	*Plan
+	options, retriever, destination *iniSection
+}
+
+// isOn reads a truth value of a section, by default what getmail takes.
+func (g *getmail) isOn(s *iniSection, key string, otherwise bool) (bool, error) {
+	v, ok := s.keys[key]
+	if !ok {
+		return otherwise, nil
+	}
+	switch strings.ToLower(v.text) {
+	case "1", "true", "yes", "on":
+		return true, nil
+	case "0", "false", "no", "off":
+		return false, nil
+	}
+	return false, wrong(g.file, v.place, "%s wants true or false, found %s", key, show(v.text))
+}
+
+// number reads a number of a section, 0 where it is not there.
+func (g *getmail) number(s *iniSection, key string) (int, error) {
+	v, ok := s.keys[key]
+	if !ok {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(v.text)
+	if err != nil || n < 0 || n > 1<<40 {
+		return 0, wrong(g.file, v.place, "%s wants a number, found %s", key, show(v.text))
+	}
+	return n, nil
+}
+
+// account makes the account: a getmailrc has one.
+func (g *getmail) account() error {
+	kind := g.retriever.keys["type"]
+	protocol, ssl := "pop3", strings.Contains(kind.text, "SSL")
+	if strings.Contains(kind.text, "IMAP") {
+		protocol = "imap"
+	}
+	known := strings.HasSuffix(kind.text, "Retriever") && (strings.Contains(kind.text, "POP3") || protocol == "imap")
+	if !known {
+		return wrong(g.file, kind.place, "unknown type of retriever %s", show(kind.text))
+	}
+	for _, key := range []string{"server", "username"} {
+		if g.retriever.keys[key].text == "" {
+			return wrong(g.file, g.retriever.place, "%s is missing in [retriever]", key)
+		}
+	}
+	name := filepath.Base(g.file)
+	if name == "getmailrc" || name == "-" {
+		name = g.retriever.keys["server"].text
+	}
+	a, err := g.addAccount(g.retriever.place, name)
+	if err != nil {
+		return err
+	}
+	for _, step := range []func(*Account, string, bool) error{g.server, g.login, g.mailboxes, g.disposal, g.limits, g.deliver, g.seen} {
+		if err := step(a, protocol, ssl); err != nil {
+			return err
+		}
+	}
+	g.tell(a)
+	return nil
+}
+
+// server says where the mailbox is and how it is reached.
+func (g *getmail) server(a *Account, protocol string, ssl bool) error {
+	r := g.retriever.keys
+	a.set("protocol", protocol)
+	a.set("host", r["server"].text)
+	port, err := g.number(g.retriever, "port")
+	if err != nil {
+		return err
+	}
+	if port > 0 {
+		a.set("port", port)
+	}
+	timeout, err := g.number(g.retriever, "timeout")
+	if err != nil {
+		return err
+	}
+	if timeout >= 1 && timeout <= 3600 {
+		a.set("timeout", seconds(timeout))
+	}
+	if !ssl {
+		a.set("tls", "starttls")
+		g.note(r["type"].place, a.Name, "%s shows password and mail to everybody on the way; tls: starttls was written, which is refused where the server has no TLS", r["type"].text)
+		return nil
+	}
+	a.set("tls", "implicit")
+	for _, file := range []struct{ theirs, ours string }{{"ca_certs", "tls_ca_file"}, {"certfile", "tls_cert_file"}, {"keyfile", "tls_key_file"}} {
+		if v, ok := r[file.theirs]; ok {
+			a.set(file.ours, g.expand(v.text))
+		}
+	}
+	if v, ok := r["ssl_cert_hostname"]; ok {
+		a.set("tls_server_name", v.text)
+	}
+	if _, ok := r["ca_certs"]; !ok {
+		g.note(r["type"].place, a.Name, "without ca_certs getmail takes any certificate; truehop checks it, and truehop check shows its sum for tls_pins if it is not right")
+	}
+	if v, ok := r["ssl_fingerprints"]; ok {
+		sums, err := pythonTuple(g.file, v)
+		if err != nil {
+			return err
+		}
+		var pins []string
+		for _, sum := range sums {
+			if pin, ok := sha256Pin(sum); ok {
+				pins = append(pins, pin)
+			} else {
+				g.note(v.place, a.Name, "ssl_fingerprints: %s is not a SHA-256 sum", show(sum))
+			}
+		}
+		if len(pins) > 0 {
+			a.set("tls_pins", pins)
+		}
+	}
+	return nil
+}
+
+// login says who logs in.
+func (g *getmail) login(a *Account, _ string, _ bool) error {
+	r := g.retriever.keys
+	a.set("user", r["username"].text)
+	for _, m := range []struct{ key, auth string }{{"use_apop", "apop"}, {"use_cram_md5", "cram-md5"}} {
+		on, err := g.isOn(g.retriever, m.key, false)
+		if err != nil {
+			return err
+		}
+		if on {
+			a.set("auth", m.auth)
+		}
+	}
+	token, err := g.isOn(g.retriever, "use_xoauth2", false)
+	if err != nil {
+		return err
+	}
+	if command, ok := r["password_command"]; ok {
+		words, err := pythonTuple(g.file, command)
+		if err != nil {
+			return err
+		}
+		if len(words) > 0 {
+			key := "password_command"
+			if token {
+				key = "token_command"
+			}
+			if strings.HasPrefix(words[0], "~/") {
+				words[0] = g.expand(words[0])
+			}
+			if !filepath.IsAbs(words[0]) { // truehop does not search, env(1) does
+				words = append([]string{"/usr/bin/env"}, words...)
+			}
+			a.set(key, words)
+			return nil
+		}
+	}
+	netrc, err := g.isOn(g.options, "use_netrc", false)
+	if err != nil {
+		return err
+	}
+	password := r["password"].text
+	if netrc && password == "" {
+		password = g.netrc(r["username"].text, r["server"].text)
+	}
+	g.password(a, g.retriever.place, password)
+	if password == "" {
+		g.note(g.retriever.place, a.Name, "getmail asks a keyring or a person; password_command can ask a keyring, see README.md")
+	}
+	return nil
+}
+
+// folders are those that getmail fetches from.
+func (g *getmail) folders() ([]string, error) {
+	v, ok := g.retriever.keys["mailboxes"]
+	switch {
+	case !ok:
+		return []string{"INBOX"}, nil
+	case strings.Trim(v.text, "() ,") == "ALL":
+		return []string{"all"}, nil
+	}
+	return pythonTuple(g.file, v)
+}
+
+// mailboxes says what is fetched.
+func (g *getmail) mailboxes(a *Account, protocol string, _ bool) error {
+	if protocol == "pop3" {
+		return nil
+	}
+	folders, err := g.folders()
+	if err != nil {
+		return err
+	}
+	a.set("folders", folders)
+	if v, ok := g.retriever.keys["imap_search"]; ok {
+		words := strings.Fields(strings.ToLower(strings.Trim(v.text, "() ")))
+		for _, w := range words {
+			if !slices.Contains([]string{"all", "seen", "unseen", "flagged", "answered", "draft", "not"}, w) {
+				g.note(v.place, a.Name, "imap_search %s: say it in the words of the key search", show(v.text))
+				return nil
+			}
+		}
+		words = slices.DeleteFunc(words, func(w string) bool { return w == "all" })
+		if len(words) > 0 {
+			a.set("search", strings.Join(words, " "))
+		}
+	}
+	return nil
+}
+
+// disposal says what becomes of delivered mail upstream.
+func (g *getmail) disposal(a *Account, protocol string, _ bool) error {
+	deletes, err := g.isOn(g.options, "delete", false)
+	if err != nil {
+		return err
+	}
+	peek, err := g.isOn(g.retriever, "use_peek", true)
+	if err != nil {
+		return err
+	}
+	days, err := g.number(g.options, "delete_after")
+	if err != nil {
+		return err
+	}
+	move := g.retriever.keys["move_on_delete"].text
+	switch {
+	case deletes && move != "" && protocol == "imap":
+		a.set("on_delivered", "move:"+move)
+	case deletes:
+		a.set("on_delivered", "delete")
+	case protocol == "imap" && !peek:
+		a.set("on_delivered", "seen")
+	default:
+		a.set("on_delivered", "keep")
+	}
+	a.Remembers = !deletes
+	if days > 0 && !deletes {
+		a.set("delete_after", strconv.Itoa(min(days, 3650))+"d")
+		g.note(g.options.keys["delete_after"].place, a.Name, "delete_after: what getmail fetched stays upstream, for truehop deletes only what it delivered itself; delete it by hand")
+	}
+	if all, err := g.isOn(g.options, "read_all", true); err != nil {
+		return err
+	} else if all && !deletes {
+		g.note(g.options.keys["read_all"].place, a.Name, "read_all fetches the same mail again and again; truehop delivers each message once")
+	}
+	return nil
+}
+
+// limits carries over how much is fetched.
+func (g *getmail) limits(a *Account, _ string, _ bool) error {
+	size, err := g.number(g.options, "max_message_size")
+	if err != nil {
+		return err
+	}
+	a.set("max_size", octets(size))
+	if size > 0 {
+		g.note(g.options.keys["max_message_size"].place, a.Name, "max_message_size: larger messages stay upstream, held, and truehop status shows them")
+	}
+	messages, err := g.number(g.options, "max_messages_per_session")
+	if err != nil {
+		return err
+	}
+	if messages > 0 {
+		a.set("max_messages", min(messages, 1_000_000))
+	}
+	total, err := g.number(g.options, "max_bytes_per_session")
+	if err != nil {
+		return err
+	}
+	if total > 0 {
+		a.set("max_bytes", octets(total))
+	}
+	return nil
+}
+
+// deliver says where the mail goes, and to whom.
+func (g *getmail) deliver(a *Account, _ string, _ bool) error {
+	d := g.destination.keys
+	var found []string
+	switch kind := d["type"]; kind.text {
+	case "MDA_lmtp":
+		port, err := g.number(g.destination, "port")
+		if err != nil {
+			return err
+		}
+		if port == 0 {
+			port = 2003
+		}
+		address := net.JoinHostPort(d["host"].text, strconv.Itoa(port))
+		if strings.HasPrefix(d["host"].text, "/") {
+			address = "unix:" + d["host"].text
+		}
+		g.target([]setting{{"address", address}, {"protocol", "lmtp"}}, "")
+		g.note(kind.place, a.Name, "MDA_lmtp reaches a delivery agent, which asks no rules about clients; SMTP to the MTA is what truehop is for")
+		if to := d["override"].text; to != "" {
+			found = []string{to}
+		}
+		if v, ok := d["fallback"]; ok {
+			g.note(v.place, a.Name, "fallback: mail to a recipient whom the server does not know is held")
+		}
+	case "Maildir", "Mboxrd", "MDA_external", "MDA_qmaillocal", "MultiDestination", "MultiSorter", "MultiGuesser":
+		g.usualTarget()
+		g.note(kind.place, a.Name, "%s is not carried over: truehop hands mail to an MTA at %s, whose rules are to judge it; let the MTA put it there (Postfix: mailbox_command, home_mailbox, virtual_alias_maps)", kind.text, listener)
+		if user := d["user"].text; user != "" {
+			found = []string{user + "@localhost"}
+		}
+	default:
+		return wrong(g.file, kind.place, "unknown type of destination %s", show(kind.text))
+	}
+	if !strings.HasPrefix(g.retriever.keys["type"].text, "Multidrop") || g.Plan.options.Recipient != "" {
+		g.recipients(a, g.destination.place, found, "the user whose file it is")
+		return nil
+	}
+	v := g.retriever.keys["envelope_recipient"]
+	field, count, _ := strings.Cut(strings.ToLower(v.text), ":")
+	if !slices.Contains(recipientFields(), field) {
+		g.note(v.place, a.Name, "envelope_recipient %s: truehop knows the fields %s; x-original-to was written", show(v.text), strings.Join(recipientFields(), ", "))
+		field = "x-original-to"
+	}
+	if count != "" && count != "1" {
+		g.note(v.place, a.Name, "envelope_recipient: truehop takes the topmost field that the upstream itself wrote, and counts none")
+	}
+	a.set("recipient_from", field)
+	_, domain, _ := strings.Cut(g.retriever.keys["username"].text, "@")
+	a.set("recipient_domains", aliasDomains([]string{domain, g.retriever.keys["server"].text}))
+	g.note(g.retriever.place, a.Name, "recipient_domains were made of user and server: put there the domains whose mail the mailbox holds")
+	return nil
+}
+
+// seen loads what getmail has fetched already, from its oldmail files.
+func (g *getmail) seen(a *Account, protocol string, ssl bool) error {
+	if g.retriever.keys["type"].text == "BrokenUIDLPOP3Retriever" || g.retriever.keys["type"].text == "BrokenUIDLPOP3SSLRetriever" {
+		g.note(g.retriever.keys["type"].place, a.Name, "without unique-ids getmail knows messages by a sum of its own, which truehop cannot use: the first pass with --adopt %s records all that is there as fetched", a.Name)
+		a.Remembers = false
+		return nil
+	}
+	port := g.retriever.keys["port"].text
+	if port == "" {
+		port = usualPort(protocol, ssl)
+	}
+	name := strip("oldmail-"+g.retriever.keys["server"].text+"-"+port+"-"+g.retriever.keys["username"].text, "-")
+	if protocol == "pop3" {
+		data, err := g.state(a, g.oldmail(name))
+		if err != nil || data == nil {
+			return err
+		}
+		known := Known{}
+		for id := range oldIDs(data) {
+			known.UIDs = append(known.UIDs, id)
+		}
+		if slices.ContainsFunc(known.UIDs, func(id string) bool { return strings.Contains(id, "-") }) {
+			g.note(g.retriever.place, a.Name, "getmail writes a slash in a unique-id as a hyphen: look with truehop run --dry-run whether old mail looks new, and if so run once with --adopt %s", a.Name)
+		}
+		a.Known = []Known{known}
+		return nil
+	}
+	folders, err := g.folders()
+	if err != nil {
+		return err
+	}
+	var files []string
+	missing := true
+	for _, folder := range folders {
+		data, err := g.state(a, g.oldmail(name+"-"+strip(folder, ".")))
+		if err != nil {
+			return err
+		}
+		missing = missing && data == nil
+		files = append(files, a.StateFiles...)
+		a.Known = append(a.Known, oldIMAP(folder, data)...)
+	}
+	a.StateFiles, a.Missing = files, missing
+	return nil
+}
+
+// usualPort is the one that getmail takes where none is given.
+func usualPort(protocol string, ssl bool) string {
+	switch {
+	case protocol == "pop3" && ssl:
+		return "995"
+	case protocol == "pop3":
+		return "110"
+	case ssl:
+		return "993"
+	}
+	return "143"
+}
+
+// oldmail is where getmail has one of its files.
+func (g *getmail) oldmail(name string) []string {
+	return []string{filepath.Join(filepath.Dir(g.file), name), filepath.Join(g.Plan.options.Home, ".config/getmail", name), filepath.Join(g.Plan.options.Home, ".getmail", name)}
+}
+
+// strip replaces what getmail has in no file name.
+func strip(name, by string) string {
+	return regexp.MustCompile(`[/\\:;<>|]+`).ReplaceAllLiteralString(name, by)
+}
+
+// oldIDs goes through an oldmail file: an id, NUL and a time on each line.
+func oldIDs(data []byte) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for line := range bytes.Lines(data) {
+			id, _, ok := strings.Cut(strings.TrimSpace(string(line)), "\x00")
+			if ok && id != "" && len(id) <= maxUID && !yield(id) {
+				return
+			}
+		}
+	}
+}
+
+// oldIMAP reads the oldmail file of a folder: UIDVALIDITY/UID, in old files UIDVALIDITY/FOLDER/UID.
+func oldIMAP(folder string, data []byte) []Known {
+	byValidity := map[uint32]*Known{}
+	var all []Known
+	for id := range oldIDs(data) {
+		parts := strings.Split(id, "/")
+		validity, err := strconv.ParseUint(parts[0], 10, 32)
+		uid, uidErr := strconv.ParseUint(parts[len(parts)-1], 10, 32)
+		if len(parts) < 2 || err != nil || uidErr != nil {
+			continue
+		}
+		k := byValidity[uint32(validity)]
+		if k == nil {
+			k = &Known{Folder: folder, Validity: uint32(validity)}
+			byValidity[k.Validity] = k
+		}
+		k.UIDs = append(k.UIDs, strconv.FormatUint(uid, 10))
+	}
+	for _, v := range slices.Sorted(maps.Keys(byValidity)) {
+		all = append(all, *byValidity[v])
+	}
+	return all
+}
+
+// tell notes what has no counterpart.
+func (g *getmail) tell(a *Account) {
+	for _, o := range []struct{ key, text string }{
+		{"delete_bigger_than", "what is too large is held, never deleted"},
+		{"message_log", "the log goes to standard error, or to the journal under systemd"},
+		{"delivered_to", "the MTA writes Delivered-To"}, {"received", "the MTA writes Received, with the true client"},
+		{"logfile", "the log goes to standard error, or to the journal under systemd"},
+	} {
+		if v, ok := g.options.keys[o.key]; ok {
+			g.note(v.place, a.Name, "%s: %s", o.key, o.text)
+		}
+	}
+	for _, o := range []struct{ key, text string }{
+		{"use_kerberos", "Kerberos is not spoken"},
+		{"imap_on_delete", "on_delivered says what becomes of delivered mail"},
+		{"ssl_version", "truehop speaks TLS 1.2 and later"}, {"ssl_ciphers", "the ciphers are those of Go"},
+		{"delete_dup_msgids", "messages that share a unique-id are told apart by their content"},
+	} {
+		if v, ok := g.retriever.keys[o.key]; ok {
+			g.note(v.place, a.Name, "%s: %s", o.key, o.text)
+		}
+	}
+}

@@ -1,0 +1,189 @@
+package importer
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// mbsyncBox is a mailbox whose state mbsync has kept: its name at the server, and the file.
+type mbsyncBox struct{ folder, file string }
+
+// seen loads what mbsync has fetched already, from its state files.
+func (m *mbsync) seen(a *Account, c *mbsyncSection, far, near mbsyncSide, isFar bool) error {
+	boxes, looked, err := m.boxes(c, far, near)
+	if err != nil {
+		return err
+	}
+	if m.options.Seen != "" && m.options.Seen != NoState {
+		boxes = []mbsyncBox{{"", m.options.Seen}}
+	}
+	a.StateFiles = looked
+	prefix := far.store.keys["path"].text()
+	if !isFar {
+		prefix = near.store.keys["path"].text()
+	}
+	for _, box := range boxes {
+		data, err := m.options.ReadFile(box.file)
+		if errors.Is(err, fs.ErrNotExist) || m.options.Seen == NoState {
+			continue
+		}
+		if err != nil {
+			return wrong(box.file, place{}, "cannot be read: %v", err)
+		}
+		known, err := mbsyncState(box.file, data, isFar)
+		if err != nil {
+			return err
+		}
+		known.Folder = "INBOX"
+		if box.folder != "" && !strings.EqualFold(box.folder, "INBOX") {
+			known.Folder = prefix + box.folder
+		}
+		if len(a.Known) == 0 {
+			a.StateFiles = nil
+		}
+		a.Known, a.StateFiles = append(a.Known, known), append(a.StateFiles, box.file)
+	}
+	a.Missing = len(a.Known) == 0
+	return nil
+}
+
+// boxes returns the mailboxes of a channel for which there may be state, and where it was looked for.
+func (m *mbsync) boxes(c *mbsyncSection, far, near mbsyncSide) (boxes []mbsyncBox, looked []string, err error) {
+	_, several := c.keys["patterns"]
+	box := near.mailbox
+	if box == "" {
+		box = "INBOX"
+	}
+	state, own := c.keys["syncstate"]
+	if !own {
+		state = m.globals["syncstate"]
+	}
+	if state.text() == "*" {
+		return m.besideMaildir(near, box, several)
+	}
+	// One file for each mailbox, in a directory for all, or behind a prefix of the channel's.
+	prefixes := []string{filepath.Join(m.options.Home, ".mbsync") + "/", filepath.Join(m.options.Home, ".local/state/isync") + "/"}
+	if state.text() != "" {
+		prefixes = []string{m.expand(state.text())}
+		if strings.HasSuffix(state.text(), "/") {
+			prefixes[0] += "/"
+		}
+	}
+	far0 := far.mailbox
+	if far0 == "" {
+		far0 = "INBOX"
+	}
+	file := func(far0, near0 string) string {
+		flat := func(name string) string { return strings.ReplaceAll(name, "/", "!") }
+		if own {
+			return flat(near0)
+		}
+		return ":" + far.store.name + ":" + flat(far0) + "_:" + near.store.name + ":" + flat(near0)
+	}
+	for _, prefix := range prefixes {
+		looked = append(looked, prefix+file(far0, box))
+		if !several {
+			boxes = append(boxes, mbsyncBox{far.mailbox, prefix + file(far0, box)})
+			continue
+		}
+		names, err := m.options.ReadDir(filepath.Dir(prefix + "x"))
+		if err != nil {
+			continue // it is not there
+		}
+		for _, name := range names {
+			folder := strings.TrimPrefix(name, filepath.Base(prefix+"x")[:len(filepath.Base(prefix+"x"))-1])
+			if !own {
+				rest, ours := strings.CutPrefix(name, ":"+far.store.name+":")
+				folder, _, ours2 := strings.Cut(rest, "_:"+near.store.name+":")
+				if ours && ours2 && !strings.HasSuffix(name, ".lock") {
+					boxes = append(boxes, mbsyncBox{strings.ReplaceAll(folder, "!", "/"), filepath.Join(filepath.Dir(prefix+"x"), name)})
+				}
+				continue
+			}
+			boxes = append(boxes, mbsyncBox{strings.ReplaceAll(folder, "!", "/"), filepath.Join(filepath.Dir(prefix+"x"), name)})
+		}
+	}
+	return boxes, looked, nil
+}
+
+// maxDepth bounds how deep maildirs are looked for below each other.
+const maxDepth = 8
+
+// besideMaildir finds state files in the maildirs themselves.
+func (m *mbsync) besideMaildir(near mbsyncSide, box string, several bool) (boxes []mbsyncBox, looked []string, err error) {
+	const name = ".mbsyncstate"
+	inbox := near.store.keys["inbox"].text()
+	if inbox == "" {
+		inbox = "~/Maildir"
+	}
+	path := near.store.keys["path"].text()
+	inboxFile := filepath.Join(m.expand(inbox), name)
+	if !several && strings.EqualFold(box, "INBOX") {
+		return []mbsyncBox{{"INBOX", inboxFile}}, []string{inboxFile}, nil
+	}
+	if !several {
+		file := filepath.Join(m.expand(path+box), name)
+		return []mbsyncBox{{box, file}}, []string{file}, nil
+	}
+	boxes = []mbsyncBox{{"INBOX", inboxFile}}
+	var walk func(dir, folder string, depth int)
+	walk = func(dir, folder string, depth int) {
+		names, err := m.options.ReadDir(dir)
+		if err != nil || depth > maxDepth {
+			return
+		}
+		for _, sub := range names {
+			if sub == "cur" || sub == "new" || sub == "tmp" || strings.HasPrefix(sub, ".mbsync") {
+				continue
+			}
+			below := strings.TrimPrefix(folder+"/"+strings.TrimPrefix(sub, "."), "/")
+			if filepath.Join(dir, sub, name) != inboxFile {
+				boxes = append(boxes, mbsyncBox{below, filepath.Join(dir, sub, name)})
+			}
+			walk(filepath.Join(dir, sub), below, depth+1)
+		}
+	}
+	root := m.expand(path)
+	walk(root, near.mailbox, 0)
+	return boxes, []string{inboxFile, filepath.Join(root, "*", name)}, nil
+}
+
+// mbsyncState reads a state file: lines of a keyword and a number, an empty line, then for each message the UID at the far side, that
+// at the near side, and flags.
+func mbsyncState(file string, data []byte, isFar bool) (Known, error) {
+	var k Known
+	validity, column := "FarUidValidity", 0
+	older := "MasterUidValidity"
+	if !isFar {
+		validity, older, column = "NearUidValidity", "SlaveUidValidity", 1
+	}
+	number := 0
+	for line := range strings.Lines(string(data)) {
+		number++
+		words := strings.Fields(line)
+		switch {
+		case len(words) == 2 && (words[0] == validity || words[0] == older):
+			n, err := strconv.ParseUint(words[1], 10, 32)
+			if err != nil {
+				return k, wrong(file, place{number, 1}, "%s is no UIDVALIDITY", show(words[1]))
+			}
+			k.Validity = uint32(n)
+		case len(words) < 2 || strings.Trim(words[0], "0123456789") != "": // a header, or the empty line behind it
+		default:
+			uid, err := strconv.ParseUint(words[column], 10, 32)
+			if err != nil {
+				return k, wrong(file, place{number, 1}, "%s is no UID", show(words[column]))
+			}
+			if uid > 0 {
+				k.UIDs = append(k.UIDs, strconv.FormatUint(uid, 10))
+			}
+		}
+	}
+	if k.Validity == 0 {
+		return k, wrong(file, place{1, 1}, "this is no state file of mbsync: it names no UIDVALIDITY")
+	}
+	return k, nil
+}

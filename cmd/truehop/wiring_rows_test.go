@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -12,9 +13,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/fetch"
 	upstream "github.com/truehop/truehop/fetch/sasl"
 	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/inject/injecttest"
 	"github.com/truehop/truehop/received"
 	"github.com/truehop/truehop/schedule/transfer"
 )
@@ -43,6 +46,8 @@ func generalWires(p *wiringPlace) []wire {
 			err := os.Remove(p.file("run.prom"))
 			return err == nil
 		}},
+		{key: "trouble_mail", with: map[string]string{"inject.plain": "unix:" + p.file("plain.sock"), "accounts.NAME.password_file": p.file("trouble.pass")},
+			wants: map[string]any{"postmaster@example.org": "postmaster@example.org"}, at: func(g *given) any { return troubled(g, p) }},
 		{key: "passes", wants: map[string]any{"7": 7}, at: func(g *given) any { return g.loop.Parallel }},
 		{key: "budget", wants: map[string]any{"3MiB": [3]any{int64(3 << 20), true, false}}, at: func(g *given) any {
 			room := g.pass.Budget.TryAcquire(3 << 20)
@@ -78,6 +83,27 @@ func generalWires(p *wiringPlace) []wire {
 		}},
 		{key: "resolver.timeout", wants: map[string]any{"7s": 7 * time.Second}, at: func(g *given) any { return g.names.Timeout }},
 	}
+}
+
+// troubled makes a pass whose password is gone, and returns who is written to about it, or what went wrong.
+func troubled(g *given, p *wiringPlace) any {
+	mta := injecttest.New(injecttest.Options{})
+	if err := mta.Listen("unix", p.file("plain.sock")); err != nil {
+		return err
+	}
+	secret, err := os.ReadFile(p.file("trouble.pass"))
+	if err = errors.Join(err, os.Remove(p.file("trouble.pass")), os.RemoveAll(p.file("state/trouble"))); err != nil {
+		return err
+	}
+	_, failed := g.service.app.Pass(context.Background(), g.service.account("work"), app.PassOptions{})
+	if err := errors.Join(mta.Close(), os.WriteFile(p.file("trouble.pass"), secret, 0o600)); err != nil || failed == nil {
+		return err
+	}
+	var to []string
+	for _, m := range mta.Messages() {
+		to = append(to, m.To...)
+	}
+	return strings.Join(to, " ")
 }
 
 // scraped asks the server of metrics on a socket, and returns its answer or what went wrong.

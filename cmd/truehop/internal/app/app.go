@@ -53,6 +53,8 @@ type Options struct {
 	// session that had presented another one before, and for how each message put to it ended.
 	Session, Reset func(target string)
 	Receipt        func(target string, r inject.Receipt)
+	// Trouble, if not nil, is told of each mail to the postmaster about a kind of trouble, and why it could not be sent.
+	Trouble func(account, kind string, err error)
 	// Logger, if not nil, gets what is odd about upstreams, and at debug level the dialogues with them.
 	Logger *slog.Logger
 	// Now is the clock of the passes; nil is that of the system.
@@ -110,6 +112,9 @@ func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) 
 	defer done()
 	a.shares.begin(account.Name)
 	defer a.shares.end(account.Name)
+	if !o.DryRun {
+		defer func() { a.tellTrouble(ctx, now, account, summary, err) }()
+	}
 	began := now.opts.Now()
 	if !o.Now {
 		if err := a.passWaits(ctx, account, began); err != nil {

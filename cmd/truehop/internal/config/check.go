@@ -28,6 +28,7 @@ func check(c *Config, r *report) {
 		k.absolute("spool_dir", c.SpoolDir)
 	}
 	k.monitoring(c)
+	k.trouble(c)
 	for _, t := range c.Targets() {
 		k.target(t.path(), t)
 	}
@@ -73,6 +74,22 @@ func (k checker) monitoring(c *Config) {
 	k.absolute("metrics_file", c.MetricsFile)
 	if f := c.MetricsFile; f != "" && filepath.Ext(f) != ".prom" {
 		k.wrong("metrics_file", "want a name that ends in .prom, got %s; node_exporter reads no other", show(f))
+	}
+}
+
+// trouble checks whom and how the postmaster is written to.
+func (k checker) trouble(c *Config) {
+	if c.TroubleMail == "" {
+		return
+	}
+	if why := mailbox(c.TroubleMail); why != "" {
+		k.wrong("trouble_mail", "%s is no address: %s", show(c.TroubleMail), why)
+	}
+	for _, name := range c.Names() {
+		t := c.Target(c.Accounts[name])
+		if t != nil && t.Plain == (Endpoint{}) && !k.bad[t.path()+"/plain"] {
+			k.wrong("trouble_mail", "needs a listener that asks no rules about clients; set %s.plain", t.Section())
+		}
 	}
 }
 

@@ -45,6 +45,10 @@ type Config struct {
 	// File that `run` writes for the textfile collector of node_exporter after its passes, with a name that ends in .prom. Replaced
 	// as a whole; the user that truehop runs as must be able to write its directory.
 	MetricsFile string `koanf:"metrics_file"`
+	// Address of the postmaster, who is written to when an account's login is refused, when its mailbox has stopped, when no pass
+	// over it has ended well for an hour, and when its mail was refused, held or lost: once a day at most for each of these
+	// and each account. The mail goes to inject.plain of the account's target, from the null sender. Default: nobody.
+	TroubleMail string `koanf:"trouble_mail"`
 	// Accounts worked on at the same time by `run` and `serve`. One that takes longer than five minutes does not count
 	// any more in `serve`.
 	Passes int `koanf:"passes" default:"4" min:"1" max:"64"`

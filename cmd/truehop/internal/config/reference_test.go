@@ -57,6 +57,8 @@ func sample(k Key) string {
 		return `# "in a file of mode 0600 only"`
 	case "inject.never_present":
 		return `[192.0.2.0/24, "2001:db8::/48"]`
+	case "trouble_mail":
+		return "postmaster@example.org"
 	case "metrics":
 		return "127.0.0.1:9917"
 	case "metrics_file":

@@ -39,6 +39,7 @@ const (
 	logNotListening = "not listening"
 	logStuck        = "stuck"
 	logNotMeasured  = "no metrics"
+	logTrouble      = "trouble mail"
 	logNext         = "next pass"
 	logLoginWaits   = "login waits"
 	logPanic        = "panic"
@@ -138,6 +139,15 @@ func (l *Log) NotListening(err error) { l.Warn(logNotListening, "error", err.Err
 
 // NotMeasured logs that a monitor sees nothing.
 func (l *Log) NotMeasured(err error) { l.Warn(logNotMeasured, "error", fetch.Printable(err.Error())) }
+
+// Trouble logs that the postmaster was written to about an account, or why that failed.
+func (l *Log) Trouble(account, kind string, err error) {
+	if err != nil {
+		l.Warn(logTrouble, "account", account, "about", orDash(kind), "error", fetch.Printable(err.Error()))
+		return
+	}
+	l.Info(logTrouble, "account", account, "about", kind)
+}
 
 // Stuck logs which parts of the service do not show that they live, or that all do again.
 func (l *Log) Stuck(late []string) {

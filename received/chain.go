@@ -62,6 +62,7 @@ func ReadChain(header []byte) *Chain {
 	if n := bytes.Count(header, []byte("\nReceived:")); n > 0 {
 		c.Hops = make([]Hop, 0, min(n+1, maxHops+1))
 	}
+	var p parser
 	for len(header) > 0 {
 		field, rest := cutField(header)
 		if len(trimEnd(field)) == 0 && !startsFolded(field) {
@@ -71,7 +72,7 @@ func ReadChain(header []byte) *Chain {
 			break
 		}
 		header = rest
-		if !c.add(field) {
+		if !c.add(&p, field) {
 			return c
 		}
 	}
@@ -129,7 +130,7 @@ func (c *Chain) mark(e *ParseError) {
 
 // add reads one field. It returns false if the rest of the header must not be
 // read.
-func (c *Chain) add(field []byte) bool {
+func (c *Chain) add(p *parser, field []byte) bool {
 	colon := bytes.IndexByte(field, ':')
 	if colon <= 0 || startsFolded(field) {
 		c.mark(ErrNoField)
@@ -144,7 +145,7 @@ func (c *Chain) add(field []byte) bool {
 	}
 	switch knownField(fields[:], name) {
 	case "received":
-		return c.addHop(Parse(value))
+		return c.addHop(p.parse(value))
 	case "return-path":
 		if len(c.Envelope.ReturnPath) < maxEnv {
 			c.Envelope.ReturnPath = append(c.Envelope.ReturnPath, c.envelopeField(name, value))

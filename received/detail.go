@@ -52,16 +52,23 @@ func (p *parser) phrase(t []token, to *string) int {
 // "TLS1.3" and "TLSv1.2:X:256".
 func (p *parser) session(remark string) {
 	before := ""
-	for w := range strings.FieldsFuncSeq(remark, betweenWords) {
+	for i := 0; i < len(remark); i++ {
+		start := i
+		for i < len(remark) && !betweenWords[remark[i]] {
+			i++
+		}
+		if start == i {
+			continue
+		}
 		if p.hop.TLSVersion != "" && p.hop.TLSCipher != "" {
 			return
 		}
-		key, value, pair := strings.Cut(w, "=")
+		w := remark[start:i]
 		switch {
-		case pair && foldEqual(key, "version"):
-			p.negotiated(value, "")
-		case pair && foldEqual(key, "cipher"):
-			p.negotiated("", value)
+		case hasPrefixFold(w, "version="):
+			p.negotiated(w[len("version="):], "")
+		case hasPrefixFold(w, "cipher="):
+			p.negotiated("", w[len("cipher="):])
 		case foldEqual(before, "cipher"):
 			p.negotiated("", w)
 		case hasPrefixFold(w, "TLS"), hasPrefixFold(w, "SSL"):
@@ -73,8 +80,8 @@ func (p *parser) session(remark string) {
 	}
 }
 
-// betweenWords reports whether r stands between the words of such a remark.
-func betweenWords(r rune) bool { return r == ' ' || r == ',' || r == '(' || r == ')' }
+// betweenWords holds the octets between the words of such a remark.
+var betweenWords = [256]bool{' ': true, ',': true, '(': true, ')': true}
 
 // negotiated sets version and cipher where they are given and not known yet.
 func (p *parser) negotiated(version, cipher string) {

@@ -8,13 +8,19 @@ import "strings"
 // allocates no more than a small multiple of its length. A field longer than
 // 64 KiB, or of more than 2,048 parts, gives an error.
 func Parse(value []byte) Hop {
+	var p parser
+	return p.parse(value)
+}
+
+// parse is Parse. A parser may read one field after another; it keeps nothing of a
+// field but the memory for its tokens.
+func (p *parser) parse(value []byte) Hop {
 	if len(value) > maxField {
 		return Hop{Kind: Noise, Err: ErrTooLong}
 	}
-	var p parser
-	p.hop.Raw = string(value)
+	*p = parser{scanner: scanner{long: p.long[:0], open: p.open[:0]}}
 	var bad *ParseError
-	p.s, bad = unfold(withoutWords(value))
+	p.hop.Raw, p.s, bad = unfold(value, withoutWords(value))
 	if bad != nil {
 		p.fail(bad)
 	}

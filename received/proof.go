@@ -39,7 +39,7 @@ func parseProof(name, value []byte) (p Proof, ok bool) {
 	if field == "" {
 		return p, false
 	}
-	v, bad := unfold(value)
+	_, v, bad := unfold(nil, value)
 	if bad != nil {
 		return p, false
 	}

@@ -68,7 +68,7 @@ type span struct{ from, to int }
 
 // tokens returns the tokens of a span.
 func (sc *scanner) tokens(at span) []token {
-	if sc.long != nil {
+	if sc.n > inlineTok {
 		return sc.long[at.from:at.to]
 	}
 	return sc.few[at.from:at.to]
@@ -76,16 +76,16 @@ func (sc *scanner) tokens(at span) []token {
 
 // add appends a token.
 func (sc *scanner) add(t token) {
-	if sc.n < inlineTok {
+	switch {
+	case sc.n < inlineTok:
 		sc.few[sc.n] = t
-		sc.n++
-		return
-	}
-	if sc.long == nil {
+	case sc.n == inlineTok:
 		left := len(sc.s) - int(t.pos) // a token has an octet at least
-		sc.long = append(make([]token, 0, min(maxTokens, inlineTok+left)), sc.few[:]...)
+		sc.long = slices.Grow(sc.long, min(maxTokens, inlineTok+left))
+		sc.long = append(append(sc.long, sc.few[:]...), t)
+	default:
+		sc.long = append(sc.long, t)
 	}
-	sc.long = append(sc.long, t)
 	sc.n++
 }
 
@@ -166,24 +166,18 @@ func (sc *scanner) next() tokenKind {
 	}
 	// A word ends before a blank, a comment, a semicolon or a literal.
 	start, end := sc.i, sc.i+1
-	for ; end < len(sc.s); end++ {
-		c := sc.s[end]
-		if c > '[' {
-			continue // most octets are letters
-		}
-		if c == ' ' || c == '(' || c == ';' || c == '[' {
-			break
-		}
-		if c == ')' {
-			sc.fail(ErrStrayParenthesis)
-		}
+	for end < len(sc.s) && !endsWord[sc.s[end]] {
+		end++
 	}
-	if sc.s[start] == ')' {
+	if strings.IndexByte(sc.s[start:end], ')') >= 0 {
 		sc.fail(ErrStrayParenthesis)
 	}
 	sc.i = end
 	return word
 }
+
+// endsWord holds the octets that a word ends before.
+var endsWord = [256]bool{' ': true, '(': true, ';': true, '[': true}
 
 // keywords are the keywords by length, in lower case.
 var keywords = [...][]struct {
@@ -294,10 +288,12 @@ func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\
 // space and folding (RFC 5322, 2.2.3). NUL, and a CR or LF that does not fold,
 // are errors, because two readers would see two different fields. Such a CR or
 // LF becomes a blank too; NUL is kept, so that the text around it is not joined.
-func unfold(value []byte) (string, *ParseError) {
+// It allocates once: the first string is raw as it is, the second is value, unfolded.
+func unfold(raw, value []byte) (string, string, *ParseError) {
 	value = trimEnd(value)
 	u := unfolder{blank: true}
-	u.out.Grow(len(value))
+	u.out.Grow(len(raw) + len(value))
+	u.out.Write(raw)
 	for first := true; len(value) > 0; first = false {
 		line, rest, ends := value, value[len(value):], false
 		if n := bytes.IndexByte(value, '\n'); n >= 0 {
@@ -315,13 +311,14 @@ func unfold(value []byte) (string, *ParseError) {
 		}
 		value = rest
 	}
-	return u.out.String(), u.bad
+	both := u.out.String()
+	return both[:len(raw)], both[len(raw):], u.bad
 }
 
 // An unfolder builds the string that unfold returns.
 type unfolder struct {
 	out   strings.Builder
-	blank bool // out is empty or ends with a blank
+	blank bool // nothing but raw is in out yet, or out ends with a blank
 	bad   *ParseError
 }
 
@@ -341,8 +338,7 @@ func (u *unfolder) line(line []byte) {
 	if len(line) == 0 {
 		return
 	}
-	blanks := line[len(line)-1] == ' ' || bytes.Contains(line, []byte("  "))
-	if !blanks && bytes.IndexByte(line, '\t') < 0 && bytes.IndexByte(line, '\r') < 0 && bytes.IndexByte(line, 0) < 0 {
+	if isPlain(line) {
 		u.out.Write(line)
 		u.blank = false
 		return
@@ -358,6 +354,23 @@ func (u *unfolder) line(line []byte) {
 		u.out.WriteByte(c)
 		u.blank = false
 	}
+}
+
+// isPlain reports whether a line needs no work: no white space but single blanks between
+// words, and no control.
+func isPlain(line []byte) bool {
+	blank := false
+	for _, c := range line {
+		if c > ' ' {
+			blank = false
+			continue
+		}
+		if blank || c != ' ' {
+			return false
+		}
+		blank = true
+	}
+	return !blank
 }
 
 // trimEnd cuts off the line end and the white space before it.

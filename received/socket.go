@@ -35,9 +35,11 @@ func readSocket(c string, by *software) (socket, bool) {
 	}
 	quoted := by.quotesHELO || quotesHelo(c)
 	head := c
-	if addr, helo, ok := strings.Cut(c, ", HELO "); ok && by.commaHELO {
-		s.helo, s.hasHELO = helo, true
-		return s.bare(addr)
+	if by.commaHELO {
+		if addr, helo, ok := strings.Cut(c, ", HELO "); ok {
+			s.helo, s.hasHELO = helo, true
+			return s.bare(addr)
+		}
 	}
 	switch {
 	case by.account:
@@ -282,6 +284,9 @@ func doubtful(s string) *ParseError {
 // hidesAddr reports whether an address stands anywhere in a comment of no
 // known form: it could be the writer's own, disguised by the client.
 func hidesAddr(c string) bool {
+	if len(c) < len("::") {
+		return false
+	}
 	const ip4, ip6 = "0123456789.", "0123456789abcdefABCDEF.:"
 	if strings.Count(c, ".") >= 3 && hidesRun(c, ip4, ".") {
 		return true

@@ -37,8 +37,11 @@ func TestUnfold(t *testing.T) {
 		for i := range value {
 			value[i] = octets[random.IntN(len(octets))]
 		}
-		got, err := unfold(value)
+		raw, got, err := unfold(value, value)
 		want, bad := unfoldSlowly(value)
+		if raw != string(value) {
+			t.Fatalf("unfold(%q) gives %q as it is", value, raw)
+		}
 		if got != want || (err != nil) != bad {
 			t.Fatalf("unfold(%q) = %q, %v; want %q, bad %v", value, got, err, want, bad)
 		}

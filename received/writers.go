@@ -101,13 +101,44 @@ var writers = [...]software{
 	{form: "smtpsvc"},
 }
 
+// byForm finds a row by its form.
+var byForm = func() map[string]*software {
+	rows := make(map[string]*software, len(writers))
+	for i := range writers {
+		rows[writers[i].form] = &writers[i]
+	}
+	return rows
+}()
+
+// byLetter finds the rows that have a mark by the mark's first octet, in lower case, in
+// the order of the table. Each field has comments that are no marks.
+var byLetter = func() (rows [256][]*software) {
+	for i := range writers {
+		for _, m := range writers[i].marks {
+			at := &rows[lower(m[0])]
+			if n := len(*at); n == 0 || (*at)[n-1] != &writers[i] {
+				*at = append(*at, &writers[i])
+			}
+		}
+	}
+	return rows
+}()
+
+// services are the rows that have domains.
+var services = func() (rows []*software) {
+	for i := range writers {
+		if len(writers[i].domains) > 0 {
+			rows = append(rows, &writers[i])
+		}
+	}
+	return rows
+}()
+
 // softwareOf returns the row of a form. A form without one has a row of its own that
 // says nothing.
 func softwareOf(form string) *software {
-	for i := range writers {
-		if writers[i].form == form {
-			return &writers[i]
-		}
+	if row := byForm[form]; row != nil {
+		return row
 	}
 	return &software{form: form}
 }
@@ -117,10 +148,10 @@ func markOf(c string) *software {
 	if c == "" {
 		return nil
 	}
-	for i := range writers {
-		for _, m := range writers[i].marks {
-			if c[0]|0x20 == m[0]|0x20 && hasPrefixFold(c, m) {
-				return &writers[i]
+	for _, row := range byLetter[lower(c[0])] {
+		for _, m := range row.marks {
+			if hasPrefixFold(c, m) {
+				return row
 			}
 		}
 	}
@@ -135,10 +166,10 @@ func markOf(c string) *software {
 
 // domainOf returns the row of the service that a host belongs to, or nil.
 func domainOf(host string) *software {
-	for i := range writers {
-		for _, d := range writers[i].domains {
+	for _, row := range services {
+		for _, d := range row.domains {
 			if hasSuffixFold(host, d) {
-				return &writers[i]
+				return row
 			}
 		}
 	}

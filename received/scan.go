@@ -74,21 +74,6 @@ func (sc *scanner) tokens(at span) []token {
 	return sc.few[at.from:at.to]
 }
 
-// add appends a token.
-func (sc *scanner) add(t token) {
-	switch {
-	case sc.n < inlineTok:
-		sc.few[sc.n] = t
-	case sc.n == inlineTok:
-		left := len(sc.s) - int(t.pos) // a token has an octet at least
-		sc.long = slices.Grow(sc.long, min(maxTokens, inlineTok+left))
-		sc.long = append(append(sc.long, sc.few[:]...), t)
-	default:
-		sc.long = append(sc.long, t)
-	}
-	sc.n++
-}
-
 func (sc *scanner) fail(e *ParseError) {
 	if sc.err == nil {
 		sc.err, sc.at = e, sc.i
@@ -126,12 +111,23 @@ func (sc *scanner) scan() {
 		}
 		start := sc.i
 		kind := sc.next()
-		t := token{pos: int32(start), end: int32(sc.i), kind: kind, glued: glued}
+		key := kwNone
 		if kind == word {
-			t.key = keywordOf(sc.s[start:sc.i])
+			key = keywordOf(sc.s[start:sc.i])
 		}
-		sc.add(t)
+		t := token{int32(start), int32(sc.i), kind, key, glued}
 		glued = true
+		if sc.n < inlineTok {
+			sc.few[sc.n] = t
+			sc.n++
+			continue
+		}
+		if sc.n == inlineTok {
+			left := len(sc.s) - start // a token has an octet at least
+			sc.long = append(slices.Grow(sc.long, min(maxTokens, inlineTok+left)), sc.few[:]...)
+		}
+		sc.long = append(sc.long, t)
+		sc.n++
 	}
 }
 
@@ -191,7 +187,7 @@ var keywords = [...][]struct {
 
 // keywordOf returns the keyword that equals w in any case, or kwNone.
 func keywordOf(w string) keyword {
-	if len(w) < 2 || len(w) >= len(keywords) {
+	if len(w) >= len(keywords) {
 		return kwNone
 	}
 	for _, k := range keywords[len(w)] {

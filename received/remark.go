@@ -3,6 +3,7 @@ package received
 import (
 	"bytes"
 	"slices"
+	"strings"
 )
 
 // Postfix writes "from HELO (NAME [ADDRESS])" on a line of its own, and then a line
@@ -71,8 +72,8 @@ func isSessionRemark(c string) bool {
 	if !begins(c) {
 		return false
 	}
-	for i := 0; i+1 < len(c); i++ {
-		if c[i] == '(' && begins(c[i+1:]) {
+	for inside := true; inside; {
+		if _, c, inside = strings.Cut(c, "("); begins(c) {
 			return false
 		}
 	}

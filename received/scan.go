@@ -2,6 +2,7 @@ package received
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 	"strings"
 )
@@ -353,20 +354,32 @@ func (u *unfolder) line(line []byte) {
 }
 
 // isPlain reports whether a line needs no work: no white space but single blanks between
-// words, and no control.
+// words, and no control. It looks at eight octets at a time, and may take a line that is
+// plain for one that is not.
 func isPlain(line []byte) bool {
-	blank := false
-	for _, c := range line {
-		if c > ' ' {
-			blank = false
-			continue
-		}
-		if blank || c != ' ' {
+	const each = 0x0101010101010101 // of the eight
+	blank := uint64(0)              // not 0 if the octet before is a blank
+	for len(line) >= 8 {
+		x := binary.LittleEndian.Uint64(line)
+		controls := (x - each*' ') &^ x & (each * 0x80) // the high bit of each octet below ' '
+		blanks := (x - each*'!') &^ x & (each * 0x80)
+		if controls != 0 || blanks&(blanks<<8|blank) != 0 {
 			return false
 		}
-		blank = true
+		blank = blanks >> 56
+		line = line[8:]
 	}
-	return !blank
+	for _, c := range line {
+		switch {
+		case c > ' ':
+			blank = 0
+		case c < ' ', blank != 0:
+			return false
+		default:
+			blank = 1
+		}
+	}
+	return blank == 0
 }
 
 // trimEnd cuts off the line end and the white space before it.

@@ -161,7 +161,8 @@ func (w *walk) wrote(p *Proof, i int) bool {
 	pr := w.policy.profile
 	if pr == nil || len(pr.proofs) == 0 {
 		by := w.chain.Hops[i].By
-		return p.Writer != "" && sameOwner(p.Writer, by)
+		own := strings.EqualFold(p.Writer, by) || sameOrg(p.Writer, by)
+		return p.Writer != "" && own
 	}
 	switch {
 	case !slices.ContainsFunc(pr.proofs, func(f string) bool { return strings.EqualFold(f, p.Field) }):

@@ -151,9 +151,6 @@ func sameOrg(a, b string) bool {
 	return org != "" && org == registered(b)
 }
 
-// sameOwner reports whether two names are equal or of one registered domain.
-func sameOwner(a, b string) bool { return strings.EqualFold(a, b) || sameOrg(a, b) }
-
 // sameHost reports whether two names are of one host: equal, or equal in the
 // first label within one registered domain. Exchange Online names a host
 // X.eop-nam02.prod.protection.outlook.com and X.mail.protection.outlook.com.
@@ -206,7 +203,7 @@ func customer(name string, a netip.Addr) bool {
 		return true
 	}
 	var numbers []string
-	for digits := range strings.FieldsFuncSeq(host, notDigit) {
+	for digits := range strings.FieldsFuncSeq(host, func(r rune) bool { return r < '0' || r > '9' }) {
 		numbers = append(numbers, cmp.Or(strings.TrimLeft(digits, "0"), "0"))
 	}
 	found := 0
@@ -228,8 +225,6 @@ func hasWord(host string, words []string) bool {
 	}
 	return false
 }
-
-func notDigit(r rune) bool { return r < '0' || r > '9' }
 
 // Auto returns the policy for an account on the server host, such as
 // "imap.example.org": the built-in profile of its provider, or else a policy that

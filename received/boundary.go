@@ -153,8 +153,8 @@ func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 		return Boundary{}, goOn
 	case unknown && h.Kind == HTTP:
 		return w.origin(i, OutcomeWebmail, webmail), end
-	case unknown && !mx && w.namesMX(i):
-		return Boundary{}, goOn
+	case unknown && !mx && !w.infers && h.Err == nil && w.wroteNext(i, h.HELO) && matchAny(w.policy.MX, w.chain.Hops[i+1].By):
+		return Boundary{}, goOn // it names the MX, and no client speaks to an inner host
 	case unknown:
 		return w.none(i, OutcomeUnparseable, "the provider's field does not record the peer's address"), end
 	case edge && !public:
@@ -211,11 +211,4 @@ func (w *walk) hidesClient(i int, mx bool) bool {
 	}
 	org := registered(h.HELO)
 	return org != "" && org != registered(h.By) && !w.named(h.HELO)
-}
-
-// namesMX reports whether the peer that an inner host names, without an address, is
-// the MX of the policy that wrote the next field. No client speaks to an inner host.
-func (w *walk) namesMX(i int) bool {
-	h := &w.chain.Hops[i]
-	return !w.infers && h.Err == nil && w.wroteNext(i, h.HELO) && matchAny(w.policy.MX, w.chain.Hops[i+1].By)
 }

@@ -7,16 +7,11 @@ import (
 	"strings"
 )
 
-// findForm names the writer's software by what stands behind "by". What stands
-// before it may be the client's words, and is never asked.
-func (p *parser) findForm() {
-	p.by = p.findSoftware()
-	p.hop.Form = p.by.form
-}
-
 // markedComments is how many comments behind "by" are searched for a mark.
 const markedComments = 16
 
+// findSoftware knows the writer's software by what stands behind "by". What stands
+// before it may be the client's words, and is never asked.
 func (p *parser) findSoftware() *software {
 	switch {
 	case hasPrefixFold(p.leadText(), "qmail "):
@@ -36,8 +31,10 @@ func (p *parser) findSoftware() *software {
 			break // no writer has so many
 		}
 	}
-	if w := domainOf(p.hop.By); w != nil {
-		return w
+	for _, row := range services {
+		if slices.ContainsFunc(row.domains, func(d string) bool { return hasSuffixFold(p.hop.By, d) }) {
+			return row
+		}
 	}
 	return softwareOf(p.formByProtocol())
 }
@@ -54,8 +51,8 @@ func (p *parser) formByProtocol() string {
 		return "smtpsvc"
 	case hasPrefixFold(h.By, "2002:"):
 		return "google"
-	case p.viaSmap():
-		return "smap"
+	case hasPrefixFold(h.Via, "smap"):
+		return "smap" // the proxy of the Firewall Toolkit
 	case foldEqual(h.With, "SMTPs") && h.ByAddr.IsValid():
 		return "yahoo"
 	case strings.HasPrefix(h.With, "ESMTP/TLS"):
@@ -68,17 +65,6 @@ func (p *parser) formByProtocol() string {
 		return "exim"
 	}
 	return "generic"
-}
-
-// viaSmap recognises the proxy of the Firewall Toolkit, which writes "via smap".
-func (p *parser) viaSmap() bool {
-	t := p.tokens(p.writer)
-	for i := 0; i+1 < len(t); i++ {
-		if t[i].key == kwVia && p.is(t[i+1], "smap") {
-			return true
-		}
-	}
-	return false
 }
 
 // eximShape recognises Exim if its administrator has removed the name: by a

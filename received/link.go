@@ -113,7 +113,8 @@ func (w *walk) known(i int) bool {
 		if !byName && !byAddr {
 			continue
 		}
-		if pr.ours(h.By) && w.wroteNext(i, h.HELO) && !pr.outward(h, &w.chain.Hops[i+1]) {
+		ours := matchAny(pr.mx, h.By) || matchAny(pr.internal, h.By)
+		if ours && w.wroteNext(i, h.HELO) && !pr.outward(h, &w.chain.Hops[i+1]) {
 			return true
 		}
 	}

@@ -27,7 +27,8 @@ func (p *parser) parse(value []byte) Hop {
 	p.scan()
 	p.split()
 	p.readWriter()
-	p.findForm()
+	p.by = p.findSoftware()
+	p.hop.Form = p.by.form
 	p.classify()
 	p.readPeer()
 	p.finish()

@@ -26,11 +26,6 @@ type profile struct {
 	form    string
 }
 
-// ours reports whether host is one of the provider's, by its name.
-func (pr *profile) ours(host string) bool {
-	return matchAny(pr.mx, host) || matchAny(pr.internal, host)
-}
-
 // outward reports whether h is a hand-over that leaves the provider's stores for its
 // MX: a client access host of Exchange Online, which users log in to, takes no mail
 // from there.

@@ -152,9 +152,6 @@ func quotesHelo(c string) bool {
 // takeHelo cuts off "helo=...", "ident=..." and what follows: that text is the
 // client's. Exim writes port= before it.
 func (s *socket) takeHelo(c string) string {
-	if strings.IndexByte(c, '=') < 0 {
-		return c
-	}
 	head := c
 	if at := indexKey(c, "helo="); at >= 0 {
 		head = strings.TrimSpace(c[:at])

@@ -164,18 +164,6 @@ func markOf(c string) *software {
 	return nil
 }
 
-// domainOf returns the row of the service that a host belongs to, or nil.
-func domainOf(host string) *software {
-	for _, row := range services {
-		for _, d := range row.domains {
-			if hasSuffixFold(host, d) {
-				return row
-			}
-		}
-	}
-	return nil
-}
-
 // isSendmailVersion recognises sendmail, which writes its version, and that of its
 // configuration: "8.17.1/8.17.1", "8.14.4/8.14.4/Debian-4", "8.8.5".
 func isSendmailVersion(c string) bool {

@@ -139,13 +139,15 @@ func (c *Chain) add(p *parser, field []byte) bool {
 	name, value := field[:colon], field[colon+1:]
 	if trimmed := trimEnd(name); len(trimmed) != len(name) {
 		if foldEqual(string(trimmed), "received") {
-			return c.addHop(Hop{Kind: Noise, Err: ErrSpaceBeforeColon}) // RFC 5322, 4.5.8: obsolete, no MTA writes it
+			return c.addHop(&Hop{Kind: Noise, Err: ErrSpaceBeforeColon}) // RFC 5322, 4.5.8: obsolete, no MTA writes it
 		}
 		return true
 	}
 	switch knownField(fields[:], name) {
 	case "received":
-		return c.addHop(p.parse(value))
+		p.reset()
+		p.parse(value)
+		return c.addHop(&p.hop)
 	case "return-path":
 		if len(c.Envelope.ReturnPath) < maxEnv {
 			c.Envelope.ReturnPath = append(c.Envelope.ReturnPath, c.envelopeField(name, value))
@@ -183,13 +185,13 @@ func knownField(names []string, name []byte) string {
 }
 
 // addHop appends a hop. It returns false if there were too many before.
-func (c *Chain) addHop(h Hop) bool {
+func (c *Chain) addHop(h *Hop) bool {
 	if len(c.Hops) == maxHops {
 		c.mark(ErrTooManyFields)
 		return false
 	}
 	h.Position = len(c.Hops) + 1
-	c.Hops = append(c.Hops, h)
+	c.Hops = append(c.Hops, *h)
 	return true
 }
 

@@ -9,16 +9,16 @@ import "strings"
 // 64 KiB, or of more than 2,048 parts, gives an error.
 func Parse(value []byte) Hop {
 	var p parser
-	return p.parse(value)
+	p.parse(value)
+	return p.hop
 }
 
-// parse is Parse. A parser may read one field after another; it keeps nothing of a
-// field but the memory for its tokens.
-func (p *parser) parse(value []byte) Hop {
+// parse reads a field into hop. It takes a parser that is new or reset.
+func (p *parser) parse(value []byte) {
 	if len(value) > maxField {
-		return Hop{Kind: Noise, Err: ErrTooLong}
+		p.hop = Hop{Kind: Noise, Err: ErrTooLong}
+		return
 	}
-	*p = parser{scanner: scanner{long: p.long[:0], open: p.open[:0]}}
 	var bad *ParseError
 	p.hop.Raw, p.s, bad = unfold(value, withoutWords(value))
 	if bad != nil {
@@ -32,7 +32,11 @@ func (p *parser) parse(value []byte) Hop {
 	p.classify()
 	p.readPeer()
 	p.finish()
-	return p.hop
+}
+
+// reset makes a parser ready for the next field. It keeps the memory for tokens.
+func (p *parser) reset() {
+	*p = parser{scanner: scanner{long: p.long[:0], open: p.open[:0]}}
 }
 
 // A parser reads one field: scan into tokens, split into the peer's part, the

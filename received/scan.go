@@ -213,7 +213,11 @@ func (sc *scanner) comment() {
 	}
 	depth := 0
 	for i := sc.i; i < len(sc.s); i++ {
-		switch sc.s[i] {
+		c := sc.s[i]
+		if !delimitsComment[c] {
+			continue
+		}
+		switch c {
 		case '\\':
 			i++
 		case '(':
@@ -232,6 +236,9 @@ func (sc *scanner) comment() {
 	sc.fail(ErrUnclosed)
 	sc.i = len(sc.s)
 }
+
+// delimitsComment holds the octets that mean something inside a comment.
+var delimitsComment = [256]bool{'(': true, ')': true, '\\': true}
 
 // hidesWriter reports whether a comment holds an inner comment with an address,
 // and a "by". That is how the writer's own words look after the client's HELO has

@@ -28,7 +28,7 @@ func (p *parser) readPeer() {
 	if name.kind == comment {
 		name, rest = token{}, all
 	}
-	for name.kind == word && len(rest) > 0 && rest[0].glued && rest[0].kind != comment {
+	for name.kind == word && len(rest) > 0 && p.glued(rest[0]) && rest[0].kind != comment {
 		name.end, rest = rest[0].end, rest[1:] // Computer_[192.168.1.1], x;y
 	}
 	remark := ""
@@ -45,7 +45,7 @@ func (p *parser) readPeer() {
 			if i+3 < len(rest) && p.is(t, "claiming") && p.is(rest[i+2], "be") {
 				p.setHelo(p.text(rest[i+3]), false) // smap: UNKNOWN(ip), claiming to be "HELO"
 			}
-			if port, ok := strings.CutPrefix(p.raw(t), ":"); ok && t.glued && p.found.addr.IsValid() {
+			if port, ok := strings.CutPrefix(p.raw(t), ":"); ok && p.glued(t) && p.found.addr.IsValid() {
 				p.found.port, _ = parsePort(port)
 			}
 		}

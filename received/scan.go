@@ -44,7 +44,6 @@ type token struct {
 	pos, end int32
 	kind     tokenKind
 	key      keyword
-	glued    bool // no white space stands before it
 }
 
 // A scanner splits a field into tokens in one pass from left to right. Its error
@@ -92,6 +91,9 @@ func (sc *scanner) text(t token) string {
 // raw returns a token with its delimiters.
 func (sc *scanner) raw(t token) string { return sc.s[t.pos:t.end] }
 
+// glued reports whether t follows another token without white space.
+func (sc *scanner) glued(t token) bool { return t.pos > 0 && sc.s[t.pos-1] != ' ' }
+
 // is reports whether t is the word w, in any case.
 func (sc *scanner) is(t token, w string) bool {
 	return t.kind == word && int(t.end-t.pos) == len(w) && foldEqual(sc.raw(t), w)
@@ -99,11 +101,9 @@ func (sc *scanner) is(t token, w string) bool {
 
 // scan reads all tokens.
 func (sc *scanner) scan() {
-	glued := false
 	for sc.i < len(sc.s) {
 		if sc.s[sc.i] == ' ' {
 			sc.i++
-			glued = false
 			continue
 		}
 		if sc.n == maxTokens {
@@ -116,8 +116,7 @@ func (sc *scanner) scan() {
 		if kind == word {
 			key = keywordOf(sc.s[start:sc.i])
 		}
-		t := token{int32(start), int32(sc.i), kind, key, glued}
-		glued = true
+		t := token{int32(start), int32(sc.i), kind, key}
 		if sc.n < inlineTok {
 			sc.few[sc.n] = t
 			sc.n++

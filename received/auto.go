@@ -192,8 +192,10 @@ var customerWords = [...]string{
 func customer(name string, a netip.Addr) bool {
 	name = strings.ToLower(name)
 	host := strings.TrimSuffix(name, registered(name))
-	if hasWord(host, customerWords[:]) {
-		return true
+	for letters := range strings.FieldsFuncSeq(host, func(r rune) bool { return r < 'a' || r > 'z' }) {
+		if slices.ContainsFunc(customerWords[:], func(w string) bool { return strings.HasPrefix(letters, w) }) {
+			return true
+		}
 	}
 	if !a.Is4() {
 		return false
@@ -213,17 +215,6 @@ func customer(name string, a netip.Addr) bool {
 		}
 	}
 	return found >= 3
-}
-
-// hasWord reports whether a run of letters in host, which is in lower case,
-// begins with one of the words.
-func hasWord(host string, words []string) bool {
-	for run := range strings.FieldsFuncSeq(host, func(r rune) bool { return r < 'a' || r > 'z' }) {
-		if slices.ContainsFunc(words, func(w string) bool { return strings.HasPrefix(run, w) }) {
-			return true
-		}
-	}
-	return false
 }
 
 // Auto returns the policy for an account on the server host, such as

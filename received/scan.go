@@ -113,8 +113,12 @@ func (sc *scanner) scan() {
 		start := sc.i
 		kind := sc.next()
 		key := kwNone
-		if kind == word {
-			key = keywordOf(sc.s[start:sc.i])
+		if n := sc.i - start; kind == word && n < len(keywords) {
+			for _, k := range keywords[n] {
+				if foldEqual(sc.s[start:sc.i], k.word) {
+					key = k.key
+				}
+			}
 		}
 		t := token{int32(start), int32(sc.i), kind, key}
 		if sc.n < inlineTok {
@@ -183,19 +187,6 @@ var keywords = [...][]struct {
 	2: {{"by", kwBy}, {"id", kwID}},
 	3: {{"for", kwFor}, {"via", kwVia}},
 	4: {{"from", kwFrom}, {"with", kwWith}},
-}
-
-// keywordOf returns the keyword that equals w in any case, or kwNone.
-func keywordOf(w string) keyword {
-	if len(w) >= len(keywords) {
-		return kwNone
-	}
-	for _, k := range keywords[len(w)] {
-		if foldEqual(w, k.word) {
-			return k.key
-		}
-	}
-	return kwNone
 }
 
 // comment reads a comment and the comments inside it. It counts them instead of

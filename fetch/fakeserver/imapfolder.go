@@ -9,17 +9,35 @@ import (
 	"strings"
 )
 
-func (s *imapSession) list(args []string) {
-	if len(args) != 2 {
-		s.done("BAD arguments")
-		return
-	}
-	for _, name := range s.Store.Folders() {
-		if pattern := args[1]; pattern == "*" || pattern == "%" || strings.EqualFold(pattern, name) {
-			s.say(`* LIST (%s) "/" "%s"`, s.Attributes[name], strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name))
+// folders serves the commands about folders other than the selected one.
+func (s *imapSession) folders(verb string, args []string) {
+	switch verb {
+	case "LIST":
+		if len(args) != 2 {
+			s.done("BAD arguments")
+			return
 		}
+		for _, name := range s.Store.Folders() {
+			if pattern := args[1]; pattern == "*" || pattern == "%" || strings.EqualFold(pattern, name) {
+				s.say(`* LIST (%s) "/" "%s"`, s.Attributes[name], strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name))
+			}
+		}
+		s.done("OK")
+	case "CREATE": // RFC 9051 section 6.3.4
+		if len(args) != 1 || s.Store.Exists(args[0]) {
+			s.done("NO [ALREADYEXISTS] cannot be created")
+			return
+		}
+		s.Store.Create(args[0])
+		s.done("OK")
+	case "STATUS": // of the number of messages, RFC 9051 section 6.3.11
+		if len(args) < 2 || !s.Store.Exists(args[0]) {
+			s.done("NO [NONEXISTENT] no such folder")
+			return
+		}
+		s.say("* STATUS %q (MESSAGES %d)", args[0], len(s.Store.UIDs(args[0])))
+		s.done("OK")
 	}
-	s.done("OK")
 }
 
 func (s *imapSession) selectFolder(args []string, readOnly bool) {
@@ -141,14 +159,12 @@ func (s *imapSession) uid(text string) uint32 {
 	return uint32(n)
 }
 
-func (s *imapSession) flagged(uid uint32, flag string) bool {
-	m, ok := s.Store.Get(s.folder, uid)
-	return ok && slices.ContainsFunc(m.Flags, func(f string) bool { return strings.EqualFold(f, flag) })
-}
-
 // marked returns those that are to be expunged.
 func (s *imapSession) marked(uids []uint32) []uint32 {
-	return slices.DeleteFunc(slices.Clone(uids), func(uid uint32) bool { return !s.flagged(uid, `\Deleted`) })
+	return slices.DeleteFunc(slices.Clone(uids), func(uid uint32) bool {
+		m, ok := s.Store.Get(s.folder, uid)
+		return !ok || !slices.ContainsFunc(m.Flags, func(f string) bool { return strings.EqualFold(f, `\Deleted`) })
+	})
 }
 
 // compress writes ascending UIDs as a set.
@@ -316,24 +332,4 @@ func (s *imapSession) transfer(uids []uint32, target []string, move bool) {
 		s.sync()
 	}
 	s.done("OK " + code + "done")
-}
-
-// create is CREATE of RFC 9051 section 6.3.4.
-func (s *imapSession) create(target []string) {
-	if len(target) != 1 || s.Store.Exists(target[0]) {
-		s.done("NO [ALREADYEXISTS] cannot be created")
-		return
-	}
-	s.Store.Create(target[0])
-	s.done("OK")
-}
-
-// status is STATUS of RFC 9051 section 6.3.11, of the number of messages.
-func (s *imapSession) status(args []string) {
-	if len(args) < 2 || !s.Store.Exists(args[0]) {
-		s.done("NO [NONEXISTENT] no such folder")
-		return
-	}
-	s.say("* STATUS %q (MESSAGES %d)", args[0], len(s.Store.UIDs(args[0])))
-	s.done("OK")
 }

@@ -222,12 +222,8 @@ func (s *imapSession) command() bool {
 		s.login(w[0] == s.User && w[1] == s.Password)
 	case !s.in:
 		s.done("BAD not now")
-	case verb == "LIST":
-		s.list(words(args))
-	case verb == "CREATE":
-		s.create(words(args))
-	case verb == "STATUS":
-		s.status(words(args))
+	case slices.Contains([]string{"LIST", "CREATE", "STATUS"}, verb):
+		s.folders(verb, words(args))
 	case verb == "SELECT" || verb == "EXAMINE":
 		s.selectFolder(words(args), verb == "EXAMINE")
 	case s.folder == "":

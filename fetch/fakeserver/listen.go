@@ -19,34 +19,32 @@ type Server struct {
 // connection.
 func Serve(listener net.Listener, serve func(net.Conn)) *Server {
 	s := &Server{listener: listener, serve: serve, conns: map[net.Conn]bool{}}
-	s.wg.Go(s.accept)
-	return s
-}
-
-func (s *Server) accept() {
-	for {
-		conn, err := s.listener.Accept()
-		if err != nil {
-			return
-		}
-		s.mu.Lock()
-		s.conns[conn] = true
-		closed := s.closed
-		s.mu.Unlock()
-		if closed {
-			_ = conn.Close()
-			return
-		}
-		s.wg.Go(func() {
-			defer func() {
+	s.wg.Go(func() {
+		for {
+			conn, err := s.listener.Accept()
+			if err != nil {
+				return
+			}
+			s.mu.Lock()
+			s.conns[conn] = true
+			closed := s.closed
+			s.mu.Unlock()
+			if closed {
 				_ = conn.Close()
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				delete(s.conns, conn)
-			}()
-			s.serve(conn)
-		})
-	}
+				return
+			}
+			s.wg.Go(func() {
+				defer func() {
+					_ = conn.Close()
+					s.mu.Lock()
+					defer s.mu.Unlock()
+					delete(s.conns, conn)
+				}()
+				s.serve(conn)
+			})
+		}
+	})
+	return s
 }
 
 // Addr is the address listened at, "127.0.0.1:port" for a server of [Listen].

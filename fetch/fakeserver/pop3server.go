@@ -75,7 +75,7 @@ func (p *POP3) Serve(conn net.Conn) {
 	s := &pop3Session{POP3: p, deleted: map[int]bool{}, read: map[int]bool{}}
 	defer func() {
 		if s.in && s.Exclusive {
-			s.Store.unlock()
+			s.Store.inUse.Store(false)
 		}
 		_ = s.conn.Close()
 	}()
@@ -145,7 +145,18 @@ func (s *pop3Session) command() bool {
 	}
 	switch verb {
 	case "QUIT":
-		s.quit()
+		// The update state: now deletions happen.
+		var uids []uint32
+		for n := range s.deleted {
+			uids = append(uids, s.drop[n-1].UID)
+		}
+		for n := range s.read {
+			if s.Once {
+				uids = append(uids, s.drop[n-1].UID)
+			}
+		}
+		s.Store.Remove("", uids...)
+		s.say("+OK bye")
 		return false
 	case "CAPA":
 		s.capa()
@@ -252,7 +263,7 @@ func (s *pop3Session) login(ok bool) {
 		s.say("-ERR [AUTH] authentication failed")
 		return
 	}
-	if s.Exclusive && !s.Store.lock() {
+	if s.Exclusive && !s.Store.inUse.CompareAndSwap(false, true) {
 		s.say("-ERR [IN-USE] another session has the mailbox open")
 		return
 	}
@@ -400,19 +411,4 @@ func (d *stuffer) Write(p []byte) (int, error) {
 		rest = rest[run:]
 	}
 	return len(p), nil
-}
-
-// quit enters the update state: now deletions happen.
-func (s *pop3Session) quit() {
-	var uids []uint32
-	for n := range s.deleted {
-		uids = append(uids, s.drop[n-1].UID)
-	}
-	for n := range s.read {
-		if s.Once {
-			uids = append(uids, s.drop[n-1].UID)
-		}
-	}
-	s.Store.Remove("", uids...)
-	s.say("+OK bye")
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -41,7 +42,7 @@ type Store struct {
 	mu      sync.Mutex
 	folders map[string]*folder
 	changed chan struct{}
-	locked  bool // by a session that lets no other in
+	inUse   atomic.Bool // by a session that lets no other in
 }
 
 type folder struct {
@@ -250,21 +251,6 @@ func (s *Store) Move(from string, uid uint32, to string) (newUID uint32, ok bool
 	f.messages = slices.Delete(f.messages, i, i+1)
 	m.UID, m.UIDL = 0, ""
 	return s.add(target, m), true
-}
-
-// lock reserves the mailbox for one session; it fails where another has it.
-func (s *Store) lock() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	free := !s.locked
-	s.locked = true
-	return free
-}
-
-func (s *Store) unlock() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.locked = false
 }
 
 // Changed returns a channel that is closed at the next change of anything.

@@ -24,7 +24,26 @@ func newFront(t testing.TB, secure *tls.Config, dial dialer) *Front {
 	t.Helper()
 	f := &Front{dial: dial}
 	f.Addr = Listen(t, func(conn net.Conn) {
-		f.carry(tls.Server(conn, secure))
+		// It returns when either side has ended or the limit is reached; conn is closed by the listener.
+		conn = tls.Server(conn, secure)
+		server, err := f.dial()
+		if err != nil {
+			return
+		}
+		var both sync.WaitGroup
+		both.Go(func() {
+			_, _ = io.Copy(server, conn)
+			_ = server.Close() // ends the copy below
+		})
+		limit := f.cut.Load()
+		if limit == 0 {
+			_, _ = io.Copy(conn, server)
+		} else if n, _ := io.CopyN(conn, server, limit); n == limit {
+			f.cuts.Add(1)
+		}
+		_ = conn.Close()
+		_ = server.Close()
+		both.Wait()
 	}).Addr()
 	return f
 }
@@ -34,25 +53,3 @@ func (f *Front) CutAfter(octets int64) { f.cut.Store(octets) }
 
 // Cuts is how many connections were cut.
 func (f *Front) Cuts() int64 { return f.cuts.Load() }
-
-// carry returns when either side has ended or the limit is reached; conn is closed by the listener.
-func (f *Front) carry(conn net.Conn) {
-	server, err := f.dial()
-	if err != nil {
-		return
-	}
-	var both sync.WaitGroup
-	both.Go(func() {
-		_, _ = io.Copy(server, conn)
-		_ = server.Close() // ends the copy below
-	})
-	limit := f.cut.Load()
-	if limit == 0 {
-		_, _ = io.Copy(conn, server)
-	} else if n, _ := io.CopyN(conn, server, limit); n == limit {
-		f.cuts.Add(1)
-	}
-	_ = conn.Close()
-	_ = server.Close()
-	both.Wait()
-}

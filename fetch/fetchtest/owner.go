@@ -26,7 +26,17 @@ func (o *imapOwner) Deliver(t testing.TB, folder string, messages ...[]byte) {
 	t.Helper()
 	o.session(t, func(s *ownerSession) {
 		for _, m := range messages {
-			s.add(t, o.folder(folder), m)
+			// The server is told the size first.
+			command := fmt.Sprintf("APPEND %q {%d}", o.folder(folder), len(m))
+			s.say(t, command)
+			for line := s.line(t); !strings.HasPrefix(line, "+"); line = s.line(t) {
+				if !strings.HasPrefix(line, "* ") {
+					t.Fatalf("%s: the server says %s", command, line)
+				}
+			}
+			_, err := fmt.Fprintf(s.conn, "%s\r\n", m)
+			must(t, err)
+			s.answer(t, command)
 		}
 	})
 }
@@ -128,19 +138,4 @@ func (s *ownerSession) line(t testing.TB) string {
 		t.Fatalf("the server hung up after %q: %v", line, err)
 	}
 	return strings.TrimRight(line, "\r\n")
-}
-
-// add appends a message, whose size the server is told first.
-func (s *ownerSession) add(t testing.TB, folder string, message []byte) {
-	t.Helper()
-	command := fmt.Sprintf("APPEND %q {%d}", folder, len(message))
-	s.say(t, command)
-	for line := s.line(t); !strings.HasPrefix(line, "+"); line = s.line(t) {
-		if !strings.HasPrefix(line, "* ") {
-			t.Fatalf("%s: the server says %s", command, line)
-		}
-	}
-	_, err := fmt.Fprintf(s.conn, "%s\r\n", message)
-	must(t, err)
-	s.answer(t, command)
 }

@@ -41,7 +41,15 @@ func Play(t testing.TB, script string) net.Conn {
 		defer close(p.out)
 		p.play(steps)
 	})
-	wg.Go(p.write)
+	wg.Go(func() { // sends until out is closed and then closes the connection
+		defer p.conn.Close()
+		var err error
+		for text := range p.out {
+			if err == nil {
+				_, err = io.WriteString(p.conn, text)
+			}
+		}
+	})
 	t.Cleanup(func() {
 		_ = client.Close()
 		wg.Wait()
@@ -91,17 +99,6 @@ type player struct {
 	out        chan string
 	transcript strings.Builder
 	err        error
-}
-
-// write sends until out is closed and then closes the connection.
-func (p *player) write() {
-	defer p.conn.Close()
-	var err error
-	for text := range p.out {
-		if err == nil {
-			_, err = io.WriteString(p.conn, text)
-		}
-	}
 }
 
 func (p *player) play(steps []step) {

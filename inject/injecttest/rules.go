@@ -60,20 +60,6 @@ func nameless(code, name, what, addr string) string {
 	return ""
 }
 
-// grey judges a triplet, and remembers it.
-func (s *Server) grey(c Client, from, to string) string {
-	key := c.Addr + "\x00" + from + "\x00" + to
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	addr, err := netip.ParseAddr(c.Addr)
-	known := err == nil && slices.ContainsFunc(s.o.Rules.Known, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
-	if known || !s.o.Rules.Greylist || s.greylist[key] {
-		return ""
-	}
-	s.greylist[key] = true
-	return "450 4.2.0 <" + to + ">: Recipient address rejected: Greylisted"
-}
-
 // recipient judges one RCPT.
 func (c *conn) recipient(to string) string {
 	s := c.s
@@ -98,5 +84,15 @@ func (c *conn) recipient(to string) string {
 			return "554 5.7.1 <" + to + ">: Relay access denied"
 		}
 	}
-	return s.grey(c.client, c.message.From, to)
+	// Greylisting remembers the triplet.
+	key := c.client.Addr + "\x00" + c.message.From + "\x00" + to
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	addr, err := netip.ParseAddr(c.client.Addr)
+	exempt := err == nil && slices.ContainsFunc(s.o.Rules.Known, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
+	if exempt || !s.o.Rules.Greylist || s.greylist[key] {
+		return ""
+	}
+	s.greylist[key] = true
+	return "450 4.2.0 <" + to + ">: Recipient address rejected: Greylisted"
 }

@@ -93,10 +93,19 @@ func (x *lexer) next(line []byte) error {
 			return x.announce(rest[bytes.LastIndexByte(rest, '{'):], maxLiteral)
 		}
 	case data:
-		if string(x.name) == "FETCH" {
+		switch string(x.name) {
+		case "FETCH":
 			return x.fetched(rest, first)
+		case "CAPABILITY":
+			if list := capabilityList(string(x.text)); list != "" {
+				x.say(" CAPABILITY ", []byte(list))
+			} else {
+				x.pass = x.pass[:0]
+			}
+		default: // EXISTS and EXPUNGE are said anew
+			x.pass = append(strconv.AppendUint(append(x.pass, ' '), uint64(x.number), 10), ' ')
+			x.say(string(x.name), nil)
 		}
-		return x.counted()
 	}
 	return nil
 }
@@ -286,21 +295,6 @@ func readCode(text []byte) code {
 		}
 	}
 	return code{name, string(bytes.TrimSpace(rest)), bytes.TrimLeft(text, " \t")}
-}
-
-// counted says EXISTS, EXPUNGE and CAPABILITY anew.
-func (x *lexer) counted() error {
-	if string(x.name) == "CAPABILITY" {
-		if list := capabilityList(string(x.text)); list != "" {
-			x.say(" CAPABILITY ", []byte(list))
-		} else {
-			x.pass = x.pass[:0]
-		}
-		return nil
-	}
-	x.pass = append(strconv.AppendUint(append(x.pass, ' '), uint64(x.number), 10), ' ')
-	x.say(string(x.name), nil)
-	return nil
 }
 
 // capabilities returns what a server lists, without quotes, and without what is no capability.

@@ -51,7 +51,15 @@ func (c *Client) login(ctx context.Context) error {
 			return err
 		}
 	}
-	c.attach(preauth)
+	// The library is given a greeting that holds the capabilities, so that it does not ask for them by itself.
+	word := "OK"
+	if preauth {
+		word = "PREAUTH"
+	}
+	c.g.offered = libraryCapabilities(c.caps)
+	c.g.out = fmt.Appendf(nil, "* %s [CAPABILITY %s] ready\r\n", word, c.g.offered)
+	c.g.secured = true
+	c.lib = imapclient.New(c.g, nil)
 	if preauth {
 		return nil
 	}
@@ -178,19 +186,6 @@ func (c *Client) startTLS(ctx context.Context) error {
 	}
 	c.secure, c.caps = true, nil
 	return nil
-}
-
-// attach hands the connection to the library, with a greeting that holds the capabilities,
-// so that the library does not ask for them by itself.
-func (c *Client) attach(preauth bool) {
-	word := "OK"
-	if preauth {
-		word = "PREAUTH"
-	}
-	c.g.offered = libraryCapabilities(c.caps)
-	c.g.out = fmt.Appendf(nil, "* %s [CAPABILITY %s] ready\r\n", word, c.g.offered)
-	c.g.secured = true
-	c.lib = imapclient.New(c.g, nil)
 }
 
 // libraryCapabilities lists capabilities, in upper case, as the library should see them.

@@ -252,7 +252,7 @@ func (s *settlement) copyAndExpunge(target string, marked []uint32) error {
 
 // messagesIn counts the messages of another folder by STATUS (RFC 9051 section 6.3.11).
 func (c *Client) messagesIn(folder string) (int64, error) {
-	c.g.forgetStatus()
+	c.g.amend(func(n *notes) { n.messages = -1 })
 	_, err := c.lib.Status(folder, &imapwire.StatusOptions{NumMessages: true}).Wait()
 	if err = c.failed("STATUS", err); err != nil {
 		return 0, err

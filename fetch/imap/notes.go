@@ -14,12 +14,6 @@ import (
 // maxCapabilities bounds a list of capabilities.
 const maxCapabilities = 300
 
-// responseCode splits "[CODE arguments] text" (RFC 9051 section 7.1). code is in upper case.
-func responseCode(text []byte) (code, arguments string) {
-	c := readCode(text)
-	return c.name, c.arguments
-}
-
 // note remembers what the line just read says beside its purpose.
 func (g *guard) note() {
 	g.mu.Lock()
@@ -53,23 +47,23 @@ func (g *guard) noteStatus() {
 	if g.lex.kind == tagged && bytes.HasPrefix(g.lex.text, []byte("[Error=")) {
 		n.faulty = true
 	}
-	switch code, arguments := responseCode(g.lex.text); code {
+	switch code := readCode(g.lex.text); code.name { // RFC 9051 section 7.1: "[CODE arguments] text"
 	case "CAPABILITY":
-		n.caps = capabilitySet(arguments)
+		n.caps = capabilitySet(code.arguments)
 	case "READ-ONLY":
 		n.access.readOnly = true
 	case "READ-WRITE":
 		n.access.readWrite = true
 	case "PERMANENTFLAGS":
-		n.access.flags = append([]string{}, strings.Fields(strings.Trim(arguments, "()"))...)
+		n.access.flags = append([]string{}, strings.Fields(strings.Trim(code.arguments, "()"))...)
 	case "UIDNOTSTICKY":
 		n.unstable = true
 	case "UIDVALIDITY":
-		if v, err := strconv.ParseUint(arguments, 10, 32); err == nil {
+		if v, err := strconv.ParseUint(code.arguments, 10, 32); err == nil {
 			n.validity = uint32(v)
 		}
 	case "COPYUID": // RFC 4315 section 3: the target's UIDVALIDITY, the UIDs here, the UIDs there
-		if words := strings.Fields(arguments); len(words) == 3 {
+		if words := strings.Fields(code.arguments); len(words) == 3 {
 			ranges, _ := parseRanges(words[1])
 			n.copied = append(n.copied, ranges...)
 		}
@@ -148,13 +142,6 @@ func (g *guard) noteCommand(line []byte) {
 	defer g.mu.Unlock()
 	g.notes.asked = append(g.notes.asked, question{tag: string(tag), listing: g.notes.opening, large: bytes.Contains(command, []byte(" LARGER "))})
 	g.notes.opening = false
-}
-
-// listAgain says that the next SEARCH command asks for the listing, as one before it did that was refused.
-func (g *guard) listAgain() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.notes.opening = true
 }
 
 // answer notes that a SEARCH command has a response, and returns the one under way that it belongs to: the
@@ -300,6 +287,13 @@ func (g *guard) noted() notes {
 	return g.notes
 }
 
+// amend changes the notes.
+func (g *guard) amend(change func(*notes)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	change(&g.notes)
+}
+
 // resetFolder clears what was noted of a folder, before another is opened.
 func (g *guard) resetFolder() {
 	g.mu.Lock()
@@ -322,18 +316,4 @@ func statusMessages(text []byte) int64 {
 		}
 	}
 	return -1
-}
-
-// forgetNamespace forgets what the last NAMESPACE response said.
-func (g *guard) forgetNamespace() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.notes.prefix = ""
-}
-
-// forgetStatus forgets what the last STATUS response said.
-func (g *guard) forgetStatus() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.notes.messages = -1
 }

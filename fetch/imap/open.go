@@ -87,7 +87,7 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 	seen := c.g.noted()
 	early := !c.opts.OneByOne && !seen.counted
 	if early && searchErr != nil && !fetch.EndsSession(searchErr) {
-		c.g.listAgain()
+		c.g.amend(func(n *notes) { n.opening = true }) // the next SEARCH command asks for the listing, as the refused one did
 		found, searchErr = c.searchAll().Wait()
 		searchErr, seen = c.failed("UID SEARCH", searchErr), c.g.noted()
 		sent.marks, markErr = nil, nil // and so were the marks
@@ -152,7 +152,11 @@ func (c *Client) searchTogether() searches {
 	if c.opts.Marks && c.Has("ESEARCH") {
 		s.marks = c.searchMarks()
 	}
-	s.large = c.searchLarge()
+	// The messages beyond the limit are searched for where the answer can be told from that of another search. Elsewhere
+	// sizes are asked for by UID FETCH, of the messages that are to be retrieved.
+	if c.opts.MaxSize > 0 && c.opts.MaxSize <= maxBody && c.Has("ESEARCH") {
+		s.large = c.lib.UIDSearch(&imapwire.SearchCriteria{Larger: c.opts.MaxSize}, c.searchOptions())
+	}
 	return s
 }
 

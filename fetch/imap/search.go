@@ -75,7 +75,8 @@ func criteriaOf(s fetch.Search) (*imapwire.SearchCriteria, error) {
 				into.Smaller = c.Size
 			}
 		case fetch.From, fetch.To, fetch.Cc, fetch.Subject, fetch.HeaderField:
-			into.Header = append(into.Header, imapwire.SearchCriteriaHeaderField{Key: fieldOf(c), Value: c.Text})
+			fields := map[fetch.SearchKey]string{fetch.From: "From", fetch.To: "To", fetch.Cc: "Cc", fetch.Subject: "Subject", fetch.HeaderField: c.Field}
+			into.Header = append(into.Header, imapwire.SearchCriteriaHeaderField{Key: fields[c.Key], Value: c.Text})
 		case fetch.Seen, fetch.Answered, fetch.Flagged, fetch.Draft, fetch.Keyword:
 			if c.Not {
 				all.NotFlag = append(all.NotFlag, flagOf(c))
@@ -106,21 +107,6 @@ func flagOf(c fetch.Criterion) imapwire.Flag {
 		return imapwire.FlagDraft
 	}
 	return imapwire.Flag(c.Text)
-}
-
-// fieldOf is the header field that a criterion looks into.
-func fieldOf(c fetch.Criterion) string {
-	switch c.Key {
-	case fetch.From:
-		return "From"
-	case fetch.To:
-		return "To"
-	case fetch.Cc:
-		return "Cc"
-	case fetch.Subject:
-		return "Subject"
-	}
-	return c.Field
 }
 
 // Sizes implements [fetch.Sizer].

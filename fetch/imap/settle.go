@@ -210,21 +210,16 @@ func (s *settlement) flag(flag imapwire.Flag) error {
 			answered = append(answered, members(r.set)...)
 		}
 	}
-	return s.confirmFlag(answered, flag)
-}
-
-// confirmFlag finds out which messages do not have the flag although the server said OK to setting it, in one
-// round trip. They are Failures.
-func (s *settlement) confirmFlag(uids []uint32, flag imapwire.Flag) error {
-	if err := s.c.checkValidity("UID STORE"); err != nil || len(uids) == 0 {
+	// Messages that do not have the flag although the server said OK to setting it are found in one round trip.
+	if err := s.c.checkValidity("UID STORE"); err != nil || len(answered) == 0 {
 		return err
 	}
-	lacking, err := s.c.searchFor(uids, flag)
+	lacking, err := s.c.searchFor(answered, flag)
 	if fetch.EndsSession(err) {
 		return err
 	}
 	if err != nil {
-		s.addFailures(uids, err)
+		s.addFailures(answered, err)
 		return nil
 	}
 	s.addFailures(lacking, &fetch.Error{Kind: fetch.Refused, Op: "UID STORE", Err: errors.New("the server answered OK, and the message does not have the flag")})

@@ -3,7 +3,6 @@ package imap
 import (
 	"slices"
 
-	imapwire "github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/truehop/truehop/fetch"
@@ -33,15 +32,6 @@ func (s sizes) toAsk(uids []uint32) []uint32 {
 		_, large := slices.BinarySearch(s.large, uid)
 		return judged && !large
 	})
-}
-
-// searchLarge asks for the messages beyond the limit, where the answer can be told from that of another search. It returns nil if
-// there is no limit, or no such server: sizes are asked for then by UID FETCH, of the messages that are to be retrieved.
-func (c *Client) searchLarge() *imapclient.SearchCommand {
-	if c.opts.MaxSize <= 0 || c.opts.MaxSize > maxBody || !c.Has("ESEARCH") {
-		return nil
-	}
-	return c.lib.UIDSearch(&imapwire.SearchCriteria{Larger: c.opts.MaxSize}, c.searchOptions())
 }
 
 // large returns the UIDs that the search for large messages found, ascending, and nil if the server has not said which those are. An error

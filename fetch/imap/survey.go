@@ -72,9 +72,18 @@ func (c *Client) missing(folder string) (obstacle, err error) {
 	}
 	e := &fetch.Error{Kind: fetch.NoFolder, Op: "STATUS", Err: fmt.Errorf("there is no folder %s", fetch.Sanitize(folder)),
 		Advice: "correct its name, create it, or set create_folders: true"}
-	prefix, err := c.prefix()
-	if prefix == "" || err != nil {
+	if !c.Has("NAMESPACE") {
+		return e, nil
+	}
+	// NAMESPACE names the prefix of the user's own folders (RFC 9051 section 6.3.10), "" if there is none or the server does not say.
+	c.g.amend(func(n *notes) { n.prefix = "" })
+	_, err = c.lib.Namespace().Wait()
+	if err = c.failed("NAMESPACE", err); fetch.EndsSession(err) {
 		return e, err
+	}
+	prefix := c.g.noted().prefix
+	if prefix == "" {
+		return e, nil
 	}
 	if exists, err = c.exists(prefix + folder); exists {
 		e.Advice = fmt.Sprintf("did you mean %s?", fetch.Sanitize(prefix+folder))
@@ -89,19 +98,6 @@ func (c *Client) exists(folder string) (bool, error) {
 		return false, err
 	}
 	return err == nil, nil
-}
-
-// prefix is that of the user's own folders (RFC 9051 section 6.3.10, NAMESPACE), "" if there is none or the server does not say.
-func (c *Client) prefix() (string, error) {
-	if !c.Has("NAMESPACE") {
-		return "", nil
-	}
-	c.g.forgetNamespace()
-	_, err := c.lib.Namespace().Wait()
-	if err = c.failed("NAMESPACE", err); fetch.EndsSession(err) {
-		return "", err
-	}
-	return c.g.noted().prefix, nil
 }
 
 // namespacePrefix reads the first prefix of a NAMESPACE response: ((prefix delimiter) …) ….

@@ -28,7 +28,13 @@ func (c *Client) Watch(ctx context.Context, period time.Duration) (arrived bool,
 	err = c.run(ctx, 0, func() error {
 		wait, longest := c.idle, maxIdle
 		if !c.CanWatch() || c.silent {
-			wait, longest = c.poll, pollEvery
+			longest = pollEvery
+			wait = func(period time.Duration) (arrived bool, err error) {
+				if c.await(period) {
+					return true, nil
+				}
+				return c.noop()
+			}
 		}
 		for left := period; left > 0 && !arrived; left -= longest {
 			var err error
@@ -63,14 +69,6 @@ func (c *Client) idle(period time.Duration) (arrived bool, err error) {
 		c.opts.Logger.LogAttrs(context.Background(), slog.LevelInfo, "IDLE announces nothing here: the server is asked every minute instead")
 	}
 	return arrived, err
-}
-
-// poll waits, and asks the server whether there is new mail.
-func (c *Client) poll(period time.Duration) (arrived bool, err error) {
-	if c.await(period) {
-		return true, nil
-	}
-	return c.noop()
 }
 
 // await waits until mail is announced, for period at most. The server may be silent meanwhile.

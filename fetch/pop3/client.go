@@ -135,8 +135,17 @@ func (c *Client) login(ctx context.Context) error {
 		return &fetch.Error{Kind: fetch.TLS, Op: "authentication", Advice: "use TLS, or allow plaintext for this account",
 			Err: errors.New("the connection is not encrypted")}
 	}
-	if err := c.international(); err != nil {
-		return err
+	// RFC 6856, where the server offers it. UTF8 (section 2) has messages handed over as they are: else the server
+	// makes a downgraded copy of one with UTF-8 in its header, or refuses to hand it over. It is allowed before
+	// the login and behind STLS only. LANG (section 3) has the server speak English, by whose words a refusal is told
+	// apart from a server that is busy. A refusal of either changes nothing.
+	for _, command := range []string{"UTF8", "LANG en"} {
+		if name, _, _ := strings.Cut(command, " "); !c.has(name) {
+			continue
+		}
+		if _, err := c.w.command(command); err != nil {
+			return err
+		}
 	}
 	if err := c.authenticate(ctx); err != nil {
 		return err
@@ -180,22 +189,6 @@ func (c *Client) capa() error {
 func (c *Client) has(capability string) bool {
 	_, ok := c.caps[capability]
 	return ok
-}
-
-// international is RFC 6856, where the server offers it. UTF8 (section 2) has messages handed over as they are: else the server
-// makes a downgraded copy of one with UTF-8 in its header, or refuses to hand it over. It is allowed before
-// the login and behind STLS only. LANG (section 3) has the server speak English, by whose words a refusal is told
-// apart from a server that is busy. A refusal of either changes nothing.
-func (c *Client) international() error {
-	for _, command := range []string{"UTF8", "LANG en"} {
-		if name, _, _ := strings.Cut(command, " "); !c.has(name) {
-			continue
-		}
-		if _, err := c.w.command(command); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // pipelines reports whether commands may be sent together.

@@ -71,9 +71,12 @@ func (c *Client) list(l fetch.Listing) (fetch.Listing, error) {
 	}
 	empty := noLIST == nil && len(sizes)+unreadSizes == 0
 	if noLIST != nil && noUIDL != nil && noUIDL.Kind == fetch.Refused { // as some servers do where there is nothing to list
-		if empty, err = c.statesEmpty(); err != nil {
+		stat, err := c.w.command("STAT") // RFC 1939 section 5
+		if err != nil {
 			return l, err
 		}
+		count, _, _ := strings.Cut(stat.text, " ")
+		empty = stat.ok && count == "0" // a refusal says nothing
 	}
 	switch {
 	case noUIDL == nil && noLIST == nil:
@@ -97,16 +100,6 @@ func (c *Client) list(l fetch.Listing) (fetch.Listing, error) {
 		slog.String("reply", noUIDL.Text))
 	l.Refs, l.NoUIDs, l.Unlisted = sizes, true, unreadSizes
 	return l, nil
-}
-
-// statesEmpty reports whether STAT says that there is no message (RFC 1939 section 5). A refusal says nothing.
-func (c *Client) statesEmpty() (bool, error) {
-	r, err := c.w.command("STAT")
-	if err != nil {
-		return false, err
-	}
-	count, _, _ := strings.Cut(r.text, " ")
-	return r.ok && count == "0", nil
 }
 
 // asSent marks an error of commands that were sent together.

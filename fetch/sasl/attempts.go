@@ -51,8 +51,8 @@ func (a *Attempts) Run(ctx context.Context, try func(name string, client sasl.Cl
 		if err == nil {
 			return name, nil
 		}
-		e := asRefusal(err)
-		if e == nil {
+		var e *fetch.Error
+		if !errors.As(err, &e) || e.Kind != fetch.Auth { // no refusal of the credentials
 			cut := refusal != nil && ctx.Err() == nil && fetch.KindOf(err) == fetch.Unreachable
 			if cut {
 				return "", advise(a.Refused[len(a.Refused)-1], refusal, hintCut)
@@ -82,15 +82,6 @@ func (a *Attempts) Log(ctx context.Context, log *slog.Logger, used string) {
 	}
 	log.LogAttrs(ctx, slog.LevelWarn, "the server refused one way to log in and took another; setting auth spares it a failed login each time",
 		slog.String("refused", strings.ToLower(strings.Join(a.Refused, " "))), slog.String("auth", Mechanism(used).String()))
-}
-
-// asRefusal returns err if it is one of the credentials, else nil.
-func asRefusal(err error) *fetch.Error {
-	var e *fetch.Error
-	if errors.As(err, &e) && e.Kind == fetch.Auth {
-		return e
-	}
-	return nil
 }
 
 // weight is what a refusal says of the password.

@@ -88,24 +88,22 @@ func newSCRAM(name string, hash scram.HashGeneratorFcn, c Credentials) (sasl.Cli
 		s.conv = client.NewConversation()
 		return s, nil
 	}
-	binding, err := bindingOf(c.TLS)
+	// What names this very connection: tls-exporter with TLS 1.3 (RFC 9266), tls-server-end-point with older ones (RFC 5929
+	// section 4).
+	var binding scram.ChannelBinding
+	switch {
+	case c.TLS == nil:
+		err = errors.New("there is no TLS to bind to")
+	case c.TLS.Version >= tls.VersionTLS13:
+		binding, err = scram.NewTLSExporterBinding(c.TLS)
+	default:
+		binding, err = scram.NewTLSServerEndpointBinding(c.TLS)
+	}
 	if err != nil {
 		return nil, err
 	}
 	s.conv = client.NewConversationWithChannelBinding(binding)
 	return s, nil
-}
-
-// bindingOf returns what names this very connection: tls-exporter with TLS 1.3 (RFC 9266), tls-server-end-point with older ones (RFC 5929
-// section 4).
-func bindingOf(state *tls.ConnectionState) (scram.ChannelBinding, error) {
-	switch {
-	case state == nil:
-		return scram.ChannelBinding{}, errors.New("there is no TLS to bind to")
-	case state.Version >= tls.VersionTLS13:
-		return scram.NewTLSExporterBinding(state)
-	}
-	return scram.NewTLSServerEndpointBinding(state)
 }
 
 // bound reports whether the exchange is bound to the connection.
@@ -222,19 +220,15 @@ func (b *bearerClient) Next(challenge []byte) ([]byte, error) {
 	var reason struct {
 		Status string `json:"status"`
 	}
-	if json.Unmarshal(challenge, &reason) != nil || !statusWord(reason.Status) {
+	err := json.Unmarshal(challenge, &reason)
+	// A status is a number, or a word of the OAuth Extensions Error Registry.
+	const word = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+	odd := reason.Status == "" || len(reason.Status) > 40 || strings.Trim(reason.Status, word) != ""
+	if err != nil || odd {
 		reason.Status = "unreadable"
 	}
 	b.status = reason.Status
 	return b.dummy, nil
-}
-
-// statusWord reports whether s could be a status: a number, or a word of the OAuth Extensions Error Registry.
-func statusWord(s string) bool {
-	odd := strings.ContainsFunc(s, func(r rune) bool {
-		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-", r)
-	})
-	return s != "" && len(s) <= 40 && !odd
 }
 
 func printable(s string) bool {

@@ -214,17 +214,14 @@ func pick(offered []string, c Credentials, secure bool) (mechanism, error) {
 	if len(offered) > 0 {
 		shown = fetch.Sanitize(strings.Join(offered[:min(len(offered), 20)], " "))
 	}
-	return mechanism{}, refusal("no acceptable mechanism among those offered: "+shown, hint(c))
-}
-
-func hint(c Credentials) string {
+	hint := "the server takes no OAuth 2 token here"
 	switch {
 	case c.Mechanism != "":
-		return "the server does not offer " + fetch.Sanitize(string(c.Mechanism))
+		hint = "the server does not offer " + fetch.Sanitize(string(c.Mechanism))
 	case c.Token == nil:
-		return "the server may want OAuth 2 or an application password"
+		hint = "the server may want OAuth 2 or an application password"
 	}
-	return "the server takes no OAuth 2 token here"
+	return mechanism{}, refusal("no acceptable mechanism among those offered: "+shown, hint)
 }
 
 // check refuses credentials that would be read as something else. NUL separates

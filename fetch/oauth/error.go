@@ -29,20 +29,17 @@ func (s *Source) failed(op string, err error, secrets ...string) error {
 	}
 	var where *url.Error
 	if errors.As(err, &where) {
-		err = fmt.Errorf("%s: %w", host(where.URL), where.Err) // without the query
+		host := "the provider"
+		if u, err := url.Parse(where.URL); err == nil {
+			host = u.Host // without the query
+		}
+		err = fmt.Errorf("%s: %w", host, where.Err)
 	}
 	e := &fetch.Error{Kind: fetch.Unclassified, Op: op, Err: err}
 	if quotes(err.Error(), secrets) {
 		e.Err = errors.New("the error quotes a secret and is withheld")
 	}
 	return e
-}
-
-func host(address string) string {
-	if u, err := url.Parse(address); err == nil {
-		return u.Host
-	}
-	return "the provider"
 }
 
 // refused classifies the provider's refusal (RFC 6749 section 5.2, RFC 8628 section 3.5, OpenID Connect Core section 3.1.2.6).

@@ -64,7 +64,15 @@ func (s *Source) Login(ctx context.Context, d Dialogue) error {
 	if err != nil {
 		return s.failed(op, err)
 	}
-	t, err := s.first(ctx, op, e, d)
+	var t token
+	switch s.o.flow() {
+	case AppOnly:
+		t, err = s.appOnly(ctx, op, e)
+	case Device:
+		t, err = s.device(ctx, op, e, d)
+	default:
+		t, err = s.code(ctx, op, e, d)
+	}
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -81,17 +89,6 @@ func (s *Source) Login(ctx context.Context, d Dialogue) error {
 	}
 	defer unlock()
 	return s.notKept(draft.commit(t))
-}
-
-// first obtains the first tokens.
-func (s *Source) first(ctx context.Context, op string, e oauth2.Endpoint, d Dialogue) (token, error) {
-	switch s.o.flow() {
-	case AppOnly:
-		return s.appOnly(ctx, op, e)
-	case Device:
-		return s.device(ctx, op, e, d)
-	}
-	return s.code(ctx, op, e, d)
 }
 
 // device is RFC 8628.
@@ -145,7 +142,11 @@ func (s *Source) code(ctx context.Context, op string, e oauth2.Endpoint, d Dialo
 			port = bound.Port
 		}
 	}
-	config.RedirectURL = s.redirect(port)
+	name := "127.0.0.1"
+	if s.o.Provider == Microsoft { // which lets an application register the name only
+		name = "localhost"
+	}
+	config.RedirectURL = fmt.Sprintf("http://%s:%d/", name, port)
 	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(verifier)}
 	if s.o.User != "" {
 		options = append(options, oauth2.SetAuthURLParam("login_hint", s.o.User))
@@ -166,15 +167,6 @@ func (s *Source) code(ctx context.Context, op string, e oauth2.Endpoint, d Dialo
 	began := time.Now()
 	fresh, err := config.Exchange(s.context(ctx), code, oauth2.VerifierOption(verifier))
 	return s.accept(op, began, fresh, err, code, verifier)
-}
-
-// redirect is the address that the browser comes back to. Microsoft lets an application register the name only.
-func (s *Source) redirect(port int) string {
-	name := "127.0.0.1"
-	if s.o.Provider == Microsoft {
-		name = "localhost"
-	}
-	return fmt.Sprintf("http://%s:%d/", name, port)
 }
 
 // answer waits for what the browser comes back with: at the listener, or by hand.

@@ -55,16 +55,13 @@ func Run(t *testing.T, u Upstream) {
 		"gone":            s.gone,
 		"delete":          s.delete,
 		"other client":    s.otherClient,
-		"abort":           s.abort,
-		"keep":            s.keep,
+		"ended":           s.ended,
 		"flag and move":   s.flagAndMove,
 		"marks":           s.marks,
-		"no folder":       s.noFolder,
 		"cancelled":       s.cancelled,
 		"cut":             s.cut,
 		"sink error":      s.sinkError,
 		"reopen":          s.reopen,
-		"after close":     s.afterClose,
 		"leave":           s.leave,
 	} {
 		t.Run(name, test)
@@ -239,24 +236,37 @@ func (s suite) large(t *testing.T) {
 }
 
 func (s suite) changesNothing(t *testing.T) {
-	store := fakeserver.NewStore()
-	Fill(store, 3)
-	box, listing := s.open(t, store, DialOptions{})
-	if _, _, err := Collect(t.Context(), box, listing.Refs); err != nil {
-		t.Fatal(err)
-	}
-	if err := box.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	left := store.List("")
-	if len(left) != 3 {
-		t.Fatalf("%d messages are left of 3", len(left))
-	}
-	for _, m := range left {
-		if len(m.Flags) > 0 {
-			t.Errorf("message %d has got flags %v", m.UID, m.Flags)
+	t.Run("to retrieve", func(t *testing.T) {
+		store := fakeserver.NewStore()
+		Fill(store, 3)
+		box, listing := s.open(t, store, DialOptions{})
+		if _, _, err := Collect(t.Context(), box, listing.Refs); err != nil {
+			t.Fatal(err)
 		}
-	}
+		if err := box.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		left := store.List("")
+		if len(left) != 3 {
+			t.Fatalf("%d messages are left of 3", len(left))
+		}
+		for _, m := range left {
+			if len(m.Flags) > 0 {
+				t.Errorf("message %d has got flags %v", m.UID, m.Flags)
+			}
+		}
+	})
+	t.Run("to settle and keep", func(t *testing.T) {
+		store := fakeserver.NewStore()
+		Fill(store, 2)
+		box, listing := s.open(t, store, DialOptions{})
+		if failures, err := box.Settle(t.Context(), fetch.Disposal{}, listing.Refs); err != nil || len(failures) > 0 {
+			t.Errorf("Settle with Keep: %v, %v", failures, err)
+		}
+		if err := box.Close(t.Context()); err != nil || len(store.UIDs("")) != 2 {
+			t.Errorf("%d messages are left of 2: %v", len(store.UIDs("")), err)
+		}
+	})
 }
 
 func (s suite) gone(t *testing.T) {
@@ -303,38 +313,6 @@ func (s suite) delete(t *testing.T) {
 	}
 }
 
-func (s suite) abort(t *testing.T) {
-	store := fakeserver.NewStore()
-	Fill(store, 3)
-	box, listing := s.open(t, store, DialOptions{})
-	if _, err := box.Settle(t.Context(), fetch.Disposal{Action: fetch.Delete}, listing.Refs[:1]); err != nil {
-		t.Fatal(err)
-	}
-	box.Abort()
-	box.Abort()
-	if got := len(store.UIDs("")); s.DeletesOnClose && got != 3 {
-		t.Errorf("after Abort %d messages are left, want 3", got)
-	}
-	if err := box.Close(t.Context()); err == nil {
-		t.Error("Close after Abort gave no error")
-	}
-	if _, _, err := Collect(t.Context(), box, listing.Refs); err == nil {
-		t.Error("Retrieve after Abort gave no error")
-	}
-}
-
-func (s suite) keep(t *testing.T) {
-	store := fakeserver.NewStore()
-	Fill(store, 2)
-	box, listing := s.open(t, store, DialOptions{})
-	if failures, err := box.Settle(t.Context(), fetch.Disposal{}, listing.Refs); err != nil || len(failures) > 0 {
-		t.Errorf("Settle with Keep: %v, %v", failures, err)
-	}
-	if err := box.Close(t.Context()); err != nil || len(store.UIDs("")) != 2 {
-		t.Errorf("%d messages are left of 2: %v", len(store.UIDs("")), err)
-	}
-}
-
 func (s suite) flagAndMove(t *testing.T) {
 	store := fakeserver.NewStore()
 	store.Create("Done")
@@ -359,17 +337,6 @@ func (s suite) flagAndMove(t *testing.T) {
 	}
 	if got := store.UIDs(""); !slices.Equal(got, []uint32{1, 3}) || len(store.UIDs("Done")) != 1 {
 		t.Errorf("after Move: inbox %v, Done %v", got, store.UIDs("Done"))
-	}
-}
-
-func (s suite) noFolder(t *testing.T) {
-	box := s.Dial(t, fakeserver.NewStore(), DialOptions{})
-	t.Cleanup(box.Abort)
-	if _, err := box.Open(t.Context(), "No such folder"); fetch.KindOf(err) != fetch.NoFolder {
-		t.Errorf("got %v, want Kind no-folder", err)
-	}
-	if _, err := box.Open(t.Context(), ""); err != nil {
-		t.Errorf("the inbox afterwards: %v", err)
 	}
 }
 
@@ -473,21 +440,33 @@ func (s suite) sinkError(t *testing.T) {
 }
 
 func (s suite) reopen(t *testing.T) {
-	store := fakeserver.NewStore()
-	Fill(store, 3)
-	box, first := s.open(t, store, DialOptions{})
-	if _, err := box.Settle(t.Context(), fetch.Disposal{Action: fetch.Delete}, first.Refs[:1]); err != nil {
-		t.Fatal(err)
-	}
-	second, err := box.Open(t.Context(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(second.Refs) != 2 || second.Refs[0].UID != first.Refs[1].UID {
-		t.Fatalf("after a deletion the listing is %+v", second.Refs)
-	}
-	octets, failed, err := Collect(t.Context(), box, second.Refs)
-	if err != nil || len(octets) != 2 || len(failed) > 0 {
-		t.Errorf("got %d messages, %v, %v", len(octets), failed, err)
-	}
+	t.Run("after a deletion", func(t *testing.T) {
+		store := fakeserver.NewStore()
+		Fill(store, 3)
+		box, first := s.open(t, store, DialOptions{})
+		if _, err := box.Settle(t.Context(), fetch.Disposal{Action: fetch.Delete}, first.Refs[:1]); err != nil {
+			t.Fatal(err)
+		}
+		second, err := box.Open(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(second.Refs) != 2 || second.Refs[0].UID != first.Refs[1].UID {
+			t.Fatalf("after a deletion the listing is %+v", second.Refs)
+		}
+		octets, failed, err := Collect(t.Context(), box, second.Refs)
+		if err != nil || len(octets) != 2 || len(failed) > 0 {
+			t.Errorf("got %d messages, %v, %v", len(octets), failed, err)
+		}
+	})
+	t.Run("after a folder that does not exist", func(t *testing.T) {
+		box := s.Dial(t, fakeserver.NewStore(), DialOptions{})
+		t.Cleanup(box.Abort)
+		if _, err := box.Open(t.Context(), "No such folder"); fetch.KindOf(err) != fetch.NoFolder {
+			t.Errorf("got %v, want Kind no-folder", err)
+		}
+		if _, err := box.Open(t.Context(), ""); err != nil {
+			t.Errorf("the inbox afterwards: %v", err)
+		}
+	})
 }

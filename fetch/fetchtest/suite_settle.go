@@ -74,18 +74,40 @@ func (s suite) marks(t *testing.T) {
 	}
 }
 
-func (s suite) afterClose(t *testing.T) {
-	store := fakeserver.NewStore()
-	Fill(store, 1)
-	box, listing := s.open(t, store, DialOptions{})
-	if err := box.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := box.Open(t.Context(), ""); err == nil {
-		t.Error("Open after Close gave no error")
-	}
-	if _, err := box.Settle(t.Context(), fetch.Disposal{Action: fetch.Delete}, listing.Refs); err == nil {
-		t.Error("Settle after Close gave no error")
-	}
-	box.Abort()
+// ended asks a session that is over for more.
+func (s suite) ended(t *testing.T) {
+	t.Run("by Abort", func(t *testing.T) {
+		store := fakeserver.NewStore()
+		Fill(store, 3)
+		box, listing := s.open(t, store, DialOptions{})
+		if _, err := box.Settle(t.Context(), fetch.Disposal{Action: fetch.Delete}, listing.Refs[:1]); err != nil {
+			t.Fatal(err)
+		}
+		box.Abort()
+		box.Abort()
+		if got := len(store.UIDs("")); s.DeletesOnClose && got != 3 {
+			t.Errorf("after Abort %d messages are left, want 3", got)
+		}
+		if err := box.Close(t.Context()); err == nil {
+			t.Error("Close after Abort gave no error")
+		}
+		if _, _, err := Collect(t.Context(), box, listing.Refs); err == nil {
+			t.Error("Retrieve after Abort gave no error")
+		}
+	})
+	t.Run("by Close", func(t *testing.T) {
+		store := fakeserver.NewStore()
+		Fill(store, 1)
+		box, listing := s.open(t, store, DialOptions{})
+		if err := box.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := box.Open(t.Context(), ""); err == nil {
+			t.Error("Open after Close gave no error")
+		}
+		if _, err := box.Settle(t.Context(), fetch.Disposal{Action: fetch.Delete}, listing.Refs); err == nil {
+			t.Error("Settle after Close gave no error")
+		}
+		box.Abort()
+	})
 }

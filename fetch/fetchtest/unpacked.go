@@ -104,7 +104,14 @@ func (u *unpacked) prepare(t testing.TB) {
 	u.log, err = os.Create(filepath.Join(dir, "log"))
 	must(t, err)
 	t.Cleanup(func() {
-		u.stop()
+		// The groups of all processes are killed and waited for.
+		u.mu.Lock()
+		u.ended = true
+		for cmd := range u.running {
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		}
+		u.mu.Unlock()
+		u.reaped.Wait()
 		_ = u.log.Close()
 		if said, _ := os.ReadFile(u.log.Name()); t.Failed() {
 			t.Logf("the server said:\n%s", said)
@@ -176,17 +183,6 @@ func (u *unpacked) start(cmd *exec.Cmd) error {
 		delete(u.running, cmd)
 	})
 	return nil
-}
-
-// stop kills the groups of all processes and waits for them.
-func (u *unpacked) stop() {
-	u.mu.Lock()
-	u.ended = true
-	for cmd := range u.running {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-	}
-	u.mu.Unlock()
-	u.reaped.Wait()
 }
 
 // inetd returns what makes a connection by starting a program on it, as inetd(8) does. It is one by TCP: servers ask for

@@ -144,14 +144,7 @@ func (c *conn) misbehave(f *Fault, text string) bool {
 		return positive(text)
 	}
 	c.flush()
-	c.end(f.Then)
-	c.over = true
-	return false
-}
-
-// end makes an end of the connection.
-func (c *conn) end(then Then) {
-	switch then {
+	switch f.Then {
 	case ResetConn:
 		if tcp, ok := c.raw.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0)
@@ -160,11 +153,13 @@ func (c *conn) end(then Then) {
 		_, _ = io.Copy(io.Discard, c.r)
 	case Endless, EndlessLine:
 		piece := "250-" + strings.Repeat("x", 60) + "\r\n"
-		if then == EndlessLine {
+		if f.Then == EndlessLine {
 			piece = strings.Repeat("2", 64)
 		}
 		for c.write(piece) {
 			c.flush()
 		}
 	}
+	c.over = true
+	return false
 }

@@ -23,11 +23,3 @@ func (s strain) bears(recipients int) bool {
 	}
 	return s.errors+recipients+1 <= maxErrors && s.undelivered < maxUndelivered
 }
-
-// after is the strain after another message, which cost so many errors.
-func (s strain) after(delivered bool, errors int) strain {
-	if delivered {
-		return strain{}
-	}
-	return strain{errors: s.errors + errors, undelivered: s.undelivered + 1}
-}

@@ -403,7 +403,12 @@ func (t *transaction) leave(e *end) {
 	}
 	s.state = max(s.state, e.session)
 	delivered := e.outcome == Delivered || slices.ContainsFunc(t.recipients, func(r RecipientReceipt) bool { return r.Outcome == Delivered })
-	s.strain, s.w.negative = s.strain.after(delivered, s.w.negative), 0
+	if delivered {
+		s.strain = strain{}
+	} else {
+		s.strain = strain{errors: s.strain.errors + s.w.negative, undelivered: s.strain.undelivered + 1}
+	}
+	s.w.negative = 0
 }
 
 // receipt makes the receipt of the message. It is the only function that makes one.

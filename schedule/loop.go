@@ -249,7 +249,13 @@ func (o *owner) pass(ctx context.Context) {
 		o.quick = 0
 	}
 	o.earliest, o.prompt = start.Add(MinInterval), time.Now()
-	o.backOff(err)
+	// Failures in a row put off the time before which the clock starts no pass.
+	if err == nil {
+		o.failures, o.retry = 0, time.Time{}
+	} else {
+		o.failures++
+		o.retry = time.Now().Add(BackOff(o.failures, o.loop.Hard != nil && o.loop.Hard(err)))
+	}
 	o.plan(began)
 }
 
@@ -261,17 +267,6 @@ func (o *owner) protected(ctx context.Context) (err error) {
 		}
 	}()
 	return o.loop.Pass(ctx, o.account.Name)
-}
-
-// backOff counts failures in a row and sets the time before which the clock starts
-// no pass.
-func (o *owner) backOff(err error) {
-	if err == nil {
-		o.failures, o.retry = 0, time.Time{}
-		return
-	}
-	o.failures++
-	o.retry = time.Now().Add(BackOff(o.failures, o.loop.Hard != nil && o.loop.Hard(err)))
 }
 
 // BackOff returns how long to wait after so many failures in a row, the last of them hard or not: see [Loop].

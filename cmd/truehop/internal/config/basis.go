@@ -37,23 +37,19 @@ func (a *Account) LoginBasis(path string) string {
 		files = append(files, written...)
 	}
 	for _, file := range files {
-		parts = append(parts, file, stamp(file))
+		// The stamp is another one when the file was written or replaced.
+		stamp := ""
+		if info, err := os.Stat(file); err == nil {
+			inode := uint64(0)
+			if st, ok := info.Sys().(*syscall.Stat_t); ok {
+				inode = st.Ino
+			}
+			stamp = fmt.Sprint(info.Size(), info.ModTime().UnixNano(), inode)
+		}
+		parts = append(parts, file, stamp)
 	}
 	sum := sha256.Sum256([]byte(strings.Join(append(parts, a.PasswordCredential, a.credentialSize()), "\x00")))
 	return hex.EncodeToString(sum[:])
-}
-
-// stamp is another one when the file was written or replaced.
-func stamp(path string) string {
-	info, err := os.Stat(path)
-	if err != nil {
-		return ""
-	}
-	inode := uint64(0)
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		inode = st.Ino
-	}
-	return fmt.Sprint(info.Size(), info.ModTime().UnixNano(), inode)
 }
 
 // credentialSize is all that can be compared of password_credential: systemd makes the file anew at each start.

@@ -129,7 +129,11 @@ func parse(documents []document, o Options) (*Config, error) {
 	}), nil); err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	r.oneForm()
+	if r.named { // keys of a target beside targets with names would look as if they held for all
+		for _, at := range r.flat {
+			r.wrong(at, "stands beside targets with names; put it below the name of the target that it is for")
+		}
+	}
 	c, err := decode(k, r.named)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)

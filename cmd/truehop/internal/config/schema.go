@@ -127,7 +127,11 @@ func (s *schema) member(key, value *yaml.Node, path string, t reflect.Type) (any
 		}
 		s.places[at] = s.at(key)
 		if null(value) {
-			s.add(s.at(key), at, "has no keys below it; give at least %s", least(t))
+			least := "host, user, a password and recipients"
+			if t == targetsType() {
+				least = "its address"
+			}
+			s.add(s.at(key), at, "has no keys below it; give at least %s", least)
 			return nil, false
 		}
 		return s.mapping(value, at, t.Elem().Elem()), true
@@ -291,14 +295,6 @@ func join(path, key string) string {
 		return key
 	}
 	return path + "/" + key
-}
-
-// least says what a member of a map needs.
-func least(t reflect.Type) string {
-	if t == targetsType() {
-		return "its address"
-	}
-	return "host, user, a password and recipients"
 }
 
 // badName reports that an account or a target cannot be called so. The name has no path of its own: it may hold the delimiter.

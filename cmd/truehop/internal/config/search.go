@@ -90,20 +90,16 @@ type searchKey struct {
 	want string
 }
 
-// searchKeys are the keys in the order in which they are named to a person.
-func searchKeys() []searchKey {
-	return []searchKey{
+// criterion reads a key with its arguments off the front.
+func criterion(words []string) (c fetch.Criterion, rest []string, err error) {
+	// In the order in which they are named to a person.
+	keys := []searchKey{
 		{fetch.Seen, "seen", ""}, {fetch.Seen, "unseen", ""}, {fetch.Flagged, "flagged", ""}, {fetch.Answered, "answered", ""}, {fetch.Draft, "draft", ""},
 		{fetch.Keyword, "keyword", "a keyword"}, {fetch.Since, "since", "a day"}, {fetch.Before, "before", "a day"},
 		{fetch.Younger, "younger", "an age"}, {fetch.Older, "older", "an age"},
 		{fetch.From, "from", "a text"}, {fetch.To, "to", "a text"}, {fetch.Cc, "cc", "a text"}, {fetch.Subject, "subject", "a text"},
 		{fetch.HeaderField, "header", "the name of a field and a text"}, {fetch.Larger, "larger", "a size"}, {fetch.Smaller, "smaller", "a size"},
 	}
-}
-
-// criterion reads a key with its arguments off the front.
-func criterion(words []string) (c fetch.Criterion, rest []string, err error) {
-	keys := searchKeys()
 	var names []string
 	for _, k := range keys {
 		names = append(names, k.word)
@@ -120,11 +116,11 @@ func criterion(words []string) (c fetch.Criterion, rest []string, err error) {
 	if k.want == "" {
 		return c, rest, nil
 	}
-	if k.key == fetch.HeaderField {
-		if len(rest) > 0 {
-			if c.Field, rest = rest[0], rest[1:]; !fieldName(c.Field) {
-				return c, nil, fmt.Errorf("%s is no name of a header field", show(c.Field))
-			}
+	if k.key == fetch.HeaderField && len(rest) > 0 {
+		c.Field, rest = rest[0], rest[1:]
+		foreign := func(r rune) bool { return r <= ' ' || r > '~' || r == ':' } // RFC 5322 section 3.6.8
+		if c.Field == "" || len(c.Field) > 76 || strings.ContainsFunc(c.Field, foreign) {
+			return c, nil, fmt.Errorf("%s is no name of a header field", show(c.Field))
 		}
 	}
 	if len(rest) == 0 {
@@ -140,7 +136,9 @@ func criterion(words []string) (c fetch.Criterion, rest []string, err error) {
 func argument(c *fetch.Criterion, text string) (err error) {
 	switch c.Key {
 	case fetch.Since, fetch.Before:
-		c.Day, err = parseDay(text)
+		if c.Day, err = time.Parse(time.DateOnly, text); err != nil || c.Day.Year() < 1900 {
+			return fmt.Errorf("want a day such as 2026-01-31, got %s", show(text))
+		}
 	case fetch.Younger, fetch.Older:
 		age, err := parseDuration(text)
 		switch day := 24 * time.Hour; {
@@ -176,18 +174,4 @@ func argument(c *fetch.Criterion, text string) (err error) {
 		c.Text = text
 	}
 	return err
-}
-
-// parseDay reads a day such as 2026-01-31.
-func parseDay(text string) (time.Time, error) {
-	day, err := time.Parse(time.DateOnly, text)
-	if err != nil || day.Year() < 1900 {
-		return time.Time{}, fmt.Errorf("want a day such as 2026-01-31, got %s", show(text))
-	}
-	return day, nil
-}
-
-// fieldName reports whether s is the name of a header field (RFC 5322 section 3.6.8).
-func fieldName(s string) bool {
-	return s != "" && len(s) <= 76 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == ':' })
 }

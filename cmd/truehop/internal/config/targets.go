@@ -4,7 +4,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/v2"
@@ -51,24 +50,6 @@ func (s *schema) targets(n *yaml.Node, path string) map[string]any {
 		only.Content = append(only.Content, key, value)
 	}
 	return s.mapping(&only, path, targetsType())
-}
-
-// oneForm refuses keys of a target beside targets with names: they would look as if they held for all.
-func (r *report) oneForm() {
-	if !r.named {
-		return
-	}
-	for _, at := range r.flat {
-		r.wrong(at, "stands beside targets with names; put it below the name of the target that it is for")
-	}
-}
-
-// canonical is the path at which the value of a key is kept: the target without a name has one there.
-func canonical(path string) string {
-	if key, ok := strings.CutPrefix(path, injectKey+delim); ok && !strings.Contains(key, delim) {
-		return injectKey + delim + MainTarget + delim + key
-	}
-	return path
 }
 
 // decodeTargets makes each target of its keys over the built-in defaults, and of these alone where there is none.

@@ -57,8 +57,11 @@ func parseReply(line []byte) (reply, bool) {
 	}
 	end = min(end, len(line))
 	status, text := line[:end], line[end:]
-	if len(text) > 0 && isAlphanumeric(text[0]) {
-		return reply{}, false
+	if len(text) > 0 {
+		switch c := text[0]; {
+		case '0' <= c && c <= '9', 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z':
+			return reply{}, false
+		}
 	}
 	r := reply{text: strings.TrimLeft(string(text), blanks)}
 	switch strings.ToUpper(string(status)) {
@@ -72,14 +75,6 @@ func parseReply(line []byte) (reply, bool) {
 		r.code = strings.ToUpper(code[1:])
 	}
 	return r, true
-}
-
-func isAlphanumeric(c byte) bool {
-	switch {
-	case '0' <= c && c <= '9', 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z':
-		return true
-	}
-	return false
 }
 
 // failure classifies a refusal on the way to the messages; kind is for one that says nothing of its cause.

@@ -100,8 +100,11 @@ func weigh(e *fetch.Error, client sasl.Client, unparsed bool) weight {
 		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(text, w) })
 	}
 	if b, ok := client.(*bounded); ok {
-		if s, ok := b.Client.(*scramClient); ok && s.bindingRefused() {
-			return unread
+		// A refusal before the proof is of the binding and not of the password.
+		if s, ok := b.Client.(*scramClient); ok && s.bound() {
+			if s.unbound || s.step == 0 {
+				return unread
+			}
 		}
 	}
 	switch {

@@ -109,12 +109,6 @@ func newSCRAM(name string, hash scram.HashGeneratorFcn, c Credentials) (sasl.Cli
 // bound reports whether the exchange is bound to the connection.
 func (s *scramClient) bound() bool { return strings.HasSuffix(s.name, "-PLUS") }
 
-// bindingRefused reports whether a refusal is of the binding and not of the password: it came before the proof.
-func (s *scramClient) bindingRefused() bool {
-	early := s.unbound || s.step == 0
-	return s.bound() && early
-}
-
 func (s *scramClient) Start() (string, []byte, error) {
 	first, err := s.conv.Step("")
 	return s.name, []byte(first), err

@@ -40,13 +40,14 @@ type serviceTrial struct {
 	manager     *net.UnixConn
 	log         *bufio.Scanner
 	said        strings.Builder // what the log has said
+	limit       time.Duration   // for a service that does not do what it should
 	*process
 }
 
 // newServiceTrial writes a configuration without accounts, with these lines.
 func newServiceTrial(t *testing.T, o injecttest.Options, lines string) *serviceTrial {
 	t.Helper()
-	s := &serviceTrial{dir: t.TempDir(), ca: fakeserver.NewCA(), mta: injecttest.New(o)}
+	s := &serviceTrial{dir: t.TempDir(), ca: fakeserver.NewCA(), mta: injecttest.New(o), limit: 2 * time.Minute}
 	if _, err := s.mta.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +98,7 @@ func (s *serviceTrial) start(t *testing.T, watchdog time.Duration) {
 	if s.manager, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"}); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // for a service that does not do what it should
+	ctx, cancel := context.WithTimeout(t.Context(), s.limit)
 	t.Cleanup(cancel)
 	s.process = command(t, ctx, "serve", "--config", s.config)
 	s.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket)

@@ -26,17 +26,20 @@
 // Each step is reported as a transfer.Event to the function in app.Options.Observe, which is
 // ui.Log.Event, or ui.DryRun.Add for a dry run. The summary and the error of the pass become the exit
 // code in exit.go. The command serve does the same by the clock of schedule.Loop and when app.App.Watch
-// notices new mail.
+// notices new mail; it is put together in service.go, which also reads the configuration again (app.App.Reload).
 //
 // # The files
 //
 //	main.go program.go   the process and the root command; what all commands share
 //	signals.go exit.go   what a signal does; which error ends with which exit code
 //	cmd_NAME.go          one command: its flags, its text, what it does
+//	service.go           what serve runs: accounts that come, change and go
+//	manager.go pulse.go  what the service manager is told; who has to show that he lives
 //	amend.go             what retry and forget share: to change records under an account's lock
 //	internal/config      file and environment become a config.Config, or a list of all that is wrong
 //	internal/app         the one place where the packages are put together
 //	internal/ui          tables, the log, JSON, errors: all that a person, a journal or a script reads
+//	internal/metrics     what a monitor sees
 //	internal/demo        the servers, messages and names of the command demo
 //
 // # Who imports whom

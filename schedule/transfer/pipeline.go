@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
@@ -63,6 +65,8 @@ type pipeline struct {
 	arrivals, messages chan *message
 	// feeder are the goroutines of look and feed, inflight what it has submitted, underWay the messages that came and are not done with.
 	feeder, inflight, underWay sync.WaitGroup
+	// held is the number of messages in underWay.
+	held atomic.Int64
 
 	mu     sync.Mutex // guards what follows
 	ready  []settlement
@@ -211,8 +215,8 @@ func (w *pipeline) receive(m fetch.Message) (*message, error) {
 	if hint < 0 {
 		hint = m.Ref.Size
 	}
-	weight := weigh(hint)
-	if err := budget.Acquire(w.feeding, weight); err != nil {
+	weight, err := w.reserve(weigh(hint))
+	if err != nil {
 		return nil, err
 	}
 	s, err := spool(m.Body, hint, w.pass.SpoolDir)
@@ -223,21 +227,44 @@ func (w *pipeline) receive(m fetch.Message) (*message, error) {
 	if w.session.listing.AtClose && s.size != m.Ref.Size {
 		w.session.sizes[m.Ref] = s.size
 	}
-	if exact := weigh(s.size); exact > weight {
+	if exact := weigh(s.size); weight > 0 && exact > weight {
 		budget.Release(weight)
-		weight = exact
-		if err := budget.Acquire(w.feeding, weight); err != nil {
+		if weight, err = w.reserve(exact); err != nil {
 			s.close()
 			return nil, err
 		}
 	}
 	w.underWay.Add(1)
+	w.held.Add(1)
 	return &message{ref: m.Ref, spool: s, weight: weight}, nil
+}
+
+// budgetPatience is how long a pass waits for the budget that others hold, before it goes on without.
+const budgetPatience = time.Minute
+
+// reserve waits for so much of the budget and returns what it has got: all, or nothing where the pass has waited for long and
+// holds no message. Then others hold the budget, perhaps at servers that hang, and must not keep this pass from going on: with
+// one message at a time.
+func (w *pipeline) reserve(weight int64) (int64, error) {
+	for {
+		ctx, cancel := context.WithTimeout(w.feeding, budgetPatience)
+		err := w.pass.Budget.Acquire(ctx, weight)
+		cancel()
+		switch {
+		case err == nil:
+			return weight, nil
+		case w.feeding.Err() != nil:
+			return 0, w.feeding.Err()
+		case w.held.Load() == 0:
+			return 0, nil
+		}
+	}
 }
 
 // free frees what a message holds.
 func (w *pipeline) free(m *message) {
 	defer w.underWay.Done()
+	defer w.held.Add(-1)
 	m.spool.close()
 	w.pass.Budget.Release(m.weight)
 }

@@ -208,7 +208,7 @@ func TestUserAndDirectories(t *testing.T) {
 	if err != nil || !regexp.MustCompile(`(?m)^postdrop:.*:truehop$`).Match(group) {
 		t.Errorf("group %v:\n%s", err, group)
 	}
-	for dir, mode := range map[string]os.FileMode{"etc/truehop": 0o755, "etc/truehop/cred": 0o700, "var/lib/truehop": 0o700} {
+	for dir, mode := range map[string]os.FileMode{"etc/truehop": 0o755, "etc/truehop/conf.d": 0o755, "etc/truehop/cred": 0o700, "var/lib/truehop": 0o700} {
 		info, err := os.Stat(filepath.Join(root, dir))
 		if err != nil || info.Mode().Perm() != mode {
 			t.Errorf("%s: %v %v, want mode %o", dir, info, err, mode)

@@ -401,3 +401,49 @@ func TestMetricsOfServe(t *testing.T) {
 		t.Errorf("%d sessions and %d clients presented in place; the MTA had %d sessions for 3 messages", sessions, resets, s.mta.Sessions())
 	}
 }
+
+// TestWatchdogOfAStuckService: while a part of the service is late the watchdog is not fed, and the log says which; it is fed again
+// when that part shows that it lives.
+func TestWatchdogOfAStuckService(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "notify")
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = manager.Close() }()
+	t.Setenv("NOTIFY_SOCKET", socket)
+	t.Setenv("WATCHDOG_USEC", "30000")
+	lines, log := io.Pipe()
+	s := newService(&config.Config{}, ui.NewLog(log, config.Log{}, false))
+	s.pulse.beat("schedule of work", time.Hour)
+	s.pulse.due["schedule of work"] = time.Now().Add(-time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
+	fed := make(chan struct{})
+	go func() { s.feedWatchdog(ctx); close(fed) }()
+	said := bufio.NewScanner(lines)
+	if !said.Scan() || !strings.Contains(said.Text(), `level=ERROR msg=stuck late=1 error="schedule of work"`) {
+		t.Errorf("the log says %s", said.Text())
+	}
+	mark, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := mark.Write([]byte("mark")); err != nil {
+		t.Fatal(err)
+	}
+	s.pulse.beat("schedule of work", time.Hour)
+	if !said.Scan() || !strings.Contains(said.Text(), "msg=stuck late=0") {
+		t.Errorf("the log says %s", said.Text())
+	}
+	for _, want := range []string{"mark", "WATCHDOG=1"} {
+		buf := make([]byte, 100)
+		if n, err := manager.Read(buf); err != nil || string(buf[:n]) != want {
+			t.Errorf("the manager is told %q, %v; want %q", buf[:n], err, want)
+		}
+	}
+	cancel()
+	<-fed
+	if err := mark.Close(); err != nil {
+		t.Error(err)
+	}
+}

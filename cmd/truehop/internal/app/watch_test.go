@@ -82,3 +82,35 @@ func TestWatchedFolders(t *testing.T) {
 		}
 	}
 }
+
+// TestWatcherShowsThatItLives: a watcher says at each step by when it takes the next one, and keeps to that.
+func TestWatcherShowsThatItLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var a App
+		var due time.Time // zero while it waits for a pass
+		turns := 0
+		tell := func(within time.Duration) {
+			turns++
+			if !due.IsZero() && time.Now().After(due) {
+				t.Errorf("it is %v late", time.Since(due))
+			}
+			if due = time.Now().Add(within); within == 0 {
+				due = time.Time{}
+			}
+		}
+		a.watchers.Go(func() {
+			a.watch(ctx, "work", tell, func(context.Context) error {
+				tell(10 * time.Minute)
+				time.Sleep(9 * time.Minute)
+				return &fetch.Error{Kind: fetch.Unreachable, Op: "IDLE"}
+			})
+		})
+		time.Sleep(24 * time.Hour)
+		cancel()
+		a.watchers.Wait()
+		if turns < 3*24 {
+			t.Errorf("%d turns in a day", turns)
+		}
+	})
+}

@@ -1,0 +1,103 @@
+package app
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/inject"
+)
+
+// TestReloadOfTargets: a target that is the same keeps its sessions; those of one that changed, or is gone, stay open for the passes that
+// began with them, and end after those.
+func TestReloadOfTargets(t *testing.T) {
+	dir := t.TempDir()
+	read := func(inject, choose string) *config.Config {
+		t.Helper()
+		cfg, err := config.Parse("truehop.yaml", []byte("state_dir: "+filepath.Join(dir, "state")+"\ninject: {"+inject+
+			"}\naccounts: {work: {host: imap.invalid, user: joe, password_file: /p, recipients: [joe@example.org], inject: "+choose+"}}\n"), config.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cfg
+	}
+	first := read(`a: {address: "unix:/a"}, b: {address: "unix:/b"}`, "a")
+	a, err := Open(t.Context(), first, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := a.setup()
+	pass, done := a.begin(first.Accounts["work"])
+	if done == nil || pass.mtas["a"] != before.mtas["a"] {
+		t.Fatal("a pass does not begin")
+	}
+	second := read(`a: {address: "unix:/other"}, b: {address: "unix:/b"}`, "a")
+	if err := a.Reload(second, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	now := a.setup()
+	if now.mtas["b"] != before.mtas["b"] || now.mtas["a"] == before.mtas["a"] || now.names != before.names || now.budget != before.budget {
+		t.Error("what is the same was made anew, or what is not was kept")
+	}
+	open := func(p *pools) bool {
+		ctx := t.Context()
+		receipts := make(chan inject.Receipt, 1)
+		err := p.mta.Submit(ctx, &inject.Message{To: []string{"joe@example.org"}, DryRun: true}, func(r inject.Receipt) { receipts <- r })
+		if err == nil {
+			<-receipts
+		}
+		return !errors.Is(err, inject.ErrClosed)
+	}
+	if !open(before.mtas["a"]) {
+		t.Error("the target of a pass under way was closed")
+	}
+	done()
+	a.retired.Wait()
+	if open(before.mtas["a"]) || !open(now.mtas["a"]) || !open(now.mtas["b"]) {
+		t.Error("sessions with a former target go on after the last pass that used them, or others do not")
+	}
+	if err := a.Reload(read(`b: {address: "unix:/b"}`, "b"), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, done := a.begin(second.Accounts["work"]); done != nil {
+		t.Error("a pass begins to a target that is gone")
+	}
+	elsewhere := read(`b: {address: "unix:/b"}`, "b")
+	elsewhere.StateDir = filepath.Join(dir, "elsewhere")
+	if err := a.Reload(elsewhere, Options{}); err == nil || !strings.Contains(err.Error(), "state_dir") {
+		t.Errorf("another state_dir: %v", err)
+	}
+	if err := a.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if open(now.mtas["a"]) || open(now.mtas["b"]) {
+		t.Error("sessions are open after the end")
+	}
+}
+
+// TestForgetsWhatChanged: a watcher that waits since its account's credentials were refused goes on where the configuration says
+// something else of the account.
+func TestForgetsWhatChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l logins
+		l.note("work", &config.SecretError{})
+		l.learn("work", func(w *way) { w.oneByOne = true })
+		waits := make(chan struct{})
+		go func() { l.await(t.Context(), "work"); close(waits) }()
+		synctest.Wait()
+		select {
+		case <-waits:
+			t.Error("it does not wait")
+		default:
+		}
+		l.forget("other")
+		l.forget("work")
+		<-waits
+		if l.adapt(&config.Account{Name: "work"}).Pipelining == config.NoPipelining {
+			t.Error("what was learned of the former server holds")
+		}
+	})
+}

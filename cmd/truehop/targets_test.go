@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -247,6 +248,12 @@ func TestThePostfixOfTheExample(t *testing.T) {
 	}
 	if log := postfix.Log(); !strings.Contains(log, "203.0.113.1") || strings.Contains(log, "203.0.113.2") {
 		t.Errorf("Postfix was told other clients than that of the account that is judged:\n%s", log)
+	}
+	history := must(t, exitOK, "history", "--json", "--config", config).stdout.String()
+	for account, target := range map[string]string{"joe": "main", "jane": "main", "records": "archive"} {
+		if want := regexp.MustCompile(`(?m)^\{"account":"` + account + `",.*"target":"` + target + `",`); !want.MatchString(history) {
+			t.Errorf("history does not say that the mail of %s went to %s:\n%s", account, target, history)
+		}
 	}
 }
 

@@ -24,13 +24,15 @@ type Presenter struct {
 	off     bool
 	// section is where the configuration has the keys of the account's target.
 	section string
+	// target is that target's name, "" where there is no account.
+	target string
 }
 
 // NewPresenter goes by the rules of an account.
 func NewPresenter(cfg *config.Config, account *config.Account) *Presenter {
 	target := cfg.Target(account)
 	return &Presenter{
-		Policy: policy(account), rules: clientRules(account, target), section: target.Section(),
+		Policy: policy(account), rules: clientRules(account, target), section: target.Section(), target: target.Name,
 		names: rdns.New(ResolverOptions(cfg.Resolver)), carrier: target.Carrier, off: target.XClient == inject.Off,
 	}
 }
@@ -49,6 +51,8 @@ type Explanation struct {
 	Run transfer.Presentation
 	// Section is where the configuration has the keys of the account's target.
 	Section string
+	// Target is that target's name, "" without an account.
+	Target string
 	// Carrier is how the client is presented, "" where it is not.
 	Carrier string
 	// Commands present the client to an MTA that offers every attribute. There are none where no client
@@ -58,7 +62,7 @@ type Explanation struct {
 
 // Explain says what a pass would do with the message that has this header.
 func (p *Presenter) Explain(ctx context.Context, header []byte) Explanation {
-	x := Explanation{Chain: received.ReadChain(header), Section: p.section, Commands: []string{}}
+	x := Explanation{Chain: received.ReadChain(header), Section: p.section, Target: p.target, Commands: []string{}}
 	x.Boundary = x.Chain.Boundary(p.Policy)
 	x.Run = transfer.Present(x.Chain, x.Boundary, p.rules, time.Now())
 	if x.Run.Lookup && p.names != nil {

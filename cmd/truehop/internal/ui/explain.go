@@ -29,6 +29,8 @@ type Explanation struct {
 	Run transfer.Presentation
 	// Section is where the configuration has the keys of the account's target.
 	Section string
+	// Target is that target's name, "" without an account.
+	Target string
 	// Carrier is how the client is presented, "" where it is not.
 	Carrier string
 	// Commands present the client to an MTA that offers every attribute.

@@ -17,11 +17,13 @@ type (
 	}
 	// runJSON is what run would do: present, plain, hold or skip. Where it does not present the message's own client,
 	// why says why; stand_in says that an address stands for it. carrier is inject.carrier, or null where inject.xclient is off.
+	// target is the account's, or null without an account.
 	runJSON struct {
 		Does    string  `json:"does"`
 		Why     *string `json:"why"`
 		Carrier *string `json:"carrier"`
 		StandIn bool    `json:"stand_in"`
+		Target  *string `json:"target"`
 	}
 	// boundaryJSON is the answer: found, internal (the mail never had a client), or neither (it cannot be
 	// told). outcome says more; hop counts from 1.
@@ -101,7 +103,7 @@ func (x *Explanation) PrintJSON(w io.Writer, name string) error {
 		Hops:    make([]hopJSON, len(chain.Hops)),
 		Proofs:  make([]proofJSON, len(chain.Proofs)),
 		XCLIENT: x.Commands,
-		Run:     runJSON{x.Run.Treatment.String(), orNil(x.Run.Why), orNil(x.Carrier), x.Run.StandIn},
+		Run:     runJSON{x.Run.Treatment.String(), orNil(x.Run.Why), orNil(x.Carrier), x.Run.StandIn, orNil(x.Target)},
 	}
 	if b.Found {
 		hop := b.Hop + 1

@@ -10,28 +10,30 @@ import (
 
 // recordJSON is what `history --json` prints of a message, one object a line. Absent values are null.
 type recordJSON struct {
-	Account    string       `json:"account"`
-	Folder     string       `json:"folder"`
-	Validity   uint32       `json:"validity"`
-	UID        string       `json:"uid"`
-	ID         *string      `json:"id"`
-	State      ledger.State `json:"state"`
-	Size       int64        `json:"size"`
-	First      *time.Time   `json:"first"`
-	Last       *time.Time   `json:"last"`
-	Next       *time.Time   `json:"next"`
-	Attempts   int          `json:"attempts"`
-	Doubts     int          `json:"doubts"`
-	Disposed   bool         `json:"disposed"`
-	Absent     bool         `json:"absent"`
-	Client     *string      `json:"client"`
-	HELO       *string      `json:"helo"`
-	Sender     string       `json:"sender"`
-	Recipients *string      `json:"recipients"`
-	Code       int          `json:"code"`
-	Reply      *string      `json:"reply"`
-	Queue      *string      `json:"queue"`
-	Why        *string      `json:"why"`
+	Account  string       `json:"account"`
+	Folder   string       `json:"folder"`
+	Validity uint32       `json:"validity"`
+	UID      string       `json:"uid"`
+	ID       *string      `json:"id"`
+	State    ledger.State `json:"state"`
+	Size     int64        `json:"size"`
+	First    *time.Time   `json:"first"`
+	Last     *time.Time   `json:"last"`
+	Next     *time.Time   `json:"next"`
+	Attempts int          `json:"attempts"`
+	Doubts   int          `json:"doubts"`
+	Disposed bool         `json:"disposed"`
+	Absent   bool         `json:"absent"`
+	Client   *string      `json:"client"`
+	HELO     *string      `json:"helo"`
+	// Target is the MTA that was asked last, as the configuration called it then.
+	Target     *string `json:"target"`
+	Sender     string  `json:"sender"`
+	Recipients *string `json:"recipients"`
+	Code       int     `json:"code"`
+	Reply      *string `json:"reply"`
+	Queue      *string `json:"queue"`
+	Why        *string `json:"why"`
 	// Acknowledged is when a person took note that the message is lost.
 	Acknowledged *time.Time `json:"acknowledged"`
 	// Verdicts are those on single recipients, where not all of them got the message.
@@ -44,7 +46,7 @@ func PrintHistoryJSON(w io.Writer, found []ledger.Record) error {
 		if err := printJSON(w, recordJSON{
 			Account: r.Account, Folder: r.Folder, Validity: r.Validity, UID: r.UID, ID: orNil(r.Token), State: r.State,
 			Size: r.Size, First: moment(r.First), Last: moment(r.Last), Next: moment(r.Next), Attempts: r.Attempts,
-			Doubts: r.Doubts, Disposed: r.Disposed, Absent: r.Absent, Client: orNil(r.Client), HELO: orNil(r.HELO),
+			Doubts: r.Doubts, Disposed: r.Disposed, Absent: r.Absent, Client: orNil(r.Client), HELO: orNil(r.HELO), Target: orNil(r.Target),
 			Sender: r.Sender, Recipients: orNil(r.Recipients), Code: r.Code, Reply: orNil(r.Reply), Queue: orNil(r.QueueID),
 			Why: orNil(r.Why), Acknowledged: moment(r.Acknowledged), Verdicts: r.Verdicts,
 		}); err != nil {

@@ -54,9 +54,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 const memoryLimit = 40 << 20
 
 func (p *program) rootCommand() *cobra.Command {
-	version := "(devel)"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		version = info.Main.Version
+	build, ok := debug.ReadBuildInfo()
+	if !ok {
+		build = &debug.BuildInfo{}
 	}
 	root := &cobra.Command{
 		Use:   "truehop",
@@ -65,7 +65,7 @@ func (p *program) rootCommand() *cobra.Command {
 SMTP client that the upstream's MX saw, and injects the message into your own MTA
 with XCLIENT, so that its rules judge the real client and not localhost.`,
 		SilenceErrors: true, SilenceUsage: true,
-		Version: version,
+		Version: versionText(build),
 		Args:    unknownCommand, SuggestionsMinimumDistance: 2,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -77,6 +77,7 @@ with XCLIENT, so that its rules judge the real client and not localhost.`,
 	root.PersistentFlags().BoolVarP(&p.quiet, "quiet", "q", false, "report only what is wrong")
 	root.AddCommand(p.runCommand(), p.serveCommand(), p.checkCommand(), p.loginCommand(), p.explainCommand(),
 		p.statusCommand(), p.historyCommand(), p.retryCommand(), p.acknowledgeCommand(), p.forgetCommand(), p.importCommand(), p.demoCommand())
+	root.AddCommand(p.docsCommand())
 	return root
 }
 

@@ -45,6 +45,9 @@ var mayImport = map[string][]string{
 	"cmd/truehop":                   {"*"},
 	"examples":                      nil,
 	"systemd":                       nil,
+	"cmd/truehop/internal/manual":   nil,
+	"examples/container":            nil,
+	"examples/packaging":            nil,
 }
 
 // homes says where a dependency may be imported, tests included.

@@ -48,6 +48,7 @@ var mayImport = map[string][]string{
 	"cmd/truehop/internal/manual":   nil,
 	"examples/container":            nil,
 	"examples/packaging":            nil,
+	"examples/mailtest":             {"fetch/fakeserver", "inject/injecttest"},
 }
 
 // homes says where a dependency may be imported, tests included.
@@ -59,6 +60,7 @@ var homes = map[string][]string{
 	"github.com/xdg-go/scram":        {"fetch/sasl", "fetch/fetchtest", "fetch/imap"},
 	"github.com/knadh/koanf":         {"cmd/truehop/internal/config"},
 	"go.yaml.in/yaml":                {"cmd/truehop/internal/config", "cmd/truehop/internal/metrics"}, // alert rules, in tests
+	"examples/mailtest":              {"fetch/fakeserver", "inject/injecttest"},
 	"github.com/robfig/cron":         {"schedule"},
 	"modernc.org/sqlite":             {"schedule/ledger"},
 	"github.com/spf13/cobra":         {"cmd/truehop"},

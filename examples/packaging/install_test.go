@@ -7,20 +7,16 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
-	"github.com/truehop/truehop/fetch/fakeserver"
-	"github.com/truehop/truehop/inject/injecttest"
+	"github.com/truehop/truehop/examples/mailtest"
 )
 
 // machine is this system as seen from a mount namespace of its own: what is written there is gone with it.
@@ -123,87 +119,25 @@ func (m *machine) truehop(args ...string) *exec.Cmd {
 	return m.command(append([]string{"--userspec=truehop:truehop", m.root, "/usr/bin/truehop"}, args...)...)
 }
 
-// mail is a mailbox, an MTA, and what the program needs to know of the two.
-type mail struct {
-	store    *fakeserver.Store
-	mta      *injecttest.Server
-	config   string
-	arrived  int
-	accepted chan struct{}
-}
-
-func newMail(t *testing.T) *mail {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &mail{store: fakeserver.NewStore(), accepted: make(chan struct{}, 100)}
-	imap := fakeserver.Serve(l, (&fakeserver.IMAP{Store: w.store, User: "me", Password: "secret"}).Serve)
-	t.Cleanup(imap.Close)
-	w.mta = injecttest.New(injecttest.Options{Accepted: func(injecttest.Message) { w.accepted <- struct{}{} }})
-	t.Cleanup(func() {
-		if err := w.mta.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	mta, err := w.mta.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, port, err := net.SplitHostPort(imap.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.config = fmt.Sprintf(`inject:
-  address: %s
-accounts:
-  work: {host: %s, port: %s, tls: none, allow_plaintext: true, user: me, password_file: /etc/truehop/work.password,
-    mx: [mx.provider.example], recipients: [me@example.org], on_delivered: keep}
-`, mta, host, port)
-	return w
-}
-
-// arrive puts messages into the mailbox.
-func (w *mail) arrive(n int) {
-	for range n {
-		w.arrived++
-		w.store.Add("INBOX", fmt.Appendf(nil, "Received: from mail.example.com (mail.example.com [192.0.2.7]) by mx.provider.example with ESMTP id %d;"+
-			" Sun, 1 Mar 2026 12:00:00 +0000\r\nFrom: a@example.com\r\nSubject: %d\r\n\r\nbody %d\r\n", w.arrived, w.arrived, w.arrived))
-	}
-}
-
-// delivered holds that the MTA got each message once, with its client.
-func (w *mail) delivered(t *testing.T) {
-	t.Helper()
-	times := map[string]int{}
-	for _, message := range w.mta.Messages() {
-		times[regexp.MustCompile(`(?m)^Subject: (\d+)`).FindString(string(message.Data))]++
-		if message.Client.Addr != "192.0.2.7" {
-			t.Errorf("the client was %+v:\n%s", message.Client, message.Data)
-		}
-	}
-	for n := range w.arrived {
-		if got := times[fmt.Sprintf("Subject: %d", n+1)]; got != 1 {
-			t.Errorf("message %d was delivered %d times", n+1, got)
-		}
-	}
-}
-
 // pass runs the installed program over the mailbox, into which n messages have come.
-func (m *machine) pass(w *mail, n int) {
+func (m *machine) pass(w *mailtest.Mail, n int) {
 	m.t.Helper()
-	w.arrive(n)
+	w.Arrive(n)
 	if out, err := m.truehop("run").CombinedOutput(); err != nil {
 		m.t.Errorf("run: %v\n%s", err, out)
 	}
-	w.delivered(m.t)
+	w.Delivered()
 }
 
 // configure writes what a person writes after the installation.
-func (m *machine) configure(w *mail) {
-	m.write("/etc/truehop/truehop.yaml", w.config)
-	m.write("/etc/truehop/work.password", "secret\n")
+func (m *machine) configure(w *mailtest.Mail) {
+	m.write("/etc/truehop/truehop.yaml", fmt.Sprintf(`inject:
+  address: %s
+accounts:
+  work: {host: %s, port: %s, tls: none, allow_plaintext: true, user: %s, password_file: /etc/truehop/work.password,
+    mx: [%s], recipients: [me@example.org], on_delivered: keep}
+`, w.MTA(), w.Host, w.Port, mailtest.User, mailtest.MX))
+	m.write("/etc/truehop/work.password", mailtest.Password+"\n")
 	m.sh("chmod 600 /etc/truehop/work.password; chown truehop /etc/truehop/work.password")
 }
 
@@ -229,7 +163,7 @@ func TestDebianPackage(t *testing.T) {
 	need(t, "dpkg")
 	need(t, "systemd-sysusers")
 	old, upgrade := built(t, first).file(t, "*.deb"), built(t, next).file(t, "*.deb")
-	m, w := newMachine(t), newMail(t)
+	m, w := newMachine(t), mailtest.Start(t, "tcp", "127.0.0.1:0")
 	old, upgrade = m.put(old), m.put(upgrade)
 
 	m.sh(`dpkg -i "$0"`, old)
@@ -275,33 +209,21 @@ func TestDebianPackage(t *testing.T) {
 }
 
 // upgradeBeside upgrades while the service runs: it goes on undisturbed until it is told to end, and then ends cleanly.
-func (m *machine) upgradeBeside(w *mail, upgrade func()) {
+func (m *machine) upgradeBeside(w *mailtest.Mail, upgrade func()) {
 	m.t.Helper()
-	for len(w.accepted) > 0 {
-		<-w.accepted
-	}
 	service := m.truehop("serve")
 	var log bytes.Buffer
 	service.Stdout, service.Stderr = &log, &log
 	if err := service.Start(); err != nil {
 		m.t.Fatal(err)
 	}
-	await := func(when string) {
-		m.t.Helper()
-		w.arrive(1)
-		select {
-		case <-w.accepted:
-		case <-time.After(time.Minute):
-			m.t.Errorf("%s the service delivered nothing", when)
-		}
-	}
-	await("before the upgrade")
+	w.Await()
 	upgrade()
-	await("after the upgrade")
+	w.Await()
 	if err := errors.Join(service.Process.Signal(syscall.SIGTERM), service.Wait()); err != nil {
 		m.t.Errorf("the service ended with %v\n%s", err, &log)
 	}
-	w.delivered(m.t)
+	w.Delivered()
 }
 
 // manager stands for systemd in a machine: it writes down what it is told.
@@ -347,4 +269,3 @@ func TestPackagesTellSystemd(t *testing.T) {
 		})
 	}
 }
-

@@ -41,6 +41,8 @@
 //	internal/ui          tables, the log, JSON, errors: all that a person, a journal or a script reads
 //	internal/metrics     what a monitor sees
 //	internal/demo        the servers, messages and names of the command demo
+//	internal/manual      the macros of manual pages, which cmd_docs.go fills
+//	version.go           what --version tells
 //
 // # Who imports whom
 //
@@ -94,4 +96,10 @@
 // temporary directory. It skips where they are not installed, unless TRUEHOP_REQUIRE_SERVERS is 1. A
 // test without them: fakeserver.IMAP and fakeserver.POP3 serve a fakeserver.Store, and
 // injecttest.Server is an MTA with XCLIENT.
+//
+// # How to release
+//
+// Add an entry to examples/packaging/changelog.yaml, with what users notice, newest first, and have .ci/run pass. Tag the
+// commit vMAJOR.MINOR.PATCH and run examples/packaging/build in a clean clone: version, commit and date come from the tag, and
+// the same tag makes the same files for everybody. Sign SHA256SUMS, and publish all of it.
 package main

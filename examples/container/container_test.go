@@ -27,11 +27,11 @@ import (
 
 // image is what a Containerfile says.
 type image struct {
-	root, user           string
-	env                  map[string]string
-	entrypoint, cmd      []string
-	health, volumes      []string
-	stopSignal           string
+	root, user      string
+	env             map[string]string
+	entrypoint, cmd []string
+	health, volumes []string
+	stopSignal      string
 }
 
 // build does what the instructions of the Containerfile say, with the files of context.

@@ -217,3 +217,21 @@ func TestLintian(t *testing.T) {
 		t.Errorf("%s", out)
 	}
 }
+
+// TestReadmeShowsTheBuild: the README's command is the script that these tests run, and its file names are those of the packages.
+func TestReadmeShowsTheBuild(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"$ examples/packaging/build dist\n", "$ dpkg -i truehop_VERSION_amd64.deb\n", "$ rpm -i truehop-VERSION.x86_64.rpm\n"} {
+		if !bytes.Contains(readme, []byte(line)) {
+			t.Errorf("the README does not show %q", line)
+		}
+	}
+	if runtime.GOARCH == "amd64" {
+		r := built(t, first)
+		r.file(t, "truehop_1.0.0*_amd64.deb")
+		r.file(t, "truehop-1.0.0*.x86_64.rpm")
+	}
+}

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -167,6 +168,35 @@ func (e engine) run(t *testing.T, i image, args ...string) (string, error) {
 	return string(out), err
 }
 
+// scratch is removed at the end of all tests.
+var scratch = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "truehop-container-") })
+
+// imageContext is the folder that the image is made from, made once for all tests.
+var imageContext = sync.OnceValues(func() (string, error) {
+	dir, err := scratch()
+	if err != nil {
+		return "", err
+	}
+	// As examples/packaging/build does, but for the version.
+	compile := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags=timetzdata", "-ldflags=-s -w",
+		"-o", filepath.Join(dir, "truehop-linux-"+runtime.GOARCH), "../../cmd/truehop")
+	compile.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+	for _, cmd := range []*exec.Cmd{compile, exec.Command("./context", dir)} {
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return dir, fmt.Errorf("%v: %w\n%s", cmd.Args, err, out)
+		}
+	}
+	return dir, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if dir, err := scratch(); err == nil {
+		_ = os.RemoveAll(dir)
+	}
+	os.Exit(code)
+}
+
 // testImage builds the program and the image, or ends the test where a container cannot be imitated.
 func testImage(t *testing.T) image {
 	t.Helper()
@@ -185,15 +215,9 @@ func testImage(t *testing.T) image {
 	} else if err != nil {
 		t.Skipf("needs the right to have namespaces: %v", err)
 	}
-	context := t.TempDir()
-	// As examples/packaging/build does, but for the version.
-	compile := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags=timetzdata", "-ldflags=-s -w",
-		"-o", filepath.Join(context, "truehop-linux-"+runtime.GOARCH), "../../cmd/truehop")
-	compile.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
-	for _, cmd := range []*exec.Cmd{compile, exec.Command("./context", context)} {
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
-		}
+	context, err := imageContext()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return build(t, context)
 }

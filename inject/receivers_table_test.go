@@ -165,9 +165,10 @@ func inWords(t *testing.T, c inject.Client, s clientSeen) string {
 	default:
 		t.Errorf("client %s is seen with the HELO %q", c.Addr, s.helo)
 	}
+	unknown := s.port == "0" || s.port == "1" // PROXY has no word for a port that is not known
 	switch {
 	case s.port == "":
-	case c.Port == 0 && (s.port == "0" || s.port == "1"): // PROXY has no word for a port that is not known
+	case c.Port == 0 && unknown:
 		words = append(words, "port "+s.port)
 	case s.port == fmt.Sprint(c.Port):
 		words = append(words, "port")

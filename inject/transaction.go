@@ -217,9 +217,9 @@ func (t *transaction) reset() *end {
 // envelope returns the commands MAIL, RCPT and DATA, with the parameters that are needed and offered.
 func (t *transaction) envelope() ([]command, *end) {
 	o, x := t.s.o, &t.s.ext
-	utf8 := x.utf8 && (t.m.UTF8 || !t.ascii())
+	utf8 := t.m.UTF8 || !t.ascii()
 	switch {
-	case utf8:
+	case x.utf8:
 	case !t.ascii():
 		if e := t.useALabels(); e != nil {
 			return nil, e
@@ -243,7 +243,7 @@ func (t *transaction) envelope() ([]command, *end) {
 	default:
 		t.note("8BITMIME not offered: sent as it is")
 	}
-	if utf8 {
+	if utf8 && x.utf8 {
 		mail += " SMTPUTF8"
 	}
 	notify := ""

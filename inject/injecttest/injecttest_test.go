@@ -312,8 +312,10 @@ func TestPROXY(t *testing.T) {
 				t.Errorf("taken: %+v", got)
 			case c.addr != "" && len(got) != 1:
 				t.Errorf("%d messages", len(got))
-			case c.addr != "" && (got[0].Client.Addr != c.addr || got[0].Client.Port != c.port):
-				t.Errorf("from %+v", got[0].Client)
+			case c.addr != "":
+				if from := got[0].Client; from.Addr != c.addr || from.Port != c.port {
+					t.Errorf("from %+v", from)
+				}
 			}
 		})
 	}

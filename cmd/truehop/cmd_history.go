@@ -60,7 +60,7 @@ func (p *program) history(ctx context.Context, names []string, last int, asJSON 
 		}
 		if !asJSON {
 			ui.PrintHistory(p.stdout, found)
-		} else if err := ui.PrintHistoryJSON(p.stdout, found); err != nil {
+		} else if err := ui.PrintHistoryJSON(p.stdout, found, cfg.Target(a).Name); err != nil {
 			return err
 		}
 	}

@@ -135,7 +135,7 @@ func TestVersion2KnewNoJudgements(t *testing.T) {
 	}
 	db := must[*sql.DB](t)(connect(filepath.Join(dir, fileName), "rw", 1, 100))
 	undo := "DROP TABLE login; DROP INDEX record_unfinished; DROP TABLE judged; DROP TABLE origin; DROP TABLE caught_up; PRAGMA user_version = 2"
-	for _, column := range []string{"listed", "acknowledged", "breaks", "charges", "octets", "dotsent", "judged", "fingerprint", "target"} {
+	for _, column := range []string{"listed", "acknowledged", "breaks", "charges", "octets", "dotsent", "judged", "fingerprint"} {
 		undo += "; ALTER TABLE record DROP COLUMN " + column
 	}
 	if _, err := db.Exec(undo); err != nil {

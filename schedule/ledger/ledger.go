@@ -82,9 +82,8 @@ type Record struct {
 	// First is when the message was first seen, Last the time of the last
 	// change, Next the time before which a deferred one is not tried again.
 	First, Last, Next time.Time
-	// Client, HELO, Sender and Recipients are what was presented to the MTA. Target is the name of that MTA in the configuration, ""
-	// where it was not asked, or before format 6.
-	Client, HELO, Sender, Recipients, Target string
+	// Client, HELO, Sender and Recipients are what was presented to the MTA.
+	Client, HELO, Sender, Recipients string
 	// Code and Reply are the MTA's last words, QueueID its name for the message.
 	Code    int
 	Reply   string

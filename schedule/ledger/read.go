@@ -34,10 +34,10 @@ func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity ui
 	for rows.Next() {
 		var b Brief
 		var mailbox, next, first, sum, ran, acknowledged, breaks, charges, octets int64
-		var uid, hash, state, token, verdicts, fingerprint, target sql.RawBytes
+		var uid, hash, state, token, verdicts, fingerprint sql.RawBytes
 		if err := rows.Scan(&mailbox, &uid, &hash, &state, &b.Disposed, &b.Absent,
 			&b.Attempts, &b.Doubts, &next, &token, &first, &b.Size, &sum, &verdicts, &ran, &b.Listed, &acknowledged,
-			&breaks, &charges, &octets, &b.DotSent, &b.Judged, &fingerprint, &target); err != nil {
+			&breaks, &charges, &octets, &b.DotSent, &b.Judged, &fingerprint); err != nil {
 			return nil, l.readError(err)
 		}
 		b.UID, b.Token = string(uid), string(token)
@@ -68,13 +68,11 @@ func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity ui
 func (l *Ledger) added() string {
 	switch l.version {
 	case 1:
-		return "'', -1, 0, 0, 0, 0, 0, 0, 0, x'', ''" // FirstFormat
+		return "'', -1, 0, 0, 0, 0, 0, 0, 0, x''" // FirstFormat
 	case 2:
-		return "verdicts, ran, 0, 0, 0, 0, 0, 0, 0, x'', ''"
+		return "verdicts, ran, 0, 0, 0, 0, 0, 0, 0, x''"
 	case 3:
-		return "verdicts, ran, listed, acknowledged, breaks, charges, octets, dotsent, judged, x'', ''"
-	case 4, 5:
-		return strings.TrimSuffix(addedColumns, "target") + "''"
+		return "verdicts, ran, listed, acknowledged, breaks, charges, octets, dotsent, judged, x''"
 	}
 	return addedColumns
 }
@@ -172,7 +170,7 @@ func (l *Ledger) records(ctx context.Context, where string, limit int, args ...a
 		if err := rows.Scan(&r.Account, &r.Folder, &r.Validity, &mailbox, &uid, &hash, &state,
 			&r.Disposed, &r.Absent, &r.Size, &r.Token, &r.Attempts, &r.Doubts, &first, &last, &next, &sum,
 			&r.Client, &r.HELO, &r.Sender, &r.Recipients, &r.Code, &r.Reply, &r.QueueID, &r.Why, &verdicts, &ran,
-			&r.Listed, &acknowledged, &r.Breaks, &r.Charges, &r.Octets, &r.DotSent, &r.Judged, &fingerprint, &r.Target); err != nil {
+			&r.Listed, &acknowledged, &r.Breaks, &r.Charges, &r.Octets, &r.DotSent, &r.Judged, &fingerprint); err != nil {
 			return nil, l.readError(err)
 		}
 		r.UID = string(uid)

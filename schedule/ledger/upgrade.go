@@ -25,11 +25,8 @@ func upgrade(ctx context.Context, db *sql.DB, from int64) error {
 	if err == nil && from < 4 {
 		_, err = conn.ExecContext(ctx, "ALTER TABLE record ADD COLUMN fingerprint BLOB NOT NULL DEFAULT x''")
 	}
-	if err == nil && from < 5 {
+	if err == nil {
 		_, err = conn.ExecContext(ctx, schemaLogin)
-	}
-	if err == nil && from < 6 {
-		_, err = conn.ExecContext(ctx, "ALTER TABLE record ADD COLUMN target TEXT NOT NULL DEFAULT ''")
 	}
 	if err == nil {
 		_, err = conn.ExecContext(ctx, "PRAGMA user_version = "+strconv.Itoa(schemaVersion)+"; COMMIT")

@@ -224,44 +224,6 @@ func TestDamagedVerdictIsNoticed(t *testing.T) {
 	}
 }
 
-// TestUpgradeFromVersion5: no record says which target was asked until it is written anew.
-func TestUpgradeFromVersion5(t *testing.T) {
-	dir := t.TempDir()
-	l := open(t, dir)
-	r := record("1", Delivered)
-	r.Target = "main"
-	put(t, l, r)
-	if got := list(t, l, Filter{})[0].Target; got != "main" {
-		t.Errorf("target %q", got)
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	db := must[*sql.DB](t)(connect(filepath.Join(dir, fileName), "rw", 1, 100))
-	if _, err := db.Exec("ALTER TABLE record DROP COLUMN target; PRAGMA user_version = 5"); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	reader := must[*Ledger](t)(OpenReadOnly(t.Context(), dir))
-	if rs := list(t, reader, Filter{}); len(rs) != 1 || rs[0].Target != "" || rs[0].Client != r.Client {
-		t.Errorf("before the upgrade: %+v", rs)
-	}
-	if err := reader.Close(); err != nil {
-		t.Fatal(err)
-	}
-	l = open(t, dir)
-	if rs := list(t, l, Filter{}); len(rs) != 1 || rs[0].Target != "" || rs[0].State != Delivered {
-		t.Errorf("after the upgrade: %+v", rs)
-	}
-	r.Target = "archive"
-	put(t, l, r)
-	if got := list(t, l, Filter{})[0].Target; got != "archive" {
-		t.Errorf("target %q", got)
-	}
-}
-
 // TestUpgradeFromVersion3: a record has no fingerprint until it is written anew.
 func TestUpgradeFromVersion3(t *testing.T) {
 	dir := t.TempDir()
@@ -271,7 +233,7 @@ func TestUpgradeFromVersion3(t *testing.T) {
 		t.Fatal(err)
 	}
 	db := must[*sql.DB](t)(connect(filepath.Join(dir, fileName), "rw", 1, 100))
-	if _, err := db.Exec("DROP TABLE login; ALTER TABLE record DROP COLUMN fingerprint; ALTER TABLE record DROP COLUMN target; PRAGMA user_version = 3"); err != nil {
+	if _, err := db.Exec("DROP TABLE login; ALTER TABLE record DROP COLUMN fingerprint; PRAGMA user_version = 3"); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {

@@ -104,7 +104,7 @@ func (w *pipeline) submit(m *message, to Injector, composed *inject.Message, ver
 func (w *pipeline) judge(m *message, receipt inject.Receipt) {
 	m.attempt.receipt = receipt
 	d := decide(*m.record(), m.attempt, outcomeRules{
-		retry: w.pass.Retry, multidrop: w.pass.Recipient.From != "", dryRun: w.pass.DryRun, target: w.pass.TargetName, now: w.clock.now(), ran: w.clock.accountTime(),
+		retry: w.pass.Retry, multidrop: w.pass.Recipient.From != "", dryRun: w.pass.DryRun, now: w.clock.now(), ran: w.clock.accountTime(),
 	})
 	if d.unused {
 		w.free(m)

@@ -75,7 +75,6 @@ type outcomeRules struct {
 	// multidrop says that each message has a recipient of its own.
 	multidrop bool
 	dryRun    bool
-	target    string // as the configuration calls it
 	now       time.Time
 	ran       time.Duration // what the account's clock shows
 }
@@ -113,7 +112,6 @@ func decide(rec ledger.Record, a attempt, rules outcomeRules) decision {
 	}
 	if !noAttempt {
 		rec.Attempts++
-		rec.Target = rules.target
 	}
 	rec.Code, rec.Reply, rec.QueueID = r.Reply.Code, r.Reply.String(), r.QueueID
 	// A cleanup that dies after it has stored the message answers 451 as well.

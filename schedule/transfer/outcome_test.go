@@ -194,23 +194,6 @@ func TestDecideRecordsWhatWasTold(t *testing.T) {
 	}
 }
 
-// TestDecideRecordsTheTarget: of an attempt, the ledger has which target was asked; what was no attempt changes nothing.
-func TestDecideRecordsTheTarget(t *testing.T) {
-	before := ledger.Record{Target: "before"}
-	taken := receiptOf(fared("a", inject.Delivered, "dot", 250, "2.0.0"))
-	later := receiptOf(fared("a", inject.Deferred, "RCPT", 450, "4.2.0"))
-	for name, c := range map[string]struct {
-		receipt inject.Receipt
-		want    string
-	}{
-		"delivered": {taken, "main"}, "deferred": {later, "main"}, "no connection": {beforeClient(failedReceipt("connect", inject.Unreachable)), "before"},
-	} {
-		if d := decide(before, attempt{receipt: c.receipt}, outcomeRules{target: "main", now: noon}); d.record.Target != c.want {
-			t.Errorf("%s: target %q, want %q", name, d.record.Target, c.want)
-		}
-	}
-}
-
 // TestDecideDryRun: a recipient that the MTA would take counts as delivered in a dry run, and in no other.
 func TestDecideDryRun(t *testing.T) {
 	r := receiptOf(fared("a", inject.Deferred, "RCPT", 250, "2.1.5"))

@@ -94,8 +94,6 @@ type Pass struct {
 	// Target names the MTA and the way in which clients are presented to it. What it makes of them is kept under
 	// that name as proof that it still judges.
 	Target string
-	// TargetName is what the configuration calls that MTA. A message's record says which one was asked.
-	TargetName string
 	// Retry spaces the attempts at deferred messages.
 	Retry Retry
 	// Flood limits what an unexpected listing may cause.

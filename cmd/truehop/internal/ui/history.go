@@ -26,8 +26,8 @@ type recordJSON struct {
 	Absent   bool         `json:"absent"`
 	Client   *string      `json:"client"`
 	HELO     *string      `json:"helo"`
-	// Target is the MTA that was asked last, as the configuration called it then.
-	Target     *string `json:"target"`
+	// Target is that of the account, as the configuration is now.
+	Target     string  `json:"target"`
 	Sender     string  `json:"sender"`
 	Recipients *string `json:"recipients"`
 	Code       int     `json:"code"`
@@ -40,13 +40,13 @@ type recordJSON struct {
 	Verdicts []ledger.Verdict `json:"verdicts"`
 }
 
-// PrintHistoryJSON writes records as one object a line each.
-func PrintHistoryJSON(w io.Writer, found []ledger.Record) error {
+// PrintHistoryJSON writes records of an account as one object a line each; target is the name of the account's target.
+func PrintHistoryJSON(w io.Writer, found []ledger.Record, target string) error {
 	for _, r := range found {
 		if err := printJSON(w, recordJSON{
 			Account: r.Account, Folder: r.Folder, Validity: r.Validity, UID: r.UID, ID: orNil(r.Token), State: r.State,
 			Size: r.Size, First: moment(r.First), Last: moment(r.Last), Next: moment(r.Next), Attempts: r.Attempts,
-			Doubts: r.Doubts, Disposed: r.Disposed, Absent: r.Absent, Client: orNil(r.Client), HELO: orNil(r.HELO), Target: orNil(r.Target),
+			Doubts: r.Doubts, Disposed: r.Disposed, Absent: r.Absent, Client: orNil(r.Client), HELO: orNil(r.HELO), Target: target,
 			Sender: r.Sender, Recipients: orNil(r.Recipients), Code: r.Code, Reply: orNil(r.Reply), Queue: orNil(r.QueueID),
 			Why: orNil(r.Why), Acknowledged: moment(r.Acknowledged), Verdicts: r.Verdicts,
 		}); err != nil {

@@ -45,7 +45,8 @@ func (s *slots) take(ctx context.Context, idle func()) (give func(), ok bool) {
 
 // serve gives slots to those who wait. The caller holds mu.
 func (s *slots) serve() {
-	for len(s.waiting) > 0 && (s.limit == 0 || s.taken < s.limit) {
+	room := func() bool { return s.limit == 0 || s.taken < s.limit }
+	for len(s.waiting) > 0 && room() {
 		s.taken++
 		close(s.waiting[0])
 		s.waiting = s.waiting[1:]

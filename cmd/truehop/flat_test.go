@@ -55,6 +55,22 @@ func (s *serviceTrial) footprint(t *testing.T, client *http.Client) footprint {
 		time.Duration(value("process_cpu_seconds_total") * float64(time.Second))}
 }
 
+// atRest waits until the figures of two looks are the same: sessions with the MTA that have ended, watchers that are back.
+func (s *serviceTrial) atRest(t *testing.T, client *http.Client) footprint {
+	t.Helper()
+	before := s.footprint(t, client)
+	for range 600 {
+		time.Sleep(100 * time.Millisecond) // another process's: nothing tells when it rests
+		after := s.footprint(t, client)
+		if before.descriptors == after.descriptors && before.goroutines == after.goroutines {
+			return after
+		}
+		before = after
+	}
+	t.Fatalf("the service does not rest: %+v", before)
+	return before
+}
+
 // TestServiceStaysFlat: a service that watches many accounts, makes passes over them again and again and reads its configuration
 // again takes no more descriptors and goroutines at the end than after the first round, and its memory is bounded.
 func TestServiceStaysFlat(t *testing.T) {
@@ -82,20 +98,6 @@ func TestServiceStaysFlat(t *testing.T) {
 	if ready := s.told(t); !strings.HasPrefix(ready, "READY=1") {
 		t.Fatalf("the manager is told %q", ready)
 	}
-	// settled waits until the figures of two looks are the same: sessions with the MTA that have ended, watchers that are back.
-	settled := func() footprint {
-		before := s.footprint(t, client)
-		for range 600 {
-			time.Sleep(100 * time.Millisecond) // another process's: nothing tells when it rests
-			after := s.footprint(t, client)
-			if before.descriptors == after.descriptors && before.goroutines == after.goroutines {
-				return after
-			}
-			before = after
-		}
-		t.Fatalf("the service does not rest: %+v", before)
-		return before
-	}
 	var first, last footprint
 	for round := range *flatRounds {
 		for n, store := range stores {
@@ -121,7 +123,7 @@ func TestServiceStaysFlat(t *testing.T) {
 		s.signal(t, syscall.SIGHUP)
 		s.told(t) // RELOADING
 		s.told(t) // READY
-		last = settled()
+		last = s.atRest(t, client)
 		if round == 0 {
 			first = last
 		}

@@ -47,8 +47,9 @@ func (l *Ledger) Overviews(ctx context.Context, accounts []string) (all []Overvi
 			continue // its account is gone
 		}
 		one.Counts[State(state)] += count
-		if at := fromMillis(first); first > 0 && (one.Oldest.IsZero() || at.Before(one.Oldest)) {
-			one.Oldest = at
+		older := one.Oldest.IsZero() || fromMillis(first).Before(one.Oldest)
+		if first > 0 && older {
+			one.Oldest = fromMillis(first)
 		}
 	}
 	if err := rows.Err(); err != nil {

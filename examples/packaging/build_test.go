@@ -199,8 +199,8 @@ func TestBuildWantsARepository(t *testing.T) {
 func TestLintian(t *testing.T) {
 	lintian := need(t, "lintian")
 	r := built(t, first)
-	out, err := exec.Command(lintian, "--allow-root", "--fail-on", "error,warning", "--show-overrides", r.file(t, "*.deb")).CombinedOutput()
-	if err != nil {
+	out, err := exec.Command(lintian, "--allow-root", "--fail-on", "none", "--show-overrides", r.file(t, "*.deb")).CombinedOutput()
+	if err != nil || regexp.MustCompile(`(?m)^[EW]: `).Match(out) {
 		t.Errorf("%v\n%s", err, out)
 	}
 	overrides, readErr := os.ReadFile("debian/lintian-overrides")

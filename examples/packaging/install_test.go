@@ -26,7 +26,7 @@ type machine struct {
 	pid  string
 }
 
-// machineMounts lays a file system in memory over this one. The script holds the namespace until its input ends.
+// machineMounts lays a file system in memory over this one, in which man-db does not index all manuals each time. The script holds the namespace until its input ends.
 const machineMounts = `set -e
 mount -t tmpfs none "$0"
 mkdir "$0/upper" "$0/work" "$0/root"
@@ -35,6 +35,7 @@ mount --rbind /dev "$0/root/dev"
 mount --rbind /proc "$0/root/proc"
 mount -t tmpfs -o mode=755 none "$0/root/run"
 mount -t tmpfs -o mode=1777 none "$0/root/tmp"
+rm -f "$0/root/var/lib/man-db/auto-update"
 echo ready
 exec cat >/dev/null
 `

@@ -6,9 +6,12 @@ package container
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,8 +38,8 @@ type image struct {
 	stopSignal      string
 }
 
-// build does what the instructions of the Containerfile say, with the files of context.
-func build(t *testing.T, context string) image {
+// build does what the instructions of the Containerfile say, with the files of dir.
+func build(t *testing.T, dir string) image {
 	t.Helper()
 	text, err := os.ReadFile("Containerfile")
 	if err != nil {
@@ -65,7 +68,7 @@ func build(t *testing.T, context string) image {
 			}
 			args["TARGETARCH"] = runtime.GOARCH
 		case "COPY":
-			i.copies(t, context, words[1:])
+			i.copies(t, dir, words[1:])
 		case "ENV":
 			name, value, _ := strings.Cut(rest, "=")
 			i.env[name] = value
@@ -99,7 +102,7 @@ func list(t *testing.T, text string) []string {
 }
 
 // copies does what COPY does.
-func (i image) copies(t *testing.T, context string, words []string) {
+func (i image) copies(t *testing.T, dir string, words []string) {
 	t.Helper()
 	owner := "0:0"
 	if o, ok := strings.CutPrefix(words[0], "--chown="); ok {
@@ -111,7 +114,7 @@ func (i image) copies(t *testing.T, context string, words []string) {
 		if strings.HasSuffix(to, "/") {
 			dst = filepath.Join(dst, name)
 		}
-		out, err := exec.Command("sh", "-c", `set -e; umask 022; mkdir -p "$(dirname "$1")"; cp -R "$0" "$1"; chown -R "$2" "$1"`, filepath.Join(context, name), dst, owner).CombinedOutput()
+		out, err := exec.Command("sh", "-c", `set -e; umask 022; mkdir -p "$(dirname "$1")"; cp -R "$0" "$1"; chown -R "$2" "$1"`, filepath.Join(dir, name), dst, owner).CombinedOutput()
 		if err != nil {
 			t.Fatalf("COPY %q: %v\n%s", words, err, out)
 		}
@@ -124,6 +127,8 @@ type engine struct {
 	groups []string
 	// state, secrets and socket are directories of this system that are mounted; socket may be "".
 	state, secrets, socket string
+	// probe is what is asked of the service by HTTP, at the socket metrics below state; "" for nothing.
+	probe string
 }
 
 // mounts lays out what an engine mounts, makes the root read-only, and becomes the user. Secrets are on a file system
@@ -215,11 +220,11 @@ func testImage(t *testing.T) image {
 	} else if err != nil {
 		t.Skipf("needs the right to have namespaces: %v", err)
 	}
-	context, err := imageContext()
+	dir, err := imageContext()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return build(t, context)
+	return build(t, dir)
 }
 
 // TestImageHoldsTheProgramAlone: no shell, no other program; the state belongs to the user, who is not root; and the
@@ -285,6 +290,12 @@ type deployment struct {
 						Name  string `yaml:"name"`
 						Value string `yaml:"value"`
 					} `yaml:"env"`
+					LivenessProbe struct {
+						HTTPGet struct {
+							Path string `yaml:"path"`
+							Port string `yaml:"port"`
+						} `yaml:"httpGet"`
+					} `yaml:"livenessProbe"`
 					ReadinessProbe struct {
 						Exec struct {
 							Command []string `yaml:"command"`
@@ -367,7 +378,16 @@ func TestKubernetes(t *testing.T) {
 	}
 	w := mailtest.Start(t, "tcp", "127.0.0.1:0")
 	env["TRUEHOP_INJECT__ADDRESS"] = w.MTA() // which a cluster's resolver would say
-	newEngine(t, i, w, env).live(t, i, w, c.ReadinessProbe.Exec.Command)
+	live := c.LivenessProbe.HTTPGet
+	if env["TRUEHOP_METRICS"] != "0.0.0.0:"+live.Port || env["TRUEHOP_METRICS_PUBLIC"] != "true" {
+		t.Errorf("the probe asks at port %s, the program answers at %s", live.Port, env["TRUEHOP_METRICS"])
+	}
+	// The pods of a test share this system's ports.
+	env["TRUEHOP_METRICS"] = "unix:/state/metrics"
+	delete(env, "TRUEHOP_METRICS_PUBLIC")
+	e := newEngine(t, i, w, env)
+	e.probe = live.Path
+	e.live(t, i, w, c.ReadinessProbe.Exec.Command)
 }
 
 // newEngine starts containers with the environment of an example, whose mailbox it replaces by this one.
@@ -414,6 +434,9 @@ func (e engine) live(t *testing.T, i image, w *mailtest.Mail, probe []string) {
 	if out, err := e.run(t, i, probe...); err != nil {
 		t.Errorf("%q beside the service: %v\n%s", probe, err, out)
 	}
+	if e.probe != "" {
+		e.healthy(t)
+	}
 	if err := errors.Join(service.Process.Signal(syscall.SIGTERM), service.Wait()); err != nil {
 		t.Errorf("the service ended with %v\n%s", err, &log)
 	}
@@ -427,6 +450,22 @@ func (e engine) live(t *testing.T, i image, w *mailtest.Mail, probe []string) {
 	var exit *exec.ExitError
 	if out, err := e.run(t, i, "/usr/bin/truehop", "run"); !errors.As(err, &exit) || exit.ExitCode() != 73 || !strings.Contains(out, "read-only") {
 		t.Errorf("the root can be written: %v\n%s", err, out)
+	}
+}
+
+// healthy asks the service as the kubelet does.
+func (e engine) healthy(t *testing.T) {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(e.state, "metrics"))
+	}}}
+	reply, err := client.Get("http://pod" + e.probe)
+	if err != nil {
+		t.Errorf("%s: %v", e.probe, err)
+		return
+	}
+	if err := reply.Body.Close(); err != nil || reply.StatusCode != http.StatusOK {
+		t.Errorf("%s: %s, %v", e.probe, reply.Status, err)
 	}
 }
 

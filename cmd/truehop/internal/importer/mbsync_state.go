@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"path/filepath"
@@ -13,10 +14,7 @@ type mbsyncBox struct{ folder, file string }
 
 // seen loads what mbsync has fetched already, from its state files.
 func (m *mbsync) seen(a *Account, c *mbsyncSection, far, near mbsyncSide, isFar bool) error {
-	boxes, looked, err := m.boxes(c, far, near)
-	if err != nil {
-		return err
-	}
+	boxes, looked := m.boxes(c, far, near)
 	if m.options.Seen != "" && m.options.Seen != NoState {
 		boxes = []mbsyncBox{{"", m.options.Seen}}
 	}
@@ -50,8 +48,8 @@ func (m *mbsync) seen(a *Account, c *mbsyncSection, far, near mbsyncSide, isFar 
 	return nil
 }
 
-// boxes returns the mailboxes of a channel for which there may be state, and where it was looked for.
-func (m *mbsync) boxes(c *mbsyncSection, far, near mbsyncSide) (boxes []mbsyncBox, looked []string, err error) {
+// boxes returns the mailboxes of a channel for which there may be state, and where that was looked for.
+func (m *mbsync) boxes(c *mbsyncSection, far, near mbsyncSide) (boxes []mbsyncBox, looked []string) {
 	_, several := c.keys["patterns"]
 	box := near.mailbox
 	if box == "" {
@@ -72,48 +70,47 @@ func (m *mbsync) boxes(c *mbsyncSection, far, near mbsyncSide) (boxes []mbsyncBo
 			prefixes[0] += "/"
 		}
 	}
-	far0 := far.mailbox
-	if far0 == "" {
-		far0 = "INBOX"
-	}
-	file := func(far0, near0 string) string {
-		flat := func(name string) string { return strings.ReplaceAll(name, "/", "!") }
-		if own {
-			return flat(near0)
-		}
-		return ":" + far.store.name + ":" + flat(far0) + "_:" + near.store.name + ":" + flat(near0)
-	}
 	for _, prefix := range prefixes {
-		looked = append(looked, prefix+file(far0, box))
 		if !several {
-			boxes = append(boxes, mbsyncBox{far.mailbox, prefix + file(far0, box)})
+			name := flatName(box)
+			if !own {
+				name = ":" + far.store.name + ":" + flatName(cmp.Or(far.mailbox, "INBOX")) + "_:" + near.store.name + ":" + flatName(box)
+			}
+			looked = append(looked, prefix+name)
+			boxes = append(boxes, mbsyncBox{far.mailbox, prefix + name})
 			continue
 		}
-		names, err := m.options.ReadDir(filepath.Dir(prefix + "x"))
+		dir, begin := filepath.Split(prefix)
+		looked = append(looked, dir)
+		names, err := m.options.ReadDir(dir)
 		if err != nil {
 			continue // it is not there
 		}
 		for _, name := range names {
-			folder := strings.TrimPrefix(name, filepath.Base(prefix+"x")[:len(filepath.Base(prefix+"x"))-1])
+			folder, ours := strings.CutPrefix(name, begin)
 			if !own {
-				rest, ours := strings.CutPrefix(name, ":"+far.store.name+":")
-				folder, _, ours2 := strings.Cut(rest, "_:"+near.store.name+":")
-				if ours && ours2 && !strings.HasSuffix(name, ".lock") {
-					boxes = append(boxes, mbsyncBox{strings.ReplaceAll(folder, "!", "/"), filepath.Join(filepath.Dir(prefix+"x"), name)})
-				}
-				continue
+				folder, ours = strings.CutPrefix(name, ":"+far.store.name+":")
+				var both bool
+				folder, _, both = strings.Cut(folder, "_:"+near.store.name+":")
+				ours = ours && both
 			}
-			boxes = append(boxes, mbsyncBox{strings.ReplaceAll(folder, "!", "/"), filepath.Join(filepath.Dir(prefix+"x"), name)})
+			beside := strings.HasSuffix(name, ".lock") || strings.HasSuffix(name, ".journal") || strings.HasSuffix(name, ".new")
+			if ours && !beside {
+				boxes = append(boxes, mbsyncBox{strings.ReplaceAll(folder, "!", "/"), filepath.Join(dir, name)})
+			}
 		}
 	}
-	return boxes, looked, nil
+	return boxes, looked
 }
+
+// flatName is a mailbox in the name of a state file.
+func flatName(mailbox string) string { return strings.ReplaceAll(mailbox, "/", "!") }
 
 // maxDepth bounds how deep maildirs are looked for below each other.
 const maxDepth = 8
 
 // besideMaildir finds state files in the maildirs themselves.
-func (m *mbsync) besideMaildir(near mbsyncSide, box string, several bool) (boxes []mbsyncBox, looked []string, err error) {
+func (m *mbsync) besideMaildir(near mbsyncSide, box string, several bool) (boxes []mbsyncBox, looked []string) {
 	const name = ".mbsyncstate"
 	inbox := near.store.keys["inbox"].text()
 	if inbox == "" {
@@ -122,11 +119,11 @@ func (m *mbsync) besideMaildir(near mbsyncSide, box string, several bool) (boxes
 	path := near.store.keys["path"].text()
 	inboxFile := filepath.Join(m.expand(inbox), name)
 	if !several && strings.EqualFold(box, "INBOX") {
-		return []mbsyncBox{{"INBOX", inboxFile}}, []string{inboxFile}, nil
+		return []mbsyncBox{{"INBOX", inboxFile}}, []string{inboxFile}
 	}
 	if !several {
 		file := filepath.Join(m.expand(path+box), name)
-		return []mbsyncBox{{box, file}}, []string{file}, nil
+		return []mbsyncBox{{box, file}}, []string{file}
 	}
 	boxes = []mbsyncBox{{"INBOX", inboxFile}}
 	var walk func(dir, folder string, depth int)
@@ -148,7 +145,7 @@ func (m *mbsync) besideMaildir(near mbsyncSide, box string, several bool) (boxes
 	}
 	root := m.expand(path)
 	walk(root, near.mailbox, 0)
-	return boxes, []string{inboxFile, filepath.Join(root, "*", name)}, nil
+	return boxes, []string{inboxFile, filepath.Join(root, "*", name)}
 }
 
 // mbsyncState reads a state file: lines of a keyword and a number, an empty line, then for each message the UID at the far side, that

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/inject/injecttest"
+)
+
+// predecessor is another mail retriever: its program, how it is called, and its configuration.
+type predecessor struct {
+	name, program, kind string
+	addr                func(*fetchtest.Dovecot) string
+	// rc is the name of its file below the home directory; in config HOST, PORT, USER, PASSWORD, CA and HOME are replaced.
+	rc, config string
+	args       []string
+	// ok are the exit codes that are no failure.
+	ok []int
+}
+
+func predecessors() []predecessor {
+	imap := func(d *fetchtest.Dovecot) string { return d.IMAPSAddr }
+	pop3 := func(d *fetchtest.Dovecot) string { return d.POP3SAddr }
+	fetchmail := `poll HOST protocol %s port PORT
+  user "USER" there with password "PASSWORD" is alice here
+  options ssl sslcertfile "CA" %s mda "cat >>HOME/fetched"
+`
+	getmail := `[options]
+read_all = false
+[retriever]
+type = %s
+server = HOST
+port = PORT
+username = USER
+password = PASSWORD
+ca_certs = CA
+[destination]
+type = Maildir
+path = HOME/Mail/
+user = nobody
+`
+	return []predecessor{
+		{"fetchmail with POP3", "fetchmail", "fetchmailrc", pop3, ".fetchmailrc", fmt.Sprintf(fetchmail, "pop3", "keep"), []string{"-f", "HOME/.fetchmailrc", "--nodetach"}, []int{0}},
+		{"fetchmail with IMAP", "fetchmail", "fetchmailrc", imap, ".fetchmailrc", fmt.Sprintf(fetchmail, "imap", "keep"), []string{"-f", "HOME/.fetchmailrc", "--nodetach"}, []int{0}},
+		{"getmail with POP3", "getmail", "getmailrc", pop3, ".getmail/getmailrc", fmt.Sprintf(getmail, "SimplePOP3SSLRetriever"), []string{"--getmaildir", "HOME/.getmail"}, []int{0}},
+		{"getmail with IMAP", "getmail", "getmailrc", imap, ".getmail/getmailrc", fmt.Sprintf(getmail, "SimpleIMAPSSLRetriever"), []string{"--getmaildir", "HOME/.getmail"}, []int{0}},
+		{"mpop", "mpop", "mpoprc", pop3, ".mpoprc", "defaults\ntls on\ntls_starttls off\ntls_trust_file CA\n\naccount work\nhost HOST\nport PORT\nuser USER\npassword \"PASSWORD\"\nkeep on\ndelivery maildir HOME/Mail\n", []string{"-C", "HOME/.mpoprc", "-a"}, []int{0}},
+		{"mbsync", "mbsync", "mbsyncrc", imap, ".mbsyncrc", "IMAPAccount work\nHost HOST\nPort PORT\nUser USER\nPass \"PASSWORD\"\nSSLType IMAPS\nCertificateFile CA\n\nIMAPStore far\nAccount work\n\nMaildirStore near\nInbox HOME/Mail/\n\nChannel work\nFar :far:\nNear :near:\nSync Pull\n", []string{"-c", "HOME/.mbsyncrc", "-a"}, []int{0}},
+	}
+}
+
+// TestImportDeliversWhatThePredecessorHadNotFetched: the real program fetches ten messages and keeps them upstream. After the
+// import, truehop delivers the ten that came since, and none of the others, however often both are repeated.
+func TestImportDeliversWhatThePredecessorHadNotFetched(t *testing.T) {
+	for _, p := range predecessors() {
+		t.Run(p.name, func(t *testing.T) {
+			program, err := exec.LookPath(p.program)
+			if err != nil {
+				skip := t.Skipf
+				if os.Getenv("TRUEHOP_REQUIRE_SERVERS") == "1" {
+					skip = t.Fatalf
+				}
+				skip("needs %s, which is not installed", p.program)
+			}
+			dovecot := fetchtest.StartDovecot(t, fetchtest.DovecotOptions{})
+			home := t.TempDir()
+			for _, dir := range []string{"Mail/cur", "Mail/new", "Mail/tmp", ".getmail", ".mbsync"} {
+				if err := os.MkdirAll(filepath.Join(home, dir), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			host, port, _ := strings.Cut(p.addr(dovecot), ":")
+			if host == "127.0.0.1" {
+				host = "localhost" // as the certificate has it
+			}
+			fill := strings.NewReplacer("HOST", host, "PORT", port, "USER", dovecot.User, "PASSWORD", dovecot.Password, "CA", dovecot.CAFile, "HOME", home)
+			rc := filepath.Join(home, p.rc)
+			if err := os.WriteFile(rc, []byte(fill.Replace(p.config)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for n := range 10 {
+				dovecot.Deliver(clientMail(n + 1))
+			}
+			args := slices.Clone(p.args)
+			for i := range args {
+				args[i] = fill.Replace(args[i])
+			}
+			theirs := exec.Command(program, args...)
+			theirs.Env = []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
+			out, err := theirs.CombinedOutput()
+			if code := theirs.ProcessState.ExitCode(); !slices.Contains(p.ok, code) {
+				t.Fatalf("%s ended with %d, %v\n%s", p.program, code, err, out)
+			}
+			for n := range 10 {
+				dovecot.Deliver(clientMail(n + 11))
+			}
+			mta := injecttest.New(injecttest.Options{})
+			addr, err := mta.Start()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { mta.Close() })
+			t.Setenv("HOME", home)
+			t.Setenv("TRUEHOP_INJECT__ADDRESS", net.JoinHostPort("127.0.0.1", portOf(addr)))
+			t.Setenv("TRUEHOP_STATE_DIR", filepath.Join(home, "state"))
+			config := filepath.Join(home, "etc", "truehop.yaml")
+			importAgain := []string{"import", p.kind, rc, "--config", config, "--recipient", "alice@example.org"}
+			must(t, exitOK, importAgain...)
+			must(t, exitOK, append(importAgain, "--force")...) // what was done is no hindrance
+			for range 2 {
+				run := must(t, exitOK, "run", "--config", config)
+				if strings.Contains(run.stderr.String(), "redelivery") {
+					t.Errorf("new mail is taken for a possible second copy:\n%s", &run.stderr)
+				}
+			}
+			must(t, exitUsage, importAgain...) // a configuration that is there is not replaced
+			must(t, exitOK, append(importAgain, "--force")...)
+			must(t, exitOK, "run", "--config", config)
+			var subjects []string
+			for _, m := range mta.Messages() {
+				_, rest, _ := strings.Cut(string(m.Data), "Subject: ")
+				subject, _, _ := strings.Cut(rest, "\r\n")
+				subjects = append(subjects, subject)
+				if strings.Contains(string(m.Data), "Truehop-Redelivery") {
+					t.Errorf("%s is labelled as a possible second copy", subject)
+				}
+			}
+			slices.Sort(subjects)
+			var want []string
+			for n := range 10 {
+				want = append(want, fmt.Sprintf("number %d", n+11))
+			}
+			if !slices.Equal(subjects, want) {
+				t.Errorf("delivered were %q, want %q", subjects, want)
+			}
+			if got := dovecot.Count(); got != 20 {
+				t.Errorf("%d messages are left upstream, want all 20", got)
+			}
+		})
+	}
+}
+
+func portOf(addr net.Addr) string {
+	_, port, _ := net.SplitHostPort(addr.String())
+	return port
+}

@@ -229,7 +229,7 @@ func (p *fetchmailParser) global(at token) error {
 			return err
 		}
 	}
-	if bare, ok := strings.CutPrefix(name, "no"); ok && name != "no" {
+	if bare := strings.TrimPrefix(name, "no"); name == "nobouncemail" || name == "nospambounce" {
 		g.off, name = true, bare
 	}
 	switch name {
@@ -378,6 +378,7 @@ func (p *fetchmailParser) numbers(keyword token) ([]string, error) {
 
 // userName reads "user REMOTE [there]" or "user LOCAL... here".
 func (p *fetchmailParser) userName(keyword token, u *fetchmailUser) error {
+	behind := p.tokens
 	names, wildcard, err := p.mappings(keyword)
 	switch {
 	case err != nil:
@@ -386,7 +387,10 @@ func (p *fetchmailParser) userName(keyword token, u *fetchmailUser) error {
 		p.next()
 		u.locals, u.wildcard = append(u.locals, names...), u.wildcard || wildcard
 		return nil
-	case len(names) != 1 || wildcard || names[0].remote != names[0].local:
+	case len(names) == 1 && !wildcard && names[0].remote == names[0].local:
+	case len(behind) > 1:
+		return wrong(p.file, behind[1].place, "want an option behind the name of a user, found %s", show(behind[1].text))
+	default:
 		return wrong(p.file, keyword.place, "want one name behind %s", show(keyword.text))
 	}
 	if len(p.tokens) > 0 && p.peek().is("there") {

@@ -103,7 +103,7 @@ type Secret struct {
 func (s *Secret) Reveal() string { return s.value }
 
 // Format prints the path for every verb.
-func (s *Secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, s.Path) }
+func (s Secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, s.Path) }
 
 // setting is one key of the configuration: text, a number, true or false, or a list of texts.
 type setting struct {

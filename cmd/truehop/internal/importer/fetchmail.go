@@ -315,11 +315,11 @@ func (f *fetchmail) user(a *Account, e *fetchmailEntry, u *fetchmailUser, protoc
 	default:
 		a.set("on_delivered", "keep")
 	}
-	if protocol == "imap" && !u.on("fetchall") {
+	if protocol == "imap" && (kept || !u.on("fetchall")) {
 		a.set("search", "unseen")
 	}
 	if u.on("fetchall") && kept {
-		f.note(u.options["fetchall"].place, a.Name, "fetchall with keep fetches the same mail again and again; truehop delivers each message once")
+		f.note(u.options["fetchall"].place, a.Name, "fetchall with keep fetches the same mail again and again; truehop delivers each message once, and none that fetchmail has fetched")
 	}
 	limit, _ := strconv.Atoi(u.options["limit"].text())
 	a.set("max_size", octets(limit))

@@ -15,7 +15,14 @@ const maxUID = 1024
 // its memory, and search: unseen goes by it.
 func (f *fetchmail) seen(a *Account, e *fetchmailEntry, u *fetchmailUser, protocol string) error {
 	if protocol == "imap" {
-		if !u.on("fetchall") {
+		if u.on("keep") || !u.on("fetchall") {
+			folders := u.options["folder"].values
+			if len(folders) == 0 {
+				folders = []string{"INBOX"}
+			}
+			for _, folder := range folders {
+				a.Known = append(a.Known, Known{Folder: folder}) // seen to its end, by that flag
+			}
 			f.note(u.place, a.Name, "fetchmail fetches what is unread, and so does search: unseen; what somebody reads before truehop comes stays upstream")
 		}
 		return nil

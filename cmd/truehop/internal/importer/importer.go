@@ -281,11 +281,11 @@ func seconds(n int) string {
 	return strconv.Itoa(n) + "s"
 }
 
-// octets writes a size.
-func octets(n int) string {
+// octets writes a size; 0 needs no unit.
+func octets(n int) any {
 	switch {
 	case n == 0:
-		return "0"
+		return 0
 	case n%(1<<20) == 0:
 		return strconv.Itoa(n>>20) + "MiB"
 	case n%(1<<10) == 0:

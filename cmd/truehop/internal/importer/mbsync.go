@@ -389,7 +389,7 @@ func (m *mbsync) size(a *Account, sections ...*mbsyncSection) error {
 		m.note(v.place, a.Name, "MaxSize: larger messages stay upstream, held, and truehop status shows them")
 		return nil
 	}
-	a.set("max_size", "0")
+	a.set("max_size", octets(0))
 	return nil
 }
 

@@ -254,13 +254,13 @@ func (m *mpop) login(a *Account, c *mpopAccount) error {
 	a.set("user", user)
 	v, password := c.commands["passwordeval"], c.commands["password"].text
 	switch {
+	case password != "": // mpop evaluates nothing then
+		m.password(a, c.place, password)
 	case v.text != "" && (auth == "oauthbearer" || auth == "xoauth2"):
 		a.set("token_command", command(v.text))
 	case v.text != "":
 		a.set("password_command", command(v.text))
 	case auth == "external":
-	case password != "":
-		m.password(a, c.place, password)
 	default:
 		m.password(a, c.place, m.netrc(user, c.commands["host"].text))
 	}

@@ -56,7 +56,7 @@ func writeKeys(b *strings.Builder, indent string, keys []setting) {
 func isPlain(text string) bool {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	unit := strings.TrimLeft(text, "0123456789")
-	measure := len(unit) < len(text) && slices.Contains([]string{"s", "m", "h", "B", "KiB", "MiB"}, unit)
+	measure := len(unit) < len(text) && slices.Contains([]string{"s", "m", "h", "d", "B", "KiB", "MiB"}, unit)
 	switch {
 	case measure:
 		return true

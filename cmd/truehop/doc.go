@@ -40,6 +40,7 @@
 //	internal/app         the one place where the packages are put together
 //	internal/ui          tables, the log, JSON, errors: all that a person, a journal or a script reads
 //	internal/metrics     what a monitor sees
+//	internal/importer    configurations of other mail retrievers, and what they remember, become those of truehop
 //	internal/demo        the servers, messages and names of the command demo
 //	internal/manual      the macros of manual pages, which cmd_docs.go fills
 //	version.go           what --version tells
@@ -50,7 +51,7 @@
 // packages. Packages below fetch import fetch and one another downwards. Package transfer joins fetch,
 // received, inject and ledger. Package config has the option types of the packages that it configures.
 // Package app sees everything but ui, and ui everything but app: app emits events and returns values,
-// ui is given values and writes them, and a command stands above both. Package demo knows none of
+// ui is given values and writes them, and a command stands above both. Packages importer and demo know none of
 // them. Each dependency outside the module has one home, and the program does not link package testing.
 //
 // # Words

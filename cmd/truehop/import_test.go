@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/truehop/truehop/schedule/ledger"
+)
+
+// importWorld is a home directory with a fetchmailrc in it, and what fetchmail has fetched.
+type importWorld struct{ home, rc, config string }
+
+func newImportWorld(t *testing.T) *importWorld {
+	t.Helper()
+	home := t.TempDir()
+	w := &importWorld{home, filepath.Join(home, ".fetchmailrc"), filepath.Join(home, "etc", "truehop.yaml")}
+	w.write(t, w.rc, "poll pop.example.net proto pop3 user joe pass 'hunter2' is joe here ssl keep\n")
+	w.write(t, filepath.Join(home, ".fetchids"), "joe@pop.example.net u1\njoe@pop.example.net u2\nann@pop.example.net u3\n")
+	t.Setenv("HOME", home)
+	t.Setenv("TRUEHOP_STATE_DIR", filepath.Join(home, "state"))
+	return w
+}
+
+func (w *importWorld) write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// call imports, and returns the exit code and all that was said.
+func (w *importWorld) call(args ...string) (code int, said string) {
+	var stdout, stderr bytes.Buffer
+	code = run(append([]string{"import", "--config", w.config}, args...), strings.NewReader(""), &stdout, &stderr)
+	return code, stdout.String() + stderr.String()
+}
+
+// files are those below the home directory but for the ledger's, with their modes.
+func (w *importWorld) files(t *testing.T) string {
+	t.Helper()
+	var all []string
+	err := filepath.WalkDir(w.home, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if rel, _ := filepath.Rel(w.home, path); !strings.HasPrefix(rel, "state/") {
+			all = append(all, rel+" "+info.Mode().String())
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(all, "\n")
+}
+
+// TestImport: the dry run writes nothing, the import writes configuration, password and record, and neither replaces anything.
+func TestImport(t *testing.T) {
+	w := newImportWorld(t)
+	before := w.files(t)
+	code, said := w.call("--dry-run", "fetchmailrc", w.rc)
+	if code != exitOK || !strings.Contains(said, "host: pop.example.net") || !strings.Contains(said, "# ") {
+		t.Errorf("the dry run ended with %d and said\n%s", code, said)
+	}
+	if _, err := os.Stat(filepath.Join(w.home, "state")); w.files(t) != before || err == nil {
+		t.Errorf("the dry run wrote\n%s", w.files(t))
+	}
+	code, said = w.call("fetchmailrc", w.rc)
+	if code != exitOK || !strings.Contains(said, "1 accounts written") || !strings.Contains(said, "2 messages recorded") || strings.Contains(said, "hunter2") {
+		t.Errorf("the import ended with %d and said\n%s", code, said)
+	}
+	const want = ".fetchids -rw-------\n.fetchmailrc -rw-------\netc/secrets/pop.example.net -rw-------\netc/truehop.yaml -rw-------"
+	if got := w.files(t); got != want {
+		t.Errorf("there are\n%s\nwant\n%s", got, want)
+	}
+	if password := readText(t, filepath.Join(w.home, "etc/secrets/pop.example.net")); password != "hunter2\n" {
+		t.Errorf("the password is %q", password)
+	}
+	record, err := ledger.OpenReadOnly(t.Context(), filepath.Join(w.home, "state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts, err := record.Counts(t.Context(), "pop.example.net")
+	if err != nil || counts[ledger.Adopted] != 2 || len(counts) != 1 {
+		t.Errorf("the ledger has %v, %v, want two adopted messages", counts, err)
+	}
+	if err := record.Close(); err != nil {
+		t.Error(err)
+	}
+	if code, said = w.call("fetchmailrc", w.rc); code != exitUsage || !strings.Contains(said, "--force") {
+		t.Errorf("a second import ended with %d and said\n%s", code, said)
+	}
+	w.write(t, w.rc, strings.Replace(readText(t, w.rc), "hunter2", "another", 1))
+	if code, said = w.call("--force", "fetchmailrc", w.rc); code != exitConfig || !strings.Contains(said, "never overwritten") || strings.Contains(said, "another\n") {
+		t.Errorf("an import with another password ended with %d and said\n%s", code, said)
+	}
+	if password := readText(t, filepath.Join(w.home, "etc/secrets/pop.example.net")); password != "hunter2\n" {
+		t.Errorf("the password was overwritten with %q", password)
+	}
+}
+
+// TestImportRefuses: what cannot be imported leaves nothing behind.
+func TestImportRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		prepare func(*importWorld) error
+		args    []string
+		code    int
+		says    string
+	}{
+		"a mistake in the file": {nil, []string{"fetchmailrc", "bad"}, exitConfig, "bad:2:8: "},
+		"no such file":          {nil, []string{"fetchmailrc", "none"}, exitConfig, "no such file"},
+		"an unknown kind":       {nil, []string{"procmailrc", "bad"}, exitConfig, "fetchmailrc, getmailrc, mpoprc, mbsyncrc"},
+		"no kind":               {nil, []string{"bad"}, exitUsage, "truehop import"},
+		"no record of what was fetched": {func(w *importWorld) error { return os.Remove(filepath.Join(w.home, ".fetchids")) },
+			[]string{"fetchmailrc", ".fetchmailrc"}, exitUsage, "--seen"},
+		"a named record that is not there": {nil, []string{"--seen", "none-such", "fetchmailrc", ".fetchmailrc"}, exitUsage, "none-such"},
+		"what truehop refuses":             {nil, []string{"fetchmailrc", "strange"}, exitConfig, "is no host name"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newImportWorld(t)
+			t.Chdir(w.home)
+			w.write(t, "bad", "defaults\npoll h nonsense\n")
+			w.write(t, "strange", "poll 'a b' proto pop3 user u pass p\n")
+			if c.prepare != nil {
+				if err := c.prepare(w); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before := w.files(t)
+			code, said := w.call(c.args...)
+			if code != c.code || !strings.Contains(said, c.says) {
+				t.Errorf("it ended with %d, want %d, and said, without %q:\n%s", code, c.code, c.says, said)
+			}
+			if after := w.files(t); after != before {
+				t.Errorf("it left\n%s", after)
+			}
+		})
+	}
+}
+
+// TestImportOfAFreshPredecessor: one that has fetched nothing yet has no record, and a person says so.
+func TestImportOfAFreshPredecessor(t *testing.T) {
+	w := newImportWorld(t)
+	if err := os.Remove(filepath.Join(w.home, ".fetchids")); err != nil {
+		t.Fatal(err)
+	}
+	if code, said := w.call("--seen", "none", "fetchmailrc", w.rc); code != exitOK || !strings.Contains(said, "0 messages recorded") {
+		t.Errorf("it ended with %d and said\n%s", code, said)
+	}
+}

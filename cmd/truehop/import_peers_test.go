@@ -18,7 +18,8 @@ import (
 type predecessor struct {
 	name, program, kind string
 	addr                func(*fetchtest.Dovecot) string
-	// rc is the name of its file below the home directory; in config HOST, PORT, USER, PASSWORD, CA and HOME are replaced.
+	// rc is the name of its file below the home directory; in config HOST, PORT, USER, PASSWORD, CA, HOME and LMTP, the port
+	// of a server for local delivery, are replaced.
 	rc, config string
 	args       []string
 	// ok are the exit codes that are no failure.
@@ -42,9 +43,10 @@ username = USER
 password = PASSWORD
 ca_certs = CA
 [destination]
-type = Maildir
-path = HOME/Mail/
-user = nobody
+type = MDA_lmtp
+host = 127.0.0.1
+port = LMTP
+override = alice@example.org
 `
 	return []predecessor{
 		{"fetchmail with POP3", "fetchmail", "fetchmailrc", pop3, ".fetchmailrc", fmt.Sprintf(fetchmail, "pop3", "keep"), []string{"-f", "HOME/.fetchmailrc", "--nodetach"}, []int{0}},
@@ -83,7 +85,13 @@ func TestImportDeliversWhatThePredecessorHadNotFetched(t *testing.T) {
 			if host == "127.0.0.1" {
 				host = "localhost" // as the certificate has it
 			}
-			fill := strings.NewReplacer("HOST", host, "PORT", port, "USER", dovecot.User, "PASSWORD", dovecot.Password, "CA", dovecot.CAFile, "HOME", home)
+			agent := injecttest.New(injecttest.Options{LMTP: true}) // as root, getmail delivers to nothing else
+			agentAddr, err := agent.Start()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { agent.Close() })
+			fill := strings.NewReplacer("LMTP", portOf(agentAddr), "HOST", host, "PORT", port, "USER", dovecot.User, "PASSWORD", dovecot.Password, "CA", dovecot.CAFile, "HOME", home)
 			rc := filepath.Join(home, p.rc)
 			if err := os.WriteFile(rc, []byte(fill.Replace(p.config)), 0o600); err != nil {
 				t.Fatal(err)
@@ -112,6 +120,7 @@ func TestImportDeliversWhatThePredecessorHadNotFetched(t *testing.T) {
 			t.Cleanup(func() { mta.Close() })
 			t.Setenv("HOME", home)
 			t.Setenv("TRUEHOP_INJECT__ADDRESS", net.JoinHostPort("127.0.0.1", portOf(addr)))
+			t.Setenv("TRUEHOP_INJECT__PROTOCOL", "smtp")
 			t.Setenv("TRUEHOP_STATE_DIR", filepath.Join(home, "state"))
 			config := filepath.Join(home, "etc", "truehop.yaml")
 			importAgain := []string{"import", p.kind, rc, "--config", config, "--recipient", "alice@example.org"}

@@ -19,7 +19,10 @@ type token struct {
 
 // is reports whether a token is one of the keywords.
 func (t token) is(words ...string) bool {
-	return !t.quoted && slices.ContainsFunc(words, func(w string) bool { return t.text == w || t.text == strings.ToUpper(w) })
+	if t.quoted {
+		return false
+	}
+	return slices.ContainsFunc(words, func(w string) bool { return t.text == w || t.text == strings.ToUpper(w) })
 }
 
 // number returns the number that the token is.

@@ -99,7 +99,10 @@ func isFetchmailKeyword(t token) bool {
 
 // negatesInOneWord reports whether an option has a form such as nokeep. fetchmail has none for ssl and sslcertck.
 func negatesInOneWord(o fetchmailOption) bool {
-	return o.name == "envelope" || o.arity == flag && !strings.HasPrefix(o.name, "ssl")
+	if o.arity == flag {
+		return !strings.HasPrefix(o.name, "ssl")
+	}
+	return o.name == "envelope"
 }
 
 // given is an option as it stands in the file.
@@ -422,8 +425,11 @@ func (p *fetchmailParser) names(keyword token, u *fetchmailUser) error {
 
 // mappings reads names, pairs of names and stars.
 func (p *fetchmailParser) mappings(keyword token) (names []mapping, wildcard bool, err error) {
-	for first := true; len(p.tokens) > 0 && (first || !isFetchmailKeyword(p.peek())); first = false {
+	for first := true; len(p.tokens) > 0; first = false {
 		t := p.peek()
+		if !first && isFetchmailKeyword(t) {
+			break
+		}
 		if t.equals {
 			return nil, false, wrong(p.file, t.place, "a name is missing before =")
 		}

@@ -15,7 +15,7 @@ const maxUID = 1024
 // its memory, and search: unseen goes by it.
 func (f *fetchmail) seen(a *Account, e *fetchmailEntry, u *fetchmailUser, protocol string) error {
 	if protocol == "imap" {
-		if u.on("keep") || !u.on("fetchall") {
+		if u.onlyUnread() {
 			folders := u.options["folder"].values
 			if len(folders) == 0 {
 				folders = []string{"INBOX"}

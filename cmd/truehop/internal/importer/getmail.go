@@ -79,8 +79,8 @@ func (g *getmail) account() error {
 	if strings.Contains(kind.text, "IMAP") {
 		protocol = "imap"
 	}
-	known := strings.HasSuffix(kind.text, "Retriever") && (strings.Contains(kind.text, "POP3") || protocol == "imap")
-	if !known {
+	speaks := strings.Contains(kind.text, "POP3") || protocol == "imap"
+	if !speaks || !strings.HasSuffix(kind.text, "Retriever") {
 		return wrong(g.file, kind.place, "unknown type of retriever %s", show(kind.text))
 	}
 	for _, key := range []string{"server", "username"} {

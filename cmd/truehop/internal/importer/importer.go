@@ -124,8 +124,6 @@ func set(keys *[]setting, key string, value any) {
 
 func (a *Account) set(key string, value any) { set(&a.keys, key, value) }
 
-func (t *Target) set(key string, value any) { set(&t.keys, key, value) }
-
 // place is where something stands in the file; the zero value is nowhere.
 type place struct{ line, column int }
 
@@ -225,8 +223,11 @@ func accountName(text string) string {
 func (p *Plan) target(keys []setting, secret string) *Target {
 	for _, t := range p.Targets {
 		same := slices.EqualFunc(t.keys, keys, func(a, b setting) bool { return a.key == b.key && fmt.Sprint(a.value) == fmt.Sprint(b.value) })
-		sameSecret := t.Secret == nil && secret == "" || t.Secret != nil && t.Secret.value == secret
-		if same && sameSecret {
+		theirs := ""
+		if t.Secret != nil {
+			theirs = t.Secret.value
+		}
+		if same && theirs == secret {
 			return t
 		}
 	}

@@ -40,7 +40,7 @@ func parseINI(file string, text []byte) (map[string]*iniSection, error) {
 			section.keys[last] = v
 		case word[0] == '[':
 			name, rest, closed := strings.Cut(word[1:], "]")
-			if !closed || strings.TrimSpace(rest) != "" && strings.TrimSpace(rest)[0] != '#' {
+			if !closed || strings.Trim(rest, " \t") != "" {
 				return nil, wrong(file, at, "the name of a section stands in brackets: [retriever]")
 			}
 			if sections[name] != nil {
@@ -85,7 +85,8 @@ func pythonTuple(file string, v iniValue) ([]string, error) {
 		rest = strings.TrimSpace(rest[n:])
 		rest, comma = strings.CutPrefix(rest, ",")
 		rest = strings.TrimSpace(rest)
-		if !comma && (rest != "" || len(items) == 1) {
+		needsComma := rest != "" || len(items) == 1
+		if needsComma && !comma {
 			return fail()
 		}
 	}

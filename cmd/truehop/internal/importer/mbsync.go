@@ -131,7 +131,7 @@ func mbsyncWords(file, line string, at place) ([]string, error) {
 			in = true
 		case c == '"':
 			quoted, in = !quoted, true
-		case (c == ' ' || c == '\t') && !quoted:
+		case !quoted && strings.IndexByte(" \t", c) >= 0:
 			if in {
 				words = append(words, word.String())
 				word.Reset()
@@ -267,16 +267,23 @@ func (m *mbsync) server(a *Account, s *mbsyncSection) error {
 			a.set("timeout", seconds(min(n, 3600)))
 		}
 	}
-	switch word := strings.ToLower(mode.text()); {
-	case word == "imaps":
+	word := strings.ToLower(mode.text())
+	if word == "" {
+		word = "starttls"
+		if tunnelled {
+			word = "none"
+		}
+	}
+	switch word {
+	case "imaps":
 		a.set("tls", "implicit")
-	case word == "none" || word == "" && tunnelled:
+	case "none":
 		a.set("tls", "none")
 		if !tunnelled {
 			a.set("allow_plaintext", true)
 			m.note(mode.place, a.Name, "without TLS password and mail are shown to everybody on the way, and so with tls: none")
 		}
-	case word == "starttls" || word == "":
+	case "starttls":
 		a.set("tls", "starttls")
 	default:
 		return wrong(m.file, mode.place, "want None, STARTTLS or IMAPS, found %s", show(word))
@@ -353,7 +360,9 @@ func (m *mbsync) folders(a *Account, c *mbsyncSection, remote mbsyncSide) {
 	wild, inbox := false, false
 	for _, p := range patterns.words {
 		name, out := strings.CutPrefix(p, "!")
-		wild = wild || !out && strings.ContainsAny(name, "*%")
+		if !out {
+			wild = wild || strings.ContainsAny(name, "*%")
+		}
 		switch {
 		case strings.EqualFold(name, "INBOX"):
 			name, inbox = "INBOX", true

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -162,7 +163,7 @@ func mbsyncState(file string, data []byte, isFar bool) (Known, error) {
 		number++
 		words := strings.Fields(line)
 		switch {
-		case len(words) == 2 && (words[0] == validity || words[0] == older):
+		case len(words) == 2 && slices.Contains([]string{validity, older}, words[0]):
 			n, err := strconv.ParseUint(words[1], 10, 32)
 			if err != nil {
 				return k, wrong(file, place{number, 1}, "%s is no UIDVALIDITY", show(words[1]))

@@ -159,7 +159,7 @@ func (m *mpop) account(c *mpopAccount) error {
 func (m *mpop) line(a *Account, c *mpopAccount) error {
 	for _, command := range []string{"port", "proxy_port", "timeout"} {
 		v := c.commands[command]
-		if v.text == "" || command == "timeout" && v.text == "off" {
+		if v.text == "" || v.text == "off" {
 			continue
 		}
 		n, err := strconv.Atoi(v.text)
@@ -256,7 +256,7 @@ func (m *mpop) login(a *Account, c *mpopAccount) error {
 	switch {
 	case password != "": // mpop evaluates nothing then
 		m.password(a, c.place, password)
-	case v.text != "" && (auth == "oauthbearer" || auth == "xoauth2"):
+	case v.text != "" && slices.Contains([]string{"oauthbearer", "xoauth2"}, auth):
 		a.set("token_command", command(v.text))
 	case v.text != "":
 		a.set("password_command", command(v.text))

@@ -1,0 +1,65 @@
+package importer
+
+import "strings"
+
+// tellGlobals notes the global options that have no counterpart.
+func (f *fetchmail) tellGlobals() {
+	for _, o := range []struct{ name, text string }{
+		{"logfile", "the log goes to standard error, or to the journal under systemd; redirect it, or see the key log"},
+		{"syslog", "the log goes to standard error, or to the journal under systemd, which hands it to syslog"},
+		{"postmaster", "mail whose recipient cannot be found is held and shown by truehop status; nobody gets it unasked"},
+		{"bouncemail", "truehop never sends a bounce: what the MTA refuses stays upstream, and truehop status shows it (on_refused)"},
+		{"spambounce", "truehop never sends a bounce (on_refused)"},
+		{"softbounce", "what the MTA refuses stays upstream, is not offered again and wants a person; see on_refused for other ways"},
+		{"invisible", "truehop adds no Received field; the MTA's own names the true client"},
+	} {
+		if g, ok := f.globals[o.name]; ok {
+			f.note(g.place, "", "set %s: %s", o.name, o.text)
+		}
+	}
+}
+
+// tellServer notes options of the server that have no counterpart.
+func (f *fetchmail) tellServer(a *Account, e *fetchmailEntry) {
+	for _, o := range []struct{ name, text string }{
+		{"plugout", "set connect_command for the upstream; towards the MTA truehop makes its connections itself"},
+		{"interface", "is not asked; source_address chooses the address that the connection is made from"},
+		{"monitor", "is not asked"},
+		{"principal", "Kerberos is not spoken"},
+		{"tracepolls", "the log says which account a message came from"},
+		{"bad-header", "truehop hands over what the upstream has, and the MTA judges it"},
+	} {
+		if g, ok := e.options[o.name]; ok && !g.off {
+			f.note(g.place, a.Name, "%s: %s", o.name, o.text)
+		}
+	}
+	if strings.EqualFold(e.options["protocol"].text(), "sdps") {
+		f.note(e.options["protocol"].place, a.Name, "sdps: the envelope is not asked for by its commands; recipients or recipient_from say who gets the mail")
+	}
+}
+
+// tellUser notes options of the user that have no counterpart.
+func (f *fetchmail) tellUser(a *Account, u *fetchmailUser) {
+	for _, o := range []struct{ name, text string }{
+		{"preconnect", "is not run; let the unit that starts truehop do it (ExecStartPre=), or connect_command"},
+		{"postconnect", "is not run; let the unit that starts truehop do it (ExecStartPost=)"},
+		{"flush", "old mail is not deleted unread; delete_after deletes what was delivered"},
+		{"limitflush", "what is too large is held, never deleted"},
+		{"warnings", "truehop status shows what was too large at any time"},
+		{"rewrite", "truehop changes no address"},
+		{"mimedecode", "truehop changes no octet"},
+		{"stripcr", "truehop changes no octet"},
+		{"dropstatus", "Status fields stay"},
+		{"dropdelivered", "Delivered-To of a recipient is renamed, so that Postfix sees no loop"},
+		{"fetchdomains", "is for ETRN and ODMR"},
+		{"antispam", "every code of the MTA counts, 4xx as not now and 5xx as refused: see on_refused"},
+		{"fetchsizelimit", "truehop asks for sizes in few commands"},
+		{"batchlimit", "the sessions with the MTA are truehop's affair"},
+		{"expunge", "truehop expunges by UID, as soon as the MTA has answered"},
+		{"properties", "has no meaning for truehop"},
+	} {
+		if g, ok := u.options[o.name]; ok && !g.off {
+			f.note(g.place, a.Name, "%s: %s", o.name, o.text)
+		}
+	}
+}

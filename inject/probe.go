@@ -3,6 +3,7 @@ package inject
 import (
 	"context"
 	"crypto/tls"
+	"time"
 )
 
 // Capabilities are what [Probe] found out about a listener.
@@ -18,8 +19,10 @@ type Capabilities struct {
 	OneClient bool
 	// AUTH are the mechanisms offered.
 	AUTH []string
-	// TLS is the protocol version in use, "" for none. STARTTLS says that it is offered.
+	// TLS is the protocol version in use, "" for none; NotAfter is then the end of the server's certificate. STARTTLS says
+	// that it is offered.
 	TLS      string
+	NotAfter time.Time
 	STARTTLS bool
 	// Pipelining, DSN, EightBit, UTF8 and Chunking say what else is offered.
 	Pipelining, DSN, EightBit, UTF8, Chunking bool
@@ -59,7 +62,11 @@ func Probe(ctx context.Context, dial Dialer, o Options, clients ...Client) (Capa
 	c.EightBit, c.UTF8, c.Chunking = s.ext.eightBit, s.ext.utf8, s.ext.chunking
 	c.SizeLimit = s.ext.sizeLimit
 	if conn, ok := s.w.conn.(*tls.Conn); ok {
-		c.TLS = tls.VersionName(conn.ConnectionState().Version)
+		state := conn.ConnectionState()
+		c.TLS = tls.VersionName(state.Version)
+		if len(state.PeerCertificates) > 0 {
+			c.NotAfter = state.PeerCertificates[0].NotAfter
+		}
 	}
 	c.OneClient = s.ext.xclient != nil && !clearsAttributes(s.ext.xclient)
 	if o.Carrier == XFORWARD && s.ext.xforward == nil {

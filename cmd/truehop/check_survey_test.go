@@ -81,7 +81,7 @@ func TestCheckLooksForClients(t *testing.T) {
 	}{
 		{"clients", [][]byte{mail("out.example.org [192.0.2.25]"), mail("unknown [192.0.2.26]")}, "  clients: known of 2 of the last 2 messages\n"},
 		{"private peers", [][]byte{mail("unknown [172.22.1.1]"), mail("unknown [172.22.1.1]")},
-			"  clients: known of 0 of the last 2 messages\n  warning: your provider's MX shows private peers only in all of 2 messages"},
+			"  clients: known of 0 of the last 2 messages\n  WARN: your provider's MX shows private peers only in all of 2 messages"},
 		{"one that is large", [][]byte{mail("out.example.org [192.0.2.25]"), append(mail("unknown [192.0.2.26]"), make([]byte, sampledOctets)...)}, "  clients: known of 1 of the last 1 message\n"},
 		{"no mail", nil, ""},
 	} {

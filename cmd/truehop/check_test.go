@@ -1,16 +1,14 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
-	"github.com/truehop/truehop/cmd/truehop/internal/ui"
-	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/inject/injecttest"
 )
 
@@ -33,8 +31,10 @@ func TestCheckPresentsNobodyUnasked(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out strings.Builder
-		if err := checkMTA(t.Context(), ui.Check{W: &out}, cfg.Inject["main"], slices.Collect(maps.Values(cfg.Accounts))); err != nil {
-			t.Errorf("{%s}: %v\n%s", keys, err, &out)
+		found := checkMTA(t.Context(), cfg.Inject["main"], slices.Collect(maps.Values(cfg.Accounts)), os.Geteuid())
+		found.Print(&out, true)
+		if found.code != exitOK {
+			t.Errorf("{%s}: exit code %d\n%s", keys, found.code, &out)
 		}
 		if !strings.Contains(out.String(), "one session carries many messages") {
 			t.Errorf("{%s}: it does not say how many messages a session carries:\n%s", keys, &out)
@@ -68,9 +68,10 @@ func TestCheckFindsAnMTAWithoutIPv6(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	err = checkMTA(t.Context(), ui.Check{W: &out}, cfg.Inject["main"], slices.Collect(maps.Values(cfg.Accounts)))
-	if err == nil || exitCode(err) != exitConfig || !strings.Contains(err.Error(), "inet_protocols=all") {
-		t.Errorf("%v, exit %d; want the configuration at fault, and what helps", err, exitCode(err))
+	found := checkMTA(t.Context(), cfg.Inject["main"], slices.Collect(maps.Values(cfg.Accounts)), os.Geteuid())
+	found.Print(&out, true)
+	if found.code != exitConfig || !strings.Contains(out.String(), "inet_protocols=all") {
+		t.Errorf("exit %d; want the configuration at fault, and what helps\n%s", found.code, &out)
 	}
 	for _, part := range []string{"presented 2001:db8::1: 501", "presented 192.0.0.8, for clients that are not known: 220", "presented 198.18.0.8, for mail that began at the upstream: 220"} {
 		if !strings.Contains(out.String(), part) {
@@ -108,15 +109,13 @@ func TestCheckOfEachReceiver(t *testing.T) {
 				t.Fatal(err)
 			}
 			var out strings.Builder
-			err = checkMTA(t.Context(), ui.Check{W: &out}, cfg.Inject["main"], slices.Collect(maps.Values(cfg.Accounts)))
+			found := checkMTA(t.Context(), cfg.Inject["main"], slices.Collect(maps.Values(cfg.Accounts)), os.Geteuid())
+			found.Print(&out, true)
 			if !strings.Contains(out.String(), c.want) {
 				t.Errorf("it does not say %q:\n%s", c.want, &out)
 			}
-			var e *inject.Error
-			switch {
-			case c.hint == "" && err == nil:
-			case !errors.As(err, &e), c.hint == "", !strings.Contains(e.Hint(), c.hint):
-				t.Errorf("error %v, want the hint %q", err, c.hint)
+			if (found.code == exitOK) != (c.hint == "") || !strings.Contains(out.String(), c.hint) {
+				t.Errorf("exit code %d, want the hint %q in\n%s", found.code, c.hint, &out)
 			}
 		})
 	}

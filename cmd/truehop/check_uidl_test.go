@@ -2,11 +2,11 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
-	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 	"github.com/truehop/truehop/received"
@@ -24,8 +24,10 @@ func TestCheckSaysThatThereIsNoUIDL(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out strings.Builder
-		if code := checkUpstream(t.Context(), ui.Check{W: &out}, cfg.Accounts["work"], received.Policy{}, cfg.StateDir); code != exitOK {
-			t.Errorf("no UIDL %v: exit code %d\n%s", lacking, code, &out)
+		found := checkAccount(t.Context(), cfg.Accounts["work"], received.Policy{}, cfg.StateDir, os.Geteuid())
+		found.Print(&out, true)
+		if found.code != exitOK {
+			t.Errorf("no UIDL %v: exit code %d\n%s", lacking, found.code, &out)
 		}
 		if got := strings.Contains(out.String(), "no UIDL: messages are known by their content"); got != want {
 			t.Errorf("no UIDL %v: check says\n%s", lacking, &out)

@@ -101,5 +101,9 @@ func TestCheckSpool(t *testing.T) {
 	if err := os.Chown(spool, nobody, nobody); err != nil {
 		t.Fatal(err)
 	}
-	must(t, exitOK, "check", "--config", k.config)
+	// The configuration, with its password, is root's alone: the user of the state could not run by it.
+	p = must(t, exitCredentials, "check", "--config", k.config)
+	if said := p.stdout.String(); !strings.Contains(said, "ok      spool: "+spool) || !strings.Contains(said, "nobody may not read it\n  chown nobody "+k.config) {
+		t.Errorf("it says\n%s", said)
+	}
 }

@@ -117,7 +117,9 @@ func TestReadmeConfigurations(t *testing.T) {
 func TestReadmeQuotes(t *testing.T) {
 	var said strings.Builder
 	ui.PrintAwaited(&said, 1)
-	ui.Check{W: &said}.Folder("INBOX", &fetch.Listing{Unlisted: 2})
+	var found ui.Checked
+	found.Folder("INBOX", &fetch.Listing{Unlisted: 2})
+	found.Print(&said, true)
 	text := readText(t, root+"/README.md")
 	for _, words := range []string{"waiting for the MTA's word on 1 message; again to end now", "the server counts 2 more and does not list them"} {
 		if !strings.Contains(said.String(), words) || !slices.Contains(spans(text), words) {

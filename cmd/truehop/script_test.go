@@ -76,7 +76,7 @@ type embeddedKey struct{}
 //	greylist             defers each message once
 //	noxclient            the MTA offers no XCLIENT
 //	down=mta|upstream    nobody listens there
-//	cert=self            the upstream's certificate is of an unknown authority
+//	cert=self            the upstream's certificate is of an unknown authority; expired, it is out of date; ends, it soon will be
 //	garbage              the upstream does not speak its protocol
 //	plain                a second MTA takes what is not to be judged
 //	multidrop=DOMAIN     the recipient comes from the Received fields, in that domain
@@ -227,7 +227,14 @@ func (c closing) Read([]byte) (int, error) {
 }
 
 func startScriptUpstream(ts *testscript.TestScript, w *embedded, ca *fakeserver.CA, o, folders map[string]string, under *atomic.Pointer[net.Conn]) string {
-	cert := ca.Issue(fakeserver.Leaf{})
+	leaf := fakeserver.Leaf{NotAfter: time.Now().AddDate(0, 3, 0)}
+	if o["cert"] == "expired" {
+		leaf.NotAfter = time.Now().Add(-time.Minute)
+	}
+	if o["cert"] == "ends" {
+		leaf.NotAfter = time.Now().Add(75 * time.Hour)
+	}
+	cert := ca.Issue(leaf)
 	if o["cert"] == "self" {
 		cert = fakeserver.SelfSigned(fakeserver.Leaf{})
 	}

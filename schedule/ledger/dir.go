@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/user"
@@ -47,6 +48,49 @@ func prepareDir(dir string) error {
 		return failed("cannot be written", dir, err)
 	}
 	return refuseNetworkFS(dir)
+}
+
+// CheckDir reports why the user with this id could not keep a ledger in dir, or nil. It creates nothing: where dir is missing, the
+// directory that it would be created in decides. What another user than our own may do is judged by owner and mode alone.
+func CheckDir(dir string, id int) error {
+	info, err := os.Stat(dir)
+	at := filepath.Clean(dir)
+	for errors.Is(err, fs.ErrNotExist) && at != filepath.Dir(at) {
+		at = filepath.Dir(at)
+		info, err = os.Stat(at)
+	}
+	if err != nil {
+		return failed("cannot be read", dir, err)
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	owner := int(st.Uid)
+	may := info.Mode().Perm()&0o003 == 0o003
+	switch {
+	case id == os.Geteuid():
+		may = unix.Access(at, unix.W_OK|unix.X_OK) == nil
+	case owner == id:
+		may = info.Mode().Perm()&0o300 == 0o300
+	}
+	switch {
+	case !info.IsDir():
+		return &Error{Kind: Permission, Op: at + " is not a directory", Path: dir, Advice: hintOwner}
+	case at != filepath.Clean(dir):
+		if may {
+			return nil
+		}
+		return &Error{Kind: Permission, Op: UserName(id) + " may not create it in " + at, Path: dir,
+			Advice: fmt.Sprintf("install -d -m 0700 -o %s %s", UserName(id), dir)}
+	case owner != id && owner != 0:
+		return &Error{Kind: Permission, Op: "belongs to " + UserName(owner), Path: dir, Advice: fmt.Sprintf("chown %s %s", UserName(id), dir)}
+	case info.Mode().Perm()&0o022 != 0:
+		return &Error{Kind: Permission, Op: "can be written by others", Path: dir, Advice: "chmod 0700 " + dir}
+	case !may:
+		return &Error{Kind: Permission, Op: UserName(id) + " cannot write it", Path: dir, Advice: fmt.Sprintf("chown %s %s", UserName(id), dir)}
+	}
+	return nil
 }
 
 // trusted says whether a file belongs to us or to root.

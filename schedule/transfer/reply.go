@@ -55,6 +55,9 @@ const (
 	causeStandIn   = "the address that stands for its client was refused, not its own: give the MTA rules for that address, or send such mail to inject.plain; then truehop retry"
 )
 
+// RefusesRecipient reports whether a 5xx to RCPT is about the recipient, and neither about the message nor about its client.
+func RefusesRecipient(r inject.Reply) bool { return otherCause("RCPT", r) == causeRecipient }
+
 // otherCause returns what the 5xx for a recipient is about where that is neither the message nor its own client, else "".
 func (a *attempt) otherCause(r inject.RecipientReceipt) string {
 	if cause := otherCause(r.Stage, r.Reply); cause != "" {

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/inject"
 )
 
 // dialError is a connection that could not be made, with what to do about it.
@@ -21,6 +22,15 @@ func (e *dialError) Unwrap() error { return e.error }
 // Hint says what to do about it, or is "".
 func (e *dialError) Hint() string { return e.hint }
 
+// SocketClosed is the error of a listener's socket that the user may not open for whom root checks.
+func SocketClosed(e config.Endpoint, why error) error {
+	return &inject.Error{Kind: inject.Unreachable, Op: "connect", Err: why, Advice: socketHint(e)}
+}
+
+func socketHint(e config.Endpoint) string {
+	return fmt.Sprintf("truehop's user may not open %s: add the user to the group of the socket or of its directory, for Postfix usermod -aG postdrop truehop; what runs already must be started anew", e.Address)
+}
+
 // listenerHint says what to do where the MTA's listener cannot be reached, or "" where that depends.
 func listenerHint(err error, e config.Endpoint) string {
 	var lookup *net.DNSError
@@ -29,7 +39,7 @@ func listenerHint(err error, e config.Endpoint) string {
 	case local && errors.Is(err, fs.ErrNotExist):
 		return "give the MTA a listener there (examples/postfix has one for master.cf) and reload it, or correct the path in inject"
 	case local && errors.Is(err, fs.ErrPermission):
-		return fmt.Sprintf("truehop's user may not open %s: add the user to the group of the socket or of its directory, for Postfix usermod -aG postdrop truehop; what runs already must be started anew", e.Address)
+		return socketHint(e)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Sprintf("nobody listens at %s: start the MTA, or correct the address in inject", e.Address)
 	case errors.As(err, &lookup) && lookup.IsNotFound:

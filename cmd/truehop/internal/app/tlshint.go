@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
+	"time"
 )
 
 // tlsHint says what to do about a handshake that failed, by the keys of a section of the configuration, or "" where that
@@ -33,11 +35,14 @@ func tlsHint(err error, section, host string) string {
 	case errors.As(err, &name):
 		return fmt.Sprintf("set %s.tls_server_name to a name that the certificate carries", section)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return "the certificate is out of date, or this host's clock is wrong"
+		if c := invalid.Cert; c != nil && time.Now().After(c.NotAfter) {
+			return fmt.Sprintf("the certificate expired on %s: its owner has to renew it; or this host's clock is wrong", c.NotAfter.UTC().Format(time.DateOnly))
+		}
+		return "the certificate is not valid yet, or this host's clock is wrong"
 	case alert == "tls: handshake failure":
 		return fmt.Sprintf("the server takes none of the ciphers offered; one without ECDHE needs GODEBUG=tlsrsakex=1 in truehop's environment until it is updated; or it asks for a certificate of ours: %s.tls_cert_file", section)
-	case alert == "tls: protocol version not supported":
-		return "the server speaks another version of TLS only: see tls_min_version, or have it updated"
+	case alert == "tls: protocol version not supported", err != nil && strings.Contains(err.Error(), "tls: server selected unsupported protocol version"):
+		return fmt.Sprintf("the server speaks another version of TLS only: truehop speaks 1.2 and 1.3, see %s.tls_min_version; a server that knows neither has to be updated", section)
 	}
 	return ""
 }

@@ -44,7 +44,8 @@ func TestTLSHints(t *testing.T) {
 		"all is well":       {},
 		"CN only":           {certificate: func(c *x509.Certificate) { c.DNSNames = nil }, want: "subjectAltName=DNS:mail.example.org", inREADME: "the certificate names its host in the field CN only"},
 		"another name":      {certificate: func(c *x509.Certificate) { c.DNSNames = []string{"other.example.org"} }, want: "accounts.work.tls_server_name"},
-		"out of date":       {certificate: func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Minute) }, want: "out of date"},
+		"out of date":       {certificate: func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Minute) }, want: "expired on " + now.Add(-time.Minute).UTC().Format(time.DateOnly)},
+		"not valid yet":     {certificate: func(c *x509.Certificate) { c.NotBefore = now.Add(time.Minute) }, want: "not valid yet"},
 		"unknown authority": {distrusted: true, want: "accounts.work.tls_ca_file"},
 		"without ECDHE": {rsa: true, want: "GODEBUG=tlsrsakex=1", inREADME: "the server takes none of the ciphers offered", server: func(c *tls.Config) {
 			c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_RSA_WITH_AES_128_GCM_SHA256}
@@ -93,5 +94,27 @@ func TestTLSHints(t *testing.T) {
 				t.Errorf("README.md does not explain the hint %q by the words %q", got, c.inREADME)
 			}
 		})
+	}
+}
+
+// TestTLSHintWhereTheServerChoosesAnOldVersion: some servers answer with a version that they were not offered.
+func TestTLSHintWhereTheServerChoosesAnOldVersion(t *testing.T) {
+	hello := append([]byte{2, 0, 0, 38, 3, 2}, make([]byte, 33)...) // ServerHello, version 3.2, random, no session
+	hello = append(hello, 0, 0x2f, 0)                               // TLS_RSA_WITH_AES_128_CBC_SHA, no compression
+	near, far := net.Pipe()
+	var server sync.WaitGroup
+	server.Go(func() {
+		defer far.Close()
+		buf := make([]byte, 16<<10)
+		if _, err := far.Read(buf); err != nil {
+			return
+		}
+		_, _ = far.Write(append([]byte{22, 3, 2, 0, byte(len(hello))}, hello...))
+		_, _ = far.Read(buf) // the alert
+	})
+	defer server.Wait()
+	_, err := handshake(t.Context(), near, &tls.Config{ServerName: "mail.example.org"}, time.Minute)
+	if got := tlsHint(err, "accounts.work", "mail.example.org"); !strings.Contains(got, "accounts.work.tls_min_version") {
+		t.Errorf("%v: the hint is %q", err, got)
 	}
 }

@@ -21,21 +21,32 @@ func Upstream(ctx context.Context, a *config.Account, log *slog.Logger) (fetch.M
 	return connect(ctx, a, log, nil)
 }
 
+// Examine is Upstream that calls secured when TLS has begun and the certificate is good.
+func Examine(ctx context.Context, a *config.Account, secured func(tls.ConnectionState)) (fetch.Mailbox, error) {
+	return explained(a)(logIn(ctx, a, nil, nil, secured))
+}
+
 // connect is Upstream that calls outOfStep, if not nil, where the server does not bear commands that are sent together.
 func connect(ctx context.Context, a *config.Account, log *slog.Logger, outOfStep func()) (fetch.Mailbox, error) {
-	mailbox, err := logIn(ctx, a, log, outOfStep)
-	var refused *fetch.Error
-	if errors.As(err, &refused) && refused.Kind == fetch.Auth && refused.Advice == "" {
-		refused.Advice = loginHint(a)
+	return explained(a)(logIn(ctx, a, log, outOfStep, nil))
+}
+
+// explained adds to the error of a login what to do about it.
+func explained(a *config.Account) func(fetch.Mailbox, error) (fetch.Mailbox, error) {
+	return func(mailbox fetch.Mailbox, err error) (fetch.Mailbox, error) {
+		var refused *fetch.Error
+		if errors.As(err, &refused) && refused.Kind == fetch.Auth && refused.Advice == "" {
+			refused.Advice = loginHint(a)
+		}
+		if errors.As(err, &refused) && refused.Kind == fetch.TLS {
+			refused.Advice = cmp.Or(tlsHint(err, "accounts."+a.Name, a.Host), refused.Advice)
+		}
+		return mailbox, err
 	}
-	if errors.As(err, &refused) && refused.Kind == fetch.TLS {
-		refused.Advice = cmp.Or(tlsHint(err, "accounts."+a.Name, a.Host), refused.Advice)
-	}
-	return mailbox, err
 }
 
 // logIn is connect without its hint.
-func logIn(ctx context.Context, a *config.Account, log *slog.Logger, outOfStep func()) (fetch.Mailbox, error) {
+func logIn(ctx context.Context, a *config.Account, log *slog.Logger, outOfStep func(), secured func(tls.ConnectionState)) (fetch.Mailbox, error) {
 	if log != nil {
 		log = log.With("account", a.Name)
 	}
@@ -46,6 +57,9 @@ func logIn(ctx context.Context, a *config.Account, log *slog.Logger, outOfStep f
 	secure, err := UpstreamTLS(a)
 	if err != nil {
 		return nil, err
+	}
+	if secured != nil {
+		announce(secure, secured)
 	}
 	return logInBy(ctx, a, proof, secure, log, outOfStep)
 }
@@ -111,6 +125,20 @@ func UpstreamTLS(a *config.Account) (*tls.Config, error) {
 		c.Certificates = []tls.Certificate{*own}
 	}
 	return c, nil
+}
+
+// announce has secured called when a handshake has gone well.
+func announce(c *tls.Config, secured func(tls.ConnectionState)) {
+	verify := c.VerifyConnection
+	c.VerifyConnection = func(state tls.ConnectionState) error {
+		if verify != nil {
+			if err := verify(state); err != nil {
+				return err
+			}
+		}
+		secured(state)
+		return nil
+	}
 }
 
 // protected reports whether the connection is under TLS from the start, or made by a program that sees to it.

@@ -20,7 +20,10 @@ func (a *Account) LoginBasis(path string) string {
 		a.Protocol.String(), a.Addr(), a.TLS.String(), a.Proxy.String(), a.Proxy.User, a.User, string(a.Auth),
 		string(o.Provider), o.Tenant, o.ClientID, string(o.Flow), strings.Join(o.Scopes, " "), o.TokenURL, o.Issuer,
 	}
-	files := []string{a.PasswordFile, a.ProxyPasswordFile, a.TLSCertFile, a.TLSKeyFile, o.ClientSecretFile, o.CertificateFile}
+	var files []string
+	for _, f := range a.Files() {
+		files = append(files, f.Path)
+	}
 	if o.Provider != "" {
 		files = append(files, o.TokenFile)
 	}
@@ -50,6 +53,17 @@ func (a *Account) LoginBasis(path string) string {
 	}
 	sum := sha256.Sum256([]byte(strings.Join(append(parts, a.PasswordCredential, a.credentialSize()), "\x00")))
 	return hex.EncodeToString(sum[:])
+}
+
+// NamedFile is a file that a key names.
+type NamedFile struct{ Key, Path string }
+
+// Files are those that the account reads at a login, whether a key names one or not. The order is part of [Account.LoginBasis].
+func (a *Account) Files() []NamedFile {
+	return []NamedFile{
+		{"password_file", a.PasswordFile}, {"proxy_password_file", a.ProxyPasswordFile}, {"tls_cert_file", a.TLSCertFile},
+		{"tls_key_file", a.TLSKeyFile}, {"oauth.client_secret_file", a.OAuth.ClientSecretFile}, {"oauth.certificate_file", a.OAuth.CertificateFile},
+	}
 }
 
 // credentialSize is all that can be compared of password_credential: systemd makes the file anew at each start.

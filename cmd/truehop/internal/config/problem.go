@@ -221,9 +221,14 @@ func nearest(name string, candidates []string) string {
 	if to := renamed(low); slices.Contains(candidates, to) {
 		return to
 	}
+	return Similar(low, candidates)
+}
+
+// Similar returns the candidate that is spelt nearly like name, in any case, "" if none comes close.
+func Similar(name string, candidates []string) string {
 	best, least := "", max(1, len(name)/3)+1
 	for _, c := range candidates {
-		if d := distance(low, c); d < least {
+		if d := distance(strings.ToLower(name), strings.ToLower(c)); d < least {
 			best, least = c, d
 		}
 	}

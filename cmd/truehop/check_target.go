@@ -76,8 +76,14 @@ func checkMTA(ctx context.Context, target *config.Target, accounts []*config.Acc
 			return c
 		}
 	}
-	c.recipients(ctx, dial, options, inject.Client{Addr: target.InternalClientAddress.Addr, ESMTP: true}, accounts)
+	c.recipients(ctx, dial, options, harmless(target), accounts)
 	return c
+}
+
+// harmless is a client that the MTA's rules about clients have the least against: a stand-in, which lists do not know, with a name.
+func harmless(target *config.Target) inject.Client {
+	const name = "client.example.org"
+	return inject.Client{Addr: target.InternalClientAddress.Addr, Name: name, ReverseName: name, HELO: name, ESMTP: true}
 }
 
 // impatient shortens the limits of a dialogue. A listener that waits for something else is silent: nobody wants to look at that for
@@ -90,8 +96,7 @@ func impatient(o *inject.Options) {
 // maxAsked is how many recipients are asked about in one transaction, less than any MTA allows (RFC 5321 section 4.5.3.1.8).
 const maxAsked = 100
 
-// recipients asks the MTA at RCPT whether it takes mail for the accounts' recipients. It is shown the client that has the least
-// to fear from its rules.
+// recipients asks the MTA at RCPT whether it takes mail for the accounts' recipients.
 func (c *checked) recipients(ctx context.Context, dial inject.Dialer, o inject.Options, client inject.Client, accounts []*config.Account) {
 	of := map[string]string{} // the account of each recipient
 	var all []string

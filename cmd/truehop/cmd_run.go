@@ -111,7 +111,10 @@ func writeMetrics(cfg *config.Config, a *app.App, log *ui.Log) {
 
 // logged has everything that happens logged.
 func logged(ctx context.Context, log *ui.Log) app.Options {
-	o := app.Options{Observe: log.Event, NotWatching: log.NotWatching, Trouble: log.Trouble, Logger: log.Logger}
+	o := app.Options{
+		Observe: log.Event, NotWatching: log.NotWatching, Trouble: log.Trouble, Logger: log.Logger,
+		Explain: func(err error) (string, int) { return ui.Hint(err), exitCode(err) },
+	}
 	if log.Enabled(ctx, slog.LevelDebug) {
 		o.Trace = log.SMTP
 	}

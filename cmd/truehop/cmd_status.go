@@ -30,71 +30,122 @@ func openMessages() []ledger.Filter {
 // statusLimit bounds the messages listed for an account, of each group of states.
 const statusLimit = 1000
 
+// statusOptions are what the command line says of status.
+type statusOptions struct {
+	json, check, watch bool
+	maxAge             time.Duration
+}
+
 func (p *program) statusCommand() *cobra.Command {
-	var asJSON bool
+	var o statusOptions
 	c := &cobra.Command{
 		Use:   "status [ACCOUNT...]",
 		Short: "Print what the ledger knows",
 		Long: `status prints, from the ledger alone and without connecting anywhere, when each account
 was last passed over, how its messages stand, and every message that is not done with.
-It may be run at any time, beside a service too.`,
+Below that stands what a person can do. It may be run at any time, beside a service too. The exit code is
+that of run for the same fact.
+
+With --check it is a plugin for Nagios and its like: one line, and the exit codes 0 for OK, 1 for WARNING, 2
+for CRITICAL, 3 for UNKNOWN. CRITICAL is an account whose last good pass is older than --max-age. Messages
+that want a person are a WARNING for a day, and are only counted after that.`,
 		ValidArgsFunction: p.completeAccounts,
 		RunE: func(c *cobra.Command, args []string) error {
-			return p.status(c.Context(), args, asJSON)
+			several := 0
+			for _, one := range []bool{o.json, o.check, o.watch} {
+				if one {
+					several++
+				}
+			}
+			switch {
+			case several > 1:
+				return usage("--json, --check and --watch exclude each other")
+			case c.Flags().Changed("max-age") && !o.check:
+				return usage("--max-age is for --check")
+			case o.maxAge <= 0:
+				return usage("--max-age wants a time, such as 1h")
+			case o.check:
+				return p.statusCheck(c.Context(), args, o.maxAge)
+			case o.watch:
+				return p.statusWatch(c.Context(), args)
+			}
+			return p.status(c.Context(), args, o.json)
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per account and line")
+	c.Flags().BoolVar(&o.json, "json", false, "print one JSON object per account and line")
+	c.Flags().BoolVar(&o.check, "check", false, "print one line and exit as a monitoring plugin does")
+	c.Flags().DurationVar(&o.maxAge, "max-age", time.Hour, "with --check: how old the last good pass may be")
+	c.Flags().BoolVar(&o.watch, "watch", false, "print it again every two seconds, until a signal")
 	return c
 }
 
-func (p *program) status(ctx context.Context, names []string, asJSON bool) (err error) {
-	cfg, err := p.readConfig()
+func (p *program) status(ctx context.Context, names []string, asJSON bool) error {
+	all, dir, err := p.readStatuses(ctx, names)
 	if err != nil {
 		return err
 	}
+	code := exitOK
+	for _, s := range all {
+		code = worse(code, statusExit(s))
+		if !asJSON {
+			s.Print(p.stdout, dir)
+		} else if err := s.PrintJSON(p.stdout); err != nil {
+			return err
+		}
+	}
+	if !asJSON {
+		ui.PrintTotals(p.stdout, all)
+	}
+	return ended(code)
+}
+
+// readStatuses reads what the ledger knows of the named accounts, or of all, and returns where the ledger is.
+func (p *program) readStatuses(ctx context.Context, names []string) (all []*ui.AccountStatus, dir string, err error) {
+	cfg, err := p.readConfig()
+	if err != nil {
+		return nil, "", err
+	}
 	accounts, err := choose(cfg, names)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	record, err := ledger.OpenReadOnly(ctx, cfg.StateDir)
 	var missing *ledger.Error
 	if errors.As(err, &missing) && missing.Kind == ledger.NotFound {
 		record = nil // no pass has been made yet, which is a status too
 	} else if err != nil {
-		return err
+		return nil, "", err
 	}
 	if record != nil {
 		defer func() { err = errors.Join(err, record.Close()) }()
 	}
-	code := exitOK
 	for _, a := range accounts {
 		s, err := readStatus(ctx, record, a, app.Target(cfg.Target(a)))
 		if err != nil {
-			return err
+			return nil, "", err
 		}
 		s.Target, s.Several = a.Inject, len(cfg.Inject) > 1
-		code = worse(code, statusExit(s))
-		if !asJSON {
-			s.Print(p.stdout, cfg.StateDir)
-		} else if err := s.PrintJSON(p.stdout); err != nil {
-			return err
-		}
+		all = append(all, s)
 	}
-	return ended(code)
+	return all, cfg.StateDir, nil
 }
 
 // statusExit is the code by which a monitor sees that messages want a person or wait, or that the last
-// pass failed.
+// pass failed: the one with which run ended then.
 func statusExit(s *ui.AccountStatus) int {
+	code := exitOK
+	if s.Error != nil || len(s.Open) > 0 {
+		code = exitLater
+	}
+	if s.Exit != exitOK {
+		code = s.Exit
+	}
 	for _, m := range s.Open {
 		if m.State.WantsPerson() {
-			return exitPerson
+			return worse(code, exitPerson)
 		}
 	}
-	if s.Error != nil || len(s.Open) > 0 {
-		return exitLater
-	}
-	return exitOK
+	return code
 }
 
 // readStatus reads what the ledger knows of an account, whose mail goes to target: nothing where l is nil.

@@ -22,6 +22,8 @@ import (
 	"iter"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -193,8 +195,10 @@ type Pass struct {
 	OK bool
 	// Refused counts what was refused for some or all recipients, put into quarantine or not.
 	Listed, Delivered, Deferred, Refused, Held, InDoubt int
-	// Error is why the pass failed, or "".
-	Error string
+	// Error is why the pass failed, or "", Hint what to do about it, and Exit the exit code of a program that made this pass alone, if
+	// that is known.
+	Error, Hint string
+	Exit        int
 }
 
 // Ledger is an open record. Its methods may be called from several goroutines.
@@ -297,13 +301,35 @@ func (l *Ledger) PassEnded(ctx context.Context, account string, p Pass) error {
 	return l.putPass(ctx, account, p)
 }
 
+// failureParts separates Error, Hint and Exit in the column that older versions read as Error.
+const failureParts = "\x1e"
+
+// failure is how Error, Hint and Exit are stored.
+func (p *Pass) failure() string {
+	text := cut(strings.ReplaceAll(p.Error, failureParts, "?"))
+	if p.Error == "" || (p.Hint == "" && p.Exit == 0) {
+		return text
+	}
+	return strings.Join([]string{text, cut(strings.ReplaceAll(p.Hint, failureParts, "?")), strconv.Itoa(p.Exit)}, failureParts)
+}
+
+// setFailure reads what failure has written, or an older version.
+func (p *Pass) setFailure(stored string) {
+	parts := strings.Split(stored, failureParts)
+	p.Error = parts[0]
+	if len(parts) == 3 {
+		p.Hint = parts[1]
+		p.Exit, _ = strconv.Atoi(parts[2]) // 0 where it is none
+	}
+}
+
 func (l *Ledger) putPass(ctx context.Context, account string, p Pass) error {
 	if err := (&Key{Account: account}).check(); err != nil {
 		return err
 	}
 	return l.write(ctx, true, func(tx *tx) error {
 		_, err := tx.passed.Exec(account, millis(p.Began), millis(p.Ended), flag(p.OK), p.Listed,
-			p.Delivered, p.Deferred, p.Refused, p.Held, p.InDoubt, cut(p.Error))
+			p.Delivered, p.Deferred, p.Refused, p.Held, p.InDoubt, p.failure())
 		return err
 	})
 }

@@ -278,9 +278,10 @@ func (l *Ledger) Counts(ctx context.Context, account string) (map[State]int, err
 // ended OK. Both are zero if there was none.
 func (l *Ledger) LastPass(ctx context.Context, account string) (last Pass, lastSuccess time.Time, err error) {
 	var began, ended, success int64
+	var failure string
 	err = l.db.QueryRowContext(ctx, `SELECT began, ended, ok, listed, delivered, deferred, refused, held, doubt,
 		error, success FROM pass WHERE account = ?`, account).Scan(&began, &ended, &last.OK, &last.Listed,
-		&last.Delivered, &last.Deferred, &last.Refused, &last.Held, &last.InDoubt, &last.Error, &success)
+		&last.Delivered, &last.Deferred, &last.Refused, &last.Held, &last.InDoubt, &failure, &success)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Pass{}, time.Time{}, nil
 	}
@@ -288,5 +289,6 @@ func (l *Ledger) LastPass(ctx context.Context, account string) (last Pass, lastS
 		return Pass{}, time.Time{}, l.readError(err)
 	}
 	last.Began, last.Ended = fromMillis(began), fromMillis(ended)
+	last.setFailure(failure)
 	return last, fromMillis(success), nil
 }

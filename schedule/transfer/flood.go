@@ -61,7 +61,7 @@ func (f Flood) judge(s sighting, delivered fetch.Action) (adopt bool, err error)
 	}
 	stop := func(format string, args ...any) (bool, error) {
 		return false, &Error{Op: "list " + title, Text: fmt.Sprintf(format, args...), Advice: fmt.Sprintf(
-			"look at the mailbox, then run once with --accept %[1]s to deliver what the ledger does not know by its content, or with --adopt %[1]s to record it all as done without delivering any of it", s.folder.account)}
+			"look at the mailbox, then truehop accept %[1]s delivers what the ledger does not know by its content, and truehop adopt %[1]s records it all as done without delivering any of it", s.folder.account)}
 	}
 	switch {
 	case f.Accept, f.Adopt:

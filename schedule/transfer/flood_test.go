@@ -82,7 +82,7 @@ func TestFloodHint(t *testing.T) {
 	if !ok {
 		t.Fatalf("got %v, want an *Error", err)
 	}
-	if stop.Op != "list the mailbox" || !strings.Contains(stop.Advice, "--accept work") || !strings.Contains(stop.Advice, "--adopt work") {
+	if stop.Op != "list the mailbox" || !strings.Contains(stop.Advice, "truehop accept work") || !strings.Contains(stop.Advice, "truehop adopt work") {
 		t.Errorf("%q, hint %q", stop.Op, stop.Advice)
 	}
 }

@@ -130,7 +130,7 @@ func TestRenumberedMailboxStopsAboveTheLimit(t *testing.T) {
 			renumber(w)
 			_, err := w.try()
 			var stop *transfer.Error
-			if !errors.As(err, &stop) || !strings.Contains(stop.Advice, "--accept work") || !strings.Contains(stop.Advice, "--adopt work") {
+			if !errors.As(err, &stop) || !strings.Contains(stop.Advice, "truehop accept work") || !strings.Contains(stop.Advice, "truehop adopt work") {
 				t.Fatalf("the pass ended with %v, want it to stop and name the flags that continue", err)
 			}
 			w.pass.Flood.Accept = true

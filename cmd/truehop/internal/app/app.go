@@ -47,6 +47,9 @@ type Options struct {
 	// Watching, if not nil, is called when a watcher of a folder does something, and says within which time it will again; 0 is
 	// for a wait that ends with a pass over the account, less than 0 for the watcher's end.
 	Watching func(account, folder string, within time.Duration)
+	// Explain, if not nil, says what to do about the error that a pass ended with, and which exit code stands for it: both are
+	// recorded, for those who ask later.
+	Explain func(err error) (hint string, exit int)
 	// Trace, if not nil, gets each line of the dialogues with the MTA, without secrets.
 	Trace func(session uint64, line string)
 	// Session, Reset and Receipt, if not nil, are called for each connection made to a target, for each client presented there in a
@@ -148,6 +151,9 @@ func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) 
 		ended.Error = err.Error()
 	case summary.Unlisted > 0:
 		ended.Error = fmt.Sprintf("%d messages are out of reach: the server does not list them, or not so that it can be read", summary.Unlisted)
+	}
+	if err != nil && a.opts.Explain != nil {
+		ended.Hint, ended.Exit = a.opts.Explain(err)
 	}
 	// How a pass ended is recorded even when it ended because the program does.
 	return summary, errors.Join(err, a.ledger.PassEnded(context.WithoutCancel(ctx), account.Name, ended))

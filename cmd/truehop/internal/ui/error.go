@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
@@ -68,7 +69,8 @@ func quote(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// Hint returns what to do about an error, by the first of its causes that says so, or "".
+// Hint returns what to do about an error, by the first in each chain of causes that says so, or "". Where several
+// errors were joined, each may say something else.
 func Hint(err error) string {
 	if e, ok := err.(interface{ Hint() string }); ok && e.Hint() != "" {
 		return e.Hint()
@@ -77,11 +79,13 @@ func Hint(err error) string {
 	case interface{ Unwrap() error }:
 		return Hint(e.Unwrap())
 	case interface{ Unwrap() []error }:
+		var hints []string
 		for _, cause := range e.Unwrap() {
-			if hint := Hint(cause); hint != "" {
-				return hint
+			if hint := Hint(cause); hint != "" && !slices.Contains(hints, hint) {
+				hints = append(hints, hint)
 			}
 		}
+		return strings.Join(hints, "; ")
 	}
 	return ""
 }

@@ -3,6 +3,7 @@ package ui
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,13 +15,16 @@ import (
 type AccountStatus struct {
 	Account string `json:"account"`
 	// Target is the name of the one that takes the account's mail; Several says that there are others.
-	Target      string               `json:"target"`
-	Several     bool                 `json:"-"`
-	LastPass    *time.Time           `json:"last_pass"`
-	Pass        *PassStatus          `json:"pass"`
-	LastSuccess *time.Time           `json:"last_success"`
-	Error       *string              `json:"error"`
-	Counts      map[ledger.State]int `json:"counts"`
+	Target      string      `json:"target"`
+	Several     bool        `json:"-"`
+	LastPass    *time.Time  `json:"last_pass"`
+	Pass        *PassStatus `json:"pass"`
+	LastSuccess *time.Time  `json:"last_success"`
+	Error       *string     `json:"error"`
+	// Hint says what to do about Error, as run did; Exit is the exit code that run had then, 0 if that is not known.
+	Hint   *string              `json:"hint"`
+	Exit   int                  `json:"-"`
+	Counts map[ledger.State]int `json:"counts"`
 	// LoginRefused says that the upstream refuses the credentials; null if it does not.
 	LoginRefused *LoginStatus `json:"login_refused"`
 	// Restored says that the ledger is a copy, which may be older than the mailbox, and that no pass has ended well since.
@@ -58,9 +62,11 @@ type MessageStatus struct {
 	State  ledger.State `json:"state"`
 	Client string       `json:"client"`
 	Since  time.Time    `json:"since"`
-	Next   *time.Time   `json:"next"`
-	Reply  string       `json:"reply"`
-	Why    string       `json:"why"`
+	// Changed is when the message got its state.
+	Changed time.Time  `json:"changed"`
+	Next    *time.Time `json:"next"`
+	Reply   string     `json:"reply"`
+	Why     string     `json:"why"`
 	// Verdicts are those on single recipients, where not all of them got the message.
 	Verdicts []ledger.Verdict `json:"verdicts"`
 	// Waits says why a refused message is not deleted or moved yet, though on_refused says so; null else.
@@ -72,7 +78,7 @@ type MessageStatus struct {
 // yet, "" if nothing is to become of it; nil says so of none.
 func NewAccountStatus(account string, last ledger.Pass, success time.Time, counts map[ledger.State]int, open []ledger.Record, waits func(ledger.Record) string) *AccountStatus {
 	s := &AccountStatus{
-		Account: account, LastPass: moment(last.Began), LastSuccess: moment(success), Error: orNil(last.Error),
+		Account: account, LastPass: moment(last.Began), LastSuccess: moment(success), Error: orNil(last.Error), Hint: orNil(last.Hint), Exit: last.Exit,
 		Counts: counts, Open: []MessageStatus{},
 	}
 	if !last.Ended.IsZero() {
@@ -81,7 +87,7 @@ func NewAccountStatus(account string, last ledger.Pass, success time.Time, count
 	}
 	for _, r := range open {
 		m := MessageStatus{
-			Folder: r.Folder, UID: r.UID, ID: r.Token, State: r.State, Client: r.Client, Since: r.First,
+			Folder: r.Folder, UID: r.UID, ID: r.Token, State: r.State, Client: r.Client, Since: r.First, Changed: r.Last,
 			Next: moment(r.Next), Reply: r.Reply, Why: r.Why, Verdicts: r.Verdicts,
 		}
 		if waits != nil {
@@ -123,6 +129,9 @@ func (s *AccountStatus) Print(w io.Writer, dir string) {
 	default:
 		fmt.Fprintf(w, "last pass %s\n", when(s.LastPass))
 	}
+	if s.Hint != nil && s.LoginRefused == nil {
+		fmt.Fprintf(w, "  %s\n", lines(*s.Hint))
+	}
 	if did := s.Pass; did != nil {
 		fmt.Fprintf(w, "  it took %v: listed %d, delivered %d, deferred %d, refused %d, held %d, doubt %d\n",
 			did.Ended.Sub(*s.LastPass).Round(time.Millisecond), did.Listed, did.Delivered, did.Deferred, did.Refused, did.Held, did.Doubt)
@@ -158,6 +167,54 @@ func (s *AccountStatus) Print(w io.Writer, dir string) {
 		t.row("  "+string(m.State), fetch.Sanitize(m.UID), when(&m.Since), next, orDash(m.Client), reason)
 	}
 	t.flush()
+	for _, step := range nextSteps(s) {
+		fmt.Fprintf(w, "  %s\n", step)
+	}
+}
+
+// nextSteps says what a person can do about the messages that want one: a line for each state.
+func nextSteps(s *AccountStatus) (steps []string) {
+	for _, next := range []struct {
+		state ledger.State
+		text  string
+	}{
+		{ledger.Refused, "refused: truehop explain ACCOUNT --uid UID shows who was presented; truehop retry ACCOUNT --state refused has them tried again"},
+		{ledger.PartlyRefused, "partly-refused: truehop retry ACCOUNT --state partly-refused tries again those recipients that do not have it"},
+		{ledger.Held, "held: remove the cause; then truehop retry ACCOUNT --state held"},
+		{ledger.Lost, "lost: truehop acknowledge ACCOUNT --all once you know of it"},
+	} {
+		i := slices.IndexFunc(s.Open, func(m MessageStatus) bool { return m.State == next.state && m.Waits == nil })
+		if i >= 0 {
+			steps = append(steps, strings.NewReplacer("ACCOUNT", s.Account, "UID", quote(fetch.Sanitize(s.Open[i].UID))).Replace(next.text))
+		}
+	}
+	return steps
+}
+
+// PrintTotals sums up several accounts in a line.
+func PrintTotals(w io.Writer, all []*AccountStatus) {
+	if len(all) < 2 {
+		return
+	}
+	var failed, person []string
+	waiting := 0
+	for _, s := range all {
+		if s.Error != nil {
+			failed = append(failed, s.Account)
+		}
+		wants := false
+		for _, m := range s.Open {
+			wants = wants || m.State.WantsPerson()
+			if !m.State.WantsPerson() {
+				waiting++
+			}
+		}
+		if wants {
+			person = append(person, s.Account)
+		}
+	}
+	fmt.Fprintf(w, "%s: %s waiting; last pass failed: %s; messages want a person: %s\n",
+		count(len(all), "account"), count(waiting, "message"), List(failed), List(person))
 }
 
 func when(t *time.Time) string {

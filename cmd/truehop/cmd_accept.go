@@ -1,0 +1,33 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func (p *program) acceptCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "accept ACCOUNT...",
+		Short: "Deliver the mail of a mailbox that stopped and asked",
+		Long: `accept makes one pass over each of these accounts, as run does, and delivers what the ledger does not know, although the
+mailbox looks new or renumbered and holds more of it than flood_limit. What it knows by its content is not delivered again.`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: p.completeAccounts,
+		RunE: func(c *cobra.Command, args []string) error {
+			return p.run(c.Context(), args, runOptions{accept: args})
+		},
+	}
+}
+
+func (p *program) adoptCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "adopt ACCOUNT...",
+		Short: "Leave the mail of a mailbox that stopped and asked, and go on with what comes later",
+		Long: `adopt makes one pass over each of these accounts, as run does, and records what the ledger does not know as done,
+without delivering any of it: it stays upstream, and only what comes later is delivered.`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: p.completeAccounts,
+		RunE: func(c *cobra.Command, args []string) error {
+			return p.run(c.Context(), args, runOptions{adopt: args})
+		},
+	}
+}

@@ -23,7 +23,7 @@ another hand than truehop's, before they were delivered. They are named by UID o
 as status prints them. Until then run and status exit with 65. History keeps them,
 and one that is listed again is tried again.`,
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: p.completeAccounts,
+		ValidArgsFunction: p.completeMessages([]ledger.State{ledger.Lost}),
 		RunE: func(c *cobra.Command, args []string) error {
 			if all == (len(args) > 1) {
 				return usage("acknowledge wants either messages, by UID or ID, or --all")

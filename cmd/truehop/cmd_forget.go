@@ -14,24 +14,40 @@ import (
 )
 
 func (p *program) forgetCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "forget ACCOUNT UID|ID...",
+	var all, yes bool
+	c := &cobra.Command{
+		Use:   "forget ACCOUNT (UID|ID... | --all --yes)",
 		Short: "Remove messages from the ledger: the next pass sees them as new",
 		Long: `forget removes the record of messages, which are named by UID or by Truehop-ID, as history
 prints them. If such a message is still upstream, the next pass takes it for a new one and
-delivers it, even if it was delivered before. With mark_delivered the copy is labelled as a possible redelivery.`,
-		Args:              cobra.MinimumNArgs(2),
-		ValidArgsFunction: p.completeAccounts,
+delivers it, even if it was delivered before. With mark_delivered the copy is labelled as a possible redelivery.
+--all forgets every message of the account, so that all that is upstream comes again; it wants --yes.`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: p.completeMessages(nil),
 		RunE: func(c *cobra.Command, args []string) error {
+			switch {
+			case all == (len(args) > 1):
+				return usage("forget wants either messages, by UID or ID, or --all")
+			case all && !yes:
+				return usage("forget --all has all mail of %s that is upstream delivered again; say --yes as well if that is what you want", fetch.Sanitize(args[0]))
+			case yes && !all:
+				return usage("--yes is for --all")
+			}
 			return p.amend(c.Context(), args[0], args[1:], forgetMessages)
 		},
 	}
+	c.Flags().BoolVar(&all, "all", false, "every message of the account")
+	c.Flags().BoolVar(&yes, "yes", false, "with --all: I know that all that is upstream comes again")
+	return c
 }
 
-// forgetMessages removes records. What is marked upstream would be known by that, so such a message keeps a record, as of one
+// forgetMessages removes records: of those named, or, without names, of all. What is marked upstream would be known by that, so such a message keeps a record, as of one
 // that is to be delivered; its second copy is labelled.
 func forgetMessages(ctx context.Context, l *ledger.Ledger, a *config.Account, names []string) (string, error) {
 	found, err := named(ctx, l, a.Name, names)
+	if len(names) == 0 {
+		found, err = l.List(ctx, ledger.Filter{Account: a.Name})
+	}
 	if err != nil {
 		return "", err
 	}

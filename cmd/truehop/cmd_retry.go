@@ -15,31 +15,54 @@ import (
 
 func (p *program) retryCommand() *cobra.Command {
 	var all bool
+	var states []string
 	c := &cobra.Command{
-		Use:   "retry ACCOUNT (UID|ID... | --all)",
+		Use:   "retry ACCOUNT (UID|ID... | --state STATE | --all)",
 		Short: "Try refused, partly refused, held and deferred messages again at the next pass",
 		Long: `retry makes messages of an account due at once: those that the MTA refused, for all recipients or
 for some, those held for a person, and those deferred, whose time has not come yet. They are named
 by UID or by Truehop-ID, as history prints them. The next pass fetches them again. What was
 delivered is never tried again by this, and nobody who has a message gets it again; see forget.`,
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: p.completeAccounts,
+		ValidArgsFunction: p.completeMessages(triable()),
 		RunE: func(c *cobra.Command, args []string) error {
-			if all == (len(args) > 1) {
-				return usage("retry wants either messages, by UID or ID, or --all")
+			of, err := readStates(states)
+			if err != nil {
+				return err
 			}
-			return p.amend(c.Context(), args[0], args[1:], retryMessages)
+			named := len(args) > 1
+			switch {
+			case all == named && len(of) == 0, (all || named) && len(of) > 0:
+				return usage("retry wants either messages, by UID or ID, or --state, or --all")
+			case all:
+				of = triable()
+			}
+			for _, s := range of {
+				if !slices.Contains(triable(), s) {
+					return usage("what is %s is never tried again by this; truehop forget makes the next pass take it for a new one", s)
+				}
+			}
+			return p.amend(c.Context(), args[0], args[1:], func(ctx context.Context, l *ledger.Ledger, a *config.Account, names []string) (string, error) {
+				return retryMessages(ctx, l, a, names, of)
+			})
 		},
 	}
 	c.Flags().BoolVar(&all, "all", false, "every refused, partly refused, held and deferred message of the account")
+	c.Flags().StringSliceVar(&states, "state", nil, "every message of the account in this `STATE`, such as refused")
+	_ = c.RegisterFlagCompletionFunc("state", completeStates) // fails only for a flag that is not there
 	return c
 }
 
-// retryMessages makes messages due at once: those named, or, without names, all that wait or were given up.
-func retryMessages(ctx context.Context, l *ledger.Ledger, a *config.Account, names []string) (string, error) {
+// triable are the states of messages that wait or were given up.
+func triable() []ledger.State {
+	return ledger.StatesWhere(func(s ledger.State) bool { return s.WantsPerson() || !s.Final() })
+}
+
+// retryMessages makes messages due at once: those named, or, without names, all in these states.
+func retryMessages(ctx context.Context, l *ledger.Ledger, a *config.Account, names []string, states []ledger.State) (string, error) {
 	found, err := named(ctx, l, a.Name, names)
 	if len(names) == 0 {
-		found, err = l.List(ctx, ledger.Filter{Account: a.Name, States: ledger.StatesWhere(func(s ledger.State) bool { return s.WantsPerson() || !s.Final() })})
+		found, err = l.List(ctx, ledger.Filter{Account: a.Name, States: states})
 	}
 	if err != nil {
 		return "", err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -12,6 +13,8 @@ import (
 	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/schedule/ledger"
 )
 
 // program is what every command shares.
@@ -93,6 +96,38 @@ func (p *program) completeAccounts(*cobra.Command, []string, string) ([]string, 
 		return nil, cobra.ShellCompDirectiveError
 	}
 	return cfg.Names(), cobra.ShellCompDirectiveNoFileComp
+}
+
+// maxOffered is how many messages are offered to the shell.
+const maxOffered = 100
+
+// completeMessages offers an account's name, and behind it the UIDs of the account's latest messages in these states, or in any, with what
+// became of them.
+func (p *program) completeMessages(states []ledger.State) cobra.CompletionFunc {
+	return func(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		if len(args) == 0 {
+			return p.completeAccounts(c, args, begun)
+		}
+		cfg, err := p.readConfig()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		record, err := ledger.OpenReadOnly(c.Context(), cfg.StateDir)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		found, err := record.List(c.Context(), ledger.Filter{Account: args[0], States: states, Limit: maxOffered})
+		if errors.Join(err, record.Close()) != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		var offered []string
+		for _, r := range found {
+			if uid := fetch.Sanitize(r.UID); uid == r.UID && !slices.Contains(args[1:], uid) {
+				offered = append(offered, cobra.CompletionWithDesc(uid, fmt.Sprintf("%s %s", r.State, r.Client)))
+			}
+		}
+		return offered, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+	}
 }
 
 // noArgs is for commands without arguments.

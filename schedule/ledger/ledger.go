@@ -180,6 +180,10 @@ type Filter struct {
 	States  []State
 	UID     string
 	Token   string
+	// Client, Sender and QueueID are compared as they stand in the record.
+	Client, Sender, QueueID string
+	// Since selects what changed then or later.
+	Since time.Time
 	// Upstream selects messages that are upstream as far as is known: not disposed of, and not gone.
 	Upstream bool
 	// Unacknowledged selects what no person has taken note of, see [Record.Acknowledged].

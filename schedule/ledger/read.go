@@ -133,6 +133,18 @@ func (l *Ledger) List(ctx context.Context, f Filter) ([]Record, error) {
 	if f.Token != "" {
 		and("token = ?", f.Token)
 	}
+	if f.Client != "" {
+		and("client = ?", f.Client)
+	}
+	if f.Sender != "" {
+		and("sender = ?", f.Sender)
+	}
+	if f.QueueID != "" {
+		and("queueid = ?", f.QueueID)
+	}
+	if !f.Since.IsZero() {
+		and("last >= ?", millis(f.Since))
+	}
 	if f.Upstream {
 		and("disposed = 0 AND absent = 0")
 	}

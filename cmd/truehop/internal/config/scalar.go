@@ -121,20 +121,20 @@ func outside[T ~int | ~int64](v, low, high T) bool {
 }
 
 func duration(f field, s string) (any, string) {
-	d, err := parseDuration(s)
+	d, err := ParseDuration(s)
 	if err != nil {
 		return nil, err.Error()
 	}
-	low, _ := parseDuration(f.tag.Get("min"))
-	high, _ := parseDuration(f.tag.Get("max"))
+	low, _ := ParseDuration(f.tag.Get("min"))
+	high, _ := ParseDuration(f.tag.Get("max"))
 	if outside(d, low, high) {
 		return nil, fmt.Sprintf("%s is out of range; want %s to %s", s, f.tag.Get("min"), f.tag.Get("max"))
 	}
 	return d, ""
 }
 
-// parseDuration reads 90s, 1h30m, 5d. A day has 24 hours.
-func parseDuration(s string) (time.Duration, error) {
+// ParseDuration reads 90s, 1h30m, 5d. A day has 24 hours.
+func ParseDuration(s string) (time.Duration, error) {
 	if s == "0" {
 		return 0, nil
 	}

@@ -140,7 +140,7 @@ func argument(c *fetch.Criterion, text string) (err error) {
 			return fmt.Errorf("want a day such as 2026-01-31, got %s", show(text))
 		}
 	case fetch.Younger, fetch.Older:
-		age, err := parseDuration(text)
+		age, err := ParseDuration(text)
 		switch day := 24 * time.Hour; {
 		case err != nil:
 			return err

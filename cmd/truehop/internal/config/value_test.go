@@ -32,7 +32,7 @@ func TestDuration(t *testing.T) {
 		"0": 0, "100ms": 100 * time.Millisecond, "30s": 30 * time.Second, "1h30m": 90 * time.Minute, "5d": 120 * time.Hour, "1d12h": 36 * time.Hour, "0s": 0,
 		"": -1, "30": -1, "-5m": -1, "5": -1, "1.5h": -1, "5 m": -1, "m": -1, "5x": -1, "5w": -1, "5mm": -1, "200000d": -1, "106751d": 106751 * 24 * time.Hour, "106751d24h": -1, "5m3": -1,
 	} {
-		d, err := parseDuration(text)
+		d, err := ParseDuration(text)
 		if err != nil {
 			d = -1
 		}

@@ -61,14 +61,41 @@ func PrintHistory(w io.Writer, found []ledger.Record) {
 	if len(found) == 0 {
 		return
 	}
-	t := newTable(w, "WHEN", "ACCOUNT", "UID", "ID", "STATE", "CLIENT", "QUEUE", "REASON")
+	t := newTable(w, historyHeads()...)
 	for _, r := range found {
-		why := r.Why
-		if !r.Acknowledged.IsZero() {
-			why = "acknowledged " + when(&r.Acknowledged) + "; " + why
-		}
-		t.row(when(moment(r.Last)), r.Account, fetch.Sanitize(r.UID), orDash(r.Token), string(r.State), orDash(r.Client),
-			orDash(r.QueueID), recordReason(r.Reply, why, r.Verdicts))
+		t.row(historyRow(r)...)
 	}
 	t.flush()
+}
+
+func historyHeads() []string {
+	return []string{"WHEN", "ACCOUNT", "UID", "ID", "STATE", "CLIENT", "QUEUE", "REASON"}
+}
+
+func historyRow(r ledger.Record) []string {
+	why := r.Why
+	if !r.Acknowledged.IsZero() {
+		why = "acknowledged " + when(&r.Acknowledged) + "; " + why
+	}
+	return []string{when(moment(r.Last)), r.Account, fetch.Sanitize(r.UID), orDash(r.Token), string(r.State), orDash(r.Client),
+		orDash(r.QueueID), recordReason(r.Reply, why, r.Verdicts)}
+}
+
+// History writes records as a table that grows.
+type History struct {
+	w    io.Writer
+	rows *rows // nil until there is one
+}
+
+// NewHistory returns a History that writes to w.
+func NewHistory(w io.Writer) *History { return &History{w: w} }
+
+// Add writes records at once.
+func (h *History) Add(found []ledger.Record) {
+	for _, r := range found {
+		if h.rows == nil {
+			h.rows = newRows(h.w, historyHeads()...)
+		}
+		h.rows.row(historyRow(r)...)
+	}
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -23,6 +25,7 @@ type runOptions struct {
 	dryRun, now   bool
 	last          int
 	accept, adopt []string
+	report        string
 }
 
 func (p *program) runCommand() *cobra.Command {
@@ -53,6 +56,8 @@ run has serve make another one directly after it, says "woken", and ends.`,
 	c.Flags().BoolVar(&o.now, "now", false, "log in even where the credentials were refused a while ago, and the next login would wait")
 	c.Flags().StringArrayVar(&o.accept, "accept", nil, "deliver the unknown messages of `ACCOUNT` although its mailbox looks renumbered")
 	c.Flags().StringArrayVar(&o.adopt, "adopt", nil, "record the unknown messages of `ACCOUNT` as done, delivering none of them")
+	c.Flags().StringVar(&o.report, "report", "", "write what was done to `FILE`, as one JSON object")
+	_ = c.MarkFlagFilename("report", "json") // fails only for a flag that is not there
 	return c
 }
 
@@ -79,6 +84,13 @@ func (p *program) run(ctx context.Context, names []string, o runOptions) error {
 	if o.dryRun {
 		reports.Observe = rows.Add
 	}
+	var report *ui.Report
+	if o.report != "" {
+		report = ui.NewReport(time.Now(), o.dryRun)
+		reports.Ended = func(account string, s transfer.Summary, err error) {
+			report.Add(account, s, err, worse(exitCode(err), summaryExit(s)))
+		}
+	}
 	a, err := app.Open(ctx, cfg, reports)
 	if err != nil {
 		return err
@@ -95,6 +107,11 @@ func (p *program) run(ctx context.Context, names []string, o runOptions) error {
 	}
 	if err := a.Close(context.WithoutCancel(ctx)); err != nil {
 		return err
+	}
+	if report != nil {
+		if err := report.Write(o.report, time.Now(), code); err != nil {
+			return &ledger.Error{Kind: ledger.IO, Op: "the report cannot be written", Path: o.report, Err: err, Advice: "name a file in a directory that " + ledger.UserName(os.Geteuid()) + " can write"}
+		}
 	}
 	return ended(code)
 }

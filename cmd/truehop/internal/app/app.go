@@ -41,6 +41,8 @@ type App struct {
 type Options struct {
 	// Observe, if not nil, gets every event of every pass.
 	Observe func(transfer.Event)
+	// Ended, if not nil, is told how each pass ended, and of those that were not made because of err.
+	Ended func(account string, s transfer.Summary, err error)
 	// NotWatching, if not nil, gets why no new mail is noticed by IDLE: it is tried again later, unless
 	// the server does not offer it.
 	NotWatching func(account string, err error)
@@ -102,6 +104,9 @@ type PassOptions struct {
 // Pass makes one pass over an account, under its lock, and records how it ended. Where a login has to wait it makes none,
 // and returns a [*RefusedError].
 func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) (summary transfer.Summary, err error) {
+	if a.opts.Ended != nil {
+		defer func() { a.opts.Ended(account.Name, summary, err) }()
+	}
 	unlock, err := a.ledger.Lock(account.Name)
 	if err != nil {
 		return transfer.Summary{}, err

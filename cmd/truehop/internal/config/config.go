@@ -73,6 +73,8 @@ type Config struct {
 
 	// Path is the file that was read.
 	Path string `koanf:"-"`
+	// places are where keys were given, see [Config.Settings].
+	places map[string]place `koanf:"-"`
 	// Warnings are lines for a person: what is allowed but unwise.
 	Warnings []string `koanf:"-"`
 }

@@ -138,7 +138,7 @@ func parse(documents []document, o Options) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	c.Path = name
+	c.Path, c.places = name, r.places
 	c.complete(o, r.given)
 	for _, a := range c.Accounts {
 		if i := slices.IndexFunc(documents, func(s document) bool { return s.name == r.places["accounts/"+a.Name].source }); i > 0 {

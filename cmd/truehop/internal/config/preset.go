@@ -1,8 +1,14 @@
 package config
 
 import (
+	"cmp"
 	"net"
+	"reflect"
+	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/truehop/truehop/received"
 )
 
 // preset is what a provider publishes about the way to its mailboxes.
@@ -63,6 +69,47 @@ func presets() []preset {
 			needs: "IMAP switched on (Settings, Mail Accounts), and with two-factor login an app password; domains of one's own are at imappro.zoho.com, other data centres at imap.zoho.eu, imap.zoho.in and so on",
 			page:  "https://help.zoho.com/portal/en/kb/solo/communication/settings/articles/how-to-generate-app-specific-password"},
 	}
+}
+
+// Published is what a provider publishes about the way to its mailboxes, as [Providers] returns it.
+type Published struct {
+	Provider string `json:"provider"`
+	// IMAP and POP3 are HOST:PORT, null where the protocol is not offered, or nothing is known of it.
+	IMAP *string `json:"imap"`
+	POP3 *string `json:"pop3"`
+	// TLS is how the connection is protected, null where nothing is known.
+	TLS *string `json:"tls"`
+	// Needs says what a login needs, Page where the provider says so.
+	Needs *string `json:"needs"`
+	Page  *string `json:"page"`
+}
+
+// Providers returns all providers that have a profile of their Received fields, by name, with what they publish.
+func Providers() []Published {
+	var all []Published
+	for _, name := range words(field{}, reflect.TypeFor[received.Provider]()) {
+		p := Published{Provider: name}
+		i := slices.IndexFunc(presets(), func(p preset) bool { return p.provider == name })
+		if i >= 0 {
+			known := presets()[i]
+			at := func(host string, port int) *string {
+				return orNil(host, net.JoinHostPort(host, strconv.Itoa(cmp.Or(known.port, port))))
+			}
+			mode := known.tls.String()
+			p.IMAP, p.POP3, p.TLS = at(known.imap, 993), at(known.pop3, 995), &mode
+			p.Needs, p.Page = orNil(known.needs, known.needs), orNil(known.page, known.page)
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// orNil returns text, nil where known is "".
+func orNil(known, text string) *string {
+	if known == "" {
+		return nil
+	}
+	return &text
 }
 
 // host returns where the provider serves a protocol, "" if it does not.

@@ -1,0 +1,24 @@
+package ui
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+)
+
+// PrintProvider writes what a provider publishes, in a few lines.
+func PrintProvider(w io.Writer, p config.Published) {
+	fmt.Fprintln(w, p.Provider)
+	for _, line := range []struct {
+		name string
+		text *string
+	}{{"imap", p.IMAP}, {"pop3", p.POP3}, {"needs", p.Needs}, {"see", p.Page}} {
+		if line.text != nil {
+			fmt.Fprintf(w, "  %-5s  %s\n", line.name, *line.text)
+		}
+	}
+}
+
+// PrintProviderJSON writes what a provider publishes as one object on a line.
+func PrintProviderJSON(w io.Writer, p config.Published) error { return printJSON(w, p) }

@@ -30,7 +30,8 @@ type setup struct {
 // setUp readies what a configuration asks for, and takes over from before what is the same there.
 func setUp(cfg *config.Config, o Options, before setup) (setup, error) {
 	if err := os.MkdirAll(cfg.SpoolDir, 0o700); err != nil {
-		return setup{}, &ledger.Error{Kind: ledger.Permission, Op: "create spool_dir", Err: err}
+		return setup{}, &ledger.Error{Kind: ledger.Permission, Op: "spool_dir cannot be created", Path: cfg.SpoolDir, Err: err,
+			Advice: "create it for " + ledger.UserName(os.Geteuid()) + " with mode 0700, or set spool_dir to a place below state_dir"}
 	}
 	if err := transfer.CheckSpool(cfg.SpoolDir, os.Geteuid()); err != nil {
 		return setup{}, err

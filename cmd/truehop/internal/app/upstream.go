@@ -6,7 +6,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
+	"os"
+	"time"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
@@ -100,6 +104,11 @@ func open(ctx context.Context, a *config.Account, credentials upstream.Credentia
 			return nil, refused
 		}
 	}
+	if a.TLS == config.StartTLS && len(a.ConnectCommand) == 0 {
+		if conn, err = greeted(ctx, conn, a, cmp.Or(a.ConnectTimeout, connectTime)); err != nil {
+			return nil, err
+		}
+	}
 	if a.Protocol == config.POP3 {
 		o := POP3Options(a, credentials, secure, log)
 		o.OutOfStep = outOfStep
@@ -108,6 +117,33 @@ func open(ctx context.Context, a *config.Account, credentials upstream.Credentia
 	o := IMAPOptions(a, credentials, secure, log)
 	o.OutOfStep = outOfStep
 	return opened(imap.New(ctx, conn, o))
+}
+
+// greeted waits for the first octet of the greeting, and returns a connection that begins with it. A server that waits for TLS says
+// nothing, and its port need not be waited for as long as one that is busy. It closes the connection when it fails.
+func greeted(ctx context.Context, conn net.Conn, a *config.Account, limit time.Duration) (net.Conn, error) {
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	first := make([]byte, 1)
+	err := conn.SetReadDeadline(time.Now().Add(limit))
+	if err == nil {
+		_, err = io.ReadFull(conn, first)
+	}
+	if err == nil {
+		err = conn.SetReadDeadline(time.Time{})
+	}
+	if !stop() {
+		return nil, context.Cause(ctx)
+	}
+	if err == nil {
+		return &startedConn{Conn: conn, early: first}, nil
+	}
+	_ = conn.Close() // the error of the read is the one that says something
+	e := &fetch.Error{Kind: fetch.Unreachable, Op: "greeting", Err: err}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		e.Err = fmt.Errorf("%s says nothing within %v", a.Addr(), limit)
+		e.Advice = fmt.Sprintf("the port may want TLS from the start: set accounts.%s.tls: implicit, or its port to the one for STARTTLS", a.Name)
+	}
+	return nil, e
 }
 
 // UpstreamTLS says how TLS with an account's upstream is made.

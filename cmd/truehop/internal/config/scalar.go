@@ -93,6 +93,10 @@ func choice(f field, t reflect.Type, s string) string {
 		return ""
 	}
 	if meant := nearest(word, verbs); meant != "" {
+		// What stands behind the verb belongs to it, where it takes something.
+		if takes := allowed[slices.Index(verbs, meant)] != meant; takes {
+			meant += s[len(word):]
+		}
 		return fmt.Sprintf("unknown value %s; did you mean %q?", show(s), meant)
 	}
 	return fmt.Sprintf("unknown value %s; want one of %s", show(s), strings.Join(allowed, ", "))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -16,7 +15,6 @@ import (
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/cmd/truehop/internal/metrics"
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
-	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
@@ -110,7 +108,7 @@ func (p *program) run(ctx context.Context, names []string, o runOptions) error {
 	}
 	if report != nil {
 		if err := report.Write(o.report, time.Now(), code); err != nil {
-			return &ledger.Error{Kind: ledger.IO, Op: "the report cannot be written", Path: o.report, Err: err, Advice: "name a file in a directory that " + ledger.UserName(os.Geteuid()) + " can write"}
+			return cannotWrite(o.report, err)
 		}
 	}
 	return ended(code)

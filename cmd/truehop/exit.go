@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
@@ -68,6 +69,23 @@ func ended(code int) error {
 	return &outcomeError{code}
 }
 
+// writeError is a file that was asked for and could not be written.
+type writeError struct {
+	path string
+	err  error
+}
+
+func (e *writeError) Error() string { return e.path + " cannot be written: " + e.err.Error() }
+
+func (e *writeError) Unwrap() error { return e.err }
+
+// Hint says what to do about it.
+func (e *writeError) Hint() string {
+	return "name a file in a directory that " + ledger.UserName(os.Geteuid()) + " can write"
+}
+
+func cannotWrite(path string, err error) error { return &writeError{path, err} }
+
 // exitCode classifies an error for the process's end.
 func exitCode(err error) int {
 	if err == nil {
@@ -81,7 +99,10 @@ func exitCode(err error) int {
 	var up *fetch.Error
 	var mta *inject.Error
 	var pass *transfer.Error
+	var file *writeError
 	switch {
+	case errors.As(err, &file):
+		return exitCannotWrite
 	case errors.As(err, &outcome):
 		return outcome.code
 	case errors.As(err, &usage):

@@ -281,11 +281,15 @@ func (c *Checked) SizeLimit(limit int64, accounts []*config.Account) {
 		return
 	}
 	c.note("SIZE: the MTA takes messages of up to %d octets", limit)
+	var names []string
 	for _, a := range accounts {
 		if a.MaxSize == 0 || int64(a.MaxSize) > limit {
-			c.Warn(fmt.Sprintf("accounts.%s.max_size is %s, and the MTA takes %d octets: what is larger is held", a.Name, a.MaxSize, limit),
-				fmt.Sprintf("set max_size to %dB, or have the MTA take more (Postfix: message_size_limit)", limit))
+			names = append(names, a.Name)
 		}
+	}
+	if len(names) > 0 {
+		c.Warn(fmt.Sprintf("max_size is more than the MTA takes, %d octets, and what is larger is held: %s", limit, List(names)),
+			fmt.Sprintf("set max_size to %dB, or have the MTA take more (Postfix: message_size_limit)", limit))
 	}
 }
 

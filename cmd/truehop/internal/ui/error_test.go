@@ -73,7 +73,8 @@ func TestHint(t *testing.T) {
 		{"wrapped", fmt.Errorf("x: %w", &fetch.Error{Advice: "a"}), "a"},
 		{"below one that says nothing", &fetch.Error{Err: &ledger.Error{Advice: "c"}}, "c"},
 		{"the outer one", &fetch.Error{Advice: "a", Err: &ledger.Error{Advice: "c"}}, "a"},
-		{"joined", errors.Join(errors.New("x"), fmt.Errorf("y: %w", &inject.Error{Advice: "b"}), &fetch.Error{Advice: "a"}), "b"},
+		{"joined", errors.Join(errors.New("x"), fmt.Errorf("y: %w", &inject.Error{Advice: "b"}), &fetch.Error{Advice: "a"}), "b; a"},
+		{"joined, and alike", errors.Join(&fetch.Error{Advice: "a"}, &fetch.Error{Advice: "a"}), "a"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := Hint(c.err); got != c.want {

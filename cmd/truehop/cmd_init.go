@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/cmd/truehop/internal/ui"
+)
+
+// initOptions are the answers to what init asks.
+type initOptions struct {
+	config.Draft
+	output string
+}
+
+func (p *program) initCommand() *cobra.Command {
+	var o initOptions
+	c := &cobra.Command{
+		Use:   "init",
+		Short: "Write a configuration for one mailbox",
+		Long: `init writes a configuration for one mailbox: it takes the flags, and asks at a terminal for what they leave
+open. A provider brings its host, port and TLS, see truehop providers. The password is not asked: the configuration names the file
+or the program that it comes from. The file is written with mode 0600, and never over another one.`,
+		Args: noArgs,
+		RunE: func(*cobra.Command, []string) error { return p.initialize(o) },
+	}
+	f := c.Flags()
+	f.StringVarP(&o.output, "output", "o", "", "write `FILE`; default: that of --config, else truehop/truehop.yaml in $XDG_CONFIG_HOME or ~/.config")
+	f.StringVar(&o.Name, "account", "", "`NAME` of the account; default: mail")
+	f.StringVar(&o.User, "user", "", "user name at the upstream, often the whole `ADDRESS`")
+	f.StringVar(&o.Provider, "provider", "", "`PROVIDER`, by a name that truehop providers prints; default: auto, with --host")
+	f.StringVar(&o.Host, "host", "", "`HOST` of the upstream, where the provider has none for all")
+	f.StringVar(&o.PasswordFile, "password-file", "", "`FILE` that holds the password on one line")
+	f.StringSliceVar(&o.PasswordCommand, "password-command", nil, "`PROGRAM,ARG...` that prints the password")
+	f.StringVar(&o.Recipient, "recipient", "", "`ADDRESS` here that the mail is delivered to")
+	f.StringVar(&o.Target, "target", "", "where the MTA listens, unix:/PATH or HOST:PORT; default: Postfix's socket, see examples/postfix")
+	_ = c.RegisterFlagCompletionFunc("provider", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return providerNames(), cobra.ShellCompDirectiveNoFileComp
+	}) // fails only for a flag that is not there
+	return c
+}
+
+// initialize asks for what is missing, and writes a configuration that can be loaded.
+func (p *program) initialize(o initOptions) error {
+	path := o.output
+	if path == "" {
+		path = p.configPath
+	}
+	if path == "" {
+		dir, err := os.UserConfigDir()
+		if err != nil {
+			return usage("there is no directory for configurations (%w); name a file with --output", err)
+		}
+		path = filepath.Join(dir, "truehop", "truehop.yaml")
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return usage("%s is there already, and init never writes over a file; name another one with --output", path)
+	}
+	if err := p.ask(&o.Draft); err != nil {
+		return err
+	}
+	text := o.YAML()
+	if _, err := config.Parse(path, text, configOptions()); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return cannotWrite(path, err)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return cannotWrite(path, err)
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return cannotWrite(path, errors.Join(err, os.Remove(path)))
+	}
+	if !p.quiet {
+		ui.PrintInitialized(p.stdout, path, o.Draft)
+	}
+	return nil
+}
+
+// ask asks at a terminal for what has no default, and elsewhere says which flag is missing.
+func (p *program) ask(d *config.Draft) error {
+	in, isFile := p.stdin.(*os.File)
+	person := isFile && isTerminal(in) && isTerminal(p.stdout)
+	lines := bufio.NewReader(p.stdin)
+	for _, q := range []struct {
+		flag, question string
+		value          *string
+		needless       bool
+	}{
+		{"user", "User name at the upstream (often the whole address)", &d.User, false},
+		{"provider", "Provider (see truehop providers), or auto", &d.Provider, d.Host != ""},
+		{"host", "Host name of the upstream, nothing where the provider has one for all", &d.Host, d.Provider != ""},
+		{"password-file", "File that holds the password", &d.PasswordFile, len(d.PasswordCommand) > 0},
+		{"recipient", "Address here that the mail is delivered to", &d.Recipient, false},
+	} {
+		if *q.value != "" || q.needless {
+			continue
+		}
+		if !person {
+			return usage("init cannot ask here; give --%s", q.flag)
+		}
+		fmt.Fprintf(p.stdout, "%s: ", q.question)
+		answer, err := lines.ReadString('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		*q.value = strings.TrimSpace(answer)
+	}
+	return nil
+}

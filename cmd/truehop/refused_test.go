@@ -129,7 +129,7 @@ func TestRunDoesNotRepeatARefusedLogin(t *testing.T) {
 			}
 			w.must(t, exitOK, false, "run", "home")
 			w.must(t, exitCredentials, false, "run", "--dry-run", "work")
-			if text := w.must(t, exitLater, false, "status", "work").stdout.String(); !strings.Contains(text, "login refused, 1 in a row") || !strings.Contains(text, "tried again at ") {
+			if text := w.must(t, exitCredentials, false, "status", "work").stdout.String(); !strings.Contains(text, "login refused, 1 in a row") || !strings.Contains(text, "tried again at ") {
 				t.Errorf("status says\n%s", text)
 			}
 			if text := w.must(t, exitLater, false, "status", "--json", "work").stdout.String(); !strings.Contains(text, `"login_refused":{"times":1,"last":"`) {

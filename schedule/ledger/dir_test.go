@@ -348,3 +348,59 @@ func opening(t *testing.T, dir string, fsync func(*os.File) error) *Ledger {
 	}
 	return &Ledger{dir: dir, inUse: inUse, fsync: fsync}
 }
+
+// TestCheckDir: whether a user could keep a ledger in a directory is told without creating anything.
+func TestCheckDir(t *testing.T) {
+	const stranger = 54321
+	us := os.Geteuid()
+	for _, c := range []struct {
+		name string
+		make func(dir string) error
+		user int
+		says string
+	}{
+		{"ours", func(dir string) error { return os.Mkdir(dir, 0o700) }, us, ""},
+		{"missing", func(string) error { return nil }, us, ""},
+		{"missing, and another user's to create", func(string) error { return nil }, stranger, "may not create it"},
+		{"another user's", func(dir string) error { return os.Mkdir(dir, 0o700) }, stranger, "#54321"},
+		{"written by others", func(dir string) error { return errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, 0o777)) }, us, "can be written by others"},
+		{"a file", func(dir string) error { return os.WriteFile(dir, nil, 0o600) }, us, "is not a directory"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "state")
+			if err := c.make(dir); err != nil {
+				t.Fatal(err)
+			}
+			_, before := os.Lstat(dir)
+			err := CheckDir(dir, c.user)
+			var e *Error
+			told := errors.As(err, &e) && e.Kind == Permission && e.Advice != ""
+			switch {
+			case c.says == "" && err != nil, c.says != "" && !told:
+				t.Errorf("%v", err)
+			case told && !strings.Contains(err.Error()+e.Advice, c.says):
+				t.Errorf("%v (%s); want it to say %q", err, e.Advice, c.says)
+			}
+			if _, after := os.Lstat(dir); (before == nil) != (after == nil) {
+				t.Error("it created the directory")
+			}
+		})
+	}
+}
+
+// TestPassRemembersHintAndExit: what to do about a failed pass, and its exit code, come back; what an older version wrote is the error alone.
+func TestPassRemembersHintAndExit(t *testing.T) {
+	for _, want := range []Pass{
+		{Error: "x", Hint: "y", Exit: 69}, {Error: "x"}, {}, {Error: "x", Exit: 75}, {Error: strings.Repeat("e", 500), Hint: strings.Repeat("h", 500), Exit: 1},
+	} {
+		var got Pass
+		got.setFailure(want.failure())
+		if got != want {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	}
+	var old Pass
+	if old.setFailure("the MTA is gone"); old != (Pass{Error: "the MTA is gone"}) {
+		t.Errorf("%+v", old)
+	}
+}

@@ -132,7 +132,7 @@ func TestRunDoesNotRepeatARefusedLogin(t *testing.T) {
 			if text := w.must(t, exitCredentials, false, "status", "work").stdout.String(); !strings.Contains(text, "login refused, 1 in a row") || !strings.Contains(text, "tried again at ") {
 				t.Errorf("status says\n%s", text)
 			}
-			if text := w.must(t, exitLater, false, "status", "--json", "work").stdout.String(); !strings.Contains(text, `"login_refused":{"times":1,"last":"`) {
+			if text := w.must(t, exitCredentials, false, "status", "--json", "work").stdout.String(); !strings.Contains(text, `"login_refused":{"times":1,"last":"`) {
 				t.Errorf("status says\n%s", text)
 			}
 			if text := w.must(t, exitCredentials, true, "run", "--now", "work").stderr.String(); !strings.Contains(text, "login refused 2 times in a row") {

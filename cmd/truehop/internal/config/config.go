@@ -205,7 +205,7 @@ type Line struct {
 	SourceAddress Address `koanf:"source_address"`
 	// Which addresses of the host are tried. any: both, the faster counts (RFC 8305).
 	AddressFamily AddressFamily `koanf:"address_family" default:"any"`
-	// Limit for a connection with all addresses of the host, for the TLS handshake after it, and with starttls for the first word of the server.
+	// Limit for a connection with all addresses of the host, and for the TLS handshake after it.
 	ConnectTimeout time.Duration `koanf:"connect_timeout" default:"30s" min:"1s" max:"10m"`
 	// How long the upstream may be silent before the connection counts as lost.
 	Timeout time.Duration `koanf:"timeout" default:"3m" min:"1s" max:"1h"`

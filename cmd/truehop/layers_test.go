@@ -54,7 +54,7 @@ var mayImport = map[string][]string{
 // homes says where a dependency may be imported, tests included.
 var homes = map[string][]string{
 	"github.com/emersion/go-imap":    {"fetch/imap", "fetch/fetchtest"},
-	"github.com/emersion/go-message": {"cmd/truehop/internal/app"},
+	"github.com/emersion/go-message": {"schedule/transfer", "cmd/truehop/internal/app"},
 	"github.com/emersion/go-msgauth": {"cmd/truehop"}, // its tests
 	"github.com/emersion/go-sasl":    {"fetch/sasl", "fetch/imap", "fetch/pop3", "inject", "cmd/truehop/internal/app"},
 	"github.com/xdg-go/scram":        {"fetch/sasl", "fetch/fetchtest", "fetch/imap"},

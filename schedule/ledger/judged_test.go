@@ -134,7 +134,7 @@ func TestVersion2KnewNoJudgements(t *testing.T) {
 		t.Fatal(err)
 	}
 	db := must[*sql.DB](t)(connect(filepath.Join(dir, fileName), "rw", 1, 100))
-	undo := "DROP TABLE login; DROP INDEX record_unfinished; DROP TABLE judged; DROP TABLE origin; DROP TABLE caught_up; PRAGMA user_version = 2"
+	undo := undoVersion6 + "DROP TABLE login; DROP INDEX record_unfinished; DROP TABLE judged; DROP TABLE origin; DROP TABLE caught_up; PRAGMA user_version = 2"
 	for _, column := range []string{"listed", "acknowledged", "breaks", "charges", "octets", "dotsent", "judged", "fingerprint"} {
 		undo += "; ALTER TABLE record DROP COLUMN " + column
 	}

@@ -111,6 +111,8 @@ type Record struct {
 	Judged int64
 	// Fingerprint tells the message from others where its content was changed at the server.
 	Fingerprint Fingerprint
+	// Heading names the message to a person.
+	Heading Heading
 }
 
 // Fingerprint is a sum over what tells a message from all others, and what no server rewrites; zero where it has nothing of

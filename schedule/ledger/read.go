@@ -77,6 +77,14 @@ func (l *Ledger) added() string {
 	return addedColumns
 }
 
+// heading returns the columns of a Heading, or what stands for them in an older file.
+func (l *Ledger) heading() string {
+	if l.version < 6 {
+		return noHeading
+	}
+	return headingColumns
+}
+
 // errUnsound is a row whose checksum does not hold.
 var errUnsound = errors.New("a record is damaged")
 
@@ -162,7 +170,7 @@ func (l *Ledger) List(ctx context.Context, f Filter) ([]Record, error) {
 }
 
 func (l *Ledger) records(ctx context.Context, where string, limit int, args ...any) ([]Record, error) {
-	query := "SELECT account, folder, validity, " + columns + ", " + l.added() + " FROM record" +
+	query := "SELECT account, folder, validity, " + columns + ", " + l.added() + ", " + l.heading() + " FROM record" +
 		" JOIN (SELECT id, account, folder, validity FROM mailbox) ON id = mailbox" +
 		" WHERE " + where + " ORDER BY last DESC, mailbox, uid, hash"
 	if limit > 0 {
@@ -176,19 +184,20 @@ func (l *Ledger) records(ctx context.Context, where string, limit int, args ...a
 	var rs []Record
 	for rows.Next() {
 		var r Record
-		var mailbox, first, last, next, sum, ran, acknowledged int64
+		var mailbox, first, last, next, sum, ran, acknowledged, dated int64
 		var uid, hash, fingerprint sql.RawBytes
 		var state, verdicts string
 		if err := rows.Scan(&r.Account, &r.Folder, &r.Validity, &mailbox, &uid, &hash, &state,
 			&r.Disposed, &r.Absent, &r.Size, &r.Token, &r.Attempts, &r.Doubts, &first, &last, &next, &sum,
 			&r.Client, &r.HELO, &r.Sender, &r.Recipients, &r.Code, &r.Reply, &r.QueueID, &r.Why, &verdicts, &ran,
-			&r.Listed, &acknowledged, &r.Breaks, &r.Charges, &r.Octets, &r.DotSent, &r.Judged, &fingerprint); err != nil {
+			&r.Listed, &acknowledged, &r.Breaks, &r.Charges, &r.Octets, &r.DotSent, &r.Judged, &fingerprint,
+			&r.Heading.From, &r.Heading.Subject, &r.Heading.MessageID, &dated); err != nil {
 			return nil, l.readError(err)
 		}
 		r.UID = string(uid)
 		copy(r.Fingerprint[:], fingerprint)
 		r.First, r.Last, r.Next = fromMillis(first), fromMillis(last), fromMillis(next)
-		r.Ran, r.Acknowledged = time.Duration(ran)*time.Millisecond, fromMillis(acknowledged)
+		r.Ran, r.Acknowledged, r.Heading.Date = time.Duration(ran)*time.Millisecond, fromMillis(acknowledged), fromMillis(dated)
 		if r.State, r.Hash, err = sound(mailbox, uid, hash, guarded{state, r.Token, verdicts, r.DotSent, r.Judged}, sum); err != nil {
 			return nil, l.readError(err)
 		}

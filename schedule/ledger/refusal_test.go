@@ -64,7 +64,7 @@ func TestUpgradeFromVersion4(t *testing.T) {
 		t.Fatal(err)
 	}
 	db := must[*sql.DB](t)(connect(filepath.Join(dir, fileName), "rw", 1, 100))
-	if _, err := db.Exec("DROP TABLE login; PRAGMA user_version = 4"); err != nil {
+	if _, err := db.Exec(undoVersion6 + "DROP TABLE login; PRAGMA user_version = 4"); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {

@@ -15,11 +15,11 @@ import (
 // applicationID marks the file as a ledger: "Thop".
 const applicationID = 0x54686f70
 
-// schemaVersion is the user_version that this program writes. It reads versions 1 to 4 as well, and
+// schemaVersion is the user_version that this program writes. It reads versions 1 to 5 as well, and
 // makes them this one when it opens them for writing.
-const schemaVersion = 5
+const schemaVersion = 6
 
-// schema is version 5. Times are milliseconds since 1970, 0 for none. UID is
+// schema is version 6. Times are milliseconds since 1970, 0 for none. UID is
 // a BLOB because it is any octets. The sums guard what decides about
 // redelivery: SQLite has no checksums on pages of the database file. A mailbox is
 // found by reading them all: they are few, and a damaged index would hide one.
@@ -66,6 +66,10 @@ CREATE TABLE record (
 	dotsent    INTEGER NOT NULL DEFAULT 0,
 	judged     INTEGER NOT NULL DEFAULT 0,
 	fingerprint BLOB NOT NULL DEFAULT x'',
+	author     TEXT NOT NULL DEFAULT '',
+	subject    TEXT NOT NULL DEFAULT '',
+	messageid  TEXT NOT NULL DEFAULT '',
+	dated      INTEGER NOT NULL DEFAULT 0,
 	PRIMARY KEY (mailbox, uid, hash)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX record_hash ON record (hash);
@@ -84,7 +88,7 @@ CREATE TABLE pass (
 	error     TEXT NOT NULL,
 	success   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-` + schemaClock + schemaOf3 + schemaJudged + schemaLogin
+` + schemaClock + schemaOf3 + schemaJudged + schemaLogin + schemaTold
 
 // schemaClock is the table of [Ledger.Tick], in milliseconds.
 const schemaClock = `

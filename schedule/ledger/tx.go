@@ -30,11 +30,12 @@ type mailbox struct {
 const columns = `mailbox, uid, hash, state, disposed, absent, size, token, attempts, doubts,
 	first, last, next, sum, client, helo, sender, recipients, code, reply, queueid, why`
 
-// addedColumns came with version 2, those from listed on with version 3, fingerprint with version 4.
+// addedColumns came with version 2, those from listed on with version 3, fingerprint with version 4,
+// those of a Heading with version 6.
 const addedColumns = `verdicts, ran, listed, acknowledged, breaks, charges, octets, dotsent, judged, fingerprint`
 
-const insertRecord = `INSERT INTO record (` + columns + `, ` + addedColumns + `)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+const insertRecord = `INSERT INTO record (` + columns + `, ` + addedColumns + `, ` + headingColumns + `)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (mailbox, uid, hash) DO UPDATE SET
 	state = excluded.state, disposed = excluded.disposed, absent = excluded.absent,
 	size = excluded.size, token = excluded.token,
@@ -46,7 +47,9 @@ ON CONFLICT (mailbox, uid, hash) DO UPDATE SET
 	verdicts = excluded.verdicts, ran = excluded.ran,
 	listed = excluded.listed, acknowledged = excluded.acknowledged,
 	breaks = excluded.breaks, charges = excluded.charges, octets = excluded.octets,
-	dotsent = excluded.dotsent, judged = excluded.judged, fingerprint = excluded.fingerprint`
+	dotsent = excluded.dotsent, judged = excluded.judged, fingerprint = excluded.fingerprint,
+	author = excluded.author, subject = excluded.subject,
+	messageid = excluded.messageid, dated = excluded.dated`
 
 const whereKey = ` WHERE mailbox = ?1 AND uid = ?2 AND hash = ?3`
 
@@ -184,7 +187,8 @@ func (t *tx) put(r *Record) error {
 		token, r.Attempts, r.Doubts, millis(r.First), millis(r.Last), millis(r.Next), sum,
 		cut(r.Client), cut(r.HELO), cut(r.Sender), r.Recipients,
 		r.Code, cut(r.Reply), cut(r.QueueID), cut(r.Why), verdicts, r.Ran.Milliseconds(), r.Listed, millis(r.Acknowledged),
-		r.Breaks, r.Charges, r.Octets, flag(r.DotSent), r.Judged, r.Fingerprint.bytes())
+		r.Breaks, r.Charges, r.Octets, flag(r.DotSent), r.Judged, r.Fingerprint.bytes(),
+		cut(r.Heading.From), cut(r.Heading.Subject), cut(r.Heading.MessageID), millis(r.Heading.Date))
 	return err
 }
 

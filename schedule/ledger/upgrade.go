@@ -25,8 +25,11 @@ func upgrade(ctx context.Context, db *sql.DB, from int64) error {
 	if err == nil && from < 4 {
 		_, err = conn.ExecContext(ctx, "ALTER TABLE record ADD COLUMN fingerprint BLOB NOT NULL DEFAULT x''")
 	}
-	if err == nil {
+	if err == nil && from < 5 {
 		_, err = conn.ExecContext(ctx, schemaLogin)
+	}
+	if err == nil {
+		_, err = conn.ExecContext(ctx, addHeading+schemaTold)
 	}
 	if err == nil {
 		_, err = conn.ExecContext(ctx, "PRAGMA user_version = "+strconv.Itoa(schemaVersion)+"; COMMIT")

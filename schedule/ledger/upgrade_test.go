@@ -233,7 +233,7 @@ func TestUpgradeFromVersion3(t *testing.T) {
 		t.Fatal(err)
 	}
 	db := must[*sql.DB](t)(connect(filepath.Join(dir, fileName), "rw", 1, 100))
-	if _, err := db.Exec("DROP TABLE login; ALTER TABLE record DROP COLUMN fingerprint; PRAGMA user_version = 3"); err != nil {
+	if _, err := db.Exec(undoVersion6 + "DROP TABLE login; ALTER TABLE record DROP COLUMN fingerprint; PRAGMA user_version = 3"); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {

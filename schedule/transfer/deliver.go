@@ -181,7 +181,7 @@ func (w *pipeline) reportVerdict(m *message) {
 		}
 	}
 	w.report.emit(Event{
-		Kind: Verdict, Ref: m.ref, Token: rec.Token, Size: rec.Size, State: string(rec.State),
+		Kind: Verdict, Ref: m.ref, Token: rec.Token, Size: rec.Size, Heading: rec.Heading, State: string(rec.State),
 		Boundary: m.boundary, Receipt: m.attempt.receipt, Sender: rec.Sender, Recipients: m.attempt.recipients,
 		Redelivery: m.redelivery, Why: inOneLine(why),
 	})

@@ -50,6 +50,9 @@ type Event struct {
 	Token   string // the message's Truehop-ID
 	Size    int64
 
+	// Verdict, Vanished.
+	Heading ledger.Heading
+
 	// Verdict, NotRetrieved, Vanished.
 	State string // a ledger.State; in a dry run, the one that a message would come to
 

@@ -182,7 +182,7 @@ func (r *run) findLost(ctx context.Context, p *presence) error {
 	for _, rec := range gone {
 		r.report.emit(Event{
 			Kind: Vanished, Folder: rec.Folder, Ref: fetch.Ref{Folder: rec.Folder, Validity: rec.Validity, UID: rec.UID, Size: rec.Size},
-			Token: rec.Token, Size: rec.Size, State: string(rec.State), Sender: rec.Sender, Why: inOneLine([]string{rec.Why, rec.Reply}),
+			Token: rec.Token, Size: rec.Size, Heading: rec.Heading, State: string(rec.State), Sender: rec.Sender, Why: inOneLine([]string{rec.Why, rec.Reply}),
 		})
 	}
 	return nil

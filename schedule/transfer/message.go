@@ -49,6 +49,7 @@ func (m *message) rule(state ledger.State, why string) { m.record().State, m.rec
 // leaves the message as it was.
 func (w *pipeline) prepare(m *message) (ready bool, err error) {
 	p := w.pass
+	m.record().Heading = ReadHeading(m.spool.head)
 	if w.plan.adopt && !m.identity.known && !w.plan.spared[m.ref] {
 		m.rule(ledger.Adopted, whyAdopted)
 		return false, nil

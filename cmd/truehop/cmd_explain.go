@@ -40,6 +40,7 @@ type explainOptions struct {
 	UID          string // explain this message of an account
 	Last         int    // explain the last messages of an account
 	Color        bool
+	Addresses    config.AddressDetail // how much of an author is shown
 	Stdin        io.Reader
 }
 
@@ -70,6 +71,7 @@ what a policy is worth before mail is injected by it.`,
 			opts.Files = args
 			opts.Stdin = cmd.InOrStdin()
 			opts.Color = colours(cmd.OutOrStdout())
+			opts.Addresses = config.FullAddress // who has the file has them
 			how, err := p.filePresenter(opts)
 			if err != nil {
 				return err
@@ -220,6 +222,7 @@ func (p *program) explainAccount(cmd *cobra.Command, args []string, opts explain
 	if err != nil {
 		return err
 	}
+	opts.Addresses = cfg.Log.Addresses
 	x := &liveExplainer{account: accounts[0], opts: opts, out: p.stdout}
 	if x.how, err = presenter(cfg, x.account, opts); err != nil {
 		return err
@@ -356,6 +359,7 @@ func (x *liveExplainer) end() error {
 // printExplanation writes what there is to say of the message that goes by this name.
 func printExplanation(w io.Writer, x app.Explanation, name string, opts explainOptions) error {
 	shown := ui.Explanation(x)
+	shown.Heading = ui.MaskHeading(x.Heading, opts.Addresses)
 	if opts.JSON {
 		return shown.PrintJSON(w, name)
 	}

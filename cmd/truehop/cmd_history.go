@@ -141,7 +141,7 @@ func (p *program) history(ctx context.Context, names []string, f ledger.Filter, 
 	defer func() { err = errors.Join(err, record.Close()) }()
 	if o.follow {
 		p.signals.endOrdinarily()
-		return followHistory(ctx, record, accounts, f, o.json, p.stdout)
+		return followHistory(ctx, record, cfg, accounts, f, o.json, p.stdout)
 	}
 	for _, a := range accounts {
 		f.Account = a.Name
@@ -149,17 +149,25 @@ func (p *program) history(ctx context.Context, names []string, f ledger.Filter, 
 		if err != nil {
 			return err
 		}
+		for i := range found {
+			found[i].Heading = ui.MaskHeading(found[i].Heading, cfg.Log.Addresses)
+		}
 		if !o.json {
 			ui.PrintHistory(p.stdout, found)
-		} else if err := ui.PrintHistoryJSON(p.stdout, found, cfg.Target(a).Name); err != nil {
+		} else if err := ui.PrintHistoryJSON(p.stdout, found, targetOf(cfg)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// targetOf names the target of an account.
+func targetOf(cfg *config.Config) func(account string) string {
+	return func(account string) string { return cfg.Target(cfg.Accounts[account]).Name }
+}
+
 // followHistory prints records of these accounts, the newest last, and then each that changes.
-func followHistory(ctx context.Context, record *ledger.Ledger, accounts []*config.Account, f ledger.Filter, asJSON bool, w io.Writer) error {
+func followHistory(ctx context.Context, record *ledger.Ledger, cfg *config.Config, accounts []*config.Account, f ledger.Filter, asJSON bool, w io.Writer) error {
 	rows := ui.NewHistory(w)
 	seen := map[ledger.Key]time.Time{} // of the last moment that was looked at
 	return every(ctx, followInterval, func() error {
@@ -177,7 +185,8 @@ func followHistory(ctx context.Context, record *ledger.Ledger, accounts []*confi
 		}
 		slices.SortStableFunc(found, func(a, b ledger.Record) int { return a.Last.Compare(b.Last) })
 		found = slices.DeleteFunc(found, func(r ledger.Record) bool { return seen[r.Key].Equal(r.Last) })
-		for _, r := range found {
+		for i, r := range found {
+			found[i].Heading = ui.MaskHeading(r.Heading, cfg.Log.Addresses)
 			if r.Last.After(f.Since) {
 				f.Since = r.Last
 				clear(seen)
@@ -186,7 +195,7 @@ func followHistory(ctx context.Context, record *ledger.Ledger, accounts []*confi
 		}
 		f.Limit = 0 // from here on all that changes
 		if asJSON {
-			return ui.PrintHistoryJSON(w, found)
+			return ui.PrintHistoryJSON(w, found, targetOf(cfg))
 		}
 		rows.Add(found)
 		return nil

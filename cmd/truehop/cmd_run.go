@@ -78,7 +78,7 @@ func (p *program) run(ctx context.Context, names []string, o runOptions) error {
 		}
 	}
 	reports := logged(ctx, log)
-	rows := ui.NewDryRun(p.stdout)
+	rows := ui.NewDryRun(p.stdout, cfg.Log.Addresses)
 	if o.dryRun {
 		reports.Observe = rows.Add
 	}

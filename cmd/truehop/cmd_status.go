@@ -124,6 +124,7 @@ func (p *program) readStatuses(ctx context.Context, names []string) (all []*ui.A
 		if err != nil {
 			return nil, "", err
 		}
+		s.Mask(cfg.Log.Addresses)
 		s.Target, s.Several = a.Inject, len(cfg.Inject) > 1
 		all = append(all, s)
 	}

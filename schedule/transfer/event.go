@@ -35,9 +35,13 @@ const (
 	Misfit
 	// Limited: the pass has stopped at its limit and left messages of a folder to the next one.
 	Limited
+	// Planned: messages of a folder are about to be retrieved.
+	Planned
+	// Retrieved: a message came whole.
+	Retrieved
 )
 
-var eventNames = [...]string{"listed", "verdict", "not-retrieved", "recognised", "settled", "not-settled", "vanished", "restored", "not-marked", "misfit", "limited"}
+var eventNames = [...]string{"listed", "verdict", "not-retrieved", "recognised", "settled", "not-settled", "vanished", "restored", "not-marked", "misfit", "limited", "planned", "retrieved"}
 
 // String returns the event's name as logs show it.
 func (k EventKind) String() string { return eventNames[k] }
@@ -79,6 +83,10 @@ type Event struct {
 
 	// Limited.
 	Left int
+
+	// Planned: how many, and of what size by the listing.
+	Messages int
+	Octets   int64
 }
 
 // Counts is what a listing means for the pass.

@@ -29,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -147,6 +148,19 @@ type Summary struct {
 	Settled       int // disposed of upstream
 	Unsettled     int // disposal failed; tried again at the next pass
 	Lost          int // gone upstream before they were delivered, of late or earlier, and not acknowledged
+	// Next is when the first of those that wait is due, zero where that is at the next pass.
+	Next time.Time
+}
+
+// noteNext takes into account when a message is due.
+func (s *Summary) noteNext(rec ledger.Record, now time.Time) {
+	waits := rec.State == ledger.Deferred || rec.State == ledger.Doubt
+	if !waits || !rec.Next.After(now) || rec.Absent {
+		return
+	}
+	if s.Next.IsZero() || rec.Next.Before(s.Next) {
+		s.Next = rec.Next
+	}
 }
 
 // WantPerson is the number of messages that want a person's attention.
@@ -247,6 +261,7 @@ func (p Pass) Run(ctx context.Context) (summary Summary, err error) {
 			if rec.State == ledger.Lost && rec.Acknowledged.IsZero() { // no person has taken note of it
 				report.summary.Lost++
 			}
+			report.summary.noteNext(rec, r.clock.now())
 		}
 	}
 	if err := r.settler.end(ctx, p.DryRun); err != nil {
@@ -361,6 +376,7 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 	if err := r.limit(ctx, todo, v); err != nil {
 		return err
 	}
+	r.report.emit(planned(folder, slices.Concat(todo.retrieve, todo.retries)))
 	there := newPresence(at, listing, todo)
 	err = r.carry(ctx, at, todo, there)
 	done := p.DryRun || v.again() // then the first visit, or the next pass, concludes
@@ -370,6 +386,15 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 	lookedAtAll := err == nil && !todo.onlyOverdue && listing.Unlisted == 0 && len(v.left) == 0
 	nothingNew := todo.counts.New == 0 && listing.Unlisted == 0
 	return r.conclude(ctx, at, todo, there, lookedAtAll, nothingNew, err)
+}
+
+// planned tells what is about to be retrieved of a folder.
+func planned(folder string, refs []fetch.Ref) Event {
+	e := Event{Kind: Planned, Folder: folder, Messages: len(refs)}
+	for _, ref := range refs {
+		e.Octets += max(ref.Size, 0) // -1 where the server does not say
+	}
+	return e
 }
 
 // conclude records what a visit to a folder tells of the messages that it did not carry. err is how carrying ended.

@@ -151,6 +151,7 @@ func (w *pipeline) take(m fetch.Message) error {
 		return err
 	}
 	w.retrieval.came(m.Ref)
+	w.report.emit(Event{Kind: Retrieved, Ref: m.Ref, Size: msg.spool.size})
 	w.run.came++
 	w.set = append(w.set, msg)
 	if err := w.acquit(m.Ref); err != nil {

@@ -104,8 +104,8 @@ type PassOptions struct {
 // Pass makes one pass over an account, under its lock, and records how it ended. Where a login has to wait it makes none,
 // and returns a [*RefusedError].
 func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) (summary transfer.Summary, err error) {
-	if a.opts.Ended != nil {
-		defer func() { a.opts.Ended(account.Name, summary, err) }()
+	if ended := a.setup().opts.Ended; ended != nil {
+		defer func() { ended(account.Name, summary, err) }()
 	}
 	unlock, err := a.ledger.Lock(account.Name)
 	if err != nil {
@@ -157,8 +157,8 @@ func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) 
 	case summary.Unlisted > 0:
 		ended.Error = fmt.Sprintf("%d messages are out of reach: the server does not list them, or not so that it can be read", summary.Unlisted)
 	}
-	if err != nil && a.opts.Explain != nil {
-		ended.Hint, ended.Exit = a.opts.Explain(err)
+	if err != nil && now.opts.Explain != nil {
+		ended.Hint, ended.Exit = now.opts.Explain(err)
 	}
 	// How a pass ended is recorded even when it ended because the program does.
 	return summary, errors.Join(err, a.ledger.PassEnded(context.WithoutCancel(ctx), account.Name, ended))

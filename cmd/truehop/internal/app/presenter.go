@@ -10,6 +10,7 @@ import (
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/inject/rdns"
 	"github.com/truehop/truehop/received"
+	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
@@ -58,11 +59,13 @@ type Explanation struct {
 	// Commands present the client to an MTA that offers every attribute. There are none where no client
 	// would be presented, or not by XCLIENT.
 	Commands []string
+	// Heading names the message.
+	Heading ledger.Heading
 }
 
 // Explain says what a pass would do with the message that has this header.
 func (p *Presenter) Explain(ctx context.Context, header []byte) Explanation {
-	x := Explanation{Chain: received.ReadChain(header), Section: p.section, Target: p.target, Commands: []string{}}
+	x := Explanation{Chain: received.ReadChain(header), Section: p.section, Target: p.target, Commands: []string{}, Heading: transfer.ReadHeading(header)}
 	x.Boundary = x.Chain.Boundary(p.Policy)
 	x.Run = transfer.Present(x.Chain, x.Boundary, p.rules, time.Now())
 	if x.Run.Lookup && p.names != nil {

@@ -85,7 +85,8 @@ type Log struct {
 	Level slog.Level `koanf:"level" default:"info" oneof:"debug|info|warn|error"`
 	// Form of a line. auto: journal under systemd, text elsewhere.
 	Format LogFormat `koanf:"format" default:"auto"`
-	// How much of an e-mail address is logged: its domain, all of it, nothing.
+	// How much of an e-mail address is logged, and of the author who names a message to a person: its domain, all of it,
+	// nothing. Subjects are logged with full only; commands show them to a person but with none.
 	Addresses AddressDetail `koanf:"addresses" default:"domain"`
 }
 

@@ -39,10 +39,7 @@ func (e *environment) variable(name, s string) (string, any) {
 		return "", nil
 	}
 	e.places[path] = p
-	if key, ok := strings.CutPrefix(path, injectKey+delim); ok && !strings.Contains(key, delim) {
-		path = injectKey + delim + MainTarget + delim + key // the target without a name has one there
-	}
-	return path, v
+	return canonical(path), v
 }
 
 // resolve finds the field that a variable names.

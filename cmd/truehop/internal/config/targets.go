@@ -4,6 +4,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/v2"
@@ -50,6 +51,14 @@ func (s *schema) targets(n *yaml.Node, path string) map[string]any {
 		only.Content = append(only.Content, key, value)
 	}
 	return s.mapping(&only, path, targetsType())
+}
+
+// canonical is the path at which the value of a key is kept: the target without a name has one there.
+func canonical(path string) string {
+	if key, ok := strings.CutPrefix(path, injectKey+delim); ok && !strings.Contains(key, delim) {
+		return injectKey + delim + MainTarget + delim + key
+	}
+	return path
 }
 
 // decodeTargets makes each target of its keys over the built-in defaults, and of these alone where there is none.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
@@ -14,13 +15,14 @@ import (
 type DryRun struct {
 	mu   sync.Mutex
 	w    io.Writer
+	how  config.AddressDetail
 	rows *rows // nil until there is one
 	// limited are the folders of which not all messages were asked about.
 	limited []transfer.Event
 }
 
-// NewDryRun returns a DryRun that writes to w.
-func NewDryRun(w io.Writer) *DryRun { return &DryRun{w: w} }
+// NewDryRun returns a DryRun that writes to w, and names messages as log.addresses asks.
+func NewDryRun(w io.Writer, how config.AddressDetail) *DryRun { return &DryRun{w: w, how: how} }
 
 // Add takes an event of a pass.
 func (d *DryRun) Add(e transfer.Event) {
@@ -41,10 +43,10 @@ func (d *DryRun) Add(e transfer.Event) {
 		return
 	}
 	if d.rows == nil {
-		d.rows = newRows(d.w, "ACCOUNT", "UID   ", "CLIENT         ", "NAME                    ", "HELO                    ", "THE MTA WOULD SAY")
+		d.rows = newRows(d.w, "ACCOUNT", "UID   ", "CLIENT         ", "NAME                    ", "HELO                    ", "THE MTA WOULD SAY       ", "MESSAGE")
 	}
 	shown := e.Receipt.Presented
-	d.rows.row(e.Account, fetch.Sanitize(e.Ref.UID), presented(e.Receipt), orDash(shown.Name), orDash(shown.HELO), said)
+	d.rows.row(e.Account, fetch.Sanitize(e.Ref.UID), presented(e.Receipt), orDash(shown.Name), orDash(shown.HELO), said, headingText(MaskHeading(e.Heading, d.how)))
 }
 
 // wouldSay is what the MTA would say of a message.

@@ -9,6 +9,7 @@ import (
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/received"
+	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
@@ -35,6 +36,8 @@ type Explanation struct {
 	Carrier string
 	// Commands present the client to an MTA that offers every attribute.
 	Commands []string
+	// Heading names the message.
+	Heading ledger.Heading
 }
 
 // explainer writes the explanation of one message. Everything that comes from the message is sanitised: it
@@ -49,6 +52,9 @@ func (x *Explanation) Print(w io.Writer, name string, color bool) error {
 	chain, b := x.Chain, x.Boundary
 	l := explainer{bufio.NewWriter(w), color}
 	l.line(sgrBold, "%s", fetch.Sanitize(name))
+	if text := headingText(x.Heading); text != "-" {
+		l.line("", "  %s", text)
+	}
 	proofs := chain.Proofs
 	for i := range chain.Hops {
 		for len(proofs) > 0 && proofs[0].At <= i {

@@ -14,6 +14,7 @@ type (
 		XCLIENT  []string     `json:"xclient"`
 		Run      runJSON      `json:"run"`
 		Proofs   []proofJSON  `json:"proofs"`
+		Message  headingJSON  `json:"message"`
 	}
 	// runJSON is what run would do: present, plain, hold or skip. Where it does not present the message's own client,
 	// why says why; stand_in says that an address stands for it. carrier is inject.carrier, or null where inject.xclient is off.
@@ -103,6 +104,7 @@ func (x *Explanation) PrintJSON(w io.Writer, name string) error {
 		Hops:    make([]hopJSON, len(chain.Hops)),
 		Proofs:  make([]proofJSON, len(chain.Proofs)),
 		XCLIENT: x.Commands,
+		Message: newHeadingJSON(x.Heading),
 		Run:     runJSON{x.Run.Treatment.String(), orNil(x.Run.Why), orNil(x.Carrier), x.Run.StandIn, orNil(x.Target)},
 	}
 	if b.Found {

@@ -36,19 +36,21 @@ type recordJSON struct {
 	Why        *string `json:"why"`
 	// Acknowledged is when a person took note that the message is lost.
 	Acknowledged *time.Time `json:"acknowledged"`
+	// Message names it by its own header.
+	Message headingJSON `json:"message"`
 	// Verdicts are those on single recipients, where not all of them got the message.
 	Verdicts []ledger.Verdict `json:"verdicts"`
 }
 
 // PrintHistoryJSON writes records of an account as one object a line each; target is the name of the account's target.
-func PrintHistoryJSON(w io.Writer, found []ledger.Record, target string) error {
+func PrintHistoryJSON(w io.Writer, found []ledger.Record, target func(account string) string) error {
 	for _, r := range found {
 		if err := printJSON(w, recordJSON{
 			Account: r.Account, Folder: r.Folder, Validity: r.Validity, UID: r.UID, ID: orNil(r.Token), State: r.State,
 			Size: r.Size, First: moment(r.First), Last: moment(r.Last), Next: moment(r.Next), Attempts: r.Attempts,
-			Doubts: r.Doubts, Disposed: r.Disposed, Absent: r.Absent, Client: orNil(r.Client), HELO: orNil(r.HELO), Target: target,
+			Doubts: r.Doubts, Disposed: r.Disposed, Absent: r.Absent, Client: orNil(r.Client), HELO: orNil(r.HELO), Target: target(r.Account),
 			Sender: r.Sender, Recipients: orNil(r.Recipients), Code: r.Code, Reply: orNil(r.Reply), Queue: orNil(r.QueueID),
-			Why: orNil(r.Why), Acknowledged: moment(r.Acknowledged), Verdicts: r.Verdicts,
+			Why: orNil(r.Why), Acknowledged: moment(r.Acknowledged), Message: newHeadingJSON(r.Heading), Verdicts: r.Verdicts,
 		}); err != nil {
 			return err
 		}
@@ -69,7 +71,7 @@ func PrintHistory(w io.Writer, found []ledger.Record) {
 }
 
 func historyHeads() []string {
-	return []string{"WHEN", "ACCOUNT", "UID", "ID", "STATE", "CLIENT", "QUEUE", "REASON"}
+	return []string{"WHEN", "ACCOUNT", "UID", "ID", "STATE", "CLIENT", "QUEUE", "MESSAGE", "REASON"}
 }
 
 func historyRow(r ledger.Record) []string {
@@ -78,7 +80,7 @@ func historyRow(r ledger.Record) []string {
 		why = "acknowledged " + when(&r.Acknowledged) + "; " + why
 	}
 	return []string{when(moment(r.Last)), r.Account, fetch.Sanitize(r.UID), orDash(r.Token), string(r.State), orDash(r.Client),
-		orDash(r.QueueID), recordReason(r.Reply, why, r.Verdicts)}
+		orDash(r.QueueID), headingText(r.Heading), recordReason(r.Reply, why, r.Verdicts)}
 }
 
 // History writes records as a table that grows.

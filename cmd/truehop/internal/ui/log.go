@@ -206,7 +206,8 @@ func (l *Log) NotWatching(account string, err error) {
 // SMTP logs a line of the dialogue with the MTA.
 func (l *Log) SMTP(session uint64, line string) { l.Debug(logSMTP, "session", session, "line", line) }
 
-// Event logs what happened in a pass. No subject, no body, no secret is in any of them.
+// Event logs what happened in a pass. No body and no secret is in any of them, and a subject
+// only where log.addresses is full.
 func (l *Log) Event(e transfer.Event) {
 	attrs := []slog.Attr{slog.String("account", e.Account)}
 	level, text := slog.LevelInfo, ""
@@ -218,6 +219,9 @@ func (l *Log) Event(e transfer.Event) {
 	case transfer.Verdict:
 		level, text = verdictLevel(e.State), e.State
 		attrs = append(attrs, verdictAttrs(e, l.addresses)...)
+		if level == slog.LevelWarn { // somebody may look for it
+			attrs = append(attrs, headingAttrs(e.Heading, l.addresses)...)
+		}
 	case transfer.NotRetrieved:
 		level, text = slog.LevelWarn, logNotRetrieved
 		attrs = append(attrs, uid(e), slog.Int64("size", e.Size), slog.String("error", e.Err.Error()))
@@ -236,8 +240,9 @@ func (l *Log) Event(e transfer.Event) {
 	case transfer.Vanished:
 		level, text = verdictLevel(e.State), e.State
 		attrs = append(attrs, slog.String("folder", fetch.Sanitize(e.Folder)), uid(e), slog.String("id", orDash(e.Token)), slog.Int64("size", e.Size),
-			slog.String("sender", mask("<"+e.Sender+">", l.addresses)), slog.String("why", reason("", e.Why)),
-			slog.String("hint", "look for it with who else reads the mailbox; then truehop acknowledge "+e.Account+" --all"))
+			slog.String("sender", mask("<"+e.Sender+">", l.addresses)), slog.String("why", reason("", e.Why)))
+		attrs = append(attrs, headingAttrs(e.Heading, l.addresses)...)
+		attrs = append(attrs, slog.String("hint", "look for it with who else reads the mailbox; then truehop acknowledge "+e.Account+" --all"))
 	case transfer.Restored:
 		level, text = slog.LevelWarn, logRestored
 		attrs = append(attrs, slog.String("folder", fetch.Sanitize(e.Folder)), slog.String("why", e.Why))

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
 )
@@ -67,6 +68,9 @@ type MessageStatus struct {
 	Next    *time.Time `json:"next"`
 	Reply   string     `json:"reply"`
 	Why     string     `json:"why"`
+	// Message names it by its own header.
+	Message headingJSON `json:"message"`
+	heading ledger.Heading
 	// Verdicts are those on single recipients, where not all of them got the message.
 	Verdicts []ledger.Verdict `json:"verdicts"`
 	// Waits says why a refused message is not deleted or moved yet, though on_refused says so; null else.
@@ -88,7 +92,7 @@ func NewAccountStatus(account string, last ledger.Pass, success time.Time, count
 	for _, r := range open {
 		m := MessageStatus{
 			Folder: r.Folder, UID: r.UID, ID: r.Token, State: r.State, Client: r.Client, Since: r.First, Changed: r.Last,
-			Next: moment(r.Next), Reply: r.Reply, Why: r.Why, Verdicts: r.Verdicts,
+			Next: moment(r.Next), Reply: r.Reply, Why: r.Why, Verdicts: r.Verdicts, heading: r.Heading, Message: newHeadingJSON(r.Heading),
 		}
 		if waits != nil {
 			m.Waits = orNil(waits(r))
@@ -96,6 +100,15 @@ func NewAccountStatus(account string, last ledger.Pass, success time.Time, count
 		s.Open = append(s.Open, m)
 	}
 	return s
+}
+
+// Mask shortens what names messages as log.addresses asks.
+func (s *AccountStatus) Mask(how config.AddressDetail) {
+	for i := range s.Open {
+		m := &s.Open[i]
+		m.heading = MaskHeading(m.heading, how)
+		m.Message = newHeadingJSON(m.heading)
+	}
 }
 
 // SetRefusal takes what the ledger has of credentials that are refused.
@@ -151,7 +164,7 @@ func (s *AccountStatus) Print(w io.Writer, dir string) {
 	if len(s.Open) == 0 {
 		return
 	}
-	t := newTable(w, "  STATE", "UID", "SINCE", "NEXT TRY", "CLIENT", "REASON")
+	t := newTable(w, "  STATE", "UID", "SINCE", "NEXT TRY", "CLIENT", "MESSAGE", "REASON")
 	for _, m := range s.Open {
 		reason := recordReason(m.Reply, m.Why, m.Verdicts)
 		if m.Waits != nil {
@@ -164,7 +177,7 @@ func (s *AccountStatus) Print(w io.Writer, dir string) {
 		case m.Next != nil:
 			next = when(m.Next)
 		}
-		t.row("  "+string(m.State), fetch.Sanitize(m.UID), when(&m.Since), next, orDash(m.Client), reason)
+		t.row("  "+string(m.State), fetch.Sanitize(m.UID), when(&m.Since), next, orDash(m.Client), headingText(m.heading), reason)
 	}
 	t.flush()
 	for _, step := range nextSteps(s) {

@@ -73,15 +73,15 @@ func (p *program) initialize(o initOptions) error {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return cannotWrite(path, err)
+		return &writeError{path, err}
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return cannotWrite(path, err)
+		return &writeError{path, err}
 	}
 	_, err = f.Write(text)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return cannotWrite(path, errors.Join(err, os.Remove(path)))
+		return &writeError{path, errors.Join(err, os.Remove(path))}
 	}
 	if !p.quiet {
 		ui.PrintInitialized(p.stdout, path, o.Draft)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/cmd/truehop/internal/metrics"
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
+	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
@@ -78,6 +80,13 @@ func (p *program) run(ctx context.Context, names []string, o runOptions) error {
 		}
 	}
 	reports := logged(ctx, log)
+	var told teller = log
+	if p.tellsPerson(cfg) {
+		screen := ui.NewScreen(p.stderr, p.screenOptions(cfg, o.dryRun))
+		defer screen.Close()
+		told = screen
+		reports.Observe, reports.Logger, reports.Trace = screen.Event, screen.Logger, nil
+	}
 	rows := ui.NewDryRun(p.stdout, cfg.Log.Addresses)
 	if o.dryRun {
 		reports.Observe = rows.Add
@@ -93,10 +102,10 @@ func (p *program) run(ctx context.Context, names []string, o runOptions) error {
 	if err != nil {
 		return err
 	}
-	p.tellAwaited(a, log)
+	p.signals.onEnd(func() { told.Awaiting(a.Awaited()) })
 	code := passes(ctx, a, cfg.Passes, accounts, func(name string) app.PassOptions {
 		return app.PassOptions{DryRun: o.dryRun, Now: o.now, Newest: o.last, Accept: slices.Contains(o.accept, name), Adopt: slices.Contains(o.adopt, name)}
-	}, log, isTerminal(p.stderr))
+	}, told)
 	if o.dryRun {
 		rows.End(o.last, code == exitOK)
 	}
@@ -108,7 +117,7 @@ func (p *program) run(ctx context.Context, names []string, o runOptions) error {
 	}
 	if report != nil {
 		if err := report.Write(o.report, time.Now(), code); err != nil {
-			return cannotWrite(o.report, err)
+			return &writeError{o.report, err}
 		}
 	}
 	return ended(code)
@@ -136,9 +145,32 @@ func logged(ctx context.Context, log *ui.Log) app.Options {
 	return o
 }
 
-// passes makes a pass over each account, so many at a time, and returns the worst exit code. A person who reads the log is
-// told each time what cron is told once.
-func passes(ctx context.Context, a *app.App, parallel int, accounts []*config.Account, options func(string) app.PassOptions, log *ui.Log, person bool) int {
+// teller tells of passes: a [ui.Screen] a person at a terminal, who is told each time what a [ui.Log] tells once.
+type teller interface {
+	Begin(account string)
+	Pass(account string, summary transfer.Summary, err error)
+	LoginWaits(account string, err error, known bool)
+	Woken(account string)
+	Awaiting(messages int)
+}
+
+// tellsPerson reports whether a person at a terminal reads what run says, who wants sentences: who has chosen a format of the
+// log, or its debug level, wants that.
+func (p *program) tellsPerson(cfg *config.Config) bool {
+	return isTerminal(p.stderr) && cfg.Log.Format == config.AutoFormat && cfg.Log.Level > slog.LevelDebug
+}
+
+// screenOptions is what the terminal is like. A dry run writes its rows there, and has no progress among them.
+func (p *program) screenOptions(cfg *config.Config, dryRun bool) ui.ScreenOptions {
+	able := os.Getenv("TERM") != "dumb"
+	return ui.ScreenOptions{
+		Width: terminalWidth(p.stderr), Progress: able && !dryRun, Color: able && colours(p.stderr), Quiet: p.quiet,
+		Addresses: cfg.Log.Addresses, Config: p.configPath, Now: time.Now,
+	}
+}
+
+// passes makes a pass over each account, so many at a time, and returns the worst exit code.
+func passes(ctx context.Context, a *app.App, parallel int, accounts []*config.Account, options func(string) app.PassOptions, told teller) int {
 	var mu sync.Mutex
 	code := exitOK
 	var group errgroup.Group
@@ -146,20 +178,21 @@ func passes(ctx context.Context, a *app.App, parallel int, accounts []*config.Ac
 	for _, account := range accounts {
 		group.Go(func() error {
 			o := options(account.Name)
+			told.Begin(account.Name)
 			summary, err := a.Pass(ctx, account, o)
 			if asks := o == (app.PassOptions{Newest: o.Newest}); asks && ledger.KindOf(err) == ledger.Busy {
 				woken, cause := a.Wake(ctx, account.Name)
 				if woken {
-					log.Woken(account.Name)
+					told.Woken(account.Name)
 					return nil
 				}
 				err = errors.Join(err, cause)
 			}
 			var refused *app.RefusedError
 			if errors.As(err, &refused) && refused.Waits {
-				log.LoginWaits(account.Name, refused, refused.Told && !person)
+				told.LoginWaits(account.Name, refused, refused.Told)
 			} else if !o.DryRun || err != nil {
-				log.Pass(account.Name, summary, err)
+				told.Pass(account.Name, summary, err)
 			}
 			if o.DryRun {
 				summary = transfer.Summary{} // nothing of it happened

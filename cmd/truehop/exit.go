@@ -84,8 +84,6 @@ func (e *writeError) Hint() string {
 	return "name a file in a directory that " + ledger.UserName(os.Geteuid()) + " can write"
 }
 
-func cannotWrite(path string, err error) error { return &writeError{path, err} }
-
 // exitCode classifies an error for the process's end.
 func exitCode(err error) int {
 	if err == nil {

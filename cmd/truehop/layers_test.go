@@ -57,6 +57,8 @@ var homes = map[string][]string{
 	"github.com/emersion/go-message": {"schedule/transfer", "cmd/truehop/internal/app"},
 	"github.com/emersion/go-msgauth": {"cmd/truehop"}, // its tests
 	"github.com/emersion/go-sasl":    {"fetch/sasl", "fetch/imap", "fetch/pop3", "inject", "cmd/truehop/internal/app"},
+	"github.com/vbauerster/mpb":      {"cmd/truehop/internal/ui"},
+	"github.com/mattn/go-runewidth":  {"cmd/truehop/internal/ui"},
 	"github.com/xdg-go/scram":        {"fetch/sasl", "fetch/fetchtest", "fetch/imap"},
 	"github.com/knadh/koanf":         {"cmd/truehop/internal/config"},
 	"go.yaml.in/yaml":                {"cmd/truehop/internal/config", "cmd/truehop/internal/metrics"}, // alert rules, in tests

@@ -44,18 +44,30 @@ func (p *program) load() (*config.Config, *ui.Log, error) {
 	return cfg, ui.NewLog(p.stderr, cfg.Log, p.quiet), nil
 }
 
-// tellAwaited says, when a signal has told the command to end, which replies it still waits for: to a person at a terminal
+// tellAwaited says, when a signal has told the service to end, which replies it still waits for: to a person at a terminal
 // also how not to.
 func (p *program) tellAwaited(a *app.App, log *ui.Log) {
 	p.signals.onEnd(func() {
 		switch n := a.Awaited(); {
-		case n == 0:
-		case isTerminal(p.stderr):
+		case n > 0 && isTerminal(p.stderr):
 			ui.PrintAwaited(p.stderr, n)
 		default:
 			log.Awaiting(n)
 		}
 	})
+}
+
+// defaultWidth is that of a terminal which does not say.
+const defaultWidth = 80
+
+// terminalWidth returns how many columns a terminal has.
+func terminalWidth(w io.Writer) int {
+	if f, ok := w.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+			return width
+		}
+	}
+	return defaultWidth
 }
 
 // isTerminal reports whether a person sees at once what is written to w.

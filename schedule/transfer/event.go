@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"sync"
+	"time"
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
@@ -164,6 +165,17 @@ func (r *reporter) emit(e Event) {
 	}
 }
 
+// noteNext takes into account when a message is due.
+func (s *Summary) noteNext(rec ledger.Record, now time.Time) {
+	waits := rec.State == ledger.Deferred || rec.State == ledger.Doubt
+	if !waits || !rec.Next.After(now) || rec.Absent {
+		return
+	}
+	if s.Next.IsZero() || rec.Next.Before(s.Next) {
+		s.Next = rec.Next
+	}
+}
+
 // count counts a message by the verdict on it.
 func (s *Summary) count(state ledger.State) {
 	switch state {
@@ -184,4 +196,13 @@ func (s *Summary) count(state ledger.State) {
 	default:
 		s.Deferred++
 	}
+}
+
+// planned tells what is about to be retrieved of a folder.
+func planned(folder string, refs []fetch.Ref) Event {
+	e := Event{Kind: Planned, Folder: folder, Messages: len(refs)}
+	for _, ref := range refs {
+		e.Octets += max(ref.Size, 0) // -1 where the server does not say
+	}
+	return e
 }

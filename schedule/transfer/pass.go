@@ -152,17 +152,6 @@ type Summary struct {
 	Next time.Time
 }
 
-// noteNext takes into account when a message is due.
-func (s *Summary) noteNext(rec ledger.Record, now time.Time) {
-	waits := rec.State == ledger.Deferred || rec.State == ledger.Doubt
-	if !waits || !rec.Next.After(now) || rec.Absent {
-		return
-	}
-	if s.Next.IsZero() || rec.Next.Before(s.Next) {
-		s.Next = rec.Next
-	}
-}
-
 // WantPerson is the number of messages that want a person's attention.
 func (s Summary) WantPerson() int { return s.Refused + s.PartlyRefused + s.Held + s.Lost }
 
@@ -386,15 +375,6 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 	lookedAtAll := err == nil && !todo.onlyOverdue && listing.Unlisted == 0 && len(v.left) == 0
 	nothingNew := todo.counts.New == 0 && listing.Unlisted == 0
 	return r.conclude(ctx, at, todo, there, lookedAtAll, nothingNew, err)
-}
-
-// planned tells what is about to be retrieved of a folder.
-func planned(folder string, refs []fetch.Ref) Event {
-	e := Event{Kind: Planned, Folder: folder, Messages: len(refs)}
-	for _, ref := range refs {
-		e.Octets += max(ref.Size, 0) // -1 where the server does not say
-	}
-	return e
 }
 
 // conclude records what a visit to a folder tells of the messages that it did not carry. err is how carrying ended.

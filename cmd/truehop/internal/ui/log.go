@@ -122,7 +122,14 @@ func (l *Log) Serving(accounts int) { l.Info(logServing, "accounts", accounts) }
 func (l *Log) Stopped() { l.Info(logStopped) }
 
 // Awaiting logs that a signal has told the program to end, and that it waits for the reply to the dot of so many messages first.
-func (l *Log) Awaiting(messages int) { l.Info(logAwaiting, "messages", messages) }
+func (l *Log) Awaiting(messages int) {
+	if messages > 0 {
+		l.Info(logAwaiting, "messages", messages)
+	}
+}
+
+// Begin is for a person: the log tells of a pass at its end.
+func (l *Log) Begin(string) {}
 
 // Reloaded logs that the service goes on by another configuration, in which these accounts are new or changed, or gone.
 func (l *Log) Reloaded(come, gone []string) {
@@ -209,6 +216,9 @@ func (l *Log) SMTP(session uint64, line string) { l.Debug(logSMTP, "session", se
 // Event logs what happened in a pass. No body and no secret is in any of them, and a subject
 // only where log.addresses is full.
 func (l *Log) Event(e transfer.Event) {
+	if e.Kind == transfer.Planned || e.Kind == transfer.Retrieved {
+		return // progress, which is for a person
+	}
 	attrs := []slog.Attr{slog.String("account", e.Account)}
 	level, text := slog.LevelInfo, ""
 	switch e.Kind {

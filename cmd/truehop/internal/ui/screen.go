@@ -1,0 +1,331 @@
+package ui
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/transfer"
+)
+
+// maxTold bounds the messages that are told one by one of a pass.
+const maxTold = 10
+
+// Screen tells a person at a terminal what run does: how far it has come while it works, and of each account a sentence
+// at its end, with what wants the person. It is safe for concurrent use.
+type Screen struct {
+	*slog.Logger // of what is odd about upstreams
+
+	mu   sync.Mutex
+	w    io.Writer
+	o    ScreenOptions
+	bars *mpb.Progress // nil where no progress is shown
+	// passes are those under way, by account.
+	passes map[string]*passView
+}
+
+// passView is what the screen knows of a pass.
+type passView struct {
+	progress
+	bar *mpb.Bar
+	// trouble are the messages that a person is told of, the first maxTold of them; more counts the others.
+	trouble []transfer.Event
+	more    int
+}
+
+// ScreenOptions say what the terminal is like, and how much is told.
+type ScreenOptions struct {
+	// Width is that of the terminal, in columns.
+	Width int
+	// Progress says that the terminal can move its cursor, Color that colours are wanted.
+	Progress, Color bool
+	Quiet           bool // only what is wrong
+	Addresses       config.AddressDetail
+	// Config is what --config said, for the command lines that are suggested.
+	Config string
+	Now    func() time.Time
+}
+
+// NewScreen returns a screen on w. It must be closed.
+func NewScreen(w io.Writer, o ScreenOptions) *Screen {
+	s := &Screen{w: w, o: o, passes: map[string]*passView{}}
+	if o.Progress && !o.Quiet {
+		s.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(o.Width), mpb.WithRefreshRate(150*time.Millisecond))
+	}
+	s.Logger = slog.New(slog.NewTextHandler(screenLines{s}, &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: maskedText(o.Addresses)}))
+	return s
+}
+
+// Close ends the progress and waits until all is written.
+func (s *Screen) Close() {
+	if s.bars != nil {
+		s.bars.Shutdown()
+	}
+}
+
+// screenLines writes what a logger says between the bars.
+type screenLines struct{ s *Screen }
+
+// Write takes whole lines.
+func (l screenLines) Write(line []byte) (int, error) {
+	l.s.print(string(line))
+	return len(line), nil
+}
+
+// print writes whole lines above the bars.
+func (s *Screen) print(text string) {
+	if s.bars != nil {
+		if _, err := io.WriteString(s.bars, text); err == nil {
+			return
+		}
+	}
+	_, _ = io.WriteString(s.w, text) // a terminal that is gone is told nothing
+}
+
+// view returns what is known of a pass, and begins it where it has not begun.
+func (s *Screen) view(account string) *passView {
+	v := s.passes[account]
+	if v == nil {
+		v = &passView{progress: progress{account: account}}
+		s.passes[account] = v
+	}
+	return v
+}
+
+// Begin tells that a pass begins.
+func (s *Screen) Begin(account string) {
+	s.mu.Lock()
+	v := s.view(account)
+	s.mu.Unlock()
+	if s.bars == nil {
+		return
+	}
+	text := func(decor.Statistics) string {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return v.text(s.o.Now())
+	}
+	bar := s.bars.New(1, mpb.BarStyle().Lbound("[").Rbound("]").Filler("=").Tip(">").Padding(" "), mpb.BarFillerTrim(),
+		mpb.PrependDecorators(decor.Name(account+" ", decor.WCSyncSpaceR)), mpb.AppendDecorators(decor.Any(text, decor.WC{C: decor.DindentRight})), mpb.BarRemoveOnComplete())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v.bar = bar
+}
+
+// Event takes an event of a pass.
+func (s *Screen) Event(e transfer.Event) {
+	s.mu.Lock()
+	v := s.view(e.Account)
+	shows := v.add(e, s.o.Now())
+	if wantsTelling(e) {
+		if len(v.trouble) < maxTold {
+			v.trouble = append(v.trouble, e)
+		} else {
+			v.more++
+		}
+	}
+	bar, octets, came := v.bar, v.octets, v.came
+	s.mu.Unlock()
+	if bar != nil && shows { // the bar's own goroutine may be waiting for the lock
+		bar.SetTotal(max(octets, came)+1, false)
+		bar.SetCurrent(came)
+	}
+	switch e.Kind {
+	case transfer.Restored, transfer.Misfit:
+		s.Warning(e.Account + ": " + fetch.Printable(e.Why))
+	case transfer.NotMarked, transfer.NotSettled:
+		s.Warning(e.Account + ": " + fetch.Printable(e.Err.Error()))
+	}
+}
+
+// wantsTelling reports whether a person is told of the message that an event is about.
+func wantsTelling(e transfer.Event) bool {
+	switch e.Kind {
+	case transfer.Verdict, transfer.Vanished:
+		state := ledger.State(e.State)
+		return state.WantsPerson() || state.InDoubt()
+	}
+	return e.Kind == transfer.NotRetrieved
+}
+
+// Warning tells what is odd.
+func (s *Screen) Warning(text string) { s.print(s.paint(sgrBold, "warning: ") + text + "\n") }
+
+// Awaiting answers a signal: it tells why the program goes on, if it does.
+func (s *Screen) Awaiting(messages int) {
+	switch {
+	case messages > 0:
+		s.print(fmt.Sprintf("waiting for the MTA's word on %s; again to end now\n", count(messages, "message")))
+	case !s.o.Quiet:
+		s.print("ending; no message is with the MTA\n")
+	}
+}
+
+// Woken tells that a running service makes the pass over an account.
+func (s *Screen) Woken(account string) {
+	s.end(account)
+	if !s.o.Quiet {
+		s.print(account + "  the service is in a pass over it, and makes another one directly after it\n")
+	}
+}
+
+// end takes away what is shown of a pass under way, and returns what is known of it.
+func (s *Screen) end(account string) *passView {
+	s.mu.Lock()
+	v := s.view(account)
+	delete(s.passes, account)
+	s.mu.Unlock()
+	if v.bar != nil {
+		v.bar.Abort(true)
+		v.bar.Wait()
+	}
+	return v
+}
+
+// Pass tells how a pass ended.
+func (s *Screen) Pass(account string, sum transfer.Summary, err error) {
+	v := s.end(account)
+	wrong := err != nil || sum.WantPerson()+sum.Doubt+sum.Failed+sum.Unsettled > 0
+	if s.o.Quiet && !wrong {
+		return
+	}
+	s.print(s.told(v, sum, err))
+}
+
+// LoginWaits tells that there was no pass over an account, for its credentials were refused a while ago: to a person each time.
+func (s *Screen) LoginWaits(account string, err error, _ bool) {
+	s.Pass(account, transfer.Summary{}, err)
+}
+
+// told is all that is said of a pass.
+func (s *Screen) told(v *passView, sum transfer.Summary, err error) string {
+	var b strings.Builder
+	indent := strings.Repeat(" ", len(v.account)+2)
+	said := sentence(sum, s.o.Now())
+	cut := errors.Is(err, context.Canceled)
+	switch {
+	case cut && said == nothingNew:
+		said = "cut short"
+	case cut:
+		said += "  cut short"
+	case err != nil && said == nothingNew:
+		said = ""
+	}
+	rows := []string{said}
+	if err != nil && !cut {
+		failed := s.paint(sgrRed, "FAILED") + ": " + strings.ReplaceAll(lines(err.Error()), "\n", "; ")
+		if rows = []string{failed}; said != "" {
+			rows = append(rows, said)
+		}
+	}
+	for i, line := range rows {
+		if i == 0 {
+			fmt.Fprintf(&b, "%s  %s\n", s.paint(sgrBold, v.account), line)
+			continue
+		}
+		b.WriteString(indent + line + "\n")
+	}
+	for _, e := range v.trouble {
+		s.message(&b, indent, e)
+	}
+	if v.more > 0 {
+		fmt.Fprintf(&b, "%sand %d more\n", indent, v.more)
+	}
+	if hint := Hint(err); hint != "" && !cut {
+		b.WriteString(indent + lines(hint) + "\n")
+	}
+	if sum.WantPerson()+sum.Doubt+sum.Failed > 0 {
+		b.WriteString(indent + s.paint(sgrDim, "next: "+s.command("status", v.account)) + "\n")
+	}
+	return b.String()
+}
+
+// message tells of one message what became of it and which it is.
+func (s *Screen) message(b *strings.Builder, indent string, e transfer.Event) {
+	why := reason("", e.Why)
+	switch {
+	case e.Kind == transfer.NotRetrieved:
+		e.State, why = "not fetched", fetch.Printable(e.Err.Error())
+	case e.Receipt.Reply.Code > 0:
+		why = fetch.Printable(replyText(e.Receipt.Reply))
+	}
+	name := headingText(MaskHeading(e.Heading, s.o.Addresses))
+	if name == "-" {
+		name = "UID " + orDash(e.Ref.UID)
+	}
+	first := e.State + "  " + name
+	if !e.Heading.Date.IsZero() {
+		first += " of " + e.Heading.Date.Local().Format("Mon 2 Jan 15:04 MST")
+	}
+	width := s.o.Width - len(indent)
+	for i, line := range append(wrapped(first, width), wrapped(maskWithin(why, s.o.Addresses), width-2)...) {
+		if word, rest, _ := strings.Cut(line, "  "); i == 0 && word == e.State {
+			line = s.paint(sgrRed, word) + "  " + rest
+		}
+		if i >= len(wrapped(first, width)) {
+			line = "  " + line
+		}
+		b.WriteString(indent + line + "\n")
+	}
+}
+
+// command is a command line to type.
+func (s *Screen) command(words ...string) string {
+	if s.o.Config != "" {
+		words = append(words, "--config", s.o.Config)
+	}
+	text := "truehop"
+	for _, w := range words {
+		text += " " + quote(w)
+	}
+	return text
+}
+
+// paint puts a text in colour, where that is wanted.
+func (s *Screen) paint(sgr, text string) string {
+	if !s.o.Color {
+		return text
+	}
+	return sgr + text + sgrReset
+}
+
+const nothingNew = "nothing new"
+
+// sentence says what a pass did, in the order in which it wants attention last.
+func sentence(sum transfer.Summary, now time.Time) string {
+	var parts []string
+	for _, c := range [...]struct {
+		n    int
+		word string
+	}{
+		{sum.Delivered, "delivered"}, {sum.Quarantined, "put into quarantine"}, {sum.Refused, "refused"}, {sum.PartlyRefused, "partly refused"},
+		{sum.Held, "held"}, {sum.Lost, "lost"}, {sum.Doubt, "in doubt"}, {sum.Failed, "not fetched"}, {sum.Adopted, "taken as known"},
+		{sum.Unsettled, "not settled upstream"}, {sum.Left, "left to the next pass"}, {sum.Asked, "asked about"},
+	} {
+		if c.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", c.n, c.word))
+		}
+	}
+	if n := sum.Deferred + sum.Waiting; n > 0 {
+		until := ""
+		if !sum.Next.IsZero() {
+			until = " until " + hour(sum.Next, now)
+		}
+		parts = append(parts, fmt.Sprintf("%d waiting%s", n, until))
+	}
+	if len(parts) == 0 {
+		return nothingNew
+	}
+	return strings.Join(parts, "  ")
+}

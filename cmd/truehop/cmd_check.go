@@ -93,7 +93,7 @@ func (p *program) check(ctx context.Context, names []string, o checkOptions) err
 				return err
 			}
 		} else if !p.quiet || c.Level > ui.OK {
-			c.Print(p.stdout, o.verbose || len(accounts) == 1)
+			c.Print(p.page(), o.verbose || len(accounts) == 1)
 		}
 	}
 	if quiet := p.quiet && code == exitOK; !o.json && !quiet {

@@ -88,7 +88,7 @@ func (p *program) status(ctx context.Context, names []string, asJSON bool) error
 	for _, s := range all {
 		code = worse(code, statusExit(s))
 		if !asJSON {
-			s.Print(p.stdout, dir)
+			s.Print(p.page(), dir)
 		} else if err := s.PrintJSON(p.stdout); err != nil {
 			return err
 		}

@@ -57,6 +57,14 @@ func (p *program) tellAwaited(a *app.App, log *ui.Log) {
 	})
 }
 
+// page is where tables are written: they fit the width of a terminal.
+func (p *program) page() io.Writer {
+	if !isTerminal(p.stdout) {
+		return p.stdout
+	}
+	return ui.Page{Writer: p.stdout, Columns: terminalWidth(p.stdout)}
+}
+
 // defaultWidth is that of a terminal which does not say.
 const defaultWidth = 80
 

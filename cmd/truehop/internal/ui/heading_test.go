@@ -80,7 +80,7 @@ func TestHistoryNamesMessages(t *testing.T) {
 	if !strings.Contains(table.String(), `"invoice for ann@example.net" from Jo Example <jo@example.org>`) {
 		t.Errorf("the table is\n%s", &table)
 	}
-	if err := PrintHistoryJSON(&object, found); err != nil {
+	if err := PrintHistoryJSON(&object, found, func(string) string { return "main" }); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{

@@ -63,23 +63,24 @@ func PrintHistory(w io.Writer, found []ledger.Record) {
 	if len(found) == 0 {
 		return
 	}
-	t := newTable(w, historyHeads()...)
+	now := time.Now()
+	t := newTable(w, historyHeads(now)...)
 	for _, r := range found {
-		t.row(historyRow(r)...)
+		t.row(historyRow(r, cellTime(r.Last, now))...)
 	}
 	t.flush()
 }
 
-func historyHeads() []string {
-	return []string{"WHEN", "ACCOUNT", "UID", "ID", "STATE", "CLIENT", "QUEUE", "MESSAGE", "REASON"}
+func historyHeads(now time.Time) []string {
+	return []string{"WHEN (" + now.Format("MST") + ")", "ACCOUNT", "UID", "ID", "STATE", "CLIENT", "QUEUE", "MESSAGE", "REASON"}
 }
 
-func historyRow(r ledger.Record) []string {
+func historyRow(r ledger.Record, changed string) []string {
 	why := r.Why
 	if !r.Acknowledged.IsZero() {
 		why = "acknowledged " + when(&r.Acknowledged) + "; " + why
 	}
-	return []string{when(moment(r.Last)), r.Account, fetch.Sanitize(r.UID), orDash(r.Token), string(r.State), orDash(r.Client),
+	return []string{changed, r.Account, fetch.Sanitize(r.UID), orDash(r.Token), string(r.State), orDash(r.Client),
 		orDash(r.QueueID), headingText(r.Heading), recordReason(r.Reply, why, r.Verdicts)}
 }
 
@@ -96,8 +97,8 @@ func NewHistory(w io.Writer) *History { return &History{w: w} }
 func (h *History) Add(found []ledger.Record) {
 	for _, r := range found {
 		if h.rows == nil {
-			h.rows = newRows(h.w, historyHeads()...)
+			h.rows = newRows(h.w, historyHeads(time.Now())...)
 		}
-		h.rows.row(historyRow(r)...)
+		h.rows.row(historyRow(r, when(&r.Last))...) // which grows older as one looks at it
 	}
 }

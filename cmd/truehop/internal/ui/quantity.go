@@ -36,14 +36,26 @@ func shortDuration(d time.Duration) string {
 
 // timeText is a time as a person reads it: absolute, with its zone, and how far from now.
 func timeText(t, now time.Time) string {
-	text := t.Local().Format("2006-01-02 15:04:05 MST")
+	return t.Local().Format("2006-01-02 15:04:05 MST") + ", " + distance(t, now)
+}
+
+// cellTime is timeText in a cell of a table, whose head has the zone.
+func cellTime(t, now time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return hour(t, now) + ", " + distance(t, now)
+}
+
+// distance is how far a time is from now.
+func distance(t, now time.Time) string {
 	switch d := now.Sub(t); {
 	case d >= time.Second:
-		return text + ", " + shortDuration(d) + " ago"
+		return shortDuration(d) + " ago"
 	case d <= -time.Second:
-		return text + ", in " + shortDuration(-d)
+		return "in " + shortDuration(-d)
 	}
-	return text + ", now"
+	return "now"
 }
 
 // hour is the time of a day for a sentence, with the date where that is not today.

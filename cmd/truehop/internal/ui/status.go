@@ -164,7 +164,9 @@ func (s *AccountStatus) Print(w io.Writer, dir string) {
 	if len(s.Open) == 0 {
 		return
 	}
-	t := newTable(w, "  STATE", "UID", "SINCE", "NEXT TRY", "CLIENT", "MESSAGE", "REASON")
+	now := time.Now()
+	zone := " (" + now.Format("MST") + ")"
+	t := newTable(w, "  STATE", "UID", "SINCE"+zone, "NEXT TRY"+zone, "CLIENT", "MESSAGE", "REASON")
 	for _, m := range s.Open {
 		reason := recordReason(m.Reply, m.Why, m.Verdicts)
 		if m.Waits != nil {
@@ -175,9 +177,9 @@ func (s *AccountStatus) Print(w io.Writer, dir string) {
 		case m.State.WantsPerson():
 			next = "never" // a person has to decide
 		case m.Next != nil:
-			next = when(m.Next)
+			next = cellTime(*m.Next, now)
 		}
-		t.row("  "+string(m.State), fetch.Sanitize(m.UID), when(&m.Since), next, orDash(m.Client), headingText(m.heading), reason)
+		t.row("  "+string(m.State), fetch.Sanitize(m.UID), cellTime(m.Since, now), next, orDash(m.Client), headingText(m.heading), reason)
 	}
 	t.flush()
 	for _, step := range nextSteps(s) {
@@ -234,5 +236,5 @@ func when(t *time.Time) string {
 	if t == nil {
 		return "never"
 	}
-	return t.Local().Format("2006-01-02 15:04:05")
+	return timeText(*t, time.Now())
 }

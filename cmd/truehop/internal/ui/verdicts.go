@@ -2,10 +2,12 @@ package ui
 
 import (
 	"cmp"
+	"fmt"
 	"io"
 	"slices"
 	"sync"
 
+	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
@@ -40,21 +42,28 @@ func (v *Verdicts) sorted() []transfer.Event {
 	})
 }
 
+// The demo is as wide as the narrowest terminal.
+const (
+	demoColumns = 80
+	demoIndent  = "          "
+)
+
 // PrintDemo writes what the MTA said of every message and what became of it upstream. describe says what is
 // special about the n-th message of an account.
 func (v *Verdicts) PrintDemo(w io.Writer, describe func(account string, n uint32) string) {
-	t := newTable(w, "MAILBOX", "MESSAGE", "CLIENT", "NAME", "HELO", "THE MTA SAYS", "UPSTREAM")
 	for _, e := range v.sorted() {
 		shown := e.Receipt.Presented
 		said := replyText(e.Receipt.Reply)
 		if e.Receipt.Reply.Code == 0 {
 			said = "not asked, " + reason("", e.Why)
 		}
-		if r := []rune(said); len(r) > 84 {
-			said = string(r[:83]) + "…"
+		client := presented(e.Receipt)
+		if shown.Name != "" {
+			client += " " + fetch.Sanitize(shown.Name)
 		}
-		t.row(e.Account, describe(e.Account, e.Ref.Seq), presented(e.Receipt), orDash(shown.Name), orDash(shown.HELO),
-			e.State+": "+said, cmp.Or(v.upstream[e.Token], "kept"))
+		fmt.Fprintf(w, "%-9s %s, from %s\n", e.Account, describe(e.Account, e.Ref.Seq), client)
+		for _, line := range wrapped(e.State+": "+said+"; "+cmp.Or(v.upstream[e.Token], "kept")+" upstream", demoColumns-len(demoIndent)) {
+			fmt.Fprintln(w, demoIndent+line)
+		}
 	}
-	t.flush()
 }

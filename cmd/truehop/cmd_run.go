@@ -87,7 +87,7 @@ func (p *program) run(ctx context.Context, names []string, o runOptions) error {
 		told = screen
 		reports.Observe, reports.Logger, reports.Trace = screen.Event, screen.Logger, nil
 	}
-	rows := ui.NewDryRun(p.stdout, cfg.Log.Addresses)
+	rows := ui.NewDryRun(p.page(), cfg.Log.Addresses)
 	if o.dryRun {
 		reports.Observe = rows.Add
 	}
@@ -148,7 +148,7 @@ func logged(ctx context.Context, log *ui.Log) app.Options {
 // teller tells of passes: a [ui.Screen] a person at a terminal, who is told each time what a [ui.Log] tells once.
 type teller interface {
 	Begin(account string)
-	Pass(account string, summary transfer.Summary, err error)
+	Pass(account string, end ui.PassEnd)
 	LoginWaits(account string, err error, known bool)
 	Woken(account string)
 	Awaiting(messages int)
@@ -191,8 +191,10 @@ func passes(ctx context.Context, a *app.App, parallel int, accounts []*config.Ac
 			var refused *app.RefusedError
 			if errors.As(err, &refused) && refused.Waits {
 				told.LoginWaits(account.Name, refused, refused.Told)
-			} else if !o.DryRun || err != nil {
-				told.Pass(account.Name, summary, err)
+			} else if !o.DryRun {
+				told.Pass(account.Name, passEnd(ctx, a, account.Name, summary, err))
+			} else if err != nil {
+				told.Pass(account.Name, ui.PassEnd{Summary: summary, Err: err})
 			}
 			if o.DryRun {
 				summary = transfer.Summary{} // nothing of it happened
@@ -205,4 +207,10 @@ func passes(ctx context.Context, a *app.App, parallel int, accounts []*config.Ac
 	}
 	_ = group.Wait() // no function of the group returns an error: each account has its own end
 	return code
+}
+
+// passEnd is how a pass ended, and whether that was told before.
+func passEnd(ctx context.Context, a *app.App, account string, summary transfer.Summary, err error) ui.PassEnd {
+	t := a.Telling(ctx, account, summary, err)
+	return ui.PassEnd{Summary: summary, Err: err, Known: t.Known, Since: t.Since, Passes: t.Passes, Recovered: t.Recovered}
 }

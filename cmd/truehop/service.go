@@ -162,13 +162,13 @@ func (s *service) pass(ctx context.Context, name string) error {
 	log := s.logger()
 	var refused *app.RefusedError
 	if !errors.As(err, &refused) {
-		log.Pass(name, summary, err)
+		log.Pass(name, passEnd(ctx, s.app, name, summary, err))
 		return err
 	}
 	if refused.Waits {
 		log.LoginWaits(name, refused, refused.Told)
 	} else {
-		log.Pass(name, summary, err)
+		log.Pass(name, passEnd(ctx, s.app, name, summary, err))
 	}
 	return nil // the ledger spaces the logins, and lets one through when the credentials were changed
 }

@@ -305,28 +305,69 @@ func verdictAttrs(e transfer.Event, addresses config.AddressDetail) []slog.Attr 
 	return attrs
 }
 
-// Pass logs how a pass ended, at debug level if nothing happened in it, so that cron stays silent.
-func (l *Log) Pass(account string, s transfer.Summary, err error) {
-	attrs := []slog.Attr{slog.String("account", account), slog.Int("listed", s.Listed), slog.Int("delivered", s.Delivered),
-		slog.Int("deferred", s.Deferred+s.Waiting), slog.Int("refused", s.Refused), slog.Int("partly-refused", s.PartlyRefused), slog.Int("quarantined", s.Quarantined), slog.Int("held", s.Held), slog.Int("doubt", s.Doubt),
-		slog.Int("adopted", s.Adopted), slog.Int("failed", s.Failed), slog.Int("settled", s.Settled), slog.Int("unsettled", s.Unsettled), slog.Int("lost", s.Lost), slog.Int("left-out", s.LeftOut), slog.Int("left", s.Left)}
-	if s.Asked > 0 { // in a dry run
-		attrs = append(attrs, slog.Int("asked", s.Asked))
-	}
+// PassEnd is how a pass over an account ended.
+type PassEnd struct {
+	Summary transfer.Summary
+	Err     error
+	// Known says that the log has told of it before, and that it has not changed.
+	Known bool
+	// Since and Passes say for how long it has been so; Recovered, how long it failed before.
+	Since     time.Time
+	Passes    int
+	Recovered bool
+}
+
+// Pass logs how a pass ended, the cause first: at debug level if nothing happened in it, or nothing that is not known, so
+// that cron stays silent. Counters that are zero are left out.
+func (l *Log) Pass(account string, end PassEnd) {
+	s, err := end.Summary, end.Err
+	attrs := []slog.Attr{slog.String("account", account)}
 	level, text := slog.LevelInfo, logPassEnded
-	if s.Delivered+s.Deferred+s.Refused+s.PartlyRefused+s.Quarantined+s.Held+s.Doubt+s.Failed+s.Settled+s.Unsettled+s.Adopted+s.Lost == 0 {
+	happened := s.Delivered + s.Deferred + s.Refused + s.PartlyRefused + s.Quarantined + s.Held + s.Doubt + s.Failed + s.Settled + s.Unsettled + s.Adopted
+	stands := s.Waiting+s.Lost > 0 && !end.Known
+	if quiet := happened == 0 && !stands && !end.Recovered; quiet {
 		level = slog.LevelDebug
 	}
-	if errors.Is(err, context.Canceled) {
-		level, text, err = slog.LevelInfo, logPassEnded, nil
+	switch {
+	case errors.Is(err, context.Canceled):
+		level = slog.LevelInfo
 		attrs = append(attrs, slog.Bool("cut short", true))
-	}
-	if err != nil {
+	case err != nil:
 		level, text = slog.LevelError, logPassFailed
+		if end.Known {
+			level = slog.LevelDebug
+		}
 		attrs = append(attrs, slog.String("error", strings.ReplaceAll(err.Error(), "\n", "; ")))
 		if h := Hint(err); h != "" {
 			attrs = append(attrs, slog.String("hint", h))
 		}
+		if end.Passes > 0 {
+			attrs = append(attrs, slog.Time("since", end.Since), slog.Int("passes", end.Passes))
+		}
+	case end.Recovered:
+		attrs = append(attrs, slog.Bool("recovered", true), slog.Time("since", end.Since), slog.Int("passes", end.Passes))
 	}
-	l.LogAttrs(context.Background(), level, text, attrs...)
+	l.LogAttrs(context.Background(), level, text, append(attrs, counters(s)...)...)
+}
+
+// counters are the numbers of a pass that are not zero. asked is that of a dry run.
+func counters(s transfer.Summary) []slog.Attr {
+	var attrs []slog.Attr
+	for _, c := range [...]struct {
+		key string
+		n   int
+	}{
+		{"listed", s.Listed}, {"delivered", s.Delivered}, {"deferred", s.Deferred + s.Waiting}, {"refused", s.Refused},
+		{"partly-refused", s.PartlyRefused}, {"quarantined", s.Quarantined}, {"held", s.Held}, {"doubt", s.Doubt}, {"adopted", s.Adopted},
+		{"failed", s.Failed}, {"settled", s.Settled}, {"unsettled", s.Unsettled}, {"lost", s.Lost}, {"left-out", s.LeftOut},
+		{"left", s.Left}, {"asked", s.Asked},
+	} {
+		if c.n > 0 {
+			attrs = append(attrs, slog.Int(c.key, c.n))
+		}
+	}
+	if !s.Next.IsZero() {
+		attrs = append(attrs, slog.Time("next", s.Next))
+	}
+	return attrs
 }

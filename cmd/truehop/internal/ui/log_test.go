@@ -29,16 +29,16 @@ func TestPassLevels(t *testing.T) {
 		err     error
 		want    string
 	}{
-		"nothing new":  {transfer.Summary{Listed: 9, Known: 9}, nil, "level=DEBUG msg=pass account=work listed=9 "},
-		"mail":         {transfer.Summary{Delivered: 1}, nil, "level=INFO msg=pass account=work "},
-		"an error":     {transfer.Summary{}, &transfer.Error{Op: "list", Text: "renumbered", Advice: "look"}, `level=ERROR msg="pass failed" account=work `},
+		"nothing new":  {transfer.Summary{Listed: 9, Known: 9}, nil, "level=DEBUG msg=pass account=work listed=9\n"},
+		"mail":         {transfer.Summary{Delivered: 1}, nil, "level=INFO msg=pass account=work delivered=1\n"},
+		"an error":     {transfer.Summary{}, &transfer.Error{Op: "list", Text: "renumbered", Advice: "look"}, `level=ERROR msg="pass failed" account=work error="list: renumbered" hint=look` + "\n"},
 		"another one":  {transfer.Summary{}, errors.New("x"), `level=ERROR msg="pass failed" account=work `},
 		"lost mail":    {transfer.Summary{Lost: 1}, nil, "level=INFO msg=pass account=work "},
 		"settled late": {transfer.Summary{Settled: 1}, nil, "level=INFO msg=pass account=work "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var b strings.Builder
-			NewLog(&b, config.Log{Level: slog.LevelDebug}, false).Pass("work", c.summary, c.err)
+			NewLog(&b, config.Log{Level: slog.LevelDebug}, false).Pass("work", PassEnd{Summary: c.summary, Err: c.err})
 			if !strings.Contains(b.String(), c.want) {
 				t.Errorf("it logs %q, want %q", b.String(), c.want)
 			}

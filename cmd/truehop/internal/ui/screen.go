@@ -193,8 +193,9 @@ func (s *Screen) end(account string) *passView {
 	return v
 }
 
-// Pass tells how a pass ended.
-func (s *Screen) Pass(account string, sum transfer.Summary, err error) {
+// Pass tells how a pass ended, known or not.
+func (s *Screen) Pass(account string, end PassEnd) {
+	sum, err := end.Summary, end.Err
 	v := s.end(account)
 	wrong := err != nil || sum.WantPerson()+sum.Doubt+sum.Failed+sum.Unsettled > 0
 	if s.o.Quiet && !wrong {
@@ -205,7 +206,7 @@ func (s *Screen) Pass(account string, sum transfer.Summary, err error) {
 
 // LoginWaits tells that there was no pass over an account, for its credentials were refused a while ago: to a person each time.
 func (s *Screen) LoginWaits(account string, err error, _ bool) {
-	s.Pass(account, transfer.Summary{}, err)
+	s.Pass(account, PassEnd{Err: err})
 }
 
 // told is all that is said of a pass.

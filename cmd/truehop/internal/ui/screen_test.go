@@ -72,10 +72,10 @@ cut  1 delivered  cut short
 		s := NewScreen(&b, ScreenOptions{Width: width, Addresses: config.FullAddress, Now: noon})
 		s.Begin("work")
 		s.Event(refusedInvoice())
-		s.Pass("home", transfer.Summary{Listed: 3, Known: 3}, nil)
-		s.Pass("work", transfer.Summary{Delivered: 3, Refused: 1, Deferred: 2, Next: noon().Add(15 * time.Minute)}, nil)
+		s.Pass("home", PassEnd{Summary: transfer.Summary{Listed: 3, Known: 3}})
+		s.Pass("work", PassEnd{Summary: transfer.Summary{Delivered: 3, Refused: 1, Deferred: 2, Next: noon().Add(15 * time.Minute)}})
 		s.LoginWaits("old", &fetch.Error{Kind: fetch.Auth, Op: "LOGIN", Text: "no", Advice: "ask for an app password"}, true)
-		s.Pass("cut", transfer.Summary{Delivered: 1}, context.Canceled)
+		s.Pass("cut", PassEnd{Summary: transfer.Summary{Delivered: 1}, Err: context.Canceled})
 		s.Close()
 		got := b.String()
 		if want := strings.ReplaceAll(want, "ZONE", zone); got != want {
@@ -97,7 +97,7 @@ func TestScreenIsPrivateAndSafe(t *testing.T) {
 	e.Receipt.Reply.Text = "<ann@example.net> \x1b[2J unknown\nx"
 	s.Event(e)
 	s.Event(transfer.Event{Kind: transfer.NotRetrieved, Account: "work", Ref: fetch.Ref{UID: "\x1b[31m7"}, Err: errors.New("too \u202elarge")})
-	s.Pass("work", transfer.Summary{Refused: 1, Failed: 1}, nil)
+	s.Pass("work", PassEnd{Summary: transfer.Summary{Refused: 1, Failed: 1}})
 	got := b.String()
 	if strings.ContainsAny(got, "\x1b\u202e") || strings.Contains(got, "ann@") || strings.Contains(got, "jo@") || strings.Contains(got, "Jo Example") {
 		t.Errorf("it says %q", got)
@@ -114,7 +114,7 @@ func TestQuietScreen(t *testing.T) {
 	var b strings.Builder
 	s := NewScreen(&b, ScreenOptions{Width: 80, Quiet: true, Progress: true, Config: "my file", Now: noon})
 	s.Begin("home")
-	s.Pass("home", transfer.Summary{Delivered: 3, Deferred: 1}, nil)
+	s.Pass("home", PassEnd{Summary: transfer.Summary{Delivered: 3, Deferred: 1}})
 	s.Awaiting(0)
 	if b.Len() > 0 {
 		t.Errorf("where all is well it says %q", &b)
@@ -122,7 +122,7 @@ func TestQuietScreen(t *testing.T) {
 	for range maxTold + 5 {
 		s.Event(refusedInvoice())
 	}
-	s.Pass("work", transfer.Summary{Refused: maxTold + 5}, nil)
+	s.Pass("work", PassEnd{Summary: transfer.Summary{Refused: maxTold + 5}})
 	if got := b.String(); strings.Count(got, "an invoice") != maxTold || !strings.Contains(got, "and 5 more\n") || !strings.Contains(got, "next: truehop status work --config 'my file'\n") {
 		t.Errorf("it says\n%s", got)
 	}

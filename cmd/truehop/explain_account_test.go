@@ -70,7 +70,7 @@ func TestExplainLiveTroubles(t *testing.T) {
 	if !errors.Is(err, gone) || !strings.Contains(err.Error(), "work/INBOX/1") || !strings.Contains(err.Error(), "2 messages could not be fetched") {
 		t.Errorf("the error is %v", err)
 	}
-	for _, want := range []string{"\nclient       1         work/INBOX/2  ", "\nno-received  1         work/Junk/#3  ", "\nnot fetched  2 "} {
+	for _, want := range []string{"\nclient       1         work/INBOX/2  ", "\nno-received  1         work/Junk/#3  ", "\nnot fetched  2\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, &out)
 		}

@@ -103,6 +103,7 @@ func TestExplainText(t *testing.T) {
 	file := writeMessage(t, explained)
 	opts := explainOptions{Files: []string{file}, MX: []string{"mx.example.org"}, Internal: []string{"store.example.org"}}
 	const want = `FILE
+  "hello"
   trusted    1  store.example.org with LMTP from 10.0.0.2 as mx.example.org [dovecot lmtp]
                  Received-SPF by mx.example.org says 192.0.2.10
 > boundary   2  mx.example.org with ESMTPS from 192.0.2.10 (mail.example.com) as client?[31m.example [postfix smtp]

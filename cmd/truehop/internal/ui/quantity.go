@@ -34,12 +34,7 @@ func shortDuration(d time.Duration) string {
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }
 
-// timeText is a time as a person reads it: absolute, with its zone, and how far from now.
-func timeText(t, now time.Time) string {
-	return t.Local().Format("2006-01-02 15:04:05 MST") + ", " + distance(t, now)
-}
-
-// cellTime is timeText in a cell of a table, whose head has the zone.
+// cellTime is a time in a cell of a table, whose head has the zone: absolute, and how far from now.
 func cellTime(t, now time.Time) string {
 	if t.IsZero() {
 		return "never"

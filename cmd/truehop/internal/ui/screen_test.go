@@ -171,14 +171,16 @@ func TestQuantities(t *testing.T) {
 			t.Errorf("%d octets are %q, want %q", octets, got, want)
 		}
 	}
-	zone := noon().Format("MST")
 	for d, want := range map[time.Duration]string{
-		0: ", now", -59 * time.Second: ", 59s ago", -90 * time.Second: ", 1 min ago", -36 * time.Hour: ", 36h ago", -72 * time.Hour: ", 3 days ago", 5 * time.Minute: ", in 5 min",
+		0: "12:00, now", -59 * time.Second: "11:59, 59s ago", -90 * time.Second: "11:58, 1 min ago", -36 * time.Hour: "2026-11-22 00:00, 36h ago",
+		-72 * time.Hour: "2026-11-20 12:00, 3 days ago", 5 * time.Minute: "12:05, in 5 min",
 	} {
-		at := noon().Add(d)
-		if got := timeText(at, noon()); got != at.Format("2006-01-02 15:04:05 ")+zone+want {
+		if got := cellTime(noon().Add(d), noon()); got != want {
 			t.Errorf("%v from now is %q", d, got)
 		}
+	}
+	if got := cellTime(time.Time{}, noon()); got != "never" {
+		t.Errorf("no time is %q", got)
 	}
 }
 

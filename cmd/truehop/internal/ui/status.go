@@ -236,5 +236,5 @@ func when(t *time.Time) string {
 	if t == nil {
 		return "never"
 	}
-	return timeText(*t, time.Now())
+	return t.Local().Format("2006-01-02 15:04:05")
 }

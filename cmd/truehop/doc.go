@@ -24,7 +24,7 @@
 //	fetch.Mailbox.Settle     deletes, moves or flags the message upstream, or leaves it
 //
 // Each step is reported as a transfer.Event to the function in app.Options.Observe, which is
-// ui.Log.Event, or ui.DryRun.Add for a dry run. The summary and the error of the pass become the exit
+// ui.Log.Event, ui.Screen.Event where run has a person at a terminal, or ui.DryRun.Add for a dry run. The summary and the error of the pass become the exit
 // code in exit.go. The command serve does the same by the clock of schedule.Loop and when app.App.Watch
 // notices new mail; it is put together in service.go, which also reads the configuration again (app.App.Reload).
 //
@@ -68,6 +68,7 @@
 //	token        what OAuth 2 shows in place of a password
 //	verdict      what became of a message: one of the states of package ledger
 //	deliver      the MTA took the message
+//	heading      what a message says of itself: author, subject, date, Message-ID
 //	refuse       the MTA said 5xx about the message or its client
 //	defer        not now; another pass tries again
 //	hold         no MTA refused it; a person has to decide

@@ -88,7 +88,7 @@ func TestJournalFields(t *testing.T) {
 				Receipt: inject.Receipt{Stage: "RCPT", Reply: inject.Reply{Code: 550, Text: "no joe@example.org here"}, QueueID: "4A5B"}})
 		}, map[string]string{"PRIORITY": "4", "SYSLOG_IDENTIFIER": "truehop", "TRUEHOP_EVENT": "refused", "TRUEHOP_ACCOUNT": "work", "TRUEHOP_SIZE": "700",
 			"TRUEHOP_SENDER": "<...@example.com>", "TRUEHOP_QUEUE": "4A5B", "TRUEHOP_REPLY": "RCPT 550 no ...@example.org here", "TRUEHOP_CLIENT": "-"}},
-		{"the end of a pass", func() { log.Pass("work", transfer.Summary{Delivered: 3, PartlyRefused: 1}, nil) },
+		{"the end of a pass", func() { log.Pass("work", PassEnd{Summary: transfer.Summary{Delivered: 3, PartlyRefused: 1}}) },
 			map[string]string{"PRIORITY": "6", "TRUEHOP_EVENT": "pass", "TRUEHOP_DELIVERED": "3", "TRUEHOP_PARTLY_REFUSED": "1"}},
 		{"a pass that failed", func() { log.Pass("work", transfer.Summary{}, errors.New("no connection")) },
 			map[string]string{"PRIORITY": "3", "TRUEHOP_EVENT": "pass failed", "TRUEHOP_ERROR": "no connection"}},

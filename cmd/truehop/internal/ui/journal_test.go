@@ -90,7 +90,7 @@ func TestJournalFields(t *testing.T) {
 			"TRUEHOP_SENDER": "<...@example.com>", "TRUEHOP_QUEUE": "4A5B", "TRUEHOP_REPLY": "RCPT 550 no ...@example.org here", "TRUEHOP_CLIENT": "-"}},
 		{"the end of a pass", func() { log.Pass("work", PassEnd{Summary: transfer.Summary{Delivered: 3, PartlyRefused: 1}}) },
 			map[string]string{"PRIORITY": "6", "TRUEHOP_EVENT": "pass", "TRUEHOP_DELIVERED": "3", "TRUEHOP_PARTLY_REFUSED": "1"}},
-		{"a pass that failed", func() { log.Pass("work", transfer.Summary{}, errors.New("no connection")) },
+		{"a pass that failed", func() { log.Pass("work", PassEnd{Err: errors.New("no connection")}) },
 			map[string]string{"PRIORITY": "3", "TRUEHOP_EVENT": "pass failed", "TRUEHOP_ERROR": "no connection"}},
 		{"several lines", func() { log.Panicked("work", &schedule.PanicError{Value: "x", Stack: []byte("one\ntwo\n")}) },
 			map[string]string{"PRIORITY": "3", "TRUEHOP_EVENT": "panic", "TRUEHOP_STACK": "one\ntwo\n"}},

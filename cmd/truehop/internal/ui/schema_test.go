@@ -30,7 +30,7 @@ func schema() string {
 	}{
 		{"`check --json`", Checked{}}, {"below `findings`", Finding{}},
 		{"`status --json`", AccountStatus{}}, {"`pass`", PassStatus{}}, {"`login_refused`", LoginStatus{}}, {"below `open`", MessageStatus{}},
-		{"`history --json`", recordJSON{}}, {"below `verdicts`", ledger.Verdict{}},
+		{"`history --json`", recordJSON{}}, {"`message`", headingJSON{}}, {"below `verdicts`", ledger.Verdict{}},
 		{"`providers --json`", config.Published{}}, {"`config show --json`", config.Setting{}},
 		{"`run --report`", Report{}}, {"below `accounts`", AccountReport{}},
 	} {

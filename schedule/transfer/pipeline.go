@@ -151,7 +151,6 @@ func (w *pipeline) take(m fetch.Message) error {
 		return err
 	}
 	w.retrieval.came(m.Ref)
-	w.report.emit(Event{Kind: Retrieved, Ref: m.Ref, Size: msg.spool.size})
 	w.run.came++
 	w.set = append(w.set, msg)
 	if err := w.acquit(m.Ref); err != nil {
@@ -184,6 +183,8 @@ func (w *pipeline) lookAt(m *message) error {
 		w.free(m)
 		return nil
 	}
+	// Here, and not where it came: who is told of it, a terminal perhaps, must not hold up the upstream.
+	w.report.emit(Event{Kind: Retrieved, Ref: m.ref, Size: m.spool.size})
 	if done, err := w.recognise(m); done || err != nil {
 		w.free(m)
 		return err

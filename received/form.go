@@ -196,7 +196,11 @@ func invokedByUser(remark string) bool {
 // [ADDRESS]", and not a user, as sendmail's submission does.
 func (p *parser) leadPeer() bool {
 	text := p.leadText()
-	return hasPrefixFold(text, "from ") && strings.HasSuffix(text, "]") && strings.Contains(text, " [")
+	if !hasPrefixFold(text, "from ") {
+		return false
+	}
+	peer := strings.TrimLeft(text[len("from "):], " ") // a blank before it is not the one behind NAME
+	return strings.HasSuffix(peer, "]") && strings.Contains(peer, " [")
 }
 
 // leadText is the comment that the field begins with, if it does.

@@ -34,9 +34,9 @@ func listedSize(ref fetch.Ref) int64 { return max(ref.Size, 0) }
 type plan struct {
 	// retrieve are the messages to be retrieved, retries those to be retrieved after them because they were tried
 	// before: what has made trouble once never comes between new mail and the MTA. suspects come last, because sessions
-	// ended at them before, but for those of starved: an earlier pass did not come to them, since it was stopped by what
-	// retries met. Among retries, and among suspects, what has been due for longest comes first: so every
-	// pass comes to others. settle are the disposals to be carried out without retrieval.
+	// ended at them before, but for those of starved. starved are retries and suspects that an earlier pass did not come
+	// to, since it was stopped by what retries met. Among retries, and among suspects, what has been due for longest comes
+	// first: so every pass comes to others. settle are the disposals to be carried out without retrieval.
 	retrieve, retries, suspects []fetch.Ref
 	starved                     map[fetch.Ref]bool
 	settle                      []settlement
@@ -173,6 +173,9 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 			}
 		case c.step == deliverAgain:
 			p.retries, due[ref] = append(p.retries, ref), c.brief.Next
+			if c.brief.Next.Before(rules.lastPass) {
+				p.starved[ref] = true
+			}
 		default:
 			p.retrieve = append(p.retrieve, ref)
 		}

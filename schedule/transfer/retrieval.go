@@ -43,9 +43,11 @@ type retrieval struct {
 	// asked for last. tries is how many of the suspects may still be asked for.
 	asked, left, suspects []fetch.Ref
 	tries                 int
-	// starved are those of suspects that are asked for before the retries.
+	// starved are those that an earlier pass did not come to: of suspects, which are asked for before the retries then, and
+	// of retries.
 	starved map[fetch.Ref]bool
-	// retries are those of left that were tried before. They come in sets of their own: within one the server has its own order.
+	// retries are those of left that were tried before. They come in sets of their own, and so do the starved ones, which
+	// are first: within one set the server has its own order.
 	retries map[fetch.Ref]bool
 	// set is how many messages the last set had; alone says that it is one suspect.
 	set   int
@@ -94,7 +96,7 @@ func (r *retrieval) next() []fetch.Ref {
 		r.asked, r.suspects = slices.Clone(r.suspects[:1]), r.suspects[1:]
 	} else {
 		n := 0
-		for n < min(r.size, len(r.left)) && r.retries[r.left[n]] == r.retries[r.left[0]] {
+		for n < min(r.size, len(r.left)) && r.retries[r.left[n]] == r.retries[r.left[0]] && r.starved[r.left[n]] == r.starved[r.left[0]] {
 			n++
 		}
 		r.asked, r.left = slices.Clone(r.left[:n]), r.left[n:]

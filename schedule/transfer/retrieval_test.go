@@ -302,6 +302,22 @@ func TestRetrievalAsksForNewMailFirst(t *testing.T) {
 	}
 }
 
+// TestStarvedRetriesComeInSetsOfTheirOwn: within a set the server has its own order, and what comes first may stop the pass.
+// So what an earlier pass did not come to does not share a set with what that pass has tried.
+func TestStarvedRetriesComeInSetsOfTheirOwn(t *testing.T) {
+	refs := listingOf(false, "1/1 2/1 3/1 4/1 5/1").Refs
+	p := &plan{retrieve: refs[:1], retries: []fetch.Ref{refs[4], refs[2], refs[1], refs[3]}, starved: map[fetch.Ref]bool{refs[4]: true, refs[2]: true}}
+	r := newRetrieval(p, 0, maxSuspects)
+	var got []string
+	for set := r.next(); len(set) > 0; set = r.next() {
+		got = append(got, uids(set))
+		r.succeeded()
+	}
+	if want := "1|5 3|2 4"; strings.Join(got, "|") != want {
+		t.Errorf("asked for %q, want %q", got, want)
+	}
+}
+
 // TestStarvedSuspectsComeBeforeRetries: what retries meet may stop every pass before its end. A suspect that an earlier
 // pass did not come to is asked for before them, alone, and never before new mail; others wait for the end.
 func TestStarvedSuspectsComeBeforeRetries(t *testing.T) {

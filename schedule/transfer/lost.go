@@ -32,11 +32,13 @@ type presence struct {
 	refused map[string]int64
 	// claimed are the records that a message under another UID was recognised by.
 	claimed map[ledger.Key]bool
-	// sizes counts the listed messages by their sizes, taken those of them whose record under an earlier UIDVALIDITY is
-	// known. renumbered says that the ledger has records from before a new one.
-	sizes      map[int64]int
-	taken      map[sizeUnder]int
-	renumbered bool
+	// sizes counts the listed messages that no earlier pass has read by their sizes, taken those of them whose record under
+	// an earlier UIDVALIDITY is known. renumbered says that the ledger has records from before a new one, unreadBefore are
+	// those of them without content.
+	sizes        map[int64]int
+	taken        map[sizeUnder]int
+	renumbered   bool
+	unreadBefore []ledger.Record
 	// numberedAnew says that UIDs are numbers, and are not those that the ledger has.
 	numberedAnew bool
 	// leavesOut says that there are messages which a search has left out, so that nobody looks at them.
@@ -59,7 +61,10 @@ func newPresence(at folderKey, listing *fetch.Listing, p *plan) *presence {
 		sizes: map[int64]int{}, taken: map[sizeUnder]int{},
 	}
 	for _, ref := range listing.Refs {
-		there.sizes[listedSize(ref)]++
+		wasRead := slices.ContainsFunc(p.known[ref.UID], func(b ledger.Brief) bool { return b.Hash != noHash })
+		if !wasRead {
+			there.sizes[listedSize(ref)]++
+		}
 	}
 	return there
 }
@@ -67,11 +72,33 @@ func newPresence(at folderKey, listing *fetch.Listing, p *plan) *presence {
 // claim notes that a listed message was recognised by its content, which a record under another name has.
 func (p *presence) claim(record ledger.Key, ref fetch.Ref) {
 	p.claimed[record] = true
-	if record.Validity != p.folder.validity {
-		p.taken[sizeUnder{record.Validity, listedSize(ref)}]++
-		record.Hash = noHash // the same message, when it could not be read
-		p.claimed[record] = true
+	if record.Validity == p.folder.validity {
+		return
 	}
+	record.Hash = noHash   // the same message, when it could not be read
+	if p.claimed[record] { // another message took it, whose own is left for this one
+		return
+	}
+	p.claimed[record] = true
+	p.taken[sizeUnder{record.Validity, listedSize(ref)}]++
+}
+
+// succeed finds what a message supersedes that was read and that no record has: under each earlier UIDVALIDITY a record
+// of its size that was never read. They go with the message's own record and not at the end of the pass, which may fail
+// when the message has been deleted already.
+func (p *presence) succeed(ref fetch.Ref) []ledger.Key {
+	var keys []ledger.Key
+	served := map[uint32]bool{}
+	for _, r := range p.unreadBefore {
+		under := sizeUnder{r.Validity, max(r.Size, 0)}
+		if served[r.Validity] || p.claimed[r.Key] || under.size != listedSize(ref) {
+			continue
+		}
+		served[r.Validity], p.claimed[r.Key] = true, true
+		p.taken[under]++
+		keys = append(keys, r.Key)
+	}
+	return keys
 }
 
 // superseded reports whether a record names a message that is listed under a new UIDVALIDITY, and so has a record of its
@@ -145,19 +172,34 @@ func lose(r ledger.Record) ledger.Record {
 	return r
 }
 
+// unfinished returns the records of the account without a verdict, with those that are held or without.
+func (r *run) unfinished(ctx context.Context, withHeld bool) ([]ledger.Record, error) {
+	records, err := r.pass.Ledger.Unfinished(ctx, r.pass.Account)
+	if err != nil || !withHeld {
+		return records, err
+	}
+	held, err := r.pass.Ledger.List(ctx, ledger.Filter{Account: r.pass.Account, States: []ledger.State{ledger.Held}})
+	return append(records, held...), err
+}
+
+// noteUnreadBefore reads what is known of a folder by the UIDs of an earlier UIDVALIDITY alone.
+func (r *run) noteUnreadBefore(ctx context.Context, p *presence) error {
+	if !p.renumbered {
+		return nil
+	}
+	records, err := r.unfinished(ctx, true)
+	p.unreadBefore = slices.DeleteFunc(records, func(rec ledger.Record) bool {
+		return rec.Folder != p.folder.name || rec.Validity == p.folder.validity || rec.Hash != noHash || rec.State == ledger.Lost
+	})
+	return err
+}
+
 // findLost records and tells which messages went from a folder before they were delivered. The pass has looked at
 // what is new there, so that what only has another name is not among them. It removes records that others supersede.
 func (r *run) findLost(ctx context.Context, p *presence) error {
-	records, err := r.pass.Ledger.Unfinished(ctx, r.pass.Account)
+	records, err := r.unfinished(ctx, p.renumbered || p.heldGone)
 	if err != nil {
 		return err
-	}
-	if p.renumbered || p.heldGone {
-		held, err := r.pass.Ledger.List(ctx, ledger.Filter{Account: r.pass.Account, States: []ledger.State{ledger.Held}})
-		if err != nil {
-			return err
-		}
-		records = append(records, held...)
 	}
 	now, ran := r.clock.now(), r.clock.accountTime()
 	var gone []ledger.Record

@@ -77,6 +77,9 @@ type pipeline struct {
 // carry carries out a plan: it retrieves, injects, records and settles. It returns what stopped the pass, if
 // anything did, when nothing is under way any more.
 func (r *run) carry(ctx context.Context, at folderKey, p *plan, there *presence) error {
+	if err := r.noteUnreadBefore(ctx, there); err != nil {
+		return err
+	}
 	w := &pipeline{
 		pass: r.pass, clock: &r.clock, report: r.report, session: r.session, settler: r.settler, setbacks: r.setbacks, run: r, folder: at, plan: p, judged: r.judged,
 		retrieval: newRetrieval(p, r.pass.Batch, r.tries), suspected: map[fetch.Ref]breakage{}, there: there,
@@ -334,6 +337,9 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 			return false, err
 		}
 		id = id.knownElsewhere(records)
+	}
+	if id.claimed == (ledger.Key{}) && (id.recognition == unrecognised || id.recognition == elsewhere) {
+		id.replaces = append(id.replaces, w.there.succeed(m.ref)...)
 	}
 	id.record.Fingerprint = m.spool.fingerprint
 	if err := w.noteOthers(m.ref, key.Hash); err != nil {

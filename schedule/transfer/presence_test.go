@@ -6,6 +6,47 @@ import (
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
+// TestUnreadRecordsAreSharedOut: under an earlier UIDVALIDITY two messages were not read, of which one has a record with its
+// content, too. Whichever of them comes first, and whichever record it takes, none is left that counts as lost.
+func TestUnreadRecordsAreSharedOut(t *testing.T) {
+	now, was := folderKey{account: "work", name: "INBOX", validity: 7}, folderKey{account: "work", name: "INBOX", validity: 6}
+	unread := []ledger.Record{{Key: was.key("read", noHash), Size: 1}, {Key: was.key("unread", noHash), Size: 1}}
+	listing := listingOf(false, "a/1 b/1")
+	for _, c := range []struct {
+		name         string
+		records      []ledger.Record
+		claimedFirst bool
+	}{
+		{"the known one comes first", unread, true},
+		{"the known one comes last", unread, false},
+		{"the known one comes last, in another order", []ledger.Record{unread[1], unread[0]}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPresence(now, listing, compare(now, listing, nil, listingRules{now: noon}))
+			p.unreadBefore = c.records
+			claim := func() { p.claim(was.key("read", hashOf("content")), listing.Refs[0]) }
+			if c.claimedFirst {
+				claim()
+			}
+			gone := p.succeed(listing.Refs[1])
+			if !c.claimedFirst {
+				claim()
+			}
+			if len(gone) != 1 {
+				t.Fatalf("%d records go with the message, want 1", len(gone))
+			}
+			for i := range unread {
+				if r := &unread[i]; r.Key != gone[0] && !p.superseded(r) && p.lost(r) {
+					t.Errorf("%q counts as lost", r.UID)
+				}
+			}
+			if again := p.succeed(listing.Refs[1]); len(again) > 0 && c.claimedFirst {
+				t.Errorf("%v goes with another message", again)
+			}
+		})
+	}
+}
+
 // TestClaimedRecordsStay: a message that is known by its content under an old UIDVALIDITY has all the records of the UID that it
 // had there, and stands for no other that was never read.
 func TestClaimedRecordsStay(t *testing.T) {

@@ -1,6 +1,7 @@
 package transfer_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,24 @@ func (w *world) renumberedInAPass() {
 		w.t.Errorf("the pass ended with %v, want it to notice", err)
 	}
 	w.login = nil
+}
+
+// failAtItsEnd makes a pass that reads all that is there, and then fails: a new message ends its session, and there is no
+// other.
+func (w *world) failAtItsEnd(f *faults) {
+	w.t.Helper()
+	w.add(5, "X-Fifth: of a size of its own")
+	f.closes, w.sessions = []int{5}, 0
+	w.login = func(session int) error {
+		if session > 1 {
+			return &fetch.Error{Kind: fetch.Unreachable, Op: "connect", Err: errors.New("connection refused")}
+		}
+		return nil
+	}
+	if _, err := w.try(); err == nil {
+		w.t.Error("the pass succeeded")
+	}
+	f.closes, w.login = nil, nil
 }
 
 // TestUnreadUnderAnOldUIDValidity: what was never read has a record by its UID alone, which a new UIDVALIDITY makes void.
@@ -62,6 +81,18 @@ func TestUnreadUnderAnOldUIDValidity(t *testing.T) {
 		}, 1, map[ledger.State]int{ledger.Delivered: 3, ledger.Lost: 1}, 1},
 		{"it has gone, held", true, func(w *world, f *faults) { w.store.Remove("", 1); renumber(w) }, 1,
 			map[ledger.State]int{ledger.Delivered: 2, ledger.Lost: 1}, 1},
+		{"it comes at a pass that fails, and is deleted", false, func(w *world, f *faults) {
+			renumber(w)
+			w.failAtItsEnd(f)
+			w.store.Remove("", w.store.UIDs("")[0])
+		}, 2, map[ledger.State]int{ledger.Delivered: 4}, 0},
+		{"it has gone, and a pass failed that read one of its size", false, func(w *world, f *faults) {
+			w.add(4)
+			_, _ = w.try()
+			w.store.Remove("", 1)
+			renumber(w)
+			w.failAtItsEnd(f)
+		}, 2, map[ledger.State]int{ledger.Delivered: 4, ledger.Lost: 1}, 1},
 		{"a session finds the change", false, func(w *world, _ *faults) { w.renumberedInAPass() }, 2, map[ledger.State]int{ledger.Delivered: 3, ledger.Deferred: 1}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"sync"
-	"time"
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
@@ -107,15 +106,8 @@ type reporter struct {
 	survey  received.Survey
 }
 
-// leastMisfit is the number of messages that must have something in common before a pass says so.
+// leastMisfit is the number of messages whose clients must have something in common before a pass says so.
 const leastMisfit = 10
-
-// misfits reports what the clients of the pass have in common that points to a policy which misses a host.
-func (r *reporter) misfits() {
-	for _, why := range r.survey.Findings(leastMisfit) {
-		r.emit(Event{Kind: Misfit, Why: why})
-	}
-}
 
 // waiting counts messages that this pass did not come to.
 func (r *reporter) waiting(n int) {
@@ -165,17 +157,6 @@ func (r *reporter) emit(e Event) {
 	}
 }
 
-// noteNext takes into account when a message is due.
-func (s *Summary) noteNext(rec ledger.Record, now time.Time) {
-	waits := rec.State == ledger.Deferred || rec.State == ledger.Doubt
-	if !waits || !rec.Next.After(now) || rec.Absent {
-		return
-	}
-	if s.Next.IsZero() || rec.Next.Before(s.Next) {
-		s.Next = rec.Next
-	}
-}
-
 // count counts a message by the verdict on it.
 func (s *Summary) count(state ledger.State) {
 	switch state {
@@ -196,13 +177,4 @@ func (s *Summary) count(state ledger.State) {
 	default:
 		s.Deferred++
 	}
-}
-
-// planned tells what is about to be retrieved of a folder.
-func planned(folder string, refs []fetch.Ref) Event {
-	e := Event{Kind: Planned, Folder: folder, Messages: len(refs)}
-	for _, ref := range refs {
-		e.Octets += max(ref.Size, 0) // -1 where the server does not say
-	}
-	return e
 }

@@ -143,12 +143,8 @@ func (r *run) adopt(ctx context.Context, at folderKey, p *plan) error {
 	}
 	var since map[string]bool
 	if flood := r.pass.Flood; flood.First.Action == DeliverSince && !flood.Adopt {
-		searcher, ok := r.session.mailbox.(fetch.Searcher)
-		if !ok {
-			return errNoSearch()
-		}
 		var err error
-		if since, err = searcher.Search(ctx, fetch.Search{{Key: fetch.Since, Day: flood.First.Since}}); err != nil {
+		if since, err = r.search(ctx, fetch.Search{{Key: fetch.Since, Day: flood.First.Since}}); err != nil {
 			return err
 		}
 	}

@@ -41,12 +41,6 @@ func (s *sighting) renumbered() bool {
 	return slices.ContainsFunc(s.generations, func(g ledger.Generation) bool { return g.Validity != s.folder.validity })
 }
 
-// ledgerLost reports whether the unknown messages of a folder may all have been delivered by a ledger that was lost: no
-// pass has seen all of the folder, which keeps its mail. delivered is what becomes upstream of delivered mail.
-func (s *sighting) ledgerLost(trust ledger.Trust, delivered fetch.Action) bool {
-	return trust == ledger.Unseen && !s.passEndedWell && stays(delivered)
-}
-
 // stays reports whether mail that was delivered long ago may be listed, if this becomes of it.
 func stays(delivered fetch.Action) bool { return delivered != fetch.Delete && delivered != fetch.Move }
 

@@ -221,27 +221,11 @@ func (p *plan) size(ref fetch.Ref) int64 {
 	return size
 }
 
-// only leaves of a plan what an earlier visit in the same pass has left: all else had its turn.
-func (p *plan) only(left map[string]bool) {
-	other := func(ref fetch.Ref) bool { return !left[ref.UID] }
-	p.retrieve, p.retries = slices.DeleteFunc(p.retrieve, other), slices.DeleteFunc(p.retries, other)
-	p.suspects, p.settle, p.deletable, p.marked = nil, nil, nil, nil
-}
-
-// search returns the UIDs that the pass's search finds among those that the ledger does not know, nil where all are chosen.
-func (r *run) search(ctx context.Context, listing *fetch.Listing, known map[string][]ledger.Brief) (map[string]bool, error) {
-	isUnknown := func(ref fetch.Ref) bool { return listing.Reusable || len(known[ref.UID]) == 0 }
-	if len(r.pass.Search) == 0 || !slices.ContainsFunc(listing.Refs, isUnknown) {
-		return nil, nil
-	}
+// search returns the UIDs that a search finds in the open folder.
+func (r *run) search(ctx context.Context, what fetch.Search) (map[string]bool, error) {
 	searcher, ok := r.session.mailbox.(fetch.Searcher)
 	if !ok {
-		return nil, errNoSearch()
+		return nil, &fetch.Error{Kind: fetch.Unsupported, Op: "SEARCH", Err: errors.New("the protocol has no search")}
 	}
-	return searcher.Search(ctx, r.pass.Search.On(r.clock.now()))
-}
-
-// errNoSearch says that what was asked for needs SEARCH.
-func errNoSearch() error {
-	return &fetch.Error{Kind: fetch.Unsupported, Op: "SEARCH", Err: errors.New("the protocol has no search")}
+	return searcher.Search(ctx, what)
 }

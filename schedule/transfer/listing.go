@@ -212,16 +212,6 @@ func (p *plan) hasOwnUID(ref fetch.Ref) bool { return ref.UID != "" && p.listed[
 // isNew reports whether a message has a UID of its own that no record has.
 func (p *plan) isNew(ref fetch.Ref) bool { return p.hasOwnUID(ref) && len(p.known[ref.UID]) == 0 }
 
-// onlyAdopted reports whether the ledger has records of the listing's UIDs, all of them adopted.
-func (p *plan) onlyAdopted() bool {
-	for _, briefs := range p.known {
-		if slices.ContainsFunc(briefs, func(b ledger.Brief) bool { return b.State != ledger.Adopted }) {
-			return false
-		}
-	}
-	return len(p.known) > 0
-}
-
 // notePresence finds the records whose messages have gone, or come back, since they were last looked for. Of a listing
 // that is not complete nothing has gone.
 func (p *plan) notePresence(at folderKey, incomplete bool, rules listingRules) {

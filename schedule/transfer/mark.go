@@ -3,7 +3,6 @@ package transfer
 import (
 	"cmp"
 	"context"
-	"fmt"
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
@@ -38,19 +37,6 @@ func (r *run) recordMarked(ctx context.Context, at folderKey, marked []fetch.Ref
 			}
 		}
 	})
-}
-
-// whyOutdated says why the ledger may be older than the folder, "" if nothing shows that it is.
-func whyOutdated(trust ledger.Trust, marked int) string {
-	const then = ": until a pass has ended well, mail is delivered with Truehop-Redelivery: possible"
-	switch {
-	case trust == ledger.Outdated:
-		return "the ledger is a copy and may be older than the mailbox" + then
-	case marked > 0:
-		return fmt.Sprintf("the ledger does not know %d of the messages that carry %s upstream; they are taken as delivered, and the ledger may be older than the mailbox%s",
-			marked, fetch.DeliveredKeyword, then)
-	}
-	return ""
 }
 
 // mark marks those of the messages that are to be marked as delivered. What fails is told once in a pass and tried again at

@@ -24,12 +24,10 @@
 package transfer
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -250,13 +248,21 @@ func (p Pass) Run(ctx context.Context) (summary Summary, err error) {
 			if rec.State == ledger.Lost && rec.Acknowledged.IsZero() { // no person has taken note of it
 				report.summary.Lost++
 			}
-			report.summary.noteNext(rec, r.clock.now())
+			waits := rec.State == ledger.Deferred || rec.State == ledger.Doubt
+			if !waits || rec.Absent || !rec.Next.After(r.clock.now()) {
+				continue
+			}
+			if next := &report.summary.Next; next.IsZero() || rec.Next.Before(*next) {
+				*next = rec.Next
+			}
 		}
 	}
 	if err := r.settler.end(ctx, p.DryRun); err != nil {
 		return summary, err
 	}
-	report.misfits()
+	for _, why := range report.survey.Findings(leastMisfit) { // of a policy that misses a host
+		report.emit(Event{Kind: Misfit, Why: why})
+	}
 	var alike error
 	if !p.DryRun {
 		alike = r.tally.trouble(p.Account)
@@ -299,186 +305,6 @@ func (r *run) choose(ctx context.Context) ([]string, error) {
 		}
 	}
 	return names, nil
-}
-
-// folder carries one folder: list it, compare it with the ledger, and do what follows from that. v says how much of it.
-func (r *run) folder(ctx context.Context, folder string, v *visit) error {
-	p := r.pass
-	if r.session.over {
-		if err := r.session.relogin(ctx); err != nil {
-			return err
-		}
-	}
-	if err := r.session.open(ctx, folder); err != nil {
-		return r.passOverUnopened(ctx, err)
-	}
-	r.unopened = 0
-	listing := r.session.listing
-	at := folderKey{account: p.Account, name: folder, validity: listing.Validity}
-	known, err := p.Ledger.Briefs(ctx, p.Account, folder, listing.Validity)
-	if err != nil {
-		return err
-	}
-	disposal, err := p.disposalRules(ctx)
-	if err != nil {
-		return err
-	}
-	chosen, err := r.search(ctx, listing, known)
-	if err != nil {
-		return err
-	}
-	todo := compare(at, listing, known, listingRules{
-		retry: p.Retry, disposal: disposal, now: r.clock.now(), account: r.clock.account, lastPass: p.Last, failed: p.Failed, mark: p.MarkDelivered, chosen: chosen,
-	})
-	if v.again() {
-		todo.only(v.left)
-	} else {
-		notAsked := 0
-		if p.DryRun && p.Newest > 0 {
-			notAsked = todo.keepNewest(listing.Refs, p.Newest)
-		}
-		r.tellListing(folder, listing, todo, notAsked)
-	}
-	if !p.DryRun {
-		if err := r.guard(ctx, at, todo); err != nil {
-			return r.passOver(err)
-		}
-		if err := p.Ledger.SetAbsent(ctx, todo.absent, true); err != nil {
-			return err
-		}
-		if err := p.Ledger.SetAbsent(ctx, todo.back, false); err != nil {
-			return err
-		}
-		if todo.adopt {
-			if err := r.adopt(ctx, at, todo); err != nil {
-				return err
-			}
-		}
-		// Where the server allows no second session soon enough, and for a day each pass had something to hold back,
-		// a pass does nothing but delete what earlier ones have delivered. After a failed pass new mail does
-		// not wait for that: the server may have refused just this, DELE or QUIT.
-		overdue := listing.LoginDelay > loginPatience && todo.overdueFor >= overdueAfter
-		if todo.onlyOverdue = overdue && !p.Failed; todo.onlyOverdue {
-			todo.retrieve, todo.retries, todo.suspects = todo.deletable, nil, nil
-		}
-	}
-	if err := r.limit(ctx, todo, v); err != nil {
-		return err
-	}
-	r.report.emit(planned(folder, slices.Concat(todo.retrieve, todo.retries)))
-	there := newPresence(at, listing, todo)
-	err = r.carry(ctx, at, todo, there)
-	done := p.DryRun || v.again() // then the first visit, or the next pass, concludes
-	if done || ctx.Err() != nil {
-		return err
-	}
-	lookedAtAll := err == nil && !todo.onlyOverdue && listing.Unlisted == 0 && len(v.left) == 0
-	nothingNew := todo.counts.New == 0 && listing.Unlisted == 0
-	return r.conclude(ctx, at, todo, there, lookedAtAll, nothingNew, err)
-}
-
-// conclude records what a visit to a folder tells of the messages that it did not carry. err is how carrying ended.
-func (r *run) conclude(ctx context.Context, at folderKey, todo *plan, there *presence, lookedAtAll, nothingNew bool, err error) error {
-	// What has gone may be what is new under another name, which is known once all that is new was looked at.
-	// A server that does not list all it has says nothing about what it leaves out.
-	if lookedAtAll || nothingNew {
-		err = cmp.Or(err, r.findLost(ctx, there))
-	}
-	// What waits may never have been read, or by an older copy of the ledger have been delivered since.
-	if readAll := lookedAtAll && err == nil && !there.unread && todo.counts.Waiting == 0; !readAll {
-		return err
-	}
-	if todo.lastingUIDs { // else the UID may come to name another message, which must not pass for this one
-		if err := r.recordMarked(ctx, at, todo.marked); err != nil {
-			return err
-		}
-	}
-	if todo.trust != ledger.Complete {
-		return r.pass.Ledger.CaughtUp(ctx, at.account, at.name)
-	}
-	return nil
-}
-
-// tellListing reports what a folder holds.
-func (r *run) tellListing(folder string, listing *fetch.Listing, p *plan, notAsked int) {
-	r.report.emit(Event{Kind: Listed, Folder: folder, Plan: p.counts, NotAsked: notAsked})
-	r.settler.notMarked(listing.MarkError)
-	r.report.summary.Failed += listing.Unlisted
-	r.report.summary.Unlisted += listing.Unlisted
-}
-
-// passOver notes an error that concerns one folder only, so that mail in the others need not wait
-// until a person has looked into it. It returns any other error.
-func (r *run) passOver(err error) error {
-	var flood *Error
-	if fetch.KindOf(err) != fetch.NoFolder && !errors.As(err, &flood) {
-		return err
-	}
-	r.setbacks.passedOver(err)
-	return nil
-}
-
-// maxUnopened is how many folders in a row cannot be opened until the trouble is the server's.
-const maxUnopened = 3
-
-// passOverUnopened tells why a folder could not be opened, and does not stop the others, even if it ended the session.
-func (r *run) passOverUnopened(ctx context.Context, err error) error {
-	if ctx.Err() != nil || !r.several {
-		return r.passOver(err)
-	}
-	var said *fetch.Error
-	if fetch.KindOf(err) == fetch.NoFolder || !errors.As(err, &said) {
-		return r.passOver(err)
-	}
-	if r.unopened++; r.unopened == maxUnopened {
-		return err
-	}
-	if fetch.EndsSession(err) {
-		r.session.end()
-	}
-	r.setbacks.passedOver(err)
-	return nil
-}
-
-// guard stops the pass over a folder whose listing looks like a flood of old mail.
-func (r *run) guard(ctx context.Context, at folderKey, p *plan) error {
-	p.adopt = r.pass.Flood.Adopt
-	trust, err := r.pass.Ledger.Trust(ctx, at.account, at.name)
-	if err != nil {
-		return err
-	}
-	unrecorded := 0
-	if p.lastingUIDs { // else marked messages never get a record
-		unrecorded = len(p.marked)
-	}
-	why := whyOutdated(trust, unrecorded)
-	p.trust, p.outdated = trust, why != ""
-	if p.outdated {
-		r.report.emit(Event{Kind: Restored, Folder: at.name, Why: why})
-	}
-	if len(p.retrieve)+len(p.retries)+len(p.suspects) == 0 {
-		return nil
-	}
-	generations, err := r.pass.Ledger.Generations(ctx, at.account, at.name)
-	if err != nil {
-		return err
-	}
-	s := sighting{folder: at, generations: generations, listed: p.counts.Listed, unknown: p.counts.New, known: len(p.known), vanished: p.vanished}
-	// What could not be read under a new UIDVALIDITY is known by its UID since, and may be old mail all the same.
-	p.renumbered = s.renumbered()
-	p.mayHaveMoved = p.mayHaveMoved || p.renumbered
-	if p.counts.New == 0 {
-		return nil
-	}
-	_, success, err := r.pass.Ledger.LastPass(ctx, at.account)
-	if err != nil {
-		return err
-	}
-	s.passEndedWell = !success.IsZero()
-	s.adopting = trust == ledger.Unseen && !s.passEndedWell && p.onlyAdopted()
-	p.outdated = p.outdated || s.ledgerLost(trust, r.pass.OnDelivered.Action)
-	p.adopt, err = r.pass.Flood.judge(s, r.pass.OnDelivered.Action)
-	return err
 }
 
 // clock is the time during a pass, by the wall and by the account's clock, which no jump of the

@@ -85,6 +85,12 @@ func (r *run) carry(ctx context.Context, at folderKey, p *plan, there *presence)
 		retrieval: newRetrieval(p, r.pass.Batch, r.tries), suspected: map[fetch.Ref]breakage{}, there: there,
 		asked: ctx, lasting: context.WithoutCancel(ctx), arrivals: make(chan *message, aheadLimit), messages: make(chan *message), streak: &r.streak, tally: &r.tally,
 	}
+	planned := Event{Kind: Planned, Folder: at.name}
+	for _, ref := range slices.Concat(p.retrieve, p.retries) {
+		planned.Messages++
+		planned.Octets += max(ref.Size, 0) // -1 where the server does not say
+	}
+	r.report.emit(planned)
 	w.feeding, w.stop = context.WithCancelCause(ctx)
 	w.feeder.Go(w.look)
 	w.feeder.Go(w.feed)

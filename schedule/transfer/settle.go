@@ -21,17 +21,6 @@ type disposalRules struct {
 	brake                  Brake
 }
 
-// disposalRules are the pass's, with what is known of its MTA now.
-func (p *Pass) disposalRules(ctx context.Context) (disposalRules, error) {
-	rules := disposalRules{onDelivered: p.OnDelivered, onRefused: p.OnRefused, deleteAfter: p.DeleteAfter, brake: Brake{Grace: p.RefusedGrace}}
-	if p.OnRefused.Action == fetch.Keep {
-		return rules, nil
-	}
-	var err error
-	rules.brake.Proof, err = p.Ledger.Proof(ctx, p.Target)
-	return rules, err
-}
-
 // of returns what is to become now of a message whose state came about so long ago, by the account's clock, and after
 // that judgement, and whether the upstream may forget it: the MTA has it, or it is to be deleted as it is. What was
 // put into quarantine does not wait: the quarantine has it.

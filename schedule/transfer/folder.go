@@ -1,0 +1,213 @@
+package transfer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/schedule/ledger"
+)
+
+// folder carries one folder: list it, compare it with the ledger, and do what follows from that. v says how much of it.
+func (r *run) folder(ctx context.Context, folder string, v *visit) error {
+	p := r.pass
+	if r.session.over {
+		if err := r.session.relogin(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.session.open(ctx, folder); err != nil {
+		return r.passOverUnopened(ctx, err)
+	}
+	r.unopened = 0
+	listing := r.session.listing
+	at := folderKey{account: p.Account, name: folder, validity: listing.Validity}
+	todo, err := r.plan(ctx, at, v)
+	if err != nil {
+		return err
+	}
+	if !p.DryRun {
+		if err := r.guard(ctx, at, todo); err != nil {
+			return r.passOver(err)
+		}
+		if err := p.Ledger.SetAbsent(ctx, todo.absent, true); err != nil {
+			return err
+		}
+		if err := p.Ledger.SetAbsent(ctx, todo.back, false); err != nil {
+			return err
+		}
+		if todo.adopt {
+			if err := r.adopt(ctx, at, todo); err != nil {
+				return err
+			}
+		}
+		// Where the server allows no second session soon enough, and for a day each pass had something to hold back,
+		// a pass does nothing but delete what earlier ones have delivered. After a failed pass new mail does
+		// not wait for that: the server may have refused just this, DELE or QUIT.
+		overdue := listing.LoginDelay > loginPatience && todo.overdueFor >= overdueAfter
+		if todo.onlyOverdue = overdue && !p.Failed; todo.onlyOverdue {
+			todo.retrieve, todo.retries, todo.suspects = todo.deletable, nil, nil
+		}
+	}
+	if err := r.limit(ctx, todo, v); err != nil {
+		return err
+	}
+	there := newPresence(at, listing, todo)
+	err = r.carry(ctx, at, todo, there)
+	done := p.DryRun || v.again() // then the first visit, or the next pass, concludes
+	if done || ctx.Err() != nil {
+		return err
+	}
+	lookedAtAll := err == nil && !todo.onlyOverdue && listing.Unlisted == 0 && len(v.left) == 0
+	nothingNew := todo.counts.New == 0 && listing.Unlisted == 0
+	// What has gone may be what is new under another name, which is known once all that is new was looked at.
+	// A server that does not list all it has says nothing about what it leaves out.
+	if lookedAtAll || nothingNew {
+		err = cmp.Or(err, r.findLost(ctx, there))
+	}
+	// What waits may never have been read, or by an older copy of the ledger have been delivered since.
+	if readAll := lookedAtAll && err == nil && !there.unread && todo.counts.Waiting == 0; !readAll {
+		return err
+	}
+	if todo.lastingUIDs { // else the UID may come to name another message, which must not pass for this one
+		if err := r.recordMarked(ctx, at, todo.marked); err != nil {
+			return err
+		}
+	}
+	if todo.trust != ledger.Complete {
+		return p.Ledger.CaughtUp(ctx, at.account, at.name)
+	}
+	return nil
+}
+
+// plan compares the open folder with the ledger, and tells what it holds at the first visit. At another one, only what the first
+// has left is planned.
+func (r *run) plan(ctx context.Context, at folderKey, v *visit) (*plan, error) {
+	p, listing := r.pass, r.session.listing
+	known, err := p.Ledger.Briefs(ctx, at.account, at.name, at.validity)
+	if err != nil {
+		return nil, err
+	}
+	disposal := disposalRules{onDelivered: p.OnDelivered, onRefused: p.OnRefused, deleteAfter: p.DeleteAfter, brake: Brake{Grace: p.RefusedGrace}}
+	if p.OnRefused.Action != fetch.Keep {
+		if disposal.brake.Proof, err = p.Ledger.Proof(ctx, p.Target); err != nil {
+			return nil, err
+		}
+	}
+	var chosen map[string]bool // nil is all
+	isUnknown := func(ref fetch.Ref) bool { return listing.Reusable || len(known[ref.UID]) == 0 }
+	if len(p.Search) > 0 && slices.ContainsFunc(listing.Refs, isUnknown) {
+		if chosen, err = r.search(ctx, p.Search.On(r.clock.now())); err != nil {
+			return nil, err
+		}
+	}
+	todo := compare(at, listing, known, listingRules{
+		retry: p.Retry, disposal: disposal, now: r.clock.now(), account: r.clock.account, lastPass: p.Last, failed: p.Failed, mark: p.MarkDelivered, chosen: chosen,
+	})
+	if v.again() {
+		hadItsTurn := func(ref fetch.Ref) bool { return !v.left[ref.UID] }
+		todo.retrieve, todo.retries = slices.DeleteFunc(todo.retrieve, hadItsTurn), slices.DeleteFunc(todo.retries, hadItsTurn)
+		todo.suspects, todo.settle, todo.deletable, todo.marked = nil, nil, nil, nil
+		return todo, nil
+	}
+	notAsked := 0
+	if p.DryRun && p.Newest > 0 {
+		notAsked = todo.keepNewest(listing.Refs, p.Newest)
+	}
+	r.report.emit(Event{Kind: Listed, Folder: at.name, Plan: todo.counts, NotAsked: notAsked})
+	r.settler.notMarked(listing.MarkError)
+	r.report.summary.Failed += listing.Unlisted
+	r.report.summary.Unlisted += listing.Unlisted
+	return todo, nil
+}
+
+// passOver notes an error that concerns one folder only, so that mail in the others need not wait
+// until a person has looked into it. It returns any other error.
+func (r *run) passOver(err error) error {
+	var flood *Error
+	if fetch.KindOf(err) != fetch.NoFolder && !errors.As(err, &flood) {
+		return err
+	}
+	r.setbacks.passedOver(err)
+	return nil
+}
+
+// maxUnopened is how many folders in a row cannot be opened until the trouble is the server's.
+const maxUnopened = 3
+
+// passOverUnopened tells why a folder could not be opened, and does not stop the others, even if it ended the session.
+func (r *run) passOverUnopened(ctx context.Context, err error) error {
+	if ctx.Err() != nil || !r.several {
+		return r.passOver(err)
+	}
+	var said *fetch.Error
+	if fetch.KindOf(err) == fetch.NoFolder || !errors.As(err, &said) {
+		return r.passOver(err)
+	}
+	if r.unopened++; r.unopened == maxUnopened {
+		return err
+	}
+	if fetch.EndsSession(err) {
+		r.session.end()
+	}
+	r.setbacks.passedOver(err)
+	return nil
+}
+
+// guard stops the pass over a folder whose listing looks like a flood of old mail.
+func (r *run) guard(ctx context.Context, at folderKey, p *plan) error {
+	p.adopt = r.pass.Flood.Adopt
+	trust, err := r.pass.Ledger.Trust(ctx, at.account, at.name)
+	if err != nil {
+		return err
+	}
+	unrecorded := 0
+	if p.lastingUIDs { // else marked messages never get a record
+		unrecorded = len(p.marked)
+	}
+	const then = ": until a pass has ended well, mail is delivered with Truehop-Redelivery: possible"
+	why := ""
+	switch {
+	case trust == ledger.Outdated:
+		why = "the ledger is a copy and may be older than the mailbox" + then
+	case unrecorded > 0:
+		why = fmt.Sprintf("the ledger does not know %d of the messages that carry %s upstream; they are taken as delivered, and the ledger may be older than the mailbox%s",
+			unrecorded, fetch.DeliveredKeyword, then)
+	}
+	if p.trust, p.outdated = trust, why != ""; p.outdated {
+		r.report.emit(Event{Kind: Restored, Folder: at.name, Why: why})
+	}
+	if len(p.retrieve)+len(p.retries)+len(p.suspects) == 0 {
+		return nil
+	}
+	generations, err := r.pass.Ledger.Generations(ctx, at.account, at.name)
+	if err != nil {
+		return err
+	}
+	s := sighting{folder: at, generations: generations, listed: p.counts.Listed, unknown: p.counts.New, known: len(p.known), vanished: p.vanished}
+	// What could not be read under a new UIDVALIDITY is known by its UID since, and may be old mail all the same.
+	p.renumbered = s.renumbered()
+	p.mayHaveMoved = p.mayHaveMoved || p.renumbered
+	if p.counts.New == 0 {
+		return nil
+	}
+	_, success, err := r.pass.Ledger.LastPass(ctx, at.account)
+	if err != nil {
+		return err
+	}
+	s.passEndedWell = !success.IsZero()
+	onlyAdopted := len(p.known) > 0
+	for _, briefs := range p.known {
+		onlyAdopted = onlyAdopted && !slices.ContainsFunc(briefs, func(b ledger.Brief) bool { return b.State != ledger.Adopted })
+	}
+	neverSeen := trust == ledger.Unseen && !s.passEndedWell // no pass has seen all of the folder
+	s.adopting = neverSeen && onlyAdopted
+	// A folder that keeps its mail may hold what a ledger that was lost has delivered.
+	ledgerLost := neverSeen && stays(r.pass.OnDelivered.Action)
+	p.outdated = p.outdated || ledgerLost
+	p.adopt, err = r.pass.Flood.judge(s, r.pass.OnDelivered.Action)
+	return err
+}

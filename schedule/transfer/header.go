@@ -22,18 +22,18 @@ const (
 	firstLine = "X-Upstream-First-Line"
 )
 
-// notesOfServers are fields in which servers, and programs that read their mailbox files, keep their own notes: what has been
-// read, what number it has, how long it is. They come and go between two sessions (GNU Mailutils, UW IMAP, Courier's and
-// others' mbox stores, Mozilla), and say nothing of the message.
-func notesOfServers() []string {
-	return []string{"Status", "X-Status", "X-UID", "X-UIDL", "X-Keywords", "Content-Length", "Lines", "X-IMAP", "X-IMAPbase",
-		"X-Mozilla-Status", "X-Mozilla-Status2", "X-Mozilla-Keys"}
-}
+// maxNoteName is the length of the longest of the names below, with blanks behind it.
+const maxNoteName = 32
 
-// withoutNotes returns head without the notes of servers, and whether it has any.
+// withoutNotes returns head without the notes of servers, and whether it has any. Servers, and programs that read their
+// mailbox files, keep them in fields: what has been read, what number it has, how long it is. They come and go between two
+// sessions (GNU Mailutils, UW IMAP, Courier's and others' mbox stores, Mozilla), and say nothing of the message.
 func withoutNotes(head []byte) (kept []byte, notes bool) {
+	names := []string{"Status", "X-Status", "X-UID", "X-UIDL", "X-Keywords", "Content-Length", "Lines", "X-IMAP", "X-IMAPbase",
+		"X-Mozilla-Status", "X-Mozilla-Status2", "X-Mozilla-Keys"}
 	eachField(head, func(field []byte) {
-		if isNote(field) {
+		name, _, ok := bytes.Cut(field, []byte(":"))
+		if ok && len(name) <= maxNoteName && containsFold(names, string(bytes.TrimRight(name, " \t"))) {
 			notes = true
 			return
 		}
@@ -41,18 +41,6 @@ func withoutNotes(head []byte) (kept []byte, notes bool) {
 	})
 	return kept, notes
 }
-
-// isNote reports whether a field is a note of a server.
-func isNote(field []byte) bool {
-	name, _, ok := bytes.Cut(field, []byte(":"))
-	if !ok || len(name) > maxNoteName {
-		return false
-	}
-	return containsFold(notesOfServers(), string(bytes.TrimRight(name, " \t")))
-}
-
-// maxNoteName is the length of the longest of those names, with blanks behind it.
-const maxNoteName = 32
 
 // fingerprint sums up what tells a message from all others and what no server rewrites: its Message-ID, its date and its
 // author. It is zero where the header has none of them.

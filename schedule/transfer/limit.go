@@ -24,18 +24,6 @@ type Limit struct {
 // none reports whether nothing is bounded.
 func (l Limit) none() bool { return l == Limit{} }
 
-// share is the part of what is left of a limit that one of so many folders has.
-func (l Limit) share(folders int) Limit {
-	n := max(folders, 1)
-	return Limit{Messages: (l.Messages + n - 1) / n, Octets: l.Octets / int64(n)}
-}
-
-// spent reports whether nothing is left of a limit, of which l is what is left.
-func (l Limit) spent(limit Limit) bool {
-	messages, octets := limit.Messages > 0 && l.Messages <= 0, limit.Octets > 0 && l.Octets <= 0
-	return messages || octets
-}
-
 // visit is one visit to a folder in a pass with a limit. A folder is visited again if others have left of the limit.
 type visit struct {
 	limit Limit // of the pass
@@ -116,7 +104,9 @@ func (l Limit) divide(folders []string, turns map[string]ledger.Turn, call func(
 				visits[folder] = v
 			}
 			v.visits++
-			v.share, v.first, v.taken = left.share(len(round)-i), first, Limit{}
+			sharers := len(round) - i
+			v.share = Limit{Messages: (left.Messages + sharers - 1) / sharers, Octets: left.Octets / int64(sharers)}
+			v.first, v.taken = first, Limit{}
 			if err := call(folder, v); err != nil {
 				return visits, err
 			}
@@ -128,7 +118,8 @@ func (l Limit) divide(folders []string, turns map[string]ledger.Turn, call func(
 				more = append(more, folder)
 			}
 		}
-		if !took || left.spent(l) || len(folders) == 1 {
+		noMessages, noOctets := l.Messages > 0 && left.Messages <= 0, l.Octets > 0 && left.Octets <= 0
+		if !took || noMessages || noOctets || len(folders) == 1 {
 			break
 		}
 		round = more

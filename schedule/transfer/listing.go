@@ -99,9 +99,6 @@ type listingRules struct {
 	chosen map[string]bool
 }
 
-// leavesOut reports whether the search has not found a message.
-func (r *listingRules) leavesOut(ref fetch.Ref) bool { return r.chosen != nil && !r.chosen[ref.UID] }
-
 // compare says what there is to do with a listing, given what the ledger knows of its UIDs.
 func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Brief, rules listingRules) *plan {
 	p := &plan{
@@ -129,7 +126,7 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 			p.marked = append(p.marked, ref)
 			continue
 		}
-		if rules.leavesOut(ref) {
+		if rules.chosen != nil && !rules.chosen[ref.UID] { // the search has not found it
 			p.leftOut[ref] = true
 			if len(known[ref.UID]) == 0 { // what has a record was chosen once, and goes on by that
 				p.counts.LeftOut++
@@ -167,17 +164,15 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 		}
 		switch {
 		case c.brief.Suspect:
-			p.suspects, due[ref] = append(p.suspects, ref), c.brief.Next
-			if c.brief.Next.Before(rules.lastPass) {
-				p.starved[ref] = true
-			}
+			p.suspects = append(p.suspects, ref)
 		case c.step == deliverAgain:
-			p.retries, due[ref] = append(p.retries, ref), c.brief.Next
-			if c.brief.Next.Before(rules.lastPass) {
-				p.starved[ref] = true
-			}
+			p.retries = append(p.retries, ref)
 		default:
 			p.retrieve = append(p.retrieve, ref)
+			continue
+		}
+		if due[ref] = c.brief.Next; c.brief.Next.Before(rules.lastPass) {
+			p.starved[ref] = true
 		}
 	}
 	longestDueFirst := func(a, b fetch.Ref) int { return due[a].Compare(due[b]) }
@@ -193,10 +188,30 @@ func (p *plan) countUIDs(listing *fetch.Listing) {
 	for _, ref := range listing.Refs {
 		p.listed[ref.UID]++
 	}
-	p.asRecorded = p.listed
-	p.numberedAnew = numberedAnew(listing, p.known)
-	if listing.Reusable {
-		p.asRecorded = recordedUIDs(p.listed, listing.Refs, p.known, p.numberedAnew)
+	if p.asRecorded = p.listed; !listing.Reusable {
+		return
+	}
+	p.asRecorded = map[string]int{}
+	isNamed := func(ref fetch.Ref) bool { return ref.UID != strconv.FormatUint(uint64(ref.Seq), 10) }
+	isOther := func(ref fetch.Ref) bool { // by its size, of all that the ledger does not know to have gone
+		found, all := false, true
+		for _, b := range p.known[ref.UID] {
+			if !b.Absent {
+				found, all = true, all && resized(&b, ref.Size)
+			}
+		}
+		return found && all
+	}
+	// A server that gives messages their numbers for UIDs numbers them anew when one before them has gone. Then no UID is the one
+	// that the ledger has.
+	if p.numberedAnew = !slices.ContainsFunc(listing.Refs, isNamed) && slices.ContainsFunc(listing.Refs, isOther); p.numberedAnew {
+		return
+	}
+	maps.Copy(p.asRecorded, p.listed)
+	for _, ref := range listing.Refs {
+		if p.listed[ref.UID] == 1 && isOther(ref) {
+			delete(p.asRecorded, ref.UID)
+		}
 	}
 }
 
@@ -223,7 +238,9 @@ func (p *plan) notePresence(at folderKey, incomplete bool, rules listingRules) {
 				p.back = append(p.back, key)
 			case !listed && !b.Absent && !incomplete:
 				p.absent = append(p.absent, key)
-				if !b.Disposed && !rules.mayHaveRemoved(&b) {
+				disposal, _ := rules.disposal.of(b.State, rules.account-b.Ran, b.Judged)
+				mayHaveRemoved := rules.failed && !stays(disposal.Action) // the last pass, and not recorded it
+				if !b.Disposed && !mayHaveRemoved {
 					p.vanished++
 				}
 			}
@@ -233,12 +250,6 @@ func (p *plan) notePresence(at folderKey, incomplete bool, rules listingRules) {
 			}
 		}
 	}
-}
-
-// mayHaveRemoved reports whether the last pass may have taken a message from the folder and not recorded it.
-func (r *listingRules) mayHaveRemoved(b *ledger.Brief) bool {
-	disposal, _ := r.disposal.of(b.State, r.account-b.Ran, b.Judged)
-	return r.failed && !stays(disposal.Action)
 }
 
 // step is what there is to do with one listed message.
@@ -309,48 +320,15 @@ func classify(briefs []ledger.Brief, size int64, reusable bool, rules listingRul
 	// RFC 1939 section 7: the server may have given the UID to another message since.
 	// Deleting that one unread would lose it, so look first.
 	case pending && !b.Absent && !b.Disposed:
-		c.step, c.overdueFor = disposeAfterLook, rules.account-b.Ran-rules.disposal.grace(b.State)
+		stayed, grace := rules.account-b.Ran, rules.disposal.deleteAfter
+		if b.State == ledger.Refused {
+			grace = rules.disposal.brake.Grace
+		}
+		c.step, c.overdueFor = disposeAfterLook, stayed-grace
 	case pending || b.Absent || b.Disposed || resized(&b, size):
 		c.step = look
 	}
 	return c
-}
-
-// resizedUID reports whether a listed message has another size than what the ledger has under its UID, of which it
-// may know that some has gone.
-func resizedUID(briefs []ledger.Brief, size int64) bool {
-	found, all := false, true
-	for _, b := range briefs {
-		if !b.Absent {
-			found, all = true, all && resized(&b, size)
-		}
-	}
-	return found && all
-}
-
-// numberedAnew reports whether a server that gives messages their numbers for UIDs has numbered some of them anew, after
-// one before them had gone. Then no UID is the one that the ledger has.
-func numberedAnew(listing *fetch.Listing, known map[string][]ledger.Brief) bool {
-	isNamed := func(ref fetch.Ref) bool { return ref.UID != strconv.FormatUint(uint64(ref.Seq), 10) }
-	if !listing.Reusable || slices.ContainsFunc(listing.Refs, isNamed) {
-		return false
-	}
-	return slices.ContainsFunc(listing.Refs, func(ref fetch.Ref) bool { return resizedUID(known[ref.UID], ref.Size) })
-}
-
-// recordedUIDs returns the counts of the UIDs under which a message may still be what the ledger has: none if they are
-// numbered anew, and else those of the sizes that the ledger has.
-func recordedUIDs(listed map[string]int, refs []fetch.Ref, known map[string][]ledger.Brief, anew bool) map[string]int {
-	if anew {
-		return map[string]int{}
-	}
-	as := maps.Clone(listed)
-	for _, ref := range refs {
-		if listed[ref.UID] == 1 && resizedUID(known[ref.UID], ref.Size) {
-			delete(as, ref.UID)
-		}
-	}
-	return as
 }
 
 // resized reports whether a message is listed with another size than the record's was. Servers count line ends in

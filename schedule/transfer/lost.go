@@ -114,13 +114,6 @@ func (p *presence) superseded(r *ledger.Record) bool {
 	return true
 }
 
-// look notes the content of a message that was retrieved. briefs are the records of its UID.
-func (p *presence) look(uid string, content [32]byte, briefs []ledger.Brief) {
-	if slices.ContainsFunc(briefs, func(b ledger.Brief) bool { return !b.State.Final() }) {
-		p.contents[uid] = append(p.contents[uid], content)
-	}
-}
-
 // notRead notes that a message is there whose content could not be seen. known says that earlier passes knew of it.
 func (p *presence) notRead(known bool) {
 	p.unread = true

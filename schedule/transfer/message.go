@@ -95,7 +95,23 @@ func (w *pipeline) prepare(m *message) (ready bool, err error) {
 			return false, nil
 		}
 	}
-	return m.present(Present(chain, m.boundary, p.Client, w.clock.now())), nil
+	shown := Present(chain, m.boundary, p.Client, w.clock.now())
+	switch shown.Treatment {
+	case HeldBack:
+		m.rule(ledger.Held, shown.Why)
+		return false, nil
+	case Skipped:
+		m.rule(ledger.Adopted, shown.Why)
+		return false, nil
+	}
+	m.plain = shown.Treatment == AskedPlain
+	m.attempt.note = inOneLine([]string{m.attempt.note, shown.Why})
+	m.client, m.lookup, m.attempt.standIn = shown.Client, shown.Lookup, shown.StandIn
+	m.record().HELO = shown.Client.HELO
+	if shown.Client.Addr.IsValid() {
+		m.record().Client = shown.Client.Addr.String()
+	}
+	return true, nil
 }
 
 // leaveOutServed leaves out the recipients that had their verdict at an earlier attempt, by the record that it left.
@@ -142,26 +158,6 @@ func firstVerdicts(last ledger.Record, recipients []string) []ledger.Verdict {
 		return nil
 	}
 	return vs
-}
-
-// present readies the message for what its client makes of it. It reports false where the message gets a verdict of our own.
-func (m *message) present(p Presentation) bool {
-	switch p.Treatment {
-	case HeldBack:
-		m.rule(ledger.Held, p.Why)
-		return false
-	case Skipped:
-		m.rule(ledger.Adopted, p.Why)
-		return false
-	}
-	m.plain = p.Treatment == AskedPlain
-	m.attempt.note = inOneLine([]string{m.attempt.note, p.Why})
-	m.client, m.lookup, m.attempt.standIn = p.Client, p.Lookup, p.StandIn
-	m.record().HELO = p.Client.HELO
-	if p.Client.Addr.IsValid() {
-		m.record().Client = p.Client.Addr.String()
-	}
-	return true
 }
 
 // reversePath returns what the upstream's final delivery recorded (RFC 5321 section 4.4), or fallback, with a

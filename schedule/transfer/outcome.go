@@ -94,9 +94,14 @@ type decision struct {
 // decide turns what the MTA said to an attempt into the message's record, and says whether the pass can go on.
 func decide(rec ledger.Record, a attempt, rules outcomeRules) decision {
 	r := &a.receipt
-	d := decision{stop: stopsPass(r), trouble: troubleOf(rec.Account, r, rules.multidrop)}
+	d := decision{trouble: troubleOf(rec.Account, r, rules.multidrop)}
 	askedToEnd := false
 	if r.Err != nil {
+		// The MTA cannot be reached or takes nothing from this host, whoever the client is, or the ledger cannot be written.
+		var unrecorded *ledger.Error
+		if r.BeforeClient || errors.As(r.Err, &unrecorded) {
+			d.stop = r.Err
+		}
 		askedToEnd = r.Err.Kind == inject.Aborted || errors.Is(r.Err, context.Canceled)
 	}
 	if askedToEnd && !a.sending {

@@ -92,7 +92,14 @@ func (r *run) carry(ctx context.Context, at folderKey, p *plan, there *presence)
 	}
 	r.report.emit(planned)
 	w.feeding, w.stop = context.WithCancelCause(ctx)
-	w.feeder.Go(w.look)
+	w.feeder.Go(func() {
+		defer close(w.messages)
+		for m := range w.arrivals {
+			if err := w.look(m); err != nil {
+				w.stop(err)
+			}
+		}
+	})
 	w.feeder.Go(w.feed)
 	w.queue(p.settle...)
 	broken := w.retrieve(ctx)
@@ -162,9 +169,15 @@ func (w *pipeline) take(m fetch.Message) error {
 	w.retrieval.came(m.Ref)
 	w.run.came++
 	w.set = append(w.set, msg)
-	if err := w.acquit(m.Ref); err != nil {
-		w.free(msg)
-		return err
+	// What was suspected in this pass has come whole. What an earlier pass recorded goes with the verdict.
+	if b, suspected := w.suspected[m.Ref]; suspected {
+		delete(w.suspected, m.Ref)
+		if recorded := !w.pass.DryRun && m.Ref.UID != ""; recorded {
+			if err := w.pass.Ledger.Remove(w.lasting, []ledger.Key{b.record.Key}); err != nil {
+				w.free(msg)
+				return err
+			}
+		}
 	}
 	select {
 	case w.arrivals <- msg:
@@ -175,19 +188,9 @@ func (w *pipeline) take(m fetch.Message) error {
 	}
 }
 
-// look finds out about each message that arrives what it is and whether it is to be injected, in order. A header that
-// takes long to read holds up neither the upstream nor the MTA.
-func (w *pipeline) look() {
-	defer close(w.messages)
-	for m := range w.arrivals {
-		if err := w.lookAt(m); err != nil {
-			w.stop(err)
-		}
-	}
-}
-
-// lookAt passes one message on to be injected, or concludes it. An error is the ledger's.
-func (w *pipeline) lookAt(m *message) error {
+// look finds out what a message is that has arrived. It passes it on to be injected, or concludes it. A header that takes long to
+// read holds up neither the upstream nor the MTA. An error is the ledger's.
+func (w *pipeline) look(m *message) error {
 	if w.feeding.Err() != nil {
 		w.free(m)
 		return nil
@@ -320,7 +323,9 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	if slices.ContainsFunc(briefs, func(b ledger.Brief) bool { return b.Hash == m.spool.whole }) {
 		m.spool.hash, key.Hash = m.spool.whole, m.spool.whole // recorded by an older version
 	}
-	w.there.look(m.ref.UID, m.spool.hash, briefs)
+	if slices.ContainsFunc(briefs, func(b ledger.Brief) bool { return !b.State.Final() }) {
+		w.there.contents[m.ref.UID] = append(w.there.contents[m.ref.UID], m.spool.hash)
+	}
 	id := knownByUID(key, m.spool.size, briefs, rules)
 	// Where UIDs last and no record has lost its message, a new UID is a new message.
 	certain := w.plan.lastingUIDs && !w.plan.mayHaveMoved && m.ref.UID != ""

@@ -109,7 +109,7 @@ func Present(chain *received.Chain, b received.Boundary, rules ClientRules, now 
 	if rules.StaleAfter > 0 && b.Hop >= 0 && b.Hop < len(chain.Hops) {
 		// Today's block lists say nothing about who had the address back then.
 		if seen := chain.Hops[b.Hop].Time; !seen.IsZero() && now.Sub(seen) > rules.StaleAfter {
-			return rules.instead(b, rules.stale())
+			return rules.instead(b, noClient{"the client was seen longer ago than stale_after", "", rules.Stale, "on_stale", rules.StandIns.withDefaults().Unknown})
 		}
 	}
 	who, whose, help := b.Client, "the client's address, ", ""
@@ -134,23 +134,18 @@ func Present(chain *received.Chain, b received.Boundary, rules ClientRules, now 
 		// The MTA has rules for these that a sender must not get by naming them.
 		return rules.instead(b, rules.unknown(whose+who.Addr.String()+", is one that stands for clients", help))
 	}
-	client := inject.Client{Addr: who.Addr, HELO: who.HELO, Port: who.Port, ESMTP: b.ESMTP, SMTP: saidHELO(chain, b)}
+	client := inject.Client{Addr: who.Addr, HELO: who.HELO, Port: who.Port, ESMTP: b.ESMTP}
+	if !b.Authenticated && b.Hop >= 0 && b.Hop < len(chain.Hops) {
+		// Postfix and Exim write "with ESMTP" for a client that says EHLO, so "with SMTP" proves that it said HELO. qmail writes
+		// SMTP for all, others write what they like.
+		h := chain.Hops[b.Hop]
+		client.SMTP = slices.Contains([]string{"postfix", "exim"}, h.Form) && strings.EqualFold(h.With, "SMTP")
+	}
 	if rules.Name == LookedUpName || who.Name == "" {
 		return Presentation{Client: client, Lookup: true}
 	}
 	client.Name, client.ReverseName = who.Name, who.Name
 	return Presentation{Client: client}
-}
-
-// saidHELO reports whether the field that shows the client proves that it said HELO: by "with SMTP" of Postfix or Exim, which
-// write "with ESMTP" for a client that says EHLO. qmail writes SMTP for all, others write what they like.
-func saidHELO(chain *received.Chain, b received.Boundary) bool {
-	if b.Hop < 0 || b.Hop >= len(chain.Hops) || b.Authenticated {
-		return false
-	}
-	h := chain.Hops[b.Hop]
-	tells := h.Form == "postfix" || h.Form == "exim"
-	return tells && strings.EqualFold(h.With, "SMTP")
 }
 
 // WithName returns c with the name that the DNS gives it now.

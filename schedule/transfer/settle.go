@@ -39,17 +39,6 @@ func (r disposalRules) of(s ledger.State, age time.Duration, judged int64) (d fe
 	return fetch.Disposal{Action: fetch.Keep}, false
 }
 
-// grace is how long a message in state s stays upstream at least before it is disposed of.
-func (r disposalRules) grace(s ledger.State) time.Duration {
-	switch s {
-	case ledger.Refused:
-		return r.brake.Grace
-	case ledger.Delivered, ledger.Quarantined:
-		return r.deleteAfter
-	}
-	return 0
-}
-
 // isAgain reports whether a message that is to be disposed of so has been removed before, as the upstream said. One that was
 // flagged, and is to be deleted later, has not.
 func (r disposalRules) isAgain(disposed bool, d fetch.Disposal) bool {

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"slices"
 	"time"
 
 	"github.com/truehop/truehop/fetch"
@@ -39,28 +40,19 @@ func isDone(briefs []ledger.Brief, sizes []int64, rules listingRules) bool {
 	if len(briefs) != len(sizes) {
 		return false
 	}
-	taken := make([]bool, len(sizes))
 	for i := range briefs {
 		b := &briefs[i]
 		disposal, _ := rules.disposal.of(b.State, rules.account-b.Ran, b.Judged)
 		switch {
 		case b.Hash == noHash, b.Absent, b.Disposed, !b.State.Final(), disposal.Action != fetch.Keep:
 			return false
-		case !takeSize(sizes, taken, b):
+		}
+		// Each record takes the first size that is its own. One that is not known is no record's.
+		own := slices.IndexFunc(sizes, func(size int64) bool { return b.Listed > 0 && size > 0 && !resized(b, size) })
+		if own < 0 {
 			return false
 		}
+		sizes = slices.Delete(sizes, own, own+1)
 	}
 	return true
-}
-
-// takeSize takes the first listed size that is the record's, and reports whether there is one. A size that is not known
-// is no record's.
-func takeSize(sizes []int64, taken []bool, b *ledger.Brief) bool {
-	for i, size := range sizes {
-		if b.Listed > 0 && size > 0 && !taken[i] && !resized(b, size) {
-			taken[i] = true
-			return true
-		}
-	}
-	return false
 }

@@ -87,19 +87,28 @@ func spool(r io.Reader, hint int64, dir string) (*spooled, error) {
 	}
 	s := &spooled{mem: w.buf.Bytes(), file: w.file, size: w.size, eightBit: w.eightBit, nul: w.nul}
 	w.sum.Sum(s.whole[:0])
-	err := s.readHead()
-	if err == nil {
-		err = s.identify()
-	}
-	if err != nil {
+	if err := s.identify(); err != nil {
 		s.close()
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errSpool, err)
 	}
 	return s, nil
 }
 
-// identify computes hash and fingerprint.
+// identify finds the header block, and computes hash and fingerprint.
 func (s *spooled) identify() error {
+	start, err := s.window(0)
+	if err == nil && received.IsMboxLine(start) {
+		if s.mbox, err = mboxLength(s.reader(0)); err == nil {
+			start, err = s.window(s.mbox)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	s.head = start[:min(headEnd(start), headLimit)]
+	if s.file != nil {
+		s.head = bytes.Clone(s.head) // and let go of the rest
+	}
 	s.hash, s.fingerprint = s.whole, fingerprint(s.head)
 	kept, notes := withoutNotes(s.head)
 	if !notes {
@@ -110,28 +119,10 @@ func (s *spooled) identify() error {
 		io.LimitReader(s.reader(0), s.mbox), bytes.NewReader(kept), s.reader(s.mbox + int64(len(s.head))),
 	} {
 		if _, err := io.Copy(sum, part); err != nil {
-			return fmt.Errorf("%w: %w", errSpool, err)
+			return err
 		}
 	}
 	sum.Sum(s.hash[:0])
-	return nil
-}
-
-// readHead finds the header block.
-func (s *spooled) readHead() error {
-	start, err := s.window(0)
-	if err == nil && received.IsMboxLine(start) {
-		if s.mbox, err = mboxLength(s.reader(0)); err == nil {
-			start, err = s.window(s.mbox)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("%w: %w", errSpool, err)
-	}
-	s.head = start[:min(headEnd(start), headLimit)]
-	if s.file != nil {
-		s.head = bytes.Clone(s.head) // and let go of the rest
-	}
 	return nil
 }
 

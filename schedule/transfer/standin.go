@@ -92,11 +92,6 @@ func (r ClientRules) internal(why, help string) noClient {
 	return noClient{why, help, r.Internal, "on_internal", r.StandIns.withDefaults().Internal}
 }
 
-// stale is the reason for a client that was seen too long ago.
-func (r ClientRules) stale() noClient {
-	return noClient{"the client was seen longer ago than stale_after", "", r.Stale, "on_stale", r.StandIns.withDefaults().Unknown}
-}
-
 // instead is the presentation of a message for which n holds.
 func (r ClientRules) instead(b received.Boundary, n noClient) Presentation {
 	switch n.rule {

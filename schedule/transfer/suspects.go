@@ -178,20 +178,6 @@ func (w *pipeline) suspect(b breakage) error {
 	return w.pass.Ledger.Put(w.lasting, b.record)
 }
 
-// acquit forgets that a message was suspected in this pass: it came whole. What an earlier pass recorded goes
-// with the verdict.
-func (w *pipeline) acquit(ref fetch.Ref) error {
-	b, ok := w.suspected[ref]
-	if !ok {
-		return nil
-	}
-	delete(w.suspected, ref)
-	if w.pass.DryRun || ref.UID == "" {
-		return nil
-	}
-	return w.pass.Ledger.Remove(w.lasting, []ledger.Key{b.record.Key})
-}
-
 // lastUnretrieved returns the record of a message that could not be retrieved before, or one with nothing but the key.
 func (w *pipeline) lastUnretrieved(key ledger.Key) (ledger.Record, error) {
 	if key.UID == "" {

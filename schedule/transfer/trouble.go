@@ -1,26 +1,12 @@
 package transfer
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/schedule/ledger"
 )
-
-// stopsPass returns the error that stops the pass at once, if the receipt tells of one: the MTA cannot be reached or takes
-// nothing from this host, whoever the client is, or the ledger cannot be written.
-func stopsPass(r *inject.Receipt) error {
-	if r.Err == nil {
-		return nil
-	}
-	var record *ledger.Error
-	if r.BeforeClient || errors.As(r.Err, &record) {
-		return r.Err
-	}
-	return nil
-}
 
 // trouble is what one message met that may be the MTA's matter and not its own. No single message can show
 // that: a reply may be about its client, its sender, its content.

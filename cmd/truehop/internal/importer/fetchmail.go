@@ -41,7 +41,20 @@ func (f *fetchmail) entry(e *fetchmailEntry) error {
 		f.note(e.place, "", "skip %s is not carried over: write poll in its place if it is to be fetched", show(e.name))
 		return nil
 	}
-	protocol, refusal := fetchmailProtocol(e)
+	protocol, refusal := "imap", ""
+	switch p := strings.ToLower(e.options["protocol"].text()); p {
+	case "imap":
+	case "pop3", "apop", "sdps":
+		protocol = "pop3"
+	case "", "auto":
+		if port, _ := fetchmailPort(e); port == 110 || port == 995 {
+			protocol = "pop3"
+		}
+	case "etrn", "odmr":
+		refusal = p + " has the server deliver by SMTP, where the client is not lost on the way; leave it to your MTA"
+	default:
+		refusal = "truehop speaks IMAP and POP3, not " + show(p)
+	}
 	if refusal != "" {
 		f.note(e.options["protocol"].place, "", "%s is not carried over: %s", show(e.name), refusal)
 		return nil
@@ -57,8 +70,7 @@ func (f *fetchmail) entry(e *fetchmailEntry) error {
 		}
 		f.server(a, e, u, protocol)
 		f.user(a, e, u, protocol)
-		f.tellServer(a, e)
-		f.tellUser(a, u)
+		f.tell(a, e, u)
 		if err := f.seen(a, e, u, protocol); err != nil {
 			return err
 		}
@@ -75,25 +87,6 @@ func (u *fetchmailUser) remoteName(user string) string {
 		return u.locals[0].local
 	}
 	return user
-}
-
-// fetchmailProtocol returns imap or pop3, or why it can be neither.
-func fetchmailProtocol(e *fetchmailEntry) (protocol, refusal string) {
-	switch p := strings.ToLower(e.options["protocol"].text()); p {
-	case "imap":
-		return "imap", ""
-	case "pop3", "apop", "sdps":
-		return "pop3", ""
-	case "", "auto":
-		if port, _ := fetchmailPort(e); port == 110 || port == 995 {
-			return "pop3", ""
-		}
-		return "imap", ""
-	case "etrn", "odmr":
-		return "", p + " has the server deliver by SMTP, where the client is not lost on the way; leave it to your MTA"
-	default:
-		return "", "truehop speaks IMAP and POP3, not " + show(p)
-	}
 }
 
 // fetchmailPort returns the port that port or service gives.
@@ -118,7 +111,8 @@ func (f *fetchmail) server(a *Account, e *fetchmailEntry, u *fetchmailUser, prot
 	}
 	a.set("protocol", protocol)
 	a.set("host", strings.TrimSuffix(host, "."))
-	if port, known := fetchmailPort(e); known {
+	port, known := fetchmailPort(e)
+	if known {
 		a.set("port", port)
 	} else if g, ok := e.options["service"]; ok {
 		f.note(g.place, a.Name, "service %s is no port that truehop knows; set port", show(g.text()))
@@ -128,7 +122,17 @@ func (f *fetchmail) server(a *Account, e *fetchmailEntry, u *fetchmailUser, prot
 	}
 	f.tls(a, e, u)
 	if g, ok := e.options["plugin"]; ok {
-		f.plugin(a, g, host)
+		number := ""
+		if known {
+			number = strconv.Itoa(port)
+		} else if strings.Contains(g.text(), "%p") {
+			f.note(g.place, a.Name, "plugin: name the port in connect_command in place of %%p")
+		}
+		words := command(g.text())
+		for i := range words {
+			words[i] = strings.NewReplacer("%h", host, "%p", number).Replace(words[i])
+		}
+		a.set("connect_command", words)
 	}
 	timeout := 300
 	if g, ok := e.options["timeout"]; ok {
@@ -240,24 +244,6 @@ func sha256Pin(text string) (string, bool) {
 		return "", false
 	}
 	return "sha256:" + digits, true
-}
-
-// plugin carries over a command that makes the connection, where no shell is needed for it.
-func (f *fetchmail) plugin(a *Account, g given, host string) {
-	port := ""
-	for _, k := range a.keys {
-		if n, ok := k.value.(int); ok && k.key == "port" {
-			port = strconv.Itoa(n)
-		}
-	}
-	if port == "" && strings.Contains(g.text(), "%p") {
-		f.note(g.place, a.Name, "plugin: name the port in connect_command in place of %%p")
-	}
-	words := command(g.text())
-	for i := range words {
-		words[i] = strings.NewReplacer("%h", host, "%p", port).Replace(words[i])
-	}
-	a.set("connect_command", words)
 }
 
 // command makes words of a command line. What needs a shell gets one, and so does a program that has to be searched for.

@@ -19,8 +19,8 @@ func (f *fetchmail) tellGlobals() {
 	}
 }
 
-// tellServer notes options of the server that have no counterpart.
-func (f *fetchmail) tellServer(a *Account, e *fetchmailEntry) {
+// tell notes options of a server and of a user that have no counterpart.
+func (f *fetchmail) tell(a *Account, e *fetchmailEntry, u *fetchmailUser) {
 	for _, o := range []struct{ name, text string }{
 		{"plugout", "set connect_command for the upstream; towards the MTA truehop makes its connections itself"},
 		{"interface", "is not asked; source_address chooses the address that the connection is made from"},
@@ -36,10 +36,6 @@ func (f *fetchmail) tellServer(a *Account, e *fetchmailEntry) {
 	if strings.EqualFold(e.options["protocol"].text(), "sdps") {
 		f.note(e.options["protocol"].place, a.Name, "sdps: the envelope is not asked for by its commands; recipients or recipient_from say who gets the mail")
 	}
-}
-
-// tellUser notes options of the user that have no counterpart.
-func (f *fetchmail) tellUser(a *Account, u *fetchmailUser) {
 	for _, o := range []struct{ name, text string }{
 		{"preconnect", "is not run; let the unit that starts truehop do it (ExecStartPre=), or connect_command"},
 		{"postconnect", "is not run; let the unit that starts truehop do it (ExecStartPost=)"},

@@ -205,19 +205,6 @@ func (p *fetchmailParser) value(keyword token) (string, error) {
 	return p.next().text, nil
 }
 
-// list reads one text, whatever it looks like, and those behind it that are no keywords.
-func (p *fetchmailParser) list(keyword token) ([]string, error) {
-	first, err := p.value(keyword)
-	if err != nil {
-		return nil, err
-	}
-	values := []string{first}
-	for len(p.tokens) > 0 && !p.peek().equals && !isFetchmailKeyword(p.peek()) {
-		values = append(values, p.next().text)
-	}
-	return values, nil
-}
-
 // global reads what stands behind set.
 func (p *fetchmailParser) global(at token) error {
 	keyword := p.peek()
@@ -330,16 +317,18 @@ func (p *fetchmailParser) option(t token) (fetchmailOption, given, error) {
 	case g.off || o.arity == flag:
 		return o, g, nil
 	}
-	var err error
 	switch o.arity {
-	case one:
-		var value string
-		value, err = p.value(word)
-		g.values = []string{value}
-	case list:
-		g.values, err = p.list(word)
 	case numbers:
-		g.values, err = p.numbers(word)
+		for {
+			if _, isNumber := p.peek().number(); !isNumber {
+				break
+			}
+			g.values = append(g.values, p.next().text)
+		}
+		if len(g.values) == 0 {
+			return o, g, wrong(p.file, p.peek().place, "a number is missing behind %s", show(word.text))
+		}
+		return o, g, nil
 	case envelopeArg:
 		if n, isNumber := p.peek().number(); isNumber && len(p.tokens) > 1 {
 			if next := p.tokens[1]; !next.equals && !isFetchmailKeyword(next) {
@@ -347,36 +336,20 @@ func (p *fetchmailParser) option(t token) (fetchmailOption, given, error) {
 				p.next()
 			}
 		}
-		var value string
-		value, err = p.value(word)
-		g.values = []string{value}
 	}
-	if err == nil && numeric(o.name) {
-		if _, isNumber := (token{text: g.text()}).number(); !isNumber {
-			err = wrong(p.file, word.place, "%s wants a number, found %s", show(word.text), show(g.text()))
-		}
+	value, err := p.value(word)
+	if err != nil {
+		return o, g, err
 	}
-	return o, g, err
-}
-
-// numeric reports whether an option takes a number.
-func numeric(name string) bool {
-	return slices.Contains(strings.Fields("port interval timeout idletimeout limit warnings fetchlimit fetchsizelimit fastuidl batchlimit expunge"), name)
-}
-
-// numbers reads at least one number.
-func (p *fetchmailParser) numbers(keyword token) ([]string, error) {
-	var values []string
-	for len(p.tokens) > 0 {
-		if _, ok := p.peek().number(); !ok {
-			break
-		}
-		values = append(values, p.next().text)
+	g.values = []string{value}
+	for o.arity == list && len(p.tokens) > 0 && !p.peek().equals && !isFetchmailKeyword(p.peek()) {
+		g.values = append(g.values, p.next().text)
 	}
-	if len(values) == 0 {
-		return nil, wrong(p.file, p.peek().place, "a number is missing behind %s", show(keyword.text))
+	numeric := slices.Contains(strings.Fields("port interval timeout idletimeout limit warnings fetchlimit fetchsizelimit fastuidl batchlimit expunge"), o.name)
+	if _, isNumber := (token{text: value}).number(); numeric && !isNumber {
+		return o, g, wrong(p.file, word.place, "%s wants a number, found %s", show(word.text), show(value))
 	}
-	return values, nil
+	return o, g, nil
 }
 
 // userName reads "user REMOTE [there]" or "user LOCAL... here".

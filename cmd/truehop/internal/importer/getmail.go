@@ -2,6 +2,7 @@ package importer
 
 import (
 	"bytes"
+	"cmp"
 	"maps"
 	"net"
 	"path/filepath"
@@ -11,7 +12,7 @@ import (
 	"strings"
 )
 
-// Getmail reads a getmailrc.
+// Getmail reads a getmailrc, which has one account.
 func Getmail(file string, text []byte, o Options) (*Plan, error) {
 	sections, err := parseINI(file, text)
 	if err != nil {
@@ -32,9 +33,34 @@ func Getmail(file string, text []byte, o Options) (*Plan, error) {
 			g.note(sections[name].place, "", "[%s] is not carried over: let the MTA filter (milter, content_filter), it sees the true client now", name)
 		}
 	}
-	if err := g.account(); err != nil {
+	kind := g.retriever.keys["type"]
+	protocol, ssl := "pop3", strings.Contains(kind.text, "SSL")
+	if strings.Contains(kind.text, "IMAP") {
+		protocol = "imap"
+	}
+	speaks := strings.Contains(kind.text, "POP3") || protocol == "imap"
+	if !speaks || !strings.HasSuffix(kind.text, "Retriever") {
+		return nil, wrong(g.file, kind.place, "unknown type of retriever %s", show(kind.text))
+	}
+	for _, key := range []string{"server", "username"} {
+		if g.retriever.keys[key].text == "" {
+			return nil, wrong(g.file, g.retriever.place, "%s is missing in [retriever]", key)
+		}
+	}
+	name := filepath.Base(g.file)
+	if name == "getmailrc" || name == "-" {
+		name = g.retriever.keys["server"].text
+	}
+	a, err := g.addAccount(g.retriever.place, name)
+	if err != nil {
 		return nil, err
 	}
+	for _, step := range []func(*Account, string, bool) error{g.server, g.login, g.mailboxes, g.disposal, g.limits, g.deliver, g.seen} {
+		if err := step(a, protocol, ssl); err != nil {
+			return nil, err
+		}
+	}
+	g.tell(a)
 	return g.Plan, nil
 }
 
@@ -70,39 +96,6 @@ func (g *getmail) number(s *iniSection, key string) (int, error) {
 		return 0, wrong(g.file, v.place, "%s wants a number, found %s", key, show(v.text))
 	}
 	return n, nil
-}
-
-// account makes the account: a getmailrc has one.
-func (g *getmail) account() error {
-	kind := g.retriever.keys["type"]
-	protocol, ssl := "pop3", strings.Contains(kind.text, "SSL")
-	if strings.Contains(kind.text, "IMAP") {
-		protocol = "imap"
-	}
-	speaks := strings.Contains(kind.text, "POP3") || protocol == "imap"
-	if !speaks || !strings.HasSuffix(kind.text, "Retriever") {
-		return wrong(g.file, kind.place, "unknown type of retriever %s", show(kind.text))
-	}
-	for _, key := range []string{"server", "username"} {
-		if g.retriever.keys[key].text == "" {
-			return wrong(g.file, g.retriever.place, "%s is missing in [retriever]", key)
-		}
-	}
-	name := filepath.Base(g.file)
-	if name == "getmailrc" || name == "-" {
-		name = g.retriever.keys["server"].text
-	}
-	a, err := g.addAccount(g.retriever.place, name)
-	if err != nil {
-		return err
-	}
-	for _, step := range []func(*Account, string, bool) error{g.server, g.login, g.mailboxes, g.disposal, g.limits, g.deliver, g.seen} {
-		if err := step(a, protocol, ssl); err != nil {
-			return err
-		}
-	}
-	g.tell(a)
-	return nil
 }
 
 // server says where the mailbox is and how it is reached.
@@ -377,10 +370,11 @@ func (g *getmail) seen(a *Account, protocol string, ssl bool) error {
 		a.Remembers = false
 		return nil
 	}
-	port := g.retriever.keys["port"].text
-	if port == "" {
-		port = usualPort(protocol, ssl)
+	usual := map[string]string{"pop3": "110", "imap": "143"}
+	if ssl {
+		usual = map[string]string{"pop3": "995", "imap": "993"}
 	}
+	port := cmp.Or(g.retriever.keys["port"].text, usual[protocol])
 	name := strip("oldmail-"+g.retriever.keys["server"].text+"-"+port+"-"+g.retriever.keys["username"].text, "-")
 	if protocol == "pop3" {
 		data, err := g.state(a, g.oldmail(name))
@@ -414,19 +408,6 @@ func (g *getmail) seen(a *Account, protocol string, ssl bool) error {
 	}
 	a.StateFiles, a.Missing = files, missing
 	return nil
-}
-
-// usualPort is the one that getmail takes where none is given.
-func usualPort(protocol string, ssl bool) string {
-	switch {
-	case protocol == "pop3" && ssl:
-		return "995"
-	case protocol == "pop3":
-		return "110"
-	case ssl:
-		return "993"
-	}
-	return "143"
 }
 
 // oldmail is where getmail has one of its files.

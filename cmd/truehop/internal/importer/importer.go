@@ -6,6 +6,7 @@
 package importer
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -112,17 +113,14 @@ type setting struct {
 }
 
 // set sets a key, or replaces its value.
-func set(keys *[]setting, key string, value any) {
-	for i := range *keys {
-		if (*keys)[i].key == key {
-			(*keys)[i].value = value
-			return
-		}
+func (a *Account) set(key string, value any) {
+	i := slices.IndexFunc(a.keys, func(s setting) bool { return s.key == key })
+	if i < 0 {
+		a.keys = append(a.keys, setting{key, value})
+		return
 	}
-	*keys = append(*keys, setting{key, value})
+	a.keys[i].value = value
 }
-
-func (a *Account) set(key string, value any) { set(&a.keys, key, value) }
 
 // place is where something stands in the file; the zero value is nowhere.
 type place struct{ line, column int }
@@ -184,12 +182,21 @@ func (p *Plan) note(at place, account, format string, args ...any) {
 	}
 }
 
-// addAccount adds an account named after the first of the names that can be one.
+// addAccount adds an account. Of the name those characters stay that one may have: lower-case letters, digits, dot, hyphen and
+// underscore.
 func (p *Plan) addAccount(at place, name string) (*Account, error) {
 	if len(p.Accounts) == maxAccounts {
 		return nil, wrong(p.file, at, "more than %d accounts", maxAccounts)
 	}
-	base := accountName(name)
+	const longest = 56 // of 63: a number may follow
+	base := strings.Map(func(r rune) rune {
+		switch {
+		case 'a' <= r && r <= 'z', '0' <= r && r <= '9', r == '_', r == '.':
+			return r
+		}
+		return '-'
+	}, strings.ToLower(name))
+	base = cmp.Or(strings.Trim(base[:min(len(base), longest)], "-._"), "account")
 	name = base
 	for n := 2; slices.ContainsFunc(p.Accounts, func(a *Account) bool { return a.Name == name }); n++ {
 		name = base + "-" + strconv.Itoa(n)
@@ -197,26 +204,6 @@ func (p *Plan) addAccount(at place, name string) (*Account, error) {
 	a := &Account{Name: name}
 	p.Accounts = append(p.Accounts, a)
 	return a, nil
-}
-
-// accountName makes of a text the name of an account: lower-case letters, digits, dot, hyphen and underscore.
-func accountName(text string) string {
-	const max = 56 // of 63: a number may follow
-	var b strings.Builder
-	for _, r := range strings.ToLower(text) {
-		switch {
-		case 'a' <= r && r <= 'z', '0' <= r && r <= '9', r == '_', r == '.':
-			b.WriteRune(r)
-		default:
-			b.WriteByte('-')
-		}
-	}
-	name := b.String()
-	name = name[:min(len(name), max)]
-	if name = strings.Trim(name, "-._"); name == "" {
-		return "account"
-	}
-	return name
 }
 
 // target returns the target with this address, protocol and password, and makes it where there is none.

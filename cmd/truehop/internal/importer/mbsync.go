@@ -29,16 +29,6 @@ func (v mbsyncValue) text() string {
 	return v.words[0]
 }
 
-// mbsyncKeywords are those that stand in a section, or for some of them before the first.
-func mbsyncKeywords() []string {
-	return strings.Fields("path maxsize mapinbox flatten trash trashnewonly trashremotenew altmap inbox infodelimiter subfolders " +
-		"host port timeout user usercmd pass passcmd usekeychain tunnel authmechs authmech ssltype tlstype sslversions sslversion tlsversions " +
-		"systemcertificates certificatefile clientcertificate clientkey cipherstring pipelinedepth disableextension disableextensions " +
-		"requiressl usesslv2 usesslv3 usetlsv1 usetlsv1.1 usetlsv1.2 requirecram " +
-		"account usenamespace pathdelimiter subscribedonly far near master slave pattern patterns maxmessages expireunread expiresolds expireside sync create " +
-		"remove expunge expungesolo copyarrivaldate syncstate channel channels fsync fielddelimiter bufferlimit usetls useutf8mailboxes")
-}
-
 // Mbsync reads an mbsyncrc.
 func Mbsync(file string, text []byte, o Options) (*Plan, error) {
 	m := &mbsync{Plan: &Plan{Program: "mbsync", options: o, file: file}}
@@ -70,6 +60,13 @@ type mbsync struct {
 
 // parse reads keywords line by line. A section ends at an empty line.
 func (m *mbsync) parse(text []byte) error {
+	// These stand in a section, or some of them before the first.
+	keywords := strings.Fields("path maxsize mapinbox flatten trash trashnewonly trashremotenew altmap inbox infodelimiter subfolders " +
+		"host port timeout user usercmd pass passcmd usekeychain tunnel authmechs authmech ssltype tlstype sslversions sslversion tlsversions " +
+		"systemcertificates certificatefile clientcertificate clientkey cipherstring pipelinedepth disableextension disableextensions " +
+		"requiressl usesslv2 usesslv3 usetlsv1 usetlsv1.1 usetlsv1.2 requirecram " +
+		"account usenamespace pathdelimiter subscribedonly far near master slave pattern patterns maxmessages expireunread expiresolds expireside sync create " +
+		"remove expunge expungesolo copyarrivaldate syncstate channel channels fsync fielddelimiter bufferlimit usetls useutf8mailboxes")
 	m.globals = map[string]mbsyncValue{}
 	var section *mbsyncSection
 	number := 0
@@ -100,7 +97,7 @@ func (m *mbsync) parse(text []byte) error {
 				return wrong(m.file, at, "%s %s stands there twice", words[0], show(words[1]))
 			}
 			m.sections = append(m.sections, section)
-		case !slices.Contains(mbsyncKeywords(), keyword):
+		case !slices.Contains(keywords, keyword):
 			return wrong(m.file, at, "unknown keyword %s", show(words[0]))
 		case section == nil:
 			m.globals[keyword] = mbsyncValue{at, words[1:]}
@@ -225,9 +222,18 @@ func (m *mbsync) channel(c *mbsyncSection) error {
 	m.folders(a, c, remote)
 	a.set("on_delivered", "keep")
 	a.Remembers = true
-	if err := m.size(a, c, remote.store); err != nil {
-		return err
+	size := 0
+	limit, ok := c.keys["maxsize"]
+	if !ok {
+		limit, ok = remote.store.keys["maxsize"]
 	}
+	if ok {
+		if size, ok = mpopSize(strings.TrimSuffix(strings.ToLower(limit.text()), "b")); !ok {
+			return wrong(m.file, limit.place, "MaxSize wants a size, found %s", show(limit.text()))
+		}
+		m.note(limit.place, a.Name, "MaxSize: larger messages stay upstream, held, and truehop status shows them")
+	}
+	a.set("max_size", octets(size))
 	m.recipients(a, c.place, nil, "the user whose file it is")
 	m.tell(a, c, remote, local)
 	return m.seen(a, c, far, near, isFar)
@@ -381,25 +387,6 @@ func (m *mbsync) folders(a *Account, c *mbsyncSection, remote mbsyncSide) {
 	if slices.ContainsFunc(items, func(i string) bool { return strings.Contains(i, "/") }) {
 		m.note(patterns.place, a.Name, "Patterns: write the separator of the server where mbsync has a slash; truehop check shows the folders")
 	}
-}
-
-// size carries over how large a message may be.
-func (m *mbsync) size(a *Account, sections ...*mbsyncSection) error {
-	for _, s := range sections {
-		v, ok := s.keys["maxsize"]
-		if !ok {
-			continue
-		}
-		n, ok := mpopSize(strings.TrimSuffix(strings.ToLower(v.text()), "b"))
-		if !ok {
-			return wrong(m.file, v.place, "MaxSize wants a size, found %s", show(v.text()))
-		}
-		a.set("max_size", octets(n))
-		m.note(v.place, a.Name, "MaxSize: larger messages stay upstream, held, and truehop status shows them")
-		return nil
-	}
-	a.set("max_size", octets(0))
-	return nil
 }
 
 // tell notes what has no counterpart.

@@ -10,13 +10,6 @@ import (
 	"unicode/utf8"
 )
 
-// mpopCommands are those of an mpoprc.
-func mpopCommands() []string {
-	return strings.Fields("host port source_ip proxy_host proxy_port socket timeout connect_timeout pipelining auth user password passwordeval " +
-		"ntlmdomain tls tls_starttls tls_trust_file tls_crl_file tls_fingerprint tls_key_file tls_cert_file tls_certcheck tls_priorities " +
-		"tls_host_override tls_min_dh_prime_bits tls_force_sslv3 tls_nocertcheck delivery uidls_file only_new keep killsize skipsize filter received_header")
-}
-
 // mpopAccount is an account of an mpoprc: the arguments of its commands.
 type mpopAccount struct {
 	place
@@ -47,6 +40,9 @@ type mpop struct{ *Plan }
 
 // parse reads commands line by line. Those of defaults hold for the accounts behind it.
 func (m *mpop) parse(text []byte) ([]*mpopAccount, error) {
+	commands := strings.Fields("host port source_ip proxy_host proxy_port socket timeout connect_timeout pipelining auth user password passwordeval " +
+		"ntlmdomain tls tls_starttls tls_trust_file tls_crl_file tls_fingerprint tls_key_file tls_cert_file tls_certcheck tls_priorities " +
+		"tls_host_override tls_min_dh_prime_bits tls_force_sslv3 tls_nocertcheck delivery uidls_file only_new keep killsize skipsize filter received_header")
 	defaults := map[string]iniValue{}
 	var accounts []*mpopAccount
 	into := defaults
@@ -94,7 +90,7 @@ func (m *mpop) parse(text []byte) ([]*mpopAccount, error) {
 			accounts, into = append(accounts, a), a.commands
 		case command == "eval":
 			m.note(at, "", "eval is not run: put there what the command prints, and import again, if the line matters")
-		case !slices.Contains(mpopCommands(), command):
+		case !slices.Contains(commands, command):
 			return nil, wrong(m.file, at, "unknown command %s", show(command))
 		default:
 			into[command] = iniValue{at, argument}

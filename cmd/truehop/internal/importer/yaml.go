@@ -52,23 +52,16 @@ func writeKeys(b *strings.Builder, indent string, keys []setting) {
 	}
 }
 
-// isPlain reports whether a text needs no quotes in YAML, neither on a line of its own nor in a list.
-func isPlain(text string) bool {
+// scalar writes a text so that YAML reads the same.
+func scalar(text string) string {
+	// What needs no quotes, neither on a line of its own nor in a list: a number with its unit, or a word.
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	unit := strings.TrimLeft(text, "0123456789")
 	measure := len(unit) < len(text) && slices.Contains([]string{"s", "m", "h", "d", "B", "KiB", "MiB"}, unit)
-	switch {
-	case measure:
-		return true
-	case text == "" || strings.Trim(text, letters+"0123456789@._/+-:") != "" || strings.IndexByte(letters+"/", text[0]) < 0:
-		return false
-	}
-	return !strings.HasSuffix(text, ":") && !slices.Contains([]string{"true", "false", "yes", "no", "on", "off", "null", "y", "n"}, strings.ToLower(text))
-}
-
-// scalar writes a text so that YAML reads the same.
-func scalar(text string) string {
-	if isPlain(text) {
+	begins := text != "" && strings.IndexByte(letters+"/", text[0]) >= 0
+	fits := strings.Trim(text, letters+"0123456789@._/+-:") == "" && !strings.HasSuffix(text, ":")
+	word := begins && fits && !slices.Contains([]string{"true", "false", "yes", "no", "on", "off", "null", "y", "n"}, strings.ToLower(text))
+	if measure || word {
 		return text
 	}
 	var b strings.Builder

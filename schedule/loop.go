@@ -130,19 +130,6 @@ type owner struct {
 // maxQuick bounds the passes that do not keep MinInterval, in a row.
 const maxQuick = 3
 
-// run makes passes until ctx ends.
-func (o *owner) run(ctx context.Context) {
-	defer o.turn(-1)
-	if o.account.AtStart {
-		o.pass(ctx)
-	} else {
-		o.plan(o.now())
-	}
-	for o.wait(ctx) {
-		o.pass(ctx)
-	}
-}
-
 // turn reports that the owner has its turn, and has it again within that time.
 func (o *owner) turn(within time.Duration) {
 	if o.loop.OnTurn != nil {

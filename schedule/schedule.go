@@ -4,7 +4,6 @@
 package schedule
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -38,8 +37,15 @@ func Parse(spec string) (Spec, error) {
 		return Spec{}, fmt.Errorf("is longer than %d octets", maxSpec)
 	}
 	spec = strings.Join(strings.Fields(spec), " ")
-	if err := checkZone(spec); err != nil {
-		return Spec{}, fmt.Errorf("%q: %w", spec, err)
+	// Package cron panics at "TZ=" without anything behind it (parser.go:96 slices at the index of a space that may be missing).
+	if strings.HasPrefix(spec, "TZ=") || strings.HasPrefix(spec, "CRON_TZ=") {
+		head, rest, _ := strings.Cut(spec, " ")
+		switch _, zone, _ := strings.Cut(head, "="); {
+		case zone == "":
+			return Spec{}, fmt.Errorf("%q: no time zone after \"TZ=\"", spec)
+		case rest == "":
+			return Spec{}, fmt.Errorf("%q: nothing after the time zone", spec)
+		}
 	}
 	if d, ok := strings.CutPrefix(spec, "@every"); ok {
 		d = strings.TrimSpace(d)
@@ -67,23 +73,6 @@ func Parse(spec string) (Spec, error) {
 		return Spec{}, fmt.Errorf("%q: no such date ever comes", spec)
 	}
 	return s, nil
-}
-
-// checkZone refuses what makes package cron panic: "TZ=" without anything
-// behind it (parser.go:96 slices at the index of a space that may be missing).
-func checkZone(spec string) error {
-	prefixed := strings.HasPrefix(spec, "TZ=") || strings.HasPrefix(spec, "CRON_TZ=")
-	if !prefixed {
-		return nil
-	}
-	head, rest, _ := strings.Cut(spec, " ")
-	if _, zone, _ := strings.Cut(head, "="); zone == "" {
-		return errors.New("no time zone after \"TZ=\"")
-	}
-	if rest == "" {
-		return errors.New("nothing after the time zone")
-	}
-	return nil
 }
 
 // String returns the text that the spec was parsed from, "" for the zero Spec.

@@ -31,7 +31,12 @@ func (s *slots) take(ctx context.Context, idle func()) (give func(), ok bool) {
 	for {
 		select {
 		case <-mine:
-			give := sync.OnceFunc(s.give)
+			give := sync.OnceFunc(func() {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.taken--
+				s.serve()
+			})
 			late := time.AfterFunc(slotTime, give)
 			return func() { late.Stop(); give() }, true
 		case <-again.C:
@@ -51,14 +56,6 @@ func (s *slots) serve() {
 		close(s.waiting[0])
 		s.waiting = s.waiting[1:]
 	}
-}
-
-// give gives a slot back.
-func (s *slots) give() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.taken--
-	s.serve()
 }
 
 // leave gives up waiting.

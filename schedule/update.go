@@ -50,7 +50,7 @@ func (all *roster) update(ctx context.Context, u Update) {
 	}
 }
 
-// begin starts the owner of an account, which waits until the one before it has gone.
+// begin starts the owner of an account, which waits until the one before it has gone and then makes passes until ctx ends.
 func (all *roster) begin(ctx context.Context, a Account) {
 	before, replaced := all.entries[a.Name]
 	if replaced {
@@ -66,6 +66,14 @@ func (all *roster) begin(ctx context.Context, a Account) {
 		if replaced {
 			<-before.ended
 		}
-		o.run(ctx)
+		defer o.turn(-1)
+		if a.AtStart {
+			o.pass(ctx)
+		} else {
+			o.plan(o.now())
+		}
+		for o.wait(ctx) {
+			o.pass(ctx)
+		}
 	})
 }

@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -16,7 +17,19 @@ func Fetchmail(file string, text []byte, o Options) (*Plan, error) {
 		return nil, err
 	}
 	f := &fetchmail{Plan: &Plan{Program: "fetchmail", options: o, file: file}, globals: rc.globals}
-	f.tellGlobals()
+	for _, o := range []struct{ name, text string }{
+		{"logfile", "the log goes to standard error, or to the journal under systemd; redirect it, or see the key log"},
+		{"syslog", "the log goes to standard error, or to the journal under systemd, which hands it to syslog"},
+		{"postmaster", "mail whose recipient cannot be found is held and shown by truehop status; nobody gets it unasked"},
+		{"bouncemail", "truehop never sends a bounce: what the MTA refuses stays upstream, and truehop status shows it (on_refused)"},
+		{"spambounce", "truehop never sends a bounce (on_refused)"},
+		{"softbounce", "what the MTA refuses stays upstream, is not offered again and wants a person; see on_refused for other ways"},
+		{"invisible", "truehop adds no Received field; the MTA's own names the true client"},
+	} {
+		if g, ok := f.globals[o.name]; ok {
+			f.note(g.place, "", "set %s: %s", o.name, o.text)
+		}
+	}
 	for _, e := range rc.withDefaults() {
 		if err := f.entry(e); err != nil {
 			return nil, err
@@ -301,8 +314,25 @@ func (f *fetchmail) user(a *Account, e *fetchmailEntry, u *fetchmailUser, protoc
 	if u.on("idle") || u.on("forceidle") {
 		a.set("idle", true)
 	}
-	host := f.mta(a, e, u)
-	f.envelope(a, e, u, host)
+	mta := f.mta(a, e, u)
+	if u.wildcard || len(u.locals) > 1 {
+		f.multidrop(a, e, u)
+		return
+	}
+	domain := cmp.Or(u.options["smtpaddress"].text(), mta)
+	if domain == "" || strings.Contains(domain, ":") || isLoopback(domain) {
+		domain = "localhost"
+	}
+	switch name := u.options["smtpname"].text(); {
+	case name != "":
+		f.recipients(a, u.place, []string{name}, "")
+	case len(u.locals) == 1 && strings.Contains(u.locals[0].local, "@"):
+		f.recipients(a, u.place, []string{u.locals[0].local}, "")
+	case len(u.locals) == 1:
+		f.recipients(a, u.place, []string{u.locals[0].local + "@" + domain}, "")
+	default:
+		f.recipients(a, u.place, nil, "the user whose file it is")
+	}
 }
 
 // onlyUnread reports whether, with IMAP, what has the flag \Seen is left: without keep and with fetchall what was fetched is gone,
@@ -379,31 +409,6 @@ func (f *fetchmail) mta(a *Account, e *fetchmailEntry, u *fetchmailUser) (host s
 func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.IsLoopback()
-}
-
-// envelope says who gets the mail.
-func (f *fetchmail) envelope(a *Account, e *fetchmailEntry, u *fetchmailUser, mta string) {
-	if u.wildcard || len(u.locals) > 1 {
-		f.multidrop(a, e, u)
-		return
-	}
-	domain := u.options["smtpaddress"].text()
-	if domain == "" {
-		domain = mta
-	}
-	if domain == "" || strings.Contains(domain, ":") || isLoopback(domain) {
-		domain = "localhost"
-	}
-	switch name := u.options["smtpname"].text(); {
-	case name != "":
-		f.recipients(a, u.place, []string{name}, "")
-	case len(u.locals) == 1 && strings.Contains(u.locals[0].local, "@"):
-		f.recipients(a, u.place, []string{u.locals[0].local}, "")
-	case len(u.locals) == 1:
-		f.recipients(a, u.place, []string{u.locals[0].local + "@" + domain}, "")
-	default:
-		f.recipients(a, u.place, nil, "the user whose file it is")
-	}
 }
 
 // multidrop says how the recipients are found in a mailbox that holds the mail of many.

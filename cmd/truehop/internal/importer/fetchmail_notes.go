@@ -2,23 +2,6 @@ package importer
 
 import "strings"
 
-// tellGlobals notes the global options that have no counterpart.
-func (f *fetchmail) tellGlobals() {
-	for _, o := range []struct{ name, text string }{
-		{"logfile", "the log goes to standard error, or to the journal under systemd; redirect it, or see the key log"},
-		{"syslog", "the log goes to standard error, or to the journal under systemd, which hands it to syslog"},
-		{"postmaster", "mail whose recipient cannot be found is held and shown by truehop status; nobody gets it unasked"},
-		{"bouncemail", "truehop never sends a bounce: what the MTA refuses stays upstream, and truehop status shows it (on_refused)"},
-		{"spambounce", "truehop never sends a bounce (on_refused)"},
-		{"softbounce", "what the MTA refuses stays upstream, is not offered again and wants a person; see on_refused for other ways"},
-		{"invisible", "truehop adds no Received field; the MTA's own names the true client"},
-	} {
-		if g, ok := f.globals[o.name]; ok {
-			f.note(g.place, "", "set %s: %s", o.name, o.text)
-		}
-	}
-}
-
 // tell notes options of a server and of a user that have no counterpart.
 func (f *fetchmail) tell(a *Account, e *fetchmailEntry, u *fetchmailUser) {
 	for _, o := range []struct{ name, text string }{

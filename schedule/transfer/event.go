@@ -144,37 +144,22 @@ func (r *reporter) emit(e Event) {
 		}
 	case Verdict:
 		r.survey.Add(e.Boundary)
-		toldOf := e.Receipt.Stage != "" && !e.Receipt.BeforeClient
-		switch {
-		case !r.dryRun:
-			s.count(ledger.State(e.State))
-		case toldOf:
-			s.Asked++
+		if r.dryRun {
+			if e.Receipt.Stage != "" && !e.Receipt.BeforeClient {
+				s.Asked++
+			}
+			break
 		}
+		count, final := map[ledger.State]*int{
+			ledger.Delivered: &s.Delivered, ledger.Refused: &s.Refused, ledger.PartlyRefused: &s.PartlyRefused, ledger.Quarantined: &s.Quarantined,
+			ledger.Held: &s.Held, ledger.Adopted: &s.Adopted, ledger.Doubt: &s.Doubt,
+		}[ledger.State(e.State)]
+		if !final {
+			count = &s.Deferred
+		}
+		*count++
 	}
 	if r.observe != nil {
 		r.observe(e)
-	}
-}
-
-// count counts a message by the verdict on it.
-func (s *Summary) count(state ledger.State) {
-	switch state {
-	case ledger.Delivered:
-		s.Delivered++
-	case ledger.Refused:
-		s.Refused++
-	case ledger.PartlyRefused:
-		s.PartlyRefused++
-	case ledger.Quarantined:
-		s.Quarantined++
-	case ledger.Held:
-		s.Held++
-	case ledger.Adopted:
-		s.Adopted++
-	case ledger.Doubt:
-		s.Doubt++
-	default:
-		s.Deferred++
 	}
 }

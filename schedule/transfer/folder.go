@@ -115,7 +115,18 @@ func (r *run) plan(ctx context.Context, at folderKey, v *visit) (*plan, error) {
 	}
 	notAsked := 0
 	if p.DryRun && p.Newest > 0 {
-		notAsked = todo.keepNewest(listing.Refs, p.Newest)
+		asked := map[fetch.Ref]bool{}
+		for _, ref := range slices.Concat(todo.retrieve, todo.retries, todo.suspects) {
+			asked[ref] = true
+		}
+		for _, ref := range listing.Refs { // the oldest first
+			if asked[ref] && len(asked) > p.Newest {
+				delete(asked, ref)
+				notAsked++
+			}
+		}
+		older := func(ref fetch.Ref) bool { return !asked[ref] }
+		todo.retrieve, todo.retries, todo.suspects = slices.DeleteFunc(todo.retrieve, older), slices.DeleteFunc(todo.retries, older), slices.DeleteFunc(todo.suspects, older)
 	}
 	r.report.emit(Event{Kind: Listed, Folder: at.name, Plan: todo.counts, NotAsked: notAsked})
 	r.settler.notMarked(listing.MarkError)

@@ -37,27 +37,20 @@ func ReadHeading(head []byte) ledger.Heading {
 	if err != nil {
 		id = strings.Trim(h.Get("Message-ID"), "<> ")
 	}
+	from := decoded(h.Get("From")) // as it is, where it cannot be taken apart
+	if list, err := h.AddressList("From"); err == nil && len(list) > 0 {
+		from = "<" + list[0].Address + ">"
+		if name := strings.TrimSpace(decoded(list[0].Name)); name != "" { // some mailers encode a word in quotes
+			from = name + " " + from
+		}
+		if len(list) > 1 {
+			from += " and others"
+		}
+	}
 	return ledger.Heading{
-		From: oneLine(author(&h), maxAuthor), Subject: oneLine(decoded(h.Get("Subject")), maxSubject),
+		From: oneLine(from, maxAuthor), Subject: oneLine(decoded(h.Get("Subject")), maxSubject),
 		MessageID: oneLine(id, maxMessageID), Date: date,
 	}
-}
-
-// author returns who wrote a message, "Name <address>"; where that cannot be taken apart, the field as it is.
-func author(h *mail.Header) string {
-	list, err := h.AddressList("From")
-	if err != nil || len(list) == 0 {
-		return decoded(h.Get("From"))
-	}
-	first := list[0]
-	text := "<" + first.Address + ">"
-	if name := strings.TrimSpace(decoded(first.Name)); name != "" { // some mailers encode a word in quotes
-		text = name + " " + text
-	}
-	if len(list) > 1 {
-		text += " and others"
-	}
-	return text
 }
 
 // decoded returns a text without its encoded words (RFC 2047). A character set that is not known leaves them as they are.

@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"cmp"
 	"context"
 
 	"github.com/truehop/truehop/fetch"
@@ -37,29 +36,6 @@ func (r *run) recordMarked(ctx context.Context, at folderKey, marked []fetch.Ref
 			}
 		}
 	})
-}
-
-// mark marks those of the messages that are to be marked as delivered. What fails is told once in a pass and tried again at
-// the next. An error ends the session.
-func (s *settler) mark(ctx context.Context, ready []settlement) error {
-	var refs []fetch.Ref
-	for _, one := range ready {
-		if one.mark {
-			refs = append(refs, one.now)
-		}
-	}
-	if len(refs) == 0 {
-		return nil
-	}
-	failures, err := s.session.mailbox.Settle(ctx, fetch.Disposal{Action: fetch.Flag, Target: fetch.DeliveredKeyword}, refs)
-	if err != nil && !goesOn(err) {
-		return err
-	}
-	for _, f := range failures {
-		err = cmp.Or(err, f.Err)
-	}
-	s.notMarked(err)
-	return nil
 }
 
 // notMarked tells why messages are not marked, if err is not nil and nothing of that kind was told in this pass.

@@ -100,8 +100,21 @@ func (s *settler) settle(ctx context.Context, ready []settlement) error {
 			found = append(found, one)
 		}
 	}
-	if err := s.mark(ctx, found); err != nil {
-		return err
+	var marked []fetch.Ref
+	for _, one := range found {
+		if one.mark {
+			marked = append(marked, one.now)
+		}
+	}
+	if len(marked) > 0 {
+		failures, err := s.session.mailbox.Settle(ctx, fetch.Disposal{Action: fetch.Flag, Target: fetch.DeliveredKeyword}, marked)
+		if err != nil && !goesOn(err) {
+			return err
+		}
+		for _, f := range failures {
+			err = cmp.Or(err, f.Err)
+		}
+		s.notMarked(err) // the next pass tries again
 	}
 	groups := map[fetch.Disposal][]settlement{}
 	for _, one := range found {

@@ -105,8 +105,12 @@ func TestOnceOverTheWire(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := once(t)
 			server := &fakeserver.POP3{Store: w.store, User: "u", Password: "correct horse", Once: true, Exclusive: true}
-			addr := fetchtest.Listen(t, server.Serve).Addr()
+			serve, wait := oneAtATime(server.Serve)
+			addr := fetchtest.Listen(t, serve).Addr()
 			w.pass.Dial = func(ctx context.Context) (fetch.Mailbox, error) {
+				if err := wait(ctx); err != nil {
+					return nil, err
+				}
 				return pop3.New(ctx, fetchtest.Dial(t, addr), pop3.Options{
 					Credentials: sasl.Credentials{User: "u", Password: "correct horse", AllowPlaintext: true},
 				})

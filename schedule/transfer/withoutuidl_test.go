@@ -23,6 +23,26 @@ func (c *traffic) reset() [4]int64 {
 	return [4]int64{c.sessions.Swap(0), c.retrieved.Swap(0), c.deleted.Swap(0), c.quits.Swap(0)}
 }
 
+// oneAtATime returns serve, and a function for a client to call before it connects: it waits until serve is done with the client
+// before it. A server that lets one session at a time open the mailbox may not have noticed yet that the last one has ended.
+func oneAtATime(serve func(net.Conn)) (func(net.Conn), func(context.Context) error) {
+	free := make(chan struct{}, 1)
+	free <- struct{}{}
+	served := func(conn net.Conn) {
+		serve(conn)
+		free <- struct{}{}
+	}
+	wait := func(ctx context.Context) error {
+		select {
+		case <-free:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return served, wait
+}
+
 // withoutUIDL puts the world's mailbox behind a POP3 server that has no UIDL.
 func withoutUIDL(t *testing.T, disposal fetch.Action) (*world, *traffic) {
 	t.Helper()
@@ -36,8 +56,12 @@ func withoutUIDL(t *testing.T, disposal fetch.Action) (*world, *traffic) {
 			}
 			return "", false
 		}}
-	address := fetchtest.Listen(t, server.Serve).Addr()
+	serve, wait := oneAtATime(server.Serve)
+	address := fetchtest.Listen(t, serve).Addr()
 	w.pass.Dial = func(ctx context.Context) (fetch.Mailbox, error) {
+		if err := wait(ctx); err != nil {
+			return nil, err
+		}
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 		if err != nil {
 			return nil, err

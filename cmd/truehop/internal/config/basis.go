@@ -51,7 +51,18 @@ func (a *Account) LoginBasis(path string) string {
 		}
 		parts = append(parts, file, stamp)
 	}
-	sum := sha256.Sum256([]byte(strings.Join(append(parts, a.PasswordCredential, a.credentialSize()), "\x00")))
+	// systemd makes the credential anew at each start: its size is all that can be compared.
+	size := ""
+	if a.PasswordCredential != "" {
+		dir := a.lookup("CREDENTIALS_DIRECTORY")
+		if !filepath.IsAbs(dir) {
+			dir = a.secrets
+		}
+		if info, err := os.Stat(filepath.Join(dir, a.PasswordCredential)); err == nil {
+			size = fmt.Sprint(info.Size())
+		}
+	}
+	sum := sha256.Sum256([]byte(strings.Join(append(parts, a.PasswordCredential, size), "\x00")))
 	return hex.EncodeToString(sum[:])
 }
 
@@ -64,20 +75,4 @@ func (a *Account) Files() []NamedFile {
 		{"password_file", a.PasswordFile}, {"proxy_password_file", a.ProxyPasswordFile}, {"tls_cert_file", a.TLSCertFile},
 		{"tls_key_file", a.TLSKeyFile}, {"oauth.client_secret_file", a.OAuth.ClientSecretFile}, {"oauth.certificate_file", a.OAuth.CertificateFile},
 	}
-}
-
-// credentialSize is all that can be compared of password_credential: systemd makes the file anew at each start.
-func (c *Credentials) credentialSize() string {
-	if c.PasswordCredential == "" {
-		return ""
-	}
-	dir := c.lookup("CREDENTIALS_DIRECTORY")
-	if !filepath.IsAbs(dir) {
-		dir = c.secrets
-	}
-	info, err := os.Stat(filepath.Join(dir, c.PasswordCredential))
-	if err != nil {
-		return ""
-	}
-	return fmt.Sprint(info.Size())
 }

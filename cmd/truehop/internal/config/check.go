@@ -99,19 +99,35 @@ func (k checker) absolute(path, value string) {
 	}
 }
 
-// choice checks which target takes an account's mail.
+// choice checks which target takes an account's mail, and what needs that target's second listener.
 func (k checker) choice(at string, a *Account, c *Config) {
-	var names []string
-	for _, t := range c.Targets() {
-		names = append(names, t.Name)
+	in := c.Target(a)
+	if in == nil {
+		var names []string
+		for _, t := range c.Targets() {
+			names = append(names, t.Name)
+		}
+		if a.Inject == "" {
+			k.wrong(at+"/inject", "is missing: there are several targets below inject, and none is called %s; choose one of %s", MainTarget, strings.Join(names, ", "))
+		} else {
+			k.wrong(at+"/inject", "there is no target %s below inject; there are: %s", show(a.Inject), strings.Join(names, ", "))
+		}
+		return
 	}
-	switch target := c.Target(a); {
-	case target != nil:
-		k.plain(at, a, target)
-	case a.Inject == "":
-		k.wrong(at+"/inject", "is missing: there are several targets below inject, and none is called %s; choose one of %s", MainTarget, strings.Join(names, ", "))
-	default:
-		k.wrong(at+"/inject", "there is no target %s below inject; there are: %s", show(a.Inject), strings.Join(names, ", "))
+	missing := in.Plain == Endpoint{} && !k.bad[in.path()+"/plain"]
+	if !a.Filter && missing {
+		k.wrong(at+"/filter", "false needs a listener that asks no rules about clients; set %s.plain", in.Section())
+	}
+	if a.OnRefused.Quarantine != "" && missing {
+		k.wrong(at+"/on_refused", "quarantine needs a listener that asks no rules about clients; set %s.plain", in.Section())
+	}
+	for key, rule := range map[string]transfer.NoClient{"on_unknown_client": a.OnUnknownClient, "on_internal": a.OnInternal, "on_stale": a.OnStale} {
+		if rule == transfer.SendPlain && missing {
+			k.wrong(at+"/"+key, "plain needs a listener that asks no rules about clients; set %s.plain", in.Section())
+		}
+	}
+	if a.OnStale == transfer.SendPlain && a.StaleAfter == 0 {
+		k.wrong(at+"/on_stale", "has no effect with stale_after: 0; set stale_after, for instance to 30d")
 	}
 }
 
@@ -140,7 +156,15 @@ func (k checker) target(section string, in *Target) {
 	case in.Address.Loopback():
 		k.warn(at+"address", "every user of this host can connect to %s and present any client by XCLIENT; prefer a UNIX socket (examples/postfix)", in.Address)
 	}
-	k.standIns(at, in)
+	// A network never to be presented that holds one of these would have such mail held.
+	for key, a := range map[string]Address{"unknown_client_address": in.UnknownClientAddress, "internal_client_address": in.InternalClientAddress} {
+		if why := transfer.WhyNotStandIn(a.Addr, in.NeverPresent); why != "" && !k.bad[at+key] {
+			k.wrong(at+key, "%s is %s", a, why)
+		}
+	}
+	if in.UnknownClientAddress == in.InternalClientAddress {
+		k.wrong(at+"internal_client_address", "is the same as unknown_client_address; give another one, so that the MTA can tell them apart")
+	}
 	k.absolute(at+"tls_ca_file", in.TLSCAFile)
 	for key, v := range map[string]string{"tls_ca_file": in.TLSCAFile, "tls_server_name": in.TLSServerName} {
 		if v != "" && in.TLS == NoTLS {
@@ -161,38 +185,6 @@ func (k checker) target(section string, in *Target) {
 		k.wrong(at+"user", "the password would go to %s in the clear; set tls: starttls", in.Address)
 	case clear:
 		k.warn(at+"tls", "none: mail goes to %s unencrypted; prefer starttls", in.Address)
-	}
-}
-
-// plain checks what needs the second listener.
-func (k checker) plain(at string, a *Account, in *Target) {
-	missing := in.Plain == Endpoint{} && !k.bad[in.path()+"/plain"]
-	if !a.Filter && missing {
-		k.wrong(at+"/filter", "false needs a listener that asks no rules about clients; set %s.plain", in.Section())
-	}
-	if a.OnRefused.Quarantine != "" && missing {
-		k.wrong(at+"/on_refused", "quarantine needs a listener that asks no rules about clients; set %s.plain", in.Section())
-	}
-	for key, rule := range map[string]transfer.NoClient{"on_unknown_client": a.OnUnknownClient, "on_internal": a.OnInternal, "on_stale": a.OnStale} {
-		if rule == transfer.SendPlain && missing {
-			k.wrong(at+"/"+key, "plain needs a listener that asks no rules about clients; set %s.plain", in.Section())
-		}
-	}
-	if a.OnStale == transfer.SendPlain && a.StaleAfter == 0 {
-		k.wrong(at+"/on_stale", "has no effect with stale_after: 0; set stale_after, for instance to 30d")
-	}
-}
-
-// standIns checks the addresses that stand for clients. A configuration that names a network of theirs as one never to be
-// presented would have such mail held.
-func (k checker) standIns(at string, in *Target) {
-	for key, a := range map[string]Address{"unknown_client_address": in.UnknownClientAddress, "internal_client_address": in.InternalClientAddress} {
-		if why := transfer.WhyNotStandIn(a.Addr, in.NeverPresent); why != "" && !k.bad[at+key] {
-			k.wrong(at+key, "%s is %s", a, why)
-		}
-	}
-	if in.UnknownClientAddress == in.InternalClientAddress {
-		k.wrong(at+"internal_client_address", "is the same as unknown_client_address; give another one, so that the MTA can tell them apart")
 	}
 }
 

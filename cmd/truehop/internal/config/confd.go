@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -61,18 +63,6 @@ func fragments(path string) []document {
 	return all
 }
 
-// readable reports whether a document can be read on, and notes why not.
-func (r *report) readable(s document) bool {
-	switch {
-	case s.err != nil:
-		r.problems = append(r.problems, Problem{Source: s.name, Text: unreadable(s.err)})
-		r.bad["accounts"] = true // that one is missing says nothing
-	case s.ignored:
-		r.warnings = append(r.warnings, Problem{Source: s.name, Text: "is not read; a file in conf.d ends in .yaml"})
-	}
-	return s.err == nil && !s.ignored
-}
-
 // unreadable says why a file cannot be read, without its name.
 func unreadable(err error) string {
 	var pe *fs.PathError
@@ -113,7 +103,7 @@ func (s *schema) oneAccount(n *yaml.Node) *yaml.Node {
 	accounts := false
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		switch general := s.topLevel(key.Value); {
+		switch general := slices.Contains(names(fields(reflect.TypeFor[Config]())), key.Value); {
 		case key.Value == "accounts":
 			accounts = true
 			only.Content = append(only.Content, key, value)

@@ -116,7 +116,13 @@ func parse(documents []document, o Options) (*Config, error) {
 		return nil, fmt.Errorf("config: %w", err)
 	}
 	for i, s := range documents {
-		if !r.readable(s) {
+		switch {
+		case s.err != nil:
+			r.problems = append(r.problems, Problem{Source: s.name, Text: unreadable(s.err)})
+			r.bad["accounts"] = true // that one is missing says nothing
+			continue
+		case s.ignored:
+			r.warnings = append(r.warnings, Problem{Source: s.name, Text: "is not read; a file in conf.d ends in .yaml"})
 			continue
 		}
 		if err := k.Load(rawbytes.Provider(s.data), &schema{report: r, name: s.name, fragment: i > 0}); err != nil {
@@ -257,7 +263,16 @@ func (c *Config) complete(o Options, given func(path string) bool) {
 		if a.Protocol == POP3 {
 			a.Folders = []string{""}
 		}
-		a.connectAsPublished(func(key string) bool { return given("accounts/"+a.Name+"/"+key) || given("defaults/"+key) })
+		// The provider's preset gives the host that the account does not, and what goes with it.
+		if p := a.preset(); p != nil && a.Host == "" && p.host(a.Protocol) != "" {
+			a.Host = p.host(a.Protocol)
+			if !given("accounts/"+a.Name+"/tls") && !given("defaults/tls") {
+				a.TLS = p.tls
+			}
+			if a.Port == 0 && a.TLS == p.tls {
+				a.Port = p.port
+			}
+		}
 		for _, known := range wellKnownPorts() {
 			fits := known.protocol == a.Protocol && (known.tls == ImplicitTLS) == (a.TLS == ImplicitTLS)
 			if a.Port == 0 && fits {

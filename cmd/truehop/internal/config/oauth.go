@@ -63,7 +63,17 @@ func (k checker) login(at string, a *Account) {
 	}
 	k.program(at+"/token_command", a.TokenCommand)
 	if a.Auth == sasl.External {
-		k.external(at, a, slices.Concat(a.sources(), sources))
+		if a.User == "" {
+			k.wrong(at+"/user", "is missing; give the login name")
+		}
+		switch beside := slices.Concat(a.sources(), sources); {
+		case a.TLS == NoTLS:
+			k.wrong(at+"/auth", "external is by the client certificate of TLS, and tls is none")
+		case a.TLSCertFile == "":
+			k.wrong(at+"/auth", "external is by a client certificate, and there is none; name its file in tls_cert_file")
+		case len(beside) > 0:
+			k.warn(at+"/"+beside[0], "has no effect with auth: external, which is by client certificate; remove it")
+		}
 		return
 	}
 	k.credentials(at, &a.Credentials, tokenKeys(), sources)
@@ -78,22 +88,7 @@ func (k checker) login(at string, a *Account) {
 	}
 }
 
-// external checks a login by client certificate, beside which these sources of a secret are given.
-func (k checker) external(at string, a *Account, sources []string) {
-	if a.User == "" {
-		k.wrong(at+"/user", "is missing; give the login name")
-	}
-	switch {
-	case a.TLS == NoTLS:
-		k.wrong(at+"/auth", "external is by the client certificate of TLS, and tls is none")
-	case a.TLSCertFile == "":
-		k.wrong(at+"/auth", "external is by a client certificate, and there is none; name its file in tls_cert_file")
-	case len(sources) > 0:
-		k.warn(at+"/"+sources[0], "has no effect with auth: external, which is by client certificate; remove it")
-	}
-}
-
-// oauth checks that an application can obtain tokens by what is given.
+// oauth checks that an application can prove itself and obtain tokens by what is given.
 func (k checker) oauth(at string, o *OAuth) {
 	if o.Provider == "" && !k.bad[at+"provider"] {
 		k.wrong(at+"provider", "is missing; want one of %s", strings.Join(o.Provider.Words(), ", "))
@@ -101,25 +96,6 @@ func (k checker) oauth(at string, o *OAuth) {
 	if o.ClientID == "" && !k.bad[at+"client_id"] {
 		k.wrong(at+"client_id", "is missing; register an application at the provider (the README says how) and give its id")
 	}
-	k.application(at, o)
-	for _, address := range []struct{ key, value string }{{"auth_url", o.AuthURL}, {"token_url", o.TokenURL}, {"device_url", o.DeviceURL}, {"issuer", o.Issuer}} {
-		if address.value == "" {
-			continue
-		}
-		if err := oauth.CheckURL(address.value); err != nil {
-			k.wrong(at+address.key, "%v", err)
-		}
-	}
-	if o.Provider == oauth.Other && o.TokenURL == "" && o.Issuer == "" {
-		k.wrong(at+"token_url", "is missing; another provider is known by its addresses, or by its issuer")
-	}
-	k.absolute(at+"client_secret_file", o.ClientSecretFile)
-	k.absolute(at+"certificate_file", o.CertificateFile)
-	k.absolute(at+"token_file", o.TokenFile)
-}
-
-// application checks what the application is and how it proves itself.
-func (k checker) application(at string, o *OAuth) {
 	switch {
 	case o.Tenant == "":
 	case o.Provider != oauth.Microsoft:
@@ -144,4 +120,18 @@ func (k checker) application(at string, o *OAuth) {
 	if o.Flow == oauth.Device && o.Provider == oauth.Google {
 		k.wrong(at+"flow", "Google gives no device codes for mail; use code, and login --headless where there is no browser")
 	}
+	for _, address := range []struct{ key, value string }{{"auth_url", o.AuthURL}, {"token_url", o.TokenURL}, {"device_url", o.DeviceURL}, {"issuer", o.Issuer}} {
+		if address.value == "" {
+			continue
+		}
+		if err := oauth.CheckURL(address.value); err != nil {
+			k.wrong(at+address.key, "%v", err)
+		}
+	}
+	if o.Provider == oauth.Other && o.TokenURL == "" && o.Issuer == "" {
+		k.wrong(at+"token_url", "is missing; another provider is known by its addresses, or by its issuer")
+	}
+	k.absolute(at+"client_secret_file", o.ClientSecretFile)
+	k.absolute(at+"certificate_file", o.CertificateFile)
+	k.absolute(at+"token_file", o.TokenFile)
 }

@@ -139,21 +139,3 @@ func (a *Account) Needs() (words, page string) {
 	}
 	return "", ""
 }
-
-// connectAsPublished fills in the host of an account that gives none, and what goes with it, from its provider's preset. given says whether the
-// configuration has a key of the account.
-func (a *Account) connectAsPublished(given func(key string) bool) {
-	p := a.preset()
-	if p == nil || a.Host != "" {
-		return
-	}
-	if a.Host = p.host(a.Protocol); a.Host == "" {
-		return
-	}
-	if !given("tls") {
-		a.TLS = p.tls
-	}
-	if a.Port == 0 && a.TLS == p.tls {
-		a.Port = p.port
-	}
-}

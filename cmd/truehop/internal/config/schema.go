@@ -187,7 +187,16 @@ func (s *schema) scalar(n *yaml.Node, at string, f field, t reflect.Type) (any, 
 		s.add(s.at(n), at, "want %s, got %s", want(f), kindOf(n))
 		return nil, false
 	}
-	v, fault := scalar(f, t, n.Value, literalOf(n))
+	lit := other // by the way it is written
+	switch {
+	case n.Style&quoted != 0, n.ShortTag() == "!!str":
+		lit = text
+	case n.ShortTag() == "!!int":
+		lit = integer
+	case n.ShortTag() == "!!bool":
+		lit = boolean
+	}
+	v, fault := scalar(f, t, n.Value, lit)
 	if fault != "" {
 		s.add(s.at(n), at, "%s", fault)
 		return nil, false
@@ -201,39 +210,26 @@ func (r *report) known(p place, path, key string, t reflect.Type) (field, bool) 
 	if i := slices.IndexFunc(list, func(f field) bool { return f.name == key }); i >= 0 {
 		return list[i], true
 	}
-	switch meant := nearest(key, names(list)); {
-	case meant != "":
+	if meant := nearest(key, names(list)); meant != "" {
 		r.add(p, join(path, key), "unknown key; did you mean %q?", meant)
 		r.bad[join(path, meant)] = true
-	default:
-		r.add(p, join(path, key), "unknown key%s", elsewhere(key))
+		return field{}, false
 	}
-	return field{}, false
-}
-
-// topLevel reports whether a key is one of the top level.
-func (r *report) topLevel(key string) bool {
-	return slices.Contains(names(fields(reflect.TypeFor[Config]())), key)
-}
-
-// elsewhere says where a key that is unknown here belongs.
-func elsewhere(key string) string {
+	advice := "remove it (the README lists every key)"
 	for _, home := range []struct {
-		path string
-		typ  reflect.Type
+		place string
+		typ   reflect.Type
 	}{
-		{"accounts.NAME", reflect.TypeFor[Account]()}, {"accounts.NAME.oauth", reflect.TypeFor[OAuth]()}, {"inject", reflect.TypeFor[Target]()}, {"log", reflect.TypeFor[Log]()},
-		{"resolver", reflect.TypeFor[Resolver]()}, {"", reflect.TypeFor[Config]()},
+		{"below accounts.NAME", reflect.TypeFor[Account]()}, {"below accounts.NAME.oauth", reflect.TypeFor[OAuth]()}, {"below inject", reflect.TypeFor[Target]()},
+		{"below log", reflect.TypeFor[Log]()}, {"below resolver", reflect.TypeFor[Resolver]()}, {"at the top level", reflect.TypeFor[Config]()},
 	} {
-		if !slices.Contains(names(fields(home.typ)), key) {
-			continue
+		if slices.Contains(names(fields(home.typ)), key) {
+			advice = "it belongs " + home.place
+			break
 		}
-		if home.path == "" {
-			return "; it belongs at the top level"
-		}
-		return "; it belongs below " + home.path
 	}
-	return "; remove it (the README lists every key)"
+	r.add(p, join(path, key), "unknown key; %s", advice)
+	return field{}, false
 }
 
 // plain refuses what YAML has and a configuration does not need: aliases
@@ -257,22 +253,6 @@ func null(n *yaml.Node) bool {
 }
 
 const quoted = yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle
-
-// literalOf says what a scalar is by the way it is written.
-func literalOf(n *yaml.Node) literal {
-	if n.Style&quoted != 0 {
-		return text
-	}
-	switch n.ShortTag() {
-	case "!!int":
-		return integer
-	case "!!bool":
-		return boolean
-	case "!!str":
-		return text
-	}
-	return other
-}
 
 func kindOf(n *yaml.Node) string {
 	switch {

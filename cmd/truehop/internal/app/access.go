@@ -62,7 +62,18 @@ func Access(path string, id int, right Right) error {
 	if err != nil || id == 0 {
 		return nil
 	}
-	groups := groupsOf(id)
+	var groups []int
+	if u, err := user.LookupId(strconv.Itoa(id)); err == nil {
+		names, err := u.GroupIds()
+		if err != nil {
+			names = []string{u.Gid}
+		}
+		for _, name := range names {
+			if gid, err := strconv.Atoi(name); err == nil {
+				groups = append(groups, gid)
+			}
+		}
+	}
 	for at, want := path, right; ; at, want = filepath.Dir(at), MaySearch {
 		info, err := os.Stat(at)
 		if err != nil {
@@ -76,24 +87,6 @@ func Access(path string, id int, right Right) error {
 			return nil
 		}
 	}
-}
-
-// groupsOf returns the ids of the groups of a user.
-func groupsOf(id int) (groups []int) {
-	u, err := user.LookupId(strconv.Itoa(id))
-	if err != nil {
-		return nil
-	}
-	names, err := u.GroupIds()
-	if err != nil {
-		names = []string{u.Gid}
-	}
-	for _, name := range names {
-		if gid, err := strconv.Atoi(name); err == nil {
-			groups = append(groups, gid)
-		}
-	}
-	return groups
 }
 
 // permits reports whether the mode of a file that belongs to owner and group lets a user with these groups use it so: the first

@@ -175,7 +175,13 @@ func (a *App) plan(now setup, account *config.Account, o PassOptions) transfer.P
 	to := now.mtas[target.Name]
 	p := transfer.Pass{
 		Account: account.Name, Folders: account.Selection(),
-		Dial:       func(ctx context.Context) (fetch.Mailbox, error) { return a.dialPass(ctx, account) },
+		Dial: func(ctx context.Context) (fetch.Mailbox, error) {
+			mailbox, err := a.logInOnRecord(ctx, account)
+			if fetch.KindOf(err) == fetch.Busy && a.shares.yield(account.Name) { // with our own watchers, which made room
+				return a.logInOnRecord(ctx, account)
+			}
+			return mailbox, err
+		},
 		LookupName: func(ctx context.Context, addr netip.Addr) transfer.Name { return lookupName(ctx, now.names, addr) },
 		MTA:        awaiting{to.mta, &a.awaited, now.receipts(target.Name)}, Ledger: a.ledger, Policy: policy(account),
 		Recipients: account.Recipients, Sender: account.Sender,

@@ -18,12 +18,6 @@ const (
 	keepAlive = time.Minute
 )
 
-// dial connects to a listener, without TLS.
-func dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	d := net.Dialer{Timeout: connectTime, KeepAlive: keepAlive}
-	return d.DialContext(ctx, network, addr)
-}
-
 // tlsConfig returns a configuration that verifies host against the system's authorities, or
 // against those in caFile alone, which the key below section names.
 func tlsConfig(section, host, caFile string, oldest config.TLSVersion) (*tls.Config, error) {

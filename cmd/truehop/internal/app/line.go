@@ -50,14 +50,32 @@ func reachBy(ctx context.Context, a *config.Account, way tcpDialer) (net.Conn, e
 	limit := cmp.Or(a.ConnectTimeout, connectTime)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no connection within %v (connect_timeout)", limit))
 	defer cancel()
-	if a.Proxy != (config.Proxy{}) {
-		return throughProxy(ctx, a, way)
+	if a.Proxy == (config.Proxy{}) {
+		conn, err := way.DialContext(ctx, "tcp", a.Addr())
+		if err != nil {
+			return nil, unreachable(ctx, a, "connect to "+a.Addr(), err)
+		}
+		return conn, nil
 	}
-	conn, err := way.DialContext(ctx, "tcp", a.Addr())
+	password, err := a.ProxyPassword()
 	if err != nil {
-		return nil, unreachable(ctx, a, "connect to "+a.Addr(), err)
+		return nil, err
 	}
-	return conn, nil
+	connect := socks5
+	if a.Proxy.Scheme == "http" {
+		connect = httpConnect
+	}
+	conn, err := connect(ctx, way, a, password) // the proxy looks up the upstream's name
+	if err == nil {
+		return conn, nil
+	}
+	op := fmt.Sprintf("connect to %s through %s", a.Addr(), a.Proxy)
+	var answered *fetch.Error
+	if !errors.As(err, &answered) {
+		return nil, unreachable(ctx, a, op, err)
+	}
+	answered.Op = op
+	return nil, answered
 }
 
 // OnFamily dials on one family of addresses, whatever network it is asked for.
@@ -105,30 +123,6 @@ func unreachable(ctx context.Context, a *config.Account, op string, err error) e
 		err = cause
 	}
 	return &fetch.Error{Kind: fetch.Unreachable, Op: op, Err: err, Advice: upstreamHint(err, a)}
-}
-
-// throughProxy connects to the upstream through a.Proxy, which looks up the upstream's name.
-func throughProxy(ctx context.Context, a *config.Account, way tcpDialer) (net.Conn, error) {
-	password, err := a.ProxyPassword()
-	if err != nil {
-		return nil, err
-	}
-	op := fmt.Sprintf("connect to %s through %s", a.Addr(), a.Proxy)
-	var conn net.Conn
-	if a.Proxy.Scheme == "http" {
-		conn, err = httpConnect(ctx, way, a, password)
-	} else {
-		conn, err = socks5(ctx, way, a, password)
-	}
-	var answered *fetch.Error
-	if err != nil && !errors.As(err, &answered) {
-		return nil, unreachable(ctx, a, op, err)
-	}
-	if answered != nil {
-		answered.Op = op
-		return nil, answered
-	}
-	return conn, nil
 }
 
 // socks5 is RFC 1928, and RFC 1929 where the proxy wants a user.
@@ -213,17 +207,6 @@ func (c *startedConn) Read(p []byte) (int, error) {
 	n := copy(p, c.early)
 	c.early = c.early[n:]
 	return n, nil
-}
-
-// pinned makes c ask for one of the pins, and for name and authority only where an authority was named.
-func pinned(c *tls.Config, pins []config.Pin) {
-	if len(pins) == 0 {
-		return
-	}
-	// VerifyConnection takes the place of the check against the system's authorities, of which a self-made certificate
-	// knows nothing; with authorities of its own the configuration asks for both.
-	c.InsecureSkipVerify = c.RootCAs == nil
-	c.VerifyConnection = func(state tls.ConnectionState) error { return fits(state.PeerCertificates, pins) }
 }
 
 // fits reports whether the first of the certificates, which is the server's, is one of the pins or has its key.

@@ -119,12 +119,3 @@ func (a *App) logIn(ctx context.Context, account *config.Account) (fetch.Mailbox
 	}
 	return mailbox, err
 }
-
-// dialPass is logIn for a pass. Where the server is busy, perhaps with our own watchers, they make room.
-func (a *App) dialPass(ctx context.Context, account *config.Account) (fetch.Mailbox, error) {
-	mailbox, err := a.logInOnRecord(ctx, account)
-	if fetch.KindOf(err) != fetch.Busy || !a.shares.yield(account.Name) {
-		return mailbox, err
-	}
-	return a.logInOnRecord(ctx, account)
-}

@@ -170,7 +170,8 @@ func ownAddresses() []netip.Prefix {
 // dialEndpoint returns the way to a listener, without TLS.
 func dialEndpoint(e config.Endpoint) inject.Dialer {
 	return func(ctx context.Context) (net.Conn, error) {
-		conn, err := dial(ctx, e.Network, e.Address)
+		d := net.Dialer{Timeout: connectTime, KeepAlive: keepAlive}
+		conn, err := d.DialContext(ctx, e.Network, e.Address)
 		if err != nil {
 			return nil, &dialError{err, listenerHint(err, e)}
 		}

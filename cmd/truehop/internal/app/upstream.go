@@ -63,7 +63,16 @@ func logIn(ctx context.Context, a *config.Account, log *slog.Logger, outOfStep f
 		return nil, err
 	}
 	if secured != nil {
-		announce(secure, secured)
+		verify := secure.VerifyConnection
+		secure.VerifyConnection = func(state tls.ConnectionState) error {
+			if verify != nil {
+				if err := verify(state); err != nil {
+					return err
+				}
+			}
+			secured(state)
+			return nil
+		}
 	}
 	return logInBy(ctx, a, proof, secure, log, outOfStep)
 }
@@ -152,7 +161,12 @@ func UpstreamTLS(a *config.Account) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	pinned(c, a.TLSPins)
+	if len(a.TLSPins) > 0 {
+		// VerifyConnection takes the place of the check against the system's authorities, of which a self-made certificate
+		// knows nothing; with authorities of its own the configuration asks for both.
+		c.InsecureSkipVerify = c.RootCAs == nil
+		c.VerifyConnection = func(state tls.ConnectionState) error { return fits(state.PeerCertificates, a.TLSPins) }
+	}
 	own, err := a.Certificate()
 	if err != nil {
 		return nil, err
@@ -161,20 +175,6 @@ func UpstreamTLS(a *config.Account) (*tls.Config, error) {
 		c.Certificates = []tls.Certificate{*own}
 	}
 	return c, nil
-}
-
-// announce has secured called when a handshake has gone well.
-func announce(c *tls.Config, secured func(tls.ConnectionState)) {
-	verify := c.VerifyConnection
-	c.VerifyConnection = func(state tls.ConnectionState) error {
-		if verify != nil {
-			if err := verify(state); err != nil {
-				return err
-			}
-		}
-		secured(state)
-		return nil
-	}
 }
 
 // protected reports whether the connection is under TLS from the start, or made by a program that sees to it.

@@ -183,33 +183,28 @@ func (o *owner) wait(ctx context.Context) bool {
 			woken = woken || open
 		case <-timer.C:
 		}
-		left := o.left(woken)
+		now := o.now()
+		// The clock was set back. What was planned before may be years away now.
+		if now.Before(o.base) {
+			o.plan(now)
+		}
+		var left time.Duration
+		switch earliest := time.Until(o.earliest); {
+		case woken && o.quick < maxQuick:
+			left = time.Until(o.prompt)
+		case woken:
+			left = earliest
+		case o.due.IsZero():
+			left = recheck
+		default:
+			left = max(o.due.Sub(now), time.Until(o.retry), earliest)
+		}
 		if left <= 0 {
 			return ctx.Err() == nil
 		}
 		timer.Reset(min(left, recheck))
 		o.turn(min(left, recheck))
 	}
-}
-
-// left returns how long it is to the next pass.
-func (o *owner) left(woken bool) time.Duration {
-	now := o.now()
-	// The clock was set back. What was planned before may be years away now.
-	if now.Before(o.base) {
-		o.plan(now)
-	}
-	earliest := time.Until(o.earliest)
-	if woken && o.quick < maxQuick {
-		return time.Until(o.prompt)
-	}
-	if woken {
-		return earliest
-	}
-	if o.due.IsZero() {
-		return recheck
-	}
-	return max(o.due.Sub(now), time.Until(o.retry), earliest)
 }
 
 // pass waits for a slot, runs one pass and plans the next.

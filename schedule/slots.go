@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -42,7 +43,14 @@ func (s *slots) take(ctx context.Context, idle func()) (give func(), ok bool) {
 		case <-again.C:
 			idle()
 		case <-ctx.Done():
-			s.leave(mine)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if i := slices.Index(s.waiting, mine); i >= 0 {
+				s.waiting = slices.Delete(s.waiting, i, i+1)
+			} else { // it has come in the same moment
+				s.taken--
+			}
+			s.serve()
 			return nil, false
 		}
 	}
@@ -56,24 +64,6 @@ func (s *slots) serve() {
 		close(s.waiting[0])
 		s.waiting = s.waiting[1:]
 	}
-}
-
-// leave gives up waiting.
-func (s *slots) leave(mine chan struct{}) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	select {
-	case <-mine: // it has come in the same moment
-		s.taken--
-	default:
-		for i, other := range s.waiting {
-			if other == mine {
-				s.waiting = append(s.waiting[:i:i], s.waiting[i+1:]...)
-				break
-			}
-		}
-	}
-	s.serve()
 }
 
 // resize changes the bound. Passes under way go on.

@@ -173,13 +173,20 @@ func (r *run) sizes(ctx context.Context, p *plan, v *visit, fresh []fetch.Ref) (
 	if v.limit.Octets == 0 {
 		return nil, nil
 	}
+	known := func(ref fetch.Ref) int64 { // by the listing or a record, 0 if neither says it
+		size := listedSize(ref)
+		for _, b := range p.known[ref.UID] {
+			size = max(size, b.Size)
+		}
+		return size
+	}
 	sizes := map[fetch.Ref]int64{}
 	for _, refs := range [][]fetch.Ref{fresh, p.retries} {
 		var sum int64
 		for group := range slices.Chunk(refs, batchSize) {
 			var unknown []fetch.Ref
 			for _, ref := range group {
-				if sizes[ref] = p.size(ref); sizes[ref] == 0 {
+				if sizes[ref] = known(ref); sizes[ref] == 0 {
 					unknown = append(unknown, ref)
 				}
 			}
@@ -201,15 +208,6 @@ func (r *run) sizes(ctx context.Context, p *plan, v *visit, fresh []fetch.Ref) (
 		}
 	}
 	return sizes, nil
-}
-
-// size is what the listing or a record says of a message's size, 0 if neither does.
-func (p *plan) size(ref fetch.Ref) int64 {
-	size := listedSize(ref)
-	for _, b := range p.known[ref.UID] {
-		size = max(size, b.Size)
-	}
-	return size
 }
 
 // search returns the UIDs that a search finds in the open folder.

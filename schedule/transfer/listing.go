@@ -105,9 +105,8 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 		known: known, listed: make(map[string]int, len(listing.Refs)), lastingUIDs: !listing.Reusable, disposal: rules.disposal,
 		starved: map[fetch.Ref]bool{}, leftOut: map[fetch.Ref]bool{}, mark: rules.mark && listing.MarkError == nil,
 	}
-	due := map[fetch.Ref]time.Time{}
+	due, unnamed := map[fetch.Ref]time.Time{}, map[string]int{} // unnamed counts the messages without a UID of their own
 	p.countUIDs(listing)
-	unnamed := map[string]int{} // messages without a UID of their own
 	done := sharedAndDone(listing.Refs, p.listed, known, rules)
 	for _, ref := range listing.Refs {
 		if done[ref.UID] {

@@ -119,7 +119,23 @@ func (w *pipeline) prepare(m *message) (ready bool, err error) {
 func (m *message) leaveOutServed(last ledger.Record) bool {
 	verdicts := last.Verdicts
 	if last.Ran == ledger.FirstFormat {
-		verdicts = firstVerdicts(last, m.attempt.recipients)
+		// Who is left out of Recipients has the message, unless Why says that it was refused. A quoted local part may hold a
+		// space, so the list cannot be taken apart at those.
+		verdicts = nil
+		for _, to := range m.attempt.recipients {
+			if strings.Contains(" "+last.Recipients+" ", " "+to+" ") {
+				continue
+			}
+			v := ledger.Verdict{Address: to, State: ledger.Delivered}
+			if _, reply, refused := strings.Cut("; "+last.Why, "; "+to+" refused: "); refused {
+				v.State = ledger.Refused
+				v.Reply, _, _ = strings.Cut(reply, "; ")
+			}
+			verdicts = append(verdicts, v)
+		}
+		if len(verdicts) == len(m.attempt.recipients) {
+			verdicts = nil // the configuration has changed since
+		}
 	}
 	rec := m.record()
 	rec.Verdicts = verdicts
@@ -136,28 +152,6 @@ func (m *message) leaveOutServed(last ledger.Record) bool {
 	rec.Code, rec.Reply = last.Code, last.Reply
 	m.rule(combinedState(states), "every recipient that is configured now had its verdict before")
 	return false
-}
-
-// firstVerdicts returns the verdicts of recipients by a record of the ledger's first format: who is left out of
-// Recipients has the message, unless Why says that it was refused. Where all are left out, the configuration has changed
-// since. A quoted local part may hold a space, so the list cannot be taken apart at those.
-func firstVerdicts(last ledger.Record, recipients []string) []ledger.Verdict {
-	var vs []ledger.Verdict
-	for _, to := range recipients {
-		if strings.Contains(" "+last.Recipients+" ", " "+to+" ") {
-			continue
-		}
-		v := ledger.Verdict{Address: to, State: ledger.Delivered}
-		if _, reply, refused := strings.Cut("; "+last.Why, "; "+to+" refused: "); refused {
-			v.State = ledger.Refused
-			v.Reply, _, _ = strings.Cut(reply, "; ")
-		}
-		vs = append(vs, v)
-	}
-	if len(vs) == len(recipients) {
-		return nil
-	}
-	return vs
 }
 
 // reversePath returns what the upstream's final delivery recorded (RFC 5321 section 4.4), or fallback, with a

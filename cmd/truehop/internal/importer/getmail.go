@@ -60,7 +60,27 @@ func Getmail(file string, text []byte, o Options) (*Plan, error) {
 			return nil, err
 		}
 	}
-	g.tell(a)
+	// What has no counterpart.
+	for _, o := range []struct{ key, text string }{
+		{"delete_bigger_than", "what is too large is held, never deleted"},
+		{"message_log", "the log goes to standard error, or to the journal under systemd"},
+		{"delivered_to", "the MTA writes Delivered-To"}, {"received", "the MTA writes Received, with the true client"},
+		{"logfile", "the log goes to standard error, or to the journal under systemd"},
+	} {
+		if v, ok := g.options.keys[o.key]; ok {
+			g.note(v.place, a.Name, "%s: %s", o.key, o.text)
+		}
+	}
+	for _, o := range []struct{ key, text string }{
+		{"use_kerberos", "Kerberos is not spoken"},
+		{"imap_on_delete", "on_delivered says what becomes of delivered mail"},
+		{"ssl_version", "truehop speaks TLS 1.2 and later"}, {"ssl_ciphers", "the ciphers are those of Go"},
+		{"delete_dup_msgids", "messages that share a unique-id are told apart by their content"},
+	} {
+		if v, ok := g.retriever.keys[o.key]; ok {
+			g.note(v.place, a.Name, "%s: %s", o.key, o.text)
+		}
+	}
 	return g.Plan, nil
 }
 
@@ -454,28 +474,4 @@ func oldIMAP(folder string, data []byte) []Known {
 		all = append(all, *byValidity[v])
 	}
 	return all
-}
-
-// tell notes what has no counterpart.
-func (g *getmail) tell(a *Account) {
-	for _, o := range []struct{ key, text string }{
-		{"delete_bigger_than", "what is too large is held, never deleted"},
-		{"message_log", "the log goes to standard error, or to the journal under systemd"},
-		{"delivered_to", "the MTA writes Delivered-To"}, {"received", "the MTA writes Received, with the true client"},
-		{"logfile", "the log goes to standard error, or to the journal under systemd"},
-	} {
-		if v, ok := g.options.keys[o.key]; ok {
-			g.note(v.place, a.Name, "%s: %s", o.key, o.text)
-		}
-	}
-	for _, o := range []struct{ key, text string }{
-		{"use_kerberos", "Kerberos is not spoken"},
-		{"imap_on_delete", "on_delivered says what becomes of delivered mail"},
-		{"ssl_version", "truehop speaks TLS 1.2 and later"}, {"ssl_ciphers", "the ciphers are those of Go"},
-		{"delete_dup_msgids", "messages that share a unique-id are told apart by their content"},
-	} {
-		if v, ok := g.retriever.keys[o.key]; ok {
-			g.note(v.place, a.Name, "%s: %s", o.key, o.text)
-		}
-	}
 }

@@ -235,7 +235,25 @@ func (m *mbsync) channel(c *mbsyncSection) error {
 	}
 	a.set("max_size", octets(size))
 	m.recipients(a, c.place, nil, "the user whose file it is")
-	m.tell(a, c, remote, local)
+	m.note(local.store.place, a.Name, "the maildir is not written by truehop: let the MTA or its delivery agent put mail there (Postfix: home_mailbox)")
+	for _, s := range []map[string]mbsyncValue{c.keys, remote.store.keys, m.globals} {
+		for _, key := range slices.Sorted(maps.Keys(s)) {
+			text := ""
+			switch key {
+			case "maxmessages", "expireunread":
+				text = "what was delivered is never taken back"
+			case "sync":
+				text = "truehop only brings new mail; flags and deletions are not carried to and fro"
+			case "create", "remove", "expunge":
+				text = "truehop changes no folder; on_delivered says what becomes of delivered mail"
+			case "trash", "trashnewonly", "trashremotenew", "mapinbox", "flatten", "subscribedonly":
+				text = "there is nothing like it; folders says what is fetched from"
+			}
+			if text != "" {
+				m.note(s[key].place, a.Name, "%s: %s", key, text)
+			}
+		}
+	}
 	return m.seen(a, c, far, near, isFar)
 }
 
@@ -386,28 +404,5 @@ func (m *mbsync) folders(a *Account, c *mbsyncSection, remote mbsyncSide) {
 	a.set("folders", items)
 	if slices.ContainsFunc(items, func(i string) bool { return strings.Contains(i, "/") }) {
 		m.note(patterns.place, a.Name, "Patterns: write the separator of the server where mbsync has a slash; truehop check shows the folders")
-	}
-}
-
-// tell notes what has no counterpart.
-func (m *mbsync) tell(a *Account, c *mbsyncSection, remote, local mbsyncSide) {
-	m.note(local.store.place, a.Name, "the maildir is not written by truehop: let the MTA or its delivery agent put mail there (Postfix: home_mailbox)")
-	for _, s := range []map[string]mbsyncValue{c.keys, remote.store.keys, m.globals} {
-		for _, key := range slices.Sorted(maps.Keys(s)) {
-			text := ""
-			switch key {
-			case "maxmessages", "expireunread":
-				text = "what was delivered is never taken back"
-			case "sync":
-				text = "truehop only brings new mail; flags and deletions are not carried to and fro"
-			case "create", "remove", "expunge":
-				text = "truehop changes no folder; on_delivered says what becomes of delivered mail"
-			case "trash", "trashnewonly", "trashremotenew", "mapinbox", "flatten", "subscribedonly":
-				text = "there is nothing like it; folders says what is fetched from"
-			}
-			if text != "" {
-				m.note(s[key].place, a.Name, "%s: %s", key, text)
-			}
-		}
 	}
 }

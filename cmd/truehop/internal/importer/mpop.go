@@ -25,8 +25,37 @@ func Mpop(file string, text []byte, o Options) (*Plan, error) {
 		return nil, err
 	}
 	for _, c := range accounts {
-		if err := m.account(c); err != nil {
+		host := c.commands["host"].text
+		if host == "" {
+			m.note(c.place, "", "account %s has no host and is not carried over", show(c.name))
+			continue // it only serves others
+		}
+		a, err := m.addAccount(c.place, c.name)
+		if err != nil {
 			return nil, err
+		}
+		a.set("protocol", "pop3")
+		a.set("host", host)
+		for _, step := range []func(*Account, *mpopAccount) error{m.server, m.login, m.fetched} {
+			if err := step(a, c); err != nil {
+				return nil, err
+			}
+		}
+		m.usualTarget()
+		if v, ok := c.commands["delivery"]; ok {
+			method, _, _ := strings.Cut(v.text, " ")
+			m.note(v.place, a.Name, "delivery %s is not carried over: truehop hands mail to an MTA at %s, whose rules are to judge it; let the MTA put it there (Postfix: mailbox_command, home_mailbox)", method, listener)
+		}
+		m.recipients(a, c.place, nil, "the user whose file it is")
+		for _, o := range []struct{ command, text string }{
+			{"filter", "let the MTA filter, it sees the true client now"}, {"killsize", "what is too large is held, never deleted"},
+			{"received_header", "the MTA writes Received, with the true client"}, {"ntlmdomain", "NTLM is not spoken"},
+			{"tls_crl_file", "revocation lists are not read"}, {"tls_priorities", "the ciphers are those of Go"},
+			{"tls_min_dh_prime_bits", "the ciphers are those of Go"},
+		} {
+			if v, ok := c.commands[o.command]; ok && v.text != "" {
+				m.note(v.place, a.Name, "%s: %s", o.command, o.text)
+			}
 		}
 	}
 	if len(m.Accounts) == 0 {
@@ -114,45 +143,8 @@ func (m *mpop) isOn(c *mpopAccount, command string, otherwise bool) (bool, error
 	return false, wrong(m.file, v.place, "%s wants on or off, found %s", command, show(v.text))
 }
 
-// account makes an account. One without a host only serves others.
-func (m *mpop) account(c *mpopAccount) error {
-	host := c.commands["host"].text
-	if host == "" {
-		m.note(c.place, "", "account %s has no host and is not carried over", show(c.name))
-		return nil
-	}
-	a, err := m.addAccount(c.place, c.name)
-	if err != nil {
-		return err
-	}
-	a.set("protocol", "pop3")
-	a.set("host", host)
-	for _, step := range []func(*Account, *mpopAccount) error{m.line, m.tls, m.login, m.fetched} {
-		if err := step(a, c); err != nil {
-			return err
-		}
-	}
-	m.usualTarget()
-	if v, ok := c.commands["delivery"]; ok {
-		method, _, _ := strings.Cut(v.text, " ")
-		m.note(v.place, a.Name, "delivery %s is not carried over: truehop hands mail to an MTA at %s, whose rules are to judge it; let the MTA put it there (Postfix: mailbox_command, home_mailbox)", method, listener)
-	}
-	m.recipients(a, c.place, nil, "the user whose file it is")
-	for _, o := range []struct{ command, text string }{
-		{"filter", "let the MTA filter, it sees the true client now"}, {"killsize", "what is too large is held, never deleted"},
-		{"received_header", "the MTA writes Received, with the true client"}, {"ntlmdomain", "NTLM is not spoken"},
-		{"tls_crl_file", "revocation lists are not read"}, {"tls_priorities", "the ciphers are those of Go"},
-		{"tls_min_dh_prime_bits", "the ciphers are those of Go"},
-	} {
-		if v, ok := c.commands[o.command]; ok && v.text != "" {
-			m.note(v.place, a.Name, "%s: %s", o.command, o.text)
-		}
-	}
-	return nil
-}
-
-// line says how the server is reached.
-func (m *mpop) line(a *Account, c *mpopAccount) error {
+// server says how the server is reached, and how the connection is protected.
+func (m *mpop) server(a *Account, c *mpopAccount) error {
 	for _, command := range []string{"port", "proxy_port", "timeout"} {
 		v := c.commands[command]
 		if v.text == "" || v.text == "off" {
@@ -185,11 +177,6 @@ func (m *mpop) line(a *Account, c *mpopAccount) error {
 	if v := c.commands["socket"]; v.text != "" {
 		m.note(v.place, a.Name, "socket: a program that connects to it can stand in connect_command, such as [/usr/bin/nc, -U, %s]", show(m.expand(v.text)))
 	}
-	return nil
-}
-
-// tls says how the connection is protected.
-func (m *mpop) tls(a *Account, c *mpopAccount) error {
 	on, err := m.isOn(c, "tls", false)
 	if err != nil {
 		return err

@@ -86,7 +86,11 @@ func (f *file) private() error {
 	if err != nil {
 		return err
 	}
-	k := keeping{mode: f.mode.Perm(), root: uid(info) == 0, ourGroup: ours(info), mount: mountOf(f.File)}
+	k := keeping{mode: f.mode.Perm(), root: uid(info) == 0, mount: mountOf(f.File)}
+	groups, err := os.Getgroups()
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && err == nil {
+		k.ourGroup = slices.Contains(append(groups, os.Getegid()), int(st.Gid))
+	}
 	if k.private() {
 		return nil
 	}
@@ -123,16 +127,6 @@ func (k keeping) private() bool {
 	}
 	// Those that every host has are no container's secrets.
 	return k.mount.tmpfs && !slices.Contains([]string{"", "/", "/run", "/tmp", "/var/tmp", "/dev/shm"}, k.mount.point)
-}
-
-// ours reports whether the group of a file is one of this process's.
-func ours(info fs.FileInfo) bool {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return false
-	}
-	groups, err := os.Getgroups()
-	return err == nil && slices.Contains(append(groups, os.Getegid()), int(st.Gid))
 }
 
 // mountPoint returns the highest directory above path on the same file system, "" if it cannot be told.

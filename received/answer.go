@@ -73,9 +73,10 @@ func (w *walk) answer(i int, why string) Boundary {
 		b.Outcome, b.Authenticated = OutcomeWebmail, true
 	}
 	if b.Outcome == OutcomeClient && !w.behind {
-		if service := serviceOf(h); service != "" {
+		service := slices.IndexFunc(gatewayServices[:], func(s gatewayService) bool { return h.NameVerified && matchAny(s.hosts, h.Name) })
+		if service >= 0 {
 			b.Outcome = OutcomeGateway
-			b.Why += "; it belongs to the filter service " + service + ": if that stands before your provider, name it in gateways"
+			b.Why += "; it belongs to the filter service " + gatewayServices[service].name + ": if that stands before your provider, name it in gateways"
 		} else if outside && !agree {
 			b.Outcome = OutcomeGateway
 			b.Why += "; its SPF result is about another address: if a gateway stands before your provider, name it in gateways"

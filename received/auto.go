@@ -62,8 +62,17 @@ func (w *walk) consistent(i int) bool {
 	if org == "" || slices.Contains(w.orgs, org) {
 		return true
 	}
-	if above := w.above(i); above != nil && !sameHost(h.By, above.By) && !speaksFor(above, h.By) {
-		return false
+	if above := w.above(i); above != nil && !sameHost(h.By, above.By) {
+		peer := "" // by a verified name, or by what it said over LMTP or the loopback interface
+		switch {
+		case above.Kind == LMTP, above.Addr.IsLoopback():
+			peer = above.HELO
+		case above.NameVerified:
+			peer = above.Name
+		}
+		if !sameHost(h.By, peer) {
+			return false
+		}
 	}
 	w.orgs = append(w.orgs, org)
 	return true
@@ -77,15 +86,6 @@ func (w *walk) above(i int) *Hop {
 		}
 	}
 	return nil
-}
-
-// speaksFor reports whether hop h shows that its peer was the host: by a verified
-// name, or by what the peer said over LMTP or the loopback interface.
-func speaksFor(h *Hop, host string) bool {
-	if h.Kind == LMTP || h.Addr.IsLoopback() {
-		return sameHost(host, h.HELO)
-	}
-	return h.NameVerified && sameHost(host, h.Name)
 }
 
 // inferredPeer decides what a public peer is where no policy says what is

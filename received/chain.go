@@ -145,7 +145,7 @@ func (c *Chain) add(p *parser, field []byte) bool {
 	}
 	switch knownField(fields[:], name) {
 	case "received":
-		p.reset()
+		*p = parser{scanner: scanner{long: p.long[:0], open: p.open[:0]}} // the memory for tokens is kept
 		p.parse(value)
 		return c.addHop(&p.hop)
 	case "return-path":

@@ -83,8 +83,23 @@ func dateGap(c byte) bool { return c == ' ' || c == ',' }
 // number reads a word that begins with a digit: a day, a year, a whole date or
 // a time of day.
 func (d *dateTime) number(w string) {
-	if strings.IndexByte(w, ':') > 0 {
-		d.clock(w)
+	if strings.IndexByte(w, ':') > 0 { // hours, minutes and, if there are any, seconds
+		w, _, _ = strings.Cut(w, ".") // fractions of a second
+		var part [3]int
+		n := 0
+		for i := 0; i < len(w); i++ {
+			switch c := w[i]; {
+			case c == ':' && n < 2:
+				n++
+			case c >= '0' && c <= '9' && part[n] < 100:
+				part[n] = part[n]*10 + int(c-'0')
+			default:
+				return
+			}
+		}
+		if part[0] < 24 && part[1] < 60 && part[2] <= 60 {
+			d.hour, d.min, d.sec = part[0], part[1], part[2]
+		}
 		return
 	}
 	if len(w) == 10 && w[4] == '-' && w[7] == '-' { // 2006-01-02
@@ -106,26 +121,6 @@ func (d *dateTime) number(w string) {
 		if v < 50 {
 			d.year = v + 2000
 		}
-	}
-}
-
-// clock reads hours, minutes and, if there are any, seconds.
-func (d *dateTime) clock(w string) {
-	w, _, _ = strings.Cut(w, ".") // fractions of a second
-	var part [3]int
-	n := 0
-	for i := 0; i < len(w); i++ {
-		switch c := w[i]; {
-		case c == ':' && n < 2:
-			n++
-		case c >= '0' && c <= '9' && part[n] < 100:
-			part[n] = part[n]*10 + int(c-'0')
-		default:
-			return
-		}
-	}
-	if part[0] < 24 && part[1] < 60 && part[2] <= 60 {
-		d.hour, d.min, d.sec = part[0], part[1], part[2]
 	}
 }
 

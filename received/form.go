@@ -36,35 +36,30 @@ func (p *parser) findSoftware() *software {
 			return row
 		}
 	}
-	return softwareOf(p.formByProtocol())
-}
-
-// formByProtocol names the software by its words for the protocol, or by the
-// shape of the field.
-func (p *parser) formByProtocol() string {
-	h := &p.hop
+	// The words for the protocol are left, and the shape of the field.
+	h, form := &p.hop, "generic"
 	switch {
 	case hasPrefixFold(h.With, "mapi"), hasPrefixFold(h.With, "MailboxResubmission"),
 		hasPrefixFold(h.With, "HTTPS") && isMicrosoft(h.By):
-		return "exchange"
+		form = "exchange"
 	case hasPrefixFold(h.With, "Microsoft SMTPSVC"):
-		return "smtpsvc"
+		form = "smtpsvc"
 	case hasPrefixFold(h.By, "2002:"):
-		return "google"
+		form = "google"
 	case hasPrefixFold(h.Via, "smap"):
-		return "smap" // the proxy of the Firewall Toolkit
+		form = "smap" // the proxy of the Firewall Toolkit
 	case foldEqual(h.With, "SMTPs") && h.ByAddr.IsValid():
-		return "yahoo"
+		form = "yahoo"
 	case strings.HasPrefix(h.With, "ESMTP/TLS"):
-		return "ironport"
+		form = "ironport"
 	case slices.ContainsFunc(p.tokens(p.date), func(t token) bool { return t.key == kwID }):
-		return "courier" // by HOST with ESMTP; date id X
+		form = "courier" // by HOST with ESMTP; date id X
 	case hasPrefixFold(h.With, "LMTP") && h.ID != "":
-		return "dovecot"
+		form = "dovecot"
 	case p.eximShape(), hasPrefixFold(h.With, "local"):
-		return "exim"
+		form = "exim"
 	}
-	return "generic"
+	return softwareOf(form)
 }
 
 // eximShape recognises Exim if its administrator has removed the name: by a

@@ -104,15 +104,3 @@ func (w *walk) mayBeGateway(i int) bool {
 	}
 	return matchAny(w.gates.hosts, h.HELO) || matchAny(w.gates.hosts, h.Name)
 }
-
-// serviceOf returns the name of the filter service that the peer of h belongs to, or
-// "": by its verified name.
-func serviceOf(h *Hop) string {
-	for i := range gatewayServices {
-		s := &gatewayServices[i]
-		if h.NameVerified && matchAny(s.hosts, h.Name) {
-			return s.name
-		}
-	}
-	return ""
-}

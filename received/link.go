@@ -114,7 +114,15 @@ func (w *walk) known(i int) bool {
 			continue
 		}
 		ours := matchAny(pr.mx, h.By) || matchAny(pr.internal, h.By)
-		if ours && w.wroteNext(i, h.HELO) && !pr.outward(h, &w.chain.Hops[i+1]) {
+		if !ours || !w.wroteNext(i, h.HELO) {
+			continue
+		}
+		// A client access host of Exchange Online, which users log in to, takes no mail from the MX: that is a
+		// hand-over which leaves the provider's stores.
+		host, domain, _ := strings.Cut(h.By, ".")
+		access := hasSuffixFold(strings.TrimRight(host, "0123456789"), "CA") && hasSuffixFold(domain, "prod.outlook.com")
+		outward := access && pr.form == "exchange" && matchAny(pr.mx, w.chain.Hops[i+1].By)
+		if !outward {
 			return true
 		}
 	}

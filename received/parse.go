@@ -13,7 +13,7 @@ func Parse(value []byte) Hop {
 	return p.hop
 }
 
-// parse reads a field into hop. It takes a parser that is new or reset.
+// parse reads a field into hop. It takes a parser that has read none.
 func (p *parser) parse(value []byte) {
 	if len(value) > maxField {
 		p.hop = Hop{Kind: Noise, Err: ErrTooLong}
@@ -32,11 +32,6 @@ func (p *parser) parse(value []byte) {
 	p.classify()
 	p.readPeer()
 	p.finish()
-}
-
-// reset makes a parser ready for the next field. It keeps the memory for tokens.
-func (p *parser) reset() {
-	*p = parser{scanner: scanner{long: p.long[:0], open: p.open[:0]}}
 }
 
 // A parser reads one field: scan into tokens, split into the peer's part, the

@@ -16,11 +16,19 @@ import "strings"
 // Each may be followed by comments about TLS and login. The address is taken
 // from one place; a second address in such a place is a reason to refuse.
 func (p *parser) readPeer() {
-	all := p.tokens(p.peer)
-	if !p.isFrom && p.leadPeer() {
-		p.readLeadPeer()
+	if !p.isFrom && p.leadPeer() { // in the comment before "by": (from HELO [ADDRESS])
+		text := strings.TrimSuffix(p.leadText()[len("from "):], "]")
+		open := strings.LastIndex(text, " [")
+		p.hop.HELO = strings.TrimSpace(text[:open])
+		a, port, ok := parseAddrPort(text[open+2:])
+		if !ok || hidesAddr(p.hop.HELO) {
+			p.fail(ErrUnknownPeer)
+			return
+		}
+		p.hop.Addr, p.hop.Port = a, port
 		return
 	}
+	all := p.tokens(p.peer)
 	if !p.isFrom || len(all) == 0 {
 		return
 	}
@@ -51,21 +59,6 @@ func (p *parser) readPeer() {
 		}
 	}
 	p.setPeer(name)
-}
-
-// readLeadPeer reads the comment before "by": (from HELO [ADDRESS]).
-func (p *parser) readLeadPeer() {
-	text := strings.TrimSuffix(p.leadText()[len("from "):], "]")
-	open := strings.LastIndex(text, " [")
-	helo := strings.TrimSpace(text[:open])
-	a, port, ok := parseAddrPort(text[open+2:])
-	switch {
-	case !ok, hidesAddr(helo):
-		p.fail(ErrUnknownPeer)
-	default:
-		p.hop.Addr, p.hop.Port = a, port
-	}
-	p.hop.HELO = helo
 }
 
 // bracket reads an address in brackets outside a comment. Behind a comment it is
@@ -122,7 +115,17 @@ func (p *parser) peerComment(c string) bool {
 		p.fail(ErrTwoAddresses) // the writer's own, in a comment that the client opened
 		return true
 	}
-	if p.peerRemark(c) {
+	remark := true // it is about something else than the address
+	switch {
+	case isHeloComment(c):
+		p.setHelo(strings.TrimSpace(c[4:]), c[0]|0x20 == 'e')
+	case hasPrefixFold(c, "envelope-from "), hasPrefixFold(c, "envelope-sender "):
+		p.hop.EnvelopeFrom = unangle(c[strings.IndexByte(c, ' '):])
+	case hasPrefixFold(c, "proxying for "), hasPrefixFold(c, "original mail from"):
+	default:
+		remark = p.note(c)
+	}
+	if remark {
 		_, _, ident := parseAddrPort(strings.Trim(c[strings.LastIndexByte(c, '@')+1:], "[]"))
 		p.unknown = p.unknown || ident // user@ip, the user's name made to look like a remark
 		return true
@@ -147,21 +150,6 @@ func (p *parser) peerComment(c string) bool {
 		return s.hasHELO
 	}
 	p.candidate(s)
-	return true
-}
-
-// peerRemark reads a comment that is not about the address. It returns false if
-// the comment is none of those.
-func (p *parser) peerRemark(c string) bool {
-	switch {
-	case isHeloComment(c):
-		p.setHelo(strings.TrimSpace(c[4:]), c[0]|0x20 == 'e')
-	case hasPrefixFold(c, "envelope-from "), hasPrefixFold(c, "envelope-sender "):
-		p.hop.EnvelopeFrom = unangle(c[strings.IndexByte(c, ' '):])
-	case hasPrefixFold(c, "proxying for "), hasPrefixFold(c, "original mail from"):
-	default:
-		return p.note(c)
-	}
 	return true
 }
 

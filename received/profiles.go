@@ -26,15 +26,6 @@ type profile struct {
 	form    string
 }
 
-// outward reports whether h is a hand-over that leaves the provider's stores for its
-// MX: a client access host of Exchange Online, which users log in to, takes no mail
-// from there.
-func (pr *profile) outward(h, next *Hop) bool {
-	host, domain, _ := strings.Cut(h.By, ".")
-	access := hasSuffixFold(strings.TrimRight(host, "0123456789"), "CA") && hasSuffixFold(domain, "prod.outlook.com")
-	return access && pr.form == "exchange" && matchAny(pr.mx, next.By)
-}
-
 func (pr *profile) policy() Policy {
 	p := Policy{Provider: pr.name, MX: slices.Clone(pr.mx), Internal: slices.Clone(pr.internal), Edge: pr.edge, profile: pr}
 	for _, n := range pr.nets {

@@ -213,14 +213,17 @@ func (sc *scanner) comment() {
 		case '(':
 			depth++
 		case ')':
-			depth--
-			if depth == 0 {
-				if hidesWriter(sc.s[sc.i : i+1]) {
-					sc.fail(ErrTwoWriters)
-				}
-				sc.i = i + 1
-				return
+			if depth--; depth > 0 {
+				continue
 			}
+			// An inner comment with an address, and a "by": that is how the writer's own words look after the
+			// client's HELO has opened a comment and other text of the client's has closed it.
+			_, inner, nested := strings.Cut(sc.s[sc.i+1:i+1], "(")
+			if by := strings.Contains(inner, "by ") || strings.Contains(inner, "BY "); nested && by && hidesAddr(inner) {
+				sc.fail(ErrTwoWriters)
+			}
+			sc.i = i + 1
+			return
 		}
 	}
 	sc.fail(ErrUnclosed)
@@ -229,17 +232,6 @@ func (sc *scanner) comment() {
 
 // delimitsComment holds the octets that mean something inside a comment.
 var delimitsComment = [256]bool{'(': true, ')': true, '\\': true}
-
-// hidesWriter reports whether a comment holds an inner comment with an address,
-// and a "by". That is how the writer's own words look after the client's HELO has
-// opened a comment and other text of the client's has closed it.
-func hidesWriter(c string) bool {
-	i := strings.IndexByte(c[1:], '(') + 1
-	if i == 0 || !hidesAddr(c[i:]) {
-		return false
-	}
-	return strings.Contains(c[i:], "by ") || strings.Contains(c[i:], "BY ")
-}
 
 // closingAngle returns the position of the > that ends the angle bracket at i,
 // or -1. Some writers nest the brackets. If there is no end, closingAngle notes

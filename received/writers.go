@@ -155,21 +155,15 @@ func markOf(c string) *software {
 			}
 		}
 	}
-	switch {
-	case c == "SG":
+	if c == "SG" {
 		return softwareOf("sendgrid")
-	case isSendmailVersion(c):
-		return softwareOf("sendmail")
+	}
+	// sendmail writes its version, and that of its configuration: "8.17.1/8.17.1", "8.14.4/8.14.4/Debian-4", "8.8.5".
+	if len(c) >= 5 && strings.HasPrefix(c, "8.") && c[2] >= '0' && c[2] <= '9' {
+		both := strings.IndexByte(c[3:], '.') >= 0 && strings.IndexByte(c, '/') > 0
+		if both || strings.Count(c, ".") == 2 {
+			return softwareOf("sendmail")
+		}
 	}
 	return nil
-}
-
-// isSendmailVersion recognises sendmail, which writes its version, and that of its
-// configuration: "8.17.1/8.17.1", "8.14.4/8.14.4/Debian-4", "8.8.5".
-func isSendmailVersion(c string) bool {
-	if len(c) < 5 || !strings.HasPrefix(c, "8.") || c[2] < '0' || c[2] > '9' {
-		return false
-	}
-	both := strings.IndexByte(c[3:], '.') >= 0 && strings.IndexByte(c, '/') > 0
-	return both || strings.Count(c, ".") == 2
 }

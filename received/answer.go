@@ -95,10 +95,22 @@ func (w *walk) none(i int, o Outcome, why string) Boundary {
 // from the trusted hops.
 func (w *walk) envelope(b *Boundary, i int) {
 	e := &w.chain.Envelope
-	if len(e.ReturnPath) > 0 && e.ReturnPath[0].At <= i {
+	b.Sender = w.chain.Hops[i].EnvelopeFrom
+	switch {
+	case len(e.ReturnPath) > 0 && e.ReturnPath[0].At <= i:
 		b.Sender = e.ReturnPath[0].Address
-	} else if b.Sender = w.chain.Hops[i].EnvelopeFrom; b.Sender == "" {
-		b.Sender = w.checkedSender(i)
+	case len(e.ReturnPath) == 1 && b.Sender == "":
+		// Exchange Online puts it among the message's own fields, and anybody could. So it counts only if it is the
+		// only one and its domain is the one that the provider's SPF check names.
+		address := e.ReturnPath[0].Address
+		domain := address[strings.LastIndexByte(address, '@')+1:]
+		for _, p := range w.chain.Proofs {
+			checked := p.Sender[strings.LastIndexByte(p.Sender, '@')+1:]
+			about := p.At <= i && p.Addr == w.chain.Hops[i].Addr && w.wrote(&p, i)
+			if about && domain != "" && strings.EqualFold(checked, domain) {
+				b.Sender = address
+			}
+		}
 	}
 	if len(e.Recipients) > 0 && e.Recipients[0].At <= i {
 		b.Recipient = e.Recipients[0].Address
@@ -134,26 +146,6 @@ func (w *walk) proofs(i int) (agree, contradict, outside bool) {
 		}
 	}
 	return agree, contradict, outside
-}
-
-// checkedSender returns the address of a Return-Path among the message's own fields.
-// Exchange Online puts it there, and anybody could. So it counts only if it is the
-// only one and its domain is the one that the provider's SPF check names.
-func (w *walk) checkedSender(i int) string {
-	e := &w.chain.Envelope
-	if len(e.ReturnPath) != 1 {
-		return ""
-	}
-	address := e.ReturnPath[0].Address
-	domain := address[strings.LastIndexByte(address, '@')+1:]
-	for _, p := range w.chain.Proofs {
-		checked := p.Sender[strings.LastIndexByte(p.Sender, '@')+1:]
-		about := p.At <= i && p.Addr == w.chain.Hops[i].Addr && w.wrote(&p, i)
-		if about && domain != "" && strings.EqualFold(checked, domain) {
-			return address
-		}
-	}
-	return ""
 }
 
 // wrote reports whether the writer of hop i wrote the proof p about that hop. A

@@ -87,7 +87,11 @@ func (p *parser) classify() {
 	switch {
 	case !p.isFrom && !p.isBy:
 		h.Kind = Noise
-		if invokedByUser(p.leadText()) {
+		// "qmail 1234 invoked by uid 1000": a person's program handed the message in. qmail's other remarks, "invoked
+		// from network" and "invoked by alias", are about mail that came another way.
+		_, uid, _ := strings.Cut(p.leadText(), " invoked by uid ")
+		n, err := strconv.ParseUint(uid, 10, 32)
+		if err == nil && n >= firstUser && hasPrefixFold(p.leadText(), "qmail ") {
 			h.Kind = Local
 		}
 		if p.err == nil && !p.by.remarks && p.lead.to == 0 {
@@ -174,18 +178,6 @@ func (p *parser) isLocal() bool {
 // firstUser is the first user id that systems give to a person; those below are the
 // system's and the mail server's own.
 const firstUser = 500
-
-// invokedByUser reports whether a remark of qmail's says that a person's program
-// handed the message in: "qmail 1234 invoked by uid 1000". The others, "invoked from
-// network" and "invoked by alias", are about mail that came another way.
-func invokedByUser(remark string) bool {
-	_, uid, found := strings.Cut(remark, " invoked by uid ")
-	if !found || !hasPrefixFold(remark, "qmail ") {
-		return false
-	}
-	n, err := strconv.ParseUint(uid, 10, 32)
-	return err == nil && n >= firstUser
-}
 
 // leadPeer reports whether the comment before "by" shows a peer, "from NAME
 // [ADDRESS]", and not a user, as sendmail's submission does.

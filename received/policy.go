@@ -70,7 +70,11 @@ func (p *Policy) Validate() error {
 		patterns []string
 	}{{"MX", p.MX}, {"Internal", p.Internal}, {"Gateways", p.Gateways}} {
 		for _, pattern := range list.patterns {
-			if !validPattern(pattern) {
+			_, noNetwork := netip.ParsePrefix(pattern)
+			_, isAddr := parseAddr(pattern)
+			name := strings.ReplaceAll(strings.TrimPrefix(strings.TrimSuffix(pattern, "."), "."), "*", "x")
+			isHost := isName(name) && !strings.Contains(name, "..")
+			if noNetwork != nil && !isAddr && !isAddrPattern(pattern) && !isHost {
 				return fmt.Errorf("received: %s: %.60q is no host name, pattern or network", list.field, pattern)
 			}
 		}
@@ -84,18 +88,6 @@ func (p *Policy) Validate() error {
 		}
 	}
 	return nil
-}
-
-// validPattern reports whether some host fits the pattern.
-func validPattern(pattern string) bool {
-	if _, err := netip.ParsePrefix(pattern); err == nil {
-		return true
-	}
-	if _, ok := parseAddr(pattern); ok || isAddrPattern(pattern) {
-		return true
-	}
-	name := strings.ReplaceAll(strings.TrimPrefix(strings.TrimSuffix(pattern, "."), "."), "*", "x")
-	return isName(name) && !strings.Contains(name, "..")
 }
 
 // matchAny reports whether host fits one of the patterns.

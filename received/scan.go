@@ -219,7 +219,8 @@ func (sc *scanner) comment() {
 			// An inner comment with an address, and a "by": that is how the writer's own words look after the
 			// client's HELO has opened a comment and other text of the client's has closed it.
 			_, inner, nested := strings.Cut(sc.s[sc.i+1:i+1], "(")
-			if by := strings.Contains(inner, "by ") || strings.Contains(inner, "BY "); nested && by && hidesAddr(inner) {
+			by := strings.Contains(inner, "by ") || strings.Contains(inner, "BY ")
+			if nested && by && hidesAddr(inner) {
 				sc.fail(ErrTwoWriters)
 			}
 			sc.i = i + 1
@@ -291,7 +292,29 @@ func unfold(raw, value []byte) (string, string, *ParseError) {
 		if ends && len(line) > 0 && line[len(line)-1] == '\r' {
 			line = line[:len(line)-1]
 		}
-		u.line(line)
+		// In most lines only the beginning needs work.
+		for startsFolded(line) {
+			u.space()
+			line = line[1:]
+		}
+		switch {
+		case len(line) == 0:
+		case isPlain(line):
+			u.out.Write(line)
+			u.blank = false
+		default:
+			for _, c := range line {
+				if c == 0 || c == '\r' {
+					u.bad = ErrControl
+				}
+				if isSpace(c) {
+					u.space()
+					continue
+				}
+				u.out.WriteByte(c)
+				u.blank = false
+			}
+		}
 		if ends {
 			u.space()
 		}
@@ -312,33 +335,6 @@ func (u *unfolder) space() {
 	if !u.blank {
 		u.out.WriteByte(' ')
 		u.blank = true
-	}
-}
-
-// line adds one line without its end. In most lines only the beginning needs work.
-func (u *unfolder) line(line []byte) {
-	for startsFolded(line) {
-		u.space()
-		line = line[1:]
-	}
-	if len(line) == 0 {
-		return
-	}
-	if isPlain(line) {
-		u.out.Write(line)
-		u.blank = false
-		return
-	}
-	for _, c := range line {
-		if c == 0 || c == '\r' {
-			u.bad = ErrControl
-		}
-		if isSpace(c) {
-			u.space()
-			continue
-		}
-		u.out.WriteByte(c)
-		u.blank = false
 	}
 }
 

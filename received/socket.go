@@ -42,8 +42,13 @@ func readSocket(c string, by *software) (socket, bool) {
 		}
 	}
 	switch {
+	case by.account && hasPrefixFold(c, "account "): // "account USER HELO name", "account USER [ip] verified"
+		s.login = true
+		head = c[max(strings.LastIndexByte(c, '['), 0):]
+		if i := strings.LastIndex(c, " HELO "); i > 0 {
+			s.helo, s.hasHELO, head = c[i+6:], true, ""
+		}
 	case by.account:
-		head = s.takeAccount(c)
 	case strings.IndexByte(c, '=') >= 0:
 		head = s.takeHelo(c)
 		if at := strings.LastIndexByte(c, '@'); at >= len(head) && !by.heloInside {
@@ -182,20 +187,6 @@ func indexKey(s, key string) int {
 		}
 		from = i + 1
 	}
-}
-
-// takeAccount cuts off what CommuniGate writes about a login:
-// "account USER HELO name", "account USER [ip] verified".
-func (s *socket) takeAccount(c string) string {
-	if !hasPrefixFold(c, "account ") {
-		return c
-	}
-	s.login = true
-	if i := strings.LastIndex(c, " HELO "); i > 0 {
-		s.helo, s.hasHELO = c[i+6:], true
-		return ""
-	}
-	return c[max(strings.LastIndexByte(c, '['), 0):]
 }
 
 // bare reads "ip", "/ip", "name ip".

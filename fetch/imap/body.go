@@ -86,20 +86,6 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, b.err
 }
 
-// skip passes over what is left of the message and returns the next.
-func (b *body) skip() (*imapclient.FetchMessageData, error) {
-	if b.literal != nil {
-		if _, err := io.Copy(io.Discard, b); err != nil {
-			b.abandon()
-			return nil, err
-		}
-		return b.next, nil
-	}
-	for b.message.Next() != nil {
-	}
-	return b.cmd.Next(), nil
-}
-
 // abandon ends the connection before the command has ended. The library's goroutine
 // may be waiting for a reader of this literal or of one in what comes next.
 func (b *body) abandon() {

@@ -34,7 +34,14 @@ func (s *settlement) confirm(op string, uids []uint32) (left []uint32, err error
 		return nil, err
 	}
 	left = s.c.g.unconfirmed(found) // the answer may have brought the EXPUNGE that was due
-	s.c.g.doubt(without(doubtful, found))
+	// The view is given up if it still holds one of those that have gone: the server reports late or not at all, and
+	// whatever EXPUNGE comes next would be taken for another message's.
+	gone := without(doubtful, found)
+	s.c.g.amend(func(n *notes) {
+		if v := n.view; v != nil && slices.ContainsFunc(gone, func(uid uint32) bool { return !v.gone(uid) }) {
+			n.view = nil
+		}
+	})
 	s.addFailures(left, &fetch.Error{Kind: fetch.Refused, Op: op, Err: errors.New("the server answered OK, but the message is still there")})
 	return left, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -142,6 +143,9 @@ func (x *lexer) item(name string, value []byte) (rest []byte, err error) {
 	return x.value(value)
 }
 
+// knownItems are what the names begin with of items that may stand in a FETCH response of a server we know of.
+var knownItems = [...]string{"UID", "RFC822", "BODY", "MODSEQ", "INTERNALDATE", "ENVELOPE", "EMAILID", "THREADID", "SAVEDATE", "PREVIEW", "X-GM-"}
+
 // cutFlags passes over a list of flags, in which servers put names that no flag may have: an item, or
 // the end, follows behind its last parenthesis.
 func cutFlags(value []byte) (rest []byte, err error) {
@@ -154,22 +158,13 @@ func cutFlags(value []byte) (rest []byte, err error) {
 		}
 		rest = bytes.TrimLeft(value[i+1:], " \t")
 		name, _, item := cutItem(rest)
+		known := slices.ContainsFunc(knownItems[:], func(begin string) bool { return strings.HasPrefix(name, begin) })
 		switch {
-		case len(bytes.Trim(rest, ") \t")) == 0 && bytes.Count(rest, []byte(")")) == 1, item && knownItem(name):
+		case len(bytes.Trim(rest, ") \t")) == 0 && bytes.Count(rest, []byte(")")) == 1, item && known:
 			return rest, nil
 		}
 	}
 	return nil, errors.New("line ends inside parentheses")
-}
-
-// knownItem reports whether an item of this name may stand in a FETCH response of a server we know of.
-func knownItem(name string) bool {
-	for _, known := range []string{"UID", "RFC822", "BODY", "MODSEQ", "INTERNALDATE", "ENVELOPE", "EMAILID", "THREADID", "SAVEDATE", "PREVIEW", "X-GM-"} {
-		if strings.HasPrefix(name, known) {
-			return true
-		}
-	}
-	return false
 }
 
 // cutAtom cuts a value off that is neither list nor string.

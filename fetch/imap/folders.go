@@ -56,7 +56,8 @@ type listLine struct {
 	name    []byte
 }
 
-// gather takes a line of the server, with first if it is not what follows a literal. partial says that a literal follows.
+// gather takes a line of the server, with first if it is not what follows a literal. partial says that a literal follows. Once the
+// response is complete it reads "(attributes) delimiter name", with whatever follows (RFC 9051 section 7.3.1).
 func (l *listLine) gather(name, text []byte, first, partial bool) (f fetch.Folder, complete bool) {
 	if first {
 		*l = listLine{on: string(name) == "LIST", text: bytes.Clone(text), literal: partial}
@@ -65,11 +66,6 @@ func (l *listLine) gather(name, text []byte, first, partial bool) (f fetch.Folde
 		return f, false
 	}
 	l.on = false
-	return l.read()
-}
-
-// read reads "(attributes) delimiter name", with whatever follows (RFC 9051 section 7.3.1).
-func (l *listLine) read() (f fetch.Folder, ok bool) {
 	rest := l.text
 	if none, behind := cutWord(rest); strings.EqualFold(string(none), "NIL") {
 		rest = behind

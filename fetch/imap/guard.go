@@ -100,6 +100,16 @@ type notes struct {
 	copied   []uidRange      // the sources of all COPYUIDs in this call (RFC 4315 section 3)
 }
 
+// prompts says how the library gets the continuations of an exchange of AUTHENTICATE. It takes them for base64, and an empty one for
+// the request to send an initial response, while servers write prose there and leave out prompts that have no content.
+type prompts uint8
+
+const (
+	asTheyAre  prompts = iota
+	firstEmpty         // the first asks for the response that the client has ready; then as they are
+	noContent          // none of them matters to the client
+)
+
 func newGuard(conn net.Conn, o Options) *guard {
 	g := &guard{raw: conn, conn: conn, t: o.Timeouts, log: o.Logger}
 	g.lines, g.control = maxLines, maxControl // up to the first call, too
@@ -307,7 +317,13 @@ func (g *guard) nextLine() ([]byte, error) {
 		g.mu.Unlock()
 	}
 	if g.lex.kind == continuation {
-		return g.prompts.say(g.lex.pass), nil
+		switch g.prompts {
+		case firstEmpty:
+			g.prompts = asTheyAre
+			return []byte("+ \r\n"), nil
+		case noContent:
+			return []byte("+ =\r\n"), nil // RFC 9051 section 6.2.2: no octets, and not none
+		}
 	}
 	return g.lex.pass, nil
 }
@@ -363,9 +379,13 @@ func (g *guard) Write(p []byte) (int, error) {
 			g.fail(&brokenError{"EXPUNGE and CLOSE delete what is not ours"})
 			return 0, g.why()
 		}
-	}
-	if !inside {
-		g.noteCommand(p)
+		// The response to one search must be told from another's.
+		if tag, command := cutWord(p); bytes.HasPrefix(command, []byte("UID SEARCH ")) {
+			g.amend(func(n *notes) {
+				n.asked = append(n.asked, question{tag: string(tag), listing: n.opening, large: bytes.Contains(command, []byte(" LARGER "))})
+				n.opening = false
+			})
+		}
 	}
 	line := p
 	if string(p) == "=\r\n" {

@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -181,9 +182,21 @@ func (c *Client) startTLS(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := c.g.upgrade(ctx, c.opts.TLS); err != nil {
+	// What has arrived in plaintext after that line would be taken as if it came under TLS (response injection).
+	if n := c.g.br.Buffered(); n > 0 {
+		return tlsError("STARTTLS", fmt.Sprintf("%d octets of plaintext after the reply", n))
+	}
+	t := tls.Client(c.g.raw, c.opts.TLS)
+	if err := c.g.handshake(ctx, t); err != nil {
 		return err
 	}
+	c.g.br = bufio.NewReaderSize(readerFunc(c.g.receive), 32<<10)
+	c.g.mu.Lock()
+	c.g.conn = t
+	c.g.mu.Unlock()
+	// Everything the server said before is forgotten.
+	c.g.lex = lexer{limit: c.g.lex.limit, uidOf: c.g.lex.uidOf}
+	c.g.amend(func(n *notes) { *n = notes{arrived: n.arrived} })
 	c.secure, c.caps = true, nil
 	return nil
 }
@@ -203,7 +216,10 @@ func (c *Client) authenticate(ctx context.Context) error {
 	}
 	slices.Sort(offered)
 	cred := c.opts.Credentials
-	cred.TLS = c.g.connectionState()
+	if t, ok := c.g.conn.(*tls.Conn); ok {
+		state := t.ConnectionState()
+		cred.TLS = &state
+	}
 	// The LOGIN command shows the password as PLAIN does. RFC 9051 section 6.2.3:
 	// it is not to be tried where LOGINDISABLED says so.
 	if !c.caps["LOGINDISABLED"] {
@@ -232,7 +248,13 @@ func (c *Client) try(mechanism string, client gosasl.Client) (unparsed bool, err
 		err = c.lib.Login(c.opts.Credentials.User, c.opts.Credentials.Password).Wait()
 	} else {
 		op = "AUTHENTICATE " + mechanism
-		c.g.prompts = promptsOf(mechanism, c.Has("SASL-IR"))
+		c.g.prompts = firstEmpty
+		switch {
+		case mechanism == sasl.Login:
+			c.g.prompts = noContent
+		case mechanism == sasl.CRAMMD5, c.Has("SASL-IR"): // RFC 4959: its initial response goes out with the command
+			c.g.prompts = asTheyAre
+		}
 		err = c.lib.Authenticate(client)
 	}
 	var reply *imapwire.Error

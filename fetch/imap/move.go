@@ -182,22 +182,6 @@ func (s *settlement) create(target string) error {
 	return err
 }
 
-// countOrCreate counts the messages of the target. A server need not say why it does so when it refuses STATUS of a folder
-// that does not exist, so a target that may be created is: of one that exists, CREATE is refused and changes nothing.
-func (s *settlement) countOrCreate(target string) (int64, error) {
-	n, refused := s.c.messagesIn(target)
-	lacking := fetch.KindOf(refused) == fetch.NoFolder || fetch.KindOf(refused) == fetch.Refused
-	if !lacking || !s.c.opts.CreateFolders || s.created {
-		return n, refused
-	}
-	if err := s.create(target); fetch.EndsSession(err) {
-		return 0, err
-	} else if err != nil {
-		return 0, refused
-	}
-	return s.c.messagesIn(target)
-}
-
 // copyAndExpunge moves messages at a server without UIDPLUS: it says nothing of what COPY has copied, so the messages of
 // the target are counted before and after. What could not be removed afterwards would be copied again by the next pass, so
 // nothing is copied while others have messages marked \Deleted.
@@ -210,7 +194,18 @@ func (s *settlement) copyAndExpunge(target string, marked []uint32) error {
 	if len(uncopied) == 0 {
 		return s.remove(sets(s.uids))
 	}
-	before, err := s.countOrCreate(target)
+	before, err := s.c.messagesIn(target)
+	// A server need not say why when it refuses STATUS of a folder that does not exist, so a target that may be created
+	// is: of one that exists, CREATE is refused and changes nothing.
+	lacking := fetch.KindOf(err) == fetch.NoFolder || fetch.KindOf(err) == fetch.Refused
+	if lacking && s.c.opts.CreateFolders && !s.created {
+		switch refused := s.create(target); {
+		case refused == nil:
+			before, err = s.c.messagesIn(target)
+		case fetch.EndsSession(refused):
+			return refused
+		}
+	}
 	if fetch.EndsSession(err) {
 		return err
 	}

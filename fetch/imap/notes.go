@@ -18,17 +18,40 @@ const maxCapabilities = 300
 func (g *guard) note() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	n := &g.notes
 	switch g.lex.kind {
-	case tagged, untagged:
+	case untagged:
 		g.noteStatus()
-		if g.lex.kind == tagged {
-			g.noteEnd()
+	case tagged: // which may be the end of a search
+		g.noteStatus()
+		i := slices.IndexFunc(n.asked, func(q question) bool { return q.tag == string(g.lex.tag) })
+		if i < 0 {
+			return
 		}
+		q := n.asked[i]
+		if q.answered {
+			n.searches++
+			n.sized = n.sized || q.large
+		}
+		switch {
+		case q.listing && q.answered:
+			n.answered = true
+		case q.listing:
+			n.listed = n.count // servers leave out a result that is empty
+		}
+		n.asked = slices.Delete(n.asked, i, i+1)
 	case data, other:
 		g.noteData()
 	case search:
-		n := &g.notes
-		if q := n.answer(&g.lex); q == nil || !q.listing {
+		// The response belongs to the command under way that ESEARCH names (RFC 4466 section 2.6.2), else to the first. The
+		// library does the same.
+		tag, _, err := g.lex.result()
+		i := slices.IndexFunc(n.asked, func(q question) bool { return tag == "" || strings.EqualFold(q.tag, tag) })
+		if err != nil || i < 0 {
+			return
+		}
+		n.asked[i].answered = true
+		if !n.asked[i].listing {
 			return
 		}
 		n.listed, n.intact = n.count, true
@@ -83,8 +106,13 @@ func (g *guard) noteData() {
 	switch string(g.lex.name) {
 	case "CAPABILITY":
 		n.caps = capabilitySet(string(g.lex.text))
-	case "NAMESPACE":
-		n.prefix = namespacePrefix(g.lex.text)
+	case "NAMESPACE": // ((prefix delimiter) …) …, of which the first counts
+		rest, ok := bytes.CutPrefix(bytes.TrimSpace(g.lex.text), []byte(`(("`))
+		prefix, _, closed := bytes.Cut(rest, []byte(`"`))
+		n.prefix = ""
+		if ok && closed && bytes.IndexByte(prefix, '\\') < 0 {
+			n.prefix = string(prefix)
+		}
 	case "STATUS":
 		n.messages = statusMessages(g.lex.text)
 	case "EXPUNGE":
@@ -132,34 +160,6 @@ type question struct {
 	answered bool
 }
 
-// noteCommand remembers a command whose response must be told from another's.
-func (g *guard) noteCommand(line []byte) {
-	tag, command := cutWord(line)
-	if !bytes.HasPrefix(command, []byte("UID SEARCH ")) {
-		return
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.notes.asked = append(g.notes.asked, question{tag: string(tag), listing: g.notes.opening, large: bytes.Contains(command, []byte(" LARGER "))})
-	g.notes.opening = false
-}
-
-// answer notes that a SEARCH command has a response, and returns the one under way that it belongs to: the
-// one that ESEARCH names (RFC 4466 section 2.6.2), else the first; nil if there is none. The library does the same.
-func (n *notes) answer(x *lexer) *question {
-	tag, _, err := x.result()
-	if err != nil {
-		return nil
-	}
-	for i := range n.asked {
-		if tag == "" || strings.EqualFold(n.asked[i].tag, tag) {
-			n.asked[i].answered = true
-			return &n.asked[i]
-		}
-	}
-	return nil
-}
-
 // asksFor returns the tag of the SEARCH command under way that a response to tag can only belong to, and whether it asks for the listing.
 // Without a tag, that is certain where there is but one.
 func (g *guard) asksFor(tag string) (string, bool) {
@@ -175,27 +175,6 @@ func (g *guard) asksFor(tag string) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-// noteEnd notes the end of a SEARCH command. g.mu is held.
-func (g *guard) noteEnd() {
-	n := &g.notes
-	i := slices.IndexFunc(n.asked, func(q question) bool { return q.tag == string(g.lex.tag) })
-	if i < 0 {
-		return
-	}
-	q := n.asked[i]
-	if q.answered {
-		n.searches++
-		n.sized = n.sized || q.large
-	}
-	switch {
-	case q.listing && q.answered:
-		n.answered = true
-	case q.listing:
-		n.listed = n.count // servers leave out a result that is empty
-	}
-	n.asked = slices.Delete(n.asked, i, i+1)
 }
 
 // access is what a server says of the right to change the open folder.
@@ -258,20 +237,6 @@ func (g *guard) askAlone(uid uint32) {
 	g.notes.alone = uid
 }
 
-// doubt gives up the view if it still holds one of these messages, which have gone: the server
-// reports late or not at all, and whatever EXPUNGE comes next would be taken for another message's.
-func (g *guard) doubt(gone []uint32) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	v := g.notes.view
-	if v == nil {
-		return
-	}
-	if slices.ContainsFunc(gone, func(uid uint32) bool { return !v.gone(uid) }) {
-		g.notes.view = nil
-	}
-}
-
 func capabilitySet(text string) map[string]bool {
 	caps := map[string]bool{}
 	for _, name := range capabilities(text) {
@@ -292,16 +257,6 @@ func (g *guard) amend(change func(*notes)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	change(&g.notes)
-}
-
-// resetFolder clears what was noted of a folder, before another is opened.
-func (g *guard) resetFolder() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	n := &g.notes
-	n.searches, n.access, n.unstable, n.validity = 0, access{}, false, 0
-	n.count, n.counted, n.sized = 0, false, false
-	n.opening, n.answered, n.listed, n.intact, n.view = true, false, 0, false, nil
 }
 
 // statusMessages reads the number of messages from a STATUS response (RFC 9051 section 7.3.4), -1 where there is none. The name of

@@ -56,6 +56,12 @@ func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error
 		}
 	}
 	err := c.run(ctx, messages, func() (err error) {
+		c.box = nil
+		c.g.amend(func(n *notes) { // nothing is known of this folder yet
+			n.searches, n.access, n.unstable, n.validity = 0, access{}, false, 0
+			n.count, n.counted, n.sized = 0, false, false
+			n.opening, n.answered, n.listed, n.intact, n.view = true, false, 0, false, nil
+		})
 		listing, err = c.selectAndSearch(folder)
 		return err
 	})
@@ -64,8 +70,6 @@ func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error
 
 // selectAndSearch opens the folder and lists what it holds.
 func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
-	c.box = nil
-	c.g.resetFolder()
 	// SELECT, not EXAMINE: Settle needs it, and it changes but \Recent.
 	selected := c.lib.Select(folder, nil)
 	sent := c.searchTogether()
@@ -110,10 +114,13 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 	}
 	b := &box{name: folder, validity: seen.validity, readOnly: !seen.access.writable(), permanent: seen.access.flags}
 	c.box = b
-	if c.opts.Marks && markErr == nil {
-		markErr = b.markError()
-	}
-	if c.opts.Marks && sent.marks == nil && markErr == nil {
+	switch { // why no message can be marked, or which are
+	case !c.opts.Marks, markErr != nil:
+	case b.readOnly:
+		markErr = &fetch.Error{Kind: fetch.Refused, Op: "UID STORE", Err: errors.New("the folder is read-only")}
+	case !b.keeps(fetch.DeliveredKeyword):
+		markErr = notKept(fetch.DeliveredKeyword)
+	case sent.marks == nil:
 		if marked, markErr = c.marked(c.searchMarks()); fetch.EndsSession(markErr) {
 			return nil, markErr
 		}
@@ -192,17 +199,6 @@ func (c *Client) marked(cmd *imapclient.SearchCommand) ([]uint32, error) {
 	uids, err := c.uids(found.All)
 	slices.Sort(uids)
 	return uids, err
-}
-
-// markError is why no message of the folder can be marked, nil if it can be.
-func (b *box) markError() error {
-	switch {
-	case b.readOnly:
-		return &fetch.Error{Kind: fetch.Refused, Op: "UID STORE", Err: errors.New("the folder is read-only")}
-	case !b.keeps(fetch.DeliveredKeyword):
-		return notKept(fetch.DeliveredKeyword)
-	}
-	return nil
 }
 
 // together marks an error of commands that were sent together.

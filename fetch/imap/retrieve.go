@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -180,10 +181,18 @@ func (r *retrieval) fetch(set imapwire.UIDSet) error {
 				return err
 			}
 		}
-		var err error
-		if m, err = b.skip(); err != nil {
+		// What is left of the message is passed over.
+		if b.literal == nil {
+			for m.Next() != nil {
+			}
+			m = cmd.Next()
+			continue
+		}
+		if _, err := io.Copy(io.Discard, b); err != nil {
+			b.abandon()
 			return err
 		}
+		m = b.next
 	}
 	return r.ended(cmd.Close())
 }
@@ -198,15 +207,30 @@ func (r *retrieval) retryMissing() error {
 			return err
 		}
 	}
-	gone, err := r.gone(sizes)
-	if err != nil {
+	silent := slices.DeleteFunc(r.missing(), func(uid uint32) bool {
+		_, present := sizes[uid]
+		return present
+	})
+	left := r.c.g.unconfirmed(silent)
+	if len(left) > 0 {
+		found, err := r.c.searchFor(left)
+		if fetch.EndsSession(err) {
+			return err
+		}
+		if err == nil { // else nobody knows
+			left = found
+		}
+	}
+	if err := r.c.checkValidity("UID FETCH"); err != nil {
 		return err
 	}
+	gone := without(silent, left)
 	for n, uid := range r.missing() {
 		size, present := sizes[uid]
+		_, hasGone := slices.BinarySearch(gone, uid)
 		var err error
 		switch {
-		case gone[uid]:
+		case hasGone:
 			err = r.give(uid, fetch.Message{Size: -1, Err: &fetch.Error{Kind: fetch.Gone, Op: "UID FETCH", Err: errors.New("expunged meanwhile")}})
 		case present && size == 0 && r.empty[uid]: // empty by the server's RFC822.SIZE, too
 			err = r.give(uid, fetch.Message{Body: strings.NewReader("")})
@@ -232,29 +256,6 @@ func (r *retrieval) retryMissing() error {
 		}
 	}
 	return nil
-}
-
-// gone returns those of the missing messages that are no longer there. sizes has those that are.
-func (r *retrieval) gone(sizes map[uint32]int64) (map[uint32]bool, error) {
-	silent := slices.DeleteFunc(r.missing(), func(uid uint32) bool {
-		_, present := sizes[uid]
-		return present
-	})
-	left := r.c.g.unconfirmed(silent)
-	if len(left) > 0 {
-		found, err := r.c.searchFor(left)
-		if fetch.EndsSession(err) {
-			return nil, err
-		}
-		if err == nil { // else nobody knows
-			left = found
-		}
-	}
-	gone := map[uint32]bool{}
-	for _, uid := range without(silent, left) {
-		gone[uid] = true
-	}
-	return gone, r.c.checkValidity("UID FETCH")
 }
 
 // give calls the sink for a message of which no body comes from the connection.

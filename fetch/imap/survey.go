@@ -1,7 +1,6 @@
 package imap
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -57,25 +56,21 @@ func (c *Client) obstacle(d fetch.Disposal) (obstacle, err error) {
 	case d.Action == fetch.Move && !removes && !c.Has("MOVE"):
 		return &fetch.Error{Kind: fetch.Unsupported, Op: "UID MOVE", Advice: advice,
 			Err: errors.New("the server has neither MOVE nor UIDPLUS: nothing would be moved")}, nil
-	case d.Action == fetch.Move:
-		return c.missing(d.Target)
 	}
-	return nil, nil
-}
-
-// missing says that a folder does not exist, and which one may be meant: servers such as Courier, and Dovecot with its namespace, have
-// all folders below INBOX.
-func (c *Client) missing(folder string) (obstacle, err error) {
-	exists, err := c.exists(folder)
+	if d.Action != fetch.Move {
+		return nil, nil
+	}
+	exists, err := c.exists(d.Target)
 	if exists || err != nil || c.opts.CreateFolders {
 		return nil, err
 	}
-	e := &fetch.Error{Kind: fetch.NoFolder, Op: "STATUS", Err: fmt.Errorf("there is no folder %s", fetch.Sanitize(folder)),
+	e := &fetch.Error{Kind: fetch.NoFolder, Op: "STATUS", Err: fmt.Errorf("there is no folder %s", fetch.Sanitize(d.Target)),
 		Advice: "correct its name, create it, or set create_folders: true"}
 	if !c.Has("NAMESPACE") {
 		return e, nil
 	}
-	// NAMESPACE names the prefix of the user's own folders (RFC 9051 section 6.3.10), "" if there is none or the server does not say.
+	// Servers such as Courier, and Dovecot with its namespace, have all folders below INBOX. NAMESPACE names the prefix of the
+	// user's own folders (RFC 9051 section 6.3.10), "" if there is none or the server does not say.
 	c.g.amend(func(n *notes) { n.prefix = "" })
 	_, err = c.lib.Namespace().Wait()
 	if err = c.failed("NAMESPACE", err); fetch.EndsSession(err) {
@@ -85,8 +80,8 @@ func (c *Client) missing(folder string) (obstacle, err error) {
 	if prefix == "" {
 		return e, nil
 	}
-	if exists, err = c.exists(prefix + folder); exists {
-		e.Advice = fmt.Sprintf("did you mean %s?", fetch.Sanitize(prefix+folder))
+	if exists, err = c.exists(prefix + d.Target); exists {
+		e.Advice = fmt.Sprintf("did you mean %s?", fetch.Sanitize(prefix+d.Target))
 	}
 	return e, err
 }
@@ -98,14 +93,4 @@ func (c *Client) exists(folder string) (bool, error) {
 		return false, err
 	}
 	return err == nil, nil
-}
-
-// namespacePrefix reads the first prefix of a NAMESPACE response: ((prefix delimiter) …) ….
-func namespacePrefix(text []byte) string {
-	rest, ok := bytes.CutPrefix(bytes.TrimSpace(text), []byte(`(("`))
-	prefix, _, closed := bytes.Cut(rest, []byte(`"`))
-	if !ok || !closed || bytes.IndexByte(prefix, '\\') >= 0 {
-		return ""
-	}
-	return string(prefix)
 }

@@ -1,37 +1,15 @@
 package imap
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
 	"time"
 
 	"github.com/truehop/truehop/fetch"
 )
-
-// upgrade starts TLS after the OK to STARTTLS. What has arrived in plaintext after
-// that line would be taken as if it came under TLS (response injection): fail.
-// Everything the server said before is forgotten.
-func (g *guard) upgrade(ctx context.Context, config *tls.Config) error {
-	if n := g.br.Buffered(); n > 0 {
-		return tlsError("STARTTLS", fmt.Sprintf("%d octets of plaintext after the reply", n))
-	}
-	t := tls.Client(g.raw, config)
-	if err := g.handshake(ctx, t); err != nil {
-		return err
-	}
-	g.br = bufio.NewReaderSize(readerFunc(g.receive), 32<<10)
-	g.lex = lexer{limit: g.lex.limit, uidOf: g.lex.uidOf}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.conn = t
-	g.notes = notes{arrived: g.notes.arrived}
-	return nil
-}
 
 // handshake makes TLS within one idle time.
 func (g *guard) handshake(ctx context.Context, t *tls.Conn) error {
@@ -45,18 +23,6 @@ func (g *guard) handshake(ctx context.Context, t *tls.Conn) error {
 		return handshakeError(err)
 	}
 	return nil
-}
-
-// connectionState describes the connection under TLS, nil without.
-func (g *guard) connectionState() *tls.ConnectionState {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	t, ok := g.conn.(*tls.Conn)
-	if !ok {
-		return nil
-	}
-	state := t.ConnectionState()
-	return &state
 }
 
 // handshakeError distinguishes a peer that cannot be trusted from one that went away.

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"crypto/md5"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"net"
 	"strings"
 
 	gosasl "github.com/emersion/go-sasl"
@@ -20,7 +22,12 @@ import (
 func (c *Client) authenticate(ctx context.Context) error {
 	cred := c.opts.Credentials
 	cred.AllowPlaintext = true
-	cred.TLS = c.w.connectionState()
+	for _, layer := range []net.Conn{c.w.raw, c.w.conn} { // TLS from the start, or by STLS
+		if t, ok := layer.(*tls.Conn); ok {
+			state := t.ConnectionState()
+			cred.TLS = &state
+		}
+	}
 	c.w.hidden = true
 	defer func() { c.w.hidden, c.w.said = false, "" }()
 	attempts := sasl.NewAttempts(c.offered(cred), cred, c.secure)
@@ -34,7 +41,13 @@ func (c *Client) authenticate(ctx context.Context) error {
 		default:
 			err = c.auth(client)
 		}
-		return false, c.withholdEcho(err, func(words string) bool { return sasl.Echoes(client, words) })
+		// The words of a server that echoes what it was sent are withheld: the password would be logged with them.
+		said := strings.TrimPrefix(c.w.said, "-ERR") // a word of the protocol's
+		var e *fetch.Error
+		if errors.As(err, &e) && e.Text != "" && sasl.Echoes(client, said+" "+e.Text) {
+			err = &fetch.Error{Kind: e.Kind, Op: e.Op, Advice: e.Advice, Err: errors.New("the server echoed the secret, its words are withheld")}
+		}
+		return false, err
 	})
 	if err != nil {
 		return err
@@ -66,17 +79,6 @@ func (c *Client) offered(cred sasl.Credentials) []string {
 		offered = append(offered, sasl.APOP)
 	}
 	return offered
-}
-
-// withholdEcho withholds the words of a server that echoes what it was sent: the
-// password would be logged with them.
-func (c *Client) withholdEcho(err error, echoes func(words string) bool) error {
-	said := strings.TrimPrefix(c.w.said, "-ERR") // a word of the protocol's
-	var e *fetch.Error
-	if errors.As(err, &e) && e.Text != "" && echoes(said+" "+e.Text) {
-		return &fetch.Error{Kind: e.Kind, Op: e.Op, Advice: e.Advice, Err: errors.New("the server echoed the secret, its words are withheld")}
-	}
-	return err
 }
 
 // userPass is RFC 1939 section 7.

@@ -5,6 +5,7 @@
 package pop3
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -210,9 +211,17 @@ func (c *Client) startTLS(ctx context.Context) error {
 	if !r.ok {
 		return r.failure("STLS", fetch.TLS)
 	}
-	if err := c.w.upgrade(ctx, c.opts.TLS); err != nil {
-		return err
+	// What has arrived in plaintext after that reply would be taken as if it came under TLS (response injection).
+	if n := c.w.br.Buffered(); n > 0 {
+		return &fetch.Error{Kind: fetch.TLS, Op: "STLS", Advice: "someone may be tampering with the connection",
+			Err: fmt.Errorf("%d octets of plaintext after the reply to STLS", n)}
 	}
+	c.w.clock.restart()
+	t := tls.Client(c.w.clock, c.opts.TLS)
+	if err := t.HandshakeContext(ctx); err != nil {
+		return c.w.lost("TLS handshake", err)
+	}
+	c.w.conn, c.w.br = t, bufio.NewReaderSize(t, bufferSize)
 	c.secure = true
 	return nil
 }

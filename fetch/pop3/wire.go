@@ -114,34 +114,6 @@ func (w *wire) hangUp() {
 	_, _ = io.Copy(io.Discard, io.LimitReader(w.conn, bufferSize))
 }
 
-// upgrade starts TLS after the reply to STLS. What has arrived in plaintext after
-// that reply would be taken as if it came under TLS (response injection): fail.
-func (w *wire) upgrade(ctx context.Context, config *tls.Config) error {
-	if n := w.br.Buffered(); n > 0 {
-		return &fetch.Error{Kind: fetch.TLS, Op: "STLS", Advice: "someone may be tampering with the connection",
-			Err: fmt.Errorf("%d octets of plaintext after the reply to STLS", n)}
-	}
-	w.clock.restart()
-	t := tls.Client(w.clock, config)
-	if err := t.HandshakeContext(ctx); err != nil {
-		return w.lost("TLS handshake", err)
-	}
-	w.conn = t
-	w.br = bufio.NewReaderSize(t, bufferSize)
-	return nil
-}
-
-// connectionState describes the connection under TLS, nil without.
-func (w *wire) connectionState() *tls.ConnectionState {
-	for _, layer := range []net.Conn{w.conn, w.raw} {
-		if t, ok := layer.(*tls.Conn); ok {
-			state := t.ConnectionState()
-			return &state
-		}
-	}
-	return nil
-}
-
 // lost classifies an error of the connection. Cancellation wins, for it
 // closes the connection and what is seen then is its consequence.
 func (w *wire) lost(op string, err error) error {

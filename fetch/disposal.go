@@ -59,24 +59,19 @@ func (d *Disposal) UnmarshalText(text []byte) error {
 	default:
 		return fmt.Errorf("unknown value %.60q; want one of %s", text, strings.Join(d.Words(), ", "))
 	}
+	// An IMAP flag-keyword (RFC 9051 section 9) that no server stumbles over.
+	odd := strings.Trim(target, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789$-_.")
+	isKeyword := odd == "" && len(target) <= 64
 	switch wants := verb == verbFlag || verb == verbMove; {
 	case wants && target == "":
 		return fmt.Errorf("%s needs a target: %s:NAME", verb, verb)
 	case !wants && colon:
 		return fmt.Errorf("%q takes no target", verb)
-	case verb == verbFlag && !keyword(target):
+	case verb == verbFlag && !isKeyword:
 		return fmt.Errorf("%.60q is no IMAP keyword; use letters, digits and $-_. only", target)
 	case strings.ContainsFunc(target, func(r rune) bool { return r < 0x20 || r == 0x7f }):
 		return errors.New("the target holds a control character")
 	}
 	*d = made
 	return nil
-}
-
-// keyword reports whether s is an IMAP flag-keyword (RFC 9051 section 9) that no server stumbles over.
-func keyword(s string) bool {
-	if s == "" || len(s) > 64 {
-		return false
-	}
-	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789$-_.") == ""
 }

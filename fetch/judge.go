@@ -32,7 +32,9 @@ func Judge(at Occasion, code, words string) (kind Kind, advice string) {
 	if !slices.Contains([]Kind{Unclassified, Auth, Unsupported}, kind) {
 		return kind, advice
 	}
-	text := plainWords(words)
+	// Letters, digits and single spaces are left, in lower case, with a space before and behind them.
+	plain := strings.FieldsFunc(strings.ToLower(words), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	text := " " + strings.Join(plain, " ") + " "
 	blamed := containsPhrase(text, blame)
 	for _, known := range judgedWords {
 		switch {
@@ -113,12 +115,6 @@ var judgedWords = []struct {
 
 // blame are the words of servers that doubt the user.
 var blame = []string{"password", "credential", "invalid", "incorrect", "wrong", "bad user", "unknown user"}
-
-// plainWords leaves letters, digits and single spaces of s, in lower case, and begins and ends with a space.
-func plainWords(s string) string {
-	words := strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
-	return " " + strings.Join(words, " ") + " "
-}
 
 func containsPhrase(text string, phrases []string) bool {
 	return slices.ContainsFunc(phrases, func(phrase string) bool {

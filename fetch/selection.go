@@ -36,14 +36,6 @@ func (f *Folder) has(attribute string) bool {
 	return slices.ContainsFunc(f.Attributes, func(a string) bool { return strings.EqualFold(a, attribute) })
 }
 
-// selectable reports whether the folder can hold mail.
-func (f *Folder) selectable() bool { return !f.has(`\Noselect`) && !f.has(`\NonExistent`) }
-
-// repeats reports whether the folder shows messages that are in others, too (RFC 6154 section 2, RFC 8457).
-func (f *Folder) repeats() bool {
-	return f.has(`\All`) || f.has(`\Flagged`) || f.has(`\Important`)
-}
-
 // AllFolders is the word that stands for every folder in a [Selection].
 const AllFolders = "all"
 
@@ -192,11 +184,14 @@ func (s Selection) matches(item string, have *Folders) (names []string, why erro
 	found := false
 	for i := range have.List {
 		f := &have.List[i]
-		if !f.selectable() || !f.fits(item) {
+		holdsMail := !f.has(`\Noselect`) && !f.has(`\NonExistent`)
+		if !holdsMail || !f.fits(item) {
 			continue
 		}
 		found = true
-		byItsName := IsSpecialUse(item) || !f.repeats()
+		// Some show messages that are in others, too (RFC 6154 section 2, RFC 8457).
+		repeats := f.has(`\All`) || f.has(`\Flagged`) || f.has(`\Important`)
+		byItsName := IsSpecialUse(item) || !repeats
 		if byItsName && !s.excludes(f) {
 			names = append(names, f.Name)
 		}

@@ -75,33 +75,6 @@ func (c Client) Safe(never []netip.Prefix) (Client, string) {
 	return c, strings.Join(reasons, "; ")
 }
 
-// told returns what an MTA knows of c that was told these attributes, by XCLIENT's names for them.
-func (c Client) told(attributes []string) Client {
-	t := Client{ESMTP: c.ESMTP, SMTP: c.SMTP}
-	for _, a := range attributes {
-		switch strings.ToUpper(a) {
-		case "ADDR":
-			t.Addr = c.Addr
-		case "NAME": // sets both
-			t.Name, t.NameTemporary = c.Name, c.NameTemporary
-			if c.Name != "" {
-				t.ReverseName = c.Name
-			}
-		case "REVERSE_NAME":
-			t.ReverseName = c.ReverseName
-		case "HELO":
-			t.HELO = c.HELO
-		case "PORT":
-			t.Port = c.Port
-		case "DESTADDR":
-			t.DestAddr = c.DestAddr
-		case "DESTPORT":
-			t.DestPort = c.DestPort
-		}
-	}
-	return t
-}
-
 // Forbidden says why addr must not be presented as a client, "" if it may be. [Client.Safe] makes
 // such a client unavailable.
 func Forbidden(addr netip.Addr, never []netip.Prefix) string { return forbidden(addr.Unmap(), never) }

@@ -224,7 +224,16 @@ func hostRefused(op string, reply Reply) *Error {
 // authenticate holds the exchange of RFC 4954.
 func (s *Session) authenticate() *Error {
 	const op = "AUTH"
-	if !s.w.confidential() {
+	// Only the peer may read what is sent: under TLS, on this host, or by a pipe within the process.
+	_, confidential := s.w.conn.(*tls.Conn)
+	switch a := s.w.conn.RemoteAddr().(type) {
+	case *net.TCPAddr:
+		confidential = confidential || a.IP.IsLoopback()
+	case *net.UDPAddr:
+	default:
+		confidential = true
+	}
+	if !confidential {
 		return &Error{Kind: Auth, Op: op, Text: "credentials are not sent without TLS", Advice: "use STARTTLS, implicit TLS or a UNIX socket"}
 	}
 	client, err := s.o.Auth()

@@ -193,9 +193,31 @@ func (t *transaction) present() *end {
 	return t.reset()
 }
 
-// tell notes that the MTA was told these attributes of the client.
+// tell notes that the MTA was told these attributes of the client, by XCLIENT's names for them.
 func (t *transaction) tell(attributes []string) {
-	t.presented, t.told = t.client.told(attributes), true
+	c, p := &t.client, Client{ESMTP: t.client.ESMTP, SMTP: t.client.SMTP}
+	for _, a := range attributes {
+		switch strings.ToUpper(a) {
+		case "ADDR":
+			p.Addr = c.Addr
+		case "NAME": // sets both
+			p.Name, p.NameTemporary = c.Name, c.NameTemporary
+			if c.Name != "" {
+				p.ReverseName = c.Name
+			}
+		case "REVERSE_NAME":
+			p.ReverseName = c.ReverseName
+		case "HELO":
+			p.HELO = c.HELO
+		case "PORT":
+			p.Port = c.Port
+		case "DESTADDR":
+			p.DestAddr = c.DestAddr
+		case "DESTPORT":
+			p.DestPort = c.DestPort
+		}
+	}
+	t.presented, t.told = p, true
 }
 
 // reset ends an earlier mail transaction that is still open.
@@ -220,10 +242,19 @@ func (t *transaction) envelope() ([]command, *end) {
 	utf8 := t.m.UTF8 || !t.ascii()
 	switch {
 	case x.utf8:
-	case !t.ascii():
-		if e := t.useALabels(); e != nil {
-			return nil, e
+	case !t.ascii(): // a domain has a form in ASCII, a local-part has none
+		var ok bool
+		if t.from, ok = asciiPath(t.from); !ok {
+			return nil, withheld(stageMAIL, "SMTPUTF8 is not offered, and the sender is not ASCII before the @", nil)
 		}
+		for i := range t.to {
+			if t.to[i], ok = asciiPath(t.to[i]); !ok {
+				e := withheld(stageRCPT, "SMTPUTF8 is not offered, and a recipient is not ASCII before the @", nil)
+				e.err.Advice = "have the MTA offer it (Postfix: smtputf8_enable), or name a recipient in ASCII"
+				return nil, e
+			}
+		}
+		t.note("SMTPUTF8 not offered: domains in ASCII")
 	case t.m.UTF8:
 		t.note("SMTPUTF8 not offered: sent as it is")
 	}
@@ -263,24 +294,6 @@ func (t *transaction) envelope() ([]command, *end) {
 
 // ascii reports whether no address of the envelope needs SMTPUTF8.
 func (t *transaction) ascii() bool { return ascii(t.from) && ascii(strings.Join(t.to, "")) }
-
-// useALabels puts the envelope into ASCII for an MTA that does not offer SMTPUTF8. A domain has a form in ASCII, a
-// local-part has none.
-func (t *transaction) useALabels() *end {
-	var ok bool
-	if t.from, ok = asciiPath(t.from); !ok {
-		return withheld(stageMAIL, "SMTPUTF8 is not offered, and the sender is not ASCII before the @", nil)
-	}
-	for i := range t.to {
-		if t.to[i], ok = asciiPath(t.to[i]); !ok {
-			e := withheld(stageRCPT, "SMTPUTF8 is not offered, and a recipient is not ASCII before the @", nil)
-			e.err.Advice = "have the MTA offer it (Postfix: smtputf8_enable), or name a recipient in ASCII"
-			return e
-		}
-	}
-	t.note("SMTPUTF8 not offered: domains in ASCII")
-	return nil
-}
 
 // unsent is the end of a message that goes no further than RCPT, because no recipient was accepted
 // or because it is a dry run. The first reply that decided becomes the receipt's.

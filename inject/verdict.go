@@ -135,11 +135,20 @@ func dotVerdict(reply Reply, chunked bool) *end {
 // stale reports whether the reason may be that the session was in use, and not the message: so that it is tried again
 // on a fresh one. Never once content was sent.
 func (e *end) stale() bool {
+	// A reply may say that the session has come to its end: with 421 at any command (RFC 5321 section 3.8), which Postfix
+	// says of time and errors and Exim of messages, or with 452 4.5.3 before a recipient was accepted, which OpenSMTPD
+	// says of messages.
+	atEnd := e.reply.Code == 421
+	switch e.stage {
+	case stageMAIL, stageRCPT:
+		tooMany := e.reply.Code == 452 && e.reply.Enhanced == "4.5.3"
+		atEnd = atEnd || tooMany
+	}
 	switch {
 	case e.begun:
 		return false
 	case e.err == nil:
-		return e.outcome == Deferred && endsSession(e.stage, e.reply)
+		return e.outcome == Deferred && atEnd
 	case e.err.Op == "RSET": // of the message before
 		return true
 	case e.err.Kind == Unreachable:
@@ -149,18 +158,6 @@ func (e *end) stale() bool {
 	}
 	// Out of step as well: the reply to an earlier command seems to say that XCLIENT does not work here.
 	return e.err.Kind == Misconfigured && e.err.Op == stageXCLIENT
-}
-
-// endsSession reports whether a reply before the content may say that the session has come to its end: with 421 at any
-// command (RFC 5321 section 3.8), which Postfix says of time and errors and Exim of messages, or with 452 4.5.3 before
-// a recipient was accepted, which OpenSMTPD says of messages.
-func endsSession(stage string, r Reply) bool {
-	tooMany := r.Code == 452 && r.Enhanced == "4.5.3"
-	switch stage {
-	case stageMAIL, stageRCPT:
-		return r.Code == 421 || tooMany
-	}
-	return r.Code == 421
 }
 
 // outcomeOf sums up the outcomes of recipients, see Receipt.Outcome.

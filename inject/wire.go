@@ -303,20 +303,6 @@ func (w *wire) startTLS(config *tls.Config, d time.Duration) error {
 	return nil
 }
 
-// confidential reports whether only the peer can read what is sent.
-func (w *wire) confidential() bool {
-	if _, ok := w.conn.(*tls.Conn); ok {
-		return true
-	}
-	switch a := w.conn.RemoteAddr().(type) {
-	case *net.TCPAddr:
-		return a.IP.IsLoopback()
-	case *net.UDPAddr:
-		return false
-	}
-	return true // a UNIX socket, or a pipe within the process
-}
-
 // trace hands a line to Options.Trace, with its direction in front.
 func (w *wire) trace(who, line string) {
 	if w.o.Trace != nil {

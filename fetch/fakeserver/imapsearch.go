@@ -121,7 +121,18 @@ func (k *searchKeys) one() fits {
 		fit := k.one()
 		return func(m Message) bool { return !fit(m) }
 	case "SINCE", "BEFORE", "ON":
-		return k.dated(key, k.word())
+		day, err := time.Parse("2-Jan-2006", k.word())
+		k.broken = k.broken || err != nil
+		return func(m Message) bool { // days are compared, whatever the time and the zone
+			got := time.Date(m.Date.Year(), m.Date.Month(), m.Date.Day(), 0, 0, 0, 0, time.UTC)
+			switch key {
+			case "SINCE":
+				return !got.Before(day)
+			case "BEFORE":
+				return got.Before(day)
+			}
+			return got.Equal(day)
+		}
 	case "LARGER", "SMALLER":
 		size, err := strconv.ParseInt(k.word(), 10, 64)
 		k.broken = k.broken || err != nil
@@ -134,22 +145,6 @@ func (k *searchKeys) one() fits {
 	}
 	k.broken = true
 	return nil
-}
-
-// dated is a key that compares days, whatever the time and the zone.
-func (k *searchKeys) dated(key, text string) fits {
-	day, err := time.Parse("2-Jan-2006", text)
-	k.broken = k.broken || err != nil
-	return func(m Message) bool {
-		got := time.Date(m.Date.Year(), m.Date.Month(), m.Date.Day(), 0, 0, 0, 0, time.UTC)
-		switch key {
-		case "SINCE":
-			return !got.Before(day)
-		case "BEFORE":
-			return got.Before(day)
-		}
-		return got.Equal(day)
-	}
 }
 
 // having fits messages that have a flag, or that do not.

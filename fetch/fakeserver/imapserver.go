@@ -140,11 +140,15 @@ func (s *imapSession) request() (string, bool) {
 		if !ok {
 			return "", false
 		}
-		text, size, found := cutLiteral(line)
-		whole.WriteString(text)
-		if !found {
+		text, digits, found := strings.Cut(line, "{") // "{12}" or "{12+}"
+		digits, closed := strings.CutSuffix(digits, "}")
+		size, err := strconv.Atoi(strings.TrimSuffix(digits, "+"))
+		// A client's literals are names and passwords: larger ones are not taken for any.
+		if !found || !closed || err != nil || size < 0 || size > 64<<10 {
+			whole.WriteString(line)
 			return whole.String(), true
 		}
+		whole.WriteString(text)
 		if !strings.HasSuffix(line, "+}") {
 			s.say("+ go on")
 			if s.w.Flush() != nil {
@@ -157,18 +161,6 @@ func (s *imapSession) request() (string, bool) {
 		}
 		whole.WriteString(`"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(string(octets)) + `"`)
 	}
-}
-
-// cutLiteral takes "{12}" or "{12+}" off the end of a line. A client's literals are
-// names and passwords: larger ones are not taken for any.
-func cutLiteral(line string) (text string, size int, found bool) {
-	text, digits, found := strings.Cut(line, "{")
-	digits, closed := strings.CutSuffix(digits, "}")
-	size, err := strconv.Atoi(strings.TrimSuffix(digits, "+"))
-	if !found || !closed || err != nil || size < 0 || size > 64<<10 {
-		return line, 0, false
-	}
-	return text, size, true
 }
 
 // command serves one command and tells whether to go on.

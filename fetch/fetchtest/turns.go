@@ -46,12 +46,20 @@ func (t *Turns) complete() bool {
 // exchange of AUTHENTICATE, is a turn of its own.
 func (t *Turns) Write(p []byte) (int, error) {
 	for line := range bytes.Lines(p) {
+		words := strings.Fields(string(line)) // "T3 UID SEARCH ALL"
+		command := fmt.Sprintf("a line of %d octets", len(line))
+		switch {
+		case len(words) > 2 && words[1] == "UID":
+			command = "UID " + words[2]
+		case len(words) > 1:
+			command = words[1]
+		}
 		t.mu.Lock()
 		if t.complete() {
 			t.sent = append(t.sent, nil)
 		}
 		n := len(t.sent) - 1
-		t.sent[n] = append(t.sent[n], commandName(string(line)))
+		t.sent[n] = append(t.sent[n], command)
 		t.open.Broadcast()
 		t.mu.Unlock()
 	}
@@ -76,16 +84,4 @@ func (t *Turns) Close() error {
 	t.open.Broadcast()
 	t.mu.Unlock()
 	return t.Conn.Close()
-}
-
-// commandName is the verb of "T3 UID SEARCH ALL".
-func commandName(line string) string {
-	words := strings.Fields(line)
-	switch {
-	case len(words) < 2:
-		return fmt.Sprintf("a line of %d octets", len(line))
-	case words[1] == "UID" && len(words) > 2:
-		return "UID " + words[2]
-	}
-	return words[1]
 }

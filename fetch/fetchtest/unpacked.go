@@ -81,27 +81,20 @@ func unpack(t testing.TB, name string) *unpacked {
 	if os.Getuid() != 0 {
 		refuse("needs root: %s becomes the user who logs in, and is shown a file system of its own", name)
 	}
-	u.prepare(t)
-	return u
-}
-
-func (u *unpacked) prepare(t testing.TB) {
-	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "srv") // short: sockets are named below it
+	u.dir, err = os.MkdirTemp("/tmp", "srv") // short: sockets are named below it
 	must(t, err)
-	u.dir = dir
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	must(t, os.Chmod(dir, 0o755))
+	t.Cleanup(func() { _ = os.RemoveAll(u.dir) })
+	must(t, os.Chmod(u.dir, 0o755))
 	for _, sub := range []string{"etc/pam.d", "var/mail", "var/tmp", "var/empty", "var" + strings.TrimPrefix(unpackedHome, "/var"), "run"} {
-		must(t, os.MkdirAll(filepath.Join(dir, sub), 0o755))
+		must(t, os.MkdirAll(filepath.Join(u.dir, sub), 0o755))
 	}
-	must(t, os.Symlink("/run", filepath.Join(dir, "var/run")))
-	must(t, os.Chmod(filepath.Join(dir, "var/mail"), 0o1777|os.ModeSticky))
-	must(t, os.Chown(filepath.Join(dir, unpackedHome), unpackedUID, unpackedUID))
+	must(t, os.Symlink("/run", filepath.Join(u.dir, "var/run")))
+	must(t, os.Chmod(filepath.Join(u.dir, "var/mail"), 0o1777|os.ModeSticky))
+	must(t, os.Chown(filepath.Join(u.dir, unpackedHome), unpackedUID, unpackedUID))
 	for name, text := range unpackedEtc {
 		u.write(t, "/etc/"+name, text)
 	}
-	u.log, err = os.Create(filepath.Join(dir, "log"))
+	u.log, err = os.Create(filepath.Join(u.dir, "log"))
 	must(t, err)
 	t.Cleanup(func() {
 		// The groups of all processes are killed and waited for.
@@ -117,6 +110,7 @@ func (u *unpacked) prepare(t testing.TB) {
 			t.Logf("the server said:\n%s", said)
 		}
 	})
+	return u
 }
 
 func must(t testing.TB, err error) {

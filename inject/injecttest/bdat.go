@@ -24,7 +24,18 @@ func (c *conn) bdat(rest string) {
 	}
 	m := &c.message
 	take := c.inMail && len(m.To) > 0 && !c.failed
-	if !c.readChunk(int64(size), take && !c.s.o.Discard) {
+	if c.r.Buffered() == 0 {
+		c.flush()
+	}
+	if take && !c.s.o.Discard {
+		data := bytes.NewBuffer(m.Data)
+		_, err = io.CopyN(data, c.r, int64(size))
+		m.Data = data.Bytes()
+		c.s.record("C: (" + strconv.FormatUint(size, 10) + " octets of content)")
+	} else {
+		_, err = io.CopyN(io.Discard, c.r, int64(size))
+	}
+	if err != nil {
 		c.over = true
 		return
 	}
@@ -51,20 +62,4 @@ func (c *conn) bdat(rest string) {
 		return
 	}
 	c.inMail = c.inMail && !more
-}
-
-// readChunk reads the octets of a chunk, and keeps them if they are wanted.
-func (c *conn) readChunk(size int64, keep bool) bool {
-	if c.r.Buffered() == 0 {
-		c.flush()
-	}
-	if !keep {
-		n, err := io.CopyN(io.Discard, c.r, size)
-		return err == nil && n == size
-	}
-	data := bytes.NewBuffer(c.message.Data)
-	_, err := io.CopyN(data, c.r, size)
-	c.message.Data = data.Bytes()
-	c.s.record("C: (" + strconv.FormatInt(size, 10) + " octets of content)")
-	return err == nil
 }

@@ -8,10 +8,6 @@ import (
 	"time"
 )
 
-// undoVersion6 takes from a ledger what version 5 did not have.
-const undoVersion6 = `DROP TABLE told; ALTER TABLE record DROP COLUMN author; ALTER TABLE record DROP COLUMN subject;
-	ALTER TABLE record DROP COLUMN messageid; ALTER TABLE record DROP COLUMN dated;`
-
 // heading is one with all its parts.
 func heading() Heading {
 	return Heading{From: "Zoë <zoe@example.org>", Subject: "Grüße", MessageID: "1@example.org", Date: time.UnixMilli(1_700_000_000_000)}
@@ -46,20 +42,12 @@ func TestHeadingIsKept(t *testing.T) {
 // TestUpgradeFromVersion5: its records have no heading, can be read before it is upgraded, and get one when they are written
 // anew; its refusals stay, and nothing was told.
 func TestUpgradeFromVersion5(t *testing.T) {
-	dir := t.TempDir()
-	l := open(t, dir)
 	r := record("1", Deferred)
 	r.Fingerprint = Fingerprint{1, 2, 3}
-	put(t, l, r)
+	dir := version6(t, r)
 	refused := Refusal{Times: 1, Last: time.UnixMilli(1), Next: time.UnixMilli(2)}
-	if err := l.SetRefusal(t.Context(), "work", refused); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
 	db := must[*sql.DB](t)(connect(filepath.Join(dir, fileName), "rw", 1, 100))
-	if _, err := db.Exec(undoVersion6 + "PRAGMA user_version = 5"); err != nil {
+	if _, err := db.Exec("INSERT INTO login VALUES ('work', 1, 1, 2, 0, '', '');" + undoVersion6 + "PRAGMA user_version = 5"); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {
@@ -86,7 +74,7 @@ func TestUpgradeFromVersion5(t *testing.T) {
 	if err := reader.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l = open(t, dir)
+	l := open(t, dir)
 	check(l)
 	r.Heading = heading()
 	put(t, l, r)

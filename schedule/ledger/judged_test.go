@@ -123,16 +123,9 @@ func TestClockIsReadWithoutMovingIt(t *testing.T) {
 
 // TestVersion2KnewNoJudgements adds what version 3 has to a ledger that version 2 wrote.
 func TestVersion2KnewNoJudgements(t *testing.T) {
-	dir := t.TempDir()
-	l := open(t, dir)
 	parted := record("1", PartlyRefused)
 	parted.Verdicts = []Verdict{{"b@example.net", Delivered, "250 ok"}}
-	put(t, l, parted)
-	put(t, l, record("2", Refused))
-	must[time.Duration](t)(l.Tick(t.Context(), "work", time.Now()))
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	dir := version6(t, parted, record("2", Refused))
 	db := must[*sql.DB](t)(connect(filepath.Join(dir, fileName), "rw", 1, 100))
 	undo := undoVersion6 + "DROP TABLE login; DROP INDEX record_unfinished; DROP TABLE judged; DROP TABLE origin; DROP TABLE caught_up; PRAGMA user_version = 2"
 	for _, column := range []string{"listed", "acknowledged", "breaks", "charges", "octets", "dotsent", "judged", "fingerprint"} {
@@ -160,7 +153,7 @@ func TestVersion2KnewNoJudgements(t *testing.T) {
 	if err := looking.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l = open(t, dir)
+	l := open(t, dir)
 	same(l)
 	judge(t, l, "3", Delivered, "mta", "203.0.113.1")
 	wantSince(t, l, "mta", 0, 1, 0)

@@ -275,12 +275,12 @@ func (l *Ledger) SetDisposed(ctx context.Context, keys []Key) error {
 // SetAbsent records whether a complete listing held these messages, in one
 // transaction. Keys without a record are ignored.
 func (l *Ledger) SetAbsent(ctx context.Context, keys []Key, absent bool) error {
-	return l.change(ctx, keys, func(tx *tx) *sql.Stmt { return tx.absent }, flag(absent))
+	return l.change(ctx, keys, func(tx *tx) *sql.Stmt { return tx.absent }, codeOf(absent))
 }
 
 // SetListed records the size that the listing announces for a message. A key without a record is ignored.
 func (l *Ledger) SetListed(ctx context.Context, key Key, size int64) error {
-	return l.change(ctx, []Key{key}, func(tx *tx) *sql.Stmt { return tx.listed }, size)
+	return l.write(ctx, true, func(tx *tx) error { return tx.setListed(&key, size) })
 }
 
 // Remove deletes the records with these keys, in one transaction. Keys without a record are ignored.

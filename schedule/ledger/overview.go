@@ -25,7 +25,7 @@ func (l *Ledger) Overviews(ctx context.Context, accounts []string) (all []Overvi
 		known[name] = &Overview{Account: name, Counts: map[State]int{}}
 	}
 	rows, err := l.db.QueryContext(ctx, `SELECT account, state, count(*),
-		coalesce(min(first) FILTER (WHERE disposed = 0 AND absent = 0 AND state IN ('sending', 'deferred', 'doubt')), 0)
+		coalesce(min(first) FILTER (WHERE `+l.whereUpstream()+` AND state IN ('sending', 'deferred', 'doubt')), 0)
 		FROM record JOIN mailbox ON mailbox.id = record.mailbox GROUP BY record.mailbox, state`)
 	if err != nil {
 		return nil, l.readError(err)

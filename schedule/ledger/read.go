@@ -16,35 +16,34 @@ import (
 // that were disposed of and have gone since: an account that deletes what it fetched has many
 // of those. They share one backing array: about 270 octets for each message.
 func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity uint32) (map[string][]Brief, error) {
-	const from = ` FROM record WHERE mailbox =
+	from := ` FROM record WHERE mailbox =
 		(SELECT id FROM mailbox WHERE account = ? AND folder = ? AND validity = ?)
-		AND (disposed = 0 OR absent = 0)`
+		AND ` + l.whereLive() + "\n"
 	args := []any{account, folder, int64(validity)}
 	var count int // only a hint: the writer goes on
 	if err := l.db.QueryRowContext(ctx, "SELECT count(*)"+from, args...).Scan(&count); err != nil {
 		return nil, l.readError(err)
 	}
-	rows, err := l.db.QueryContext(ctx, `SELECT mailbox, uid, hash, state, disposed, absent,
-		attempts, doubts, next, token, first, size, sum, `+l.added()+from+" ORDER BY uid, hash", args...)
+	rows, err := l.db.QueryContext(ctx, "SELECT "+rowColumns(l.version)+from+"ORDER BY uid, hash", args...)
 	if err != nil {
 		return nil, l.readError(err)
 	}
 	defer rows.Close()
 	slab := make([]Brief, 0, count)
+	var r row
+	into := r.into()
 	for rows.Next() {
-		var b Brief
-		var mailbox, next, first, sum, ran, acknowledged, breaks, charges, octets int64
-		var uid, hash, state, token, verdicts, fingerprint sql.RawBytes
-		if err := rows.Scan(&mailbox, &uid, &hash, &state, &b.Disposed, &b.Absent,
-			&b.Attempts, &b.Doubts, &next, &token, &first, &b.Size, &sum, &verdicts, &ran, &b.Listed, &acknowledged,
-			&breaks, &charges, &octets, &b.DotSent, &b.Judged, &fingerprint); err != nil {
+		if err := rows.Scan(into...); err != nil {
 			return nil, l.readError(err)
 		}
-		b.UID, b.Token = string(uid), string(token)
-		b.Suspect = breaks > 0
-		copy(b.Fingerprint[:], fingerprint)
-		b.Next, b.First, b.Ran = fromMillis(next), fromMillis(first), time.Duration(ran)*time.Millisecond
-		if b.State, b.Hash, err = sound(mailbox, uid, hash, guarded{string(state), b.Token, string(verdicts), b.DotSent, b.Judged}, sum); err != nil {
+		b := Brief{
+			UID: string(r.uid), Token: string(r.token), Disposed: r.disposed == flagOn, Absent: r.absent == flagOn,
+			Attempts: int(r.attempts), Doubts: int(r.doubts), Size: r.size, Listed: r.listed, Suspect: r.breaks > 0,
+			Next: fromMillis(r.next), First: fromMillis(r.first), Ran: time.Duration(r.ran) * time.Millisecond,
+			DotSent: r.dotSent, Judged: r.judged,
+		}
+		copy(b.Fingerprint[:], r.fingerprint)
+		if b.State, b.Hash, err = r.sound(l.version); err != nil {
 			return nil, l.readError(err)
 		}
 		slab = append(slab, b)
@@ -64,38 +63,12 @@ func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity ui
 	return byUID, nil
 }
 
-// added returns the columns that records of version 1 do not have, or what stands for them in an older file.
-func (l *Ledger) added() string {
-	switch l.version {
-	case 1:
-		return "'', -1, 0, 0, 0, 0, 0, 0, 0, x''" // FirstFormat
-	case 2:
-		return "verdicts, ran, 0, 0, 0, 0, 0, 0, 0, x''"
-	case 3:
-		return "verdicts, ran, listed, acknowledged, breaks, charges, octets, dotsent, judged, x''"
-	}
-	return addedColumns
-}
-
 // heading returns the columns of a Heading, or what stands for them in an older file.
 func (l *Ledger) heading() string {
 	if l.version < 6 {
 		return noHeading
 	}
 	return headingColumns
-}
-
-// errUnsound is a row whose checksum does not hold.
-var errUnsound = errors.New("a record is damaged")
-
-// sound checks a row against its checksum.
-func sound(mailbox int64, uid, hash []byte, g guarded, sum int64) (s State, h [sha256.Size]byte, err error) {
-	s = canonical(g.state)
-	if len(hash) != len(h) || s == "" || checksum(mailbox, uid, hash, g) != sum {
-		return "", h, errUnsound
-	}
-	copy(h[:], hash)
-	return s, h, nil
 }
 
 func (l *Ledger) readError(err error) error {
@@ -154,7 +127,7 @@ func (l *Ledger) List(ctx context.Context, f Filter) ([]Record, error) {
 		and("last >= ?", millis(f.Since))
 	}
 	if f.Upstream {
-		and("disposed = 0 AND absent = 0")
+		and(l.whereUpstream())
 	}
 	if f.Unacknowledged && l.version >= 3 {
 		and("acknowledged = 0")
@@ -170,7 +143,7 @@ func (l *Ledger) List(ctx context.Context, f Filter) ([]Record, error) {
 }
 
 func (l *Ledger) records(ctx context.Context, where string, limit int, args ...any) ([]Record, error) {
-	query := "SELECT account, folder, validity, " + columns + ", " + l.added() + ", " + l.heading() + " FROM record" +
+	query := "SELECT account, folder, validity, " + shownColumns + ", " + l.heading() + ", " + rowColumns(l.version) + " FROM record" +
 		" JOIN (SELECT id, account, folder, validity FROM mailbox) ON id = mailbox" +
 		" WHERE " + where + " ORDER BY last DESC, mailbox, uid, hash"
 	if limit > 0 {
@@ -184,24 +157,23 @@ func (l *Ledger) records(ctx context.Context, where string, limit int, args ...a
 	var rs []Record
 	for rows.Next() {
 		var r Record
-		var mailbox, first, last, next, sum, ran, acknowledged, dated int64
-		var uid, hash, fingerprint sql.RawBytes
-		var state, verdicts string
-		if err := rows.Scan(&r.Account, &r.Folder, &r.Validity, &mailbox, &uid, &hash, &state,
-			&r.Disposed, &r.Absent, &r.Size, &r.Token, &r.Attempts, &r.Doubts, &first, &last, &next, &sum,
-			&r.Client, &r.HELO, &r.Sender, &r.Recipients, &r.Code, &r.Reply, &r.QueueID, &r.Why, &verdicts, &ran,
-			&r.Listed, &acknowledged, &r.Breaks, &r.Charges, &r.Octets, &r.DotSent, &r.Judged, &fingerprint,
-			&r.Heading.From, &r.Heading.Subject, &r.Heading.MessageID, &dated); err != nil {
+		var dated int64
+		var as row
+		if err := rows.Scan(append([]any{&r.Account, &r.Folder, &r.Validity, &r.Client, &r.HELO, &r.Sender, &r.Code, &r.Reply, &r.QueueID, &r.Why,
+			&r.Heading.From, &r.Heading.Subject, &r.Heading.MessageID, &dated}, as.into()...)...); err != nil {
 			return nil, l.readError(err)
 		}
-		r.UID = string(uid)
-		copy(r.Fingerprint[:], fingerprint)
-		r.First, r.Last, r.Next = fromMillis(first), fromMillis(last), fromMillis(next)
-		r.Ran, r.Acknowledged, r.Heading.Date = time.Duration(ran)*time.Millisecond, fromMillis(acknowledged), fromMillis(dated)
-		if r.State, r.Hash, err = sound(mailbox, uid, hash, guarded{state, r.Token, verdicts, r.DotSent, r.Judged}, sum); err != nil {
+		r.UID, r.Token, r.Recipients = string(as.uid), string(as.token), string(as.recipients)
+		r.Disposed, r.Absent, r.Size, r.Listed = as.disposed == flagOn, as.absent == flagOn, as.size, as.listed
+		r.Attempts, r.Doubts, r.DotSent, r.Judged = int(as.attempts), int(as.doubts), as.dotSent, as.judged
+		r.First, r.Last, r.Next = fromMillis(as.first), fromMillis(as.last), fromMillis(as.next)
+		r.Ran, r.Acknowledged, r.Heading.Date = time.Duration(as.ran)*time.Millisecond, fromMillis(as.acknowledged), fromMillis(dated)
+		r.Breaks, r.Charges, r.Octets = int(as.breaks), int(as.charges), as.octets
+		copy(r.Fingerprint[:], as.fingerprint)
+		if r.State, r.Hash, err = as.sound(l.version); err != nil {
 			return nil, l.readError(err)
 		}
-		if verdicts != "" && json.Unmarshal([]byte(verdicts), &r.Verdicts) != nil {
+		if len(as.verdicts) > 0 && json.Unmarshal(as.verdicts, &r.Verdicts) != nil {
 			return nil, l.readError(errUnsound)
 		}
 		rs = append(rs, r)

@@ -55,14 +55,9 @@ func TestRefusalOutlivesTheProcess(t *testing.T) {
 
 // TestUpgradeFromVersion4: it knew no refusals, kept all else, and can be read before it is upgraded.
 func TestUpgradeFromVersion4(t *testing.T) {
-	dir := t.TempDir()
-	l := open(t, dir)
 	r := record("1", Delivered)
 	r.Fingerprint = Fingerprint{1, 2, 3}
-	put(t, l, r)
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	dir := version6(t, r)
 	db := must[*sql.DB](t)(connect(filepath.Join(dir, fileName), "rw", 1, 100))
 	if _, err := db.Exec(undoVersion6 + "DROP TABLE login; PRAGMA user_version = 4"); err != nil {
 		t.Fatal(err)
@@ -81,7 +76,7 @@ func TestUpgradeFromVersion4(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Refusal{Times: 1, Last: time.UnixMilli(1), Next: time.UnixMilli(2)}
-	l = open(t, dir)
+	l := open(t, dir)
 	if rs := list(t, l, Filter{}); len(rs) != 1 || rs[0].Fingerprint != r.Fingerprint {
 		t.Errorf("after the upgrade: %+v", rs)
 	}

@@ -15,13 +15,12 @@ import (
 // applicationID marks the file as a ledger: "Thop".
 const applicationID = 0x54686f70
 
-// schemaVersion is the user_version that this program writes. It reads versions 1 to 5 as well, and
+// schemaVersion is the user_version that this program writes. It reads versions 1 to 6 as well, and
 // makes them this one when it opens them for writing.
-const schemaVersion = 6
+const schemaVersion = 7
 
-// schema is version 6. Times are milliseconds since 1970, 0 for none. UID is
-// a BLOB because it is any octets. The sums guard what decides about
-// redelivery: SQLite has no checksums on pages of the database file. A mailbox is
+// schema is version 7. Times are milliseconds since 1970, 0 for none. UID is
+// a BLOB because it is any octets. What guards a record is told in row.go. A mailbox is
 // found by reading them all: they are few, and a damaged index would hide one.
 const schema = `
 CREATE TABLE opened (one INTEGER PRIMARY KEY CHECK (one = 1), at INTEGER NOT NULL) STRICT;
@@ -73,7 +72,7 @@ CREATE TABLE record (
 	PRIMARY KEY (mailbox, uid, hash)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX record_hash ON record (hash);
-CREATE INDEX record_live ON record (mailbox, uid, hash) WHERE disposed = 0 OR absent = 0;
+` + indexLive + `
 CREATE TABLE pass (
 	account   TEXT PRIMARY KEY,
 	began     INTEGER NOT NULL,
@@ -212,27 +211,6 @@ func checkDatabase(ctx context.Context, db *sql.DB, path string) error {
 		return &Error{Kind: Corrupt, Op: "is damaged: records belong to no mailbox", Path: path, Advice: hintCorrupt}
 	}
 	return nil
-}
-
-// guarded is what decides about redelivery and deletion beside the key.
-type guarded struct {
-	state, token, verdicts string
-	dotSent                bool
-	judged                 int64
-}
-
-// checksum is the CRC-32C of what decides about redelivery and deletion. Where version 1 has nothing to compare with it is
-// that of version 1, and version 2 likewise.
-func checksum(mailbox int64, uid, hash []byte, g guarded) int64 {
-	parts := [][]byte{uid, hash, []byte(g.state), []byte(g.token)}
-	later := g.dotSent || g.judged != 0
-	if g.verdicts != "" || later {
-		parts = append(parts, []byte(g.verdicts))
-	}
-	if later {
-		parts = append(parts, binary.BigEndian.AppendUint64([]byte{byte(flag(g.dotSent))}, uint64(g.judged)))
-	}
-	return crc(mailbox, parts...)
 }
 
 func (m *mailbox) checksum(id int64) int64 {

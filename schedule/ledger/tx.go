@@ -13,7 +13,7 @@ import (
 type tx struct {
 	conn                              *sql.Conn
 	insert, disposed, absent, removed *sql.Stmt
-	listed, caughtUp                  *sql.Stmt
+	row, listed, caughtUp             *sql.Stmt
 	find, add                         *sql.Stmt
 	passed, clock, ticked             *sql.Stmt
 	latest, judged, forgotten         *sql.Stmt
@@ -27,14 +27,12 @@ type mailbox struct {
 	validity        uint32
 }
 
-const columns = `mailbox, uid, hash, state, disposed, absent, size, token, attempts, doubts,
-	first, last, next, sum, client, helo, sender, recipients, code, reply, queueid, why`
+// shownColumns are, beside those of a [Heading], what nothing is decided by.
+const shownColumns = `client, helo, sender, code, reply, queueid, why`
 
-// addedColumns came with version 2, those from listed on with version 3, fingerprint with version 4,
-// those of a Heading with version 6.
-const addedColumns = `verdicts, ran, listed, acknowledged, breaks, charges, octets, dotsent, judged, fingerprint`
-
-const insertRecord = `INSERT INTO record (` + columns + `, ` + addedColumns + `, ` + headingColumns + `)
+const insertRecord = `INSERT INTO record (mailbox, uid, hash, state, disposed, absent, size, token, attempts, doubts,
+	first, last, next, sum, recipients, verdicts, ran, listed, acknowledged, breaks, charges, octets, dotsent, judged, fingerprint,
+	` + shownColumns + `, ` + headingColumns + `)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (mailbox, uid, hash) DO UPDATE SET
 	state = excluded.state, disposed = excluded.disposed, absent = excluded.absent,
@@ -71,9 +69,10 @@ func newTx(ctx context.Context, db *sql.DB) (*tx, error) {
 		sql  string
 	}{
 		{&t.insert, insertRecord},
-		{&t.disposed, "UPDATE record SET disposed = 1" + whereKey},
+		{&t.disposed, "UPDATE record SET disposed = " + sqlOn + whereKey},
 		{&t.absent, "UPDATE record SET absent = ?4" + whereKey},
-		{&t.listed, "UPDATE record SET listed = ?4" + whereKey},
+		{&t.row, "SELECT " + rowColumns(schemaVersion) + " FROM record" + whereKey},
+		{&t.listed, "UPDATE record SET listed = ?4, sum = ?5" + whereKey},
 		{&t.caughtUp, "REPLACE INTO caught_up SELECT ?, ?, restores FROM origin"},
 		{&t.removed, "DELETE FROM record" + whereKey},
 		{&t.passed, insertPass},
@@ -96,7 +95,7 @@ func newTx(ctx context.Context, db *sql.DB) (*tx, error) {
 }
 
 func (t *tx) close() {
-	for _, s := range []*sql.Stmt{t.insert, t.disposed, t.absent, t.removed, t.listed, t.caughtUp, t.find, t.add, t.passed, t.clock, t.ticked, t.latest, t.judged, t.forgotten, t.refused, t.let} {
+	for _, s := range []*sql.Stmt{t.insert, t.disposed, t.absent, t.removed, t.row, t.listed, t.caughtUp, t.find, t.add, t.passed, t.clock, t.ticked, t.latest, t.judged, t.forgotten, t.refused, t.let} {
 		if s != nil {
 			_ = s.Close()
 		}
@@ -182,13 +181,47 @@ func (t *tx) put(r *Record) error {
 		}
 		verdicts = string(text)
 	}
-	sum := checksum(id, uid, r.Hash[:], guarded{string(r.State), token, verdicts, r.DotSent, r.Judged})
-	_, err = t.insert.Exec(id, uid, r.Hash[:], string(r.State), flag(r.Disposed), flag(r.Absent), r.Size,
-		token, r.Attempts, r.Doubts, millis(r.First), millis(r.Last), millis(r.Next), sum,
-		cut(r.Client), cut(r.HELO), cut(r.Sender), r.Recipients,
-		r.Code, cut(r.Reply), cut(r.QueueID), cut(r.Why), verdicts, r.Ran.Milliseconds(), r.Listed, millis(r.Acknowledged),
-		r.Breaks, r.Charges, r.Octets, flag(r.DotSent), r.Judged, r.Fingerprint.bytes(),
+	g := guarded{
+		state: []byte(r.State), token: []byte(token), verdicts: []byte(verdicts), recipients: []byte(r.Recipients), fingerprint: r.Fingerprint.bytes(),
+		dotSent: r.DotSent, judged: r.Judged, size: r.Size, listed: r.Listed, attempts: int64(r.Attempts), doubts: int64(r.Doubts),
+		first: millis(r.First), last: millis(r.Last), next: millis(r.Next), ran: r.Ran.Milliseconds(), acknowledged: millis(r.Acknowledged),
+		breaks: int64(r.Breaks), charges: int64(r.Charges), octets: r.Octets,
+	}
+	_, err = t.insert.Exec(id, uid, r.Hash[:], string(r.State), codeOf(r.Disposed), codeOf(r.Absent), g.size, token, g.attempts, g.doubts,
+		g.first, g.last, g.next, g.checksum(id, uid, r.Hash[:]), r.Recipients, verdicts, g.ran, g.listed, g.acknowledged,
+		g.breaks, g.charges, g.octets, flag(g.dotSent), g.judged, g.fingerprint,
+		cut(r.Client), cut(r.HELO), cut(r.Sender), r.Code, cut(r.Reply), cut(r.QueueID), cut(r.Why),
 		cut(r.Heading.From), cut(r.Heading.Subject), cut(r.Heading.MessageID), millis(r.Heading.Date))
+	return err
+}
+
+// setListed records the size that the listing announces for a message. A record that is damaged stays so.
+func (t *tx) setListed(k *Key, size int64) error {
+	id, err := t.mailbox(k, false)
+	if err != nil {
+		return err
+	}
+	rows, err := t.row.Query(id, []byte(k.UID), k.Hash[:])
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return rows.Err()
+	}
+	var r row
+	if err := rows.Scan(r.into()...); err != nil {
+		return err
+	}
+	if _, _, err := r.sound(schemaVersion); err != nil {
+		return nil // whoever reads it is told
+	}
+	r.listed = size
+	sum := r.checksum(r.mailbox, r.uid, r.hash)
+	if err := rows.Close(); err != nil {
+		return err
+	}
+	_, err = t.listed.Exec(id, []byte(k.UID), k.Hash[:], size, sum)
 	return err
 }
 

@@ -28,8 +28,11 @@ func upgrade(ctx context.Context, db *sql.DB, from int64) error {
 	if err == nil && from < 5 {
 		_, err = conn.ExecContext(ctx, schemaLogin)
 	}
-	if err == nil {
+	if err == nil && from < 6 {
 		_, err = conn.ExecContext(ctx, addHeading+schemaTold)
+	}
+	if err == nil {
+		err = upgradeFrom6(ctx, conn)
 	}
 	if err == nil {
 		_, err = conn.ExecContext(ctx, "PRAGMA user_version = "+strconv.Itoa(schemaVersion)+"; COMMIT")
@@ -52,12 +55,7 @@ func upgradeFrom1(ctx context.Context, conn *sql.Conn) error {
 		schemaClock); err != nil {
 		return err
 	}
-	type row struct {
-		mailbox, sum int64
-		uid, hash    []byte
-		token        string
-	}
-	rows, err := conn.QueryContext(ctx, `SELECT mailbox, uid, hash, token, sum FROM record
+	rows, err := conn.QueryContext(ctx, "SELECT "+rowColumns(2)+` FROM record
 		WHERE state = 'refused' AND disposed = 0 AND (code < 500 OR reply LIKE '550  %' OR reply LIKE '5__ 5.1.%')`)
 	if err != nil {
 		return err
@@ -66,21 +64,23 @@ func upgradeFrom1(ctx context.Context, conn *sql.Conn) error {
 	var unrefused []row
 	for rows.Next() {
 		var r row
-		if err := rows.Scan(&r.mailbox, &r.uid, &r.hash, &r.token, &r.sum); err != nil {
+		if err := rows.Scan(r.into()...); err != nil {
 			return err
 		}
-		if _, _, err := sound(r.mailbox, r.uid, r.hash, guarded{state: string(Refused), token: r.token}, r.sum); err != nil {
+		if _, _, err := r.sound(2); err != nil {
 			continue // damaged: an error for everybody who reads it
 		}
+		r.state = []byte(Held)
+		r.sum = r.checksum6(r.mailbox, r.uid, r.hash)
+		r.keep()
 		unrefused = append(unrefused, r)
 	}
 	if err := rows.Err(); err != nil {
 		return err
 	}
 	for _, r := range unrefused {
-		sum := checksum(r.mailbox, r.uid, r.hash, guarded{state: string(Held), token: r.token})
 		if _, err := conn.ExecContext(ctx, "UPDATE record SET state = 'held', sum = ? WHERE mailbox = ? AND uid = ? AND hash = ?",
-			sum, r.mailbox, r.uid, r.hash); err != nil {
+			r.sum, r.mailbox, r.uid, r.hash); err != nil {
 			return err
 		}
 	}
@@ -98,3 +98,54 @@ const from2to3 = `
 		ALTER TABLE record ADD COLUMN judged INTEGER NOT NULL DEFAULT 0;` +
 	schemaOf3 + schemaJudged + `
 		INSERT INTO caught_up SELECT DISTINCT account, folder, 0 FROM mailbox;`
+
+// upgradeBatch is how many records an upgrade has in memory at once.
+const upgradeBatch = 1000
+
+// upgradeFrom6 makes a ledger of version 6 one of version 7: the flags of each record get their code, and its sum is over more. What
+// is damaged stays an error for everybody who reads it.
+func upgradeFrom6(ctx context.Context, conn *sql.Conn) error {
+	if _, err := conn.ExecContext(ctx, "DROP INDEX record_live"); err != nil {
+		return err
+	}
+	update, err := conn.PrepareContext(ctx, "UPDATE record SET disposed = ?4, absent = ?5, sum = ?6"+whereKey)
+	if err != nil {
+		return err
+	}
+	defer update.Close()
+	batch := []row{{}} // no record comes before it
+	for len(batch) > 0 {
+		if batch, err = recordsAfter(ctx, conn, batch[len(batch)-1]); err != nil {
+			return err
+		}
+		for _, r := range batch {
+			if _, err := update.ExecContext(ctx, r.mailbox, r.uid, r.hash, r.disposed, r.absent, r.sum); err != nil {
+				return err
+			}
+		}
+	}
+	_, err = conn.ExecContext(ctx, indexLive)
+	return err
+}
+
+// recordsAfter returns records of version 6 that come behind last, with their flags and sums of version 7.
+func recordsAfter(ctx context.Context, conn *sql.Conn, last row) (batch []row, err error) {
+	rows, err := conn.QueryContext(ctx, "SELECT "+rowColumns(6)+` FROM record
+		WHERE (mailbox, uid, hash) > (?, ?, ?) ORDER BY mailbox, uid, hash LIMIT ?`, last.mailbox, last.uid, last.hash, upgradeBatch)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r row
+		if err := rows.Scan(r.into()...); err != nil {
+			return nil, err
+		}
+		if _, _, err := r.sound(6); err == nil {
+			r.sum = r.checksum(r.mailbox, r.uid, r.hash)
+		}
+		r.keep()
+		batch = append(batch, r)
+	}
+	return batch, rows.Err()
+}

@@ -167,7 +167,7 @@ func TestUnfinishedUsesItsIndex(t *testing.T) {
 			if len(found) != want {
 				t.Errorf("%d unfinished records, want %d: %+v", len(found), want, found)
 			}
-			rows := must[*sql.Rows](t)(l.db.Query("EXPLAIN QUERY PLAN SELECT account, folder, validity, "+columns+", "+l.added()+" FROM record"+
+			rows := must[*sql.Rows](t)(l.db.Query("EXPLAIN QUERY PLAN SELECT account, folder, validity, "+shownColumns+", "+rowColumns(l.version)+" FROM record"+
 				" JOIN (SELECT id, account, folder, validity FROM mailbox) ON id = mailbox WHERE "+unfinished+
 				" AND +mailbox IN (SELECT id FROM mailbox WHERE account = ?) ORDER BY last DESC, mailbox, uid, hash", "work"))
 			defer rows.Close()
@@ -226,12 +226,7 @@ func TestDamagedVerdictIsNoticed(t *testing.T) {
 
 // TestUpgradeFromVersion3: a record has no fingerprint until it is written anew.
 func TestUpgradeFromVersion3(t *testing.T) {
-	dir := t.TempDir()
-	l := open(t, dir)
-	put(t, l, record("1", Delivered))
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	dir := version6(t, record("1", Delivered))
 	db := must[*sql.DB](t)(connect(filepath.Join(dir, fileName), "rw", 1, 100))
 	if _, err := db.Exec(undoVersion6 + "DROP TABLE login; ALTER TABLE record DROP COLUMN fingerprint; PRAGMA user_version = 3"); err != nil {
 		t.Fatal(err)
@@ -246,7 +241,7 @@ func TestUpgradeFromVersion3(t *testing.T) {
 	if err := reader.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l = open(t, dir)
+	l := open(t, dir)
 	r := list(t, l, Filter{})[0]
 	if r.Fingerprint != (Fingerprint{}) {
 		t.Errorf("made up: %+v", r)
@@ -273,7 +268,7 @@ func TestUpgradeFromVersion2(t *testing.T) {
 	for _, change := range []string{
 		"UPDATE record SET ran = 7000, verdicts = ?1, sum = ?2 WHERE uid = CAST('2' AS BLOB)", "PRAGMA user_version = 2",
 	} {
-		args := []any{string(text), checksum(1, []byte(r.UID), r.Hash[:], guarded{state: string(r.State), token: r.Token, verdicts: string(text)})}
+		args := []any{string(text), crc(1, []byte(r.UID), r.Hash[:], []byte(r.State), []byte(r.Token), text)}
 		if !strings.Contains(change, "?") {
 			args = nil
 		}

@@ -1,0 +1,346 @@
+package ledger
+
+import (
+	"database/sql"
+	"encoding/binary"
+	"encoding/json"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// schemaOf6 is the schema of version 6 as it was.
+const schemaOf6 = `
+CREATE TABLE opened (one INTEGER PRIMARY KEY CHECK (one = 1), at INTEGER NOT NULL) STRICT;
+INSERT INTO opened VALUES (1, 0);
+CREATE TABLE mailbox (
+	id       INTEGER PRIMARY KEY,
+	account  TEXT NOT NULL,
+	folder   TEXT NOT NULL,
+	validity INTEGER NOT NULL,
+	sum      INTEGER NOT NULL
+) STRICT;
+CREATE TABLE record (
+	mailbox    INTEGER NOT NULL,
+	uid        BLOB NOT NULL,
+	hash       BLOB NOT NULL,
+	state      TEXT NOT NULL,
+	disposed   INTEGER NOT NULL,
+	absent     INTEGER NOT NULL,
+	size       INTEGER NOT NULL,
+	token      TEXT NOT NULL,
+	attempts   INTEGER NOT NULL,
+	doubts     INTEGER NOT NULL,
+	first      INTEGER NOT NULL,
+	last       INTEGER NOT NULL,
+	next       INTEGER NOT NULL,
+	sum        INTEGER NOT NULL,
+	client     TEXT NOT NULL,
+	helo       TEXT NOT NULL,
+	sender     TEXT NOT NULL,
+	recipients TEXT NOT NULL,
+	code       INTEGER NOT NULL,
+	reply      TEXT NOT NULL,
+	queueid    TEXT NOT NULL,
+	why        TEXT NOT NULL,
+	verdicts   TEXT NOT NULL DEFAULT '',
+	ran        INTEGER NOT NULL DEFAULT 0,
+	listed     INTEGER NOT NULL DEFAULT 0,
+	acknowledged INTEGER NOT NULL DEFAULT 0,
+	breaks     INTEGER NOT NULL DEFAULT 0,
+	charges    INTEGER NOT NULL DEFAULT 0,
+	octets     INTEGER NOT NULL DEFAULT 0,
+	dotsent    INTEGER NOT NULL DEFAULT 0,
+	judged     INTEGER NOT NULL DEFAULT 0,
+	fingerprint BLOB NOT NULL DEFAULT x'',
+	author     TEXT NOT NULL DEFAULT '',
+	subject    TEXT NOT NULL DEFAULT '',
+	messageid  TEXT NOT NULL DEFAULT '',
+	dated      INTEGER NOT NULL DEFAULT 0,
+	PRIMARY KEY (mailbox, uid, hash)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX record_hash ON record (hash);
+CREATE INDEX record_live ON record (mailbox, uid, hash) WHERE disposed = 0 OR absent = 0;
+CREATE TABLE pass (
+	account   TEXT PRIMARY KEY,
+	began     INTEGER NOT NULL,
+	ended     INTEGER NOT NULL,
+	ok        INTEGER NOT NULL,
+	listed    INTEGER NOT NULL,
+	delivered INTEGER NOT NULL,
+	deferred  INTEGER NOT NULL,
+	refused   INTEGER NOT NULL,
+	held      INTEGER NOT NULL,
+	doubt     INTEGER NOT NULL,
+	error     TEXT NOT NULL,
+	success   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE clock (
+	account TEXT PRIMARY KEY,
+	at      INTEGER NOT NULL,
+	ran     INTEGER NOT NULL,
+	latest  INTEGER NOT NULL,
+	base    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX record_unfinished ON record (mailbox, uid, hash) WHERE state IN ('sending', 'deferred', 'doubt', 'lost');
+CREATE TABLE origin (
+	one      INTEGER PRIMARY KEY CHECK (one = 1),
+	inode    INTEGER NOT NULL,
+	born     INTEGER NOT NULL,
+	restores INTEGER NOT NULL
+) STRICT;
+INSERT INTO origin VALUES (1, 0, 0, 0);
+CREATE TABLE caught_up (
+	account  TEXT NOT NULL,
+	folder   TEXT NOT NULL,
+	restores INTEGER NOT NULL,
+	PRIMARY KEY (account, folder)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE judged (
+	target  TEXT NOT NULL,
+	client  TEXT NOT NULL,
+	taken   INTEGER NOT NULL,
+	refused INTEGER NOT NULL,
+	last    INTEGER NOT NULL,
+	PRIMARY KEY (target, client)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX judged_last ON judged (last);
+CREATE TABLE login (
+	account TEXT PRIMARY KEY,
+	times   INTEGER NOT NULL,
+	last    INTEGER NOT NULL,
+	next    INTEGER NOT NULL,
+	told    INTEGER NOT NULL,
+	basis   TEXT NOT NULL,
+	reason  TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE told (
+	account TEXT PRIMARY KEY,
+	what    TEXT NOT NULL,
+	since   INTEGER NOT NULL,
+	at      INTEGER NOT NULL,
+	times   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+`
+
+// undoVersion6 takes from a ledger of version 6 what version 5 did not have.
+const undoVersion6 = `DROP TABLE told; ALTER TABLE record DROP COLUMN author; ALTER TABLE record DROP COLUMN subject;
+	ALTER TABLE record DROP COLUMN messageid; ALTER TABLE record DROP COLUMN dated;`
+
+// version6 makes a ledger of version 6 in a directory of its own, with these records in mailbox 1.
+func version6(t *testing.T, rs ...Record) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	db := must[*sql.DB](t)(connect(filepath.Join(dir, fileName), "rwc", 1, 100))
+	exec := func(query string, args ...any) {
+		t.Helper()
+		if _, err := db.Exec(query, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(schemaOf6 + "PRAGMA application_id = " + strconv.Itoa(applicationID) + "; PRAGMA user_version = 6; BEGIN")
+	m := mailbox{"work", "INBOX", 7}
+	exec("INSERT INTO mailbox VALUES (1, ?, ?, ?, ?)", m.account, m.folder, int64(m.validity), m.checksum(1))
+	for _, r := range rs {
+		guarded := [][]byte{[]byte(r.UID), r.Hash[:], []byte(r.State), []byte(r.Token)}
+		var verdicts []byte
+		if r.Verdicts != nil {
+			verdicts = must[[]byte](t)(json.Marshal(r.Verdicts))
+		}
+		judged := r.DotSent || r.Judged != 0
+		if r.Verdicts != nil || judged {
+			guarded = append(guarded, verdicts)
+		}
+		if judged {
+			guarded = append(guarded, binary.BigEndian.AppendUint64([]byte{byte(flag(r.DotSent))}, uint64(r.Judged)))
+		}
+		exec("INSERT INTO record VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			[]byte(r.UID), r.Hash[:], string(r.State), flag(r.Disposed), flag(r.Absent), r.Size, r.Token, r.Attempts, r.Doubts,
+			millis(r.First), millis(r.Last), millis(r.Next), crc(1, guarded...),
+			r.Client, r.HELO, r.Sender, r.Recipients, r.Code, r.Reply, r.QueueID, r.Why, string(verdicts), r.Ran.Milliseconds(), r.Listed,
+			millis(r.Acknowledged), r.Breaks, r.Charges, r.Octets, flag(r.DotSent), r.Judged, r.Fingerprint.bytes(),
+			r.Heading.From, r.Heading.Subject, r.Heading.MessageID, millis(r.Heading.Date))
+	}
+	exec("COMMIT")
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestUpgradeFromVersion6: every record is as it was, before the upgrade and after it, those that are hidden from a pass too, and
+// what is damaged is told as it was.
+func TestUpgradeFromVersion6(t *testing.T) {
+	var rs []Record
+	all := States()
+	for n := range 2*upgradeBatch + 3 { // more than are in memory at once
+		r := record(strconv.Itoa(n), all[n%len(all)])
+		r.Disposed, r.Absent = n&1 != 0, n&2 != 0
+		if n%3 == 0 {
+			r.Listed, r.Ran, r.Judged, r.Octets, r.Breaks, r.Charges = 1240, 127*time.Millisecond, 5, 300, 2, 1
+			r.DotSent, r.Fingerprint, r.Acknowledged, r.Heading = true, Fingerprint{1, 2, 3}, r.Last, heading()
+			r.Verdicts = []Verdict{{"b@example.net", Delivered, "250 ok"}}
+		}
+		rs = append(rs, r)
+	}
+	dir := version6(t, rs...)
+	check := func(l *Ledger) {
+		t.Helper()
+		found := map[string]Record{}
+		for _, r := range list(t, l, Filter{}) {
+			found[r.UID] = r
+		}
+		briefs := must[map[string][]Brief](t)(l.Briefs(t.Context(), "work", "INBOX", 7))
+		upstream := 0
+		for _, want := range rs {
+			if got := found[want.UID]; !reflect.DeepEqual(got, want) {
+				t.Errorf("found %+v, want %+v", got, want)
+			}
+			settled := want.Disposed && want.Absent
+			if got := briefs[want.UID]; len(got) == 0 != settled {
+				t.Errorf("of %s a pass sees %+v", want.UID, got)
+			}
+			if !want.Disposed && !want.Absent {
+				upstream++
+			}
+		}
+		if got := len(list(t, l, Filter{Upstream: true})); got != upstream || len(found) != len(rs) {
+			t.Errorf("%d are upstream of %d, want %d of %d", got, len(found), upstream, len(rs))
+		}
+	}
+	looking := must[*Ledger](t)(OpenReadOnly(t.Context(), dir))
+	check(looking)
+	if err := looking.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // it is upgraded once
+		l := open(t, dir)
+		check(l)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestDamageOutlivesTheUpgrade: the upgrade makes no sum that fits what is damaged.
+func TestDamageOutlivesTheUpgrade(t *testing.T) {
+	for _, damage := range []string{"token = 'other'", "disposed = 2", "absent = -1", "sum = sum + 1"} {
+		t.Run(damage, func(t *testing.T) {
+			dir := version6(t, record("1", Delivered), record("2", Delivered))
+			change(t, dir, "UPDATE record SET "+damage+" WHERE uid = CAST('2' AS BLOB)")
+			for range 2 {
+				l := open(t, dir)
+				wantDamaged(t, l)
+				if err := l.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// change executes a statement in the file of a ledger that is closed.
+func change(t *testing.T, dir, query string) {
+	t.Helper()
+	db := must[*sql.DB](t)(connect(filepath.Join(dir, fileName), "rw", 1, 100))
+	defer db.Close()
+	if _, err := db.Exec(query); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantDamaged wants a damaged record to be told by all that could act on it.
+func wantDamaged(t *testing.T, l *Ledger) {
+	t.Helper()
+	if rs, err := l.List(t.Context(), Filter{Upstream: true}); KindOf(err) != Corrupt {
+		t.Errorf("List: %+v, %v, want Kind corrupt", rs, err)
+	}
+	if briefs, err := l.Briefs(t.Context(), "work", "INBOX", 7); KindOf(err) != Corrupt {
+		t.Errorf("Briefs: %+v, %v, want Kind corrupt", briefs, err)
+	}
+}
+
+// TestDamagedFlagHidesNothing: a message is settled and gone only where its record says exactly that. 0 and 1 were the flags of
+// older versions, and differ by one bit.
+func TestDamagedFlagHidesNothing(t *testing.T) {
+	for _, damage := range []string{"disposed = 0", "disposed = 1", "absent = 0", "absent = 1", "absent = -1", "disposed = absent + 1",
+		"absent = " + sqlOn + " & 0xffffff", "disposed = " + sqlOff + " | 0xff", "disposed = 1, absent = 1"} {
+		t.Run(damage, func(t *testing.T) {
+			dir := t.TempDir()
+			l := open(t, dir)
+			damaged := record("1", Delivered)
+			damaged.Disposed = strings.HasPrefix(damage, "absent")
+			damaged.Absent = strings.HasPrefix(damage, "disposed")
+			put(t, l, damaged)
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			change(t, dir, "UPDATE record SET "+damage)
+			l = open(t, dir)
+			if briefs, err := l.Briefs(t.Context(), "work", "INBOX", 7); KindOf(err) != Corrupt {
+				t.Errorf("Briefs: %+v, %v, want Kind corrupt", briefs, err)
+			}
+			if rs, err := l.List(t.Context(), Filter{}); KindOf(err) != Corrupt {
+				t.Errorf("List: %+v, %v, want Kind corrupt", rs, err)
+			}
+		})
+	}
+}
+
+// TestCodeOfFlags: no damage to one octet makes one code of the other, or of a flag of older versions.
+func TestCodeOfFlags(t *testing.T) {
+	if strconv.Itoa(flagOff) != sqlOff || strconv.Itoa(flagOn) != sqlOn {
+		t.Fatalf("SQLite is told %s and %s, the program %d and %d", sqlOff, sqlOn, flagOff, flagOn)
+	}
+	codes := []int32{flagOff, flagOn, 0, 1} // a code takes four octets, which is serial type 4
+	for i, a := range codes[:2] {
+		for _, b := range codes[i+1:] {
+			for shift := 0; shift < 32; shift += 8 {
+				if byte(a>>shift) == byte(b>>shift) {
+					t.Errorf("%#x and %#x have octet %d in common", uint32(a), uint32(b), shift/8)
+				}
+			}
+		}
+	}
+}
+
+// TestEverythingDecisiveIsGuarded: whatever a pass decides by, damage to it is told; what only a person is shown stops nothing.
+func TestEverythingDecisiveIsGuarded(t *testing.T) {
+	shown := " " + strings.ReplaceAll(shownColumns+", "+headingColumns, ",", "") + " "
+	dir := t.TempDir()
+	l := open(t, dir)
+	columns := must[*sql.Rows](t)(l.db.Query("SELECT name, type FROM pragma_table_info('record')"))
+	kinds := map[string]string{}
+	for columns.Next() {
+		var name, kind string
+		if err := columns.Scan(&name, &kind); err != nil {
+			t.Fatal(err)
+		}
+		kinds[name] = kind
+	}
+	if err := columns.Close(); err != nil || len(kinds) < 30 {
+		t.Fatalf("%d columns: %v", len(kinds), err)
+	}
+	for name, kind := range kinds {
+		put(t, l, record("1", Delivered))
+		to := map[string]string{"INTEGER": "1 - " + name, "TEXT": "'x' || " + name, "BLOB": "x'00'"}[kind]
+		if name == "mailbox" {
+			to = "2"
+			put(t, l, Record{Key: Key{Account: "work", Folder: "INBOX", Validity: 8}, State: Adopted})
+		}
+		if _, err := l.writer.tx.conn.ExecContext(t.Context(), "UPDATE record SET "+name+" = "+to+" WHERE token = 'tok-1'"); err != nil {
+			t.Fatal(err)
+		}
+		_, err := l.List(t.Context(), Filter{})
+		if told, want := KindOf(err) == Corrupt, !strings.Contains(shown, " "+name+" "); told != want {
+			t.Errorf("%s changed: %v, told is to be %v", name, err, want)
+		}
+		if _, err := l.writer.tx.conn.ExecContext(t.Context(), "DELETE FROM record"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -39,14 +39,8 @@ func codeOf(on bool) int64 {
 // isCode reports whether n is the code of a flag.
 func isCode(n int64) bool { return n == flagOn || n == flagOff }
 
-// live is the condition of [Ledger.Briefs], and of the index for it: SQLite uses that only if both have the same words. A row whose
-// flags are damaged meets it.
+// live is the condition of [Ledger.Briefs]. A row whose flags are damaged meets it.
 const live = `(disposed <> ` + sqlOn + ` OR absent <> ` + sqlOn + `)`
-
-// indexLive makes that index.
-const indexLive = `
-CREATE INDEX record_live ON record (mailbox, uid, hash) WHERE ` + live + `;
-`
 
 // whereLive is live in the words of the file's version, whereUpstream the condition that a message is upstream as far as is known.
 func (l *Ledger) whereLive() string {

@@ -72,7 +72,6 @@ CREATE TABLE record (
 	PRIMARY KEY (mailbox, uid, hash)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX record_hash ON record (hash);
-` + indexLive + `
 CREATE TABLE pass (
 	account   TEXT PRIMARY KEY,
 	began     INTEGER NOT NULL,

@@ -48,6 +48,7 @@ var mayImport = map[string][]string{
 	"cmd/truehop/internal/manual":   nil,
 	"examples/container":            nil,
 	"examples/packaging":            nil,
+	"examples/filters":              nil,
 	"examples/mailtest":             {"fetch/fakeserver", "inject/injecttest"},
 }
 
@@ -55,7 +56,7 @@ var mayImport = map[string][]string{
 var homes = map[string][]string{
 	"github.com/emersion/go-imap":    {"fetch/imap", "fetch/fetchtest"},
 	"github.com/emersion/go-message": {"schedule/transfer", "cmd/truehop/internal/app"},
-	"github.com/emersion/go-msgauth": {"cmd/truehop"}, // its tests
+	"github.com/emersion/go-msgauth": {"cmd/truehop", "examples/mailtest", "examples/filters"}, // tests
 	"github.com/emersion/go-sasl":    {"fetch/sasl", "fetch/imap", "fetch/pop3", "inject", "cmd/truehop/internal/app"},
 	"github.com/vbauerster/mpb":      {"cmd/truehop/internal/ui"},
 	"github.com/mattn/go-runewidth":  {"cmd/truehop/internal/ui"},

@@ -1,0 +1,190 @@
+//go:build linux
+
+package mailtest
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// isolated is set in the environment of a test that has network and mounts of its own.
+const isolated = "TEST_ALONE"
+
+// Alone runs the test t again in a process that shares neither network nor mounts with any other, so that programs find their
+// name server on port 53, every port free, and files of the test's below /etc. It reports whether this is that process.
+func Alone(t *testing.T, args ...string) bool {
+	t.Helper()
+	required := os.Getenv("TRUEHOP_REQUIRE_SERVERS") == "1"
+	if os.Getenv(isolated) == "1" {
+		if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+			t.Fatal(err)
+		}
+		resolv := filepath.Join(t.TempDir(), "resolv.conf")
+		if err := os.WriteFile(resolv, []byte("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		Mount(t, resolv, "/etc/resolv.conf")
+		if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return true
+	}
+	if os.Geteuid() != 0 {
+		skip := t.Skip
+		if required {
+			skip = t.Fatal
+		}
+		skip("needs to be root, for servers and for a network of its own")
+	}
+	pattern := "^" + t.Name() + "$"
+	if given := flag.Lookup("test.run").Value.String(); strings.HasPrefix(given, t.Name()+"/") {
+		pattern = given // a part of it
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"-test.run=" + pattern, "-test.v"}, args...)...)
+	cmd.Env = append(os.Environ(), isolated+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET}
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, syscall.EPERM) && !required {
+		t.Skipf("needs the right to have a network of its own: %v", err)
+	}
+	if ran := bytes.Contains(out, []byte("--- PASS: "+t.Name())); err != nil || !ran {
+		t.Errorf("ran: %v, %v", ran, err)
+	}
+	t.Logf("%s", out)
+	return false
+}
+
+// Mount shows a file or directory at another path, which has to be there, until the test ends. For a test that is [Alone].
+func Mount(t *testing.T, from, to string) {
+	t.Helper()
+	if err := syscall.Mount(from, to, "", syscall.MS_BIND, ""); err != nil {
+		t.Fatalf("mounting %s at %s: %v", from, to, err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(to, syscall.MNT_DETACH) })
+}
+
+// Directory has an empty directory at that path until the test ends. For a test that is [Alone].
+func Directory(t *testing.T, path string) {
+	t.Helper()
+	err := os.Mkdir(path, 0o755)
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		t.Fatal(err)
+	}
+	if err == nil {
+		t.Cleanup(func() { os.Remove(path) })
+	}
+	if err := syscall.Mount("none", path, "tmpfs", 0, "mode=755"); err != nil {
+		t.Fatalf("mounting %s: %v", path, err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(path, syscall.MNT_DETACH) })
+}
+
+// Log is what programs have said.
+type Log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write adds to it.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// Syslog listens at /dev/log, in a /dev of its own, until the test ends. For a test that is [Alone].
+func Syslog(t *testing.T, into io.Writer) {
+	t.Helper()
+	dev := t.TempDir()
+	if err := os.Chmod(dev, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
+		if err := os.WriteFile(filepath.Join(dev, name), nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		Mount(t, filepath.Join("/dev", name), filepath.Join(dev, name))
+	}
+	if err := os.Mkdir(filepath.Join(dev, "shm"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	Mount(t, "/dev/shm", filepath.Join(dev, "shm"))
+	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"} {
+		if err := os.Symlink(target, filepath.Join(dev, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Mount(dev, "/dev", "", syscall.MS_BIND|syscall.MS_REC, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount("/dev", syscall.MNT_DETACH) })
+	conn, err := net.ListenPacket("unixgram", "/dev/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod("/dev/log", 0o666); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		line := make([]byte, 64<<10)
+		for {
+			n, _, err := conn.ReadFrom(line)
+			if err != nil {
+				return
+			}
+			_, _ = into.Write(append(bytes.TrimRight(line[:n], "\n\x00"), '\n'))
+		}
+	}()
+	t.Cleanup(func() { conn.Close(); <-done })
+}
+
+// StartFilter runs a program until the test ends, and waits until it can be connected to at that address. What it says on its
+// standard output and error goes into a log.
+func StartFilter(t *testing.T, into io.Writer, addr string, argv ...string) {
+	t.Helper()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr = into, into
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		<-ended
+	})
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		if conn, err := net.Dial("tcp", addr); err == nil {
+			conn.Close()
+			return
+		}
+		select {
+		case <-ended:
+			t.Fatalf("%s ended: %s", argv[0], into)
+		default:
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s cannot be connected to: %s", argv[0], into)
+		}
+	}
+}

@@ -140,7 +140,7 @@ func newWorld(t *testing.T, r recipe, key mailtest.Key, mails []mail) *world {
 		Master: []string{"smtp inet n - n - - smtpd", read(t, "../postfix/master.cf.unix")},
 		Files:  map[string]string{},
 	}
-	if path := filepath.Join(r.dir, "master.cf"); exists(path) {
+	if path := filepath.Join(r.dir, strings.TrimSuffix("master.cf."+r.variant, ".")); exists(path) {
 		o.Master = append(o.Master, read(t, path))
 	}
 	for _, table := range r.tables {
@@ -201,6 +201,7 @@ func (w *world) install(file, at string) {
 
 // outcome is what became of the messages, and all that was logged meanwhile.
 type outcome struct {
+	by  string            // fetchmail or truehop
 	of  map[string]string // by name
 	log string
 	// delivered are the messages as they arrived, by name, with LF.
@@ -220,7 +221,7 @@ func (w *world) byFetchmail() outcome {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		w.t.Fatalf("fetchmail: %v\n%s", err, out)
 	}
-	o := outcome{of: map[string]string{}, delivered: w.mailboxes(" (fetchmail-")}
+	o := outcome{by: "fetchmail", of: map[string]string{}, delivered: w.mailboxes(" (fetchmail-")}
 	for _, m := range w.mails {
 		o.of[m.name] = "not delivered"
 		if o.delivered[m.name] != "" {
@@ -257,7 +258,7 @@ accounts:
 	if historyErr != nil {
 		w.t.Fatalf("truehop: %v, %v\n%s", err, historyErr, out)
 	}
-	o := outcome{of: map[string]string{}, delivered: w.mailboxes("\nTruehop-ID: ")}
+	o := outcome{by: "truehop", of: map[string]string{}, delivered: w.mailboxes("\nTruehop-ID: ")}
 	for line := range strings.Lines(string(history)) {
 		var record struct {
 			UID, State string

@@ -35,6 +35,10 @@ type recipe struct {
 	start func(w *world)
 	// account are lines for truehop's configuration.
 	account []string
+	// listener is a file with more lines for truehop's listener.
+	listener string
+	// then goes on where truehop has ended. The README's log "later" is of that.
+	then func(w *world) outcome
 	// findings add to the outcomes what is to be seen in delivered messages.
 	findings func(w *world, o outcome)
 	// before and after are the cells of the table.
@@ -112,6 +116,9 @@ func TestRecipes(t *testing.T) {
 			page := read(t, filepath.Join(r.dir, "README.md"))
 			wantLines(t, page, "before", before.log)
 			wantLines(t, page, strings.TrimSuffix("after "+r.variant, " "), after.log)
+			if r.then != nil {
+				wantLines(t, page, "later", r.then(w).log)
+			}
 			if bad := regexp.MustCompile(`(?m)^.* (warning|fatal|panic): .*$`).FindString(w.postfix.Log()); bad != "" {
 				t.Errorf("Postfix complains: %s", bad)
 			}

@@ -112,6 +112,8 @@ type world struct {
 	upstream string // port
 	dir      string
 	mails    []mail
+	// stopFilter ends the filter before its time.
+	stopFilter func()
 }
 
 // newWorld starts an upstream with these messages, and Postfix with port 25, truehop's listener and what the recipe adds.
@@ -135,9 +137,13 @@ func newWorld(t *testing.T, r recipe, key mailtest.Key, mails []mail) *world {
 	if r.start != nil {
 		r.start(w)
 	}
+	listener := read(t, "../postfix/master.cf.unix")
+	if r.listener != "" {
+		listener += read(t, r.listener)
+	}
 	o := injecttest.PostfixOptions{
 		Main:   append([]string{"smtpd_peername_lookup = yes"}, r.main(t)...),
-		Master: []string{"smtp inet n - n - - smtpd", read(t, "../postfix/master.cf.unix")},
+		Master: []string{"smtp inet n - n - - smtpd", listener},
 		Files:  map[string]string{},
 	}
 	if path := filepath.Join(r.dir, strings.TrimSuffix("master.cf."+r.variant, ".")); exists(path) {
@@ -228,7 +234,7 @@ func (w *world) byFetchmail() outcome {
 			o.of[m.name] = delivered
 		}
 	}
-	o.log = strings.TrimPrefix(w.logs(), before)
+	o.log = w.since(before)
 	return o
 }
 
@@ -277,7 +283,7 @@ accounts:
 			o.of[w.mails[n-1].name] = delivered
 		}
 	}
-	o.log = strings.TrimPrefix(w.logs(), before) + string(out)
+	o.log = w.since(before) + string(out)
 	return o
 }
 
@@ -302,7 +308,14 @@ func (w *world) mailboxes(mark string) map[string]string {
 	return found
 }
 
-func (w *world) logs() string { return w.postfix.Log() + w.log.String() }
+// logs are what Postfix and the filters have said so far.
+func (w *world) logs() [2]string { return [2]string{w.postfix.Log(), w.log.String()} }
+
+// since is what they have said after that.
+func (w *world) since(before [2]string) string {
+	now := w.logs()
+	return now[0][len(before[0]):] + now[1][len(before[1]):]
+}
 
 // cell says what became of the messages as the table does: which of them, in their order, share an outcome.
 func (w *world) cell(o outcome) string {

@@ -158,8 +158,8 @@ func Syslog(t *testing.T, into io.Writer) {
 }
 
 // StartFilter runs a program until the test ends, and waits until it can be connected to at that address. What it says on its
-// standard output and error goes into a log.
-func StartFilter(t *testing.T, into io.Writer, addr string, argv ...string) {
+// standard output and error goes into a log. The function returned ends it earlier.
+func StartFilter(t *testing.T, into io.Writer, addr string, argv ...string) (stop func()) {
 	t.Helper()
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = into, into
@@ -169,14 +169,15 @@ func StartFilter(t *testing.T, into io.Writer, addr string, argv ...string) {
 	}
 	ended := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(ended) }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		<-ended
 	})
+	t.Cleanup(stop)
 	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if conn, err := net.Dial("tcp", addr); err == nil {
 			conn.Close()
-			return
+			return stop
 		}
 		select {
 		case <-ended:

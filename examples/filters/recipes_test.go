@@ -5,10 +5,9 @@ package filters
 import (
 	"errors"
 	"os"
-	"os/user"
 	"path/filepath"
 	"regexp"
-	"strconv"
+	"strings"
 	"time"
 
 	"github.com/truehop/truehop/examples/mailtest"
@@ -40,6 +39,11 @@ func recipes() []recipe {
 		perl,
 		greylisted,
 		exempt,
+		{
+			dir: "dkim-dmarc", filter: "opendkim (sign and verify) and opendmarc", programs: []string{"opendkim", "opendmarc"}, required: true, further: "EFIU",
+			start: startOpenDMARC, findings: authenticationResults,
+			before: "A, B, C, D, F, I, U delivered; E delivered with a forged result and our signature", after: "A, D delivered dmarc=none; B, E refused 550; C, F, U delivered dmarc=pass; I delivered",
+		},
 	}
 }
 
@@ -60,14 +64,10 @@ func (w *world) postgrey(option string) {
 	if err := os.MkdirAll(db, 0o755); err != nil {
 		w.t.Fatal(err)
 	}
-	owner, err := user.Lookup("postgrey")
-	if err != nil {
+	if err := errors.Join(os.Chmod(filepath.Dir(w.dir), 0o755), os.Chmod(w.dir, 0o755)); err != nil {
 		w.t.Fatal(err)
 	}
-	uid, _ := strconv.Atoi(owner.Uid)
-	if err := errors.Join(os.Chmod(filepath.Dir(w.dir), 0o755), os.Chmod(w.dir, 0o755), os.Chown(db, uid, -1)); err != nil {
-		w.t.Fatal(err)
-	}
+	w.give(db, "postgrey")
 	w.stopFilter = mailtest.StartFilter(w.t, w.log, "127.0.0.1:10023", "sh", "-c", script, "postgrey/postgrey.default", db, option)
 }
 
@@ -85,6 +85,41 @@ func comeBack(w *world) outcome {
 		}
 		if time.Now().After(end) { // it hangs
 			w.t.Fatalf("%s\n%s", w.cell(o), o.log)
+		}
+	}
+}
+
+// startOpenDMARC starts both where their files say.
+func startOpenDMARC(w *world) {
+	for _, name := range []string{"opendkim", "opendmarc"} {
+		w.install("dkim-dmarc/"+name+".conf", "/etc/"+name+".conf")
+		dir := "/run/" + name
+		mailtest.Directory(w.t, dir)
+		w.give(dir, name)
+	}
+	mailtest.Directory(w.t, "/etc/dkimkeys")
+	const private = "/etc/dkimkeys/mine.private"
+	if err := os.WriteFile(private, w.key.PEM(), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	w.give(private, "opendkim")
+	mailtest.StartFilter(w.t, w.log, "127.0.0.1:8891", "opendkim", "-f")
+	mailtest.StartFilter(w.t, w.log, "127.0.0.1:8893", "opendmarc", "-f")
+}
+
+// authenticationResults adds what the header of a delivered message says in the name of this host.
+func authenticationResults(w *world, o outcome) {
+	for name, message := range o.delivered {
+		head, _, _ := strings.Cut(message, "\n\n")
+		head = regexp.MustCompile(`\n[ \t]+`).ReplaceAllString(head, " ")
+		if strings.Contains(head, "dkim=pass header.d=example.org; dmarc=pass") {
+			o.of[name] += " with a forged result"
+		}
+		if regexp.MustCompile(`(?m)^DKIM-Signature: .*d=example\.org;`).MatchString(head) {
+			o.of[name] += " and our signature"
+		}
+		if result := regexp.MustCompile(`(?m)^Authentication-Results: mx\.example\.org; (dmarc=\w+)`).FindStringSubmatch(head); result != nil {
+			o.of[name] += " " + result[1]
 		}
 	}
 }

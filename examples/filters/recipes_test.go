@@ -3,7 +3,6 @@
 package filters
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -44,6 +43,11 @@ func recipes() []recipe {
 			start: startOpenDMARC, findings: authenticationResults,
 			before: "A, B, C, D, F, I, U delivered; E delivered with a forged result and our signature", after: "A, D delivered dmarc=none; B, E refused 550; C, F, U delivered dmarc=pass; I delivered",
 		},
+		{
+			dir: "rspamd", filter: "rspamd", programs: []string{"rspamd"}, further: "EFIU",
+			start: startRspamd, findings: spamHeader,
+			before: "all delivered", after: "A delivered as spam; B, E refused 554; C, D, F, I, U delivered",
+		},
 	}
 }
 
@@ -64,9 +68,7 @@ func (w *world) postgrey(option string) {
 	if err := os.MkdirAll(db, 0o755); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := errors.Join(os.Chmod(filepath.Dir(w.dir), 0o755), os.Chmod(w.dir, 0o755)); err != nil {
-		w.t.Fatal(err)
-	}
+	w.open()
 	w.give(db, "postgrey")
 	w.stopFilter = mailtest.StartFilter(w.t, w.log, "127.0.0.1:10023", "sh", "-c", script, "postgrey/postgrey.default", db, option)
 }
@@ -120,6 +122,50 @@ func authenticationResults(w *world, o outcome) {
 		}
 		if result := regexp.MustCompile(`(?m)^Authentication-Results: mx\.example\.org; (dmarc=\w+)`).FindStringSubmatch(head); result != nil {
 			o.of[name] += " " + result[1]
+		}
+	}
+}
+
+// startRspamd starts it with what Debian has in /etc/rspamd and the recipe's files. It learns nothing and asks nobody but the test's name server.
+func startRspamd(w *world) {
+	files, err := filepath.Glob("rspamd/local.d/*.conf")
+	if err != nil || len(files) == 0 {
+		w.t.Fatal(files, err)
+	}
+	w.open()
+	if err := os.Mkdir(filepath.Join(w.dir, "local.d"), 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	for _, path := range files {
+		w.file("local.d/"+filepath.Base(path), read(w.t, path))
+	}
+	for name, text := range map[string]string{
+		"options.inc":           "dns { nameserver = [\"127.0.0.1\"]; }\ndisable_hyperscan = true;\nurl_tld = \"" + w.file("local.d/tld", "com\n") + "\";\n", // whole, they take a minute
+		"worker-proxy.inc":      "bind_socket = \"127.0.0.1:11332\";\nupstream \"local\" { default = yes; self_scan = yes; }\n",
+		"worker-normal.inc":     "enabled = false;\n",
+		"worker-controller.inc": "enabled = false;\n",
+		"worker-fuzzy.inc":      "enabled = false;\n",
+		"redis.conf":            "enabled = false;\n",
+		"fuzzy_check.conf":      "enabled = false;\n",
+		"logging.inc":           "type = \"console\";\n",
+	} {
+		w.file("local.d/"+name, text)
+	}
+	state := filepath.Join(w.dir, "rspamd")
+	if err := os.Mkdir(state, 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	w.give(state, "_rspamd")
+	mailtest.StartFilter(w.t, w.log, "127.0.0.1:11332", "rspamd", "-f", "-u", "_rspamd", "-g", "_rspamd", "-c", "/etc/rspamd/rspamd.conf",
+		"--var", "LOCAL_CONFDIR="+w.dir, "--var", "DBDIR="+state, "--var", "RUNDIR="+state, "--var", "LOGDIR="+state)
+}
+
+// spamHeader adds what a rule of the mailbox goes by.
+func spamHeader(_ *world, o outcome) {
+	for name, message := range o.delivered {
+		head, _, _ := strings.Cut(message, "\n\n")
+		if strings.Contains(head, "\nX-Spam: Yes") {
+			o.of[name] += " as spam"
 		}
 	}
 }

@@ -190,8 +190,11 @@ func exists(path string) bool {
 // file writes a file of the test's own, and returns its path.
 func (w *world) file(name, text string) string {
 	w.t.Helper()
-	path := filepath.Join(w.dir, name)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	path, mode := filepath.Join(w.dir, name), os.FileMode(0o600)
+	if filepath.Dir(name) != "." { // what others read
+		mode = 0o644
+	}
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
 		w.t.Fatal(err)
 	}
 	return path
@@ -205,6 +208,14 @@ func (w *world) install(file, at string) {
 		w.t.Fatal(err)
 	}
 	mailtest.Mount(w.t, path, at)
+}
+
+// open lets other users into the directory.
+func (w *world) open() {
+	w.t.Helper()
+	if err := errors.Join(os.Chmod(filepath.Dir(w.dir), 0o755), os.Chmod(w.dir, 0o755)); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // give makes a user the owner.

@@ -48,6 +48,10 @@ func recipes() []recipe {
 			start: startRspamd, findings: spamHeader,
 			before: "all delivered", after: "A delivered as spam; B, E refused 554; C, D, F, I, U delivered",
 		},
+		{
+			dir: "policyd-weight", filter: "policyd-weight", programs: []string{"policyd-weight"}, required: true, tables: []string{"policyd-weight/truehop_weight"}, further: "FIU",
+			start: startPolicydWeight, before: "all delivered", after: "A, B, D refused 550; C, F, I, U delivered",
+		},
 	}
 }
 
@@ -168,4 +172,13 @@ func spamHeader(_ *world, o outcome) {
 			o.of[name] += " as spam"
 		}
 	}
+}
+
+// startPolicydWeight starts it with the recipe's file, apart from the number of its process, which it would leave in /run.
+func startPolicydWeight(w *world) {
+	w.open()
+	mailtest.Directory(w.t, "/run/policyd-weight")
+	w.give("/run/policyd-weight", "polw")
+	config := w.file("policyd-weight.conf", read(w.t, "policyd-weight/policyd-weight.conf")+"$PIDFILE = '"+filepath.Join(w.dir, "pid")+"';\n1;\n")
+	mailtest.StartFilter(w.t, w.log, "127.0.0.1:12525", "policyd-weight", "-D", "-f", config, "start")
 }

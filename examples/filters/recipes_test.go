@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/emersion/go-msgauth/dkim"
+
 	"github.com/truehop/truehop/examples/mailtest"
 )
 
@@ -51,6 +53,11 @@ func recipes() []recipe {
 		{
 			dir: "policyd-weight", filter: "policyd-weight", programs: []string{"policyd-weight"}, required: true, tables: []string{"policyd-weight/truehop_weight"}, further: "FIU",
 			start: startPolicydWeight, before: "all delivered", after: "A, B, D refused 550; C, F, I, U delivered",
+		},
+		{
+			dir: "intact", filter: "none: signed mail with bare addresses and no Date", programs: []string{"opendkim"}, required: true, further: "S",
+			start: startOpenDKIM, findings: signatures,
+			before: "A, B, C, D delivered; S delivered with a broken signature", after: "all delivered",
 		},
 	}
 }
@@ -97,12 +104,22 @@ func comeBack(w *world) outcome {
 
 // startOpenDMARC starts both where their files say.
 func startOpenDMARC(w *world) {
-	for _, name := range []string{"opendkim", "opendmarc"} {
-		w.install("dkim-dmarc/"+name+".conf", "/etc/"+name+".conf")
-		dir := "/run/" + name
-		mailtest.Directory(w.t, dir)
-		w.give(dir, name)
-	}
+	startOpenDKIM(w)
+	w.installMilter("opendmarc")
+	mailtest.StartFilter(w.t, w.log, "127.0.0.1:8893", "opendmarc", "-f")
+}
+
+// installMilter shows a file of the recipe dkim-dmarc, and makes the directory for its process id.
+func (w *world) installMilter(name string) {
+	w.t.Helper()
+	w.install("dkim-dmarc/"+name+".conf", "/etc/"+name+".conf")
+	dir := "/run/" + name
+	mailtest.Directory(w.t, dir)
+	w.give(dir, name)
+}
+
+func startOpenDKIM(w *world) {
+	w.installMilter("opendkim")
 	mailtest.Directory(w.t, "/etc/dkimkeys")
 	const private = "/etc/dkimkeys/mine.private"
 	if err := os.WriteFile(private, w.key.PEM(), 0o600); err != nil {
@@ -110,7 +127,6 @@ func startOpenDMARC(w *world) {
 	}
 	w.give(private, "opendkim")
 	mailtest.StartFilter(w.t, w.log, "127.0.0.1:8891", "opendkim", "-f")
-	mailtest.StartFilter(w.t, w.log, "127.0.0.1:8893", "opendmarc", "-f")
 }
 
 // authenticationResults adds what the header of a delivered message says in the name of this host.
@@ -181,4 +197,31 @@ func startPolicydWeight(w *world) {
 	w.give("/run/policyd-weight", "polw")
 	config := w.file("policyd-weight.conf", read(w.t, "policyd-weight/policyd-weight.conf")+"$PIDFILE = '"+filepath.Join(w.dir, "pid")+"';\n1;\n")
 	mailtest.StartFilter(w.t, w.log, "127.0.0.1:12525", "policyd-weight", "-D", "-f", config, "start")
+}
+
+// signatures tells of each delivered message whether what it was signed with still holds, and that truehop changes nothing.
+func signatures(w *world, o outcome) {
+	for _, m := range w.mails {
+		message := strings.ReplaceAll(o.delivered[m.name], "\n", "\r\n")
+		verified, err := dkim.Verify(strings.NewReader(message))
+		if err != nil || len(verified) != strings.Count(m.text, "DKIM-Signature: ") {
+			w.t.Errorf("%s has %d signatures, %v", m.name, len(verified), err)
+		}
+		for _, v := range verified {
+			if v.Err != nil {
+				o.of[m.name] += " with a broken signature"
+			}
+		}
+		if whole := strings.HasSuffix(message, m.text); o.by == "truehop" && !whole {
+			w.t.Errorf("%s is not what it was:\n%q", m.name, message)
+		}
+	}
+	if o.by != "fetchmail" {
+		return
+	}
+	for _, added := range []string{"\nTo: me@127.0.0.1, bob@127.0.0.1\n", "\nDate: ", "\nMessage-Id: "} {
+		if !strings.Contains(o.delivered["S"], added) {
+			w.t.Errorf("by fetchmail, S has no %q:\n%s", added, o.delivered["S"])
+		}
+	}
 }

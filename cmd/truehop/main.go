@@ -11,7 +11,9 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 )
 
@@ -72,7 +74,7 @@ with XCLIENT, so that its rules judge the real client and not localhost.`,
 	root.SetIn(p.stdin)
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetFlagErrorFunc(wrongFlag)
 	root.PersistentFlags().StringVarP(&p.configPath, "config", "c", "", "configuration `FILE`; default $XDG_CONFIG_HOME/truehop/truehop.yaml, then /etc/truehop/truehop.yaml")
 	root.PersistentFlags().BoolVarP(&p.quiet, "quiet", "q", false, "report only what is wrong")
 	root.AddCommand(p.runCommand(), p.serveCommand(), p.checkCommand(), p.loginCommand(), p.explainCommand(),
@@ -80,6 +82,21 @@ with XCLIENT, so that its rules judge the real client and not localhost.`,
 		p.importCommand(), p.demoCommand(), p.providersCommand(), p.configCommand(), p.initCommand())
 	root.AddCommand(p.docsCommand())
 	return root
+}
+
+// wrongFlag makes a mistake of usage of what is wrong with a flag of a command, with the flag that may be meant.
+func wrongFlag(c *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return &usageError{err}
+	}
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	name := unknown.GetSpecifiedName()
+	if meant := config.Similar(name, names); meant != "" && len(name) > 1 {
+		return usage("%w; did you mean --%s?", err, meant)
+	}
+	return &usageError{err}
 }
 
 // unknownCommand refuses arguments of the bare program: a word stands there that is no command.

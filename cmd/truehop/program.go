@@ -103,6 +103,9 @@ func choose(cfg *config.Config, names []string) ([]*config.Account, error) {
 func known(cfg *config.Config, names []string) error {
 	for _, name := range names {
 		if cfg.Accounts[name] == nil {
+			if meant := config.Similar(name, cfg.Names()); meant != "" {
+				return usage("no account %q in %s; did you mean %s? It has: %s", name, cfg.Path, meant, ui.List(cfg.Names()))
+			}
 			return usage("no account %q in %s; it has: %s", name, cfg.Path, ui.List(cfg.Names()))
 		}
 	}

@@ -131,7 +131,8 @@ func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) 
 	}
 	p := a.plan(now, account, o)
 	if o.DryRun {
-		return p.Run(ctx)
+		summary, err = p.Run(ctx)
+		return summary, withFolderHint(err, account)
 	}
 	last, _, err := a.ledger.LastPass(ctx, account.Name)
 	if err != nil {
@@ -142,6 +143,7 @@ func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) 
 		return summary, err
 	}
 	summary, err = p.Run(ctx)
+	err = withFolderHint(err, account)
 	ended := ledger.Pass{
 		Began: began, Ended: now.opts.Now(), OK: err == nil, Listed: summary.Listed, Delivered: summary.Delivered,
 		Deferred: summary.Deferred, Refused: summary.Refused + summary.PartlyRefused + summary.Quarantined, Held: summary.Held, InDoubt: summary.Doubt,

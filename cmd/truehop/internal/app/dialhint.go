@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
 )
 
@@ -67,4 +68,13 @@ func upstreamHint(err error, a *config.Account) string {
 		return fmt.Sprintf("this host has no way there; where it has no IPv6 or no IPv4, see accounts.%s.address_family", a.Name)
 	}
 	return ""
+}
+
+// withFolderHint adds to the error of a pass that met a folder which does not exist what to do about it.
+func withFolderHint(err error, a *config.Account) error {
+	var missing *fetch.Error
+	if errors.As(err, &missing) && missing.Kind == fetch.NoFolder && missing.Advice == "" {
+		missing.Advice = fmt.Sprintf("correct accounts.%[1]s.folders; truehop check %[1]s names the folder that may be meant", a.Name)
+	}
+	return err
 }

@@ -40,6 +40,8 @@ func openChecked(path string) (*file, error) {
 	case err != nil:
 	case !info.Mode().IsRegular():
 		err = errors.New("is not a regular file")
+	case !trusted(info) && os.Geteuid() == 0:
+		err = fmt.Errorf("belongs to uid %[1]d, and truehop, which runs as root, believes root's files only: run it as that user, as by sudo -u '#%[1]d', or chown the file", uid(info))
 	case !trusted(info):
 		err = fmt.Errorf("belongs to uid %d, who is neither root nor the user truehop runs as (uid %d): chown it", uid(info), os.Geteuid())
 	case info.Mode().Perm()&0o022 != 0:

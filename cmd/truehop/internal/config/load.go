@@ -40,6 +40,7 @@ type Options struct {
 //
 // Others must not be able to write the files, and, if one holds a password, not to read it.
 func Load(path string, o Options) (*Config, error) {
+	variable := "" // of the environment, that led to the file
 	if path == "" {
 		places := Places(o)
 		i := slices.IndexFunc(places, func(p string) bool { _, err := os.Lstat(p); return !errors.Is(err, fs.ErrNotExist) })
@@ -48,13 +49,23 @@ func Load(path string, o Options) (*Config, error) {
 			return parse([]document{{name: "the environment"}}, o)
 		case i < 0:
 			return nil, &Error{Err: fs.ErrNotExist, Problems: []Problem{{
-				Text: "no configuration in " + strings.Join(places, " or ") + "; write one or name it with --config"}}}
+				Text: "no configuration in " + strings.Join(places, " or ") + "; truehop init writes one, or name yours with --config"}}}
 		}
 		path = places[i]
+		if len(places) > 1 && i == 0 {
+			variable = configBase(o.Environ)
+		}
 	}
 	main := readDocument(path)
 	if main.err != nil {
-		return nil, fileError(path, main.err)
+		text := unreadable(main.err)
+		switch {
+		case errors.Is(main.err, fs.ErrNotExist):
+			text += "; correct its name, or have truehop init write it"
+		case variable != "":
+			text += fmt.Sprintf("; it is looked for there because of $%s: run truehop as the user whose that is, or name a file with --config", variable)
+		}
+		return nil, &Error{Problems: []Problem{{Source: path, Text: text}}, Err: main.err}
 	}
 	documents := append([]document{main}, fragments(path)...)
 	defer func() {
@@ -81,8 +92,12 @@ func Parse(name string, data []byte, o Options) (*Config, error) {
 	return parse([]document{{name: name, data: data}}, o)
 }
 
-func fileError(path string, err error) *Error {
-	return &Error{Problems: []Problem{{Source: path, Text: unreadable(err)}}, Err: err}
+// configBase returns the variable that says where a user's configuration is.
+func configBase(environ []string) string {
+	if filepath.IsAbs(lookup(environ, "XDG_CONFIG_HOME")) {
+		return "XDG_CONFIG_HOME"
+	}
+	return "HOME"
 }
 
 // xdg returns the base directory that variable names, by default one below the home (XDG Base Directory Specification).

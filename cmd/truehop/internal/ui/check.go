@@ -235,8 +235,14 @@ func (c *Checked) Clients(o *Outcomes) {
 	if messages == 0 {
 		return
 	}
+	findings := o.Findings()
+	if why := o.neverTold(); why != "" && len(findings) == 0 {
+		c.Warn(fmt.Sprintf("clients: known of none of the last %s: %s", count(messages, "message"), why),
+			fmt.Sprintf("name provider, or mx and internal, or hops; truehop explain %s --last %d shows each", c.Name, messages))
+		return
+	}
 	c.note("clients: known of %d of the last %s", found, count(messages, "message"))
-	for _, finding := range o.Findings() {
+	for _, finding := range findings {
 		c.Warn(finding, "")
 	}
 }

@@ -55,6 +55,19 @@ func (o *Outcomes) total() (messages, found int) {
 	return messages, o.found
 }
 
+// neverTold says why, if of no message it can be told where it came from, else "".
+func (o *Outcomes) neverTold() (why string) {
+	for _, outcome := range slices.Sorted(maps.Keys(o.counts)) {
+		switch c := o.counts[outcome]; outcome {
+		case received.OutcomeNoPolicy, received.OutcomeForeign, received.OutcomeAmbiguous, received.OutcomeUnparseable:
+			why = fetch.Sanitize(c.why)
+		default:
+			return ""
+		}
+	}
+	return why
+}
+
 // Findings says what the messages have in common that points to a policy which misses a host.
 func (o *Outcomes) Findings() []string { return o.survey.Findings(leastFindings) }
 

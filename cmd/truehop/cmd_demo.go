@@ -43,13 +43,13 @@ func (p *program) demo(ctx context.Context, serve bool) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(p.stdout, "%d mailboxes at six kinds of provider, %d messages, one MTA with access rules.\nWithout XCLIENT it would see 127.0.0.1 as the client of every one of them.\n\n",
-		w.Mailboxes(), w.Messages())
+	fmt.Fprintf(p.stdout, "%d mailboxes at six kinds of provider, %d messages, one MTA with access rules.\n"+
+		"Below each message: the client that the MTA sees without truehop -> the one that\nit sees now; and what it says.\n\n", w.Mailboxes(), w.Messages())
 	fmt.Fprintln(p.stdout, "First pass")
 	if err := p.demoPass(ctx, cfg, w, 0); err != nil {
 		return err
 	}
-	fmt.Fprintln(p.stdout, "\nSecond pass, ten minutes later: what was deferred is tried again, the rest is known")
+	fmt.Fprintln(p.stdout, "\nSecond pass, ten minutes later: what was deferred is tried again")
 	if err := p.demoPass(ctx, cfg, w, 10*time.Minute); err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (p *program) demo(ctx context.Context, serve bool) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(p.stdout, "\nThe MTA took %d messages, each once; what it refused, or was not asked about, stays upstream, recorded, and nobody got a bounce.\n", arrived)
+	fmt.Fprintf(p.stdout, "\nThe MTA took %d messages, each once. What it refused, or was not asked about,\nstays upstream, recorded, and nobody got a bounce.\n", arrived)
 	return nil
 }
 
@@ -76,7 +76,7 @@ func (p *program) demoPass(ctx context.Context, cfg *config.Config, w *demo.Worl
 			return errors.Join(fmt.Errorf("account %s: %w", name, err), a.Close(ctx))
 		}
 	}
-	verdicts.PrintDemo(p.stdout, w.Describe)
+	verdicts.PrintDemo(p.stdout, colours(p.stdout), w.Describe)
 	return a.Close(ctx)
 }
 

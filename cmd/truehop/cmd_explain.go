@@ -369,5 +369,5 @@ func printExplanation(w io.Writer, x app.Explanation, name string, opts explainO
 
 // colours reports whether w is a terminal that wants them (no-color.org).
 func colours(w io.Writer) bool {
-	return os.Getenv("NO_COLOR") == "" && isTerminal(w)
+	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(w)
 }

@@ -164,7 +164,7 @@ func (p *program) tellsPerson(cfg *config.Config) bool {
 func (p *program) screenOptions(cfg *config.Config, dryRun bool) ui.ScreenOptions {
 	able := os.Getenv("TERM") != "dumb"
 	return ui.ScreenOptions{
-		Width: terminalWidth(p.stderr), Progress: able && !dryRun, Color: able && colours(p.stderr), Quiet: p.quiet,
+		Width: terminalWidth(p.stderr), Progress: able && !dryRun, Color: colours(p.stderr), Quiet: p.quiet,
 		Addresses: cfg.Log.Addresses, Config: p.configPath, Now: time.Now,
 	}
 }

@@ -3,9 +3,11 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,6 +23,8 @@ import (
 type terminal struct {
 	*os.File
 	lines *bufio.Reader
+	// far is the program's end of it.
+	far *os.File
 }
 
 // onTerminal readies a run of the program at a terminal of its own.
@@ -48,7 +52,7 @@ func onTerminal(t *testing.T, args ...string) (*process, *terminal) {
 	p := command(t, ctx, args...)
 	p.Stdin, p.Cmd.Stdout, p.Cmd.Stderr = slave, slave, slave
 	p.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	return p, &terminal{master, bufio.NewReader(master)}
+	return p, &terminal{master, bufio.NewReader(master), slave}
 }
 
 // press types a key.
@@ -68,6 +72,50 @@ func (tty *terminal) await(t *testing.T, words string) {
 		if err != nil {
 			t.Errorf("the program ended without saying %q", words)
 			return
+		}
+	}
+}
+
+// rest reads all that the program, which has begun, still shows to its end.
+func (tty *terminal) rest(t *testing.T) string {
+	t.Helper()
+	if err := tty.far.Close(); err != nil { // else reading has no end
+		t.Error(err)
+	}
+	text, err := io.ReadAll(tty.lines)
+	if err != nil && !errors.Is(err, syscall.EIO) { // nobody holds the other end any more
+		t.Error(err)
+	}
+	return strings.ReplaceAll(string(text), "\r\n", "\n")
+}
+
+// resize makes the terminal so wide.
+func (tty *terminal) resize(t *testing.T, columns uint16) {
+	t.Helper()
+	if err := unix.IoctlSetWinsize(int(tty.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sgr are the sequences that colour a terminal.
+var sgr = regexp.MustCompile(`\x1b\[[0-9;]*m`)
+
+// TestDemoAtATerminal: it is what a pipe gets, in colour; without, where nobody wants colours or the terminal knows none.
+func TestDemoAtATerminal(t *testing.T) {
+	want := demoInReadme(t)
+	for name, coloured := range map[string]bool{"TERM=xterm": true, "TERM=dumb": false, "NO_COLOR=1": false} {
+		p, tty := onTerminal(t, "demo")
+		p.Env = append(os.Environ(), "TERM=xterm", "NO_COLOR=", name)
+		p.start(t)
+		shown := tty.rest(t)
+		if code := p.wait(t); code != exitOK {
+			t.Errorf("%s: it ended with %d", name, code)
+		}
+		if got := sgr.ReplaceAllString(shown, ""); got != want {
+			t.Errorf("%s: it shows\n%s\nwant\n%s", name, got, want)
+		}
+		if got := strings.Contains(shown, "\x1b[32mdelivered\x1b[0m") && strings.Contains(shown, "\x1b[31mrefused\x1b[0m"); got != coloured || strings.Contains(shown, "\x1b") != coloured {
+			t.Errorf("%s: colours %v, want %v", name, got, coloured)
 		}
 	}
 }

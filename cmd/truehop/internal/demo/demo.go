@@ -180,15 +180,18 @@ func (w *World) Verify() (arrived int, err error) {
 		subject, _, _ := bytes.Cut(rest, []byte("\r\n"))
 		got[string(subject)]++
 	}
-	want := []string{"a newsletter", "an invoice", "a reply", "a list post", "a client never seen before", "over IPv6", "an order"}
-	for _, s := range want {
-		if got[s] != 1 {
-			return 0, fmt.Errorf("the demo failed: %q arrived %d times", s, got[s])
+	for _, m := range mails() {
+		if !m.arrives {
+			continue
 		}
-		delete(got, s)
+		if got[m.subject] != 1 {
+			return 0, fmt.Errorf("the demo failed: %q arrived %d times", m.subject, got[m.subject])
+		}
+		delete(got, m.subject)
+		arrived++
 	}
 	if len(got) > 0 {
 		return 0, fmt.Errorf("the demo failed: these should not have been taken: %v", got)
 	}
-	return len(want), nil
+	return arrived, nil
 }

@@ -6,26 +6,40 @@ import "strings"
 // those set aside for documentation (RFC 2606, RFC 5737, RFC 3849).
 type mail struct {
 	account string
-	what    string // what is special about it
-	header  string
-	size    int // octets of body, for the one that is too large
+	// from is the author's name, subject what it is about, what is what is special about it.
+	from, subject, what string
+	arrives             bool // the MTA takes it in the end
+	header              string
+	size                int // octets of body, for the one that is too large
 }
 
 // mails are the demo's messages, in the shapes that these receivers really write.
 func mails() []mail {
 	return []mail{
-		{account: "gmail", what: "a newsletter", header: gmail("news.example.org", "news.example.org", "203.0.113.25", "letters@news.example.org")},
-		{account: "gmail", what: "from a listed client", header: gmail("win-7ap2k", "", "192.0.2.66", "winner@lottery.example")},
-		{account: "outlook", what: "an invoice", header: outlook("mx1.example.net", "198.51.100.24", "billing@example.net")},
-		{account: "outlook", what: "its client has no reverse name", header: outlook("printer.local", "198.51.100.99", "scan@example.net")},
-		{account: "yahoo", what: "a reply", header: yahoo("out1.example.com", "203.0.113.77", "jo@example.com")},
-		{account: "yahoo", what: "larger than the MTA takes", header: yahoo("out2.example.com", "203.0.113.78", "jo@example.com"), size: 96 << 10},
-		{account: "fastmail", what: "a list post", header: fastmail("lists.example.org", "lists.example.org", "203.0.113.90", "owner@lists.example.org")},
-		{account: "fastmail", what: "a forged chain below", header: fastmail("mail.bank.example", "dyn-66.example.net", "192.0.2.166", "service@bank.example") + forged},
-		{account: "postfix", what: "a client never seen before", header: postfix("relay.example.edu", "relay.example.edu", "198.51.100.140", "dean@example.edu")},
-		{account: "postfix", what: "over IPv6", header: postfix("six.example.org", "six.example.org", "IPv6:2001:db8:25::6", "v6@example.org")},
-		{account: "exim", what: "an order", header: exim("shop.example.com", "203.0.113.130", "orders@shop.example.com")},
-		{account: "exim", what: "no Received line at all", header: "From: <draft@example.com>\n"},
+		{account: "gmail", from: "Science Letters", subject: "Your week in science", what: "a newsletter", arrives: true,
+			header: gmail("news.example.org", "news.example.org", "203.0.113.25", "letters@news.example.org")},
+		{account: "gmail", from: "Grand Lottery", subject: "You have won 1,000,000", what: "on a block list",
+			header: gmail("win-7ap2k", "", "192.0.2.66", "winner@lottery.example")},
+		{account: "outlook", from: "Example Energy", subject: "Invoice for November", what: "an invoice", arrives: true,
+			header: outlook("mx1.example.net", "198.51.100.24", "billing@example.net")},
+		{account: "outlook", from: "Copier, 2nd floor", subject: "Scanned document", what: "a machine in an office",
+			header: outlook("printer.local", "198.51.100.99", "scan@example.net")},
+		{account: "yahoo", from: "Jo Meyer", subject: "Re: Lunch on Friday?", what: "a reply", arrives: true,
+			header: yahoo("out1.example.com", "203.0.113.77", "jo@example.com")},
+		{account: "yahoo", from: "Jo Meyer", subject: "All photos of the holidays", what: "larger than the MTA takes",
+			header: yahoo("out2.example.com", "203.0.113.78", "jo@example.com"), size: 96 << 10},
+		{account: "fastmail", from: "Hikers", subject: "[hikers] The walk on Sunday", what: "a mailing list", arrives: true,
+			header: fastmail("lists.example.org", "lists.example.org", "203.0.113.90", "owner@lists.example.org")},
+		{account: "fastmail", from: "Your Bank", subject: "Your account is locked", what: "not the bank",
+			header: fastmail("mail.bank.example", "dyn-66.example.net", "192.0.2.166", "service@bank.example") + forged},
+		{account: "postfix", from: "Dean's Office", subject: "The spring term", what: "never seen before", arrives: true,
+			header: postfix("relay.example.edu", "relay.example.edu", "198.51.100.140", "dean@example.edu")},
+		{account: "postfix", from: "Ada Six", subject: "Minutes of Monday", what: "over IPv6", arrives: true,
+			header: postfix("six.example.org", "six.example.org", "IPv6:2001:db8:25::6", "ada@example.org")},
+		{account: "exim", from: "Example Shop", subject: "Your order has shipped", what: "an order", arrives: true,
+			header: exim("shop.example.com", "203.0.113.130", "orders@shop.example.com")},
+		{account: "exim", from: "Kim", subject: "Notes for the talk", what: "a client that nobody knows",
+			header: "\nFrom: <draft@example.com>\n"},
 	}
 }
 
@@ -35,7 +49,8 @@ func (m mail) raw() []byte {
 	if m.size > len(body) {
 		body += strings.Repeat("All work and no play makes a large attachment, seventy octets a line..\n", (m.size-len(body))/72)
 	}
-	text := m.header + "Subject: " + m.what + "\nMIME-Version: 1.0\nContent-Type: text/plain; charset=us-ascii\n\n" + body
+	header := strings.Replace(m.header, "\nFrom: <", "\nFrom: \""+m.from+"\" <", 1)
+	text := strings.TrimPrefix(header, "\n") + "Subject: " + m.subject + "\nMIME-Version: 1.0\nContent-Type: text/plain; charset=us-ascii\n\n" + body
 	return []byte(strings.ReplaceAll(text, "\n", "\r\n"))
 }
 

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
@@ -46,24 +48,63 @@ func (v *Verdicts) sorted() []transfer.Event {
 const (
 	demoColumns = 80
 	demoIndent  = "          "
+	// thisHost is the client of all mail that a fetcher injects without a word about it.
+	thisHost = "127.0.0.1"
 )
 
-// PrintDemo writes what the MTA said of every message and what became of it upstream. describe says what is
-// special about the n-th message of an account.
-func (v *Verdicts) PrintDemo(w io.Writer, describe func(account string, n uint32) string) {
+// PrintDemo writes of every message which it is, who its client would be to the MTA and who it is, and what the MTA said.
+// describe says what is special about the n-th message of an account.
+func (v *Verdicts) PrintDemo(w io.Writer, color bool, describe func(account string, n uint32) string) {
+	paint := func(sgr, text string) string {
+		if !color {
+			return text
+		}
+		return sgr + text + sgrReset
+	}
+	columns := demoColumns - len(demoIndent)
 	for _, e := range v.sorted() {
-		shown := e.Receipt.Presented
-		said := replyText(e.Receipt.Reply)
-		if e.Receipt.Reply.Code == 0 {
-			said = "not asked, " + reason("", e.Why)
+		for i, line := range wrapped(headingText(e.Heading), columns) {
+			first := demoIndent
+			if i == 0 {
+				first = paint(sgrBold, fmt.Sprintf("%-*s", len(demoIndent), e.Account))
+			}
+			fmt.Fprintln(w, first+line)
 		}
-		client := presented(e.Receipt)
-		if shown.Name != "" {
-			client += " " + fetch.Sanitize(shown.Name)
+		client := presented(e.Receipt) + " " + cmp.Or(fetch.Sanitize(e.Receipt.Presented.Name), "without a name") + ": " + describe(e.Account, e.Ref.Seq)
+		for i, line := range wrapped(thisHost+" -> "+client, columns) {
+			if rest, found := strings.CutPrefix(line, thisHost); found && i == 0 {
+				line = paint(sgrDim, thisHost) + rest
+			}
+			fmt.Fprintln(w, demoIndent+line)
 		}
-		fmt.Fprintf(w, "%-9s %s, from %s\n", e.Account, describe(e.Account, e.Ref.Seq), client)
-		for _, line := range wrapped(e.State+": "+said+"; "+cmp.Or(v.upstream[e.Token], "kept")+" upstream", demoColumns-len(demoIndent)) {
+		for i, line := range wrapped(e.State+": "+v.fate(e), columns) {
+			if rest, found := strings.CutPrefix(line, e.State); found && i == 0 {
+				line = paint(stateColour(e.State), e.State) + rest
+			}
 			fmt.Fprintln(w, demoIndent+line)
 		}
 	}
+}
+
+// stateColour is that of a state in the demo.
+func stateColour(state string) string {
+	switch ledger.State(state) {
+	case ledger.Delivered:
+		return sgrGreen
+	case ledger.Deferred:
+		return sgrBold
+	}
+	return sgrRed
+}
+
+// fate says why a message has its state, and what became of it upstream.
+func (v *Verdicts) fate(e transfer.Event) string {
+	upstream := cmp.Or(v.upstream[e.Token], "kept") + " upstream"
+	switch {
+	case e.State == string(ledger.Delivered): // under an id that is another one each time
+		return upstream
+	case e.Receipt.Reply.Code == 0:
+		return "not asked, " + reason("", e.Why) + "; " + upstream
+	}
+	return replyText(e.Receipt.Reply) + "; " + upstream
 }

@@ -1,0 +1,39 @@
+#!/bin/sh
+# data/hooks/postfix/truehop.sh, executable: run by mailcow's Postfix container at each start, before Postfix.
+# Puts the listener for truehop into data/conf/postfix/master.cf, also after an update has replaced that file.
+set -eu
+MAIL_CONFIG=${MAIL_CONFIG:-/opt/postfix/conf}
+export MAIL_CONFIG
+# The address of truehop's container, as in compose.yaml, and nobody else's.
+truehop=172.22.1.240
+postconf -M '10095/inet=10095 inet n - n - 20 smtpd'
+option() { postconf -P "10095/inet/$1"; }
+option syslog_name=postfix/truehop
+option "smtpd_authorized_xclient_hosts=$truehop"
+# Nobody who comes this way relays.
+option mynetworks=
+option smtpd_relay_restrictions=reject_unauth_destination
+option smtpd_sasl_auth_enable=no
+option smtpd_tls_security_level=none
+# As on port 25, but for the addresses that stand for a client, which have no names, and for the rule by which a mailbox
+# takes mail over TLS only: it would ask how truehop came.
+option 'smtpd_recipient_restrictions=check_client_access,inline:{192.0.0.8=OK,198.18.0.8=OK},reject_invalid_helo_hostname,reject_unknown_reverse_client_hostname'
+option smtpd_helo_restrictions=reject_non_fqdn_helo_hostname
+# The header stays as it came.
+option local_header_rewrite_clients=
+option smtpd_forbid_bare_newline=reject
+option smtpd_forbid_bare_newline_exclusions=
+# What will not change is refused at once.
+option unknown_client_reject_code=550
+option unknown_hostname_reject_code=550
+option unknown_address_reject_code=550
+# The pace is truehop's.
+option smtpd_client_connection_count_limit=0
+option smtpd_client_connection_rate_limit=0
+option smtpd_client_message_rate_limit=0
+option smtpd_client_recipient_rate_limit=0
+option smtpd_error_sleep_time=0
+option smtpd_soft_error_limit=1000000
+option smtpd_hard_error_limit=1000000
+option smtpd_junk_command_limit=1000000
+option inet_protocols=all

@@ -25,8 +25,8 @@ import (
 
 // importFlags are those of the command import.
 type importFlags struct {
-	dryRun, force   bool
-	seen, recipient string
+	dryRun, force          bool
+	seen, recipient, owner string
 }
 
 func (p *program) importCommand() *cobra.Command {
@@ -39,6 +39,8 @@ func (p *program) importCommand() *cobra.Command {
 truehop, to the FILE that --config names or to the usual place. Passwords go to files of their own beside it. What
 that program has fetched is recorded, so that nothing is fetched again. A report says what has no
 counterpart, and what to do instead. FILE is - for standard input.
+
+What root writes belongs to the user that the state directory belongs to, as the service wants it, or to --owner.
 
 With --dry-run it prints the configuration, with the report as comments, and writes nothing.`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -53,6 +55,7 @@ With --dry-run it prints the configuration, with the report as comments, and wri
 	c.Flags().BoolVarP(&f.dryRun, "dry-run", "n", false, "print what would be written, and write nothing")
 	c.Flags().BoolVar(&f.force, "force", false, "replace the configuration that is there")
 	c.Flags().StringVar(&f.seen, "seen", "", "`FILE` in which that program remembers what it has fetched, or none; by default where it has it")
+	c.Flags().StringVar(&f.owner, "owner", "", "`USER` who will run truehop and whose the files are; by default the owner of the state directory for root, else yourself")
 	c.Flags().StringVar(&f.recipient, "recipient", "", "`ADDRESS` that the mail is delivered to, whatever the file says")
 	return c
 }
@@ -73,7 +76,8 @@ func (p *program) importFile(ctx context.Context, kind, name string, f importFla
 		return importError(err)
 	}
 	yaml := plan.YAML()
-	if _, err := config.Parse(target, yaml, configOptions()); err != nil {
+	parsed, err := config.Parse(target, yaml, configOptions())
+	if err != nil {
 		if f.dryRun {
 			_, _ = p.stdout.Write(yaml)
 		}
@@ -86,12 +90,20 @@ func (p *program) importFile(ctx context.Context, kind, name string, f importFla
 	if err := forgotten(plan); err != nil && f.seen != importer.NoState {
 		return err
 	}
-	recorded, err := putIntoPlace(ctx, plan, yaml, target, f.force)
+	whose, err := importOwner(f.owner, parsed.StateDir)
+	if err != nil {
+		return err
+	}
+	recorded, err := putIntoPlace(ctx, plan, yaml, target, parsed.StateDir, whose, f.force)
 	if err != nil || p.quiet {
 		return err
 	}
-	fmt.Fprintf(p.stdout, "%s\n%d accounts written to %s; %d messages recorded as fetched by %s.\nNext: stop %[5]s, then truehop check, and truehop run --dry-run.\n",
-		strings.TrimSuffix(string(plan.Report("")), "\n"), len(plan.Accounts), fetch.Printable(target), recorded, plan.Program)
+	next := "truehop"
+	if whose.other() {
+		next = "sudo -u " + ledger.UserName(whose.uid) + " truehop"
+	}
+	fmt.Fprintf(p.stdout, "%s\n%d accounts written to %s; %d messages recorded as fetched by %s.\nNext: stop %[5]s, then %[6]s check, and %[6]s run --dry-run.\n",
+		strings.TrimSuffix(string(plan.Report("")), "\n"), len(plan.Accounts), fetch.Printable(target), recorded, plan.Program, next)
 	return nil
 }
 
@@ -202,7 +214,7 @@ func forgotten(plan *importer.Plan) error {
 
 // putIntoPlace writes the passwords, records what was fetched, and puts the configuration into place last: as long as it is not
 // there, nothing fetches. What it has done is no hindrance to doing it again.
-func putIntoPlace(ctx context.Context, plan *importer.Plan, yaml []byte, target string, force bool) (recorded int, err error) {
+func putIntoPlace(ctx context.Context, plan *importer.Plan, yaml []byte, target, stateDir string, o owner, force bool) (recorded int, err error) {
 	if _, err := os.Lstat(target); err == nil && !force {
 		return 0, usage("%s is there already; --force replaces it, --config FILE names another", target)
 	}
@@ -210,20 +222,31 @@ func putIntoPlace(ctx context.Context, plan *importer.Plan, yaml []byte, target 
 		return 0, cannotWrite(target, err)
 	}
 	for _, s := range plan.Secrets() {
-		if err := writeSecret(s); err != nil {
+		if err := writeSecret(s, o); err != nil {
 			return 0, cannotWrite(s.Path, err)
 		}
+		if err := readable(o.uid, "password_file "+s.Path, s.Path); err != nil {
+			return 0, err
+		}
 	}
-	temporary, err := writeBeside(target, yaml)
+	temporary, err := writeBeside(target, yaml, o)
 	if err != nil {
 		return 0, cannotWrite(target, err)
 	}
 	defer os.Remove(temporary)
-	cfg, err := config.Load(temporary, configOptions())
-	if err != nil {
-		return 0, err
+	if o.other() {
+		if err := o.mkdir(stateDir); err != nil {
+			return 0, cannotWrite(stateDir, err)
+		}
 	}
-	if recorded, err = takeOver(ctx, plan, cfg.StateDir); err != nil {
+	if err := o.do(func() error {
+		cfg, err := config.Load(temporary, configOptions())
+		if err != nil {
+			return err
+		}
+		recorded, err = takeOver(ctx, plan, cfg.StateDir)
+		return err
+	}); err != nil {
 		return 0, err
 	}
 	if force {
@@ -281,8 +304,8 @@ func cannotWrite(path string, err error) error {
 var errOther = errors.New("is there already with another content, and passwords are never overwritten; move it away")
 
 // writeSecret creates a file that only its owner can read. One that says the same already is left.
-func writeSecret(s *importer.Secret) error {
-	if err := os.MkdirAll(filepath.Dir(s.Path), 0o700); err != nil {
+func writeSecret(s *importer.Secret, o owner) error {
+	if err := o.mkdir(filepath.Dir(s.Path)); err != nil {
 		return err
 	}
 	content := s.Reveal() + "\n"
@@ -297,20 +320,20 @@ func writeSecret(s *importer.Secret) error {
 		return err
 	}
 	_, err = f.WriteString(content)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, o.take(f), f.Sync(), f.Close()); err != nil {
 		return errors.Join(err, os.Remove(s.Path))
 	}
 	return syncDir(filepath.Dir(s.Path))
 }
 
 // writeBeside writes a file in the directory of another, and returns its name.
-func writeBeside(target string, data []byte) (name string, err error) {
+func writeBeside(target string, data []byte, o owner) (name string, err error) {
 	f, err := os.CreateTemp(filepath.Dir(target), ".import-*.yaml") // mode 0600
 	if err != nil {
 		return "", err
 	}
 	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, o.take(f), f.Sync(), f.Close()); err != nil {
 		return "", errors.Join(err, os.Remove(f.Name()))
 	}
 	return f.Name(), nil

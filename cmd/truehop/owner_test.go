@@ -2,9 +2,11 @@ package main
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -106,4 +108,123 @@ func TestCheckSpool(t *testing.T) {
 	if said := p.stdout.String(); !strings.Contains(said, "ok      spool: "+spool) || !strings.Contains(said, "nobody may not read it\n  chown nobody "+k.config) {
 		t.Errorf("it says\n%s", said)
 	}
+}
+
+// TestRootImportsForTheService: what root imports belongs to the user of the state directory, or to --owner, and that user can run by it.
+func TestRootImportsForTheService(t *testing.T) {
+	needRoot(t)
+	const service = "nobody"
+	for _, c := range []struct {
+		name  string
+		state int // whose the state directory is, -1 where there is none
+		args  []string
+	}{
+		{"the state directory's owner", nobody, nil},
+		{"a user by name, no state directory yet", -1, []string{"--owner", service}},
+		{"a user by name, who has the state directory", nobody, []string{"--owner", service}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newImportWorldFor(t, c.state)
+			p := command(t, t.Context(), append([]string{"import", "--config", w.config, "fetchmailrc", w.rc}, c.args...)...)
+			p.start(t)
+			if code := p.wait(t); code != exitOK || !strings.Contains(p.stdout.String(), "2 messages recorded") || !strings.Contains(p.stdout.String(), "then sudo -u nobody truehop check") {
+				t.Fatalf("it ended with %d and said\n%s%s", code, &p.stdout, &p.stderr)
+			}
+			if got, want := w.owned(t, nobody), "etc/secrets\netc/secrets/pop.example.net\netc/truehop.yaml\nstate"; !strings.HasPrefix(got, want+"\n") || !strings.Contains(got, "\nstate/ledger.db") {
+				t.Errorf("the service's are\n%s\nwant\n%s", got, want)
+			}
+			if of := w.owned(t, 0); strings.Contains(of, "state/") {
+				t.Errorf("root's are\n%s", of)
+			}
+			status := command(t, t.Context(), "status", "--config", w.config)
+			status.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+			status.start(t)
+			if code := status.wait(t); code != exitOK || !strings.Contains(status.stdout.String(), "pop.example.net") {
+				t.Errorf("status for the service ended with %d and said\n%s%s", code, &status.stdout, &status.stderr)
+			}
+			// Again: nothing is there that is in its way.
+			must(t, exitOK, append([]string{"import", "--force", "--config", w.config, "fetchmailrc", w.rc}, c.args...)...)
+		})
+	}
+}
+
+// TestImportOwnerRefused: whom files cannot be written for has none written.
+func TestImportOwnerRefused(t *testing.T) {
+	needRoot(t)
+	const daemon = 1
+	for name, c := range map[string]struct {
+		state, by int // whose the state directory is, and who imports
+		owner     string
+		code      int
+		says      string
+	}{
+		"the state is a third user's": {daemon, 0, "nobody", exitCannotWrite, "belongs to daemon"},
+		"there is no such user":       {-1, 0, "no-such-user", exitUsage, "no-such-user"},
+		"only root can give":          {-1, nobody, "daemon", exitUsage, "only root"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newImportWorldFor(t, c.state)
+			if err := errors.Join(os.Chown(w.rc, c.by, c.by), os.Chown(filepath.Join(w.home, ".fetchids"), c.by, c.by)); err != nil {
+				t.Fatal(err)
+			}
+			p := command(t, t.Context(), "import", "--config", w.config, "--owner", c.owner, "fetchmailrc", w.rc)
+			p.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(c.by), Gid: uint32(c.by)}}
+			p.start(t)
+			if code := p.wait(t); code != c.code || !strings.Contains(p.stderr.String(), c.says) {
+				t.Errorf("it ended with %d and said\n%s%s", code, &p.stdout, &p.stderr)
+			}
+			if _, err := os.Lstat(filepath.Dir(w.config)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("it wrote\n%s", w.files(t))
+			}
+		})
+	}
+}
+
+// newImportWorldFor is an importWorld that all users can search, with a state directory of this user; none for -1.
+func newImportWorldFor(t *testing.T, user int) *importWorld {
+	t.Helper()
+	path, err := built() // before HOME is another, below which Go would have an empty cache
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w := newImportWorld(t)
+	for dir := w.home; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if user >= 0 {
+		state := filepath.Join(w.home, "state")
+		if err := errors.Join(os.Mkdir(state, 0o700), os.Chown(state, user, user)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w
+}
+
+// owned are the files and directories below the home directory that belong to a user.
+func (w *importWorld) owned(t *testing.T, user uint32) string {
+	t.Helper()
+	var all []string
+	err := filepath.WalkDir(w.home, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid == user {
+			rel, _ := filepath.Rel(w.home, path)
+			all = append(all, rel)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(all, "\n")
 }

@@ -420,6 +420,9 @@ func (e engine) live(t *testing.T, i image, w *mailtest.Mail, probe []string) {
 	if out, err := e.run(t, i, "/usr/bin/truehop", "check"); err != nil {
 		t.Fatalf("check: %v\n%s", err, out)
 	}
+	if out, err := e.run(t, i, probe...); err == nil || !strings.HasPrefix(out, "CRITICAL: work: no good pass yet") {
+		t.Errorf("%q before the first pass: %v\n%s", probe, err, out)
+	}
 	w.Arrive(2)
 	if out, err := e.run(t, i, "/usr/bin/truehop", "run"); err != nil {
 		t.Fatalf("run: %v\n%s", err, out)
@@ -431,7 +434,7 @@ func (e engine) live(t *testing.T, i image, w *mailtest.Mail, probe []string) {
 		t.Fatal(err)
 	}
 	w.Await()
-	if out, err := e.run(t, i, probe...); err != nil {
+	if out, err := e.run(t, i, probe...); err != nil || !strings.HasPrefix(out, "OK: accounts 1, waiting 0, for a person 0") {
 		t.Errorf("%q beside the service: %v\n%s", probe, err, out)
 	}
 	if e.probe != "" {

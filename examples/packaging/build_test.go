@@ -3,14 +3,17 @@ package packaging
 
 import (
 	"bytes"
+	"debug/buildinfo"
 	"debug/elf"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -65,15 +68,17 @@ func TestMain(m *testing.M) {
 
 // first and next are two releases of these sources, built once for all tests.
 var (
-	first = sync.OnceValues(func() (release, error) { return build("first", "1.0.0", "../..", "deb rpm") })
+	first = sync.OnceValues(func() (release, error) { return build("first", "1.0.0", "../..", "deb rpm", host) })
 	next  = sync.OnceValues(func() (release, error) {
 		r, err := first()
 		if err != nil {
 			return release{}, err
 		}
-		return build("next", "1.1.0", r.sources, "deb rpm")
+		return build("next", "1.1.0", r.sources, "deb rpm", host)
 	})
 )
+
+const host = "linux/" + runtime.GOARCH
 
 // built waits for a release, or ends the test where none can be made.
 func built(t *testing.T, r func() (release, error)) release {
@@ -95,7 +100,7 @@ func built(t *testing.T, r func() (release, error)) release {
 var errNoNFPM = errors.New("nfpm cannot be fetched")
 
 // build runs the script in a clone: the sources as they are, committed, or those of an earlier release.
-func build(name, version, from, formats string) (release, error) {
+func build(name, version, from, formats string, targets ...string) (release, error) {
 	dir, err := scratch()
 	if err != nil {
 		return release{}, err
@@ -128,7 +133,7 @@ git add -A; git -c user.name=tests -c user.email=tests@example.org commit -qm te
 		return r, err
 	}
 	r.commit = strings.TrimSpace(commit)
-	_, err = run(`"$TO"/examples/packaging/build "$OUT" linux/` + runtime.GOARCH)
+	_, err = run(`"$TO"/examples/packaging/build "$OUT" ` + strings.Join(targets, " "))
 	return r, err
 }
 
@@ -162,10 +167,85 @@ func TestBinary(t *testing.T) {
 	}
 }
 
+// everywhere has the script build for all that it builds for by default. It takes a quarter of an hour with an empty cache.
+var everywhere = flag.Bool("everywhere", false, "build for every target of a release")
+
+// TestForeign: a binary for another machine tells version, commit and date as that of this one, and its packages bear the names that the distributions
+// have for that machine. One target stands for all, unless -everywhere is given.
+func TestForeign(t *testing.T) {
+	one := built(t, first)
+	targets := []string{"linux/arm64"}
+	if runtime.GOARCH == "arm64" {
+		targets = []string{"linux/amd64"}
+	}
+	if *everywhere {
+		targets = nil
+	}
+	r := built(t, func() (release, error) { return build("foreign", "1.0.0", one.sources, "deb rpm", targets...) })
+	names := map[string][2]string{"amd64": {"amd64", "x86_64"}, "arm64": {"arm64", "aarch64"}, "arm": {"armhf", "armv7hl"}, "riscv64": {"riscv64", "riscv64"}}
+	binaries, err := filepath.Glob(filepath.Join(r.dir, "truehop-*-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, path := range binaries {
+		info, err := buildinfo.ReadFile(path)
+		if err != nil {
+			continue // a package
+		}
+		settings := map[string]string{}
+		for _, s := range info.Settings {
+			settings[s.Key] = s.Value
+		}
+		target := settings["GOOS"] + "/" + settings["GOARCH"]
+		got = append(got, target)
+		if name := "truehop-" + strings.Replace(target, "/", "-", 1); filepath.Base(path) != name {
+			t.Errorf("%s is for %s", path, target)
+		}
+		if settings["vcs.revision"] != r.commit || settings["vcs.time"] != "2026-03-01T12:00:00Z" || settings["CGO_ENABLED"] != "0" || settings["-trimpath"] != "true" || info.Main.Version == "(devel)" {
+			t.Errorf("%s: version %s, %v", target, info.Main.Version, settings)
+		}
+		if settings["GOOS"] == "linux" {
+			name := names[settings["GOARCH"]]
+			r.file(t, "truehop_1.0.0*_"+name[0]+".deb")
+			r.file(t, "truehop-1.0.0*."+name[1]+".rpm")
+		}
+	}
+	if targets == nil {
+		targets = released(t)
+	}
+	slices.Sort(targets)
+	if slices.Sort(got); !slices.Equal(got, targets) {
+		t.Errorf("binaries for %q, want %q", got, targets)
+	}
+}
+
+// TestReleaseIsForAll: these are the systems that the README promises binaries for.
+func TestReleaseIsForAll(t *testing.T) {
+	want := []string{"darwin/amd64", "darwin/arm64", "freebsd/amd64", "freebsd/arm64", "linux/amd64", "linux/arm", "linux/arm64", "linux/riscv64"}
+	if got := slices.Sorted(slices.Values(released(t))); !slices.Equal(got, want) {
+		t.Errorf("the script builds for %q by default, want %q", got, want)
+	}
+}
+
+// released are the targets that the script builds for by default.
+func released(t *testing.T) []string {
+	t.Helper()
+	script, err := os.ReadFile("build")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?m)^\tset -- (.+)$`).FindSubmatch(script)
+	if m == nil {
+		t.Fatal("the script names no targets")
+	}
+	return strings.Fields(string(m[1]))
+}
+
 // TestReproducible: the same commit, cloned to another place, makes the same octets.
 func TestReproducible(t *testing.T) {
 	one := built(t, first)
-	two := built(t, func() (release, error) { return build("again", "1.0.0", one.sources, "deb rpm") })
+	two := built(t, func() (release, error) { return build("again", "1.0.0", one.sources, "deb rpm", host) })
 	if one.commit != two.commit || one.sources == two.sources {
 		t.Fatalf("commits %s and %s in %s and %s", one.commit, two.commit, one.sources, two.sources)
 	}

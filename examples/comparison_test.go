@@ -73,7 +73,7 @@ func startRspamd(t *testing.T) func(strategy, message string) string {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
-		"rspamd.conf": fmt.Sprintf(`options { pidfile = "%[1]s/pid"; filters = ""; disable_hyperscan = true; local_addrs = "127.0.0.0/8"; tempdir = "%[1]s"; dns { nameserver = ["127.0.0.1:5"]; } }
+		"rspamd.conf": fmt.Sprintf(`options { pidfile = "%[1]s/pid"; filters = ""; disable_hyperscan = true; hs_cache_dir = "%[1]s"; url_tld = "%[1]s/tld"; local_addrs = "127.0.0.0/8"; tempdir = "%[1]s"; dns { nameserver = ["127.0.0.1:5"]; } }
 logging { type = "console"; level = "warning"; }
 lua = "%[1]s/show.lua";
 modules { path = "/usr/share/rspamd/plugins/external_relay.lua"; }
@@ -85,6 +85,7 @@ external_relay { rules {
   hostname { strategy = "hostname_map"; hostname_map = ["imap.provider.example", "mx1.provider.example"]; }
 } }
 `, dir, addr),
+		"tld": "com\nexample\n", // to compile all there are takes ten seconds
 		"show.lua": `for _, strategy in ipairs({'count', 'local', 'hostname'}) do
   rspamd_config:add_condition(strategy, function(task) return tostring(task:get_request_header('Strategy')) == strategy end)
 end
@@ -98,7 +99,7 @@ end })
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	cmd := exec.CommandContext(ctx, program, "-f", "-i", "-c", filepath.Join(dir, "rspamd.conf"))
+	cmd := exec.CommandContext(ctx, program, "-f", "-i", "--var=DBDIR="+dir, "-c", filepath.Join(dir, "rspamd.conf"))
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	var log strings.Builder
 	cmd.Stdout, cmd.Stderr = &log, &log

@@ -20,7 +20,7 @@
 // classify (listing.go), Flood.judge (flood.go), Flood.adoptable (firstrun.go), visit.pick and inTurn (limit.go), knownByUID and knownByContent (identity.go),
 // [Present] (present.go), decide (outcome.go), troubleOf and streak (trouble.go), [Brake.Holds] (brake.go),
 // retrieval (retrieval.go) and rematch (session.go). What the upstream's own marks prove is told in mark.go.
-// The pipeline (pipeline.go) and the settler (settle.go) carry it out.
+// A visit to a folder (folder.go) asks them in turn; the pipeline (pipeline.go) and the settler (settle.go) carry out what they say.
 package transfer
 
 import (

@@ -47,7 +47,26 @@ func (w *walk) answer(i int, why string) Boundary {
 	if !Public(h.Addr) || h.AddrUncertain || w.listed(h.Addr) {
 		return w.none(i, OutcomeUnsafe, "the peer's address is not recorded or not one that may be presented")
 	}
-	agree, contradict, outside := w.proofs(i)
+	// What the provider's other fields say. Proofs above the hop are the provider's. One that names another address
+	// contradicts, unless that address is the peer of a field further down: Exchange Online can be told to look through
+	// a gateway (enhanced filtering). A proof right below the hop may be the provider's or the sender's: it can agree,
+	// or be about a hop further out.
+	agree, contradict, outside := false, false, false
+	above, below := w.chain.Hops[:i], w.chain.Hops[i+1:]
+	for _, p := range w.chain.Proofs {
+		if p.At > i+1 || !w.wrote(&p, i) || !Public(p.Addr) || w.listed(p.Addr) {
+			continue // a proof with an internal address is about a hop further up
+		}
+		switch {
+		case p.Addr == h.Addr:
+			agree = true
+		case slices.ContainsFunc(above, func(a Hop) bool { return a.Addr == p.Addr }): // a check of a gateway or a relay
+		case p.At <= i && !slices.ContainsFunc(below, func(b Hop) bool { return b.Addr == p.Addr }):
+			contradict = true
+		default:
+			outside = true
+		}
+	}
 	if contradict {
 		return w.none(i, OutcomeConflict, "the provider's own fields name two different clients")
 	}
@@ -122,30 +141,6 @@ func (w *walk) envelope(b *Boundary, i int) {
 			return
 		}
 	}
-}
-
-// proofs compares hop i with what the provider's other fields say. Proofs above
-// the hop are the provider's. One that names another address contradicts, unless
-// that address is the peer of a field further down: Exchange Online can be told
-// to look through a gateway (enhanced filtering). A proof right below the hop may
-// be the provider's or the sender's: it can agree, or be about a hop further out.
-func (w *walk) proofs(i int) (agree, contradict, outside bool) {
-	h, above, below := &w.chain.Hops[i], w.chain.Hops[:i], w.chain.Hops[i+1:]
-	for _, p := range w.chain.Proofs {
-		if p.At > i+1 || !w.wrote(&p, i) || !Public(p.Addr) || w.listed(p.Addr) {
-			continue // a proof with an internal address is about a hop further up
-		}
-		switch {
-		case p.Addr == h.Addr:
-			agree = true
-		case slices.ContainsFunc(above, func(a Hop) bool { return a.Addr == p.Addr }): // a check of a gateway or a relay
-		case p.At <= i && !slices.ContainsFunc(below, func(b Hop) bool { return b.Addr == p.Addr }):
-			contradict = true
-		default:
-			outside = true
-		}
-	}
-	return agree, contradict, outside
 }
 
 // wrote reports whether the writer of hop i wrote the proof p about that hop. A

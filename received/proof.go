@@ -46,8 +46,21 @@ func parseProof(name, value []byte) (p Proof, ok bool) {
 	v = strings.TrimSpace(v)
 	p.Field = string(name)
 	switch field {
-	case "received-spf":
-		p.spf(v)
+	case "received-spf": // RFC 7208, 9.1: key-value pairs, or else the words of the comment
+		p.Addr = addrAfter(v, "client-ip=")
+		p.HELO = valueAfter(v, "helo=")
+		if p.Sender = valueAfter(v, "envelope-from="); p.Sender == "" {
+			p.Sender = valueAfter(v, "domain of ")
+		}
+		if p.Writer = valueAfter(v, "receiver="); p.Writer == "" {
+			_, rest, _ := strings.Cut(v, "(")
+			if w, _, ok := strings.Cut(rest, ": "); ok && strings.IndexByte(w, ' ') < 0 {
+				p.Writer = w
+			}
+		}
+		if !p.Addr.IsValid() {
+			p.Addr = spfWords(v)
+		}
 	case "authentication-results":
 		p.authResults(v)
 	case "arc-authentication-results":
@@ -64,26 +77,6 @@ func parseProof(name, value []byte) (p Proof, ok bool) {
 		p.Addr, _ = parseAddr(strings.Trim(v, "[]"))
 	}
 	return p, p.Addr.IsValid()
-}
-
-// spf reads Received-SPF (RFC 7208, 9.1): its key-value pairs, or else the words
-// of its comment.
-func (p *Proof) spf(v string) {
-	p.Addr = addrAfter(v, "client-ip=")
-	p.HELO = valueAfter(v, "helo=")
-	if p.Sender = valueAfter(v, "envelope-from="); p.Sender == "" {
-		p.Sender = valueAfter(v, "domain of ")
-	}
-	p.Writer = valueAfter(v, "receiver=")
-	if p.Writer == "" {
-		_, rest, _ := strings.Cut(v, "(")
-		if w, _, ok := strings.Cut(rest, ": "); ok && strings.IndexByte(w, ' ') < 0 {
-			p.Writer = w
-		}
-	}
-	if !p.Addr.IsValid() {
-		p.Addr = spfWords(v)
-	}
 }
 
 // authResults reads Authentication-Results (RFC 8601). Exchange Online writes no

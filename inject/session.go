@@ -185,9 +185,19 @@ func (s *Session) startTLS(name string) *Error {
 	case reply.Code != 220:
 		return &Error{Kind: TLS, Op: op, Reply: reply}
 	}
-	if err := s.w.startTLS(s.o.TLSConfig, s.o.Timeouts.Command); err != nil {
+	if s.w.in.r.Buffered() > 0 { // an attack, or a fault
+		err := errors.New("plaintext after the reply to STARTTLS")
 		return &Error{Kind: TLS, Op: op, Err: err, Advice: s.o.hint(err)}
 	}
+	conn := tls.Client(s.w.conn, s.o.TLSConfig)
+	s.w.arm(s.o.Timeouts.Command)
+	if err := conn.Handshake(); err != nil {
+		return &Error{Kind: TLS, Op: op, Err: err, Advice: s.o.hint(err)}
+	}
+	s.w.mu.Lock()
+	s.w.conn = conn
+	s.w.mu.Unlock()
+	s.w.in = newReplyReader(conn)
 	return s.hello(name)
 }
 

@@ -285,24 +285,6 @@ func (w *wire) peekReader() (bool, error) {
 	return err == nil, err
 }
 
-// startTLS upgrades the connection after the 220 to STARTTLS (RFC 3207). Plaintext after that reply
-// is an attack or a fault.
-func (w *wire) startTLS(config *tls.Config, d time.Duration) error {
-	if w.in.r.Buffered() > 0 {
-		return errors.New("plaintext after the reply to STARTTLS")
-	}
-	conn := tls.Client(w.conn, config)
-	w.arm(d)
-	if err := conn.Handshake(); err != nil {
-		return err
-	}
-	w.mu.Lock()
-	w.conn = conn
-	w.mu.Unlock()
-	w.in = newReplyReader(conn)
-	return nil
-}
-
 // trace hands a line to Options.Trace, with its direction in front.
 func (w *wire) trace(who, line string) {
 	if w.o.Trace != nil {

@@ -270,19 +270,10 @@ func (c *Client) try(mechanism string, client gosasl.Client) (unparsed bool, err
 			return false, c.lost(op, lost)
 		}
 	}
-	return unparsed, c.withholdEcho(op, client, err)
-}
-
-// withholdEcho classifies an error of the authentication. A server that echoes the
-// command would have the password logged, or the token, or either in base64.
-func (c *Client) withholdEcho(op string, client gosasl.Client, err error) error {
-	if err == nil {
-		return nil
-	}
+	// A server that echoes the command would have the password logged, or the token, or either in base64.
 	said := c.g.noted().bye // by the server: what is shown may be cut within the secret
-	var reply *imapwire.Error
 	switch {
-	case errors.As(err, &reply):
+	case reply != nil:
 		said += " " + string(reply.Code) + " " + reply.Text
 	case errors.Is(c.g.why(), errLibrary):
 		said += " " + err.Error() // quotes what could not be understood
@@ -290,7 +281,7 @@ func (c *Client) withholdEcho(op string, client gosasl.Client, err error) error 
 	err = sasl.Explain(client, c.failed(op, err))
 	var e *fetch.Error
 	if errors.As(err, &e) && sasl.Echoes(client, said+" "+e.Text) {
-		return &fetch.Error{Kind: e.Kind, Op: op, Advice: e.Advice, Err: errors.New("the server echoed the secret, its words are withheld")}
+		err = &fetch.Error{Kind: e.Kind, Op: op, Advice: e.Advice, Err: errors.New("the server echoed the secret, its words are withheld")}
 	}
-	return err
+	return unparsed, err
 }

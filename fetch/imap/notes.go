@@ -113,8 +113,15 @@ func (g *guard) noteData() {
 		if ok && closed && bytes.IndexByte(prefix, '\\') < 0 {
 			n.prefix = string(prefix)
 		}
-	case "STATUS":
-		n.messages = statusMessages(g.lex.text)
+	case "STATUS": // the number of messages (RFC 9051 section 7.3.4), behind the folder's name, which may hold anything
+		items, _, closed := bytes.Cut(g.lex.text[bytes.LastIndexByte(g.lex.text, '(')+1:], []byte(")"))
+		words := bytes.Fields(items)
+		n.messages = -1
+		for i := 0; closed && i+1 < len(words) && n.messages < 0; i += 2 {
+			if count, err := strconv.ParseUint(string(words[i+1]), 10, 32); err == nil && bytes.EqualFold(words[i], []byte("MESSAGES")) {
+				n.messages = int64(count)
+			}
+		}
 	case "EXPUNGE":
 		n.expunged++
 		n.count -= min(n.count, 1)
@@ -257,18 +264,4 @@ func (g *guard) amend(change func(*notes)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	change(&g.notes)
-}
-
-// statusMessages reads the number of messages from a STATUS response (RFC 9051 section 7.3.4), -1 where there is none. The name of
-// the folder comes before it, and may hold anything.
-func statusMessages(text []byte) int64 {
-	items := text[bytes.LastIndexByte(text, '(')+1:]
-	items, _, closed := bytes.Cut(items, []byte(")"))
-	words := bytes.Fields(items)
-	for i := 0; closed && i+1 < len(words); i += 2 {
-		if n, err := strconv.ParseUint(string(words[i+1]), 10, 32); err == nil && bytes.EqualFold(words[i], []byte("MESSAGES")) {
-			return int64(n)
-		}
-	}
-	return -1
 }

@@ -177,17 +177,14 @@ func (r *Resolver) resolve(ctx context.Context, e *entry) {
 		ttl /= 10
 	}
 	e.expires = time.Now().Add(ttl)
-	if ctx.Err() == nil {
-		r.noteSilence(ctx, tctx.Err() != nil)
+	if ctx.Err() != nil {
+		return
 	}
-}
-
-// noteSilence counts lookups that timed out. After some in a row it finds out whether it is the DNS that is silent
-// or just those addresses' servers.
-func (r *Resolver) noteSilence(ctx context.Context, timedOut bool) {
+	// After some lookups in a row that timed out it is found out whether it is the DNS that is silent or just those
+	// addresses' servers.
 	r.mu.Lock()
 	r.silent++
-	if !timedOut {
+	if tctx.Err() == nil {
 		r.silent = 0
 	}
 	suspected := r.silent >= deadAfter

@@ -352,8 +352,15 @@ func (s *pop3Session) message(verb, arg string) {
 	if verb == "RETR" {
 		s.read[n] = true
 	}
-	if verb == "TOP" {
-		octets = top(m.Raw(), lines)
+	if verb == "TOP" { // the header and the first lines of the body
+		left, _ := strconv.Atoi(lines)
+		header, body, _ := bytes.Cut(m.Raw(), []byte("\r\n\r\n"))
+		cut := 0
+		for ; left > 0 && cut < len(body); left-- {
+			line, _, _ := bytes.Cut(body[cut:], []byte("\r\n"))
+			cut = min(cut+len(line)+2, len(body))
+		}
+		octets = io.MultiReader(bytes.NewReader(header), strings.NewReader("\r\n\r\n"), bytes.NewReader(body[:cut]))
 	}
 	s.write("+OK " + strconv.FormatInt(m.Size, 10) + " octets\r\n")
 	d := &stuffer{w: s.w, tail: [2]byte{'\r', '\n'}, off: s.Unstuffed}
@@ -362,22 +369,6 @@ func (s *pop3Session) message(verb, arg string) {
 		s.write("\r\n")
 	}
 	s.write(cmp.Or(s.Terminator, ".\r\n"))
-}
-
-// top is the header and the first lines of the body.
-func top(raw []byte, lines string) io.Reader {
-	n, _ := strconv.Atoi(lines)
-	header, body, _ := bytes.Cut(raw, []byte("\r\n\r\n"))
-	cut := 0
-	for ; n > 0 && cut < len(body); n-- {
-		i := bytes.Index(body[cut:], []byte("\r\n"))
-		if i < 0 {
-			cut = len(body)
-			break
-		}
-		cut += i + 2
-	}
-	return io.MultiReader(bytes.NewReader(header), strings.NewReader("\r\n\r\n"), bytes.NewReader(body[:cut]))
 }
 
 // stuffer doubles the dots that start a line.

@@ -72,7 +72,32 @@ func startDovecot(t testing.TB, o DovecotOptions, listen func() (net.Listener, e
 	t.Helper()
 	binary := dovecotBinary(t)
 	d := &Dovecot{t: t, User: "alice@example.org", Password: "correct horse", token: rand.Text()}
-	d.prepare()
+	// The directories are short: a UNIX socket's name has at most 107 octets, which t.TempDir may exceed alone.
+	parent := os.TempDir()
+	if len(parent) > 40 {
+		parent = "/tmp"
+	}
+	dir, err := os.MkdirTemp(parent, "dc")
+	d.check(err)
+	d.dir, d.Log = dir, filepath.Join(dir, "log")
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	d.check(os.Chmod(dir, 0o755))
+	d.uid = os.Getuid()
+	if d.uid == 0 {
+		d.uid = 65534 // nobody; Dovecot refuses to open mail as root
+	}
+	d.Create("INBOX")
+	home := filepath.Join(dir, "home") // for mail that Config has elsewhere
+	d.check(os.Mkdir(home, 0o700))
+	d.check(os.Chown(home, d.uid, -1))
+	d.check(os.WriteFile(filepath.Join(dir, "users"),
+		fmt.Appendf(nil, "%s:{PLAIN}%s::::::\n", d.User, d.Password), 0o644))
+	ca := fakeserver.NewCA()
+	certPEM, keyPEM := ca.ServerPEM("localhost", "127.0.0.1")
+	d.CA, d.CAFile = ca.Pool(), filepath.Join(dir, "ca.pem")
+	d.check(os.WriteFile(d.CAFile, ca.PEM(), 0o644))
+	d.check(os.WriteFile(filepath.Join(dir, "cert.pem"), certPEM, 0o644))
+	d.check(os.WriteFile(filepath.Join(dir, "key.pem"), keyPEM, 0o600))
 	var failures error
 	for attempt := range 5 {
 		// Where it cannot inherit sockets, another process may take a port before it does.
@@ -108,37 +133,6 @@ func dovecotBinary(t testing.TB) string {
 	}
 	skip("needs dovecot, which is not installed")
 	return ""
-}
-
-// prepare makes the directories. They are short: a UNIX socket's name has at
-// most 107 octets, which t.TempDir may exceed alone.
-func (d *Dovecot) prepare() {
-	d.t.Helper()
-	parent := os.TempDir()
-	if len(parent) > 40 {
-		parent = "/tmp"
-	}
-	dir, err := os.MkdirTemp(parent, "dc")
-	d.check(err)
-	d.dir, d.Log = dir, filepath.Join(dir, "log")
-	d.t.Cleanup(func() { os.RemoveAll(dir) })
-	d.check(os.Chmod(dir, 0o755))
-	d.uid = os.Getuid()
-	if d.uid == 0 {
-		d.uid = 65534 // nobody; Dovecot refuses to open mail as root
-	}
-	d.Create("INBOX")
-	home := filepath.Join(dir, "home") // for mail that Config has elsewhere
-	d.check(os.Mkdir(home, 0o700))
-	d.check(os.Chown(home, d.uid, -1))
-	d.check(os.WriteFile(filepath.Join(dir, "users"),
-		fmt.Appendf(nil, "%s:{PLAIN}%s::::::\n", d.User, d.Password), 0o644))
-	ca := fakeserver.NewCA()
-	certPEM, keyPEM := ca.ServerPEM("localhost", "127.0.0.1")
-	d.CA, d.CAFile = ca.Pool(), filepath.Join(dir, "ca.pem")
-	d.check(os.WriteFile(d.CAFile, ca.PEM(), 0o644))
-	d.check(os.WriteFile(filepath.Join(dir, "cert.pem"), certPEM, 0o644))
-	d.check(os.WriteFile(filepath.Join(dir, "key.pem"), keyPEM, 0o600))
 }
 
 func (d *Dovecot) check(err error) {

@@ -18,7 +18,7 @@ var (
 // withoutWords returns a field of Postfix's with the client's words cut out of the
 // remarks, and any other field as it is.
 func withoutWords(value []byte) []byte {
-	if !bytes.Contains(value, remarkCertificate) && !bytes.Contains(value, remarkLogin) {
+	if !holdsWords(value) {
 		return value
 	}
 	peer, rest, _ := bytes.Cut(value, []byte("\n"))
@@ -43,6 +43,21 @@ func withoutWords(value []byte) []byte {
 		out = append(out, line...)
 	}
 	return append(out, value[to:]...)
+}
+
+// holdsWords reports whether a line of value begins with such a remark.
+func holdsWords(value []byte) bool {
+	for {
+		end := bytes.IndexByte(value, '\n')
+		if end < 0 {
+			return false
+		}
+		value = value[end:]
+		if bytes.HasPrefix(value, remarkCertificate) || bytes.HasPrefix(value, remarkLogin) {
+			return true
+		}
+		value = value[1:]
+	}
 }
 
 // sessionRemarks are the words that the remarks of Postfix's begin with.

@@ -95,6 +95,29 @@ func TestStartTLSForgets(t *testing.T) {
 	}
 }
 
+// A response that names no search belongs to the one under way, under STARTTLS as well as elsewhere.
+func TestSearchWithoutATagUnderSTARTTLS(t *testing.T) {
+	serverTLS, client := fakeserver.TLS()
+	s := server(fakeserver.NewStore())
+	fetchtest.Fill(s.Store, 2)
+	s.TLS = serverTLS
+	s.Reply = func(verb, _ string) (string, bool) {
+		return "* ESEARCH UID ALL 1:2\r\n%T OK x\r\n", verb == "UID SEARCH"
+	}
+	c, err := New(t.Context(), fetchtest.Dial(t, fetchtest.Listen(t, s.Serve).Addr()), starttls(client))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Abort()
+	if _, err := c.Open(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	found, err := c.Search(t.Context(), nil)
+	if err != nil || len(found) != 2 {
+		t.Errorf("found %v, %v; want 1 and 2", found, err)
+	}
+}
+
 // TestUIDBehindTheBodyUnderSTARTTLS: what the guard tolerates, it tolerates under TLS, too.
 func TestUIDBehindTheBodyUnderSTARTTLS(t *testing.T) {
 	serverTLS, client := fakeserver.TLS()

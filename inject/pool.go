@@ -41,8 +41,18 @@ func NewPool(dial Dialer, o Options) *Pool {
 	p.queue = make(chan *job, p.o.Connections)
 	p.waiting = make(chan *job)
 	for range p.o.Connections {
-		w := &worker{p: p}
-		p.workers.Go(w.run)
+		p.workers.Go(func() { // delivers until the queue is closed and empty
+			w := &worker{p: p}
+			for j := w.take(); j != nil; j = w.take() {
+				if receipt, mine := w.deliver(j); mine {
+					j.done(receipt)
+				}
+				if w.session != nil && !w.session.Reusable() {
+					w.dismiss()
+				}
+			}
+			w.retire()
+		})
 	}
 	return p
 }

@@ -31,19 +31,6 @@ type opened struct {
 	err     *Error
 }
 
-// run delivers until the queue is closed and empty.
-func (w *worker) run() {
-	for j := w.take(); j != nil; j = w.take() {
-		if receipt, mine := w.deliver(j); mine {
-			j.done(receipt)
-		}
-		if w.session != nil && !w.session.Reusable() {
-			w.dismiss()
-		}
-	}
-	w.retire()
-}
-
 // take waits for the next job, and returns nil at the end. A worker with a session also takes over what another
 // waits to open one for. Sessions are closed when no job has come for a while.
 func (w *worker) take() *job {

@@ -159,7 +159,25 @@ func (c *Client) readList(verb string, send bool) (refs []fetch.Ref, rejected in
 			return nil, 0, nil, c.tooLong(verb, fmt.Sprintf("the listing has more than %d messages", c.opts.MaxMessages))
 		}
 	}
-	return c.unique(verb, refs), rejected, nil, nil
+	byNumber := func(a, b fetch.Ref) int { return cmp.Compare(a.Seq, b.Seq) }
+	if !slices.IsSortedFunc(refs, byNumber) {
+		slices.SortStableFunc(refs, byNumber)
+	}
+	// Each number is to occur once. One with two unique-ids has neither: taking the wrong one could delete another message.
+	kept, repeated := refs[:0], 0
+	for _, ref := range refs {
+		last := len(kept) - 1
+		if last < 0 || kept[last].Seq != ref.Seq {
+			kept = append(kept, ref)
+			continue
+		}
+		kept[last].UID, kept[last].Size = "", -1
+		repeated++
+	}
+	if repeated > 0 {
+		c.note(verb+": numbers given twice", slog.Int("lines", repeated))
+	}
+	return kept, rejected, nil, nil
 }
 
 // tooLong is the error of a listing that would not fit into memory, if it ends at all.
@@ -200,29 +218,6 @@ func parseListing(verb string, line []byte) (fetch.Ref, bool) {
 		ref.UID = string(rest)
 	}
 	return ref, true
-}
-
-// unique sorts by number and makes each number occur once. A number with two
-// unique-ids has neither: taking the wrong one could delete another message.
-func (c *Client) unique(verb string, refs []fetch.Ref) []fetch.Ref {
-	byNumber := func(a, b fetch.Ref) int { return cmp.Compare(a.Seq, b.Seq) }
-	if !slices.IsSortedFunc(refs, byNumber) {
-		slices.SortStableFunc(refs, byNumber)
-	}
-	kept, repeated := refs[:0], 0
-	for _, ref := range refs {
-		last := len(kept) - 1
-		if last < 0 || kept[last].Seq != ref.Seq {
-			kept = append(kept, ref)
-			continue
-		}
-		kept[last].UID, kept[last].Size = "", -1
-		repeated++
-	}
-	if repeated > 0 {
-		c.note(verb+": numbers given twice", slog.Int("lines", repeated))
-	}
-	return kept
 }
 
 // addSizes takes the sizes of LIST for the messages of UIDL. What only one of

@@ -50,7 +50,20 @@ func (c *Client) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sink
 			if err := sink(m); err != nil {
 				return c.stop(err)
 			}
-			return b.finish()
+			// What the sink left is read, so that the next reply can be.
+			if b.err == nil || b.cut {
+				b.err, b.cut, b.limit = nil, false, 0
+				n, err := io.Copy(io.Discard, io.LimitReader(b, drainBound))
+				if err == nil && n == drainBound {
+					return tooLarge(c.opts.MaxSize, errors.New("the message goes on far beyond the limit"))
+				}
+			}
+			err := b.err
+			b.err = errUnread
+			if err != io.EOF {
+				return err
+			}
+			return nil
 		})
 	})
 }
@@ -127,21 +140,3 @@ const drainBound = 64 << 20
 
 // errUnread is what a Body returns once its sink has returned.
 var errUnread = errors.New("pop3: Body used after the sink returned")
-
-// finish reads what the sink left, so that the next reply can be read.
-func (b *body) finish() error {
-	if b.err == nil || b.cut {
-		limit := b.limit
-		b.err, b.cut, b.limit = nil, false, 0
-		n, err := io.Copy(io.Discard, io.LimitReader(b, drainBound))
-		if err == nil && n == drainBound {
-			return tooLarge(limit, errors.New("the message goes on far beyond the limit"))
-		}
-	}
-	err := b.err
-	b.err = errUnread
-	if err != io.EOF {
-		return err
-	}
-	return nil
-}

@@ -16,6 +16,7 @@ import (
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/received"
+	"github.com/truehop/truehop/schedule/transfer"
 )
 
 // checkAccount logs in, counts what is in each folder, and finds out whether what the account asks for can be done there.
@@ -247,7 +248,8 @@ func (s *sample) take(ctx context.Context, mailbox fetch.Mailbox, refs []fetch.R
 		if err != nil && fetch.KindOf(err) != fetch.TooLarge {
 			return err
 		}
-		s.outcomes.Count(m.Ref.UID, received.ReadChain(head.Bytes()).Boundary(s.policy))
+		reader := transfer.Reader{Policy: s.policy}
+		s.outcomes.Count(m.Ref.UID, reader.Read(head.Bytes(), time.Now()).Boundary)
 		return nil
 	})
 }

@@ -183,7 +183,7 @@ func (w *pipeline) reportVerdict(m *message) {
 	w.report.emit(Event{
 		Kind: Verdict, Ref: m.ref, Token: rec.Token, Size: rec.Size, Heading: rec.Heading, State: string(rec.State),
 		Boundary: m.boundary, Receipt: m.attempt.receipt, Sender: rec.Sender, Recipients: m.attempt.recipients,
-		Redelivery: m.redelivery, Why: inOneLine(why),
+		Redelivery: m.redelivery, Why: inOneLine(why), Defect: m.defect,
 	})
 	if rec.State.Final() {
 		w.queueDisposal(m.ref, rec)

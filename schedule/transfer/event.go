@@ -67,6 +67,7 @@ type Event struct {
 	Recipients []string
 	Redelivery bool
 	Why        string // where the verdict is ours and not the MTA's; also of Restored and Misfit
+	Defect     *Defect
 
 	// Settled, NotSettled.
 	Disposal fetch.Disposal

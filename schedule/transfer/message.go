@@ -35,7 +35,11 @@ type message struct {
 	plain bool
 	// redelivery says that the MTA may have it already.
 	redelivery bool
-	attempt    attempt
+	// opening is what has to stand between fields of ours and its header.
+	opening string
+	// defect is why it cannot be read, else nil.
+	defect  *Defect
+	attempt attempt
 }
 
 // record is what the ledger is to say of the message.
@@ -49,7 +53,12 @@ func (m *message) rule(state ledger.State, why string) { m.record().State, m.rec
 // leaves the message as it was.
 func (w *pipeline) prepare(m *message) (ready bool, err error) {
 	p := w.pass
-	m.record().Heading = ReadHeading(m.spool.head)
+	reader := Reader{Policy: p.Policy, Client: p.Client, Recipient: p.Recipient, Sender: p.Sender, Chain: p.ReadChain}
+	reading := reader.Read(m.spool.head, w.clock.now())
+	if m.spool.defect != nil {
+		reading = unread(m.spool.defect)
+	}
+	m.record().Heading = reading.Heading
 	if w.plan.adopt && !m.identity.known && !w.plan.spared[m.ref] {
 		m.rule(ledger.Adopted, whyAdopted)
 		return false, nil
@@ -58,12 +67,15 @@ func (w *pipeline) prepare(m *message) (ready bool, err error) {
 		m.rule(ledger.Held, whyAltered)
 		return false, nil
 	}
-	chain := received.ReadChain(m.spool.head)
-	m.boundary = chain.Boundary(p.Policy)
-	m.record().Sender, m.attempt.note = reversePath(chain, m.boundary, p.Sender)
+	m.boundary, m.opening = reading.Boundary, reading.opening
+	m.record().Sender, m.attempt.note = reading.sender, reading.note
 	m.attempt.recipients = p.Recipients
+	if m.defect = reading.Defect; m.defect != nil {
+		m.rule(ledger.Held, m.defect.Why)
+		return false, nil
+	}
 	// Another instance's Truehop-ID, on mail that passed through it, is no loop.
-	for _, id := range values(m.spool.head, fieldID, maxLoopIDs) {
+	for _, id := range reading.ids {
 		if len(id) != tokenLength {
 			continue
 		}
@@ -77,12 +89,11 @@ func (w *pipeline) prepare(m *message) (ready bool, err error) {
 		}
 	}
 	if p.Recipient.From != "" {
-		to, why := p.Recipient.find(chain, m.boundary)
-		if why != "" {
-			m.rule(ledger.Held, why)
+		if reading.noRecipient != "" {
+			m.rule(ledger.Held, reading.noRecipient)
 			return false, nil
 		}
-		m.attempt.recipients = []string{to}
+		m.attempt.recipients = []string{reading.recipient}
 	}
 	if m.identity.known {
 		records, err := w.recordsOf(m)
@@ -95,7 +106,7 @@ func (w *pipeline) prepare(m *message) (ready bool, err error) {
 			return false, nil
 		}
 	}
-	shown := Present(chain, m.boundary, p.Client, w.clock.now())
+	shown := reading.Run
 	switch shown.Treatment {
 	case HeldBack:
 		m.rule(ledger.Held, shown.Why)
@@ -188,7 +199,7 @@ func (m *message) compose(beforeDot func(context.Context) error) *inject.Message
 	// Postfix's local(8) accepts a message that carries Delivered-To with the recipient's own
 	// address and then bounces it as a loop.
 	head := rename(m.spool.head, fieldDeliveredTo, renamedDeliveredTo, to)
-	top := opening(head) + string(head)
+	top := m.opening + string(head)
 	rest := m.spool.mbox + int64(len(m.spool.head))
 	spool := m.spool
 	return &inject.Message{

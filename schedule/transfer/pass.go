@@ -18,7 +18,7 @@
 //
 // What to do is decided by functions without side effects, one file each: compare and
 // classify (listing.go), Flood.judge (flood.go), Flood.adoptable (firstrun.go), visit.pick and inTurn (limit.go), knownByUID and knownByContent (identity.go),
-// [Present] (present.go), decide (outcome.go), troubleOf and streak (trouble.go), [Brake.Holds] (brake.go),
+// [Reader] (reading.go), [Present] (present.go), decide (outcome.go), troubleOf and streak (trouble.go), [Brake.Holds] (brake.go),
 // retrieval (retrieval.go) and rematch (session.go). What the upstream's own marks prove is told in mark.go.
 // A visit to a folder (folder.go) asks them in turn; the pipeline (pipeline.go) and the settler (settle.go) carry out what they say.
 package transfer
@@ -121,6 +121,8 @@ type Pass struct {
 	Newest int
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// ReadChain reads the Received fields of a header; nil means [received.ReadChain].
+	ReadChain func(head []byte) *received.Chain
 	// Observe, if not nil, is called with every [Event], one at a time. It must not block for long.
 	Observe func(Event)
 }
@@ -306,21 +308,3 @@ func (r *run) choose(ctx context.Context) ([]string, error) {
 	}
 	return names, nil
 }
-
-// clock is the time during a pass, by the wall and by the account's clock, which no jump of the
-// former makes wrong ([ledger.Ledger.Tick]).
-type clock struct {
-	wall    func() time.Time // nil means time.Now
-	began   time.Time
-	account time.Duration // what the account's clock showed when the pass began
-}
-
-func (c *clock) now() time.Time {
-	if c.wall != nil {
-		return c.wall()
-	}
-	return time.Now()
-}
-
-// accountTime is what the account's clock shows now.
-func (c *clock) accountTime() time.Duration { return c.account + max(c.now().Sub(c.began), 0) }

@@ -42,6 +42,8 @@ type spooled struct {
 	// mbox is the length of the mbox lines in front of the message. They are part of what was retrieved and
 	// of the hash, and are not injected: below a field of ours they would end the header.
 	mbox int64
+	// defect is why the header could not be looked at, else nil. Then it counts as empty.
+	defect *Defect
 	// head is the header block behind those with its closing empty line, or as much of it as headLimit allows.
 	head []byte
 }
@@ -87,11 +89,19 @@ func spool(r io.Reader, hint int64, dir string) (*spooled, error) {
 	}
 	s := &spooled{mem: w.buf.Bytes(), file: w.file, size: w.size, eightBit: w.eightBit, nul: w.nul}
 	w.sum.Sum(s.whole[:0])
-	if err := s.identify(); err != nil {
+	if err := s.examine(s.identify); err != nil {
 		s.close()
 		return nil, fmt.Errorf("%w: %w", errSpool, err)
 	}
 	return s, nil
+}
+
+// examine lets look go over the header. Of a message with which the program has a defect, all octets are its content.
+func (s *spooled) examine(look func() error) (err error) {
+	if s.defect = withoutPanic(func() { err = look() }); s.defect != nil {
+		s.hash, s.fingerprint, s.mbox, s.head, err = s.whole, ledger.Fingerprint{}, 0, nil, nil
+	}
+	return err
 }
 
 // identify finds the header block, and computes hash and fingerprint.

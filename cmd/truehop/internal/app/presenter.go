@@ -27,6 +27,8 @@ type Presenter struct {
 	section string
 	// target is that target's name, "" where there is no account.
 	target string
+	// readChain is as in [transfer.Pass].
+	readChain func(head []byte) *received.Chain
 }
 
 // NewPresenter goes by the rules of an account.
@@ -65,9 +67,12 @@ type Explanation struct {
 
 // Explain says what a pass would do with the message that has this header.
 func (p *Presenter) Explain(ctx context.Context, header []byte) Explanation {
-	x := Explanation{Chain: received.ReadChain(header), Section: p.section, Target: p.target, Commands: []string{}, Heading: transfer.ReadHeading(header)}
-	x.Boundary = x.Chain.Boundary(p.Policy)
-	x.Run = transfer.Present(x.Chain, x.Boundary, p.rules, time.Now())
+	reader := transfer.Reader{Policy: p.Policy, Client: p.rules, Chain: p.readChain}
+	reading := reader.Read(header, time.Now())
+	x := Explanation{
+		Chain: reading.Chain, Boundary: reading.Boundary, Run: reading.Run, Heading: reading.Heading,
+		Section: p.section, Target: p.target, Commands: []string{},
+	}
 	if x.Run.Lookup && p.names != nil {
 		x.Run.Client = transfer.WithName(x.Run.Client, lookupName(ctx, p.names, x.Run.Client.Addr))
 		x.Run.Lookup = false

@@ -232,6 +232,9 @@ func (l *Log) Event(e transfer.Event) {
 		if level == slog.LevelWarn { // somebody may look for it
 			attrs = append(attrs, headingAttrs(e.Heading, l.addresses)...)
 		}
+		if e.Defect != nil {
+			l.Debug(logPanic, "account", e.Account, uid(e), "stack", e.Defect.Stack)
+		}
 	case transfer.NotRetrieved:
 		level, text = slog.LevelWarn, logNotRetrieved
 		attrs = append(attrs, uid(e), slog.Int64("size", e.Size), slog.String("error", e.Err.Error()))

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
@@ -43,5 +44,25 @@ func TestPassLevels(t *testing.T) {
 				t.Errorf("it logs %q, want %q", b.String(), c.want)
 			}
 		})
+	}
+}
+
+// TestStackOfADefect: who mends a defect finds the stack in the log at debug level; nobody else sees it.
+func TestStackOfADefect(t *testing.T) {
+	e := transfer.Event{Kind: transfer.Verdict, Account: "work", State: string(ledger.Held), Why: "cannot be read: a defect of truehop",
+		Defect: &transfer.Defect{Stack: "goroutine 7:\nreceived.cutField"}}
+	e.Ref.UID = "42"
+	for level, want := range map[slog.Level]string{
+		slog.LevelDebug: `level=DEBUG msg=panic account=work uid=42 stack="goroutine 7:\nreceived.cutField"` + "\n", slog.LevelInfo: "",
+	} {
+		var b strings.Builder
+		NewLog(&b, config.Log{Level: level}, false).Event(e)
+		said := b.String()
+		if !strings.Contains(said, want) || strings.Contains(said, "panic") != (want != "") {
+			t.Errorf("at %v it logs %q", level, said)
+		}
+		if !strings.Contains(said, `level=WARN msg=held account=work uid=42`) || !strings.Contains(said, `why="cannot be read: a defect of truehop"`) {
+			t.Errorf("at %v it warns %q", level, said)
+		}
 	}
 }

@@ -22,12 +22,16 @@ import (
 const isolated = "TEST_ALONE"
 
 // Alone runs the test t again in a process that shares neither network nor mounts with any other, so that programs find their
-// name server on port 53, every port free, and files of the test's below /etc. It reports whether this is that process.
+// name server on port 53, every port free, and files of the test's below /etc. Whatever it starts ends with it, for it is the
+// first process of its own. It reports whether this is that process.
 func Alone(t *testing.T, args ...string) bool {
 	t.Helper()
 	required := os.Getenv("TRUEHOP_REQUIRE_SERVERS") == "1"
 	if os.Getenv(isolated) == "1" {
 		if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Mount("proc", "/proc", "proc", 0, ""); err != nil {
 			t.Fatal(err)
 		}
 		resolv := filepath.Join(t.TempDir(), "resolv.conf")
@@ -53,7 +57,7 @@ func Alone(t *testing.T, args ...string) bool {
 	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"-test.run=" + pattern, "-test.v"}, args...)...)
 	cmd.Env = append(os.Environ(), isolated+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID}
 	out, err := cmd.CombinedOutput()
 	if errors.Is(err, syscall.EPERM) && !required {
 		t.Skipf("needs the right to have a network of its own: %v", err)

@@ -94,6 +94,8 @@ func further(t *testing.T, key mailtest.Key) map[string]mail {
 		{"F", "alerts@bank.example", "fwd.alumni.example (fwd.alumni.example [192.0.2.80])", key.Sign(t, "bank.example", text("alerts@bank.example", "F forwarded"))},
 		{"H", "x@small.example", "mx.example.org (host67.dialup.example [203.0.113.67])", text("x@small.example", "H our own name in HELO")},
 		{"I", "carol@upstream.example", internal, text("carol@upstream.example", "I written at the upstream")},
+		{"K", "boss@example.org", "", text("boss@example.org", "K our own domain, client not known")},
+		{"L", "boss@example.org", internal, text("boss@example.org", "L our own user at the upstream")},
 		{"S", "alice@author.example", "mail.author.example (mail.author.example [192.0.2.30])", whole},
 		{"U", "alice@author.example", "", key.Sign(t, "author.example", text("alice@author.example", "U client not known"))},
 	}
@@ -300,8 +302,8 @@ accounts:
 			w.t.Fatal(err)
 		}
 		_, number, _ := strings.Cut(record.UID, "00000001") // the UIDVALIDITY
-		n, err := strconv.Atoi(number)
-		if err != nil || n < 1 || n > len(w.mails) {
+		n, err := strconv.ParseInt(number, 16, 32)
+		if err != nil || n < 1 || int(n) > len(w.mails) {
 			w.t.Fatalf("%v in %s", err, line)
 		}
 		o.of[w.mails[n-1].name] = fmt.Sprintf("%s %d", record.State, record.Code)

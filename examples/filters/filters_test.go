@@ -22,7 +22,7 @@ const truehop = "TEST_TRUEHOP"
 // recipe is a directory, and a row of the table in README.md.
 type recipe struct {
 	dir, filter string
-	// variant is another way to do what the directory does: the end of the name of its master.cf, and of its blocks of the log.
+	// variant is another way to do what the directory does, as the README's blocks of the log name it.
 	variant string
 	// programs must be installed. Without them the recipe is skipped, unless it is required.
 	programs []string
@@ -35,6 +35,8 @@ type recipe struct {
 	start func(w *world)
 	// account are lines for truehop's configuration.
 	account []string
+	// master is the file for master.cf, if there is one.
+	master string
 	// listener is a file with more lines for truehop's listener.
 	listener string
 	// then goes on where truehop has ended. The README's log "later" is of that.
@@ -132,12 +134,13 @@ func TestRecipes(t *testing.T) {
 // need ends the test where the recipe cannot be tried.
 func (r recipe) need(t *testing.T) {
 	t.Helper()
+	skip := t.Skip
+	if r.required && os.Getenv("TRUEHOP_REQUIRE_SERVERS") == "1" {
+		skip = t.Fatal
+	}
 	for _, program := range append([]string{"fetchmail"}, r.programs...) {
 		if _, err := exec.LookPath(program); err != nil {
-			if os.Getenv("TRUEHOP_REQUIRE_SERVERS") == "1" && (r.required || program == "fetchmail") {
-				t.Fatal(err)
-			}
-			t.Skip(err)
+			skip(err)
 		}
 	}
 }

@@ -21,6 +21,7 @@ func recipes() []recipe {
 	}
 	python, perl := spf, spf
 	python.filter, python.programs = "policyd-spf (Python)", []string{"policyd-spf"}
+	python.master, perl.master = "spf/master.cf", "spf/master.cf.perl"
 	python.start = func(w *world) { w.install("spf/policyd-spf.conf", "/etc/postfix-policyd-spf-python/policyd-spf.conf") }
 	perl.filter, perl.programs, perl.variant = "policyd-spf (Perl)", []string{"postfix-policyd-spf-perl"}, "perl"
 	greylisted := recipe{
@@ -33,7 +34,7 @@ func recipes() []recipe {
 	return []recipe{
 		{
 			dir: "access-rules", filter: "Postfix's own rules: names, a block list, tables of clients and HELO, our own domain as sender",
-			tables: []string{"access-rules/truehop_clients", "access-rules/truehop_helo", "access-rules/truehop_senders"}, further: "EHIKLU",
+			required: true, tables: []string{"access-rules/truehop_clients", "access-rules/truehop_helo", "access-rules/truehop_senders"}, further: "EHIKLU",
 			before: "all delivered", after: "A, B, E, H refused 554; C, I, L, U delivered; D refused 550; K held 554",
 		},
 		python,

@@ -150,8 +150,8 @@ func newWorld(t *testing.T, r recipe, key mailtest.Key, mails []mail) *world {
 		Master: []string{"smtp inet n - n - - smtpd", listener},
 		Files:  map[string]string{},
 	}
-	if path := filepath.Join(r.dir, strings.TrimSuffix("master.cf."+r.variant, ".")); exists(path) {
-		o.Master = append(o.Master, read(t, path))
+	if r.master != "" {
+		o.Master = append(o.Master, read(t, r.master))
 	}
 	for _, table := range r.tables {
 		o.Files[filepath.Base(table)] = read(t, table)
@@ -182,11 +182,6 @@ func read(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
 
 // file writes a file of the test's own, and returns its path.
@@ -347,7 +342,7 @@ func (w *world) since(before [2]string) string {
 
 // cell says what became of the messages as the table does: which of them, in their order, share an outcome.
 func (w *world) cell(o outcome) string {
-	var names = map[string][]string{}
+	names := map[string][]string{}
 	var order []string
 	for _, m := range w.mails {
 		result := o.of[m.name]

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
 	"encoding/json"
 	"flag"
@@ -32,10 +33,16 @@ type filter struct {
 	// programs must be installed; without them it is skipped, unless required says that they install quickly.
 	programs []string
 	required bool
+	// carrier is how clients are presented, XCLIENT if "". program is what listens, Postfix's smtpd if "".
+	carrier, program string
 	// options are the listener's.
 	options []string
 	// start readies the filter; dir is for its files.
 	start func(t *testing.T, dir string, key dkimKey)
+	// maildir is where in dir messages are delivered, if that is not Postfix's own mailbox.
+	maildir string
+	// passed is in Postfix's log for each message that a filter behind the queue has passed on.
+	passed *regexp.Regexp
 	// want is what becomes of each message, by filterMails: the record's state and reply code, and what
 	// the filter says in the header of a delivered message.
 	want map[string]string
@@ -86,6 +93,21 @@ func filters() []filter {
 	}
 	// policyd-weight asks whether name, HELO and sender fit together: nothing fits a stand-in.
 	weight := everything(delivered, map[string]string{"unknown forged": held, "unknown own": held, "unknown good": held, "stale good": held, "no reverse DNS": refused})
+	// Behind postscreen, which looks at lists, the same policy service as above asks for SPF.
+	// Without a banner before the greeting it waits for the lists and for nothing else, at most greet_wait.
+	screened := maps.Clone(spf)
+	screened["listed"] = refused
+	// Spam goes into a folder. So does good mail whose client is not shown, under the score that only a client without a name has.
+	sieved := maps.Clone(verdicts)
+	for _, name := range []string{"listed", "no reverse DNS", "unknown good", "stale good"} {
+		sieved[name] += " junk"
+	}
+	// amavis has SpamAssassin look at all that is in the queue, and checks signatures itself. No table keeps internal mail from it.
+	scanned := maps.Clone(spam)
+	for name, found := range scanned {
+		scanned[name] = strings.Replace(found, " DKIM_VALID", " dkim=pass DKIM_VALID", 1)
+	}
+	scanned["internal good"] += " SPF_FAIL"
 	return []filter{
 		{name: "block list", options: []string{"smtpd_client_restrictions=reject_rbl_client bl.example"}, want: everything(delivered, map[string]string{"listed": "refused 554"})},
 		{name: "names", options: []string{"smtpd_client_restrictions=" + exempt + ", reject_unknown_client_hostname", "unknown_client_reject_code=550"},
@@ -111,6 +133,14 @@ func filters() []filter {
 			start:   startSpamAssassin, want: spam},
 		{name: "policyd-weight", programs: []string{"policyd-weight"}, options: policy("inet:127.0.0.1:12525"),
 			start: startPolicydWeight, want: weight},
+		{name: "postscreen", programs: []string{"policyd-spf"}, required: true, carrier: "proxy-v2", program: "postscreen",
+			options: []string{"postscreen_upstream_proxy_protocol=haproxy", "postscreen_greet_banner=", "postscreen_greet_wait=60s", "postscreen_access_list=permit_mynetworks, cidr:{etc}/screened",
+				"postscreen_dnsbl_sites=bl.example", "postscreen_dnsbl_action=enforce", "smtpd_service_name=passed"}, want: screened},
+		{name: "Sieve spamtest on rspamd", programs: []string{"rspamd", "dovecot"},
+			options: []string{"smtpd_milters=inet:127.0.0.1:11332", "smtpd_milter_maps=cidr:{etc}/milters", "content_filter=lmtp:inet:127.0.0.1:2424"},
+			start:   startSieve, maildir: "mail", want: sieved},
+		{name: "amavis", programs: []string{"amavisd"},
+			options: []string{"content_filter=amavis:inet:127.0.0.1:10024"}, start: startAmavis, passed: regexp.MustCompile(`:10024, .*status=sent`), want: scanned},
 	}
 }
 
@@ -137,8 +167,11 @@ func startOpenDMARC(t *testing.T, dir string, key dkimKey) {
 	startFilter(t, "127.0.0.1:8893", "opendmarc", "-f", "-c", opendmarc)
 }
 
-func startRspamd(t *testing.T, dir string, _ dkimKey) {
-	for name, text := range map[string]string{
+func startRspamd(t *testing.T, dir string, _ dkimKey) { runRspamd(t, dir, nil) }
+
+// runRspamd starts rspamd with files of its configuration besides those that every test has, or in their place.
+func runRspamd(t *testing.T, dir string, local map[string]string) {
+	files := map[string]string{
 		"options.inc":           "dns { nameserver = [\"127.0.0.1\"]; timeout = 1s; }\ndisable_hyperscan = true;\nurl_tld = \"" + fileIn(t, dir, "tld", "com\n") + "\";\n",
 		"worker-proxy.inc":      "bind_socket = \"127.0.0.1:11332\";\nmilter = yes;\ntimeout = 60s;\nupstream \"local\" { default = yes; self_scan = yes; }\ncount = 1;\n",
 		"worker-normal.inc":     "enabled = false;\n",
@@ -152,17 +185,24 @@ func startRspamd(t *testing.T, dir string, _ dkimKey) {
 		"surbl.conf":            "enabled = false;\n",
 		"fuzzy_check.conf":      "enabled = false;\n",
 		"bayes_expiry.conf":     "enabled = false;\n",
-	} {
+	}
+	maps.Copy(files, local)
+	for name, text := range files {
 		fileIn(t, dir, "local.d/"+name, text)
 	}
 	startFilter(t, "127.0.0.1:11332", "rspamd", "-f", "-u", "_rspamd", "-g", "_rspamd", "-c", "/etc/rspamd/rspamd.conf",
 		"--var", "LOCAL_CONFDIR="+dir, "--var", "DBDIR="+dir, "--var", "RUNDIR="+dir, "--var", "LOGDIR="+dir)
 }
 
-func startSpamAssassin(t *testing.T, dir string, _ dkimKey) {
+// spamAssassin writes its configuration: rules that ask nobody but the name server of the test.
+func spamAssassin(t *testing.T, dir string) {
 	fileIn(t, dir, "conf/local.cf", "report_safe 0\nuse_bayes 0\nuse_razor2 0\nuse_pyzor 0\ndns_server 127.0.0.1\ndns_available yes\nclear_headers\nadd_header all Status _YESNO_, score=_SCORE_ tests=_TESTSSCORES(,)_\n")
 	fileIn(t, dir, "conf/init.pre", "loadplugin Mail::SpamAssassin::Plugin::SPF\nloadplugin Mail::SpamAssassin::Plugin::DKIM\nloadplugin Mail::SpamAssassin::Plugin::Check\nloadplugin Mail::SpamAssassin::Plugin::HeaderEval\n"+
 		"loadplugin Mail::SpamAssassin::Plugin::RelayEval\nloadplugin Mail::SpamAssassin::Plugin::BodyEval\nloadplugin Mail::SpamAssassin::Plugin::MIMEEval\n")
+}
+
+func startSpamAssassin(t *testing.T, dir string, _ dkimKey) {
+	spamAssassin(t, dir)
 	startFilter(t, "127.0.0.1:783", "spamd", "--siteconfigpath="+dir+"/conf", "-i", "127.0.0.1", "-p", "783", "-u", "nobody", "-x", "-m", "1", "-H", dir)
 	startFilter(t, "127.0.0.1:7830", "spamass-milter", "-p", "inet:7830@127.0.0.1", "-r", "-1", "--", "-d", "127.0.0.1", "-p", "783")
 }
@@ -228,16 +268,24 @@ func TestFilters(t *testing.T) {
 	o := injecttest.PostfixOptions{
 		Main: []string{"policyd-spf_time_limit = 3600", "milter_protocol = 6"},
 		Files: map[string]string{
-			"standins": unknown + " OK\n" + internal + " OK\n", "internal": internal + " OK\n", "milters": internal + " DISABLE\n",
+			"standins": unknown + " OK\n" + internal + " OK\n", "internal": internal + " OK\n", "screened": internal + " permit\n", "milters": internal + " DISABLE\n",
 			"policyd-spf.conf": "debugLevel = 1\nTestOnly = 1\nHELO_reject = Fail\nMail_From_reject = Fail\nPermError_reject = False\nTempError_Defer = False\nskip_addresses = 127.0.0.0/8,::ffff:127.0.0.0/104,::1\n",
 		},
 		Master: []string{
 			"spf-python unix - n n - 0 spawn user=nobody argv=/usr/bin/policyd-spf {etc}/policyd-spf.conf",
 			"spf-perl unix - n n - 0 spawn user=nobody argv=/usr/sbin/postfix-policyd-spf-perl",
+			// What postscreen hands the connection to when it has found nothing, and asks.
+			"passed pass - - n - - smtpd\n  -o {smtpd_recipient_restrictions=reject_unauth_destination, check_client_access cidr:{etc}/internal, check_policy_service unix:private/spf-python}",
+			"dnsblog unix - - n - 0 dnsblog",
+			"tlsproxy unix - - n - 0 tlsproxy",
+			"lmtp unix - - n - - lmtp",
+			// To amavis, and back from it.
+			"amavis unix - - n - 2 lmtp\n  -o lmtp_send_xforward_command=yes",
+			"127.0.0.1:10025 inet n - n - - smtpd\n  -o smtpd_authorized_xforward_hosts=127.0.0.0/8",
 		},
 	}
 	for _, f := range filters() {
-		o.Listeners = append(o.Listeners, injecttest.Listener{Name: f.name, Options: append([]string{"smtpd_authorized_xclient_hosts=static:all", "smtpd_error_sleep_time=0", "smtpd_hard_error_limit=1000"}, f.options...)})
+		o.Listeners = append(o.Listeners, injecttest.Listener{Name: f.name, Program: f.program, Options: append([]string{"smtpd_authorized_xclient_hosts=static:all", "smtpd_error_sleep_time=0", "smtpd_hard_error_limit=1000"}, f.options...)})
 	}
 	postfix := injecttest.StartPostfix(t, o)
 	for _, f := range filters() {
@@ -250,21 +298,20 @@ func TestFilters(t *testing.T) {
 					t.Skip(err)
 				}
 			}
+			dir, err := os.MkdirTemp("", "filter")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { os.RemoveAll(dir) })
+			if err := os.Chmod(dir, 0o777); err != nil {
+				t.Fatal(err)
+			}
 			if f.start != nil {
-				dir, err := os.MkdirTemp("", "filter")
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { os.RemoveAll(dir) })
-				if err := os.Chmod(dir, 0o777); err != nil {
-					t.Fatal(err)
-				}
 				f.start(t, dir, key)
 			}
-			_, addr := postfix.Addr(f.name)
 			mails := filterMails()
 			for _, order := range []string{"forwards", "backwards"} {
-				got := throughFilter(t, postfix, addr, f.name+" "+order, mails, key)
+				got := throughFilter(t, postfix, f, dir, f.name+" "+order, mails, key)
 				for _, m := range mails {
 					if got[m.name] != f.want[m.name] {
 						t.Errorf("%s, %s: %s, want %s", order, m.name, got[m.name], f.want[m.name])
@@ -285,9 +332,12 @@ func TestFilters(t *testing.T) {
 	}
 }
 
-// throughFilter fetches the messages in that order and injects them in one session. It returns what became of each.
-func throughFilter(t *testing.T, postfix *injecttest.Postfix, addr, id string, mails []filterMail, key dkimKey) map[string]string {
+// throughFilter fetches the messages in that order and injects them in one session, where the carrier has sessions. It returns
+// what became of each.
+func throughFilter(t *testing.T, postfix *injecttest.Postfix, f filter, filterDir, id string, mails []filterMail, key dkimKey) map[string]string {
 	t.Helper()
+	_, addr := postfix.Addr(f.name)
+	carrier := cmp.Or(f.carrier, "xclient")
 	dir := t.TempDir()
 	write := func(name, text string) string {
 		path := filepath.Join(dir, name)
@@ -315,10 +365,15 @@ func throughFilter(t *testing.T, postfix *injecttest.Postfix, addr, id string, m
 	unknown, internal, _ := strings.Cut(*standIns, ",")
 	config := write("truehop.yaml", fmt.Sprintf(`state_dir: %s
 resolver: {server: "127.0.0.1"}
-inject: {address: %q, connections: 1, unknown_client_address: %s, internal_client_address: %s}
+inject: {address: %q, carrier: %s, connections: 1, unknown_client_address: %s, internal_client_address: %s}
 accounts:
   work: {host: 127.0.0.1, port: %s, tls_ca_file: %s, user: u, password_file: %s, recipients: [user@example.org], mx: [mx.upstream.example], stale_after: 30d, on_stale: present}
-`, filepath.Join(dir, "state"), addr, unknown, internal, port, write("ca.pem", string(ca.PEM())), write("password", "p\n")))
+`, filepath.Join(dir, "state"), addr, carrier, unknown, internal, port, write("ca.pem", string(ca.PEM())), write("password", "p\n")))
+	passed := func() int { return len(f.passed.FindAllString(postfix.Log(), -1)) }
+	before := 0
+	if f.passed != nil {
+		before = passed()
+	}
 	p := command(t, t.Context(), "run", "--config", config)
 	p.start(t)
 	if code := p.wait(t); code != exitOK && code != exitPerson && code != exitLater {
@@ -339,13 +394,30 @@ accounts:
 		}
 		results[mails[n-1].name] = fmt.Sprintf("%s %d", r.State, r.Code)
 	}
-	for _, text := range postfix.Mail() {
-		head, _, _ := strings.Cut(text, "\n\n")
-		for _, m := range mails {
-			if strings.Contains(head, "\nSubject: "+m.name+", "+id+"\n") {
-				results[m.name] += findings(head, m.signed)
+	if f.passed != nil {
+		for end := time.Now().Add(5 * time.Minute); passed()-before < len(mails); time.Sleep(100 * time.Millisecond) {
+			if time.Now().After(end) { // it hangs
+				t.Fatalf("of %d messages %d came back from the filter\n%s", len(mails), passed()-before, postfix.Log())
 			}
 		}
+	}
+	delivered := postfix.Mail()
+	if f.maildir != "" {
+		delivered = inFolder(t, filepath.Join(filterDir, f.maildir))
+	}
+	found := func(texts []string, folder string) {
+		for _, text := range texts {
+			head, _, _ := strings.Cut(text, "\n\n")
+			for _, m := range mails {
+				if strings.Contains(head, "\nSubject: "+m.name+", "+id+"\n") {
+					results[m.name] += findings(head, m.signed) + folder
+				}
+			}
+		}
+	}
+	found(delivered, "")
+	if f.maildir != "" {
+		found(inFolder(t, filepath.Join(filterDir, f.maildir, ".Junk")), " junk")
 	}
 	return results
 }

@@ -33,6 +33,10 @@ type recipe struct {
 	further string
 	// start starts the filter, and installs its configuration.
 	start func(w *world)
+	// port25 is what listens there, an smtpd if "".
+	port25 string
+	// inject is a file with truehop's inject section, where that is not the listener of ../postfix/master.cf.unix.
+	inject string
 	// account are lines for truehop's configuration.
 	account []string
 	// master is the file for master.cf, if there is one.

@@ -56,6 +56,16 @@ func recipes() []recipe {
 			start: startPolicydWeight, before: "all delivered", after: "A, B, D refused 550; C, F, I, U delivered",
 		},
 		{
+			dir: "postscreen", filter: "postscreen, by the PROXY protocol", tables: []string{"postscreen/truehop_screened"}, further: "IU", required: true,
+			port25: "smtp inet n - n - 1 postscreen\nsmtpd pass - - n - - smtpd", inject: "postscreen/truehop.yaml",
+			before: "all delivered", after: "A, B refused 550; C, D, I, U delivered",
+		},
+		{
+			dir: "spamtest", filter: "Sieve's spamtest on rspamd's score", programs: []string{"rspamd", "dovecot", "sievec"}, further: "EFIU",
+			start: startSpamtest, findings: inJunk,
+			before: "all delivered", after: "A delivered into Junk; B, E refused 554; C, D, F, I, U delivered",
+		},
+		{
 			dir: "intact", filter: "none: signed mail with bare addresses and no Date", programs: []string{"opendkim"}, required: true, further: "S",
 			start: startOpenDKIM, findings: signatures,
 			before: "A, B, C, D delivered; S delivered with a broken signature", after: "all delivered",

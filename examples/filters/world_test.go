@@ -3,6 +3,7 @@
 package filters
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -116,6 +117,10 @@ type world struct {
 	upstream string // port
 	dir      string
 	mails    []mail
+	// inject is truehop's inject section, if it is another.
+	inject string
+	// maildir is where Postfix hands mail on to, with the folders of Dovecot's Maildir++. It has none of its own then.
+	maildir string
 	// stopFilter ends the filter before its time.
 	stopFilter func()
 }
@@ -141,13 +146,16 @@ func newWorld(t *testing.T, r recipe, key mailtest.Key, mails []mail) *world {
 	if r.start != nil {
 		r.start(w)
 	}
+	if r.inject != "" {
+		w.inject = read(t, r.inject)
+	}
 	listener := read(t, "../postfix/master.cf.unix")
 	if r.listener != "" {
 		listener += read(t, r.listener)
 	}
 	o := injecttest.PostfixOptions{
 		Main:   append([]string{"smtpd_peername_lookup = yes"}, r.main(t)...),
-		Master: []string{"smtp inet n - n - - smtpd", listener},
+		Master: []string{cmp.Or(r.port25, "smtp inet n - n - - smtpd"), "lmtp unix - - n - - lmtp", listener},
 		Files:  map[string]string{},
 	}
 	if r.master != "" {
@@ -266,7 +274,7 @@ func (w *world) byTruehop(lines ...string) outcome {
 	w.t.Helper()
 	config := w.file("truehop.yaml", fmt.Sprintf(`state_dir: %s
 resolver: {server: "127.0.0.1"}
-inject: {address: "unix:%s"}
+%s
 accounts:
   work:
     protocol: pop3
@@ -279,7 +287,7 @@ accounts:
     recipients: [me@example.org]
     mx: [mx.upstream.example]
 %s
-`, filepath.Join(w.dir, "state"), filepath.Join(w.postfix.Dir, "q/public/truehop"), w.upstream, mailtest.User, w.file("password", mailtest.Password+"\n"), strings.Join(lines, "\n")))
+`, filepath.Join(w.dir, "state"), cmp.Or(w.inject, `inject: {address: "unix:`+filepath.Join(w.postfix.Dir, "q/public/truehop")+`"}`), w.upstream, mailtest.User, w.file("password", mailtest.Password+"\n"), strings.Join(lines, "\n")))
 	before := w.logs()
 	program := os.Getenv(truehop)
 	out, err := exec.Command(program, "run", "--config", config).CombinedOutput()
@@ -316,7 +324,11 @@ const delivered = "delivered"
 func (w *world) mailboxes(mark string) map[string]string {
 	w.t.Helper()
 	found := map[string]string{}
-	for _, text := range w.postfix.Mail() {
+	texts := w.postfix.Mail()
+	if w.maildir != "" {
+		texts = append(w.folder(""), w.folder(junk)...)
+	}
+	for _, text := range texts {
 		head, _, _ := strings.Cut(text, "\n\n")
 		if !strings.Contains(head, mark) {
 			continue
@@ -329,6 +341,22 @@ func (w *world) mailboxes(mark string) map[string]string {
 		found[name[1]] = text
 	}
 	return found
+}
+
+const junk = ".Junk"
+
+// folder are the messages in a folder of the mailbox that nobody has looked at, the inbox if "".
+func (w *world) folder(name string) []string {
+	w.t.Helper()
+	paths, err := filepath.Glob(filepath.Join(w.maildir, name, "new", "*"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var texts []string
+	for _, path := range paths {
+		texts = append(texts, read(w.t, path))
+	}
+	return texts
 }
 
 // logs are what Postfix and the filters have said so far.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -64,5 +65,53 @@ func inJunk(w *world, o outcome) {
 		if slices.Contains(w.folder(junk), message) {
 			o.of[name] += " into Junk"
 		}
+	}
+}
+
+// startSpamAssassin starts spamd with all of Debian's rules and the recipe's file, and the milter as its service does. It asks nobody but the
+// test's name server.
+func startSpamAssassin(w *world) {
+	w.open()
+	home := filepath.Join(w.dir, "spamd")
+	if err := os.Mkdir(home, 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	w.give(home, "nobody")
+	w.install("spamassassin/local.cf", "/etc/spamassassin/local.cf")
+	mailtest.StartFilter(w.t, w.log, "127.0.0.1:783", "spamd", "-i", "127.0.0.1", "-u", "nobody", "-x", "-m", "1", "-H", home, "--syslog=stderr")
+	script := `set -e; . "$0"; exec spamass-milter -p "$SOCKET" $OPTIONS`
+	mailtest.StartFilter(w.t, w.log, "127.0.0.1:7830", "sh", "-c", script, "spamassassin/spamass-milter.default")
+}
+
+// scanned adds what SpamAssassin has written into the header. Then it has SpamAssassin look at what was delivered, by whomever: that
+// knows fetchmail's Received fields, and finds the client behind them.
+func scanned(w *world, o outcome) {
+	field := regexp.MustCompile(`(?m)^X-Spam-.*\n([ \t].*\n)*`)
+	status := regexp.MustCompile(`(?m)^X-Spam-Status: (\w+)`)
+	for name, message := range o.delivered {
+		head, body, _ := strings.Cut(message, "\n\n")
+		switch verdict := status.FindStringSubmatch(head); {
+		case verdict == nil:
+			o.of[name] += " unscanned"
+		case verdict[1] == "Yes":
+			o.of[name] += " as spam"
+		}
+		if !strings.Contains("ABCD", name) {
+			continue // it has no client that both could find
+		}
+		cmd := exec.Command("spamc", "-d", "127.0.0.1", "--tests")
+		cmd.Stdin = strings.NewReader(field.ReplaceAllString(head+"\n", "") + "\n" + body)
+		out, err := cmd.Output()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		hits := strings.TrimSpace(string(out))
+		if first, again := w.hits[name]; again && hits != first {
+			w.t.Errorf("SpamAssassin says of %s by %s\n%s, but the other way\n%s", name, o.by, hits, first)
+		}
+		if !regexp.MustCompile(`SPF_|RDNS_NONE`).MatchString(hits) {
+			w.t.Errorf("SpamAssassin has found no client of %s by %s: %s", name, o.by, hits)
+		}
+		w.hits[name] = hits
 	}
 }

@@ -66,6 +66,11 @@ func recipes() []recipe {
 			before: "all delivered", after: "A delivered into Junk; B, E refused 554; C, D, F, I, U delivered",
 		},
 		{
+			dir: "spamassassin", filter: "SpamAssassin by spamass-milter", programs: []string{"spamd", "spamc", "spamass-milter"}, further: "IU",
+			start: startSpamAssassin, findings: scanned,
+			before: "A, B, C, D, I, U delivered unscanned", after: "A, C, D, U delivered; B delivered as spam; I delivered unscanned",
+		},
+		{
 			dir: "intact", filter: "none: signed mail with bare addresses and no Date", programs: []string{"opendkim"}, required: true, further: "S",
 			start: startOpenDKIM, findings: signatures,
 			before: "A, B, C, D delivered; S delivered with a broken signature", after: "all delivered",

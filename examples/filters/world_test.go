@@ -121,6 +121,8 @@ type world struct {
 	inject string
 	// maildir is where Postfix hands mail on to, with the folders of Dovecot's Maildir++. It has none of its own then.
 	maildir string
+	// hits are the rules of SpamAssassin's that a message has met, by its name.
+	hits map[string]string
 	// stopFilter ends the filter before its time.
 	stopFilter func()
 }
@@ -128,7 +130,7 @@ type world struct {
 // newWorld starts an upstream with these messages, and Postfix with port 25, truehop's listener and what the recipe adds.
 func newWorld(t *testing.T, r recipe, key mailtest.Key, mails []mail) *world {
 	t.Helper()
-	w := &world{t: t, key: key, log: &mailtest.Log{}, dir: t.TempDir(), mails: mails}
+	w := &world{t: t, key: key, log: &mailtest.Log{}, dir: t.TempDir(), mails: mails, hits: map[string]string{}}
 	mailtest.Syslog(t, w.log)
 	store := fakeserver.NewStore()
 	for _, m := range mails {

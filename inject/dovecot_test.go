@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -35,7 +36,6 @@ default_login_user = {owner}
 default_internal_group = {group}
 mail_location = maildir:{dir}/mail/%n
 postmaster_address = postmaster@example.org
-login_trusted_networks = 127.0.0.0/8
 passdb {
   driver = static
   args = password=x
@@ -55,13 +55,12 @@ service stats {
 }
 `
 
-// dovecotLMTP takes mail by LMTP over TCP and on a UNIX socket.
+// dovecotTrust has Dovecot believe XCLIENT.
+const dovecotTrust = "login_trusted_networks = 127.0.0.0/8\n"
+
+// dovecotLMTP is a Dovecot that takes mail by LMTP also on a UNIX socket. What it needs for TCP is in examples/lmtp.yaml.
 const dovecotLMTP = `protocols = lmtp
 service lmtp {
-  inet_listener lmtp {
-    address = 127.0.0.1
-    port = {port}
-  }
   unix_listener lmtp {
     mode = 0666
   }
@@ -145,7 +144,23 @@ func startDovecotLMTP(t *testing.T) dovecot {
 			skip("needs dovecot with LMTP and Sieve, as Debian's packages dovecot-lmtpd and dovecot-sieve have them: %v", err)
 		}
 	}
-	return startDovecot(t, dovecotLMTP, func(args ...string) *exec.Cmd { return exec.Command("sh", args...) })
+	return startDovecot(t, dovecotLMTP+exampleLMTP(t), func(args ...string) *exec.Cmd { return exec.Command("sh", args...) })
+}
+
+// exampleLMTP are the lines for Dovecot that examples/lmtp.yaml shows, at another port.
+func exampleLMTP(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../examples/lmtp.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Join(regexp.MustCompile(`(?m)^#   .*\n`).FindAllString(string(text), -1), "")
+	for _, part := range []string{dovecotTrust, "inet_listener lmtp {", "port = 24\n"} {
+		if !strings.Contains(lines, part) {
+			t.Fatalf("examples/lmtp.yaml does not show %q", part)
+		}
+	}
+	return strings.NewReplacer("#   ", "", "port = 24\n", "port = {port}\n").Replace(lines)
 }
 
 // Dovecot's Sieve sees each message's own client, known or a stand-in, of IPv4 or IPv6, and nothing of another's.

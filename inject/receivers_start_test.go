@@ -179,7 +179,7 @@ func tryDovecotSubmission(t *testing.T) trial {
 	}
 	_, relay, _ := net.SplitHostPort(addr.String())
 	u := unpack(t, "submission")
-	d := startDovecot(t, `protocols = submission
+	d := startDovecot(t, dovecotTrust+`protocols = submission
 auth_mechanisms = plain
 disable_plaintext_auth = no
 hostname = mx.example.org

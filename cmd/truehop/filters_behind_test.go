@@ -9,10 +9,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/truehop/truehop/examples/mailtest"
+	"github.com/truehop/truehop/inject/injecttest"
 )
 
 // startSieve starts rspamd and, as what Postfix delivers to, a Dovecot that files as spam what rspamd's score says.
-func startSieve(t *testing.T, dir string, _ dkimKey) {
+func startSieve(t *testing.T, dir string, _ mailtest.Key) {
 	runRspamd(t, dir, map[string]string{
 		"milter_headers.conf": "use = [\"x-spamd-result\", \"authentication-results\"];\nskip_local = false;\nskip_authenticated = false;\n",
 		"rbl.conf":            "rbls { test { symbol = \"TEST_BL\"; rbl = \"bl.example\"; checks = [\"from\"]; } }\n",
@@ -31,7 +35,7 @@ func startSieve(t *testing.T, dir string, _ dkimKey) {
 if spamtest :percent :value "ge" :comparator "i;ascii-numeric" "40" { fileinto :create "Junk"; }
 `)
 	conf := fileIn(t, dir, "dovecot.conf", strings.ReplaceAll(`base_dir = {dir}/run
-log_path = {dir}/dovecot.log
+log_path = /dev/stderr
 protocols = lmtp
 ssl = no
 first_valid_uid = 1
@@ -62,16 +66,11 @@ plugin {
   sieve_spamtest_max_value = 15
 }
 `, "{dir}", dir))
-	t.Cleanup(func() {
-		if log, err := os.ReadFile(filepath.Join(dir, "dovecot.log")); t.Failed() {
-			t.Logf("%s, %v", log, err)
-		}
-	})
 	startFilter(t, "127.0.0.1:2424", "dovecot", "-F", "-c", conf)
 }
 
 // startAmavis starts amavis with SpamAssassin in it, behind Postfix's queue. It asks no name server but the test's.
-func startAmavis(t *testing.T, dir string, _ dkimKey) {
+func startAmavis(t *testing.T, dir string, _ mailtest.Key) {
 	spamAssassin(t, dir)
 	for _, sub := range []string{"home", "tmp", "var"} {
 		path := filepath.Join(dir, sub)
@@ -111,6 +110,46 @@ $enable_dkim_verification = 1; $enable_dkim_signing = 0; @dkim_signature_options
 	if greeting, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.HasPrefix(greeting, "220 ") {
 		t.Fatalf("amavis says %q, %v", greeting, err)
 	}
+}
+
+// sent counts what Postfix has handed to a filter behind its queue.
+func (f filter) sent(postfix *injecttest.Postfix) int {
+	if f.passed == nil {
+		return 0
+	}
+	return len(f.passed.FindAllString(postfix.Log(), -1))
+}
+
+// await waits until a filter behind the queue has passed on that many messages. It may take longer for them than Postfix would.
+func (f filter) await(t *testing.T, postfix *injecttest.Postfix, want int) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Minute); f.passed != nil && f.sent(postfix) < want; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) { // it hangs
+			t.Fatalf("%d messages came back from the filter, want %d\n%s", f.sent(postfix), want, postfix.Log())
+		}
+	}
+}
+
+// arrival is a message as it was delivered; folder is " junk" if it was put aside.
+type arrival struct{ text, folder string }
+
+// arrivals are all messages that were delivered so far.
+func (f filter) arrivals(t *testing.T, postfix *injecttest.Postfix, dir string) []arrival {
+	t.Helper()
+	var all []arrival
+	for _, text := range postfix.Mail() {
+		all = append(all, arrival{text, ""})
+	}
+	if f.maildir == "" {
+		return all
+	}
+	for _, text := range inFolder(t, filepath.Join(dir, f.maildir)) {
+		all = append(all, arrival{text, ""})
+	}
+	for _, text := range inFolder(t, filepath.Join(dir, f.maildir, ".Junk")) {
+		all = append(all, arrival{text, " junk"})
+	}
+	return all
 }
 
 // inFolder are the messages in a Maildir that have not been read yet.

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/truehop/truehop/examples/mailtest"
 	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/inject/injecttest"
 )
@@ -38,7 +39,7 @@ type filter struct {
 	// options are the listener's.
 	options []string
 	// start readies the filter; dir is for its files.
-	start func(t *testing.T, dir string, key dkimKey)
+	start func(t *testing.T, dir string, key mailtest.Key)
 	// maildir is where in dir messages are delivered, if that is not Postfix's own mailbox.
 	maildir string
 	// passed is in Postfix's log for each message that a filter behind the queue has passed on.
@@ -117,7 +118,7 @@ func filters() []filter {
 		{name: "HELO", options: []string{"smtpd_helo_required=yes", "smtpd_helo_restrictions=reject_invalid_helo_hostname, reject_non_fqdn_helo_hostname, reject_unknown_helo_hostname", "unknown_hostname_reject_code=550"},
 			want: everything(delivered, map[string]string{"no reverse DNS": refused})},
 		{name: "postgrey", programs: []string{"postgrey"}, required: true, options: policy("inet:127.0.0.1:10023"),
-			start: func(t *testing.T, dir string, _ dkimKey) {
+			start: func(t *testing.T, dir string, _ mailtest.Key) {
 				startFilter(t, "127.0.0.1:10023", "postgrey", "--inet=127.0.0.1:10023", "--dbdir="+dir, "--user=nobody", "--group=nogroup", "--delay=300")
 			}, want: everything("deferred 450", map[string]string{"internal good": delivered})},
 		{name: "policyd-spf (Python)", programs: []string{"policyd-spf"}, required: true, options: policy("unix:private/spf-python"), want: spf},
@@ -157,8 +158,20 @@ func fileIn(t *testing.T, dir, name, text string) string {
 	return path
 }
 
-func startOpenDMARC(t *testing.T, dir string, key dkimKey) {
-	private := fileIn(t, dir, "key.pem", key.pem())
+// startFilter starts a filter. What it says is shown where the test fails.
+func startFilter(t *testing.T, addr string, argv ...string) {
+	t.Helper()
+	said := &mailtest.Log{}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%s says:\n%s", argv[0], said)
+		}
+	})
+	mailtest.StartFilter(t, said, addr, argv...)
+}
+
+func startOpenDMARC(t *testing.T, dir string, key mailtest.Key) {
+	private := fileIn(t, dir, "key.pem", string(key.PEM()))
 	opendkim := fileIn(t, dir, "opendkim.conf", "Mode sv\nDomain example.org\nSelector s1\nKeyFile "+private+
 		"\nAuthservID mx.example.org\nSocket inet:8891@127.0.0.1\nNameservers 127.0.0.1\nRequireSafeKeys no\nSyslog no\n")
 	startFilter(t, "127.0.0.1:8891", "opendkim", "-f", "-x", opendkim)
@@ -167,7 +180,7 @@ func startOpenDMARC(t *testing.T, dir string, key dkimKey) {
 	startFilter(t, "127.0.0.1:8893", "opendmarc", "-f", "-c", opendmarc)
 }
 
-func startRspamd(t *testing.T, dir string, _ dkimKey) { runRspamd(t, dir, nil) }
+func startRspamd(t *testing.T, dir string, _ mailtest.Key) { runRspamd(t, dir, nil) }
 
 // runRspamd starts rspamd with files of its configuration besides those that every test has, or in their place.
 func runRspamd(t *testing.T, dir string, local map[string]string) {
@@ -201,13 +214,13 @@ func spamAssassin(t *testing.T, dir string) {
 		"loadplugin Mail::SpamAssassin::Plugin::RelayEval\nloadplugin Mail::SpamAssassin::Plugin::BodyEval\nloadplugin Mail::SpamAssassin::Plugin::MIMEEval\n")
 }
 
-func startSpamAssassin(t *testing.T, dir string, _ dkimKey) {
+func startSpamAssassin(t *testing.T, dir string, _ mailtest.Key) {
 	spamAssassin(t, dir)
 	startFilter(t, "127.0.0.1:783", "spamd", "--siteconfigpath="+dir+"/conf", "-i", "127.0.0.1", "-p", "783", "-u", "nobody", "-x", "-m", "1", "-H", dir)
 	startFilter(t, "127.0.0.1:7830", "spamass-milter", "-p", "inet:7830@127.0.0.1", "-r", "-1", "--", "-d", "127.0.0.1", "-p", "783")
 }
 
-func startPolicydWeight(t *testing.T, dir string, _ dkimKey) {
+func startPolicydWeight(t *testing.T, dir string, _ mailtest.Key) {
 	conf := fileIn(t, dir, "policyd-weight.conf", "$TCP_PORT = 12525;\n$BIND_ADDRESS = '127.0.0.1';\n$LOCKPATH = '"+dir+"/lock/';\n$SPATH = $LOCKPATH.'/polw.sock';\n$PIDFILE = '"+dir+"/pid';\n$syslog_socktype = 'udp';\n$USER = 'nobody';\n$GROUP = 'nogroup';\n1;\n")
 	startFilter(t, "127.0.0.1:12525", "policyd-weight", "-D", "-f", conf, "start")
 }
@@ -237,32 +250,29 @@ func filterMails() []filterMail {
 	}
 }
 
-// TestFilters: what judges clients behind Postfix bears every kind of message. None of them dies or breaks, no forgery
-// passes, signatures survive, the messages before and after in a session change nothing, and good mail whose
-// client cannot be shown is delivered or held.
-func TestFilters(t *testing.T) {
-	if os.Geteuid() != 0 {
-		skip := t.Skip
-		if os.Getenv("TRUEHOP_REQUIRE_SERVERS") == "1" {
-			skip = t.Fatal
-		}
-		skip("needs to be root, for Postfix and for a network of its own")
-	}
-	if !alone(t) {
-		return
-	}
-	key := newDKIMKey(t)
-	zone := filterZone{txt: map[string]string{
+// filterZone is what the name server of the tests knows.
+func filterZone(t *testing.T, key mailtest.Key) mailtest.Zone {
+	return mailtest.Zone{TXT: map[string]string{
 		"spammer.example": "v=spf1 ip4:198.51.100.7 -all", "bank.example": "v=spf1 ip4:192.0.2.10 -all", "author.example": "v=spf1 ip4:192.0.2.30 -all",
 		"lists.example": "v=spf1 ip4:192.0.2.25 ip6:2001:4860::25 -all", "upstream.example": "v=spf1 ip4:192.0.2.200 -all", "example.org": "v=spf1 ip4:192.0.2.220 -all",
 		"_dmarc.bank.example": "v=DMARC1; p=reject", "_dmarc.author.example": "v=DMARC1; p=reject", "_dmarc.upstream.example": "v=DMARC1; p=reject", "_dmarc.example.org": "v=DMARC1; p=reject",
-		"s1._domainkey.lists.example": key.record(t), "s1._domainkey.author.example": key.record(t),
-	}, addrs: map[string]string{
+		mailtest.Selector + "._domainkey.lists.example": key.Record(t), mailtest.Selector + "._domainkey.author.example": key.Record(t),
+	}, Addrs: map[string]string{
 		"mail.spammer.example": "198.51.100.7", "host66.dialup.example": "203.0.113.66", "mail.lists.example": "192.0.2.25", "mail6.lists.example": "2001:4860::25",
 		"mail.author.example": "192.0.2.30", "mail.bank.example": "192.0.2.10", "7.100.51.198.bl.example": "127.0.0.2", "small.example": "192.0.2.40",
 		"spammer.example": "198.51.100.7", "bank.example": "192.0.2.10", "lists.example": "192.0.2.25", "author.example": "192.0.2.30", "upstream.example": "192.0.2.200", "example.org": "192.0.2.220",
 	}}
-	zone.serve(t)
+}
+
+// TestFilters: what judges clients behind Postfix bears every kind of message. None of them dies or breaks, no forgery
+// passes, signatures survive, the messages before and after in a session change nothing, and good mail whose
+// client cannot be shown is delivered or held.
+func TestFilters(t *testing.T) {
+	if !mailtest.Alone(t, "-standins="+*standIns) {
+		return
+	}
+	key := mailtest.NewKey(t)
+	filterZone(t, key).Serve(t)
 
 	unknown, internal, _ := strings.Cut(*standIns, ",")
 	o := injecttest.PostfixOptions{
@@ -334,7 +344,7 @@ func TestFilters(t *testing.T) {
 
 // throughFilter fetches the messages in that order and injects them in one session, where the carrier has sessions. It returns
 // what became of each.
-func throughFilter(t *testing.T, postfix *injecttest.Postfix, f filter, filterDir, id string, mails []filterMail, key dkimKey) map[string]string {
+func throughFilter(t *testing.T, postfix *injecttest.Postfix, f filter, filterDir, id string, mails []filterMail, key mailtest.Key) map[string]string {
 	t.Helper()
 	_, addr := postfix.Addr(f.name)
 	carrier := cmp.Or(f.carrier, "xclient")
@@ -350,7 +360,7 @@ func throughFilter(t *testing.T, postfix *injecttest.Postfix, f filter, filterDi
 	for _, m := range mails {
 		content := fmt.Sprintf("From: %s\r\nSubject: %s, %s\r\nDate: %s\r\nMessage-ID: <%d@%s>\r\n\r\nbody\r\n", m.sender, m.name, id, time.Now().Format(time.RFC1123Z), time.Now().UnixNano(), "example.net")
 		if m.signed != "" {
-			content = key.sign(t, m.signed, content)
+			content = key.Sign(t, m.signed, content)
 		}
 		store.Add("INBOX", []byte("Return-Path: <"+m.sender+">\r\n"+m.received+content))
 	}
@@ -369,11 +379,7 @@ inject: {address: %q, carrier: %s, connections: 1, unknown_client_address: %s, i
 accounts:
   work: {host: 127.0.0.1, port: %s, tls_ca_file: %s, user: u, password_file: %s, recipients: [user@example.org], mx: [mx.upstream.example], stale_after: 30d, on_stale: present}
 `, filepath.Join(dir, "state"), addr, carrier, unknown, internal, port, write("ca.pem", string(ca.PEM())), write("password", "p\n")))
-	passed := func() int { return len(f.passed.FindAllString(postfix.Log(), -1)) }
-	before := 0
-	if f.passed != nil {
-		before = passed()
-	}
+	sent := f.sent(postfix)
 	p := command(t, t.Context(), "run", "--config", config)
 	p.start(t)
 	if code := p.wait(t); code != exitOK && code != exitPerson && code != exitLater {
@@ -394,30 +400,14 @@ accounts:
 		}
 		results[mails[n-1].name] = fmt.Sprintf("%s %d", r.State, r.Code)
 	}
-	if f.passed != nil {
-		for end := time.Now().Add(5 * time.Minute); passed()-before < len(mails); time.Sleep(100 * time.Millisecond) {
-			if time.Now().After(end) { // it hangs
-				t.Fatalf("of %d messages %d came back from the filter\n%s", len(mails), passed()-before, postfix.Log())
+	f.await(t, postfix, sent+len(mails))
+	for _, a := range f.arrivals(t, postfix, filterDir) {
+		head, _, _ := strings.Cut(a.text, "\n\n")
+		for _, m := range mails {
+			if strings.Contains(head, "\nSubject: "+m.name+", "+id+"\n") {
+				results[m.name] += findings(head, m.signed) + a.folder
 			}
 		}
-	}
-	delivered := postfix.Mail()
-	if f.maildir != "" {
-		delivered = inFolder(t, filepath.Join(filterDir, f.maildir))
-	}
-	found := func(texts []string, folder string) {
-		for _, text := range texts {
-			head, _, _ := strings.Cut(text, "\n\n")
-			for _, m := range mails {
-				if strings.Contains(head, "\nSubject: "+m.name+", "+id+"\n") {
-					results[m.name] += findings(head, m.signed) + folder
-				}
-			}
-		}
-	}
-	found(delivered, "")
-	if f.maildir != "" {
-		found(inFolder(t, filepath.Join(filterDir, f.maildir, ".Junk")), " junk")
 	}
 	return results
 }

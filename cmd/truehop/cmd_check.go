@@ -97,7 +97,7 @@ func (p *program) check(ctx context.Context, names []string, o checkOptions) err
 		}
 	}
 	if quiet := p.quiet && code == exitOK; !o.json && !quiet {
-		ui.PrintConclusion(p.stdout, all)
+		ui.PrintConclusion(p.page(), all)
 	}
 	return ended(code)
 }

@@ -153,7 +153,7 @@ func (p *program) history(ctx context.Context, names []string, f ledger.Filter, 
 			found[i].Heading = ui.MaskHeading(found[i].Heading, cfg.Log.Addresses)
 		}
 		if !o.json {
-			ui.PrintHistory(p.page(), found)
+			ui.PrintHistory(p.page(), found, time.Now())
 		} else if err := ui.PrintHistoryJSON(p.stdout, found, targetOf(cfg)); err != nil {
 			return err
 		}

@@ -88,13 +88,13 @@ func (p *program) status(ctx context.Context, names []string, asJSON bool) error
 	for _, s := range all {
 		code = worse(code, statusExit(s))
 		if !asJSON {
-			s.Print(p.page(), dir)
+			s.Print(p.page(), dir, time.Now())
 		} else if err := s.PrintJSON(p.stdout); err != nil {
 			return err
 		}
 	}
 	if !asJSON {
-		ui.PrintTotals(p.stdout, all)
+		ui.PrintTotals(p.page(), all)
 	}
 	return ended(code)
 }

@@ -55,7 +55,7 @@ func TestStatusOfTheLastPass(t *testing.T) {
 				t.Fatal(err)
 			}
 			var text bytes.Buffer
-			s.Print(&text, "/state")
+			s.Print(&text, "/state", time.Now())
 			for _, want := range c.text {
 				if !strings.Contains(text.String(), want) {
 					t.Errorf("it prints\n%swithout %q", &text, want)

@@ -87,16 +87,16 @@ func (c *Checked) PrintJSON(w io.Writer) error {
 
 // Print writes the subject as one line, with what is wrong below it, and with all that was found if all is set.
 func (c *Checked) Print(w io.Writer, all bool) {
-	fmt.Fprintf(w, "%-6s  %s\n", c.Level, lines(c.Text))
+	say(w, fmt.Sprintf("%-6s  %s", c.Level, lines(c.Text)))
 	for _, f := range c.Findings {
 		switch {
 		case f.Level > OK:
-			fmt.Fprintf(w, "  %s: %s\n", f.Level, indented(f.Text))
+			say(w, fmt.Sprintf("  %s: %s", f.Level, indented(f.Text)))
 		case all:
-			fmt.Fprintf(w, "  %s\n", indented(f.Text))
+			say(w, "  "+indented(f.Text))
 		}
 		if f.Hint != nil && (all || f.Level > OK) {
-			fmt.Fprintf(w, "  %s\n", indented(*f.Hint))
+			say(w, "  "+indented(*f.Hint))
 		}
 	}
 }
@@ -125,9 +125,9 @@ func PrintConclusion(w io.Writer, all []*Checked) {
 	}
 	switch failed {
 	case 0:
-		fmt.Fprintf(w, "run has all that it needs%s\n", and)
+		say(w, "run has all that it needs"+and)
 	default:
-		fmt.Fprintf(w, "run would not succeed: %d of %d failed%s (%s)\n", failed, len(all), and, List(names))
+		say(w, fmt.Sprintf("run would not succeed: %d of %d failed%s (%s)", failed, len(all), and, List(names)))
 	}
 }
 

@@ -76,7 +76,7 @@ func TestHeadingWithoutAuthorOrSubject(t *testing.T) {
 func TestHistoryNamesMessages(t *testing.T) {
 	found := []ledger.Record{{Key: ledger.Key{Account: "work", UID: "1"}, State: ledger.Refused, Heading: invoice()}, {Key: ledger.Key{Account: "work", UID: "2"}, State: ledger.Held}}
 	var table, object strings.Builder
-	PrintHistory(&table, found)
+	PrintHistory(&table, found, noon())
 	if !strings.Contains(table.String(), `"invoice for ann@example.net" from Jo Example <jo@example.org>`) {
 		t.Errorf("the table is\n%s", &table)
 	}

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"io"
+	"slices"
 	"time"
 
 	"github.com/truehop/truehop/fetch"
@@ -58,17 +59,25 @@ func PrintHistoryJSON(w io.Writer, found []ledger.Record, target func(account st
 	return nil
 }
 
-// PrintHistory writes records as a table.
-func PrintHistory(w io.Writer, found []ledger.Record) {
+// PrintHistory writes records as a table, as of now.
+func PrintHistory(w io.Writer, found []ledger.Record, now time.Time) {
 	if len(found) == 0 {
 		return
 	}
-	now := time.Now()
-	t := newTable(w, historyHeads(now)...)
+	t := newTable(w, narrower(w, historyHeads(now))...)
 	for _, r := range found {
-		t.row(historyRow(r, cellTime(r.Last, now))...)
+		t.row(narrower(w, historyRow(r, cellTime(r.Last, now)))...)
 	}
 	t.flush()
+}
+
+// narrower puts the ID of a row behind what is looked for more often: at a terminal there may be no room for it beside the rest.
+func narrower(w io.Writer, row []string) []string {
+	const id, behind = 3, 6
+	if columnsOf(w) > 0 {
+		row = slices.Insert(slices.Delete(slices.Clone(row), id, id+1), behind, row[id])
+	}
+	return row
 }
 
 func historyHeads(now time.Time) []string {

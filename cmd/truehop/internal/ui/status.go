@@ -121,50 +121,61 @@ func (s *AccountStatus) SetRefusal(r ledger.Refusal) {
 // PrintJSON writes the account as one object on a line.
 func (s *AccountStatus) PrintJSON(w io.Writer) error { return printJSON(w, s) }
 
-// Print writes the account as a paragraph and a table. dir is where its record is.
-func (s *AccountStatus) Print(w io.Writer, dir string) {
-	fmt.Fprintf(w, "%s", s.Account)
+// Print writes the account as a paragraph and a table, as of now. dir is where its record is.
+func (s *AccountStatus) Print(w io.Writer, dir string, now time.Time) {
+	name := s.Account
 	if s.Several {
-		fmt.Fprintf(w, " to %s", s.Target)
+		name += " to " + s.Target
 	}
-	fmt.Fprint(w, ": ")
-	switch {
-	case s.LastPass == nil:
+	if s.LastPass == nil {
 		// Another user's record may be another one (state_dir): it is named.
-		fmt.Fprintf(w, "no pass yet, by the record in %s\n", dir)
+		say(w, fmt.Sprintf("%s: no pass yet, by the record in %s", name, dir))
 		return
-	case s.Error != nil && s.Pass != nil && s.Pass.OK:
-		fmt.Fprintf(w, "last pass %s did not see all: %s\n", when(s.LastPass), strings.ReplaceAll(lines(*s.Error), "\n", "\n    "))
-	case s.Error != nil:
-		fmt.Fprintf(w, "last pass %s FAILED: %s\n", when(s.LastPass), lines(*s.Error))
-	case s.Pass == nil:
-		fmt.Fprintf(w, "last pass %s has not ended\n", when(s.LastPass))
-	default:
-		fmt.Fprintf(w, "last pass %s\n", when(s.LastPass))
 	}
+	at := func(t *time.Time) string {
+		if t == nil || columnsOf(w) == 0 {
+			return when(t)
+		}
+		return when(t) + " " + t.Local().Format("MST") + ", " + distance(*t, now)
+	}
+	last := fmt.Sprintf("%s: last pass %s", name, at(s.LastPass))
+	switch {
+	case s.Error != nil && s.Pass != nil && s.Pass.OK:
+		last += " did not see all: " + strings.ReplaceAll(lines(*s.Error), "\n", "\n    ")
+	case s.Error != nil:
+		last += " FAILED: " + lines(*s.Error)
+	case s.Pass == nil:
+		last += " has not ended"
+	}
+	say(w, last)
 	if s.Hint != nil && s.LoginRefused == nil {
-		fmt.Fprintf(w, "  %s\n", lines(*s.Hint))
+		say(w, "  "+lines(*s.Hint))
 	}
 	if did := s.Pass; did != nil {
-		fmt.Fprintf(w, "  it took %v: listed %d, delivered %d, deferred %d, refused %d, held %d, doubt %d\n",
-			did.Ended.Sub(*s.LastPass).Round(time.Millisecond), did.Listed, did.Delivered, did.Deferred, did.Refused, did.Held, did.Doubt)
+		say(w, fmt.Sprintf("  it took %v: listed %d, delivered %d, deferred %d, refused %d, held %d, doubt %d",
+			did.Ended.Sub(*s.LastPass).Round(time.Millisecond), did.Listed, did.Delivered, did.Deferred, did.Refused, did.Held, did.Doubt))
 	}
 	if r := s.LoginRefused; r != nil {
-		fmt.Fprintf(w, "  login refused, %d in a row, last %s: %s\n  tried again at %s, or when the credentials were changed; after correcting them: truehop check %s\n",
-			r.Times, when(&r.Last), lines(r.Reason), when(&r.Next), s.Account)
+		say(w, fmt.Sprintf("  login refused, %d in a row, last %s: %s\n  tried again at %s, or when the credentials were changed; after correcting them: truehop check %s",
+			r.Times, at(&r.Last), lines(r.Reason), at(&r.Next), s.Account))
 	}
 	if s.Restored {
-		fmt.Fprintln(w, "  the ledger is a copy and may be older than the mailbox: until a pass has ended well, mail is delivered with Truehop-Redelivery: possible")
+		say(w, "  the ledger is a copy and may be older than the mailbox: until a pass has ended well, mail is delivered with Truehop-Redelivery: possible")
 	}
-	fmt.Fprintf(w, "  last success %s\n ", when(s.LastSuccess))
+	say(w, "  last success "+at(s.LastSuccess))
+	counts := " "
 	for _, state := range ledger.States() {
-		fmt.Fprintf(w, " %s %d", state, s.Counts[state])
+		counts += fmt.Sprintf(" %s %d", state, s.Counts[state])
 	}
-	fmt.Fprintln(w)
+	say(w, counts)
+	s.printOpen(w, now)
+}
+
+// printOpen writes the messages that are not done with as a table, and what a person can do about them.
+func (s *AccountStatus) printOpen(w io.Writer, now time.Time) {
 	if len(s.Open) == 0 {
 		return
 	}
-	now := time.Now()
 	zone := " (" + now.Format("MST") + ")"
 	t := newTable(w, "  STATE", "UID", "SINCE"+zone, "NEXT TRY"+zone, "CLIENT", "MESSAGE", "REASON")
 	for _, m := range s.Open {
@@ -183,7 +194,7 @@ func (s *AccountStatus) Print(w io.Writer, dir string) {
 	}
 	t.flush()
 	for _, step := range nextSteps(s) {
-		fmt.Fprintf(w, "  %s\n", step)
+		say(w, "  "+step)
 	}
 }
 
@@ -228,8 +239,8 @@ func PrintTotals(w io.Writer, all []*AccountStatus) {
 			person = append(person, s.Account)
 		}
 	}
-	fmt.Fprintf(w, "%s: %s waiting; last pass failed: %s; messages want a person: %s\n",
-		count(len(all), "account"), count(waiting, "message"), List(failed), List(person))
+	say(w, fmt.Sprintf("%s: %s waiting; last pass failed: %s; messages want a person: %s",
+		count(len(all), "account"), count(waiting, "message"), List(failed), List(person)))
 }
 
 func when(t *time.Time) string {

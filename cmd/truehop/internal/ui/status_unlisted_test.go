@@ -14,7 +14,7 @@ func TestStatusOfAPassThatDidNotSeeAll(t *testing.T) {
 	for _, ok := range []bool{true, false} {
 		last := ledger.Pass{Began: began, Ended: began.Add(time.Second), OK: ok, Listed: 2, Error: "1 messages are out of reach"}
 		var out strings.Builder
-		NewAccountStatus("work", last, began, nil, nil, nil).Print(&out, "/state")
+		NewAccountStatus("work", last, began, nil, nil, nil).Print(&out, "/state", began)
 		if got := strings.Contains(out.String(), "did not see all: 1 messages are out of reach"); got != ok || strings.Contains(out.String(), "FAILED") == ok {
 			t.Errorf("a pass with OK %v is told as %q", ok, out.String())
 		}

@@ -25,12 +25,33 @@ func columnsOf(w io.Writer) int {
 	return 0
 }
 
+// say writes lines of text. Where the writer's width matters they are folded, and what is continued is indented a little more.
+func say(w io.Writer, text string) {
+	columns := columnsOf(w)
+	for line := range strings.SplitSeq(text, "\n") {
+		begun := line[:len(line)-len(strings.TrimLeft(line, " "))]
+		parts := []string{line}
+		if runewidth.StringWidth(line) > columns {
+			parts = wrapped(line, columns)
+		}
+		if len(parts) > 1 {
+			more := begun + "  "
+			rest := strings.TrimLeft(strings.TrimPrefix(line, parts[0]), " ")
+			parts = append(parts[:1], wrapped(rest, columns-len(more))...)
+			for i := range parts[1:] {
+				parts[i+1] = more + parts[i+1]
+			}
+		}
+		fmt.Fprintln(w, strings.Join(parts, "\n"))
+	}
+}
+
 const (
 	gap    = "  "
 	indent = "    " // of what stands below a row
 	// leastColumn is how narrow a column is made at most, and mostBelow how many columns may go below the others.
 	leastColumn = 6
-	mostBelow   = 2
+	mostBelow   = 3
 )
 
 // table writes rows in columns. Where they do not fit, the last ones go below each row, and the others are made narrower:

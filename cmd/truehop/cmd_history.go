@@ -24,7 +24,7 @@ type historyOptions struct {
 	last                  int
 	states                []string
 	client, sender, queue string
-	since                 string
+	messageID, since      string
 }
 
 func (p *program) historyCommand() *cobra.Command {
@@ -51,6 +51,7 @@ happens, the newest last, until a signal. It may be run at any time, beside a se
 	c.Flags().StringVar(&o.client, "client", "", "only messages of the client with this `ADDRESS`")
 	c.Flags().StringVar(&o.sender, "sender", "", "only messages of this envelope sender `ADDRESS`")
 	c.Flags().StringVar(&o.queue, "queue-id", "", "only the message that the MTA calls so, by `ID`")
+	c.Flags().StringVar(&o.messageID, "message-id", "", "only messages with this `ID` in their Message-ID field")
 	c.Flags().StringVar(&o.since, "since", "", "only what happened since `WHEN`: 2h, 3d, 2026-01-31 or 2026-01-31 15:04")
 	c.Flags().BoolVarP(&o.follow, "follow", "f", false, "go on with what happens, until a signal")
 	_ = c.RegisterFlagCompletionFunc("state", completeStates) // fails only for a flag that is not there
@@ -73,9 +74,15 @@ func (o *historyOptions) filter(now time.Time) (f ledger.Filter, err error) {
 		}
 		f.Client = addr.Unmap().String()
 	}
-	f.Sender = strings.TrimSuffix(strings.TrimPrefix(o.sender, "<"), ">")
+	f.Sender = withoutBrackets(o.sender)
+	f.MessageID = withoutBrackets(o.messageID)
 	f.Since, err = readSince(o.since, now)
 	return f, err
+}
+
+// withoutBrackets is a path or an identifier without its angle brackets.
+func withoutBrackets(text string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(text, "<"), ">")
 }
 
 // readStates reads the names of states.

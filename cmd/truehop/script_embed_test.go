@@ -295,6 +295,7 @@ Received: from host%[1]d.example.org (host%[1]d.example.org [203.0.113.%[1]d])
 	by mx.example.net (Postfix) with ESMTPS id 4XyZ%[1]d
 	for <alice@example.net>; Mon, 23 Nov 2026 12:00:00 +0000 (UTC)
 Subject: canary-subject %[1]d
+Message-ID: <canary-%[1]d@example.org>
 
 canary-body
 `, n), "\n", "\r\n"))

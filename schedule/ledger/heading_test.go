@@ -28,6 +28,12 @@ func TestHeadingIsKept(t *testing.T) {
 	if got := list(t, l, Filter{UID: "1"})[0].Heading; got != heading() {
 		t.Errorf("the ledger has %+v", got)
 	}
+	if found := list(t, l, Filter{MessageID: heading().MessageID}); len(found) != 1 || found[0].UID != "1" {
+		t.Errorf("by its Message-ID is found %+v", found)
+	}
+	if found := list(t, l, Filter{MessageID: "another"}); len(found) != 0 {
+		t.Errorf("by another Message-ID is found %+v", found)
+	}
 	got := list(t, l, Filter{UID: "2"})[0].Heading
 	if len(got.From) != maxText || len(got.Subject) != maxText || len(got.MessageID) != maxText || !got.Date.IsZero() {
 		t.Errorf("of a long one the ledger has %+v", got)
@@ -58,6 +64,9 @@ func TestUpgradeFromVersion5(t *testing.T) {
 		rs := list(t, l, Filter{})
 		if len(rs) != 1 || rs[0].Heading != (Heading{}) || rs[0].Fingerprint != r.Fingerprint {
 			t.Errorf("it holds %+v", rs)
+		}
+		if found := list(t, l, Filter{MessageID: "x"}); len(found) != 0 {
+			t.Errorf("by a Message-ID is found %+v", found)
 		}
 		if found := must[[]Record](t)(l.Unfinished(t.Context(), "work")); len(found) != 1 {
 			t.Errorf("unfinished is %+v", found)

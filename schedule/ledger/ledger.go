@@ -184,6 +184,8 @@ type Filter struct {
 	Token   string
 	// Client, Sender and QueueID are compared as they stand in the record.
 	Client, Sender, QueueID string
+	// MessageID is compared with that of the heading.
+	MessageID string
 	// Since selects what changed then or later.
 	Since time.Time
 	// Upstream selects messages that are upstream as far as is known: not disposed of, and not gone.

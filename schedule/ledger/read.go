@@ -123,6 +123,11 @@ func (l *Ledger) List(ctx context.Context, f Filter) ([]Record, error) {
 	if f.QueueID != "" {
 		and("queueid = ?", f.QueueID)
 	}
+	if f.MessageID != "" && l.version < 6 {
+		and("FALSE") // of none it is known
+	} else if f.MessageID != "" {
+		and("messageid = ?", f.MessageID)
+	}
 	if !f.Since.IsZero() {
 		and("last >= ?", millis(f.Since))
 	}

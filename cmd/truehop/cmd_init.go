@@ -4,10 +4,10 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -89,34 +89,72 @@ func (p *program) initialize(o initOptions) error {
 	return nil
 }
 
-// ask asks at a terminal for what has no default, and elsewhere says which flag is missing.
+// question is one that init asks, for a flag that was not given.
+type question struct {
+	flag, text string
+	answer     *string
+	// wrong says why an answer cannot be used, "" if it can.
+	wrong func(answer string) string
+}
+
+// questions are those that a draft leaves open.
+func questions(d *config.Draft) []question {
+	all := []question{
+		{"user", "User name at the upstream (often the whole address)", &d.User, wanted},
+		{"provider", "Provider (see truehop providers), or auto", &d.Provider, noProvider},
+		{"host", "Host name of the upstream, nothing where the provider has one for all", &d.Host, nil},
+		{"password-file", "File that holds the password", &d.PasswordFile, noFullPath},
+		{"recipient", "Address here that the mail is delivered to", &d.Recipient, wanted},
+	}
+	needless := map[string]bool{"provider": d.Host != "", "host": d.Provider != "", "password-file": len(d.PasswordCommand) > 0}
+	return slices.DeleteFunc(all, func(q question) bool { return *q.answer != "" || needless[q.flag] })
+}
+
+func wanted(answer string) string {
+	if answer == "" {
+		return "it is needed"
+	}
+	return ""
+}
+
+func noProvider(answer string) string {
+	if answer == "" || slices.Contains(providerNames(), answer) {
+		return ""
+	}
+	if meant := config.Similar(answer, providerNames()); meant != "" {
+		return "there is none of this name; did you mean " + meant + "?"
+	}
+	return "there is none of this name; nothing stands for auto"
+}
+
+func noFullPath(answer string) string {
+	if !filepath.IsAbs(answer) {
+		return "give its full path"
+	}
+	return ""
+}
+
+// ask asks at a terminal for what has no default, again where an answer cannot be used, and elsewhere says which flag is missing.
 func (p *program) ask(d *config.Draft) error {
 	in, isFile := p.stdin.(*os.File)
 	person := isFile && isTerminal(in) && isTerminal(p.stdout)
 	lines := bufio.NewReader(p.stdin)
-	for _, q := range []struct {
-		flag, question string
-		value          *string
-		needless       bool
-	}{
-		{"user", "User name at the upstream (often the whole address)", &d.User, false},
-		{"provider", "Provider (see truehop providers), or auto", &d.Provider, d.Host != ""},
-		{"host", "Host name of the upstream, nothing where the provider has one for all", &d.Host, d.Provider != ""},
-		{"password-file", "File that holds the password", &d.PasswordFile, len(d.PasswordCommand) > 0},
-		{"recipient", "Address here that the mail is delivered to", &d.Recipient, false},
-	} {
-		if *q.value != "" || q.needless {
-			continue
-		}
+	for _, q := range questions(d) {
 		if !person {
 			return usage("init cannot ask here; give --%s", q.flag)
 		}
-		fmt.Fprintf(p.stdout, "%s: ", q.question)
-		answer, err := lines.ReadString('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return err
+		for {
+			fmt.Fprintf(p.stdout, "%s: ", q.text)
+			answer, err := lines.ReadString('\n')
+			*q.answer = strings.TrimSpace(answer)
+			if q.wrong == nil || q.wrong(*q.answer) == "" {
+				break
+			}
+			if err != nil { // there will be no other one
+				return usage("init has no answer (%w); give --%s", err, q.flag)
+			}
+			fmt.Fprintf(p.stdout, "  %s\n", q.wrong(*q.answer))
 		}
-		*q.value = strings.TrimSpace(answer)
 	}
 	return nil
 }

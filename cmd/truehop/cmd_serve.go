@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/app"
+	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 )
 
 func (p *program) serveCommand() *cobra.Command {
@@ -42,9 +43,16 @@ func (p *program) serve(ctx context.Context) error {
 	}
 	p.signals.endOrdinarily()
 	p.tellAwaited(s.app, log)
+	watched := p.tellsPerson(cfg) && !p.quiet
+	if watched {
+		ui.PrintServing(p.stderr, len(cfg.Accounts))
+	}
 	err = s.run(ctx, p.load)
 	err = errors.Join(err, s.app.Close(context.WithoutCancel(ctx)))
 	s.logger().Stopped()
+	if watched && err == nil {
+		ui.PrintServed(p.stderr)
+	}
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,8 +24,9 @@ import (
 type terminal struct {
 	*os.File
 	lines *bufio.Reader
-	// far is the program's end of it.
-	far *os.File
+	// far is the program's end of it, and begun closes it here: reading has an end when nobody holds that any more.
+	far   *os.File
+	begun sync.Once
 }
 
 // onTerminal readies a run of the program at a terminal of its own.
@@ -52,7 +54,7 @@ func onTerminal(t *testing.T, args ...string) (*process, *terminal) {
 	p := command(t, ctx, args...)
 	p.Stdin, p.Cmd.Stdout, p.Cmd.Stderr = slave, slave, slave
 	p.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	return p, &terminal{master, bufio.NewReader(master), slave}
+	return p, &terminal{File: master, lines: bufio.NewReader(master), far: slave}
 }
 
 // press types a key.
@@ -62,8 +64,9 @@ func (tty *terminal) press(t *testing.T, key byte) {
 	}
 }
 
-// await reads what the program shows up to a line with these words.
+// await reads what the program, which has begun, shows up to a line with these words.
 func (tty *terminal) await(t *testing.T, words string) {
+	tty.begun.Do(func() { _ = tty.far.Close() })
 	for {
 		line, err := tty.lines.ReadString('\n')
 		if strings.Contains(line, words) {
@@ -79,9 +82,7 @@ func (tty *terminal) await(t *testing.T, words string) {
 // rest reads all that the program, which has begun, still shows to its end.
 func (tty *terminal) rest(t *testing.T) string {
 	t.Helper()
-	if err := tty.far.Close(); err != nil { // else reading has no end
-		t.Error(err)
-	}
+	tty.begun.Do(func() { _ = tty.far.Close() })
 	text, err := io.ReadAll(tty.lines)
 	if err != nil && !errors.Is(err, syscall.EIO) { // nobody holds the other end any more
 		t.Error(err)

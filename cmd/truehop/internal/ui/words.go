@@ -97,6 +97,20 @@ func PrintAwaited(w io.Writer, messages int) {
 	fmt.Fprintf(w, "\rwaiting for the MTA's word on %s; again to end now\n", count(messages, "message"))
 }
 
+// PrintServing says to a person who has started the service at a terminal what it does and how it ends.
+func PrintServing(w io.Writer, accounts int) {
+	whose := "their schedules"
+	if accounts == 1 {
+		whose = "its schedule"
+	}
+	fmt.Fprintf(w, "serving %s by %s; Ctrl-C ends it, and a pass in progress ends cleanly\n", count(accounts, "account"), whose)
+}
+
+// PrintServed says to that person that it has ended.
+func PrintServed(w io.Writer) {
+	fmt.Fprint(w, "ended; truehop status tells how the accounts stand\n")
+}
+
 // List joins names, or says that there are none.
 func List(names []string) string {
 	if len(names) == 0 {

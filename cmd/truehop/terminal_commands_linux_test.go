@@ -1,0 +1,141 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// answer waits for a question that the program asks, and types an answer.
+func (tty *terminal) answer(t *testing.T, question, answer string) {
+	t.Helper()
+	tty.awaitText(t, question+": ")
+	if _, err := tty.Write([]byte(answer + "\n")); err != nil {
+		t.Error(err)
+	}
+}
+
+// awaitText reads what the program shows up to these words, in a line that may not have ended.
+func (tty *terminal) awaitText(t *testing.T, words string) {
+	t.Helper()
+	tty.begun.Do(func() { _ = tty.far.Close() })
+	var said strings.Builder
+	for !strings.HasSuffix(said.String(), words) {
+		c, err := tty.lines.ReadByte()
+		if err != nil {
+			t.Fatalf("the program ended without saying %q, but\n%s", words, &said)
+		}
+		said.WriteByte(c)
+	}
+}
+
+// ends presses Ctrl-C and wants the program to end as it ordinarily does.
+func (tty *terminal) ends(t *testing.T, p *process) {
+	t.Helper()
+	tty.press(t, ctrlC)
+	if code := p.wait(t); code != exitOK {
+		t.Errorf("%q ended with %d, want 0", p.Args[1:], code)
+	}
+}
+
+// TestInitAtATerminal: it asks for what it has to know, asks again where an answer cannot be used, and writes a configuration that check
+// and run take.
+func TestInitAtATerminal(t *testing.T) {
+	k := newKillTrial(t)
+	k.mta = k.startMTA(t, func(int64) bool { return false })
+	k.start(t, "imap", "")
+	password, written := filepath.Join(k.dir, "password"), filepath.Join(k.dir, "new", "truehop.yaml")
+	if err := os.WriteFile(password, []byte("p\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, tty := onTerminal(t, "init", "--output", written, "--target", k.mta.Addr().String())
+	p.start(t)
+	tty.answer(t, "User name at the upstream (often the whole address)", "")
+	tty.awaitText(t, "needed")
+	tty.answer(t, "User name at the upstream (often the whole address)", "u")
+	tty.answer(t, "Provider (see truehop providers), or auto", "gmial")
+	tty.awaitText(t, "did you mean gmail?")
+	tty.answer(t, "Provider (see truehop providers), or auto", "")
+	tty.answer(t, "Host name of the upstream, nothing where the provider has one for all", "127.0.0.1")
+	tty.answer(t, "File that holds the password", "password")
+	tty.awaitText(t, "full path")
+	tty.answer(t, "File that holds the password", password)
+	tty.answer(t, "Address here that the mail is delivered to", "alice@example.net")
+	tty.awaitText(t, "then: truehop check --config ")
+	if said := tty.rest(t); !strings.HasPrefix(said, written+"\n") {
+		t.Errorf("it suggests another file: %s", said)
+	}
+	if code := p.wait(t); code != exitOK {
+		t.Fatalf("it ended with %d", code)
+	}
+	text, config := readText(t, written), readText(t, k.config)
+	for _, key := range []string{"port", "tls_ca_file", "mx"} { // which no server of a provider's needs
+		_, value, _ := strings.Cut(config, "    "+key+": ")
+		value, _, _ = strings.Cut(value, "\n")
+		text += fmt.Sprintf("    %s: %s\n", key, value)
+	}
+	if err := os.WriteFile(written, []byte(text+"state_dir: "+filepath.Join(k.dir, "state")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	must(t, exitOK, "check", "--config", written)
+	must(t, exitOK, "run", "--config", written)
+	if n := k.mta.Count(); n != killMessages {
+		t.Errorf("the MTA took %d messages, want %d", n, killMessages)
+	}
+}
+
+// watched is a mailbox with mail that has been delivered already, for commands that watch what comes next.
+func watched(t *testing.T) *killTrial {
+	t.Helper()
+	k := newKillTrial(t)
+	k.mta = k.startMTA(t, func(int64) bool { return false })
+	k.start(t, "imap", "")
+	must(t, exitOK, "run", "--config", k.config)
+	return k
+}
+
+// TestHistoryFollowsAtATerminal: it shows what was, then what another process delivers, and Ctrl-C is its ordinary end.
+func TestHistoryFollowsAtATerminal(t *testing.T) {
+	k := watched(t)
+	p, tty := onTerminal(t, "history", "--follow", "--config", k.config)
+	tty.resize(t, 160)
+	p.start(t)
+	tty.await(t, `"canary-subject 1"`)
+	k.store.Add("INBOX", scriptMail(77))
+	must(t, exitOK, "run", "--config", k.config)
+	tty.await(t, `"canary-subject 77"`)
+	tty.ends(t, p)
+}
+
+// TestStatusWatchesAtATerminal: it shows the counts, and again when another process has delivered more, and Ctrl-C is its ordinary end.
+func TestStatusWatchesAtATerminal(t *testing.T) {
+	k := watched(t)
+	p, tty := onTerminal(t, "status", "--watch", "--config", k.config)
+	p.start(t)
+	tty.await(t, fmt.Sprintf("delivered %d ", killMessages))
+	k.store.Add("INBOX", scriptMail(77))
+	must(t, exitOK, "run", "--config", k.config)
+	tty.await(t, fmt.Sprintf("delivered %d ", killMessages+1))
+	tty.ends(t, p)
+}
+
+// TestServeAtATerminal: it says what it does and how it ends, and Ctrl-C ends it with a sentence.
+func TestServeAtATerminal(t *testing.T) {
+	k := newKillTrial(t)
+	k.mta = k.startMTA(t, func(int64) bool { return false })
+	k.start(t, "imap", "")
+	p, tty := onTerminal(t, "serve", "--config", k.config)
+	p.start(t)
+	tty.await(t, "serving 1 account by its schedule; Ctrl-C ends it")
+	tty.await(t, "msg=pass account=work ")
+	tty.press(t, ctrlC)
+	tty.await(t, "ended; truehop status tells how the accounts stand")
+	if code := p.wait(t); code != exitOK {
+		t.Errorf("it ended with %d, want 0", code)
+	}
+	if n := k.mta.Count(); n != killMessages {
+		t.Errorf("the MTA took %d messages, want %d", n, killMessages)
+	}
+}

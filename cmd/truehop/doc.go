@@ -104,7 +104,8 @@
 //
 // # How to release
 //
-// Add an entry to examples/packaging/changelog.yaml, with what users notice, newest first, and have .ci/run pass. Tag the
+// Add an entry to examples/packaging/changelog.yaml, with what users notice, newest first, and have .ci/run pass. That builds for
+// one foreign target; go test ./examples/packaging -run TestForeign -everywhere -timeout 1h builds for all of them. Tag the
 // commit vMAJOR.MINOR.PATCH and run examples/packaging/build in a clean clone: version, commit and date come from the tag, and
 // the same tag makes the same files for everybody. Sign SHA256SUMS, and publish all of it.
 package main

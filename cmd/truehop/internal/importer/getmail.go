@@ -112,7 +112,7 @@ func (g *getmail) number(s *iniSection, key string) (int, error) {
 		return 0, nil
 	}
 	n, err := strconv.Atoi(v.text)
-	if err != nil || n < 0 || n > 1<<40 {
+	if err != nil || n < 0 || int64(n) > 1<<40 {
 		return 0, wrong(g.file, v.place, "%s wants a number, found %s", key, show(v.text))
 	}
 	return n, nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"net/textproto"
 	"os"
 	"os/exec"
@@ -376,6 +377,7 @@ type stackService struct {
 		ReadOnly    bool              `yaml:"read_only"`
 		Ports       []string          `yaml:"ports"`
 		Volumes     []string          `yaml:"volumes"`
+		Sysctls     map[string]string `yaml:"sysctls"`
 		Environment map[string]string `yaml:"environment"`
 		Networks    map[string]struct {
 			Address string `yaml:"ipv4_address"`
@@ -397,10 +399,14 @@ func containerAddress(t *testing.T, stack string) string {
 	if !strings.HasSuffix(s.Environment["TRUEHOP_INJECT__ADDRESS"], ":10095") {
 		t.Errorf("%s injects into %s, and the listener has port 10095", stack, s.Environment["TRUEHOP_INJECT__ADDRESS"])
 	}
+	address := ""
 	for _, n := range s.Networks {
-		return n.Address
+		address = n.Address
 	}
-	return ""
+	if ip, err := netip.ParseAddr(address); err != nil || !ip.Is4() || s.Sysctls["net.ipv6.conf.all.disable_ipv6"] != "1" {
+		t.Errorf("%s has the address %q, and may come from another: %v", stack, address, s.Sysctls)
+	}
+	return address
 }
 
 // TestStackPages: each page says what it rests on and what was not run, names files that are there, and is in the index.

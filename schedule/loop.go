@@ -53,6 +53,9 @@ type Loop struct {
 	// credentials. The back-off is then 15 minutes to 12 hours instead of 1 to 30
 	// minutes. nil means that no failure is hard.
 	Hard func(error) bool
+	// Due, if not nil, says after a pass when a message of the account is to be tried again, by the wall clock; the zero time
+	// means none. The clock starts a pass then, too, unless the account's spec has one before it.
+	Due func(account string) time.Time
 	// OnEnd is called after a pass.
 	OnEnd func(account string, took time.Duration, err error)
 	// OnNext reports when the clock will start the next pass; the zero time means
@@ -117,6 +120,8 @@ type owner struct {
 	// due is when the clock starts the next pass, by the wall clock; base is
 	// what it was computed from.
 	due, base time.Time
+	// again is when a message is to be tried again, by the wall clock.
+	again time.Time
 	// earliest and retry are by the monotonic clock: no pass before earliest,
 	// and before retry only one that was woken.
 	earliest, retry time.Time
@@ -156,6 +161,11 @@ func (o *owner) plan(base time.Time) {
 	}
 	if !o.due.IsZero() && o.account.Jitter > 0 {
 		o.due = o.due.Add(rand.N(o.account.Jitter))
+	}
+	if o.again.After(now) {
+		if o.due.IsZero() || o.again.Before(o.due) {
+			o.due = o.again
+		}
 	}
 	if o.loop.OnNext == nil {
 		return
@@ -231,6 +241,9 @@ func (o *owner) pass(ctx context.Context) {
 		o.quick = 0
 	}
 	o.earliest, o.prompt = start.Add(MinInterval), time.Now()
+	if o.loop.Due != nil {
+		o.again = o.loop.Due(o.account.Name)
+	}
 	// Failures in a row put off the time before which the clock starts no pass.
 	if err == nil {
 		o.failures, o.retry = 0, time.Time{}

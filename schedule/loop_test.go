@@ -396,6 +396,48 @@ func TestHooks(t *testing.T) {
 	})
 }
 
+// TestMessageIsDueBeforeTheSchedule: what was deferred does not wait for the account's next turn. A pass that comes before it
+// is due changes nothing, and MinInterval and the back-off are kept.
+func TestMessageIsDueBeforeTheSchedule(t *testing.T) {
+	fails := func(int) error { return errors.New("down") }
+	for _, c := range []struct {
+		name   string
+		spec   string
+		due    []time.Duration // after each pass; 0 for none
+		err    func(int) error
+		starts []time.Duration
+	}{
+		{"before the next turn", "@every 10m", []time.Duration{5 * time.Minute}, nil, []time.Duration{0, 5 * time.Minute, 15 * time.Minute}},
+		{"after the next turn", "@every 10m", []time.Duration{12 * time.Minute, 12 * time.Minute}, nil,
+			[]time.Duration{0, 10 * time.Minute, 12 * time.Minute}},
+		{"without a schedule", "", []time.Duration{5 * time.Minute}, nil, []time.Duration{0, 5 * time.Minute}},
+		{"at once", "@every 10m", []time.Duration{time.Second}, nil, []time.Duration{0, MinInterval, 10*time.Minute + MinInterval}},
+		{"in the past", "@every 10m", []time.Duration{-time.Second}, nil, []time.Duration{0, 10 * time.Minute}},
+		{"during the back-off", "@every 10m", []time.Duration{30 * time.Second}, fails, []time.Duration{0, time.Minute, 11 * time.Minute}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDiary()
+				passes := 0
+				l := &Loop{
+					Pass: d.pass(0, c.err), Accounts: []Account{{Name: "a", AtStart: true}},
+					Due: func(account string) time.Time {
+						if passes++; account != "a" || passes > len(c.due) {
+							return time.Time{}
+						}
+						return d.begin.Add(c.due[passes-1])
+					},
+				}
+				if c.spec != "" {
+					l.Accounts[0].Spec = mustParse(t, c.spec)
+				}
+				runFor(t, l, 16*time.Minute)
+				d.want(t, c.starts...)
+			})
+		})
+	}
+}
+
 func TestNeverByClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDiary()

@@ -33,8 +33,9 @@ type service struct {
 	mu  sync.Mutex // guards what follows
 	cfg *config.Config
 	log *ui.Log
-	// served are the accounts of cfg, by name.
+	// served are the accounts of cfg, by name, due when a message of each is to be tried again.
 	served map[string]served
+	due    map[string]time.Time
 	// ready says that passes are made, exposer is the server of metrics, nil where there is none.
 	ready   bool
 	exposer *metrics.Server
@@ -49,7 +50,7 @@ type served struct {
 
 func newService(cfg *config.Config, log *ui.Log) *service {
 	s := &service{
-		cfg: cfg, log: log, served: map[string]served{},
+		cfg: cfg, log: log, served: map[string]served{}, due: map[string]time.Time{},
 		hangups: make(chan struct{}, 1), wakes: make(chan struct{}, 1), updates: make(chan schedule.Update),
 	}
 	s.metrics = metrics.New(func(ctx context.Context) ([]ledger.Overview, error) { return s.app.Overviews(ctx) })
@@ -133,6 +134,11 @@ func (s *service) loop(ctx context.Context) *schedule.Loop {
 				s.logger().Panicked(account, panicked)
 			}
 		},
+		Due: func(account string) time.Time {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.due[account]
+		},
 		OnNext: func(account string, at time.Time) { s.logger().Next(account, at) },
 		OnTurn: func(account string, within time.Duration) {
 			if within == 0 {
@@ -159,6 +165,9 @@ func (s *service) pass(ctx context.Context, name string) error {
 		s.metrics.Pass(name, time.Since(began), err != nil)
 	}
 	s.notify(s.manager.ended(name, err))
+	s.mu.Lock()
+	s.due[name] = summary.Next
+	s.mu.Unlock()
 	log := s.logger()
 	var refused *app.RefusedError
 	if !errors.As(err, &refused) {

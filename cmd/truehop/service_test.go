@@ -299,6 +299,25 @@ func TestWakeBySignal(t *testing.T) {
 	s.stop(t)
 }
 
+// TestNextPassIsWhenAMessageIsDue: what the MTA defers does not wait for the schedule, a day away, but as long as retry_min says.
+func TestNextPassIsWhenAMessageIsDue(t *testing.T) {
+	s := newServiceTrial(t, injecttest.Options{Rules: injecttest.Rules{Greylist: true}}, "log: {level: debug}\n")
+	s.account(t, "work", nil).Add("INBOX", scriptMail(1))
+	s.start(t, 0)
+	began := time.Now()
+	s.await(t, "msg=deferred")
+	line := s.await(t, `msg="next pass"`)
+	_, text, _ := strings.Cut(line, " at=")
+	at, err := time.Parse(time.RFC3339Nano, strings.Fields(text + " ")[0])
+	if err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	if wait := at.Sub(began); wait < 5*time.Minute || wait > time.Hour {
+		t.Errorf("the next pass is in %v, want it after retry_min", wait)
+	}
+	s.stop(t)
+}
+
 // TestRunBesideServe: run makes its own pass where the service is idle. Where the service is in a pass, which does not see what has
 // come since its listing, it has the service make another one.
 func TestRunBesideServe(t *testing.T) {

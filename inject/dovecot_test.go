@@ -132,8 +132,8 @@ func startDovecot(t *testing.T, config string, command func(...string) *exec.Cmd
 
 const dovecotProgram = "/usr/sbin/dovecot"
 
-// startDovecotLMTP starts a Dovecot that takes mail by LMTP.
-func startDovecotLMTP(t *testing.T) dovecot {
+// startDovecotLMTP starts a Dovecot that takes mail by LMTP, with more configuration behind that.
+func startDovecotLMTP(t *testing.T, more ...string) dovecot {
 	t.Helper()
 	skip := t.Skipf
 	if os.Getenv("TRUEHOP_REQUIRE_SERVERS") == "1" {
@@ -144,7 +144,7 @@ func startDovecotLMTP(t *testing.T) dovecot {
 			skip("needs dovecot with LMTP and Sieve, as Debian's packages dovecot-lmtpd and dovecot-sieve have them: %v", err)
 		}
 	}
-	return startDovecot(t, dovecotLMTP+exampleLMTP(t), func(args ...string) *exec.Cmd { return exec.Command("sh", args...) })
+	return startDovecot(t, dovecotLMTP+exampleLMTP(t)+strings.Join(more, ""), func(args ...string) *exec.Cmd { return exec.Command("sh", args...) })
 }
 
 // exampleLMTP are the lines for Dovecot that examples/lmtp.yaml shows, at another port.

@@ -13,6 +13,15 @@ import (
 	"github.com/truehop/truehop/examples/mailtest"
 )
 
+// checkMTA asks truehop what it thinks of the listener.
+func checkMTA(w *world) outcome {
+	out, err := exec.Command(os.Getenv(truehop), "check", "--config", filepath.Join(w.dir, "truehop.yaml")).CombinedOutput()
+	if err != nil {
+		w.t.Errorf("truehop check: %v\n%s", err, out)
+	}
+	return outcome{log: string(out)}
+}
+
 // startSpamtest starts rspamd, and a Dovecot with the recipe's files in their places.
 func startSpamtest(w *world) {
 	startRspamd(w)

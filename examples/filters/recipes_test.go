@@ -57,7 +57,7 @@ func recipes() []recipe {
 		},
 		{
 			dir: "postscreen", filter: "postscreen, by the PROXY protocol", tables: []string{"postscreen/truehop_screened"}, further: "IU", required: true,
-			port25: "smtp inet n - n - 1 postscreen\nsmtpd pass - - n - - smtpd", master: "postscreen/master.cf", inject: "postscreen/truehop.yaml",
+			port25: "smtp inet n - n - 1 postscreen\nsmtpd pass - - n - - smtpd", master: "postscreen/master.cf", inject: "postscreen/truehop.yaml", then: checkMTA,
 			before: "all delivered", after: "A, B refused 550; C, D, I, U delivered",
 		},
 		{

@@ -85,7 +85,7 @@ func (p *program) run(ctx context.Context, names []string, o runOptions) error {
 		screen := ui.NewScreen(p.stderr, p.screenOptions(cfg, o.dryRun))
 		defer screen.Close()
 		told = screen
-		reports.Observe, reports.Logger, reports.Trace = screen.Event, screen.Logger, nil
+		reports.Observe, reports.Arriving, reports.Logger, reports.Trace = screen.Event, screen.Arriving, screen.Logger, nil
 	}
 	rows := ui.NewDryRun(p.page(), cfg.Log.Addresses)
 	if o.dryRun {

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/truehop/truehop/fetch/fakeserver"
 )
 
 // answer waits for a question that the program asks, and types an answer.
@@ -138,4 +142,36 @@ func TestServeAtATerminal(t *testing.T) {
 	if n := k.mta.Count(); n != killMessages {
 		t.Errorf("the MTA took %d messages, want %d", n, killMessages)
 	}
+}
+
+// TestProgressWithinAMessage: while a large message is on its way, the screen shows how much of it has come.
+func TestProgressWithinAMessage(t *testing.T) {
+	const size = 1_000_000
+	k := newKillTrial(t)
+	k.store = fakeserver.NewStore()
+	more := make(chan struct{})
+	k.store.AddMessage("INBOX", fakeserver.Message{Size: size, Open: func() io.Reader {
+		begun := append(scriptMail(1), bytes.Repeat([]byte("x\r\n"), size/6)...)
+		return io.MultiReader(bytes.NewReader(begun), waiting(more), io.LimitReader(endless{}, int64(size-len(begun))))
+	}})
+	k.mta = k.startMTA(t, func(int64) bool { return false })
+	k.start(t, "pop3", "")
+	p, tty := onTerminal(t, "run", "--config", k.config)
+	p.Env = append(os.Environ(), "TERM=xterm")
+	tty.resize(t, 120)
+	p.start(t)
+	tty.awaitText(t, "done  500 kB of 1.0 MB")
+	close(more)
+	tty.await(t, "1 delivered")
+	if code := p.wait(t); code != exitOK {
+		t.Errorf("it ended with %d", code)
+	}
+}
+
+// waiting reads nothing, once its channel is closed.
+type waiting chan struct{}
+
+func (w waiting) Read([]byte) (int, error) {
+	<-w
+	return 0, io.EOF
 }

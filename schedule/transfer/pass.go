@@ -61,8 +61,7 @@ type Pass struct {
 	Dial func(context.Context) (fetch.Mailbox, error)
 	// MTA takes the messages.
 	MTA Injector
-	// Plain takes messages past the rules about clients: those put into quarantine, and stale
-	// ones if Stale says so. nil where nothing asks for it.
+	// Plain takes messages past the rules about clients: those put into quarantine, and stale ones if Stale says so. nil where nothing asks for it.
 	Plain Injector
 	// Quarantine is the address that refused messages go to through Plain; "" leaves them where they are.
 	Quarantine string
@@ -104,8 +103,7 @@ type Pass struct {
 
 	// SpoolDir is where messages above 1 MiB are kept, unlinked.
 	SpoolDir string
-	// Budget bounds in octets what is retrieved and not yet done with, over all
-	// accounts that share it; BudgetSize is its capacity.
+	// Budget bounds in octets what is retrieved and not yet done with, over all accounts that share it; BudgetSize is its capacity.
 	Budget     *semaphore.Weighted
 	BudgetSize int64
 	// Batch is the number of messages per retrieval command; 0 means 500.
@@ -125,6 +123,8 @@ type Pass struct {
 	ReadChain func(head []byte) *received.Chain
 	// Observe, if not nil, is called with every [Event], one at a time. It must not block for long.
 	Observe func(Event)
+	// Arriving, if not nil, is called while a message is read, with how many octets of it have come. It must not block.
+	Arriving func(octets int64)
 }
 
 // Summary counts what a pass did.

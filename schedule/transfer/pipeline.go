@@ -141,7 +141,7 @@ func (w *pipeline) take(m fetch.Message) error {
 		return w.notRetrieved(m.Ref, m.Err)
 	}
 	w.session.mustStay.Add(1)
-	body := &counted{Reader: m.Body}
+	body := &counted{Reader: m.Body, arriving: w.pass.Arriving}
 	m.Body = body
 	msg, err := w.receive(m)
 	w.octets = body.octets

@@ -154,11 +154,16 @@ func (w *pipeline) leaveUnsure() error {
 type counted struct {
 	io.Reader
 	octets int64
+	// arriving, if not nil, is told how many they are.
+	arriving func(octets int64)
 }
 
 func (c *counted) Read(p []byte) (int, error) {
 	n, err := c.Reader.Read(p)
 	c.octets += int64(n)
+	if c.arriving != nil {
+		c.arriving(c.octets)
+	}
 	return n, err
 }
 

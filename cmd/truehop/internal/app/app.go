@@ -41,6 +41,8 @@ type App struct {
 type Options struct {
 	// Observe, if not nil, gets every event of every pass.
 	Observe func(transfer.Event)
+	// Arriving, if not nil, is told how many octets have come of the message that an account's pass is reading. It must not block.
+	Arriving func(account string, octets int64)
 	// Ended, if not nil, is told how each pass ended, and of those that were not made because of err.
 	Ended func(account string, s transfer.Summary, err error)
 	// NotWatching, if not nil, gets why no new mail is noticed by IDLE: it is tried again later, unless
@@ -197,6 +199,9 @@ func (a *App) plan(now setup, account *config.Account, o PassOptions) transfer.P
 		Limit:    transfer.Limit{Messages: account.MaxMessages, Octets: int64(account.MaxBytes)},
 		SpoolDir: now.cfg.SpoolDir, Budget: now.budget, BudgetSize: int64(now.cfg.Budget),
 		Ordered: target.Connections == 1, DryRun: o.DryRun, Newest: o.Newest, Now: now.opts.Now, Observe: now.opts.Observe,
+	}
+	if arriving := now.opts.Arriving; arriving != nil {
+		p.Arriving = func(octets int64) { arriving(account.Name, octets) }
 	}
 	if to.plain != nil {
 		p.Plain = awaiting{to.plain, &a.awaited, now.receipts(target.Name)}

@@ -16,6 +16,8 @@ type progress struct {
 	// messages and octets are what is to be retrieved by the listings; servers may be wrong about sizes.
 	messages, retrieved, judged int
 	octets, came                int64
+	// arriving is what has come of the message that is being read.
+	arriving int64
 }
 
 // add takes an event of the pass, and reports whether it changes what is shown.
@@ -28,6 +30,9 @@ func (p *progress) add(e transfer.Event, now time.Time) bool {
 		p.messages, p.octets = p.messages+e.Messages, p.octets+e.Octets
 	case transfer.Retrieved:
 		p.retrieved, p.came = p.retrieved+1, p.came+e.Size
+		if p.arriving >= e.Size { // it was this one; the next may have begun
+			p.arriving = 0
+		}
 	case transfer.Verdict, transfer.Recognised:
 		p.judged++
 	default:
@@ -41,14 +46,15 @@ func (p *progress) text(now time.Time) string {
 	if p.messages == 0 {
 		return "looking for new mail"
 	}
-	parts := []string{fmt.Sprintf("%d of %d fetched, %d done", p.retrieved, p.messages, p.judged), size(p.came)}
-	if p.octets >= p.came {
+	came := p.came + p.arriving
+	parts := []string{fmt.Sprintf("%d of %d fetched, %d done", p.retrieved, p.messages, p.judged), size(came)}
+	if p.octets >= came {
 		parts[1] += " of " + size(p.octets)
 	}
-	if took := now.Sub(p.began); took >= time.Second && p.came > 0 {
-		rate := int64(float64(p.came) / took.Seconds())
+	if took := now.Sub(p.began); took >= time.Second && came > 0 {
+		rate := int64(float64(came) / took.Seconds())
 		parts = append(parts, size(rate)+"/s")
-		if left := p.octets - p.came; left > 0 && rate > 0 {
+		if left := p.octets - came; left > 0 && rate > 0 {
 			parts = append(parts, shortDuration(time.Duration(left/rate)*time.Second)+" left")
 		}
 	}

@@ -149,6 +149,13 @@ func (s *Screen) Event(e transfer.Event) {
 	}
 }
 
+// Arriving takes how many octets have come of the message that an account's pass is reading. It does not wait for the terminal.
+func (s *Screen) Arriving(account string, octets int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.view(account).arriving = octets
+}
+
 // wantsTelling reports whether a person is told of the message that an event is about.
 func wantsTelling(e transfer.Event) bool {
 	switch e.Kind {

@@ -156,10 +156,15 @@ func TestProgress(t *testing.T) {
 	p.add(transfer.Event{Kind: transfer.Planned, Messages: 3, Octets: 30_000_000}, at)
 	wants("0 of 3 fetched, 0 done  0 B of 30 MB")
 	at = at.Add(10 * time.Second)
+	p.arriving = 5_000_000
+	wants("0 of 3 fetched, 0 done  5.0 MB of 30 MB  500 kB/s  50s left")
+	p.arriving = 10_000_000
 	p.add(transfer.Event{Kind: transfer.Retrieved, Size: 10_000_000}, at)
 	wants("1 of 3 fetched, 0 done  10 MB of 30 MB  1.0 MB/s  20s left")
 	p.add(transfer.Event{Kind: transfer.Verdict}, at)
+	p.arriving = 1_000_000 // of the message behind the next
 	p.add(transfer.Event{Kind: transfer.Retrieved, Size: 25_000_000}, at)
+	p.arriving = 0
 	p.add(transfer.Event{Kind: transfer.Recognised}, at)
 	wants("2 of 3 fetched, 2 done  35 MB  3.5 MB/s")
 }

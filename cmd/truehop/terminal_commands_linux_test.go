@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/truehop/truehop/fetch/fakeserver"
@@ -54,7 +55,7 @@ func TestInitAtATerminal(t *testing.T) {
 	if err := os.WriteFile(password, []byte("p\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p, tty := onTerminal(t, "init", "--output", written, "--target", k.mta.Addr().String())
+	p, tty := seenOnTerminal(t, "init", "--output", written, "--target", k.mta.Addr().String())
 	p.start(t)
 	tty.answer(t, "User name at the upstream (often the whole address)", "")
 	tty.awaitText(t, "needed")
@@ -130,11 +131,13 @@ func TestServeAtATerminal(t *testing.T) {
 	k := newKillTrial(t)
 	k.mta = k.startMTA(t, func(int64) bool { return false })
 	k.start(t, "imap", "")
-	p, tty := onTerminal(t, "serve", "--config", k.config)
+	p, tty := seenOnTerminal(t, "serve", "--config", k.config)
 	p.start(t)
 	tty.await(t, "serving 1 account by its schedule; Ctrl-C ends it")
 	tty.await(t, "msg=pass account=work ")
-	tty.press(t, ctrlC)
+	if err := p.Process.Signal(syscall.SIGINT); err != nil { // as Ctrl-C does
+		t.Fatal(err)
+	}
 	tty.await(t, "ended; truehop status tells how the accounts stand")
 	if code := p.wait(t); code != exitOK {
 		t.Errorf("it ended with %d, want 0", code)
@@ -156,7 +159,7 @@ func TestProgressWithinAMessage(t *testing.T) {
 	}})
 	k.mta = k.startMTA(t, func(int64) bool { return false })
 	k.start(t, "pop3", "")
-	p, tty := onTerminal(t, "run", "--config", k.config)
+	p, tty := seenOnTerminal(t, "run", "--config", k.config)
 	p.Env = append(os.Environ(), "TERM=xterm")
 	tty.resize(t, 120)
 	p.start(t)

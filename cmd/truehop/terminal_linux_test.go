@@ -57,6 +57,15 @@ func onTerminal(t *testing.T, args ...string) (*process, *terminal) {
 	return p, &terminal{File: master, lines: bufio.NewReader(master), far: slave}
 }
 
+// seenOnTerminal is onTerminal for what is read to its end. The keys make no signals there, for the program is no leader of a session:
+// at the end of one the kernel throws away what nobody has read yet.
+func seenOnTerminal(t *testing.T, args ...string) (*process, *terminal) {
+	t.Helper()
+	p, tty := onTerminal(t, args...)
+	p.SysProcAttr = nil
+	return p, tty
+}
+
 // press types a key.
 func (tty *terminal) press(t *testing.T, key byte) {
 	if _, err := tty.Write([]byte{key}); err != nil {
@@ -67,13 +76,15 @@ func (tty *terminal) press(t *testing.T, key byte) {
 // await reads what the program, which has begun, shows up to a line with these words.
 func (tty *terminal) await(t *testing.T, words string) {
 	tty.begun.Do(func() { _ = tty.far.Close() })
+	var said strings.Builder
 	for {
 		line, err := tty.lines.ReadString('\n')
 		if strings.Contains(line, words) {
 			return
 		}
+		said.WriteString(line)
 		if err != nil {
-			t.Errorf("the program ended without saying %q", words)
+			t.Errorf("the program ended without saying %q, but\n%q", words, &said)
 			return
 		}
 	}
@@ -105,7 +116,7 @@ var sgr = regexp.MustCompile(`\x1b\[[0-9;]*m`)
 func TestDemoAtATerminal(t *testing.T) {
 	want := demoInReadme(t)
 	for name, coloured := range map[string]bool{"TERM=xterm": true, "TERM=dumb": false, "NO_COLOR=1": false} {
-		p, tty := onTerminal(t, "demo")
+		p, tty := seenOnTerminal(t, "demo")
 		p.Env = append(os.Environ(), "TERM=xterm", "NO_COLOR=", name)
 		p.start(t)
 		shown := tty.rest(t)

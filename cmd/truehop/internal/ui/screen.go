@@ -31,6 +31,10 @@ type Screen struct {
 	w    io.Writer
 	o    ScreenOptions
 	bars *mpb.Progress // nil where no progress is shown
+	// refresh has the bars drawn, and with them what was printed above. gone is closed when they draw no more, closing ends drawing.
+	refresh, gone chan any
+	closing       chan struct{}
+	drawing       sync.WaitGroup
 	// passes are those under way, by account.
 	passes map[string]*passView
 }
@@ -61,15 +65,38 @@ type ScreenOptions struct {
 func NewScreen(w io.Writer, o ScreenOptions) *Screen {
 	s := &Screen{w: w, o: o, passes: map[string]*passView{}}
 	if o.Progress && !o.Quiet {
-		s.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(o.Width), mpb.WithRefreshRate(150*time.Millisecond))
+		s.refresh, s.gone, s.closing = make(chan any), make(chan any), make(chan struct{})
+		s.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(o.Width), mpb.WithManualRefresh(s.refresh), mpb.WithShutdownNotifier(s.gone))
+		s.drawing.Go(s.draw)
 	}
 	s.Logger = slog.New(slog.NewTextHandler(screenLines{s}, &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: maskedText(o.Addresses)}))
 	return s
 }
 
+// draw has the bars drawn now and then, and a last time when the screen is closed: mpb throws away what was printed above the
+// bars since it drew them last (v8.16.2, which draws at its end only where a bar has just gone).
+func (s *Screen) draw() {
+	ticks := time.NewTicker(150 * time.Millisecond)
+	defer ticks.Stop()
+	for closing := false; !closing; {
+		select {
+		case <-ticks.C:
+		case <-s.closing:
+			closing = true
+		}
+		select {
+		case s.refresh <- s.o.Now():
+		case <-s.gone:
+			return
+		}
+	}
+}
+
 // Close ends the progress and waits until all is written.
 func (s *Screen) Close() {
 	if s.bars != nil {
+		close(s.closing)
+		s.drawing.Wait()
 		s.bars.Shutdown()
 	}
 }

@@ -1,10 +1,12 @@
 package ui
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mattn/go-runewidth"
@@ -202,5 +204,25 @@ func TestWrapped(t *testing.T) {
 		if got := strings.Join(wrapped(c.text, c.columns), "|"); got != c.want {
 			t.Errorf("%q in %d columns is %q, want %q", c.text, c.columns, got, c.want)
 		}
+	}
+}
+
+// TestLastWordsAreShown: what is told of a pass stands on the screen, however soon after it the screen is closed.
+func TestLastWordsAreShown(t *testing.T) {
+	for _, drawn := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var b bytes.Buffer
+			s := NewScreen(&b, ScreenOptions{Width: 80, Progress: true, Now: time.Now})
+			s.Begin("work")
+			s.Event(transfer.Event{Kind: transfer.Listed, Account: "work"})
+			if drawn {
+				time.Sleep(time.Second)
+			}
+			s.Pass("work", PassEnd{Summary: transfer.Summary{Delivered: 1}})
+			s.Close()
+			if !strings.Contains(b.String(), "1 delivered") {
+				t.Errorf("drawn before %v: the screen shows %q", drawn, &b)
+			}
+		})
 	}
 }

@@ -35,6 +35,9 @@ const (
 	maxHardBackOff = 12 * time.Hour
 )
 
+// againInterval is the shortest time from the start of a pass to one for a message that is to be tried again.
+const againInterval = time.Minute
+
 // recheck is the longest time that the loop sleeps without reading the wall clock:
 // it may be set, and it goes on while the machine is suspended.
 const recheck = time.Minute
@@ -54,7 +57,8 @@ type Loop struct {
 	// minutes. nil means that no failure is hard.
 	Hard func(error) bool
 	// Due, if not nil, says after a pass when a message of the account is to be tried again, by the wall clock; the zero time
-	// means none. The clock starts a pass then, too, unless the account's spec has one before it.
+	// means none. The clock starts a pass then, too, unless the account's spec has one before it, and not sooner than a minute
+	// after the last one began: many messages that were deferred one after the other come due one after the other.
 	Due func(account string) time.Time
 	// OnEnd is called after a pass.
 	OnEnd func(account string, took time.Duration, err error)
@@ -162,9 +166,12 @@ func (o *owner) plan(base time.Time) {
 	if !o.due.IsZero() && o.account.Jitter > 0 {
 		o.due = o.due.Add(rand.N(o.account.Jitter))
 	}
-	if o.again.After(now) {
-		if o.due.IsZero() || o.again.Before(o.due) {
-			o.due = o.again
+	if again := o.again; !again.IsZero() {
+		if soonest := base.Add(againInterval); again.Before(soonest) {
+			again = soonest
+		}
+		if o.due.IsZero() || again.Before(o.due) {
+			o.due = again
 		}
 	}
 	if o.loop.OnNext == nil {

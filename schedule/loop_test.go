@@ -397,7 +397,7 @@ func TestHooks(t *testing.T) {
 }
 
 // TestMessageIsDueBeforeTheSchedule: what was deferred does not wait for the account's next turn. A pass that comes before it
-// is due changes nothing, and MinInterval and the back-off are kept.
+// is due changes nothing. Such passes are a minute apart at least, the back-off is kept, and a pass that fails forgets nothing.
 func TestMessageIsDueBeforeTheSchedule(t *testing.T) {
 	fails := func(int) error { return errors.New("down") }
 	for _, c := range []struct {
@@ -411,8 +411,11 @@ func TestMessageIsDueBeforeTheSchedule(t *testing.T) {
 		{"after the next turn", "@every 10m", []time.Duration{12 * time.Minute, 12 * time.Minute}, nil,
 			[]time.Duration{0, 10 * time.Minute, 12 * time.Minute}},
 		{"without a schedule", "", []time.Duration{5 * time.Minute}, nil, []time.Duration{0, 5 * time.Minute}},
-		{"at once", "@every 10m", []time.Duration{time.Second}, nil, []time.Duration{0, MinInterval, 10*time.Minute + MinInterval}},
-		{"in the past", "@every 10m", []time.Duration{-time.Second}, nil, []time.Duration{0, 10 * time.Minute}},
+		{"at once", "@every 10m", []time.Duration{time.Second}, nil, []time.Duration{0, time.Minute, 11 * time.Minute}},
+		{"one after the other", "@every 10m", []time.Duration{10 * time.Second, 61 * time.Second, 62 * time.Second, 5 * time.Minute}, nil,
+			[]time.Duration{0, time.Minute, 2 * time.Minute, 3 * time.Minute, 5 * time.Minute, 15 * time.Minute}},
+		{"in the past, for the pass failed", "@every 10m", []time.Duration{30 * time.Second, 30 * time.Second, 30 * time.Second, 30 * time.Second}, fails,
+			[]time.Duration{0, time.Minute, 3 * time.Minute, 7 * time.Minute, 15 * time.Minute}},
 		{"during the back-off", "@every 10m", []time.Duration{30 * time.Second}, fails, []time.Duration{0, time.Minute, 11 * time.Minute}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

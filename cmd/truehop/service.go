@@ -166,7 +166,7 @@ func (s *service) pass(ctx context.Context, name string) error {
 	}
 	s.notify(s.manager.ended(name, err))
 	s.mu.Lock()
-	s.due[name] = summary.Next
+	s.due[name] = dueAfter(s.due[name], summary, err, time.Now())
 	s.mu.Unlock()
 	log := s.logger()
 	var refused *app.RefusedError
@@ -180,6 +180,19 @@ func (s *service) pass(ctx context.Context, name string) error {
 		log.Pass(name, passEnd(ctx, s.app, name, summary, err))
 	}
 	return nil // the ledger spaces the logins, and lets one through when the credentials were changed
+}
+
+// dueAfter is when the account is to be tried again after a pass, by what it knew before: what a pass that failed did not come to is
+// due as before. A server that wants time between two logins gets it.
+func dueAfter(before time.Time, sum transfer.Summary, err error, now time.Time) time.Time {
+	due := sum.Next
+	if due.IsZero() && err != nil {
+		due = before
+	}
+	if soonest := now.Add(sum.LoginDelay); !due.IsZero() && due.Before(soonest) {
+		due = soonest
+	}
+	return due
 }
 
 // serve begins to watch an account, which takes the place of one of the same name, and returns its place in the schedule.

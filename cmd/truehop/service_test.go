@@ -23,6 +23,7 @@ import (
 	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 	"github.com/truehop/truehop/inject/injecttest"
+	"github.com/truehop/truehop/schedule/transfer"
 )
 
 // serviceOf is a service that does not run.
@@ -316,6 +317,31 @@ func TestNextPassIsWhenAMessageIsDue(t *testing.T) {
 		t.Errorf("the next pass is in %v, want it after retry_min", wait)
 	}
 	s.stop(t)
+}
+
+// TestDueAfterAPass: a pass that fails forgets nothing, and a server that wants time between two logins gets it.
+func TestDueAfterAPass(t *testing.T) {
+	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	at := func(minutes int) time.Time { return now.Add(time.Duration(minutes) * time.Minute) }
+	for _, c := range []struct {
+		name         string
+		before, next time.Time
+		delay        time.Duration
+		err          error
+		want         time.Time
+	}{
+		{"nothing waits", at(3), time.Time{}, 0, nil, time.Time{}},
+		{"something waits", time.Time{}, at(5), 0, nil, at(5)},
+		{"it failed, and says what waits", at(3), at(5), 0, errors.New("down"), at(5)},
+		{"it failed before it knew", at(-3), time.Time{}, 0, errors.New("down"), at(0)},
+		{"the server wants ten minutes", time.Time{}, at(5), 10 * time.Minute, nil, at(10)},
+		{"the server wants ten minutes, and nothing waits", at(3), time.Time{}, 10 * time.Minute, nil, time.Time{}},
+		{"the server wants less", time.Time{}, at(5), time.Minute, nil, at(5)},
+	} {
+		if got := dueAfter(c.before, transfer.Summary{Next: c.next, LoginDelay: c.delay}, c.err, now); !got.Equal(c.want) {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
 }
 
 // TestRunBesideServe: run makes its own pass where the service is idle. Where the service is in a pass, which does not see what has

@@ -24,6 +24,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -150,6 +151,8 @@ type Summary struct {
 	Lost          int // gone upstream before they were delivered, of late or earlier, and not acknowledged
 	// Next is when the first of those that wait is due, zero where that is at the next pass.
 	Next time.Time
+	// LoginDelay is how long the server wants between two logins, 0 if it says nothing of it.
+	LoginDelay time.Duration
 }
 
 // WantPerson is the number of messages that want a person's attention.
@@ -238,26 +241,12 @@ func (p Pass) Run(ctx context.Context) (summary Summary, err error) {
 		return summary, err
 	}
 	r.several = len(folders) > 1 || !p.Folders.Fixed()
-	if err := r.carryAll(ctx, folders); err != nil {
-		return summary, err
+	carried := r.carryAll(ctx, folders)
+	if s.listing != nil {
+		report.summary.LoginDelay = s.listing.LoginDelay
 	}
-	if !p.DryRun {
-		records, err := p.Ledger.Unfinished(ctx, p.Account)
-		if err != nil {
-			return summary, err
-		}
-		for _, rec := range records {
-			if rec.State == ledger.Lost && rec.Acknowledged.IsZero() { // no person has taken note of it
-				report.summary.Lost++
-			}
-			waits := rec.State == ledger.Deferred || rec.State == ledger.Doubt
-			if !waits || rec.Absent || !rec.Next.After(r.clock.now()) {
-				continue
-			}
-			if next := &report.summary.Next; next.IsZero() || rec.Next.Before(*next) {
-				*next = rec.Next
-			}
-		}
+	if err := cmp.Or(carried, r.noteWaiting(ctx)); err != nil {
+		return summary, err
 	}
 	if err := r.settler.end(ctx, p.DryRun); err != nil {
 		return summary, err
@@ -273,6 +262,27 @@ func (p Pass) Run(ctx context.Context) (summary Summary, err error) {
 		r.setbacks.broken = nil // it was single messages, which are told by their names
 	}
 	return summary, errors.Join(alike, r.setbacks.folder, r.setbacks.broken, r.setbacks.spool, r.setbacks.disposal)
+}
+
+// noteWaiting sums up what the ledger has of messages without a verdict, also after a pass that was stopped.
+func (r *run) noteWaiting(ctx context.Context) error {
+	if r.pass.DryRun {
+		return nil
+	}
+	records, err := r.pass.Ledger.Unfinished(ctx, r.pass.Account)
+	for _, rec := range records {
+		if rec.State == ledger.Lost && rec.Acknowledged.IsZero() { // no person has taken note of it
+			r.report.summary.Lost++
+		}
+		waits := rec.State == ledger.Deferred || rec.State == ledger.Doubt
+		if !waits || rec.Absent || !rec.Next.After(r.clock.now()) {
+			continue
+		}
+		if next := &r.report.summary.Next; next.IsZero() || rec.Next.Before(*next) {
+			*next = rec.Next
+		}
+	}
+	return err
 }
 
 // choose returns the folders to fetch from. What chooses nothing is told, and does not stop the others; nor does a folder that has

@@ -87,6 +87,9 @@ func (p *presence) claim(record ledger.Key, ref fetch.Ref) {
 // of its size that was never read. They go with the message's own record and not at the end of the pass, which may fail
 // when the message has been deleted already.
 func (p *presence) succeed(ref fetch.Ref) []ledger.Key {
+	if p.leavesOut {
+		return nil // it may be one of those
+	}
 	var keys []ledger.Key
 	served := map[uint32]bool{}
 	for _, r := range p.unreadBefore {
@@ -105,7 +108,7 @@ func (p *presence) succeed(ref fetch.Ref) []ledger.Key {
 // own there. RFC 3501 section 2.3.1.1: its UID means nothing any more, and it was never read. So each listed message whose
 // record under the old UIDVALIDITY is not known serves for one there, if it has the same size, where listings tell sizes.
 func (p *presence) superseded(r *ledger.Record) bool {
-	unread := r.Folder == p.folder.name && r.Hash == noHash && !p.claimed[r.Key]
+	unread := r.Folder == p.folder.name && r.Hash == noHash && !p.claimed[r.Key] && !p.leavesOut
 	under := sizeUnder{r.Validity, max(r.Size, 0)}
 	if !unread || r.Validity == p.folder.validity || p.sizes[under.size] <= p.taken[under] {
 		return false

@@ -47,6 +47,22 @@ func TestUnreadRecordsAreSharedOut(t *testing.T) {
 	}
 }
 
+// TestUnreadRecordsStayWhereMessagesAreLeftOut: a message that the search leaves out may be the one of an unread record under an earlier
+// UIDVALIDITY. Nobody looks at it, so the record neither goes with another message nor counts as lost.
+func TestUnreadRecordsStayWhereMessagesAreLeftOut(t *testing.T) {
+	now, was := folderKey{account: "work", name: "INBOX", validity: 7}, folderKey{account: "work", name: "INBOX", validity: 6}
+	listing := listingOf(false, "a/1 b/1")
+	p := newPresence(now, listing, compare(now, listing, nil, listingRules{now: noon, chosen: map[string]bool{"a": true}}))
+	unread := ledger.Record{Key: was.key("x", noHash), State: ledger.Held, Size: 1}
+	p.unreadBefore = []ledger.Record{unread}
+	if gone := p.succeed(listing.Refs[0]); len(gone) > 0 {
+		t.Errorf("%v goes with another message", gone)
+	}
+	if p.superseded(&unread) || p.lost(&unread) {
+		t.Error("the record does not stay")
+	}
+}
+
 // TestClaimedRecordsStay: a message that is known by its content under an old UIDVALIDITY has all the records of the UID that it
 // had there, and stands for no other that was never read.
 func TestClaimedRecordsStay(t *testing.T) {

@@ -140,6 +140,8 @@ func kindOfCause(err error) Kind {
 		return kindOfCode(se.Code())
 	}
 	switch {
+	case errors.Is(err, errUnsound):
+		return Corrupt
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return Full
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):

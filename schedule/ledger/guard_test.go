@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"path/filepath"
 	"reflect"
 	"strconv"
@@ -238,6 +239,101 @@ func TestDamageOutlivesTheUpgrade(t *testing.T) {
 				if err := l.Close(); err != nil {
 					t.Fatal(err)
 				}
+			}
+		})
+	}
+}
+
+// wantNoUID wants n records without a UID, each of them once in a brief and each of them still to be changed by its key.
+func wantNoUID(t *testing.T, l *Ledger, n int) {
+	t.Helper()
+	if briefs := must[map[string][]Brief](t)(l.Briefs(t.Context(), "work", "INBOX", 7))[""]; len(briefs) != n {
+		t.Fatalf("a pass sees %d records without a UID, want %d", len(briefs), n)
+	}
+	var keys []Key
+	for _, r := range list(t, l, Filter{}) {
+		if r.UID == "" {
+			keys = append(keys, r.Key)
+		}
+	}
+	if err := errors.Join(l.SetListed(t.Context(), keys[0], 4711), l.SetDisposed(t.Context(), keys), l.SetAbsent(t.Context(), keys[1:], true)); err != nil {
+		t.Fatal(err)
+	}
+	briefs := must[map[string][]Brief](t)(l.Briefs(t.Context(), "work", "INBOX", 7))[""]
+	if len(briefs) != 1 || briefs[0].Hash != keys[0].Hash || briefs[0].Listed != 4711 || !briefs[0].Disposed {
+		t.Errorf("after the change a pass sees %+v", briefs)
+	}
+	if err := l.Remove(t.Context(), keys); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range list(t, l, Filter{}) {
+		if r.UID == "" {
+			t.Fatalf("%+v was not removed", r)
+		}
+	}
+}
+
+// withoutUID returns n records as an account has them whose server gives no UIDs.
+func withoutUID(n int, s State) (rs []Record) {
+	for i := range n {
+		r := record("", s)
+		binary.BigEndian.PutUint32(r.Hash[:], uint32(i))
+		rs = append(rs, r)
+	}
+	return rs
+}
+
+// TestUpgradeWithoutUIDs: a POP3 server without UIDL leaves the hash alone to tell its messages apart. The records of the mailbox
+// behind them are upgraded, too.
+func TestUpgradeWithoutUIDs(t *testing.T) {
+	const many = 2*upgradeBatch + 5
+	for name, ledgerOf := range map[string]func(*testing.T, ...Record) string{"version 1": version1, "version 6": version6} {
+		t.Run(name, func(t *testing.T) {
+			dir := ledgerOf(t, append(withoutUID(many, Held), record("1", Deferred), record("2", Held))...)
+			l := open(t, dir)
+			briefs := must[map[string][]Brief](t)(l.Briefs(t.Context(), "work", "INBOX", 7))
+			if len(briefs["1"]) != 1 || len(briefs["2"]) != 1 {
+				t.Errorf("of those with a UID a pass sees %+v and %+v", briefs["1"], briefs["2"])
+			}
+			wantNoUID(t, l, many)
+		})
+	}
+}
+
+// TestUpgradeHoldsWhatHasNoUID: what version 1 called refused is held, whether the server gave it a UID or not.
+func TestUpgradeHoldsWhatHasNoUID(t *testing.T) {
+	rs := withoutUID(3, Refused)
+	for i := range rs {
+		rs[i].Code = 451
+	}
+	l := open(t, version1(t, rs...))
+	if held := list(t, l, Filter{States: []State{Held}}); len(held) != len(rs) {
+		t.Errorf("%d of %d are held", len(held), len(rs))
+	}
+}
+
+// TestUpgradeThatMissesARecordIsUndone: a record that is not found by the key that it was read with would count as damaged for ever.
+func TestUpgradeThatMissesARecordIsUndone(t *testing.T) {
+	for name, ledgerOf := range map[string]func(*testing.T, ...Record) string{"1": version1, "6": version6} {
+		t.Run("version "+name, func(t *testing.T) {
+			refused := record("2", Refused)
+			refused.Code = 451
+			dir := ledgerOf(t, record("1", Delivered), refused)
+			change(t, dir, `CREATE TRIGGER missed BEFORE UPDATE ON record WHEN OLD.uid = CAST('2' AS BLOB) BEGIN SELECT RAISE(IGNORE); END`)
+			_, err := Open(t.Context(), dir)
+			if KindOf(err) != Corrupt || !strings.Contains(err.Error(), "not found by its key") || !strings.Contains(err.Error(), "format 7") {
+				t.Fatalf("Open: %v, want Kind corrupt and the reason", err)
+			}
+			looking := must[*Ledger](t)(OpenReadOnly(t.Context(), dir))
+			if strconv.FormatInt(looking.version, 10) != name || len(list(t, looking, Filter{States: []State{Delivered, Refused}})) != 2 {
+				t.Errorf("the ledger has version %d", looking.version)
+			}
+			if err := looking.Close(); err != nil {
+				t.Fatal(err)
+			}
+			change(t, dir, "DROP TRIGGER missed")
+			if rs := list(t, open(t, dir), Filter{}); len(rs) != 2 {
+				t.Errorf("%d records, want 2", len(rs))
 			}
 		})
 	}

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/binary"
@@ -157,7 +156,8 @@ func (r *row) sound(version int64) (s State, hash [sha256.Size]byte, err error) 
 	return s, hash, nil
 }
 
-// keep copies the key, so that it outlives the next row.
+// keep copies the key, so that it outlives the next row. The driver returns nil for an empty BLOB and stores nil as NULL, which
+// equals nothing: a message without a UID has an empty one.
 func (r *row) keep() {
-	r.uid, r.hash = bytes.Clone(r.uid), bytes.Clone(r.hash)
+	r.uid, r.hash = append([]byte{}, r.uid...), append([]byte{}, r.hash...)
 }

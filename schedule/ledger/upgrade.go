@@ -3,6 +3,9 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"fmt"
+	"math"
 	"strconv"
 )
 
@@ -79,10 +82,20 @@ func upgradeFrom1(ctx context.Context, conn *sql.Conn) error {
 		return err
 	}
 	for _, r := range unrefused {
-		if _, err := conn.ExecContext(ctx, "UPDATE record SET state = 'held', sum = ? WHERE mailbox = ? AND uid = ? AND hash = ?",
-			r.sum, r.mailbox, r.uid, r.hash); err != nil {
+		if err := one(conn.ExecContext(ctx, "UPDATE record SET state = 'held', sum = ?4"+whereKey, r.mailbox, r.uid, r.hash, r.sum)); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// one returns an error unless a statement has changed one record.
+func one(result sql.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	if n, err := result.RowsAffected(); n != 1 || err != nil {
+		return errors.Join(fmt.Errorf("%w: it is not found by its key", errUnsound), err)
 	}
 	return nil
 }
@@ -114,16 +127,24 @@ func upgradeFrom6(ctx context.Context, conn *sql.Conn) error {
 		return err
 	}
 	defer update.Close()
-	batch := []row{{}} // no record comes before it
+	var upgraded, all int64
+	batch := []row{{mailbox: math.MinInt64}} // no record comes before it
 	for len(batch) > 0 {
 		if batch, err = recordsAfter(ctx, conn, batch[len(batch)-1]); err != nil {
 			return err
 		}
 		for _, r := range batch {
-			if _, err := update.ExecContext(ctx, r.mailbox, r.uid, r.hash, r.disposed, r.absent, r.sum); err != nil {
+			if err := one(update.ExecContext(ctx, r.mailbox, r.uid, r.hash, r.disposed, r.absent, r.sum)); err != nil {
 				return err
 			}
 		}
+		upgraded += int64(len(batch))
+	}
+	if err := conn.QueryRowContext(ctx, "SELECT count(*) FROM record").Scan(&all); err != nil {
+		return err
+	}
+	if upgraded != all {
+		return fmt.Errorf("%w: %d of %d are found in the order of their keys", errUnsound, upgraded, all)
 	}
 	return nil
 }

@@ -78,7 +78,7 @@ func version1(t *testing.T, rs ...Record) (dir string) {
 			t.Fatal(err)
 		}
 	}
-	exec(schemaOf1 + "PRAGMA application_id = " + strconv.Itoa(applicationID) + "; PRAGMA user_version = 1")
+	exec(schemaOf1 + "PRAGMA application_id = " + strconv.Itoa(applicationID) + "; PRAGMA user_version = 1; BEGIN")
 	m := mailbox{"work", "INBOX", 7}
 	exec("INSERT INTO mailbox VALUES (1, ?, ?, ?, ?)", m.account, m.folder, int64(m.validity), m.checksum(1))
 	for _, r := range rs {
@@ -87,6 +87,7 @@ func version1(t *testing.T, rs ...Record) (dir string) {
 			flag(r.Disposed), flag(r.Absent), r.Size, r.Token, r.Attempts, r.Doubts, millis(r.First), millis(r.Last), millis(r.Next), sum,
 			r.Client, r.HELO, r.Sender, r.Recipients, r.Code, r.Reply, r.QueueID, r.Why)
 	}
+	exec("COMMIT")
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -229,9 +229,11 @@ func TestUpgradeFromVersion6(t *testing.T) {
 
 // TestDamageOutlivesTheUpgrade: the upgrade makes no sum that fits what is damaged.
 func TestDamageOutlivesTheUpgrade(t *testing.T) {
-	for _, damage := range []string{"token = 'other'", "disposed = 2", "absent = -1", "sum = sum + 1"} {
+	for _, damage := range []string{"token = 'other'", "disposed = 2", "absent = -1", "sum = sum + 1", "dotsent = 2", "dotsent = 257"} {
 		t.Run(damage, func(t *testing.T) {
-			dir := version6(t, record("1", Delivered), record("2", Delivered))
+			damaged := record("2", Delivered)
+			damaged.DotSent = true
+			dir := version6(t, record("1", Delivered), damaged)
 			change(t, dir, "UPDATE record SET "+damage+" WHERE uid = CAST('2' AS BLOB)")
 			for range 2 {
 				l := open(t, dir)
@@ -347,6 +349,49 @@ func change(t *testing.T, dir, query string) {
 	if _, err := db.Exec(query); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestFlagThatIsNoneIsDamage: a record whose flag is neither on nor off is told as any other that is damaged, and stops no write.
+func TestFlagThatIsNoneIsDamage(t *testing.T) {
+	for _, damage := range []string{"dotsent = 2", "dotsent = -1", "dotsent = 257"} {
+		t.Run(damage, func(t *testing.T) {
+			l := open(t, t.TempDir())
+			damaged := record("1", Delivered)
+			put(t, l, damaged)
+			change(t, l.dir, "UPDATE record SET "+damage)
+			wantDamaged(t, l)
+			if err := l.SetListed(t.Context(), damaged.Key, 4711); err != nil {
+				t.Errorf("SetListed: %v", err)
+			}
+			wantDamaged(t, l)
+			put(t, l, damaged)
+			if briefs := must[map[string][]Brief](t)(l.Briefs(t.Context(), "work", "INBOX", 7)); len(briefs["1"]) != 1 {
+				t.Errorf("written anew, a pass sees %+v", briefs)
+			}
+		})
+	}
+}
+
+// TestDamagedValueBesideTheRecords: what no sum guards is read as far as it says something, and a mailbox that cannot be is damaged.
+func TestDamagedValueBesideTheRecords(t *testing.T) {
+	l := open(t, t.TempDir())
+	put(t, l, record("1", Delivered))
+	if err := errors.Join(l.PassEnded(t.Context(), "work", Pass{Began: time.UnixMilli(1), Ended: time.UnixMilli(2), OK: true, Listed: 1}),
+		l.SetRefusal(t.Context(), "work", Refusal{Times: 3, Told: true})); err != nil {
+		t.Fatal(err)
+	}
+	change(t, l.dir, "UPDATE pass SET ok = 3; UPDATE login SET told = 3")
+	if last, _, err := l.LastPass(t.Context(), "work"); err != nil || last.OK || last.Listed != 1 {
+		t.Errorf("LastPass: %+v, %v, want a pass that is not known to be OK", last, err)
+	}
+	if r, err := l.Refusal(t.Context(), "work"); err != nil || r.Times != 3 {
+		t.Errorf("Refusal: %+v, %v", r, err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	change(t, l.dir, "UPDATE mailbox SET validity = validity | (1 << 32)")
+	refused(t, l.dir, Corrupt, "a mailbox is damaged")
 }
 
 // wantDamaged wants a damaged record to be told by all that could act on it.

@@ -40,7 +40,7 @@ func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity ui
 			UID: string(r.uid), Token: string(r.token), Disposed: r.disposed == flagOn, Absent: r.absent == flagOn,
 			Attempts: int(r.attempts), Doubts: int(r.doubts), Size: r.size, Listed: r.listed, Suspect: r.breaks > 0,
 			Next: fromMillis(r.next), First: fromMillis(r.first), Ran: time.Duration(r.ran) * time.Millisecond,
-			DotSent: r.dotSent, Judged: r.judged,
+			DotSent: r.dotSent != 0, Judged: r.judged,
 		}
 		copy(b.Fingerprint[:], r.fingerprint)
 		if b.State, b.Hash, err = r.sound(l.version); err != nil {
@@ -170,7 +170,7 @@ func (l *Ledger) records(ctx context.Context, where string, limit int, args ...a
 		}
 		r.UID, r.Token, r.Recipients = string(as.uid), string(as.token), string(as.recipients)
 		r.Disposed, r.Absent, r.Size, r.Listed = as.disposed == flagOn, as.absent == flagOn, as.size, as.listed
-		r.Attempts, r.Doubts, r.DotSent, r.Judged = int(as.attempts), int(as.doubts), as.dotSent, as.judged
+		r.Attempts, r.Doubts, r.DotSent, r.Judged = int(as.attempts), int(as.doubts), as.dotSent != 0, as.judged
 		r.First, r.Last, r.Next = fromMillis(as.first), fromMillis(as.last), fromMillis(as.next)
 		r.Ran, r.Acknowledged, r.Heading.Date = time.Duration(as.ran)*time.Millisecond, fromMillis(as.acknowledged), fromMillis(dated)
 		r.Breaks, r.Charges, r.Octets = int(as.breaks), int(as.charges), as.octets
@@ -275,10 +275,10 @@ func (l *Ledger) Counts(ctx context.Context, account string) (map[State]int, err
 // LastPass returns the last pass that began over account, and when one last
 // ended OK. Both are zero if there was none.
 func (l *Ledger) LastPass(ctx context.Context, account string) (last Pass, lastSuccess time.Time, err error) {
-	var began, ended, success int64
+	var began, ended, success, ok int64
 	var failure string
 	err = l.db.QueryRowContext(ctx, `SELECT began, ended, ok, listed, delivered, deferred, refused, held, doubt,
-		error, success FROM pass WHERE account = ?`, account).Scan(&began, &ended, &last.OK, &last.Listed,
+		error, success FROM pass WHERE account = ?`, account).Scan(&began, &ended, &ok, &last.Listed,
 		&last.Delivered, &last.Deferred, &last.Refused, &last.Held, &last.InDoubt, &failure, &success)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Pass{}, time.Time{}, nil
@@ -286,7 +286,7 @@ func (l *Ledger) LastPass(ctx context.Context, account string) (last Pass, lastS
 	if err != nil {
 		return Pass{}, time.Time{}, l.readError(err)
 	}
-	last.Began, last.Ended = fromMillis(began), fromMillis(ended)
+	last.Began, last.Ended, last.OK = fromMillis(began), fromMillis(ended), ok == flag(true)
 	last.setFailure(failure)
 	return last, fromMillis(success), nil
 }

@@ -40,16 +40,16 @@ func (l *Ledger) Refusal(ctx context.Context, account string) (r Refusal, err er
 	if l.version < 5 {
 		return r, nil // a ledger that is only read, and has no refusals yet
 	}
-	var last, next int64
+	var last, next, told int64
 	err = l.db.QueryRowContext(ctx, "SELECT times, last, next, told, basis, reason FROM login WHERE account = ?", account).
-		Scan(&r.Times, &last, &next, &r.Told, &r.Basis, &r.Reason)
+		Scan(&r.Times, &last, &next, &told, &r.Basis, &r.Reason)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Refusal{}, nil
 	}
 	if err != nil {
 		return Refusal{}, l.readError(err)
 	}
-	r.Last, r.Next = fromMillis(last), fromMillis(next)
+	r.Last, r.Next, r.Told = fromMillis(last), fromMillis(next), told == flag(true)
 	return r, nil
 }
 

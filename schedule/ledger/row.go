@@ -60,7 +60,7 @@ func (l *Ledger) whereUpstream() string {
 type guarded struct {
 	state, token, verdicts, recipients, fingerprint []byte
 
-	dotSent                                bool
+	dotSent                                int64 // 0 or 1
 	judged, size, listed, attempts, doubts int64
 	first, last, next, ran, acknowledged   int64 // in milliseconds
 	breaks, charges, octets                int64
@@ -70,7 +70,7 @@ type guarded struct {
 func (g *guarded) checksum(mailbox int64, uid, hash []byte) int64 {
 	parts := [...][]byte{uid, hash, g.state, g.token, g.verdicts, g.recipients, g.fingerprint}
 	b := make([]byte, 0, 256)
-	for _, n := range [...]int64{mailbox, flag(g.dotSent), g.judged, g.size, g.listed, g.attempts, g.doubts,
+	for _, n := range [...]int64{mailbox, g.dotSent, g.judged, g.size, g.listed, g.attempts, g.doubts,
 		g.first, g.last, g.next, g.ran, g.acknowledged, g.breaks, g.charges, g.octets} {
 		b = binary.BigEndian.AppendUint64(b, uint64(n))
 	}
@@ -89,12 +89,12 @@ func (g *guarded) checksum(mailbox int64, uid, hash []byte) int64 {
 // likewise.
 func (g *guarded) checksum6(mailbox int64, uid, hash []byte) int64 {
 	parts := [][]byte{uid, hash, g.state, g.token}
-	later := g.dotSent || g.judged != 0
+	later := g.dotSent != 0 || g.judged != 0
 	if len(g.verdicts) > 0 || later {
 		parts = append(parts, g.verdicts)
 	}
 	if later {
-		parts = append(parts, binary.BigEndian.AppendUint64([]byte{byte(flag(g.dotSent))}, uint64(g.judged)))
+		parts = append(parts, binary.BigEndian.AppendUint64([]byte{byte(g.dotSent)}, uint64(g.judged)))
 	}
 	return crc(mailbox, parts...)
 }
@@ -148,7 +148,7 @@ func (r *row) sound(version int64) (s State, hash [sha256.Size]byte, err error) 
 	if version < 7 {
 		sum = r.checksum6
 	}
-	flags := isCode(r.disposed) && isCode(r.absent)
+	flags := isCode(r.disposed) && isCode(r.absent) && r.dotSent == flag(r.dotSent != 0)
 	if !flags || s == "" || len(r.hash) != len(hash) || sum(r.mailbox, r.uid, r.hash) != r.sum {
 		return "", hash, errUnsound
 	}

@@ -180,11 +180,12 @@ func verify(ctx context.Context, db *sql.DB, path string) (version int64, err er
 	defer rows.Close()
 	for rows.Next() {
 		var m mailbox
-		var id, sum int64
-		if err := rows.Scan(&id, &m.account, &m.folder, &m.validity, &sum); err != nil {
+		var id, validity, sum int64
+		if err := rows.Scan(&id, &m.account, &m.folder, &validity, &sum); err != nil {
 			return version, failed("cannot be read", path, err)
 		}
-		if m.checksum(id) != sum {
+		m.validity = uint32(validity)
+		if int64(m.validity) != validity || m.checksum(id) != sum {
 			return version, &Error{Kind: Corrupt, Op: "cannot be trusted: a mailbox is damaged", Path: path, Advice: hintCorrupt}
 		}
 	}

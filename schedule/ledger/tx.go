@@ -183,13 +183,13 @@ func (t *tx) put(r *Record) error {
 	}
 	g := guarded{
 		state: []byte(r.State), token: []byte(token), verdicts: []byte(verdicts), recipients: []byte(r.Recipients), fingerprint: r.Fingerprint.bytes(),
-		dotSent: r.DotSent, judged: r.Judged, size: r.Size, listed: r.Listed, attempts: int64(r.Attempts), doubts: int64(r.Doubts),
+		dotSent: flag(r.DotSent), judged: r.Judged, size: r.Size, listed: r.Listed, attempts: int64(r.Attempts), doubts: int64(r.Doubts),
 		first: millis(r.First), last: millis(r.Last), next: millis(r.Next), ran: r.Ran.Milliseconds(), acknowledged: millis(r.Acknowledged),
 		breaks: int64(r.Breaks), charges: int64(r.Charges), octets: r.Octets,
 	}
 	_, err = t.insert.Exec(id, uid, r.Hash[:], string(r.State), codeOf(r.Disposed), codeOf(r.Absent), g.size, token, g.attempts, g.doubts,
 		g.first, g.last, g.next, g.checksum(id, uid, r.Hash[:]), r.Recipients, verdicts, g.ran, g.listed, g.acknowledged,
-		g.breaks, g.charges, g.octets, flag(g.dotSent), g.judged, g.fingerprint,
+		g.breaks, g.charges, g.octets, g.dotSent, g.judged, g.fingerprint,
 		cut(r.Client), cut(r.HELO), cut(r.Sender), r.Code, cut(r.Reply), cut(r.QueueID), cut(r.Why),
 		cut(r.Heading.From), cut(r.Heading.Subject), cut(r.Heading.MessageID), millis(r.Heading.Date))
 	return err

@@ -68,7 +68,7 @@ func (l *Ledger) Tick(ctx context.Context, account string, now time.Time) (ran t
 // Ran returns what the last [Ledger.Tick] of an account returned, 0 if there was none.
 func (l *Ledger) Ran(ctx context.Context, account string) (time.Duration, error) {
 	if l.version < 2 {
-		return 0, nil
+		return 0, l.unchanged(ctx, nil)
 	}
 	var ran int64
 	err := l.db.QueryRowContext(ctx, "SELECT ran FROM clock WHERE account = ?", account).Scan(&ran)

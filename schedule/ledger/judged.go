@@ -108,7 +108,7 @@ func (p Proof) Since(judged int64) (taken, refused int) {
 // Proof returns what is remembered of a target.
 func (l *Ledger) Proof(ctx context.Context, target string) (p Proof, err error) {
 	if l.version < 3 {
-		return p, nil // a ledger that is only read, and has no judgements yet
+		return p, l.unchanged(ctx, nil) // a ledger that is only read, and has no judgements yet
 	}
 	rows, err := l.db.QueryContext(ctx, "SELECT taken, refused FROM judged WHERE target = ?", cut(target))
 	if err != nil {

@@ -52,7 +52,7 @@ const (
 // Trust returns how far the ledger can be believed about a folder.
 func (l *Ledger) Trust(ctx context.Context, account, folder string) (Trust, error) {
 	if l.version < 3 {
-		return Complete, nil // it is open for reading only, and does not know
+		return Complete, l.unchanged(ctx, nil) // it is open for reading only, and does not know
 	}
 	var restores, seen int64
 	if err := l.db.QueryRowContext(ctx, "SELECT restores FROM origin").Scan(&restores); err != nil {

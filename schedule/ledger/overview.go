@@ -20,6 +20,7 @@ type Overview struct {
 // Overviews returns the overviews of these accounts, in their order, by one scan of all records. An account that the ledger does not
 // know has an empty one.
 func (l *Ledger) Overviews(ctx context.Context, accounts []string) (all []Overview, err error) {
+	defer func() { err = l.unchanged(ctx, err) }()
 	known := map[string]*Overview{}
 	for _, name := range accounts {
 		known[name] = &Overview{Account: name, Counts: map[State]int{}}

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -15,7 +16,8 @@ import (
 // Briefs returns the records of one generation of a folder, by UID. It leaves out messages
 // that were disposed of and have gone since: an account that deletes what it fetched has many
 // of those. They share one backing array: about 270 octets for each message.
-func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity uint32) (map[string][]Brief, error) {
+func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity uint32) (byUID map[string][]Brief, err error) {
+	defer func() { err = l.unchanged(ctx, err) }()
 	from := ` FROM record WHERE mailbox =
 		(SELECT id FROM mailbox WHERE account = ? AND folder = ? AND validity = ?)
 		AND ` + l.whereLive() + "\n"
@@ -51,7 +53,7 @@ func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity ui
 	if err := rows.Err(); err != nil {
 		return nil, l.readError(err)
 	}
-	byUID := make(map[string][]Brief, len(slab))
+	byUID = make(map[string][]Brief, len(slab))
 	for from := 0; from < len(slab); {
 		to := from + 1
 		for to < len(slab) && slab[to].UID == slab[from].UID {
@@ -80,6 +82,23 @@ func (l *Ledger) readError(err error) error {
 		return &Error{Kind: Corrupt, Op: "cannot be trusted", Path: path, Advice: hintCorrupt, Err: err}
 	}
 	return failed("cannot be read", path, err)
+}
+
+// unchanged returns err, or that another process has brought the file to another format since it was opened: what was read by the
+// old one says nothing then. Where the format is still the same afterwards it was so during the reading, for it never goes back.
+func (l *Ledger) unchanged(ctx context.Context, err error) error {
+	if !l.readOnly || ctx.Err() != nil {
+		return err // nobody upgrades a ledger that is open for writing
+	}
+	var now int64
+	if cause := l.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&now); cause != nil {
+		return cmp.Or(err, l.readError(cause))
+	}
+	if now == l.version {
+		return err
+	}
+	return &Error{Kind: Busy, Op: "has been brought to format " + strconv.FormatInt(now, 10) + " since it was opened",
+		Path: filepath.Join(l.dir, fileName), Advice: "run the command again"}
 }
 
 // ByHash returns the records of a folder, of all generations, that have this content.
@@ -147,7 +166,8 @@ func (l *Ledger) List(ctx context.Context, f Filter) ([]Record, error) {
 	return l.records(ctx, strings.Join(conds, " AND "), f.Limit, args...)
 }
 
-func (l *Ledger) records(ctx context.Context, where string, limit int, args ...any) ([]Record, error) {
+func (l *Ledger) records(ctx context.Context, where string, limit int, args ...any) (rs []Record, err error) {
+	defer func() { err = l.unchanged(ctx, err) }()
 	query := "SELECT account, folder, validity, " + shownColumns + ", " + l.heading() + ", " + rowColumns(l.version) + " FROM record" +
 		" JOIN (SELECT id, account, folder, validity FROM mailbox) ON id = mailbox" +
 		" WHERE " + where + " ORDER BY last DESC, mailbox, uid, hash"
@@ -159,7 +179,6 @@ func (l *Ledger) records(ctx context.Context, where string, limit int, args ...a
 		return nil, l.readError(err)
 	}
 	defer rows.Close()
-	var rs []Record
 	for rows.Next() {
 		var r Record
 		var dated int64
@@ -226,7 +245,7 @@ func (l *Ledger) Folders(ctx context.Context, account string) (names []string, e
 // Turns returns when the folders of an account last had their turn, by name.
 func (l *Ledger) Turns(ctx context.Context, account string) (map[string]Turn, error) {
 	if l.version == 1 { // it did not record that
-		return nil, nil
+		return nil, l.unchanged(ctx, nil)
 	}
 	rows, err := l.db.QueryContext(ctx, `SELECT folder, max(iif(attempts > 1, 0, ran + 1)), max(iif(attempts > 1, ran + 1, 0)),
 		max(state IN ('sending', 'deferred', 'doubt')) FROM mailbox JOIN record ON mailbox = id

@@ -38,7 +38,7 @@ type Refusal struct {
 // Refusal returns whether, and since when, the credentials of an account are refused.
 func (l *Ledger) Refusal(ctx context.Context, account string) (r Refusal, err error) {
 	if l.version < 5 {
-		return r, nil // a ledger that is only read, and has no refusals yet
+		return r, l.unchanged(ctx, nil) // a ledger that is only read, and has no refusals yet
 	}
 	var last, next, told int64
 	err = l.db.QueryRowContext(ctx, "SELECT times, last, next, told, basis, reason FROM login WHERE account = ?", account).

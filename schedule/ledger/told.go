@@ -31,7 +31,7 @@ type Told struct {
 // Told returns what was last told of an account.
 func (l *Ledger) Told(ctx context.Context, account string) (t Told, err error) {
 	if l.version < 6 {
-		return t, nil // a ledger that is only read
+		return t, l.unchanged(ctx, nil) // a ledger that is only read
 	}
 	var since, at int64
 	err = l.db.QueryRowContext(ctx, "SELECT what, since, at, times FROM told WHERE account = ?", account).

@@ -207,6 +207,45 @@ func TestUpgradeWaitsForTheOlderProgram(t *testing.T) {
 	wantStates(t, looking, map[string]State{"1": Delivered})
 }
 
+// TestReaderAcrossAnUpgrade: who has the ledger open for reading meanwhile is told so, and neither that there are no messages nor
+// that they are damaged.
+func TestReaderAcrossAnUpgrade(t *testing.T) {
+	ctx := t.Context()
+	for name, read := range map[string]func(*Ledger) error{
+		"Ran":       func(l *Ledger) error { _, err := l.Ran(ctx, "work"); return err },
+		"Turns":     func(l *Ledger) error { _, err := l.Turns(ctx, "work"); return err },
+		"Proof":     func(l *Ledger) error { _, err := l.Proof(ctx, "mta"); return err },
+		"Trust":     func(l *Ledger) error { _, err := l.Trust(ctx, "work", "INBOX"); return err },
+		"Refusal":   func(l *Ledger) error { _, err := l.Refusal(ctx, "work"); return err },
+		"Told":      func(l *Ledger) error { _, err := l.Told(ctx, "work"); return err },
+		"List":      func(l *Ledger) error { _, err := l.List(ctx, Filter{}); return err },
+		"upstream":  func(l *Ledger) error { _, err := l.List(ctx, Filter{Upstream: true}); return err },
+		"Briefs":    func(l *Ledger) error { _, err := l.Briefs(ctx, "work", "INBOX", 7); return err },
+		"Overviews": func(l *Ledger) error { _, err := l.Overviews(ctx, []string{"work"}); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := version1(t, record("1", Deferred))
+			looking := must[*Ledger](t)(OpenReadOnly(t.Context(), dir))
+			defer looking.Close()
+			if err := read(looking); err != nil {
+				t.Fatal(err)
+			}
+			writing := open(t, dir)
+			if err := read(looking); KindOf(err) != Busy || !strings.Contains(err.Error(), "format 7") {
+				t.Errorf("%v, want Kind busy and the format", err)
+			}
+			if rs := must[[]Record](t)(writing.List(t.Context(), Filter{})); len(rs) != 1 {
+				t.Errorf("after the upgrade there are %+v", rs)
+			}
+			again := must[*Ledger](t)(OpenReadOnly(t.Context(), dir))
+			defer again.Close()
+			if err := errors.Join(read(again), read(writing)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // What decides who gets a message again is guarded as its state is.
 func TestDamagedVerdictIsNoticed(t *testing.T) {
 	dir := t.TempDir()

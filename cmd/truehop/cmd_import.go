@@ -218,7 +218,8 @@ func putIntoPlace(ctx context.Context, plan *importer.Plan, yaml []byte, target,
 	if _, err := os.Lstat(target); err == nil && !force {
 		return 0, usage("%s is there already; --force replaces it, --config FILE names another", target)
 	}
-	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+	dir := filepath.Dir(target)
+	if err := o.in(dir, func() error { return os.MkdirAll(dir, 0o755) }); err != nil {
 		return 0, cannotWrite(target, err)
 	}
 	for _, s := range plan.Secrets() {
@@ -229,11 +230,16 @@ func putIntoPlace(ctx context.Context, plan *importer.Plan, yaml []byte, target,
 			return 0, err
 		}
 	}
-	temporary, err := writeBeside(target, yaml, o)
-	if err != nil {
+	var temporary string
+	if err := o.in(dir, func() (err error) {
+		temporary, err = writeTemporary(dir, yaml, o)
+		return err
+	}); err != nil {
 		return 0, cannotWrite(target, err)
 	}
-	defer os.Remove(temporary)
+	defer func() {
+		_ = o.in(dir, func() error { return os.Remove(temporary) }) // gone where it was renamed
+	}()
 	if o.other() {
 		if err := o.mkdir(stateDir); err != nil {
 			return 0, cannotWrite(stateDir, err)
@@ -249,18 +255,22 @@ func putIntoPlace(ctx context.Context, plan *importer.Plan, yaml []byte, target,
 	}); err != nil {
 		return 0, err
 	}
-	if force {
-		err = os.Rename(temporary, target)
-	} else {
-		err = os.Link(temporary, target) // fails where somebody was faster
-	}
-	if err == nil {
-		err = syncDir(filepath.Dir(target))
-	}
-	if err != nil {
+	if err := o.in(dir, func() error { return putConfiguration(temporary, target, force) }); err != nil {
 		return 0, cannotWrite(target, err)
 	}
 	return recorded, nil
+}
+
+// putConfiguration gives a file its name.
+func putConfiguration(temporary, target string, force bool) error {
+	put := os.Link // fails where somebody was faster
+	if force {
+		put = os.Rename
+	}
+	if err := put(temporary, target); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(target))
 }
 
 // takeOver records what was fetched already.
@@ -305,30 +315,33 @@ var errOther = errors.New("is there already with another content, and passwords 
 
 // writeSecret creates a file that only its owner can read. One that says the same already is left.
 func writeSecret(s *importer.Secret, o owner) error {
-	if err := o.mkdir(filepath.Dir(s.Path)); err != nil {
+	dir := filepath.Dir(s.Path)
+	if err := o.mkdir(dir); err != nil {
 		return err
 	}
-	content := s.Reveal() + "\n"
-	f, err := os.OpenFile(s.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		if old, err := readBounded(s.Path); err != nil || string(old) != content {
-			return errors.Join(err, errOther)
+	return o.in(dir, func() error {
+		content := s.Reveal() + "\n"
+		f, err := os.OpenFile(s.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // follows no link
+		if errors.Is(err, fs.ErrExist) {
+			if old, err := readBounded(s.Path); err != nil || string(old) != content {
+				return errors.Join(err, errOther)
+			}
+			return nil
 		}
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(content)
-	if err = errors.Join(err, o.take(f), f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(s.Path))
-	}
-	return syncDir(filepath.Dir(s.Path))
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteString(content)
+		if err = errors.Join(err, o.take(f), f.Sync(), f.Close()); err != nil {
+			return errors.Join(err, os.Remove(s.Path))
+		}
+		return syncDir(dir)
+	})
 }
 
-// writeBeside writes a file in the directory of another, and returns its name.
-func writeBeside(target string, data []byte, o owner) (name string, err error) {
-	f, err := os.CreateTemp(filepath.Dir(target), ".import-*.yaml") // mode 0600
+// writeTemporary writes a configuration to a directory under a name of no meaning, and returns that.
+func writeTemporary(dir string, data []byte, o owner) (name string, err error) {
+	f, err := os.CreateTemp(dir, ".import-*.yaml") // mode 0600
 	if err != nil {
 		return "", err
 	}

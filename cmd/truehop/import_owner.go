@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/truehop/truehop/schedule/ledger"
@@ -69,7 +70,7 @@ func ownerOf(u *user.User, err error) (o owner, _ error) {
 // other reports whether the files are for somebody else than who runs the program.
 func (o owner) other() bool { return o.uid != os.Geteuid() }
 
-// take gives an open file to the owner.
+// take gives an open file to the owner: by its descriptor, since what a name leads to may have changed.
 func (o owner) take(f *os.File) error {
 	if !o.other() {
 		return nil
@@ -79,17 +80,89 @@ func (o owner) take(f *os.File) error {
 
 // mkdir makes a directory for the owner alone, unless it is there. Those above it are everybody's to search.
 func (o owner) mkdir(path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
+	return o.in(filepath.Dir(path), func() error {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		err := os.Mkdir(path, 0o700)
+		switch {
+		case errors.Is(err, fs.ErrExist):
+			return nil
+		case err != nil, !o.other():
+			return err
+		}
+		d, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+		if err != nil {
+			return err
+		}
+		return errors.Join(o.take(d), d.Close())
+	})
+}
+
+// in has f write to a directory, by its name: as root where nobody else decides what the name leads to, and with the rights of the
+// owner elsewhere. Root would follow the links that the owner sets there, also those set while it writes.
+func (o owner) in(dir string, f func() error) error {
+	if !o.other() || onlyRootAlters(dir) {
+		return f()
 	}
-	err := os.Mkdir(path, 0o700)
-	switch {
-	case errors.Is(err, fs.ErrExist):
-		return nil
-	case err != nil, !o.other():
-		return err
+	err := o.do(f)
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%s may not write to %s: %w", ledger.UserName(o.uid), dir, fs.ErrPermission)
 	}
-	return os.Chown(path, o.uid, o.gid)
+	return err
+}
+
+// maxLinks bounds the symbolic links in a path, as Linux does.
+const maxLinks = 40
+
+// onlyRootAlters reports whether root alone can alter where a path leads, which must be absolute, and what is in the directory at its end. Each
+// directory on the way is looked at before what is in it, so that no answer is out of date by the time of the next.
+func onlyRootAlters(path string) bool {
+	if !filepath.IsAbs(path) {
+		return false
+	}
+	at, rest := "/", strings.Split(path, "/")
+	for links := 0; ; {
+		info, err := os.Lstat(at)
+		if err != nil || !rootOwns(info) {
+			return false
+		}
+		others := info.Mode().Perm()&0o022 != 0
+		switch {
+		case len(rest) == 0:
+			return !others
+		case others && info.Mode()&fs.ModeSticky == 0:
+			return false
+		}
+		next := filepath.Join(at, rest[0]) // resolves "..": there is no link in at
+		rest = rest[1:]
+		info, err = os.Lstat(next)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return !others
+		case err != nil:
+			return false
+		case info.IsDir():
+			at = next
+		case info.Mode().Type() != fs.ModeSymlink, others, links == maxLinks:
+			return false
+		default:
+			links++
+			to, err := os.Readlink(next)
+			if err != nil {
+				return false
+			}
+			if filepath.IsAbs(to) {
+				at = "/"
+			}
+			rest = append(strings.Split(to, "/"), rest...)
+		}
+	}
+}
+
+func rootOwns(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && st.Uid == 0
 }
 
 // do has f run with the rights of the owner and no others. The real user stays root, which is the way back.

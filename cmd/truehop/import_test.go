@@ -153,3 +153,18 @@ func TestImportOfAFreshPredecessor(t *testing.T) {
 		t.Errorf("it ended with %d and said\n%s", code, said)
 	}
 }
+
+// TestImportOfAClosedRecord: a record that cannot be read stops the import, which says what to type.
+func TestImportOfAClosedRecord(t *testing.T) {
+	w := newImportWorld(t)
+	record := filepath.Join(w.home, ".fetchids")
+	if err := os.Remove(record); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(record, 0o700); err != nil { // root could read any file
+		t.Fatal(err)
+	}
+	if code, said := w.call("fetchmailrc", w.rc); code != exitConfig || !strings.Contains(said, record+": cannot be read") || !strings.Contains(said, "--seen none says") {
+		t.Errorf("it ended with %d and said\n%s", code, said)
+	}
+}

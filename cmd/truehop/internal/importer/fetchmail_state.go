@@ -11,6 +11,13 @@ import (
 // maxUID is that of the ledger, in octets.
 const maxUID = 1024
 
+// Debian runs fetchmail as a service, for a user of its own, whose home directory is closed to others. Its start script once gave
+// the record another name.
+const (
+	debianConfig = "/etc/fetchmailrc"
+	debianHome   = "/var/lib/fetchmail"
+)
+
 // seen loads what fetchmail has fetched already. With POP3 it remembers unique-ids; with IMAP the flag \Seen upstream is
 // its memory, and search: unseen goes by it.
 func (f *fetchmail) seen(a *Account, e *fetchmailEntry, u *fetchmailUser, protocol string) error {
@@ -28,7 +35,10 @@ func (f *fetchmail) seen(a *Account, e *fetchmailEntry, u *fetchmailUser, protoc
 		return nil
 	}
 	a.Remembers = u.on("keep")
-	places := []string{filepath.Join(f.options.Home, ".fetchids"), filepath.Join(filepath.Dir(f.file), ".fetchids"), "/var/lib/fetchmail/.fetchmail-UIDL-cache"}
+	places := []string{filepath.Join(f.options.Home, ".fetchids"), filepath.Join(filepath.Dir(f.file), ".fetchids")}
+	if f.file == debianConfig || f.options.Home == debianHome {
+		places = append(places, filepath.Join(debianHome, ".fetchids"), filepath.Join(debianHome, ".fetchmail-UIDL-cache"))
+	}
 	if g, ok := f.globals["idfile"]; ok {
 		places = []string{f.expand(g.text())}
 	}
@@ -56,7 +66,11 @@ func (p *Plan) state(a *Account, places []string) ([]byte, error) {
 			continue
 		}
 		if err != nil {
-			return nil, wrong(path, place{}, "cannot be read: %v", err)
+			var pe *fs.PathError
+			if errors.As(err, &pe) {
+				err = pe.Err // without the path, which comes first
+			}
+			return nil, wrong(path, place{}, "cannot be read: %v; --seen FILE names the record, --seen %s says that there is none", err, NoState)
 		}
 		a.StateFiles = []string{path}
 		if data == nil {

@@ -217,3 +217,49 @@ func TestSecretsNeverPrint(t *testing.T) {
 		}
 	}
 }
+
+// TestWhereFetchmailRemembers: the record of Debian's service is that of its configuration and its user, and nobody else's import
+// looks at it. A record that cannot be read stops the import, which says what to do.
+func TestWhereFetchmailRemembers(t *testing.T) {
+	const service, older = "/var/lib/fetchmail/.fetchids", "/var/lib/fetchmail/.fetchmail-UIDL-cache"
+	for _, c := range []struct {
+		name, file, home string
+		there, denied    string // the records
+		seen             string
+		want             string // where it looked, "" where the import stops
+	}{
+		{"a user's", "/home/me/.fetchmailrc", "/home/me", "", service, "", "/home/me/.fetchids|/home/me/.fetchids"},
+		{"a user's, where Debian had one", "/srv/mail/rc", "/home/me", "", older, "", "/home/me/.fetchids|/srv/mail/.fetchids"},
+		{"the service's", "/etc/fetchmailrc", "/root", service, older, "", service},
+		{"the service's, by its older name", "/etc/fetchmailrc", "/root", older, "", "", older},
+		{"a copy that the service's user owns", "rc", "/var/lib/fetchmail", older, "", "", older},
+		{"the service's, closed", "/etc/fetchmailrc", "/root", "", older, "", ""},
+		{"a user's, closed", "/home/me/.fetchmailrc", "/home/me", "", "/home/me/.fetchids", "", ""},
+		{"closed, and said to be none", "/etc/fetchmailrc", "/root", "", service, NoState, "nowhere"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := options(map[string]string{c.there: ""})
+			o.Home, o.Seen = c.home, c.seen
+			read := o.ReadFile
+			o.ReadFile = func(path string) ([]byte, error) {
+				if path == c.denied {
+					return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrPermission}
+				}
+				return read(path)
+			}
+			plan, err := Read("fetchmailrc", c.file, []byte("poll h proto pop3 user u pass p"), o)
+			var stopped *Error
+			switch {
+			case c.want == "" && (!errors.As(err, &stopped) || stopped.File != c.denied || stopped.Text != "cannot be read: permission denied; --seen FILE names the record, --seen none says that there is none"):
+				t.Errorf("it stops with %v", err)
+			case c.want == "":
+			case err != nil:
+				t.Error(err)
+			case c.want == "nowhere" && len(plan.Accounts[0].StateFiles) > 0:
+				t.Errorf("it looked in %v", plan.Accounts[0].StateFiles)
+			case c.want != "nowhere" && strings.Join(plan.Accounts[0].StateFiles, "|") != c.want:
+				t.Errorf("it looked in %v", plan.Accounts[0].StateFiles)
+			}
+		})
+	}
+}

@@ -152,7 +152,7 @@ func TestReadmeCommands(t *testing.T) {
 			}
 		}
 		for _, line := range append(lines, spans(text)...) {
-			if args, ok := strings.CutPrefix(line, "truehop "); ok {
+			if args, ok := strings.CutPrefix(strings.TrimPrefix(line, "sudo -u truehop "), "truehop "); ok {
 				shown++
 				if err := understood(strings.Fields(args)); err != nil {
 					t.Errorf("%s: %s: %v", path, line, err)

@@ -107,3 +107,25 @@ func TestReadmeTenWords(t *testing.T) {
 		}
 	}
 }
+
+// TestReadmeChecksAsTheService: where root makes the password file the service's own, nobody is told to check as root, who would not believe it.
+func TestReadmeChecksAsTheService(t *testing.T) {
+	shown := 0
+	for _, path := range append(readmes[:], root+"/systemd/truehop.service") {
+		var page strings.Builder
+		for line := range strings.Lines(readText(t, path)) {
+			page.WriteString(strings.TrimLeft(line, "$# "))
+		}
+		text := page.String()
+		if !strings.Contains(text, "install -m 0600 -o truehop") && !strings.Contains(text, "systemd-sysusers") {
+			continue
+		}
+		shown++
+		if !strings.Contains(text, "\nsudo -u truehop truehop check") || strings.Contains(text, "\ntruehop check") {
+			t.Errorf("%s has root check", path)
+		}
+	}
+	if shown < 4 {
+		t.Errorf("only %d pages found: is the search right?", shown)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -41,7 +42,8 @@ func openChecked(path string) (*file, error) {
 	case !info.Mode().IsRegular():
 		err = errors.New("is not a regular file")
 	case !trusted(info) && os.Geteuid() == 0:
-		err = fmt.Errorf("belongs to uid %[1]d, and truehop, which runs as root, believes root's files only: run it as that user, as by sudo -u '#%[1]d', or chown the file", uid(info))
+		// No word of chown: a service that runs as the owner could not read the file any more.
+		err = fmt.Errorf("belongs to uid %d, and truehop, which runs as root, believes root's files only: run it as that user, as by sudo -u %s truehop check", uid(info), asUser(uid(info)))
 	case !trusted(info):
 		err = fmt.Errorf("belongs to uid %d, who is neither root nor the user truehop runs as (uid %d): chown it", uid(info), os.Geteuid())
 	case info.Mode().Perm()&0o022 != 0:
@@ -54,6 +56,15 @@ func openChecked(path string) (*file, error) {
 		return nil, err
 	}
 	return &file{File: fd, path: path, mode: info.Mode()}, nil
+}
+
+// asUser is a user as sudo -u takes it: by name, or by id where there is no name.
+func asUser(id int) string {
+	u, err := user.LookupId(strconv.Itoa(id))
+	if err != nil {
+		return fmt.Sprintf("'#%d'", id)
+	}
+	return u.Username
 }
 
 // checkParents refuses a file that others can replace: every directory above it

@@ -194,6 +194,17 @@ func TestForeignOwner(t *testing.T) {
 			t.Fatal(err)
 		}
 		refused(t, path, "belongs to uid 65534")
+		refused(t, path, "run it as that user, as by sudo -u nobody truehop check")
+		if _, err := Load(path, options()); strings.Contains(fmt.Sprint(err), "chown") {
+			t.Errorf("root is told to take the file from the service: %v", err)
+		}
+	})
+	t.Run("file of a user without a name", func(t *testing.T) {
+		path := configFile(t, 0o600, string(one("")))
+		if err := os.Chown(path, 54321, 54321); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, path, "sudo -u '#54321' truehop check")
 	})
 	t.Run("link", func(t *testing.T) {
 		path := configFile(t, 0o600, withPassword)

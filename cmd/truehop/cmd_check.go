@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"syscall"
@@ -172,7 +173,7 @@ func checkState(ctx context.Context, dir string, user int) *checked {
 // checkSpool looks whether messages above 1 MiB find a place.
 func checkSpool(cfg *config.Config, user int) *checked {
 	c := &checked{Checked: ui.CheckSpool(cfg.SpoolDir, ledger.UserName(user))}
-	if err := transfer.CheckSpool(cfg.SpoolDir, user); err != nil {
+	if err := cmp.Or(transfer.CheckSpool(cfg.SpoolDir, user), app.SpoolCreatable(cfg.SpoolDir, user)); err != nil {
 		c.fail(err)
 		return c
 	}
@@ -190,7 +191,7 @@ func reachable(user int, at config.Endpoint) error {
 		return nil // connecting tells
 	}
 	if err := app.Access(at.Address, user, app.MayRead|app.MayWrite); err != nil {
-		return app.SocketClosed(at, err)
+		return app.SocketClosed(at, ledger.UserName(user), err)
 	}
 	return nil
 }

@@ -110,6 +110,26 @@ func TestCheckSpool(t *testing.T) {
 	}
 }
 
+// TestCheckSpoolThatIsNotThere: check finds a spool directory that run could not create, and does not create it.
+func TestCheckSpoolThatIsNotThere(t *testing.T) {
+	needRoot(t)
+	k := newKillTrial(t)
+	k.mta = k.startMTA(t, func(int64) bool { return false })
+	k.start(t, "imap", "")
+	state, spool := filepath.Join(k.dir, "state"), filepath.Join(k.dir, "nothere")
+	if err := errors.Join(os.MkdirAll(state, 0o700), os.Chown(state, nobody, nobody)); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TRUEHOP_SPOOL_DIR", spool)
+	p := must(t, exitCannotWrite, "check", "--config", k.config)
+	if said := p.stdout.String(); !strings.Contains(said, "FAILED  spool: "+spool) || !strings.Contains(said, "spool_dir cannot be created") || !strings.Contains(said, "create it for nobody") {
+		t.Errorf("it says\n%s", said)
+	}
+	if _, err := os.Lstat(spool); err == nil {
+		t.Error("check created it")
+	}
+}
+
 // TestRootImportsForTheService: what root imports belongs to the user of the state directory, or to --owner, and that user can run by it.
 func TestRootImportsForTheService(t *testing.T) {
 	needRoot(t)

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/truehop/truehop/schedule/ledger"
 )
 
 // TestPermits: owner, group and others in this order; the first class that fits decides, even where it has less.
@@ -59,5 +61,44 @@ func TestAccessNamesWhatIsInTheWay(t *testing.T) {
 	}
 	if err := Access(file, 0, MayRead); err != nil {
 		t.Errorf("root: %v", err)
+	}
+}
+
+// TestSpoolThatCannotBeCreated: what run would fail at is found without creating anything.
+func TestSpoolThatCannotBeCreated(t *testing.T) {
+	const stranger = 54321
+	for name, c := range map[string]struct {
+		user   int
+		parent fs.FileMode
+		fails  bool
+	}{
+		"our own":                         {os.Geteuid(), 0o700, false},
+		"another user's":                  {stranger, 0o755, true},
+		"writable by all":                 {stranger, 0o777, false},
+		"writable by all, not searchable": {stranger, 0o766, true},
+		"root may create it, whose it be": {0, 0o700, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			above := t.TempDir()
+			parent := filepath.Join(above, "parent")
+			if err := errors.Join(os.Chmod(filepath.Dir(above), 0o755), os.Chmod(above, 0o755), os.Mkdir(parent, 0o700), os.Chmod(parent, c.parent)); err != nil {
+				t.Fatal(err)
+			}
+			if err := Access(above, c.user, MaySearch); err != nil {
+				t.Skip("temporary files are kept where others may not look: ", err)
+			}
+			spool := filepath.Join(parent, "not", "here")
+			err := SpoolCreatable(spool, c.user)
+			if (err != nil) != c.fails {
+				t.Errorf("mode %o: %v", c.parent, err)
+			}
+			var bad *ledger.Error
+			if c.fails && (!errors.As(err, &bad) || !strings.Contains(err.Error(), "spool_dir cannot be created") || !strings.Contains(bad.Advice, "create it for #54321")) {
+				t.Errorf("it says %v", err)
+			}
+			if left, err := os.ReadDir(parent); len(left) > 0 || err != nil {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
 	}
 }

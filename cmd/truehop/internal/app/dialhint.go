@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"os"
 	"syscall"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/schedule/ledger"
 )
 
 // dialError is a connection that could not be made, with what to do about it.
@@ -24,12 +26,12 @@ func (e *dialError) Unwrap() error { return e.error }
 func (e *dialError) Hint() string { return e.hint }
 
 // SocketClosed is the error of a listener's socket that the user may not open for whom root checks.
-func SocketClosed(e config.Endpoint, why error) error {
-	return &inject.Error{Kind: inject.Unreachable, Op: "connect", Err: why, Advice: socketHint(e)}
+func SocketClosed(e config.Endpoint, user string, why error) error {
+	return &inject.Error{Kind: inject.Unreachable, Op: "connect", Err: why, Advice: socketHint(e, user)}
 }
 
-func socketHint(e config.Endpoint) string {
-	return fmt.Sprintf("truehop's user may not open %s: add the user to the group of the socket or of its directory, for Postfix usermod -aG postdrop truehop; what runs already must be started anew", e.Address)
+func socketHint(e config.Endpoint, user string) string {
+	return fmt.Sprintf("%[1]s may not open %[2]s: add this user to the group of the socket or of its directory, for Postfix usermod -aG postdrop %[1]s; what runs already must be started anew", user, e.Address)
 }
 
 // listenerHint says what to do where the MTA's listener cannot be reached, or "" where that depends.
@@ -40,7 +42,7 @@ func listenerHint(err error, e config.Endpoint) string {
 	case local && errors.Is(err, fs.ErrNotExist):
 		return "give the MTA a listener there (examples/postfix has one for master.cf) and reload it, or correct the path in inject"
 	case local && errors.Is(err, fs.ErrPermission):
-		return socketHint(e)
+		return socketHint(e, ledger.UserName(os.Geteuid()))
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Sprintf("nobody listens at %s: start the MTA, or correct the address in inject", e.Address)
 	case errors.As(err, &lookup) && lookup.IsNotFound:

@@ -13,6 +13,7 @@ import (
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/schedule/ledger"
 )
 
 // failed is the error of a connection that the system refuses in this way.
@@ -29,7 +30,7 @@ func TestListenerHints(t *testing.T) {
 		want  string
 	}{
 		"no socket":          {socket, syscall.ENOENT, "master.cf"},
-		"not for our user":   {socket, syscall.EACCES, "postdrop"},
+		"not for our user":   {socket, syscall.EACCES, "usermod -aG postdrop " + ledger.UserName(os.Geteuid())},
 		"nobody at a socket": {socket, syscall.ECONNREFUSED, "nobody listens at /run/mta"},
 		"nobody at a port":   {port, syscall.ECONNREFUSED, "nobody listens at mta.example.org:10027"},
 		"no such host":       {port, noHost, "correct the host's name in inject"},
@@ -42,6 +43,14 @@ func TestListenerHints(t *testing.T) {
 				t.Errorf("the hint is %q, want one with %q", got, c.want)
 			}
 		})
+	}
+}
+
+// TestSocketClosedNamesTheUser: root, who checks for a service, is told to whom the socket is to be opened.
+func TestSocketClosedNamesTheUser(t *testing.T) {
+	err := SocketClosed(config.Endpoint{Network: "unix", Address: "/run/mta"}, "mailer", syscall.EACCES)
+	if hint := ui.Hint(err); !strings.Contains(hint, "mailer may not open /run/mta") || !strings.Contains(hint, "usermod -aG postdrop mailer") {
+		t.Errorf("the hint is %q", hint)
 	}
 }
 

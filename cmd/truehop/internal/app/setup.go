@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/sys/unix"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/inject"
@@ -30,8 +33,7 @@ type setup struct {
 // setUp readies what a configuration asks for, and takes over from before what is the same there.
 func setUp(cfg *config.Config, o Options, before setup) (setup, error) {
 	if err := os.MkdirAll(cfg.SpoolDir, 0o700); err != nil {
-		return setup{}, &ledger.Error{Kind: ledger.Permission, Op: "spool_dir cannot be created", Path: cfg.SpoolDir, Err: err,
-			Advice: "create it for " + ledger.UserName(os.Geteuid()) + " with mode 0700, or set spool_dir to a place below state_dir"}
+		return setup{}, noSpool(cfg.SpoolDir, os.Geteuid(), err)
 	}
 	if err := transfer.CheckSpool(cfg.SpoolDir, os.Geteuid()); err != nil {
 		return setup{}, err
@@ -51,6 +53,36 @@ func setUp(cfg *config.Config, o Options, before setup) (setup, error) {
 		now.budget = semaphore.NewWeighted(int64(cfg.Budget))
 	}
 	return now, nil
+}
+
+// SpoolCreatable says why a user could not create the spool directory where it is not there yet, and creates nothing.
+func SpoolCreatable(dir string, user int) error {
+	at := filepath.Clean(dir)
+	for {
+		_, err := os.Stat(at)
+		if !errors.Is(err, fs.ErrNotExist) || at == filepath.Dir(at) {
+			break
+		}
+		at = filepath.Dir(at)
+	}
+	if at == filepath.Clean(dir) {
+		return nil
+	}
+	var err error
+	if user == os.Geteuid() {
+		err = unix.Access(at, unix.W_OK|unix.X_OK)
+	} else {
+		err = Access(at, user, MayWrite|MaySearch)
+	}
+	if err != nil {
+		return noSpool(dir, user, err)
+	}
+	return nil
+}
+
+func noSpool(dir string, user int, err error) error {
+	return &ledger.Error{Kind: ledger.Permission, Op: "spool_dir cannot be created", Path: dir, Err: err,
+		Advice: "create it for " + ledger.UserName(user) + " with mode 0700, or set spool_dir to a place below state_dir"}
 }
 
 // receipts returns what gets the receipts of a target.

@@ -310,7 +310,9 @@ type Account struct {
 	// override for upstreams that no rule fits, wrong as soon as the upstream adds a host; mx and
 	// internal, if given, must still match.
 	Hops int `koanf:"hops" default:"0" min:"0" max:"30"`
-	// What becomes of a message upstream once the MTA has taken it. seen, flag and move need IMAP.
+	// What becomes of a message upstream once the MTA has taken it. seen, flag and move need IMAP. It
+	// holds also for what was delivered before and is still there: a change from keep to delete deletes
+	// that at the next pass.
 	OnDelivered fetch.Disposal `koanf:"on_delivered" default:"keep"`
 	// Whether what was delivered gets the IMAP keyword $TruehopDelivered upstream, where the server
 	// keeps keywords: mail that carries it does not come again when the record in state_dir is lost

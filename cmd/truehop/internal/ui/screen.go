@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -46,6 +48,8 @@ type passView struct {
 	// trouble are the messages that a person is told of, the first maxTold of them; more counts the others.
 	trouble []transfer.Event
 	more    int
+	// settled counts what was disposed of upstream, by what became of it there.
+	settled map[string]int
 }
 
 // ScreenOptions say what the terminal is like, and how much is told.
@@ -162,6 +166,12 @@ func (s *Screen) Event(e transfer.Event) {
 			v.more++
 		}
 	}
+	if e.Kind == transfer.Settled {
+		if v.settled == nil {
+			v.settled = map[string]int{}
+		}
+		v.settled[disposalText(e.Disposal)]++
+	}
 	bar, octets, came := v.bar, v.octets, v.came
 	s.mu.Unlock()
 	if bar != nil && shows { // the bar's own goroutine may be waiting for the lock
@@ -247,7 +257,7 @@ func (s *Screen) LoginWaits(account string, err error, _ bool) {
 func (s *Screen) told(v *passView, sum transfer.Summary, err error) string {
 	var b strings.Builder
 	indent := strings.Repeat(" ", len(v.account)+2)
-	said := sentence(sum, s.o.Now())
+	said := sentence(sum, v.settled, s.o.Now())
 	cut := errors.Is(err, context.Canceled)
 	switch {
 	case cut && said == nothingNew:
@@ -337,14 +347,21 @@ func (s *Screen) paint(sgr, text string) string {
 
 const nothingNew = "nothing new"
 
-// sentence says what a pass did, in the order in which it wants attention last.
-func sentence(sum transfer.Summary, now time.Time) string {
+// sentence says what a pass did, in the order in which it wants attention last. What it settled upstream may have been delivered
+// by an earlier one.
+func sentence(sum transfer.Summary, settled map[string]int, now time.Time) string {
 	var parts []string
+	if sum.Delivered > 0 {
+		parts = append(parts, fmt.Sprintf("%d delivered", sum.Delivered))
+	}
+	for _, became := range slices.Sorted(maps.Keys(settled)) {
+		parts = append(parts, fmt.Sprintf("%d %s upstream", settled[became], became))
+	}
 	for _, c := range [...]struct {
 		n    int
 		word string
 	}{
-		{sum.Delivered, "delivered"}, {sum.Quarantined, "put into quarantine"}, {sum.Refused, "refused"}, {sum.PartlyRefused, "partly refused"},
+		{sum.Quarantined, "put into quarantine"}, {sum.Refused, "refused"}, {sum.PartlyRefused, "partly refused"},
 		{sum.Held, "held"}, {sum.Lost, "lost"}, {sum.Doubt, "in doubt"}, {sum.Failed, "not fetched"}, {sum.Adopted, "taken as known"},
 		{sum.Unsettled, "not settled upstream"}, {sum.Left, "left to the next pass"}, {sum.Asked, "asked about"},
 	} {

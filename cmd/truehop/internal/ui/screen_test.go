@@ -32,9 +32,26 @@ func TestSentence(t *testing.T) {
 		"1 put into quarantine  2 partly refused  3 asked about":            {Quarantined: 1, PartlyRefused: 2, Asked: 3},
 		"5 taken as known  6 not settled upstream  7 left to the next pass": {Adopted: 5, Unsettled: 6, Left: 7},
 	} {
-		if got := sentence(sum, noon()); got != want {
+		if got := sentence(sum, nil, noon()); got != want {
 			t.Errorf("%+v is told as %q, want %q", sum, got, want)
 		}
+	}
+}
+
+// TestScreenTellsWhatWasSettled: also where nothing was delivered, a person is told what went from the mailbox, and how.
+func TestScreenTellsWhatWasSettled(t *testing.T) {
+	var b strings.Builder
+	s := NewScreen(&b, ScreenOptions{Width: 80, Now: noon})
+	deleted, moved := fetch.Disposal{Action: fetch.Delete}, fetch.Disposal{Action: fetch.Move, Target: "Done"}
+	for _, d := range []fetch.Disposal{deleted, deleted, moved} {
+		s.Event(transfer.Event{Kind: transfer.Settled, Account: "work", Disposal: d})
+	}
+	s.Event(transfer.Event{Kind: transfer.Settled, Account: "home", Disposal: deleted})
+	s.Pass("work", PassEnd{Summary: transfer.Summary{Listed: 3, Known: 3, Settled: 3}})
+	s.Pass("home", PassEnd{Summary: transfer.Summary{Delivered: 1, Refused: 1, Settled: 1}})
+	want := "work  2 deleted upstream  1 moved to Done upstream\nhome  1 delivered  1 deleted upstream  1 refused\n"
+	if got := b.String(); !strings.HasPrefix(got, want) {
+		t.Errorf("it says\n%s\nwant\n%s", got, want)
 	}
 }
 

@@ -129,3 +129,23 @@ func TestReadmeChecksAsTheService(t *testing.T) {
 		t.Errorf("only %d pages found: is the search right?", shown)
 	}
 }
+
+// TestReadmeContents: the table of contents has every section, in order, and a blank line is before each.
+func TestReadmeContents(t *testing.T) {
+	text := readText(t, readmes[0])
+	_, contents, _ := strings.Cut(text, "\nContents: ")
+	contents, _, _ = strings.Cut(contents, "\n\n")
+	var listed, sections []string
+	for _, m := range regexp.MustCompile(`\[([^]]+)\]\(#`).FindAllStringSubmatch(contents, -1) {
+		listed = append(listed, m[1])
+	}
+	for _, m := range regexp.MustCompile(`(?m)(.*)\n## (.*)$`).FindAllStringSubmatch(text, -1) {
+		sections = append(sections, m[2])
+		if m[1] != "" {
+			t.Errorf("no blank line before %q", m[2])
+		}
+	}
+	if !slices.Equal(listed, sections) || len(sections) == 0 {
+		t.Errorf("the contents are\n%q, the sections\n%q", listed, sections)
+	}
+}

@@ -57,7 +57,7 @@ func named(ctx context.Context, l *ledger.Ledger, account string, names []string
 			}
 		}
 		if name == "" || len(found) == before {
-			return nil, usage("the ledger knows no message %q of account %s, or it is named twice; truehop history %s lists them",
+			return nil, unfit("the ledger knows no message %q of account %s, or it is named twice; truehop history %s lists them",
 				fetch.Sanitize(name), account, account)
 		}
 	}

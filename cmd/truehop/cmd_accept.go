@@ -10,7 +10,7 @@ func (p *program) acceptCommand() *cobra.Command {
 		Short: "Deliver the mail of a mailbox that stopped and asked",
 		Long: `accept makes one pass over each of these accounts, as run does, and delivers what the ledger does not know, although the
 mailbox looks new or renumbered and holds more of it than flood_limit. What it knows by its content is not delivered again.`,
-		Args:              cobra.MinimumNArgs(1),
+		Args:              wantsAccount,
 		ValidArgsFunction: p.completeAccounts,
 		RunE: func(c *cobra.Command, args []string) error {
 			return p.run(c.Context(), args, runOptions{accept: args})
@@ -24,7 +24,7 @@ func (p *program) adoptCommand() *cobra.Command {
 		Short: "Leave the mail of a mailbox that stopped and asked, and go on with what comes later",
 		Long: `adopt makes one pass over each of these accounts, as run does, and records what the ledger does not know as done,
 without delivering any of it: it stays upstream, and only what comes later is delivered.`,
-		Args:              cobra.MinimumNArgs(1),
+		Args:              wantsAccount,
 		ValidArgsFunction: p.completeAccounts,
 		RunE: func(c *cobra.Command, args []string) error {
 			return p.run(c.Context(), args, runOptions{adopt: args})

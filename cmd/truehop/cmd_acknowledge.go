@@ -22,7 +22,7 @@ func (p *program) acknowledgeCommand() *cobra.Command {
 another hand than truehop's, before they were delivered. They are named by UID or by Truehop-ID,
 as status prints them. Until then run and status exit with 65. History keeps them,
 and one that is listed again is tried again.`,
-		Args:              cobra.MinimumNArgs(1),
+		Args:              wantsAccount,
 		ValidArgsFunction: p.completeMessages([]ledger.State{ledger.Lost}),
 		RunE: func(c *cobra.Command, args []string) error {
 			if all == (len(args) > 1) {
@@ -52,7 +52,7 @@ func acknowledgeMessages(ctx context.Context, l *ledger.Ledger, a *config.Accoun
 	}
 	for _, name := range names {
 		if !slices.ContainsFunc(lost, func(r ledger.Record) bool { return name == r.UID || name == r.Token }) {
-			return "", usage("account %s has lost no message %q; truehop status %s lists what is lost", a.Name, fetch.Sanitize(name), a.Name)
+			return "", unfit("account %s has lost no message %q; truehop status %s lists what is lost", a.Name, fetch.Sanitize(name), a.Name)
 		}
 	}
 	if err := l.PutAll(ctx, noted); err != nil {

@@ -138,7 +138,7 @@ func (o *explainOptions) policy() (received.Policy, error) {
 	if name != "" {
 		var ok bool
 		if p, ok = received.Profile(name); !ok {
-			return p, usage("no provider %q; there are %q", name, received.Profiles())
+			return p, unfit("no provider %q; there are %q", name, received.Profiles())
 		}
 	}
 	p.MX = append(p.MX, o.MX...)
@@ -177,7 +177,7 @@ func explainFiles(ctx context.Context, out io.Writer, opts explainOptions, how *
 		}
 	}
 	if err := errors.Join(failed...); err != nil {
-		return &usageError{err}
+		return &usageError{err: err}
 	}
 	return nil
 }
@@ -346,7 +346,7 @@ func (x *liveExplainer) take(ctx context.Context, m fetch.Message) error {
 // end prints the table of outcomes, and returns an error if messages could not be fetched.
 func (x *liveExplainer) end() error {
 	if x.opts.UID != "" && x.seen == 0 {
-		return usage("the mailbox of account %s has no message with the UID %q", x.account.Name, fetch.Sanitize(x.opts.UID))
+		return unfit("the mailbox of account %s has no message with the UID %q", x.account.Name, fetch.Sanitize(x.opts.UID))
 	}
 	if x.opts.UID == "" && !x.opts.JSON {
 		x.outcomes.Print(x.page, x.failures)

@@ -22,7 +22,7 @@ func (p *program) forgetCommand() *cobra.Command {
 prints them. If such a message is still upstream, the next pass takes it for a new one and
 delivers it, even if it was delivered before. With mark_delivered the copy is labelled as a possible redelivery.
 --all forgets every message of the account, so that all that is upstream comes again; it wants --yes.`,
-		Args:              cobra.MinimumNArgs(1),
+		Args:              wantsAccount,
 		ValidArgsFunction: p.completeMessages(nil),
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {

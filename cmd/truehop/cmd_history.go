@@ -89,7 +89,7 @@ func withoutBrackets(text string) string {
 func readStates(names []string) (states []ledger.State, err error) {
 	for _, name := range names {
 		if !slices.Contains(ledger.States(), ledger.State(name)) {
-			return nil, usage("there is no state %q; the states are: %s", name, ui.List(stateNames()))
+			return nil, unfit("there is no state %q; the states are: %s", name, ui.List(stateNames()))
 		}
 		states = append(states, ledger.State(name))
 	}

@@ -205,7 +205,7 @@ func importError(err error) error {
 func forgotten(plan *importer.Plan) error {
 	for _, a := range plan.Accounts {
 		if a.Remembers && a.Missing {
-			return usage("account %s keeps its mail upstream, and no record of what %s has fetched was found in %s; name it with --seen FILE, or say --seen %s if nothing was fetched yet",
+			return unfit("account %s keeps its mail upstream, and no record of what %s has fetched was found in %s; name it with --seen FILE, or say --seen %s if nothing was fetched yet",
 				a.Name, plan.Program, fetch.Printable(strings.Join(a.StateFiles, ", ")), importer.NoState)
 		}
 	}
@@ -216,7 +216,7 @@ func forgotten(plan *importer.Plan) error {
 // there, nothing fetches. What it has done is no hindrance to doing it again.
 func putIntoPlace(ctx context.Context, plan *importer.Plan, yaml []byte, target, stateDir string, o owner, force bool) (recorded int, err error) {
 	if _, err := os.Lstat(target); err == nil && !force {
-		return 0, usage("%s is there already; --force replaces it, --config FILE names another", target)
+		return 0, unfit("%s is there already; --force replaces it, --config FILE names another", target)
 	}
 	dir := filepath.Dir(target)
 	if err := o.in(dir, func() error { return os.MkdirAll(dir, 0o755) }); err != nil {

@@ -58,12 +58,12 @@ func (p *program) initialize(o initOptions) error {
 	if path == "" {
 		dir, err := os.UserConfigDir()
 		if err != nil {
-			return usage("there is no directory for configurations (%w); name a file with --output", err)
+			return unfit("there is no directory for configurations (%w); name a file with --output", err)
 		}
 		path = filepath.Join(dir, "truehop", "truehop.yaml")
 	}
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return usage("%s is there already, and init never writes over a file; name another one with --output", path)
+		return unfit("%s is there already, and init never writes over a file; name another one with --output", path)
 	}
 	if err := p.ask(&o.Draft); err != nil {
 		return err

@@ -43,7 +43,7 @@ func (p *program) login(ctx context.Context, name string, headless bool) error {
 	}
 	account := cfg.Accounts[name]
 	if account.OAuth.Provider == "" {
-		return usage("account %s has no key oauth, so that there is nobody to log in at", name)
+		return unfit("account %s has no key oauth, so that there is nobody to log in at", name)
 	}
 	source, err := app.Tokens(account)
 	if err != nil {

@@ -23,7 +23,7 @@ IMAP switched on.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			for _, name := range args {
 				if !slices.Contains(providerNames(), name) {
-					return usage("there is no provider %q; there are: %s", name, ui.List(providerNames()))
+					return unfit("there is no provider %q; there are: %s", name, ui.List(providerNames()))
 				}
 			}
 			for _, known := range config.Providers() {

@@ -23,7 +23,7 @@ func (p *program) retryCommand() *cobra.Command {
 for some, those held for a person, and those deferred, whose time has not come yet. They are named
 by UID or by Truehop-ID, as history prints them. The next pass fetches them again. What was
 delivered is never tried again by this, and nobody who has a message gets it again; see forget.`,
-		Args:              cobra.MinimumNArgs(1),
+		Args:              wantsAccount,
 		ValidArgsFunction: p.completeMessages(triable()),
 		RunE: func(c *cobra.Command, args []string) error {
 			of, err := readStates(states)
@@ -39,7 +39,7 @@ delivered is never tried again by this, and nobody who has a message gets it aga
 			}
 			for _, s := range of {
 				if !slices.Contains(triable(), s) {
-					return usage("what is %s is never tried again by this; truehop forget makes the next pass take it for a new one", s)
+					return unfit("what is %s is never tried again by this; truehop forget makes the next pass take it for a new one", s)
 				}
 			}
 			return p.amend(c.Context(), args[0], args[1:], func(ctx context.Context, l *ledger.Ledger, a *config.Account, names []string) (string, error) {
@@ -67,20 +67,49 @@ func retryMessages(ctx context.Context, l *ledger.Ledger, a *config.Account, nam
 	if err != nil {
 		return "", err
 	}
-	due := found[:0]
+	now := time.Now()
+	already, err := dueAlready(ctx, l, a.Name, now)
+	if err != nil {
+		return "", err
+	}
+	due, anew := found[:0], 0
 	for _, r := range found {
-		why := retry(&r, time.Now())
+		why := retry(&r, now)
 		switch {
 		case why == "":
 			due = append(due, r)
+			if !already[r.Key] {
+				anew++
+			}
 		case len(names) > 0:
-			return "", usage("message %s of account %s %s", fetch.Sanitize(r.UID), a.Name, why)
+			return "", unfit("message %s of account %s %s", fetch.Sanitize(r.UID), a.Name, why)
 		}
 	}
 	if err := l.PutAll(ctx, due); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("messages of %s due at its next pass: %d", a.Name, len(due)), nil
+	said := fmt.Sprintf("messages of %s due at its next pass: %d", a.Name, anew+len(already))
+	if len(already) > 0 {
+		said += fmt.Sprintf(", %d of them already", len(already))
+	}
+	if anew+len(already) > 0 {
+		said += "\n  next: truehop run " + a.Name
+	}
+	return said, nil
+}
+
+// dueAlready are the messages of an account that its next pass tries again anyway.
+func dueAlready(ctx context.Context, l *ledger.Ledger, account string, now time.Time) (map[ledger.Key]bool, error) {
+	waiting := ledger.StatesWhere(func(s ledger.State) bool { return s == ledger.Deferred || s.InDoubt() })
+	records, err := l.List(ctx, ledger.Filter{Account: account, States: waiting})
+	due := map[ledger.Key]bool{}
+	for _, r := range records {
+		gone := r.Disposed || r.Absent
+		if !gone && !r.Next.After(now) {
+			due[r.Key] = true
+		}
+	}
+	return due, err
 }
 
 // retry makes a record due, or says why it cannot be. A message in doubt stays that: its second copy is labelled.

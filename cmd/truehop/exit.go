@@ -42,17 +42,29 @@ func worse(a, b int) int {
 }
 
 // usageError is a mistake on the command line.
-type usageError struct{ err error }
+type usageError struct {
+	err error
+	// known says that the command line is well formed: what it names is not there, or not as it has to be.
+	known bool
+}
 
 func (e *usageError) Error() string { return e.err.Error() }
 
 func (e *usageError) Unwrap() error { return e.err }
 
 // usage makes a mistake on the command line.
-func usage(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+func usage(format string, args ...any) error { return &usageError{err: fmt.Errorf(format, args...)} }
 
-// Hint says where the commands and their flags are explained.
+// unfit makes an error of a command line that is well formed and cannot be followed. It says itself what to do.
+func unfit(format string, args ...any) error {
+	return &usageError{err: fmt.Errorf(format, args...), known: true}
+}
+
+// Hint says where the commands and their flags are explained, where that helps.
 func (e *usageError) Hint() string {
+	if e.known {
+		return ""
+	}
 	return "truehop --help lists the commands, truehop COMMAND --help their flags"
 }
 

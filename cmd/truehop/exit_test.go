@@ -24,7 +24,7 @@ func TestExitCode(t *testing.T) {
 		want int
 	}{
 		{"nothing", nil, 0},
-		{"flag", &usageError{errors.New("x")}, 64},
+		{"flag", &usageError{err: errors.New("x")}, 64},
 		{"no such file to explain", errors.Join(usage("x"), usage("y")), 64},
 		{"told already", &outcomeError{73}, 73},
 		{"mailbox stopped", &transfer.Error{Op: "list", Text: "renumbered"}, 65},

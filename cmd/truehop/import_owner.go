@@ -36,7 +36,7 @@ func importOwner(name, stateDir string) (owner, error) {
 		return o, err
 	}
 	if self.uid != 0 {
-		return o, usage("only root can write files for %s; run it as that user", name)
+		return o, unfit("only root can write files for %s; run it as that user", name)
 	}
 	// A directory that is there tells now whether the ledger can be kept, before anything is written.
 	if _, err := os.Stat(stateDir); err == nil {
@@ -48,7 +48,7 @@ func importOwner(name, stateDir string) (owner, error) {
 // ownerOf takes what is needed from a user of the system.
 func ownerOf(u *user.User, err error) (o owner, _ error) {
 	if err != nil {
-		return o, usage("whom to write for is not known: %w", err)
+		return o, unfit("whom to write for is not known: %w", err)
 	}
 	ids, err := u.GroupIds()
 	if err != nil {

@@ -88,7 +88,7 @@ with XCLIENT, so that its rules judge the real client and not localhost.`,
 func wrongFlag(c *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) {
-		return &usageError{err}
+		return &usageError{err: err}
 	}
 	var names []string
 	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
@@ -96,7 +96,7 @@ func wrongFlag(c *cobra.Command, err error) error {
 	if meant := config.Similar(name, names); meant != "" && len(name) > 1 {
 		return usage("%w; did you mean --%s?", err, meant)
 	}
-	return &usageError{err}
+	return &usageError{err: err}
 }
 
 // unknownCommand refuses arguments of the bare program: a word stands there that is no command.

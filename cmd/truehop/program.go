@@ -104,9 +104,9 @@ func known(cfg *config.Config, names []string) error {
 	for _, name := range names {
 		if cfg.Accounts[name] == nil {
 			if meant := config.Similar(name, cfg.Names()); meant != "" {
-				return usage("no account %q in %s; did you mean %s? It has: %s", name, cfg.Path, meant, ui.List(cfg.Names()))
+				return unfit("no account %q in %s; did you mean %s? It has: %s", name, cfg.Path, meant, ui.List(cfg.Names()))
 			}
-			return usage("no account %q in %s; it has: %s", name, cfg.Path, ui.List(cfg.Names()))
+			return unfit("no account %q in %s; it has: %s", name, cfg.Path, ui.List(cfg.Names()))
 		}
 	}
 	return nil
@@ -157,6 +157,14 @@ func (p *program) completeMessages(states []ledger.State) cobra.CompletionFunc {
 func noArgs(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return usage("%s takes no arguments", c.Name())
+	}
+	return nil
+}
+
+// wantsAccount is for commands that do nothing without the name of an account.
+func wantsAccount(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usage("%s wants an ACCOUNT: %s", c.Name(), c.UseLine())
 	}
 	return nil
 }

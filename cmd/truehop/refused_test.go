@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -23,11 +24,12 @@ import (
 )
 
 // refusing is a world of two accounts, each with a message: the upstream of work counts the logins, and refuses them while
-// it is closed. That of home lets everybody in.
+// it is closed. That of home lets everybody in, and answers nothing while it is busy.
 type refusing struct {
 	dir, config string
 	closed      atomic.Bool
 	logins      atomic.Int64
+	busy        sync.Mutex
 	mta         *injecttest.Server
 }
 
@@ -59,11 +61,16 @@ func newRefusing(t *testing.T, protocol, level string) *refusing {
 		}
 		return "", false
 	})
+	home := serve(func(string, string) (string, bool) {
+		w.busy.Lock()
+		defer w.busy.Unlock()
+		return "", false
+	})
 	w.password(t)
 	text := fmt.Sprintf("state_dir: %s\nlog: {level: %s}\ninject: {address: %q}\n", filepath.Join(w.dir, "state"), level, listen(t, w.mta.Serve)) +
 		fmt.Sprintf("defaults: {protocol: %s, tls: none, allow_plaintext: true, user: u, password_file: %s, recipients: [joe@example.org], mx: [mx.example.net]}\n",
 			protocol, filepath.Join(w.dir, "password")) + "accounts:\n"
-	for name, address := range map[string]string{"work": work, "home": serve(nil)} {
+	for name, address := range map[string]string{"work": work, "home": home} {
 		host, port, err := net.SplitHostPort(address)
 		if err != nil {
 			t.Fatal(err)
@@ -159,9 +166,12 @@ func TestRunDoesNotRepeatARefusedLogin(t *testing.T) {
 }
 
 // TestServeDoesNotRepeatARefusedLoginAfterARestart: a service that is started again and again waits as run does, with its
-// watchers.
+// watchers. The other account is slow: until the last service its passes are cut short, and its message stays upstream.
 func TestServeDoesNotRepeatARefusedLoginAfterARestart(t *testing.T) {
 	w := newRefusing(t, "imap", "debug")
+	w.busy.Lock()
+	free := sync.OnceFunc(w.busy.Unlock)
+	defer free()
 	serve := func(until string) {
 		t.Helper()
 		p := command(t, t.Context(), "serve", "--config", w.config)
@@ -203,8 +213,13 @@ func TestServeDoesNotRepeatARefusedLoginAfterARestart(t *testing.T) {
 	w.closed.Store(false)
 	w.password(t)
 	serve("msg=pass account=work")
+	if n := len(w.mta.Messages()); n != 1 {
+		t.Errorf("%d messages came of the account that was refused, want 1", n)
+	}
+	free()
+	serve("msg=pass account=home")
 	if n := len(w.mta.Messages()); n != 2 {
-		t.Errorf("%d messages came, want 2", n)
+		t.Errorf("%d messages came, want 2: what a signal cut short comes with the next service", n)
 	}
 }
 

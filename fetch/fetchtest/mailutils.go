@@ -2,7 +2,8 @@ package fetchtest
 
 import "testing"
 
-// mailutilsConfig has PAM ask for the password, as the package does.
+// mailutilsConfig has PAM ask for the password, as the package does. A lock whose process is gone holds nobody up: imap4d
+// crashes now and then, and leaves its own.
 const mailutilsConfig = `auth {
   authentication clear;
   authentication generic:system:pam;
@@ -12,6 +13,9 @@ const mailutilsConfig = `auth {
 mailbox {
   mail-spool /var/mail;
   mailbox-type mbox;
+};
+locking {
+  pid-check yes;
 };
 logging {
   syslog no;

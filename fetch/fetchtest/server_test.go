@@ -3,6 +3,11 @@ package fetchtest
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 )
@@ -59,5 +64,22 @@ func (s *Server) greets(t *testing.T, f *Front, want string) {
 	f.CutAfter(0)
 	if f.Cuts() != 1 {
 		t.Errorf("%d connections were cut, want 1", f.Cuts())
+	}
+}
+
+// TestMailutilsOutlivesItsCrash: a server that crashed leaves its lock beside the mbox, and the next one takes it away.
+func TestMailutilsOutlivesItsCrash(t *testing.T) {
+	s := StartMailutils(t)
+	s.Owner.Deliver(t, "INBOX", []byte("Subject: x\r\n\r\nbody\r\n"))
+	gone := exec.Command("true")
+	must(t, gone.Run())
+	lock := s.Owner.(mailutilsOwner).inbox.path + ".lock"
+	must(t, os.WriteFile(lock, fmt.Appendf(nil, "%d\n", gone.Process.Pid), 0o644))
+	must(t, os.Chown(lock, unpackedUID, unpackedUID))
+	if got := s.Owner.Count(t, "INBOX"); got != 1 {
+		t.Errorf("%d messages, want 1", got)
+	}
+	if _, err := os.Stat(lock); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the lock of the process that is gone is still there: %v", err)
 	}
 }

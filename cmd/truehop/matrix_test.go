@@ -29,6 +29,7 @@ func TestMatrix(t *testing.T) {
 			if server.Version != row.version {
 				t.Logf("tried with %s %s; README tells of %s", row.name, server.Version, row.version)
 			}
+			restart := func() { *server = *row.start(t) }
 			if got := strings.Contains(row.protocols, "IMAP"); got != (server.IMAP != nil) {
 				t.Errorf("README says %s", row.protocols)
 			}
@@ -36,10 +37,10 @@ func TestMatrix(t *testing.T) {
 				t.Errorf("README says %s", row.protocols)
 			}
 			if server.IMAP != nil {
-				t.Run("imap", func(t *testing.T) { row.try(t, server, "imap", imapTrials) })
+				t.Run("imap", func(t *testing.T) { row.try(t, server, restart, "imap", imapTrials) })
 			}
 			if server.POP3 != nil {
-				t.Run("pop3", func(t *testing.T) { row.try(t, server, "pop3", pop3Trials) })
+				t.Run("pop3", func(t *testing.T) { row.try(t, server, restart, "pop3", pop3Trials) })
 			}
 		})
 	}
@@ -48,7 +49,7 @@ func TestMatrix(t *testing.T) {
 // trial is one thing that is tried with a server.
 type trial struct {
 	name string
-	do   func(*testing.T, *visit)
+	do   func(testing.TB, *visit)
 	// once is tried with each program, not with each way of setting it up, unless -matrix.all is given; long with one only.
 	once, long bool
 }
@@ -76,7 +77,7 @@ var pop3Trials = []trial{
 }
 
 // try does the trials one after the other. Each leaves the inbox empty.
-func (row matrixRow) try(t *testing.T, server *fetchtest.Server, protocol string, trials []trial) {
+func (row matrixRow) try(t *testing.T, server *fetchtest.Server, restart func(), protocol string, trials []trial) {
 	for _, trial := range trials {
 		t.Run(trial.name, func(t *testing.T) {
 			if why := row.without[protocol+" "+trial.name]; why != "" {
@@ -89,9 +90,16 @@ func (row matrixRow) try(t *testing.T, server *fetchtest.Server, protocol string
 			case trial.once && row.variant:
 				t.Skip("-matrix.all tries it with every setting of this server")
 			}
-			v := newVisit(t, row, server, protocol)
-			defer v.empty(t)
-			trial.do(t, v)
+			do := func(t testing.TB) {
+				v := newVisit(t, row, server, protocol)
+				defer v.empty(t)
+				trial.do(t, v)
+			}
+			if server.Crashes == nil {
+				do(t)
+				return
+			}
+			outlive(t, func() int { return server.Crashes() }, restart, do)
 		})
 	}
 }
@@ -107,7 +115,7 @@ type visit struct {
 	accepted chan struct{}
 }
 
-func newVisit(t *testing.T, row matrixRow, server *fetchtest.Server, protocol string) *visit {
+func newVisit(t testing.TB, row matrixRow, server *fetchtest.Server, protocol string) *visit {
 	t.Helper()
 	v := &visit{dir: t.TempDir(), row: row, server: server, protocol: protocol, accepted: make(chan struct{}, 10_000)}
 	v.front = server.IMAP
@@ -127,7 +135,7 @@ func newVisit(t *testing.T, row matrixRow, server *fetchtest.Server, protocol st
 
 // config writes the configuration with these keys of the account and returns its path. What is called state keeps its
 // ledger apart from others.
-func (v *visit) config(t *testing.T, state string, lines ...string) string {
+func (v *visit) config(t testing.TB, state string, lines ...string) string {
 	t.Helper()
 	_, port, err := net.SplitHostPort(v.front.Addr)
 	if err != nil {
@@ -149,7 +157,7 @@ func (v *visit) config(t *testing.T, state string, lines ...string) string {
 }
 
 // deliver puts the messages of these numbers into a folder upstream.
-func (v *visit) deliver(t *testing.T, folder string, from, to int) {
+func (v *visit) deliver(t testing.TB, folder string, from, to int) {
 	t.Helper()
 	var all [][]byte
 	for n := from; n <= to; n++ {
@@ -166,7 +174,7 @@ func matrixMail(n int) []byte {
 var matrixSubject = regexp.MustCompile(`(?m)^Subject: matrix (\d+) of`)
 
 // wantDelivered wants the messages of these numbers to be at the MTA, each whole and once, and no other.
-func (v *visit) wantDelivered(t *testing.T, from, to int) {
+func (v *visit) wantDelivered(t testing.TB, from, to int) {
 	t.Helper()
 	copies := map[string]int{}
 	for _, m := range v.mta.Messages() {
@@ -189,7 +197,7 @@ func (v *visit) wantDelivered(t *testing.T, from, to int) {
 }
 
 // wantLeft wants that many messages in a folder upstream.
-func (v *visit) wantLeft(t *testing.T, folder string, want int) {
+func (v *visit) wantLeft(t testing.TB, folder string, want int) {
 	t.Helper()
 	if got := v.server.Owner.Count(t, folder); got != want {
 		t.Errorf("%d messages are in %s upstream, want %d", got, folder, want)
@@ -197,7 +205,7 @@ func (v *visit) wantLeft(t *testing.T, folder string, want int) {
 }
 
 // empty has the program take out what a trial left in the inbox.
-func (v *visit) empty(t *testing.T) {
+func (v *visit) empty(t testing.TB) {
 	t.Helper()
 	if v.server.Owner.Count(t, "INBOX") > 0 {
 		must(t, exitOK, "run", "--config", v.config(t, "empty", "on_delivered: delete"))
@@ -205,7 +213,7 @@ func (v *visit) empty(t *testing.T) {
 	v.wantLeft(t, "INBOX", 0)
 }
 
-func tryCheck(t *testing.T, v *visit) {
+func tryCheck(t testing.TB, v *visit) {
 	v.deliver(t, "INBOX", 1, 3)
 	p := must(t, exitOK, "check", "--config", v.config(t, "state"))
 	if !strings.Contains(p.stdout.String(), "3 messages") {
@@ -214,7 +222,7 @@ func tryCheck(t *testing.T, v *visit) {
 	v.wantLeft(t, "INBOX", 3)
 }
 
-func tryTwice(t *testing.T, v *visit) {
+func tryTwice(t testing.TB, v *visit) {
 	config := v.config(t, "state")
 	v.deliver(t, "INBOX", 1, 3)
 	must(t, exitOK, "run", "--config", config)
@@ -227,14 +235,14 @@ func tryTwice(t *testing.T, v *visit) {
 	v.wantLeft(t, "INBOX", 4)
 }
 
-func tryDelete(t *testing.T, v *visit) {
+func tryDelete(t testing.TB, v *visit) {
 	v.deliver(t, "INBOX", 1, 3)
 	must(t, exitOK, "run", "--config", v.config(t, "state", "on_delivered: delete"))
 	v.wantDelivered(t, 1, 3)
 	v.wantLeft(t, "INBOX", 0)
 }
 
-func tryMove(t *testing.T, v *visit) {
+func tryMove(t testing.TB, v *visit) {
 	v.deliver(t, "INBOX", 1, 3)
 	must(t, exitOK, "run", "--config", v.config(t, "state", "on_delivered: move:"+v.server.Prefix+"Done", "create_folders: true"))
 	v.wantDelivered(t, 1, 3)
@@ -242,7 +250,7 @@ func tryMove(t *testing.T, v *visit) {
 	v.wantLeft(t, "Done", 3)
 }
 
-func tryFlag(t *testing.T, v *visit) {
+func tryFlag(t testing.TB, v *visit) {
 	mark, flag := "flag:Handled", "Handled"
 	if v.row.noKeywords {
 		mark, flag = "seen", `\Seen`
@@ -255,7 +263,7 @@ func tryFlag(t *testing.T, v *visit) {
 	}
 }
 
-func tryFolders(t *testing.T, v *visit) {
+func tryFolders(t testing.TB, v *visit) {
 	v.server.Owner.Create(t, "Lists")
 	v.deliver(t, "INBOX", 1, 2)
 	v.deliver(t, "Lists", 3, 5)
@@ -266,7 +274,7 @@ func tryFolders(t *testing.T, v *visit) {
 	v.wantLeft(t, "Lists", 0)
 }
 
-func tryIdle(t *testing.T, v *visit) {
+func tryIdle(t testing.TB, v *visit) {
 	if v.row.silent && !*matrixAll {
 		t.Skip("-matrix.all waits until a server is asked that announces nothing")
 	}
@@ -302,7 +310,7 @@ func tryIdle(t *testing.T, v *visit) {
 
 // tryCut ends the connections ever later, then never: what is left undone is done by passes that say so as long as anything is
 // left, and nothing twice. One pass asks for few of the messages at which sessions ended, so it takes more than one.
-func tryCut(t *testing.T, v *visit) {
+func tryCut(t testing.TB, v *visit) {
 	const messages = 20
 	config := v.config(t, "state", "on_delivered: delete")
 	v.deliver(t, "INBOX", 1, messages)
@@ -334,14 +342,14 @@ func tryCut(t *testing.T, v *visit) {
 	v.wantLeft(t, "INBOX", 0)
 }
 
-func tryThousand(t *testing.T, v *visit) {
+func tryThousand(t testing.TB, v *visit) {
 	v.deliver(t, "INBOX", 1, 1000)
 	must(t, exitOK, "run", "--config", v.config(t, "state", "on_delivered: delete"))
 	v.wantDelivered(t, 1, 1000)
 	v.wantLeft(t, "INBOX", 0)
 }
 
-func tryLarge(t *testing.T, v *visit) {
+func tryLarge(t testing.TB, v *visit) {
 	large := append(bytes.TrimSuffix(matrixMail(1), []byte("line\r\n..two dots\r\n.\r\n")),
 		bytes.Repeat([]byte(strings.Repeat("a line of a large attachment ", 2)+"\r\n"), 30<<20/60)...)
 	v.server.Owner.Deliver(t, "INBOX", large)

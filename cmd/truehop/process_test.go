@@ -33,7 +33,7 @@ type process struct {
 }
 
 // command readies a run of the program.
-func command(t *testing.T, ctx context.Context, args ...string) *process {
+func command(t testing.TB, ctx context.Context, args ...string) *process {
 	t.Helper()
 	path, err := built()
 	if err != nil {
@@ -45,7 +45,7 @@ func command(t *testing.T, ctx context.Context, args ...string) *process {
 }
 
 // start begins the program.
-func (p *process) start(t *testing.T) {
+func (p *process) start(t testing.TB) {
 	t.Helper()
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ func (p *process) start(t *testing.T) {
 }
 
 // wait waits for the program's end and returns the exit code, -1 if a signal ended it.
-func (p *process) wait(t *testing.T) int {
+func (p *process) wait(t testing.TB) int {
 	t.Helper()
 	err := p.Wait()
 	var exit *exec.ExitError
@@ -64,7 +64,7 @@ func (p *process) wait(t *testing.T) int {
 }
 
 // must runs the program and wants this exit code.
-func must(t *testing.T, want int, args ...string) *process {
+func must(t testing.TB, want int, args ...string) *process {
 	t.Helper()
 	p := command(t, t.Context(), args...)
 	p.start(t)

@@ -34,6 +34,7 @@ func StartMailutils(t testing.TB) *Server {
 		u.inetd("imap4d", "--inetd", "--config-file=/etc/mailutils.conf"),
 		u.inetd("pop3d", "--inetd", "--config-file=/etc/mailutils.conf"))
 	s.Owner = mailutilsOwner{s.Owner, mbox{u.dir + "/var/mail/" + unpackedUser, unpackedUID}}
+	s.Crashes = u.crashes
 	return s
 }
 

@@ -23,6 +23,8 @@ type Server struct {
 	Prefix string
 	// Owner is the user with another program than the one that is tested.
 	Owner Owner
+	// Crashes is for a server known to crash. It waits for the end of all sessions, and returns how many crashed.
+	Crashes func() int
 }
 
 // Owner puts mail into the mailbox and looks what is there.

@@ -5,10 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -81,5 +83,35 @@ func TestMailutilsOutlivesItsCrash(t *testing.T) {
 	}
 	if _, err := os.Stat(lock); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the lock of the process that is gone is still there: %v", err)
+	}
+}
+
+// TestMailutilsCountsItsCrashes: a session that aborts is one, and one whose client is gone is none.
+func TestMailutilsCountsItsCrashes(t *testing.T) {
+	u := unpack(t, "mailutils")
+	begin := func() (*exec.Cmd, io.Closer) {
+		conn, err := u.inetd("imap4d", "--inetd", "--no-config")()
+		must(t, err)
+		if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
+			t.Fatalf("it greets with %q: %v", line, err)
+		}
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		for cmd := range u.running {
+			return cmd, conn
+		}
+		t.Fatal("no process runs")
+		return nil, nil
+	}
+	_, conn := begin()
+	must(t, conn.Close())
+	if got := u.crashes(); got != 0 {
+		t.Errorf("%d crashes, want none", got)
+	}
+	cmd, conn := begin()
+	defer conn.Close()
+	must(t, cmd.Process.Signal(syscall.SIGABRT))
+	if got := u.crashes(); got != 1 {
+		t.Errorf("%d crashes, want 1", got)
 	}
 }

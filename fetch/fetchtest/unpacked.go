@@ -26,6 +26,7 @@ type unpacked struct {
 	mu      sync.Mutex
 	ended   bool
 	running map[*exec.Cmd]bool
+	crashed int
 	reaped  sync.WaitGroup
 }
 
@@ -171,12 +172,26 @@ func (u *unpacked) start(cmd *exec.Cmd) error {
 	}
 	u.running[cmd] = true
 	u.reaped.Go(func() {
-		_ = cmd.Wait() // how a server ends is not asked
+		_ = cmd.Wait() // what matters of it is asked below
 		u.mu.Lock()
 		defer u.mu.Unlock()
 		delete(u.running, cmd)
+		if cmd.ProcessState.ExitCode() == exitSoftware {
+			u.crashed++
+		}
 	})
 	return nil
+}
+
+// exitSoftware is EX_SOFTWARE of sysexits.h: Mailutils catches the signals of a crash, and ends with it.
+const exitSoftware = 70
+
+// crashes waits until no process runs, and returns how many ended by a fault of their own.
+func (u *unpacked) crashes() int {
+	u.reaped.Wait()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.crashed
 }
 
 // inetd returns what makes a connection by starting a program on it, as inetd(8) does. It is one by TCP: servers ask for

@@ -76,14 +76,11 @@ func checkMTA(ctx context.Context, target *config.Target, accounts []*config.Acc
 			return c
 		}
 	}
-	c.recipients(ctx, dial, options, harmless(target), accounts)
-	return c
-}
-
-// harmless is a client that the MTA's rules about clients have the least against: a stand-in, which lists do not know, with a name.
-func harmless(target *config.Target) inject.Client {
+	// The MTA's rules about clients have the least against a stand-in, which lists do not know, with a name.
 	const name = "client.example.org"
-	return inject.Client{Addr: target.InternalClientAddress.Addr, Name: name, ReverseName: name, HELO: name, ESMTP: true}
+	harmless := inject.Client{Addr: target.InternalClientAddress.Addr, Name: name, ReverseName: name, HELO: name, ESMTP: true}
+	c.recipients(ctx, dial, options, harmless, accounts)
+	return c
 }
 
 // impatient shortens the limits of a dialogue. A listener that waits for something else is silent: nobody wants to look at that for

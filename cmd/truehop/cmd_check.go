@@ -65,7 +65,11 @@ func (p *program) check(ctx context.Context, names []string, o checkOptions) err
 	}
 	user := stateUser(cfg.StateDir)
 	tasks := []func() *checked{
-		func() *checked { return checkConfiguration(cfg, user) },
+		func() *checked {
+			c := &checked{Checked: ui.CheckConfiguration(cfg)}
+			c.fail(readable(user, "configuration", cfg.Path))
+			return c
+		},
 		func() *checked { return checkState(ctx, cfg.StateDir, user) },
 		func() *checked { return checkSpool(cfg, user) },
 	}
@@ -131,13 +135,6 @@ func stateUser(stateDir string) int {
 		}
 	}
 	return user
-}
-
-// checkConfiguration tells what is odd about the configuration, and whether the user can read it.
-func checkConfiguration(cfg *config.Config, user int) *checked {
-	c := &checked{Checked: ui.CheckConfiguration(cfg)}
-	c.fail(readable(user, "configuration", cfg.Path))
-	return c
 }
 
 // readable returns an error if a file cannot be read by the user that root checks for.

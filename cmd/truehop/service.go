@@ -263,7 +263,8 @@ func (s *service) reload(ctx context.Context, read func() (*config.Config, *ui.L
 		s.exposer = exposer
 	}
 	come, gone := s.cfg.Changed(next)
-	s.metrics.Serve(next.Names(), next.TargetNames(), gone, missing(s.cfg.TargetNames(), next.TargetNames()))
+	goneTargets := slices.DeleteFunc(s.cfg.TargetNames(), func(name string) bool { return slices.Contains(next.TargetNames(), name) })
+	s.metrics.Serve(next.Names(), next.TargetNames(), gone, goneTargets)
 	s.mu.Lock()
 	s.cfg, s.log = next, log
 	for _, name := range gone {
@@ -284,11 +285,6 @@ func (s *service) reload(ctx context.Context, read func() (*config.Config, *ui.L
 	case s.updates <- update:
 	case <-ctx.Done():
 	}
-}
-
-// missing returns what has gone from the names before.
-func missing(before, now []string) []string {
-	return slices.DeleteFunc(slices.Clone(before), func(name string) bool { return slices.Contains(now, name) })
 }
 
 // expose answers a monitor at this address, if there is one.

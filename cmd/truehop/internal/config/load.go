@@ -53,7 +53,10 @@ func Load(path string, o Options) (*Config, error) {
 		}
 		path = places[i]
 		if len(places) > 1 && i == 0 {
-			variable = configBase(o.Environ)
+			variable = "HOME"
+			if filepath.IsAbs(lookup(o.Environ, "XDG_CONFIG_HOME")) {
+				variable = "XDG_CONFIG_HOME"
+			}
 		}
 	}
 	main := readDocument(path)
@@ -90,14 +93,6 @@ func Places(o Options) []string {
 // Parse reads a configuration from data. name stands for the file in errors.
 func Parse(name string, data []byte, o Options) (*Config, error) {
 	return parse([]document{{name: name, data: data}}, o)
-}
-
-// configBase returns the variable that says where a user's configuration is.
-func configBase(environ []string) string {
-	if filepath.IsAbs(lookup(environ, "XDG_CONFIG_HOME")) {
-		return "XDG_CONFIG_HOME"
-	}
-	return "HOME"
 }
 
 // xdg returns the base directory that variable names, by default one below the home (XDG Base Directory Specification).

@@ -71,7 +71,7 @@ func (m *Metrics) Serve(accounts, targets, goneAccounts, goneTargets []string) {
 	for _, name := range targets {
 		m.sessions.WithLabelValues(name)
 		m.resets.WithLabelValues(name)
-		for _, class := range classes() {
+		for _, class := range []string{"2xx", "4xx", "5xx", "none"} {
 			m.replies.WithLabelValues(name, class)
 		}
 	}
@@ -133,8 +133,6 @@ func (m *Metrics) Reset(target string) { m.resets.WithLabelValues(target).Inc() 
 func (m *Metrics) Receipt(target string, r inject.Receipt) {
 	m.replies.WithLabelValues(target, class(r.Reply.Code)).Inc()
 }
-
-func classes() []string { return []string{"2xx", "4xx", "5xx", "none"} }
 
 // class is that of a reply. One that decides nothing, as 3xx, is none.
 func class(code int) string {

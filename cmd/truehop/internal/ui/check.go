@@ -231,7 +231,10 @@ func (c *Checked) Holds(messages, folders int) {
 
 // Clients says of how many of the last messages the client is known, and what they have in common.
 func (c *Checked) Clients(o *Outcomes) {
-	messages, found := o.total()
+	messages, found := 0, o.found
+	for _, c := range o.counts {
+		messages += c.messages
+	}
 	if messages == 0 {
 		return
 	}

@@ -47,14 +47,6 @@ func (o *Outcomes) Count(name string, b received.Boundary) {
 	o.survey.Add(b)
 }
 
-// total returns the number of messages, and of how many the client was found.
-func (o *Outcomes) total() (messages, found int) {
-	for _, c := range o.counts {
-		messages += c.messages
-	}
-	return messages, o.found
-}
-
 // neverTold says why, if of no message it can be told where it came from, else "".
 func (o *Outcomes) neverTold() (why string) {
 	for _, outcome := range slices.Sorted(maps.Keys(o.counts)) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -173,32 +174,21 @@ func (r *run) sizes(ctx context.Context, p *plan, v *visit, fresh []fetch.Ref) (
 	if v.limit.Octets == 0 {
 		return nil, nil
 	}
-	known := func(ref fetch.Ref) int64 { // by the listing or a record, 0 if neither says it
-		size := listedSize(ref)
-		for _, b := range p.known[ref.UID] {
-			size = max(size, b.Size)
-		}
-		return size
-	}
 	sizes := map[fetch.Ref]int64{}
 	for _, refs := range [][]fetch.Ref{fresh, p.retries} {
 		var sum int64
 		for group := range slices.Chunk(refs, batchSize) {
 			var unknown []fetch.Ref
 			for _, ref := range group {
-				if sizes[ref] = known(ref); sizes[ref] == 0 {
+				if sizes[ref] = p.knownSize(ref); sizes[ref] == 0 {
 					unknown = append(unknown, ref)
 				}
 			}
-			if sizer, ok := r.session.mailbox.(fetch.Sizer); ok && len(unknown) > 0 {
-				told, err := sizer.Sizes(ctx, unknown)
-				if fetch.EndsSession(err) || ctx.Err() != nil {
-					return nil, cmp.Or(ctx.Err(), err)
-				}
-				for ref, size := range told { // a server that refuses to tell does not keep the mail
-					sizes[ref] = size
-				}
+			told, err := r.askSizes(ctx, unknown)
+			if err != nil {
+				return nil, err
 			}
+			maps.Copy(sizes, told) // a server that refuses to tell does not keep the mail
 			for _, ref := range group {
 				sum += sizes[ref]
 			}

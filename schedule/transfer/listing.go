@@ -220,6 +220,15 @@ func (p *plan) owesMark(ref fetch.Ref, s ledger.State, content [32]byte) bool {
 	return p.mark && s == ledger.Delivered && content != noHash && !ref.Marked
 }
 
+// knownSize returns what the listing or a record says of a message's size, 0 if neither says it.
+func (p *plan) knownSize(ref fetch.Ref) int64 {
+	size := listedSize(ref)
+	for _, b := range p.known[ref.UID] {
+		size = max(size, b.Size)
+	}
+	return size
+}
+
 // hasOwnUID reports whether a message has a UID that no other message of the listing has.
 func (p *plan) hasOwnUID(ref fetch.Ref) bool { return ref.UID != "" && p.listed[ref.UID] == 1 }
 

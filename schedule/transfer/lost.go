@@ -15,6 +15,8 @@ const (
 	whyLost        = "gone from the mailbox before it was delivered"
 	whyLostInDoubt = "gone from the mailbox before it was known to be delivered: the MTA may have it"
 	whyLostHeld    = "gone from the mailbox while it was held"
+	// whyMayBeLost is what a person is told of a message that was never read, and whose UID means nothing any more.
+	whyMayBeLost = "may be gone from the mailbox: the UIDs there are new, and it was never read, so that nothing tells whether it is among the messages listed"
 )
 
 // presence is what a complete listing of a folder and the retrievals of a pass tell of what is there.
@@ -32,9 +34,11 @@ type presence struct {
 	refused map[string]int64
 	// claimed are the records that a message under another UID was recognised by.
 	claimed map[ledger.Key]bool
-	// sizes counts the listed messages that no earlier pass has read by their sizes, taken those of them whose record under
-	// an earlier UIDVALIDITY is known. renumbered says that the ledger has records from before a new one, unreadBefore are
-	// those of them without content.
+	// notReadYet are the listed messages that no earlier pass has read, sizeOf what is known of their sizes, sizes how many of them
+	// have each, 0 where it is not known. taken counts those of them whose record under an earlier UIDVALIDITY is known. renumbered
+	// says that the ledger has records from before a new one, unreadBefore are those of them without content.
+	notReadYet   []fetch.Ref
+	sizeOf       map[fetch.Ref]int64
 	sizes        map[int64]int
 	taken        map[sizeUnder]int
 	renumbered   bool
@@ -58,15 +62,59 @@ func newPresence(at folderKey, listing *fetch.Listing, p *plan) *presence {
 	there := &presence{
 		folder: at, listed: p.listed, lastingUIDs: p.lastingUIDs, numberedAnew: p.numberedAnew, renumbered: p.renumbered, leavesOut: len(p.leftOut) > 0, heldGone: p.heldGone,
 		contents: map[string][][32]byte{}, claimed: map[ledger.Key]bool{}, refused: map[string]int64{},
-		sizes: map[int64]int{}, taken: map[sizeUnder]int{},
+		sizeOf: map[fetch.Ref]int64{}, sizes: map[int64]int{}, taken: map[sizeUnder]int{},
 	}
 	for _, ref := range listing.Refs {
 		wasRead := slices.ContainsFunc(p.known[ref.UID], func(b ledger.Brief) bool { return b.Hash != noHash })
 		if !wasRead {
-			there.sizes[listedSize(ref)]++
+			there.notReadYet = append(there.notReadYet, ref)
+			there.sizeOf[ref] = p.knownSize(ref)
+			there.sizes[there.sizeOf[ref]]++
 		}
 	}
 	return there
+}
+
+// sized notes how large a listed message is that no earlier pass has read.
+func (p *presence) sized(ref fetch.Ref, size int64) {
+	p.sizes[p.sizeOf[ref]]--
+	p.sizes[size]++
+	p.sizeOf[ref] = size
+}
+
+// under returns what a record shares with all of its UIDVALIDITY that have its size.
+func under(r *ledger.Record) sizeUnder { return sizeUnder{r.Validity, max(r.Size, 0)} }
+
+// candidates counts the messages that may be one of the records under an earlier UIDVALIDITY that were not read.
+func (p *presence) candidates(of sizeUnder) int { return p.sizes[of.size] - p.taken[of] }
+
+// serves reports whether each candidate for a record is one of the records like it. Where there are more of them, one may be
+// new, and the message of the record lost.
+func (p *presence) serves(of sizeUnder) bool {
+	like := 0
+	for i := range p.unreadBefore {
+		if r := &p.unreadBefore[i]; under(r) == of && !p.claimed[r.Key] {
+			like++
+		}
+	}
+	found := p.candidates(of)
+	return of.size > 0 && found > 0 && found <= like
+}
+
+// mayBeThere reports whether the message of a record that was not read under an earlier UIDVALIDITY may be among those listed.
+func (p *presence) mayBeThere(r *ledger.Record) bool {
+	if r.Hash != noHash || r.Validity == p.folder.validity {
+		return false
+	}
+	if r.Size > 0 {
+		return p.candidates(under(r)) > 0 || p.candidates(sizeUnder{validity: r.Validity}) > 0
+	}
+	for size := range p.sizes {
+		if p.candidates(sizeUnder{r.Validity, size}) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // claim notes that a listed message was recognised by its content, which a record under another name has.
@@ -80,7 +128,7 @@ func (p *presence) claim(record ledger.Key, ref fetch.Ref) {
 		return
 	}
 	p.claimed[record] = true
-	p.taken[sizeUnder{record.Validity, listedSize(ref)}]++
+	p.taken[sizeUnder{record.Validity, p.sizeOf[ref]}]++
 }
 
 // succeed finds what a message supersedes that was read and that no record has: under each earlier UIDVALIDITY a record
@@ -92,13 +140,14 @@ func (p *presence) succeed(ref fetch.Ref) []ledger.Key {
 	}
 	var keys []ledger.Key
 	served := map[uint32]bool{}
-	for _, r := range p.unreadBefore {
-		under := sizeUnder{r.Validity, max(r.Size, 0)}
-		if served[r.Validity] || p.claimed[r.Key] || under.size != listedSize(ref) {
+	for i := range p.unreadBefore {
+		r := &p.unreadBefore[i]
+		if served[r.Validity] || p.claimed[r.Key] || under(r).size != p.sizeOf[ref] || !p.serves(under(r)) {
 			continue
 		}
-		served[r.Validity], p.claimed[r.Key] = true, true
-		p.taken[under]++
+		served[r.Validity] = true
+		p.taken[under(r)]++
+		p.claimed[r.Key] = true
 		keys = append(keys, r.Key)
 	}
 	return keys
@@ -106,14 +155,15 @@ func (p *presence) succeed(ref fetch.Ref) []ledger.Key {
 
 // superseded reports whether a record names a message that is listed under a new UIDVALIDITY, and so has a record of its
 // own there. RFC 3501 section 2.3.1.1: its UID means nothing any more, and it was never read. So each listed message whose
-// record under the old UIDVALIDITY is not known serves for one there, if it has the same size, where listings tell sizes.
+// record under the old UIDVALIDITY is not known serves for one there that has its size, unless there are more of that size
+// than records.
 func (p *presence) superseded(r *ledger.Record) bool {
 	unread := r.Folder == p.folder.name && r.Hash == noHash && !p.claimed[r.Key] && !p.leavesOut
-	under := sizeUnder{r.Validity, max(r.Size, 0)}
-	if !unread || r.Validity == p.folder.validity || p.sizes[under.size] <= p.taken[under] {
+	if !unread || r.Validity == p.folder.validity || !p.serves(under(r)) {
 		return false
 	}
-	p.taken[under]++
+	p.taken[under(r)]++
+	p.claimed[r.Key] = true
 	return true
 }
 
@@ -152,13 +202,15 @@ func (p *presence) lost(r *ledger.Record) bool {
 	return len(contents) == p.listed[r.UID] && !slices.Contains(contents, r.Hash)
 }
 
-// lose records that a message is lost upstream. It is due at once if it is listed again.
-func lose(r ledger.Record) ledger.Record {
+// lose records that a message is lost upstream, or may be. It is due at once if it is listed again.
+func lose(r ledger.Record, mayBeThere bool) ledger.Record {
 	why := whyLost
 	if r.State == ledger.Sending {
 		r.Doubts++ // a run died between the dot and the reply
 	}
 	switch {
+	case mayBeThere:
+		why = whyMayBeLost
 	case r.Doubts > 0:
 		why = whyLostInDoubt
 	case r.State == ledger.Held:
@@ -178,16 +230,37 @@ func (r *run) unfinished(ctx context.Context, withHeld bool) ([]ledger.Record, e
 	return append(records, held...), err
 }
 
-// noteUnreadBefore reads what is known of a folder by the UIDs of an earlier UIDVALIDITY alone.
+// noteUnreadBefore reads what is known of a folder by the UIDs of an earlier UIDVALIDITY alone. The sizes of those messages are
+// all there is to know them by, so those of what is listed now are asked for.
 func (r *run) noteUnreadBefore(ctx context.Context, p *presence) error {
 	if !p.renumbered {
 		return nil
 	}
 	records, err := r.unfinished(ctx, true)
-	p.unreadBefore = slices.DeleteFunc(records, func(rec ledger.Record) bool {
-		return rec.Folder != p.folder.name || rec.Validity == p.folder.validity || rec.Hash != noHash || rec.State == ledger.Lost
-	})
+	if err != nil {
+		return err
+	}
+	p.noteUnread(records)
+	if !slices.ContainsFunc(p.unreadBefore, func(rec ledger.Record) bool { return rec.Size > 0 }) {
+		return nil
+	}
+	unknown := slices.DeleteFunc(slices.Clone(p.notReadYet), func(ref fetch.Ref) bool { return p.sizeOf[ref] > 0 })
+	told, err := r.askSizes(ctx, unknown)
+	for ref, size := range told {
+		p.sized(ref, size)
+	}
 	return err
+}
+
+// noteUnread finds among records without a verdict those of messages that were not read under an earlier UIDVALIDITY.
+func (p *presence) noteUnread(records []ledger.Record) {
+	p.unreadBefore = nil
+	for _, rec := range records {
+		unread := rec.Folder == p.folder.name && rec.Validity != p.folder.validity && rec.Hash == noHash
+		if unread && rec.State != ledger.Lost {
+			p.unreadBefore = append(p.unreadBefore, rec)
+		}
+	}
 }
 
 // findLost records and tells which messages went from a folder before they were delivered. The pass has looked at
@@ -197,6 +270,7 @@ func (r *run) findLost(ctx context.Context, p *presence) error {
 	if err != nil {
 		return err
 	}
+	p.noteUnread(records)
 	now, ran := r.clock.now(), r.clock.accountTime()
 	var gone []ledger.Record
 	var superseded []ledger.Key
@@ -206,7 +280,7 @@ func (r *run) findLost(ctx context.Context, p *presence) error {
 		case p.superseded(rec):
 			superseded = append(superseded, rec.Key)
 		case p.lost(rec):
-			rec := lose(*rec)
+			rec := lose(*rec, p.mayBeThere(rec))
 			rec.Last, rec.Ran = now, ran
 			gone = append(gone, rec)
 		}

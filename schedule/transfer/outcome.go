@@ -209,7 +209,8 @@ func decideUnretrieved(last ledger.Record, size int64, cause error, retry Retry,
 	if rec.First.IsZero() {
 		rec.First = now
 	}
-	rec.State, rec.Absent, rec.Size, rec.Listed, rec.Last, rec.Why = ledger.Deferred, false, size, max(size, 0), now, cause.Error()
+	rec.State, rec.Absent, rec.Listed, rec.Last, rec.Why = ledger.Deferred, false, max(size, 0), now, cause.Error()
+	rec.Size = sizeOrLast(size, last)
 	rec.Attempts++
 	rec.Next = now.Add(retry.after(rec.Attempts))
 	if fetch.KindOf(cause) == fetch.TooLarge {

@@ -193,6 +193,7 @@ type run struct {
 	several     bool  // mail may come to one folder from another
 	unopened    int   // folders in a row that could not be opened
 	judged      int64 // the number of the first judgement that it can make
+	sizesFailed bool  // the server failed when it was asked for sizes
 }
 
 // setbacks are the errors that do not stop a pass, of each kind the first. The pass ends with them.

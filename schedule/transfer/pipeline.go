@@ -49,6 +49,8 @@ type pipeline struct {
 	octets    int64
 	suspected map[fetch.Ref]breakage
 	there     *presence
+	// sizeAsked are the messages whose sizes the server was asked for because they could not be read.
+	sizeAsked map[fetch.Ref]bool
 	// set are the messages that came of the set under way, unsure those of sets that did not all come, where the order of
 	// the answers is all that tells messages apart.
 	set, unsure []*message
@@ -82,7 +84,7 @@ func (r *run) carry(ctx context.Context, at folderKey, p *plan, there *presence)
 	}
 	w := &pipeline{
 		pass: r.pass, clock: &r.clock, report: r.report, session: r.session, settler: r.settler, setbacks: r.setbacks, run: r, folder: at, plan: p, judged: r.judged,
-		retrieval: newRetrieval(p, r.pass.Batch, r.tries), suspected: map[fetch.Ref]breakage{}, there: there,
+		retrieval: newRetrieval(p, r.pass.Batch, r.tries), suspected: map[fetch.Ref]breakage{}, there: there, sizeAsked: map[fetch.Ref]bool{},
 		asked: ctx, lasting: context.WithoutCancel(ctx), arrivals: make(chan *message, aheadLimit), messages: make(chan *message), streak: &r.streak, tally: &r.tally,
 	}
 	planned := Event{Kind: Planned, Folder: at.name}
@@ -102,7 +104,13 @@ func (r *run) carry(ctx context.Context, at folderKey, p *plan, there *presence)
 	})
 	w.feeder.Go(w.feed)
 	w.queue(p.settle...)
-	broken := w.retrieve(ctx)
+	broken := w.learnSizes()
+	if broken == nil {
+		broken = w.retrieve(ctx)
+	}
+	if broken == nil {
+		broken = w.learnSizes() // of what was refused meanwhile
+	}
 	r.tries = w.retrieval.tries
 	unsaid := w.sentenceSuspects()
 

@@ -2,6 +2,9 @@ package transfer_test
 
 import (
 	"errors"
+	"fmt"
+	"io"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -93,39 +96,58 @@ func TestUnreadUnderAnOldUIDValidity(t *testing.T) {
 			renumber(w)
 			w.failAtItsEnd(f)
 		}, 2, map[ledger.State]int{ledger.Delivered: 4, ledger.Lost: 1}, 1},
+		{"it has gone, and another has come", false, func(w *world, f *faults) {
+			w.store.Remove("", 1)
+			renumber(w)
+			w.add(4, "X-Longer: than the first")
+		}, 1, map[ledger.State]int{ledger.Delivered: 3, ledger.Lost: 1}, 1},
+		{"it has gone, held, and another has come", true, func(w *world, f *faults) {
+			w.store.Remove("", 1)
+			renumber(w)
+			w.add(4, "X-Longer: than the first")
+		}, 1, map[ledger.State]int{ledger.Delivered: 3, ledger.Lost: 1}, 1},
+		{"one of two of its size may be it", false, func(w *world, f *faults) {
+			w.store.Remove("", 1)
+			renumber(w)
+			w.add(4)
+			w.add(6)
+		}, 1, map[ledger.State]int{ledger.Delivered: 4, ledger.Lost: 1}, 1},
 		{"a session finds the change", false, func(w *world, _ *faults) { w.renumberedInAPass() }, 2, map[ledger.State]int{ledger.Delivered: 3, ledger.Deferred: 1}, 0},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			w := keeping(t, false)
-			f := &faults{closes: []int{1}}
-			w.poison(f)
-			w.add(1)
-			w.add(2, "X-Other: size")
-			w.add(3, "X-Another: one, again")
-			w.run()
-			for n := 0; c.held && n < 3; n++ {
-				w.clock = w.clock.Add(2 * time.Hour)
-				w.store.Remove("", w.store.UIDs("")[2])
-				w.add(3, strings.Repeat("X-More: or less\n", n+1)+"X-Last: line")
+		for _, unsized := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, sizes asked for: %t", c.name, unsized), func(t *testing.T) {
+				w := keeping(t, false)
+				f := &faults{closes: []int{1}, unsized: unsized}
+				states := maps.Clone(c.states)
+				w.poison(f)
+				w.add(1)
+				w.add(2, "X-Other: size")
+				w.add(3, "X-Another: one, again")
 				w.run()
-			}
-			if c.held {
-				w.record(ledger.Held)
-				c.states[ledger.Delivered] += 3
-			}
-			w.clock = w.clock.Add(2 * time.Hour)
-			c.change(w, f)
-			told := 0
-			for range c.passes {
+				for n := 0; c.held && n < 3; n++ {
+					w.clock = w.clock.Add(2 * time.Hour)
+					w.store.Remove("", w.store.UIDs("")[2])
+					w.add(3, strings.Repeat("X-More: or less\n", n+1)+"X-Last: line")
+					w.run()
+				}
+				if c.held {
+					w.record(ledger.Held)
+					states[ledger.Delivered] += 3
+				}
 				w.clock = w.clock.Add(2 * time.Hour)
-				_, _ = w.try() // where nothing comes, with an error
-				told += w.vanished()
-			}
-			w.states(c.states)
-			if told != c.lost {
-				t.Errorf("%d messages are told as lost, want %d", told, c.lost)
-			}
-		})
+				c.change(w, f)
+				told := 0
+				for range c.passes {
+					w.clock = w.clock.Add(2 * time.Hour)
+					_, _ = w.try() // where nothing comes, with an error
+					told += w.vanished()
+				}
+				w.states(states)
+				if told != c.lost {
+					t.Errorf("%d messages are told as lost, want %d", told, c.lost)
+				}
+			})
+		}
 	}
 }
 
@@ -231,6 +253,59 @@ func TestReadAndUnreadUnderAnOldUIDValidity(t *testing.T) {
 				t.Errorf("summary %+v, want nothing lost", s)
 			}
 			w.states(map[ledger.State]int{name: 1})
+		})
+	}
+}
+
+// TestSizesOfWhatWasNotRead: sizes are asked for in one command a session for what could not be read in the one before, and in one for
+// what a new UIDVALIDITY has brought. Where the server does not tell them, an unread message of the old UIDVALIDITY may be lost, which is
+// told; and a server that fails at the question keeps no mail back.
+func TestSizesOfWhatWasNotRead(t *testing.T) {
+	for name, c := range map[string]struct {
+		noSizes error
+		lost    int
+		asked   string
+	}{
+		"it tells them":       {nil, 0, "1 | 4 | 1,2,3,4"},
+		"it refuses":          {&fetch.Error{Kind: fetch.Refused, Op: "UID FETCH", Text: "no"}, 2, "1 | 1 | 1,4"},
+		"it ends the session": {&fetch.Error{Kind: fetch.Unreachable, Op: "UID FETCH", Err: io.ErrUnexpectedEOF}, 2, "1 | 1 | 1,4"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := keeping(t, false)
+			f := &faults{closes: []int{1, 4}, unsized: true, noSizes: c.noSizes}
+			w.poison(f)
+			for n := range 4 {
+				w.add(n+1, "X-Length: "+strings.Repeat("x", n))
+			}
+			lost := 0
+			for n := range 3 {
+				if n == 1 {
+					w.store.SetValidity("", 99)
+				}
+				w.clock = w.clock.Add(2 * time.Hour)
+				if s, err := w.try(); n == 0 && s.Delivered != 2 {
+					t.Errorf("the first pass counts %+v: %v", s, err)
+				}
+				lost += w.vanished()
+			}
+			if lost != c.lost {
+				t.Errorf("%d messages are told as lost, want %d", lost, c.lost)
+			}
+			if asked := strings.Join(f.sizesAsked, " | "); asked != c.asked {
+				t.Errorf("asked for the sizes of %s, want %s", asked, c.asked)
+			}
+			if c.lost == 0 {
+				return
+			}
+			found, err := w.ledger.List(t.Context(), ledger.Filter{States: []ledger.State{ledger.Lost}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range found {
+				if !strings.HasPrefix(r.Why, "may be gone from the mailbox") {
+					t.Errorf("it is lost because %q", r.Why)
+				}
+			}
 		})
 	}
 }

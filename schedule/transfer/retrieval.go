@@ -229,6 +229,14 @@ type breakage struct {
 	further bool
 }
 
+// sizeOrLast returns the size that the listing announced, or, where it announced none, the one that was last recorded.
+func sizeOrLast(listed int64, last ledger.Record) int64 {
+	if listed <= 0 && last.Size > 0 {
+		return last.Size
+	}
+	return listed
+}
+
 // after returns the breakage with its record, which follows last: what the ledger said of the message, or only its key.
 // The first time that it ends a session it is due again at the next pass: others may be to blame.
 func (b breakage) after(last ledger.Record, retry Retry, now time.Time) breakage {
@@ -239,7 +247,8 @@ func (b breakage) after(last ledger.Record, retry Retry, now time.Time) breakage
 	if rec.Octets > 0 && b.octets > rec.Octets {
 		b.further = true
 	}
-	rec.State, rec.Size, rec.Last, rec.Next = ledger.Deferred, b.ref.Size, now, now
+	rec.State, rec.Last, rec.Next = ledger.Deferred, now, now
+	rec.Size = sizeOrLast(b.ref.Size, last)
 	rec.Absent = false
 	rec.Attempts, rec.Breaks, rec.Octets = rec.Attempts+1, rec.Breaks+1, max(rec.Octets, b.octets)
 	rec.Why = "the server ended the session at this message: " + b.cause.Error()

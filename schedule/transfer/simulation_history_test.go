@@ -241,7 +241,9 @@ func (h *poisoned) verify(t *testing.T) {
 			if !known || slices.Contains(fates[fate], r.State) {
 				record, known = r, true
 			}
-			if here && r.Validity != validity && !h.pop3 {
+			// What was not read, and whose size the server had no time to tell, may be lost.
+			mayBeLost := r.State == ledger.Lost && r.Hash == [32]byte{} && r.Size <= 0
+			if here && r.Validity != validity && !h.pop3 && !mayBeLost {
 				h.fail("message %d has a record under an old UIDVALIDITY: %+v", n, r)
 			}
 		}

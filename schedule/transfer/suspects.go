@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"slices"
 
 	"github.com/truehop/truehop/fetch"
@@ -129,7 +130,10 @@ func (w *pipeline) startAfresh(ctx context.Context) error {
 		}
 		w.there.notRead(len(w.plan.known[ref.UID]) > 0)
 	}
-	return w.settler.settle(ctx, w.takeReady())
+	if err := w.settler.settle(ctx, w.takeReady()); err != nil {
+		return err
+	}
+	return w.learnSizes()
 }
 
 // leaveUnsure leaves the unsure messages, which have their verdicts by now, to the next pass, which looks at what each UID
@@ -195,6 +199,74 @@ func (w *pipeline) lastUnretrieved(key ledger.Key) (ledger.Record, error) {
 		}
 	}
 	return ledger.Record{Key: key}, err
+}
+
+// learnSizes records how large the messages are that this pass or an earlier one could not read, where neither the listing nor the record
+// says so: under a new UIDVALIDITY nothing else is known of them. It asks once in a pass about each, in one command for all.
+func (w *pipeline) learnSizes() error {
+	if w.pass.DryRun || w.feeding.Err() != nil {
+		return nil
+	}
+	var refs []fetch.Ref
+	sizes := map[fetch.Ref]int64{}
+	for _, ref := range w.session.first.Refs {
+		unread := slices.ContainsFunc(w.plan.known[ref.UID], func(b ledger.Brief) bool { return b.Hash == noHash && b.State != ledger.Adopted })
+		_, suspected := w.suspected[ref]
+		_, refused := w.there.refused[ref.UID]
+		wanted := unread || suspected || refused
+		if !wanted || w.sizeAsked[ref] || w.plan.knownSize(ref) > 0 {
+			continue
+		}
+		w.sizeAsked[ref] = true
+		if size := w.there.sizeOf[ref]; size > 0 { // it was asked for after the UIDs changed
+			sizes[ref] = size
+		} else {
+			refs = append(refs, ref)
+		}
+	}
+	told, err := w.run.askSizes(w.feeding, refs)
+	if err != nil {
+		return err
+	}
+	maps.Copy(sizes, told)
+	var records []ledger.Record
+	for ref, size := range sizes {
+		rec, err := w.lastUnretrieved(w.folder.key(ref.UID, noHash))
+		if err != nil {
+			return err
+		}
+		if rec.State == "" { // it has come since, or is none that is recorded
+			continue
+		}
+		rec.Size = size
+		if b, suspected := w.suspected[ref]; suspected {
+			b.record.Size = size
+			w.suspected[ref] = b
+		}
+		records = append(records, rec)
+	}
+	return w.pass.Ledger.PutAll(w.lasting, records)
+}
+
+// askSizes asks the server for the sizes of messages that its listing does not tell. What it does not say is left out. A server
+// that fails at the question, as it may at one of the messages, is not asked again in the pass, which goes on in another
+// session if need be. An error is the context's.
+func (r *run) askSizes(ctx context.Context, refs []fetch.Ref) (map[fetch.Ref]int64, error) {
+	sizer, ok := r.session.mailbox.(fetch.Sizer)
+	unfit := r.sizesFailed || r.session.over || r.session.logins >= maxSessions
+	if !ok || unfit || len(refs) == 0 {
+		return nil, nil
+	}
+	told, err := sizer.Sizes(ctx, refs)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	r.sizesFailed = err != nil
+	if fetch.EndsSession(err) {
+		r.session.end()
+		r.setbacks.broken = cmp.Or(r.setbacks.broken, err)
+	}
+	return told, nil
 }
 
 // sentenceSuspects decides about the suspects that have not come after all, and tells of them.

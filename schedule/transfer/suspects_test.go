@@ -27,6 +27,11 @@ type breaking struct {
 type faults struct {
 	closes, refuses, withholds []int
 	octets, limit              int
+	// unsized has listings tell no sizes, as IMAP's: they are asked for. Then noSizes, if not nil, is the answer.
+	unsized bool
+	noSizes error
+	// sizesAsked are the messages whose sizes were asked for, one command a string.
+	sizesAsked []string
 	// asked are the sets that it was asked for, a session apart by a bar.
 	asked []string
 }
@@ -39,8 +44,38 @@ func (w *world) poison(f *faults) {
 			return nil, err
 		}
 		f.asked = append(f.asked, "|")
-		return &breaking{session: box.(*session), faults: f}, nil
+		breaks := &breaking{session: box.(*session), faults: f}
+		if f.unsized {
+			return &sizing{breaks}, nil
+		}
+		return breaks, nil
 	}
+}
+
+// sizing is breaking with IMAP's way to tell sizes.
+type sizing struct{ *breaking }
+
+func (s *sizing) Open(ctx context.Context, folder string) (*fetch.Listing, error) {
+	listing, err := s.breaking.Open(ctx, folder)
+	if err == nil {
+		for i := range listing.Refs {
+			listing.Refs[i].Size = -1
+		}
+	}
+	return listing, err
+}
+
+func (s *sizing) Sizes(_ context.Context, refs []fetch.Ref) (map[fetch.Ref]int64, error) {
+	var numbers []string
+	sizes := map[fetch.Ref]int64{}
+	for _, ref := range refs {
+		numbers = append(numbers, s.number(ref))
+		if m, ok := s.store.Get(ref.Folder, s.uid(ref)); ok && s.faults.noSizes == nil {
+			sizes[ref] = int64(len(m.Raw()))
+		}
+	}
+	s.faults.sizesAsked = append(s.faults.sizesAsked, strings.Join(numbers, ","))
+	return sizes, s.faults.noSizes
 }
 
 func (p *breaking) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sink) error {

@@ -60,7 +60,31 @@ func (w *pipeline) inject(m *message) {
 	if m.plain {
 		to = w.pass.Plain
 	}
-	w.submit(m, to, m.compose(w.beforeDot(m)), w.judge)
+	if composed := w.compose(m, (*message).compose); composed != nil {
+		w.submit(m, to, composed, w.judge)
+	}
+}
+
+// compose has what is injected put together by as. It returns nil where truehop has a defect with that: then the message is held.
+func (w *pipeline) compose(m *message, as func(*message, func(context.Context) error) *inject.Message) (composed *inject.Message) {
+	if w.pass.compose != nil {
+		as = w.pass.compose
+	}
+	beforeDot := w.beforeDot(m)
+	m.defect = withoutPanic("cannot be put together for the MTA", func() { composed = as(m, beforeDot) })
+	if m.defect != nil {
+		m.rule(ledger.Held, m.defect.Why)
+		w.ruled(m)
+		return nil
+	}
+	return composed
+}
+
+// ruled concludes a message that has a verdict of our own.
+func (w *pipeline) ruled(m *message) {
+	rec := m.record()
+	rec.Last, rec.Ran, rec.Recipients = w.clock.now(), w.clock.accountTime(), strings.Join(m.attempt.recipients, " ")
+	w.conclude(m)
 }
 
 // beforeDot returns what makes durable that the dot of a message is about to leave, nil in a dry run, which has no dot.

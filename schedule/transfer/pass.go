@@ -122,6 +122,8 @@ type Pass struct {
 	Now func() time.Time
 	// ReadChain reads the Received fields of a header; nil means [received.ReadChain].
 	ReadChain func(head []byte) *received.Chain
+	// compose makes what is injected of a message; nil means message.compose, or composeRefused for the quarantine.
+	compose func(m *message, beforeDot func(context.Context) error) *inject.Message
 	// Observe, if not nil, is called with every [Event], one at a time. It must not block for long.
 	Observe func(Event)
 	// Arriving, if not nil, is called while a message is read, with how many octets of it have come. It must not block.

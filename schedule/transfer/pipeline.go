@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -215,9 +214,7 @@ func (w *pipeline) look(m *message) error {
 		return err
 	}
 	if !ready {
-		rec := m.record()
-		rec.Last, rec.Ran, rec.Recipients = w.clock.now(), w.clock.accountTime(), strings.Join(m.attempt.recipients, " ")
-		w.conclude(m)
+		w.ruled(m)
 		return nil
 	}
 	select {

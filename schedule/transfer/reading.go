@@ -43,7 +43,7 @@ type Reading struct {
 
 // Read reads the header of a message at the time now.
 func (r *Reader) Read(head []byte, now time.Time) (reading Reading) {
-	if defect := withoutPanic(func() { reading = r.read(head, now) }); defect != nil {
+	if defect := withoutPanic("cannot be read", func() { reading = r.read(head, now) }); defect != nil {
 		return unread(defect)
 	}
 	return reading
@@ -83,20 +83,21 @@ type Defect struct {
 	Stack string
 }
 
-// withoutPanic calls read, which reads what a message says and does nothing else. One message that the program has a defect
-// with must not end the passes over all mailboxes, at each start anew. Nothing that holds a lock, writes the ledger or
-// speaks with a peer may be called so: how far it came would not be known.
-func withoutPanic(read func()) (defect *Defect) {
+// withoutPanic calls work, which reads what a message says, or puts together what is injected, and does nothing else. cannot says
+// what could not be done if it panics. One message that the program has a defect with must not end the passes over all mailboxes,
+// at each start anew. Nothing that holds a lock, writes the ledger or speaks with a peer may be called so: how far it came
+// would not be known.
+func withoutPanic(cannot string, work func()) (defect *Defect) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			text := strings.TrimPrefix(fmt.Sprint(cause), "runtime error: ")
 			defect = &Defect{
-				Why:   "cannot be read: a defect of truehop; " + fetch.Sanitize(text) + ", in " + panicked() + "; please report it",
+				Why:   cannot + ": a defect of truehop; " + fetch.Sanitize(text) + ", in " + panicked() + "; please report it",
 				Stack: string(debug.Stack()),
 			}
 		}
 	}()
-	read()
+	work()
 	return nil
 }
 

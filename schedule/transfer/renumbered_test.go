@@ -12,6 +12,7 @@ import (
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/transfer"
 )
 
 // renumberedInAPass makes a pass whose second session finds another UIDVALIDITY.
@@ -307,5 +308,21 @@ func TestSizesOfWhatWasNotRead(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSizesOfALimitedPass: a server that ends the session when it is asked for sizes, at one message perhaps, keeps no mail back from a
+// pass whose limit goes by them.
+func TestSizesOfALimitedPass(t *testing.T) {
+	w := keeping(t, false)
+	w.pass.Limit = transfer.Limit{Octets: 1 << 20}
+	f := &faults{unsized: true, noSizes: &fetch.Error{Kind: fetch.Unreachable, Op: "UID FETCH", Err: io.ErrUnexpectedEOF}}
+	w.poison(f)
+	w.add(1)
+	w.add(2)
+	w.run()
+	w.delivered(1, 2)
+	if asked := strings.Join(f.sizesAsked, " | "); asked != "1,2" {
+		t.Errorf("asked for the sizes of %s, want it once", asked)
 	}
 }

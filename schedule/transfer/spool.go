@@ -98,7 +98,7 @@ func spool(r io.Reader, hint int64, dir string) (*spooled, error) {
 
 // examine lets look go over the header. Of a message with which the program has a defect, all octets are its content.
 func (s *spooled) examine(look func() error) (err error) {
-	if s.defect = withoutPanic(func() { err = look() }); s.defect != nil {
+	if s.defect = withoutPanic("cannot be read", func() { err = look() }); s.defect != nil {
 		s.hash, s.fingerprint, s.mbox, s.head, err = s.whole, ledger.Fingerprint{}, 0, nil, nil
 	}
 	return err

@@ -2,11 +2,14 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/truehop/truehop/inject/injecttest"
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
@@ -69,5 +72,55 @@ func TestReloadDuringATransaction(t *testing.T) {
 	}
 	if counts := s.counts(t, exitOK); counts[ledger.Delivered] != killMessages || s.mta.Count() != killMessages {
 		t.Errorf("the MTA took %d messages of %d, the ledger counts %v", s.mta.Count(), killMessages, counts)
+	}
+}
+
+// fill writes empty lines to a FIFO until it takes no more.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	fd, err := syscall.Open(path, syscall.O_WRONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for lines := []byte(strings.Repeat("\n", 4096)); len(lines) > 0; {
+		if _, err = syscall.Write(fd, lines); errors.Is(err, syscall.EAGAIN) {
+			lines, err = lines[:len(lines)/2], nil
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Close(fd); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestReloadIsAnsweredBeforeItIsLogged: the service manager hears that a reload is over, and the new account is served, although
+// what reads the log takes nothing for a while.
+func TestReloadIsAnsweredBeforeItIsLogged(t *testing.T) {
+	catchHangup(t)
+	s := newServiceTrial(t, injecttest.Options{}, "")
+	s.account(t, "work", nil)
+	s.fifo = filepath.Join(s.dir, "log")
+	if err := syscall.Mkfifo(s.fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.start(t, 0)
+	for _, want := range []string{"READY=1", "RELOADING=1", "READY=1"} {
+		if got := s.told(t); !strings.HasPrefix(got, want) {
+			t.Fatalf("the manager is told %q, want %s", got, want)
+		}
+		if want == "READY=1" && s.said.Len() == 0 {
+			s.await(t, "msg=serving")
+			s.account(t, "club", nil).Add("INBOX", scriptMail(1))
+			fill(t, s.fifo)
+			s.signal(t, syscall.SIGHUP)
+		}
+	}
+	s.await(t, "msg=reloaded", "come=club")
+	s.await(t, "msg=delivered", "account=club")
+	s.stop(t)
+	if n := strings.Count(s.said.String(), "prefer a UNIX socket"); n != 1 {
+		t.Errorf("a warning about the configuration that has not changed was told %d times:\n%s", n, s.said.String())
 	}
 }

@@ -231,34 +231,52 @@ func (s *service) obey(ctx context.Context, read func() (*config.Config, *ui.Log
 	}
 }
 
-// reload goes on by the configuration as it is now, or as before where it cannot be used.
+// reload goes on by the configuration as it is now, or as before where it cannot be used. The service manager has its answer before
+// the log, whose reader may be slow.
 func (s *service) reload(ctx context.Context, read func() (*config.Config, *ui.Log, error)) {
 	s.notify(s.manager.reloading())
-	defer func() { s.notify(s.manager.ready(len(s.names()))) }()
+	before := s.cfg // only this goroutine changes it
 	next, log, err := read()
-	moved := false
-	var exposer *metrics.Server
+	var trouble error
 	if err == nil {
-		if moved = next.Metrics != s.cfg.Metrics; moved { // only this goroutine changes cfg
-			exposer, err = s.expose(next.Metrics)
-		}
-	}
-	if err == nil {
-		err = s.app.Reload(next, s.options(ctx, log))
+		trouble, err = s.renew(ctx, next, log)
 	}
 	s.metrics.Reload(err != nil)
+	s.notify(s.manager.ready(len(s.names())))
 	if err != nil {
-		if exposer != nil {
-			err = errors.Join(err, exposer.Close())
-		}
 		s.logger().NotReloaded(err)
 		return
 	}
+	if trouble != nil {
+		log.NotMeasured(trouble)
+	}
+	for _, w := range next.Warnings {
+		if !slices.Contains(before.Warnings, w) {
+			log.Warning(w)
+		}
+	}
+	log.Reloaded(before.Changed(next))
+}
+
+// renew goes on by the next configuration, or returns why it cannot be used. trouble is what was wrong with the former server of
+// metrics.
+func (s *service) renew(ctx context.Context, next *config.Config, log *ui.Log) (trouble, err error) {
+	moved := next.Metrics != s.cfg.Metrics
+	var exposer *metrics.Server
+	if moved {
+		if exposer, err = s.expose(next.Metrics); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.app.Reload(next, s.options(ctx, log)); err != nil {
+		if exposer != nil {
+			err = errors.Join(err, exposer.Close())
+		}
+		return nil, err
+	}
 	if moved {
 		if s.exposer != nil {
-			if err := s.exposer.Close(); err != nil {
-				log.NotMeasured(err)
-			}
+			trouble = s.exposer.Close()
 		}
 		s.exposer = exposer
 	}
@@ -277,14 +295,11 @@ func (s *service) reload(ctx context.Context, read func() (*config.Config, *ui.L
 		update.Accounts = append(update.Accounts, s.serve(ctx, next.Accounts[name]))
 	}
 	s.manager.forget(gone)
-	for _, w := range next.Warnings {
-		log.Warning(w)
-	}
-	log.Reloaded(come, gone)
 	select {
 	case s.updates <- update:
 	case <-ctx.Done():
 	}
+	return trouble, nil
 }
 
 // expose answers a monitor at this address, if there is one.

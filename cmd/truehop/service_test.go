@@ -42,6 +42,7 @@ type serviceTrial struct {
 	log         *bufio.Scanner
 	said        strings.Builder // what the log has said
 	limit       time.Duration   // for a service that does not do what it should
+	fifo        string          // what the log is written to, "" for a pipe
 	*process
 }
 
@@ -107,11 +108,25 @@ func (s *serviceTrial) start(t *testing.T, watchdog time.Duration) {
 		s.Env = append(s.Env, fmt.Sprintf("WATCHDOG_USEC=%d", watchdog.Microseconds()))
 	}
 	s.Cmd.Stderr = nil
-	stderr, err := s.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
+	if s.fifo == "" {
+		stderr, err := s.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.log = bufio.NewScanner(stderr)
+	} else {
+		reader, err := os.OpenFile(s.fifo, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = reader.Close() })
+		writer, err := os.OpenFile(s.fifo, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = writer.Close() }() // the service has its own
+		s.log, s.Cmd.Stderr = bufio.NewScanner(reader), writer
 	}
-	s.log = bufio.NewScanner(stderr)
 	s.process.start(t)
 	t.Cleanup(func() {
 		if s.ProcessState == nil {

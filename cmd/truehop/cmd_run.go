@@ -105,7 +105,7 @@ func (p *program) run(ctx context.Context, names []string, o runOptions) error {
 	p.signals.onEnd(func() { told.Awaiting(a.Awaited()) })
 	code := passes(ctx, a, cfg.Passes, accounts, func(name string) app.PassOptions {
 		return app.PassOptions{DryRun: o.dryRun, Now: o.now, Newest: o.last, Accept: slices.Contains(o.accept, name), Adopt: slices.Contains(o.adopt, name)}
-	}, told)
+	}, told, isTerminal(p.stderr) || o.now)
 	if o.dryRun {
 		rows.End(o.last, code == exitOK)
 	}
@@ -169,8 +169,9 @@ func (p *program) screenOptions(cfg *config.Config, dryRun bool) ui.ScreenOption
 	}
 }
 
-// passes makes a pass over each account, so many at a time, and returns the worst exit code.
-func passes(ctx context.Context, a *app.App, parallel int, accounts []*config.Account, options func(string) app.PassOptions, told teller) int {
+// passes makes a pass over each account, so many at a time, and returns the worst exit code. seen says that a person sees what is
+// told, who is told all of it, and who does not count as whoever reads the log.
+func passes(ctx context.Context, a *app.App, parallel int, accounts []*config.Account, options func(string) app.PassOptions, told teller, seen bool) int {
 	var mu sync.Mutex
 	code := exitOK
 	var group errgroup.Group
@@ -188,13 +189,16 @@ func passes(ctx context.Context, a *app.App, parallel int, accounts []*config.Ac
 				}
 				err = errors.Join(err, cause)
 			}
+			end := ui.PassEnd{Summary: summary, Err: err}
+			if !o.DryRun && !seen {
+				end = passEnd(ctx, a, account.Name, summary, err)
+			}
 			var refused *app.RefusedError
-			if errors.As(err, &refused) && refused.Waits {
-				told.LoginWaits(account.Name, refused, refused.Told)
-			} else if !o.DryRun {
-				told.Pass(account.Name, passEnd(ctx, a, account.Name, summary, err))
-			} else if err != nil {
-				told.Pass(account.Name, ui.PassEnd{Summary: summary, Err: err})
+			switch waits := errors.As(err, &refused) && refused.Waits; {
+			case waits:
+				told.LoginWaits(account.Name, refused, end.Known)
+			case !o.DryRun, err != nil:
+				told.Pass(account.Name, end)
 			}
 			if o.DryRun {
 				summary = transfer.Summary{} // nothing of it happened

@@ -126,12 +126,7 @@ func TestRunDoesNotRepeatARefusedLogin(t *testing.T) {
 			for range 9 {
 				said += w.must(t, exitCredentials, false, "run").stderr.String()
 			}
-			for _, want := range []string{`msg="login waits"`, "account=work", "login refused, tried again at ", "who are you", "truehop check work"} {
-				if n := strings.Count(said, want); n != 1 {
-					t.Errorf("nine runs say %q %d times:\n%s", want, n, said)
-				}
-			}
-			if strings.Contains(said, "level=ERROR") {
+			if said != "" { // cron would mail it a second time
 				t.Errorf("nine runs say\n%s", said)
 			}
 			w.must(t, exitOK, false, "run", "home")
@@ -148,7 +143,7 @@ func TestRunDoesNotRepeatARefusedLogin(t *testing.T) {
 			w.must(t, exitCredentials, true, "check", "work")
 			w.must(t, exitCredentials, false, "run", "work")
 			w.password(t)
-			if text := w.must(t, exitCredentials, true, "run", "work").stderr.String(); strings.Contains(text, "in a row") {
+			if text := w.must(t, exitCredentials, true, "run", "work").stderr.String(); strings.Contains(text, "in a row") || !strings.Contains(text, `msg="pass failed"`) {
 				t.Errorf("with another password it says\n%s", text)
 			}
 			w.closed.Store(false)

@@ -43,7 +43,7 @@ func TestRunKeepsToPasses(t *testing.T) {
 			}
 			done := make(chan int)
 			go func() {
-				done <- passes(t.Context(), a, cfg.Passes, accounts, func(string) app.PassOptions { return app.PassOptions{DryRun: true} }, ui.NewLog(io.Discard, cfg.Log, false))
+				done <- passes(t.Context(), a, cfg.Passes, accounts, func(string) app.PassOptions { return app.PassOptions{DryRun: true} }, ui.NewLog(io.Discard, cfg.Log, false), false)
 			}()
 			synctest.Wait()
 			if got := int(begun.Load()); got != parallel {

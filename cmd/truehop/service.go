@@ -170,14 +170,15 @@ func (s *service) pass(ctx context.Context, name string) error {
 	s.mu.Unlock()
 	log := s.logger()
 	var refused *app.RefusedError
+	end := passEnd(ctx, s.app, name, summary, err)
 	if !errors.As(err, &refused) {
-		log.Pass(name, passEnd(ctx, s.app, name, summary, err))
+		log.Pass(name, end)
 		return err
 	}
 	if refused.Waits {
-		log.LoginWaits(name, refused, refused.Told)
+		log.LoginWaits(name, refused, end.Known)
 	} else {
-		log.Pass(name, passEnd(ctx, s.app, name, summary, err))
+		log.Pass(name, end)
 	}
 	return nil // the ledger spaces the logins, and lets one through when the credentials were changed
 }

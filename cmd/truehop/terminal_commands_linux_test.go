@@ -178,3 +178,36 @@ func (w waiting) Read([]byte) (int, error) {
 	<-w
 	return 0, io.EOF
 }
+
+// TestWhatAPersonSawIsStillMailed: a failure that a person at a terminal has seen is told once more by the first pass without one,
+// whose output cron mails, and by none after that; so is the recovery that a person has seen.
+func TestWhatAPersonSawIsStillMailed(t *testing.T) {
+	w := newRefusing(t, "imap", "info")
+	seen := func(words string, code int) {
+		t.Helper()
+		p, tty := seenOnTerminal(t, "run", "--now", "--config", w.config, "work")
+		p.start(t)
+		tty.await(t, words)
+		tty.rest(t)
+		if got := p.wait(t); got != code {
+			t.Errorf("it ended with %d, want %d", got, code)
+		}
+	}
+	mailed := func(code int, logsIn bool, want string) {
+		t.Helper()
+		said := w.must(t, code, logsIn, "run", "--quiet", "work").stderr.String()
+		if !strings.Contains(said, want) || (said == "") != (want == "") {
+			t.Errorf("it says %q, want %q", said, want)
+		}
+	}
+	seen("login refused", exitCredentials)
+	mailed(exitCredentials, false, `msg="login waits" account=work`)
+	mailed(exitCredentials, false, "")
+	seen("login refused", exitCredentials)
+	mailed(exitCredentials, false, "")
+	w.closed.Store(false)
+	seen("1 delivered", exitOK)
+	if said := w.must(t, exitOK, true, "run", "work").stderr.String(); !strings.Contains(said, "recovered=true") {
+		t.Errorf("it says %q", said)
+	}
+}

@@ -19,8 +19,8 @@ type RefusedError struct {
 	// Times is how many logins in a row were refused.
 	Times int
 	Next  time.Time
-	// Waits says that this login was not tried, and Told that the log has said so before.
-	Waits, Told bool
+	// Waits says that this login was not tried.
+	Waits bool
 	// Err is the refusal. It is a [*fetch.Error] of Kind [fetch.Auth].
 	Err error
 }
@@ -80,28 +80,8 @@ func (a *App) loginWaits(ctx context.Context, account *config.Account, now time.
 	if err != nil || !holds(r, now, account.LoginBasis(a.setup().cfg.Path)) {
 		return err
 	}
-	return &RefusedError{Account: account.Name, Times: r.Times, Next: r.Next, Waits: true, Told: r.Told,
+	return &RefusedError{Account: account.Name, Times: r.Times, Next: r.Next, Waits: true,
 		Err: &fetch.Error{Kind: fetch.Auth, Op: "last time", Err: errors.New(r.Reason)}}
-}
-
-// passWaits is loginWaits for a pass, of which a person is told: that is recorded.
-func (a *App) passWaits(ctx context.Context, account *config.Account, now time.Time) error {
-	a.logins.recording.Lock()
-	defer a.logins.recording.Unlock()
-	err := a.loginWaits(ctx, account, now)
-	var refused *RefusedError
-	if !errors.As(err, &refused) || refused.Told {
-		return err
-	}
-	r, cause := a.ledger.Refusal(ctx, account.Name)
-	if cause == nil {
-		r.Told = true
-		cause = a.ledger.SetRefusal(ctx, account.Name, r)
-	}
-	if cause != nil {
-		return errors.Join(err, cause)
-	}
-	return err
 }
 
 // logInOnRecord is logIn that records whether the credentials were refused.

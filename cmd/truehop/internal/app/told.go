@@ -32,7 +32,10 @@ const kindFailed = "failed: "
 // standing sums up how an account stands after a pass, such that it is the same while nothing changes; "" if there is
 // nothing to tell. Numbers in an error are ports, times and counts, which do not make it another one.
 func standing(s transfer.Summary, err error) string {
+	var refused *RefusedError
 	switch {
+	case errors.As(err, &refused): // how often and until when changes by itself
+		return kindFailed + "login refused"
 	case err != nil:
 		digit := func(r rune) bool { return r >= '0' && r <= '9' }
 		return kindFailed + strings.Join(strings.FieldsFunc(err.Error(), digit), "#")
@@ -42,11 +45,17 @@ func standing(s transfer.Summary, err error) string {
 	return ""
 }
 
-// telling decides whether how an account stands is to be told, and returns what is then known to be told: a failure once, then once
-// a day; what waits or is lost once; both again when they change.
-func telling(last ledger.Told, what string, now time.Time) (Telling, ledger.Told) {
+// telling decides whether how an account stands after a pass is to be told, and returns what is then known to be told: a failure
+// once, then once a day; what waits or is lost once; both again when they change. Credentials that are refused for the first time
+// are others than those that were refused before.
+func telling(last ledger.Told, s transfer.Summary, err error, now time.Time) (Telling, ledger.Told) {
 	const longest = 512 // of what the ledger keeps
+	what := standing(s, err)
 	what = what[:min(len(what), longest)]
+	var refused *RefusedError
+	if errors.As(err, &refused) && refused.Times == 1 && !refused.Waits {
+		last = ledger.Told{}
+	}
 	failed := strings.HasPrefix(what, kindFailed)
 	switch {
 	case what == last.What && what == "":
@@ -73,11 +82,10 @@ func telling(last ledger.Told, what string, now time.Time) (Telling, ledger.Told
 	return t, last
 }
 
-// Telling records how a pass over an account ended, and says whether that is to be told. What has a memory of its own, a
-// login that waits, and what was cut short, is told and changes nothing.
+// Telling records how a pass over an account ended, and says whether that is to be told: to whoever reads the log, not to a person who
+// has just seen it. What was cut short is told and changes nothing.
 func (a *App) Telling(ctx context.Context, account string, s transfer.Summary, err error) Telling {
-	var refused *RefusedError
-	if errors.Is(err, context.Canceled) || errors.As(err, &refused) {
+	if errors.Is(err, context.Canceled) {
 		return Telling{}
 	}
 	ctx = context.WithoutCancel(ctx)
@@ -85,7 +93,7 @@ func (a *App) Telling(ctx context.Context, account string, s transfer.Summary, e
 	if cause != nil {
 		return Telling{}
 	}
-	t, next := telling(last, standing(s, err), a.setup().opts.Now())
+	t, next := telling(last, s, err, a.setup().opts.Now())
 	if next == last {
 		return t
 	}

@@ -40,11 +40,19 @@ func TestFailureIsToldOnceADay(t *testing.T) {
 		{"nothing waits", time.Minute, transfer.Summary{}, nil, false, 0, false},
 		{"it fails anew", time.Minute, transfer.Summary{}, refused("1"), false, 0, false},
 		{"and recovers", time.Minute, transfer.Summary{}, nil, false, 1, true},
+		{"the login is refused", time.Minute, transfer.Summary{}, &RefusedError{Times: 1}, false, 0, false},
+		{"the next one waits", time.Minute, transfer.Summary{}, &RefusedError{Times: 1, Waits: true}, true, 2, false},
+		{"it is refused again", 15 * time.Minute, transfer.Summary{}, &RefusedError{Times: 2}, true, 3, false},
+		{"a day after it was told", 24 * time.Hour, transfer.Summary{}, &RefusedError{Times: 5, Waits: true}, false, 4, false},
+		{"and again", time.Hour, transfer.Summary{}, &RefusedError{Times: 6}, true, 5, false},
+		{"other credentials are refused", time.Minute, transfer.Summary{}, &RefusedError{Times: 1}, false, 0, false},
+		{"as they were", time.Minute, transfer.Summary{}, &RefusedError{Times: 1, Waits: true}, true, 2, false},
+		{"the right ones", time.Minute, transfer.Summary{}, nil, false, 2, true},
 		{"and all is well", time.Minute, transfer.Summary{}, nil, false, 0, false},
 	} {
 		now = now.Add(c.after)
 		var got Telling
-		got, last = telling(last, standing(c.summary, c.err), now)
+		got, last = telling(last, c.summary, c.err, now)
 		if got.Known != c.known || got.Passes != c.passes || got.Recovered != c.back {
 			t.Errorf("%s: %+v", c.name, got)
 		}
@@ -56,9 +64,9 @@ func TestFailureIsToldOnceADay(t *testing.T) {
 
 // TestLongFailureIsRecognised: the ledger keeps the begin of what was told.
 func TestLongFailureIsRecognised(t *testing.T) {
-	what := standing(transfer.Summary{}, errors.New(strings.Repeat("x", 2000)))
-	_, last := telling(ledger.Told{}, what, time.UnixMilli(1))
-	if got, _ := telling(last, what, time.UnixMilli(2)); !got.Known || len(last.What) != 512 {
+	err := errors.New(strings.Repeat("x", 2000))
+	_, last := telling(ledger.Told{}, transfer.Summary{}, err, time.UnixMilli(1))
+	if got, _ := telling(last, transfer.Summary{}, err, time.UnixMilli(2)); !got.Known || len(last.What) != 512 {
 		t.Errorf("%+v, of %d octets", got, len(last.What))
 	}
 }

@@ -108,3 +108,29 @@ func TestAskedIsNotDelivered(t *testing.T) {
 		w.states(map[ledger.State]int{})
 	}
 }
+
+// TestDryRunTellsWhatWouldGo: after on_delivered was changed from keep to delete, a dry run tells how many messages a pass would delete,
+// and deletes none.
+func TestDryRunTellsWhatWouldGo(t *testing.T) {
+	for name, reusable := range map[string]bool{"UIDs that last": false, "UIDs that may name another message": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.reusable = reusable
+			w.pass.OnDelivered.Action = fetch.Keep
+			for n := range 3 {
+				w.add(n + 1)
+			}
+			w.run()
+			w.pass.OnDelivered.Action, w.pass.DryRun, w.events = fetch.Delete, true, nil
+			w.run()
+			told := 0
+			for _, e := range w.events {
+				told += e.Disposals[fetch.Disposal{Action: fetch.Delete}]
+			}
+			w.left(3)
+			if told != 3 {
+				t.Errorf("%d are said to go, want 3", told)
+			}
+		})
+	}
+}

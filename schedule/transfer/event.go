@@ -79,6 +79,9 @@ type Event struct {
 	Folder string
 	Plan   Counts
 
+	// Listed: how many messages that have their verdicts are to be disposed of, by what becomes of them.
+	Disposals map[fetch.Disposal]int
+
 	// Listed in a dry run: how many it does not ask about.
 	NotAsked int
 

@@ -128,7 +128,7 @@ func (r *run) plan(ctx context.Context, at folderKey, v *visit) (*plan, error) {
 		older := func(ref fetch.Ref) bool { return !asked[ref] }
 		todo.retrieve, todo.retries, todo.suspects = slices.DeleteFunc(todo.retrieve, older), slices.DeleteFunc(todo.retries, older), slices.DeleteFunc(todo.suspects, older)
 	}
-	r.report.emit(Event{Kind: Listed, Folder: at.name, Plan: todo.counts, NotAsked: notAsked})
+	r.report.emit(Event{Kind: Listed, Folder: at.name, Plan: todo.counts, Disposals: todo.disposals, NotAsked: notAsked})
 	r.settler.notMarked(listing.MarkError)
 	r.report.summary.Failed += listing.Unlisted
 	r.report.summary.Unlisted += listing.Unlisted

@@ -62,6 +62,8 @@ type plan struct {
 	// heldGone says that a message which is held, and so was never delivered, is not listed.
 	heldGone bool
 	counts   Counts
+	// disposals counts the messages that have their verdicts by what is to become of them now.
+	disposals map[fetch.Disposal]int
 	// mayHaveMoved says that the ledger knows messages of this folder that are not listed under the name
 	// they had, so that what looks new may be one of them.
 	mayHaveMoved bool
@@ -103,7 +105,7 @@ type listingRules struct {
 func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Brief, rules listingRules) *plan {
 	p := &plan{
 		known: known, listed: make(map[string]int, len(listing.Refs)), lastingUIDs: !listing.Reusable, disposal: rules.disposal,
-		starved: map[fetch.Ref]bool{}, leftOut: map[fetch.Ref]bool{}, mark: rules.mark && listing.MarkError == nil,
+		disposals: map[fetch.Disposal]int{}, starved: map[fetch.Ref]bool{}, leftOut: map[fetch.Ref]bool{}, mark: rules.mark && listing.MarkError == nil,
 	}
 	due, unnamed := map[fetch.Ref]time.Time{}, map[string]int{} // unnamed counts the messages without a UID of their own
 	p.countUIDs(listing)
@@ -150,6 +152,7 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 			continue
 		case disposeUnread:
 			p.counts.Unsettled++
+			p.disposals[c.disposal]++
 			p.settle = append(p.settle, settlement{ref: ref, key: at.key(ref.UID, c.brief.Hash), token: c.brief.Token, disposal: c.disposal, mark: owesMark, again: rules.disposal.isAgain(c.brief.Disposed, c.disposal)})
 			continue
 		case deliver:
@@ -157,6 +160,7 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 		case deliverAgain:
 			p.counts.Again++
 		case disposeAfterLook:
+			p.disposals[c.disposal]++
 			p.deletable = append(p.deletable, ref)
 			p.overdueFor = max(p.overdueFor, c.overdueFor)
 		case look: // its content tells what it is

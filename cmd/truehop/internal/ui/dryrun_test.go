@@ -42,7 +42,19 @@ func TestDryRunWritesRowsAsTheyCome(t *testing.T) {
 	d.Add(transfer.Event{Kind: transfer.NotRetrieved, Account: "work", Ref: fetch.Ref{UID: "4"}, Err: errors.New("too large")})
 	written("work     4       -                -                                                    -                         not asked: too large      -\n")
 	d.End(3, true)
-	written("work, INBOX: only the newest 3 of 9 messages; --last 9 asks about all\n")
+	written("dry run of 4 messages: 3 taken, 1 not fetched\nwork, INBOX: only the newest 3 of 9 messages; --last 9 asks about all\n")
+}
+
+// TestDryRunTellsOfEarlierMail: what a pass would do upstream with what earlier ones have delivered is told.
+func TestDryRunTellsOfEarlierMail(t *testing.T) {
+	var out strings.Builder
+	d := NewDryRun(&out, config.FullAddress)
+	d.Add(transfer.Event{Kind: transfer.Listed, Account: "work", Folder: "INBOX", Disposals: map[fetch.Disposal]int{{Action: fetch.Delete}: 3, {Action: fetch.Move, Target: "Junk"}: 1}})
+	d.End(50, true)
+	want := "nothing new\nwork, INBOX: 3 messages of earlier passes would be deleted upstream\nwork, INBOX: 1 message of earlier passes would be moved to Junk upstream\n"
+	if out.String() != want {
+		t.Errorf("it says %q, want %q", out.String(), want)
+	}
 }
 
 // TestDryRunOfNothing: nothing is said to be new only where all was looked at.

@@ -3,6 +3,7 @@ package ui
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,8 +12,11 @@ import (
 
 	"github.com/mattn/go-runewidth"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/transfer"
 )
 
 // golden holds what a person sees in so many columns against a file of testdata/golden, and wants no line to be wider.
@@ -59,6 +63,27 @@ func shownRecords() []ledger.Record {
 	}
 }
 
+// shownEvents are what a dry run finds.
+func shownEvents() []transfer.Event {
+	letters := ledger.Heading{From: "Science Letters <letters@news.example.org>", Subject: "Your week in science"}
+	lottery := ledger.Heading{From: "Grand Lottery <winner@lottery.example>", Subject: "You have won 1,000,000"}
+	known := inject.Client{Addr: netip.MustParseAddr("203.0.113.25"), Name: "news.example.org", HELO: "news.example.org"}
+	listed := inject.Client{Addr: netip.MustParseAddr("192.0.2.66"), HELO: "mail.lottery.example"}
+	verdict := func(uid string, state ledger.State, h ledger.Heading) transfer.Event {
+		return transfer.Event{Kind: transfer.Verdict, Account: "work", Ref: fetch.Ref{UID: uid}, State: string(state), Heading: h}
+	}
+	taken, refused, held := verdict("113", ledger.Delivered, letters), verdict("112", ledger.Refused, lottery), verdict("111", ledger.Held, ledger.Heading{})
+	taken.Receipt = inject.Receipt{Stage: "RCPT", Presented: known}
+	refused.Receipt = inject.Receipt{Stage: "RCPT", Presented: listed, Reply: inject.Reply{Code: 554, Enhanced: "5.7.1",
+		Text: "Service unavailable; Client host [192.0.2.66] blocked using zen.example.net"}}
+	held.Why = "larger than max_size: 60123456 octets, max_size is 52428800"
+	return []transfer.Event{
+		{Kind: transfer.Listed, Account: "work", Folder: "INBOX", NotAsked: 12, Disposals: map[fetch.Disposal]int{{Action: fetch.Delete}: 109}},
+		taken, refused, held,
+		{Kind: transfer.NotRetrieved, Account: "home", Ref: fetch.Ref{UID: "7"}, Err: errors.New("RETR: the connection broke")},
+	}
+}
+
 // shownStatuses are accounts as a person finds them on the day after.
 func shownStatuses() []*AccountStatus {
 	minutesAgo := func(n int) time.Time { return noon().Add(-time.Duration(n) * time.Minute) }
@@ -95,6 +120,13 @@ func TestGoldenTables(t *testing.T) {
 			for _, s := range all {
 				s.Print(w, "/var/lib/truehop", noon())
 			}
+		})
+		golden(t, "dry-run", columns, func(w Page) {
+			d := NewDryRun(w, config.FullAddress)
+			for _, e := range shownEvents() {
+				d.Add(e)
+			}
+			d.End(50, true)
 		})
 		golden(t, "history", columns, func(w Page) { PrintHistory(w, shownRecords(), noon()) })
 		for name, all := range map[string]bool{"check": false, "check-verbose": true} {

@@ -41,10 +41,14 @@ const (
 	Invalid
 	// Closed: the ledger was closed.
 	Closed
+	// Away: the database server cannot be reached, or has ended the session. Nothing can be recorded until it is back.
+	Away
+	// Fenced: the account's lease is not, or no longer, this process's. Whoever holds it now decides.
+	Fenced
 )
 
 var kindNames = [...]string{"unclassified", "corrupt", "version", "permission", "full", "busy", "io",
-	"not-found", "network", "invalid", "closed"}
+	"not-found", "network", "invalid", "closed", "away", "fenced"}
 
 // String returns the kind's name as logs show it.
 func (k Kind) String() string {

@@ -1,0 +1,118 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/truehop/truehop/schedule/ledger"
+)
+
+const (
+	hintAway   = "see that PostgreSQL runs and can be reached from here; truehop goes on by itself once it can"
+	hintRights = "give the role the rights that README lists, or let the owner of the schema truehop open it once"
+	hintFull   = "free some space on the server of the database"
+)
+
+// failed wraps err as a [*ledger.Error] of the kind that its cause shows. Errors of a context and those that are one already
+// come back as they are.
+func failed(op, name string, err error) error {
+	var known *ledger.Error
+	var secret *passwordError
+	switch {
+	case err == nil, errors.As(err, &known):
+		return err
+	case errors.As(err, &secret):
+		return secret.err
+	}
+	kind := kindOf(err)
+	if kind == ledger.Unclassified {
+		return err
+	}
+	e := &ledger.Error{Kind: kind, Op: op, Path: name, Err: oneLine(err)}
+	switch kind {
+	case ledger.Away:
+		e.Op, e.Advice = "cannot be reached", hintAway
+	case ledger.Permission:
+		e.Advice = hintRights
+	case ledger.Full:
+		e.Advice = hintFull
+	}
+	return e
+}
+
+// kindOf classifies what pgx returned; Unclassified is the end of the caller's context.
+func kindOf(err error) ledger.Kind {
+	var said *pgconn.PgError
+	var connect *pgconn.ConnectError
+	switch {
+	case errors.Is(err, context.Canceled):
+		return ledger.Unclassified
+	case errors.As(err, &said):
+		return kindOfCode(said.Code)
+	case errors.As(err, &connect), errors.Is(err, context.DeadlineExceeded):
+		return ledger.Away
+	case errors.Is(err, errUnsound):
+		return ledger.Corrupt
+	case errors.Is(err, errNoSchema):
+		return ledger.NotFound
+	}
+	return ledger.Away // the connection broke
+}
+
+// kindOfCode classifies an SQLSTATE (PostgreSQL, appendix A).
+func kindOfCode(code string) ledger.Kind {
+	switch code {
+	case "40001", "40P01", "55P03": // serialization_failure, deadlock_detected, lock_not_available
+		return ledger.Busy
+	case "53100": // disk_full
+		return ledger.Full
+	case "42501", "28000", "28P01", "25006": // insufficient_privilege, invalid authorization and password, read_only_sql_transaction
+		return ledger.Permission
+	case "3D000", "42P01", "3F000": // no such database, table, schema
+		return ledger.NotFound
+	case fencedState:
+		return ledger.Fenced
+	}
+	if len(code) < 2 {
+		return ledger.IO
+	}
+	switch code[:2] {
+	case "08", "57", "53": // connection exception, operator intervention, insufficient resources
+		return ledger.Away
+	case "XX": // internal error, data and index corrupted
+		return ledger.Corrupt
+	}
+	return ledger.IO
+}
+
+// again reports whether the same can be asked again with hope, on another connection.
+func again(err error) bool {
+	switch kindOf(err) {
+	case ledger.Away, ledger.Busy:
+		return true
+	}
+	return false
+}
+
+// oneLine is a cause in one line; pgx's names user and addresses over several.
+func oneLine(err error) error {
+	var said *pgconn.PgError
+	if errors.As(err, &said) {
+		return errors.New(said.Severity + ": " + said.Message + " (SQLSTATE " + said.Code + ")")
+	}
+	text := err.Error()
+	if i := strings.IndexByte(text, '\n'); i >= 0 {
+		text = strings.TrimSuffix(text[:i], ":") + ": " + strings.TrimSpace(text[strings.LastIndexByte(text, '\n')+1:])
+	}
+	return errors.New(text)
+}
+
+// passwordError is a password that cannot be had.
+type passwordError struct{ err error }
+
+func (e *passwordError) Error() string { return e.err.Error() }
+
+func errClosed() error { return &ledger.Error{Kind: ledger.Closed, Op: "is closed"} }

@@ -21,23 +21,21 @@ const (
 // mayImport says which of our packages a package may import, apart from its tests. A package
 // that is not listed may import none and must not exist.
 var mayImport = map[string][]string{
-	"received":                       nil,
-	"fetch":                          nil,
-	"fetch/sasl":                     {"fetch"},
-	"fetch/pop3":                     {"fetch", "fetch/sasl"},
-	"fetch/imap":                     {"fetch", "fetch/sasl"},
-	"fetch/oauth":                    {"fetch"},
-	"fetch/fakeserver":               nil,
-	"fetch/fetchtest":                {"fetch", "fetch/fakeserver"},
-	"inject":                         nil,
-	"inject/rdns":                    {"inject"},
-	"inject/injecttest":              {"inject"},
-	"schedule":                       nil,
-	"schedule/ledger":                nil,
-	"schedule/transfer":              {"fetch", "received", "inject", "schedule/ledger"},
-	"schedule/postgres":              {"schedule/ledger"},
-	"schedule/postgres/postgrestest": nil,
-	"cmd/truehop/internal/config":    {"fetch", "fetch/oauth", "fetch/sasl", "inject", "received", "schedule", "schedule/transfer"}, // the types of their options
+	"received":                    nil,
+	"fetch":                       nil,
+	"fetch/sasl":                  {"fetch"},
+	"fetch/pop3":                  {"fetch", "fetch/sasl"},
+	"fetch/imap":                  {"fetch", "fetch/sasl"},
+	"fetch/oauth":                 {"fetch"},
+	"fetch/fakeserver":            nil,
+	"fetch/fetchtest":             {"fetch", "fetch/fakeserver"},
+	"inject":                      nil,
+	"inject/rdns":                 {"inject"},
+	"inject/injecttest":           {"inject"},
+	"schedule":                    nil,
+	"schedule/ledger":             nil,
+	"schedule/transfer":           {"fetch", "received", "inject", "schedule/ledger"},
+	"cmd/truehop/internal/config": {"fetch", "fetch/oauth", "fetch/sasl", "inject", "received", "schedule", "schedule/transfer"}, // the types of their options
 	"cmd/truehop/internal/app": {"fetch", "fetch/oauth", "fetch/sasl", "fetch/pop3", "fetch/imap", "received", "inject", "inject/rdns", "schedule", "schedule/ledger", "schedule/transfer",
 		"cmd/truehop/internal/config"}, // everything but ui
 	"cmd/truehop/internal/ui":       {"fetch", "fetch/oauth", "received", "inject", "schedule", "schedule/ledger", "schedule/transfer", "cmd/truehop/internal/config"}, // everything but app
@@ -52,6 +50,9 @@ var mayImport = map[string][]string{
 	"examples/packaging":            nil,
 	"examples/filters":              nil,
 	"examples/mailtest":             {"fetch/fakeserver", "inject/injecttest"},
+
+	"schedule/postgres":              {"schedule/ledger"},
+	"schedule/postgres/postgrestest": nil,
 }
 
 // homes says where a dependency may be imported, tests included.

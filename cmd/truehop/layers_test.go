@@ -53,6 +53,7 @@ var mayImport = map[string][]string{
 
 	"schedule/postgres":              {"schedule/ledger"},
 	"schedule/postgres/postgrestest": nil,
+	"schedule/ledger/ledgertest":     {"schedule/ledger"},
 }
 
 // homes says where a dependency may be imported, tests included.

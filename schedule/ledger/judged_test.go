@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
-	"time"
 )
 
 // judge records that a target took or refused mail of a client, in a pass of its own, and returns the record.
@@ -37,55 +36,6 @@ func wantSince(t *testing.T, l *Ledger, target string, judged int64, taken, refu
 	}
 }
 
-func TestProofCountsClientsSinceARefusal(t *testing.T) {
-	dir := t.TempDir()
-	l := open(t, dir)
-	const mta, other = "mta", "other"
-	wantSince(t, l, mta, 0, 0, 0)
-	judge(t, l, "1", Delivered, mta, "203.0.113.1")
-	refused := judge(t, l, "2", Refused, mta, "203.0.113.2")
-	wantSince(t, l, mta, refused.Judged, 0, 0) // what came before does not count, nor the refusal itself
-	wantSince(t, l, mta, 0, 1, 1)
-	judge(t, l, "3", Delivered, mta, "203.0.113.3")
-	judge(t, l, "4", Delivered, mta, "203.0.113.3") // one client counts once
-	judge(t, l, "5", Delivered, mta, "")            // and an unknown one never
-	judge(t, l, "6", Refused, mta, "")
-	judge(t, l, "7", Delivered, other, "203.0.113.4") // each target for itself
-	wantSince(t, l, mta, refused.Judged, 1, 0)
-	judge(t, l, "8", Delivered, mta, "203.0.113.2")
-	judge(t, l, "9", Refused, mta, "203.0.113.3")
-	wantSince(t, l, mta, refused.Judged, 2, 1)
-	last := judge(t, l, "10", Refused, mta, "")
-	wantSince(t, l, mta, last.Judged, 0, 0)
-	judge(t, l, "11", Delivered, mta, "203.0.113.9")
-	wantSince(t, l, mta, last.Judged, 1, 0)
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	looking := must[*Ledger](t)(OpenReadOnly(t.Context(), dir))
-	defer looking.Close()
-	wantSince(t, looking, mta, refused.Judged, 3, 1)
-	if b := must[map[string][]Brief](t)(looking.Briefs(t.Context(), refused.Account, refused.Folder, refused.Validity))["2"]; len(b) != 1 || b[0].Judged != refused.Judged {
-		t.Errorf("in brief it is %+v, want judgement %d", b, refused.Judged)
-	}
-}
-
-// TestRefusalsOfOnePassDoNotCountAgainstOneAnother: what is taken in the same pass counts as soon as it follows.
-func TestRefusalsOfOnePassDoNotCountAgainstOneAnother(t *testing.T) {
-	l := open(t, t.TempDir())
-	judge(t, l, "1", Delivered, "mta", "203.0.113.1")
-	pass := must[int64](t)(l.NextJudgement(t.Context()))
-	first := judgeIn(t, l, pass, "2", Refused, "mta", "203.0.113.2")
-	judgeIn(t, l, pass, "3", Refused, "mta", "203.0.113.3")
-	judgeIn(t, l, pass, "4", Delivered, "mta", "203.0.113.4")
-	last := judgeIn(t, l, pass, "5", Refused, "mta", "203.0.113.5")
-	wantSince(t, l, "mta", first.Judged, 1, 0)
-	wantSince(t, l, "mta", last.Judged, 0, 0)
-	judge(t, l, "6", Refused, "mta", "203.0.113.3") // the next pass begins right behind it
-	wantSince(t, l, "mta", first.Judged, 1, 1)
-	wantSince(t, l, "mta", last.Judged, 0, 1)
-}
-
 // TestProofIsBounded: a mailbox that gets mail of ever new clients does not fill the ledger.
 func TestProofIsBounded(t *testing.T) {
 	l := open(t, t.TempDir())
@@ -97,28 +47,6 @@ func TestProofIsBounded(t *testing.T) {
 	wantSince(t, l, "mta", 0, 1, 1)
 	judge(t, l, "2", Delivered, "mta", "203.0.113.3")
 	wantSince(t, l, "mta", 0, 2, 0)
-}
-
-func TestAJudgementThatIsNotRecordedDoesNotCount(t *testing.T) {
-	l := open(t, t.TempDir())
-	if err := l.PutJudged(t.Context(), record("1", "odd"), nil, Judgement{Target: "mta", Client: "203.0.113.1", Taken: true}); KindOf(err) != Invalid {
-		t.Errorf("a state that does not exist: %v", err)
-	}
-	wantSince(t, l, "mta", 0, 0, 0)
-}
-
-func TestClockIsReadWithoutMovingIt(t *testing.T) {
-	l := open(t, t.TempDir())
-	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	if ran := must[time.Duration](t)(l.Ran(t.Context(), "work")); ran != 0 {
-		t.Errorf("before the first pass it ran for %v", ran)
-	}
-	for _, at := range []time.Time{now, now.Add(time.Hour)} {
-		must[time.Duration](t)(l.Tick(t.Context(), "work", at))
-	}
-	if ran := must[time.Duration](t)(l.Ran(t.Context(), "work")); ran != time.Hour {
-		t.Errorf("it ran for %v, want an hour", ran)
-	}
 }
 
 // TestVersion2KnewNoJudgements adds what version 3 has to a ledger that version 2 wrote.

@@ -125,14 +125,3 @@ func writeFile(t *testing.T, dir, name string, octets []byte) {
 		t.Fatal(err)
 	}
 }
-
-// Recipients decide who gets a message at the next attempt, however many they are.
-func TestRecipientsAreNotCut(t *testing.T) {
-	l := open(t, t.TempDir())
-	r := record("1", Deferred)
-	r.Recipients = string(bytes.Repeat([]byte("someone@example.net "), 500))
-	put(t, l, r)
-	if got := list(t, l, Filter{}); got[0].Recipients != r.Recipients {
-		t.Errorf("of %d octets of recipients %d are left", len(r.Recipients), len(got[0].Recipients))
-	}
-}

@@ -3,7 +3,6 @@ package ledger
 import (
 	"database/sql"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 )
@@ -11,46 +10,6 @@ import (
 func refusal(t *testing.T, l *Ledger, account string) Refusal {
 	t.Helper()
 	return must[Refusal](t)(l.Refusal(t.Context(), account))
-}
-
-// TestRefusalOutlivesTheProcess: what was recorded is there when the ledger is opened again, for that account alone, until it
-// is taken back.
-func TestRefusalOutlivesTheProcess(t *testing.T) {
-	dir := t.TempDir()
-	now := time.UnixMilli(1_800_000_000_000)
-	want := Refusal{Times: 3, Last: now, Next: now.Add(time.Hour), Told: true, Basis: "as it was", Reason: "LOGIN: no"}
-	l := open(t, dir)
-	if err := l.SetRefusal(t.Context(), "work", Refusal{Times: 2, Last: now}); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.SetRefusal(t.Context(), "work", want); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		l = open(t, dir)
-		if got, other := refusal(t, l, "work"), refusal(t, l, "home"); got != want || other != (Refusal{}) {
-			t.Errorf("%+v of work, %+v of home", got, other)
-		}
-	}
-	if err := l.SetRefusal(t.Context(), "work", Refusal{}); err != nil {
-		t.Fatal(err)
-	}
-	if got := refusal(t, l, "work"); got != (Refusal{}) {
-		t.Errorf("taken back, it is %+v", got)
-	}
-	if err := l.SetRefusal(t.Context(), "", want); KindOf(err) != Invalid {
-		t.Errorf("no account: %v", err)
-	}
-	long := Refusal{Times: 1, Last: now, Next: now, Reason: strings.Repeat("x", 2*maxText)}
-	if err := l.SetRefusal(t.Context(), "work", long); err != nil {
-		t.Fatal(err)
-	}
-	if got := len(refusal(t, l, "work").Reason); got != maxText {
-		t.Errorf("the reason has %d octets", got)
-	}
 }
 
 // TestUpgradeFromVersion4: it knew no refusals, kept all else, and can be read before it is upgraded.

@@ -71,24 +71,3 @@ func TestReserve(t *testing.T) {
 		})
 	}
 }
-
-// TestChangeOfWhatHasNoRecord leaves no mailbox behind, which would count as a folder that mail was fetched from.
-func TestChangeOfWhatHasNoRecord(t *testing.T) {
-	l, err := Open(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	keys := []Key{{Account: "work", Folder: "Never", UID: "1", Validity: 7}}
-	for name, err := range map[string]error{
-		"SetDisposed": l.SetDisposed(t.Context(), keys), "SetAbsent": l.SetAbsent(t.Context(), keys, true),
-		"SetListed": l.SetListed(t.Context(), keys[0], 9), "Remove": l.Remove(t.Context(), keys),
-	} {
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if folders, err := l.Folders(t.Context(), "work"); err != nil || len(folders) != 0 {
-		t.Errorf("folders %q, %v", folders, err)
-	}
-}

@@ -345,18 +345,3 @@ func TestUpgradeFromVersion2(t *testing.T) {
 		t.Errorf("unfinished is %+v", found)
 	}
 }
-
-// TestBreaksAreKept: the sessions that ended at a message are counted in its record, and the plan sees that there were any.
-func TestBreaksAreKept(t *testing.T) {
-	l := open(t, t.TempDir())
-	broken, sound := record("1", Deferred), record("2", Deferred)
-	broken.Breaks, broken.Charges, broken.Octets = 3, 2, 1<<40
-	put(t, l, broken, sound)
-	if rs := list(t, l, Filter{UID: "1"}); len(rs) != 1 || rs[0].Breaks != 3 || rs[0].Charges != 2 || rs[0].Octets != 1<<40 {
-		t.Errorf("the ledger holds %+v", rs)
-	}
-	briefs := must[map[string][]Brief](t)(l.Briefs(t.Context(), "work", "INBOX", 7))
-	if !briefs["1"][0].Suspect || briefs["2"][0].Suspect {
-		t.Errorf("in brief it holds %+v", briefs)
-	}
-}

@@ -170,57 +170,6 @@ func TestPragmas(t *testing.T) {
 	}
 }
 
-// Writers and readers at once: each sees a moment, and nothing is lost.
-func TestConcurrent(t *testing.T) {
-	l := open(t, t.TempDir())
-	const workers, each = 4, 40
-	var all sync.WaitGroup
-	for w := range workers {
-		all.Go(func() {
-			for i := range each {
-				r := record(fmt.Sprintf("%d-%d", w, i), Sending)
-				err := l.Put(t.Context(), r)
-				if err == nil {
-					r.State = Delivered
-					err = l.Put(t.Context(), r)
-				}
-				if err == nil && i%2 == 0 {
-					err = l.SetDisposed(t.Context(), []Key{r.Key})
-				}
-				if err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	for range 2 {
-		all.Go(func() {
-			for last := 0; last < workers*each; {
-				briefs, err := l.Briefs(t.Context(), "work", "INBOX", 7)
-				if err != nil || len(briefs) < last {
-					t.Errorf("%d records after %d: %v", len(briefs), last, err)
-					return
-				}
-				last = len(briefs)
-			}
-		})
-	}
-	all.Wait()
-	disposed := 0
-	for uid, b := range must[map[string][]Brief](t)(l.Briefs(t.Context(), "work", "INBOX", 7)) {
-		if b[0].State != Delivered {
-			t.Errorf("%s is %s", uid, b[0].State)
-		}
-		if b[0].Disposed {
-			disposed++
-		}
-	}
-	if disposed != workers*each/2 {
-		t.Errorf("%d disposed, want %d", disposed, workers*each/2)
-	}
-}
-
 // Whatever upstreams and MTAs say comes back as it was, cut where it is too long.
 func FuzzRecord(f *testing.F) {
 	f.Add("uid", "a@example.org", "250 ok", int64(1), int64(1_700_000_000_000))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/truehop/truehop/schedule/ledger"
@@ -43,12 +44,12 @@ func failed(op, name string, err error) error {
 	return e
 }
 
-// kindOf classifies what pgx returned; Unclassified is the end of the caller's context.
+// kindOf classifies what pgx returned; Unclassified is the end of the caller's context, or an answer without rows.
 func kindOf(err error) ledger.Kind {
 	var said *pgconn.PgError
 	var connect *pgconn.ConnectError
 	switch {
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.Is(err, pgx.ErrNoRows):
 		return ledger.Unclassified
 	case errors.As(err, &said):
 		return kindOfCode(said.Code)

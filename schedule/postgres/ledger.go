@@ -350,6 +350,9 @@ func (l *Ledger) mailbox(ctx context.Context, k *ledger.Key, add bool) (id int64
 
 // Tick moves the clock of an account to now and returns how long the account has been looked after.
 func (l *Ledger) Tick(ctx context.Context, account string, now time.Time) (ran time.Duration, err error) {
+	if err := checkAccount(account); err != nil {
+		return 0, err
+	}
 	c, err := l.clock(ctx, account)
 	if err != nil {
 		return 0, err
@@ -393,7 +396,7 @@ func (l *Ledger) putPass(ctx context.Context, account string, p ledger.Pass) err
 	}
 	return l.write(ctx, &write{accounts: []string{account}, settles: true, queue: func(b *batch) error {
 		b.exec(`INSERT INTO truehop.pass AS p (account, began, ended, ok, listed, delivered, deferred, refused, held, doubt, error, hint, exit, success)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, CASE WHEN $4 THEN $3 ELSE 0 END)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, CASE WHEN $4::boolean THEN $3::bigint ELSE 0 END)
 			ON CONFLICT (account) DO UPDATE SET began = excluded.began, ended = excluded.ended, ok = excluded.ok, listed = excluded.listed,
 			delivered = excluded.delivered, deferred = excluded.deferred, refused = excluded.refused, held = excluded.held,
 			doubt = excluded.doubt, error = excluded.error, hint = excluded.hint, exit = excluded.exit,

@@ -164,7 +164,8 @@ func (l *Ledger) Folders(ctx context.Context, account string) (names []string, e
 		err := rows.Scan(&name)
 		names = append(names, string(name))
 		return err
-	}, "SELECT DISTINCT folder FROM truehop.mailbox WHERE account = $1 ORDER BY folder", account)
+	}, `SELECT DISTINCT folder FROM truehop.mailbox WHERE account = $1
+		AND EXISTS (SELECT FROM truehop.record WHERE mailbox = id) ORDER BY folder`, account)
 	return names, err
 }
 

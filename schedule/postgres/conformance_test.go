@@ -12,8 +12,12 @@ import (
 // TestConformance holds PostgreSQL to what every home of the record promises.
 func TestConformance(t *testing.T) {
 	url := postgrestest.New(t)
+	open(t, url) // makes the schema
 	ledgertest.Run(t, func(t *testing.T) func() (ledgertest.Home, error) {
-		postgrestest.Exec(t, url, "DROP SCHEMA IF EXISTS truehop CASCADE")
+		// A new schema for each test would take ten times as long.
+		postgrestest.Exec(t, url, `DELETE FROM truehop.record; DELETE FROM truehop.mailbox; DELETE FROM truehop.pass; DELETE FROM truehop.login;
+			DELETE FROM truehop.told; DELETE FROM truehop.judged; DELETE FROM truehop.caught_up; DELETE FROM truehop.lease;
+			SELECT setval('truehop.judgement', 0)`)
 		return func() (ledgertest.Home, error) {
 			return postgres.Open(context.Background(), postgres.Options{URL: url, Connections: 3})
 		}

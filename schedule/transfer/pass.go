@@ -67,7 +67,7 @@ type Pass struct {
 	// Quarantine is the address that refused messages go to through Plain; "" leaves them where they are.
 	Quarantine string
 	// Ledger remembers; the caller holds the account's lock.
-	Ledger *ledger.Ledger
+	Ledger Ledger
 	// Policy says whom of the Received fields' writers to believe.
 	Policy received.Policy
 	// LookupName finds the name of an address as the MTA would.

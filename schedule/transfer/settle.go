@@ -72,7 +72,7 @@ var errListedAgain = &fetch.Error{Kind: fetch.Refused, Op: "settle", Err: errors
 // settler carries out disposals.
 type settler struct {
 	session  *session
-	ledger   *ledger.Ledger
+	ledger   Ledger
 	report   *reporter
 	setbacks *setbacks
 	// toldNotMarked says that the pass has told that a message could not be marked.

@@ -20,7 +20,7 @@ type Predecessor struct {
 
 // TakeOver records as done what the predecessor has fetched, in one step, and that it saw the folder to its end: what has no
 // record is new. A message that has a record keeps it, so that it may be called again. The caller holds the account's lock.
-func TakeOver(ctx context.Context, l *ledger.Ledger, p Predecessor, now time.Time) (recorded int, err error) {
+func TakeOver(ctx context.Context, l Ledger, p Predecessor, now time.Time) (recorded int, err error) {
 	known, err := l.Briefs(ctx, p.Account, p.Folder, p.Validity)
 	if err != nil {
 		return 0, err

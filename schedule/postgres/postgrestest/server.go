@@ -36,7 +36,7 @@ type Server struct {
 }
 
 // shared is the server of all tests of a binary that call New.
-var shared = sync.OnceValues(start)
+var shared = sync.OnceValues(func() (*Server, error) { return start(memory()) })
 
 // New returns the connection string of a fresh database on the server that all tests of a binary share. Where PostgreSQL is not
 // installed the test is skipped, or fails if TRUEHOP_REQUIRE_SERVERS is 1.
@@ -50,7 +50,18 @@ func New(t testing.TB) string {
 // Start starts a server for this test alone, which may stop and restart it.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s, err := start()
+	return startFor(t, memory())
+}
+
+// StartOnDisk is Start for measurements: its data are on the disk, where commits take the time that they take.
+func StartOnDisk(t testing.TB) *Server {
+	t.Helper()
+	return startFor(t, "/tmp")
+}
+
+func startFor(t testing.TB, parent string) *Server {
+	t.Helper()
+	s, err := start(parent)
 	usable(t, err)
 	t.Cleanup(func() { _ = s.watchdog.Close() })
 	return s
@@ -70,8 +81,19 @@ func usable(t testing.TB, err error) {
 	}
 }
 
-// start makes a cluster and starts its server.
-func start() (s *Server, err error) {
+// memory is where data are put that need not outlive the machine: dozens of tests would else wait for the disk. It is short, for a UNIX
+// socket's name has at most 107 octets.
+func memory() string {
+	const enough = 1 << 29 // a container may have 64 MiB
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs("/dev/shm", &fs); err == nil && fs.Bavail*uint64(fs.Bsize) >= enough {
+		return "/dev/shm"
+	}
+	return "/tmp"
+}
+
+// start makes a cluster below parent and starts its server.
+func start(parent string) (s *Server, err error) {
 	s = &Server{}
 	bins, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb") // Debian's
 	if err != nil || len(bins) == 0 {
@@ -82,11 +104,6 @@ func start() (s *Server, err error) {
 		return n
 	}
 	s.bin = filepath.Dir(slices.MaxFunc(bins, func(a, b string) int { return version(a) - version(b) }))
-	// The directory is short: a UNIX socket's name has at most 107 octets.
-	parent := os.TempDir()
-	if len(parent) > 40 {
-		parent = "/tmp"
-	}
 	if s.Dir, err = os.MkdirTemp(parent, "pg"); err != nil {
 		return nil, err
 	}

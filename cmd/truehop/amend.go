@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
 // amend changes records of an account under its lock, and says what was done.
-func (p *program) amend(ctx context.Context, account string, names []string, change func(context.Context, *ledger.Ledger, *config.Account, []string) (string, error)) error {
+func (p *program) amend(ctx context.Context, account string, names []string, change func(context.Context, app.Ledger, *config.Account, []string) (string, error)) error {
 	cfg, err := p.readConfig()
 	if err != nil {
 		return err
@@ -19,7 +20,7 @@ func (p *program) amend(ctx context.Context, account string, names []string, cha
 	if err := known(cfg, []string{account}); err != nil {
 		return err
 	}
-	record, err := ledger.Open(ctx, cfg.StateDir)
+	record, err := app.OpenLedger(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -39,7 +40,7 @@ func (p *program) amend(ctx context.Context, account string, names []string, cha
 
 // named returns the records of an account's messages by UID or Truehop-ID. One that there is no
 // record of is a mistake, and then nothing is done for the others.
-func named(ctx context.Context, l *ledger.Ledger, account string, names []string) ([]ledger.Record, error) {
+func named(ctx context.Context, l app.Ledger, account string, names []string) ([]ledger.Record, error) {
 	var found []ledger.Record
 	seen := map[ledger.Key]bool{}
 	for _, name := range names {

@@ -20,7 +20,7 @@ import (
 )
 
 // checkAccount logs in, counts what is in each folder, and finds out whether what the account asks for can be done there.
-func checkAccount(ctx context.Context, a *config.Account, policy received.Policy, stateDir string, user int) *checked {
+func checkAccount(ctx context.Context, a *config.Account, policy received.Policy, cfg *config.Config, user int) *checked {
 	c := &checked{Checked: ui.CheckAccount(a)}
 	for _, f := range append(a.Files(), config.NamedFile{Key: "tls_ca_file", Path: a.TLSCAFile}) {
 		c.fail(readable(user, f.Key+" "+f.Path, f.Path))
@@ -48,7 +48,7 @@ func checkAccount(ctx context.Context, a *config.Account, policy received.Policy
 	if len(line.PeerCertificates) > 0 {
 		c.Secured(tls.VersionName(line.Version), line.PeerCertificates[0].NotAfter, time.Now())
 	}
-	c.fail(app.ForgetRefusal(ctx, stateDir, a.Name))
+	c.fail(app.ForgetRefusal(ctx, cfg, a.Name))
 	clients := sample{policy: policy}
 	if err := c.folders(ctx, mailbox, a, &clients); err != nil {
 		c.fail(err)

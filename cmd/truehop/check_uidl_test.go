@@ -24,7 +24,7 @@ func TestCheckSaysThatThereIsNoUIDL(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out strings.Builder
-		found := checkAccount(t.Context(), cfg.Accounts["work"], received.Policy{}, cfg.StateDir, os.Geteuid())
+		found := checkAccount(t.Context(), cfg.Accounts["work"], received.Policy{}, cfg, os.Geteuid())
 		found.Print(&out, true)
 		if found.code != exitOK {
 			t.Errorf("no UIDL %v: exit code %d\n%s", lacking, found.code, &out)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
@@ -36,7 +37,7 @@ and one that is listed again is tried again.`,
 }
 
 // acknowledgeMessages records that a person knows of lost messages: of those named, or, without names, of all.
-func acknowledgeMessages(ctx context.Context, l *ledger.Ledger, a *config.Account, names []string) (string, error) {
+func acknowledgeMessages(ctx context.Context, l app.Ledger, a *config.Account, names []string) (string, error) {
 	lost, err := l.List(ctx, ledger.Filter{Account: a.Name, States: []ledger.State{ledger.Lost}})
 	if err != nil {
 		return "", err

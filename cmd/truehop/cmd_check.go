@@ -70,12 +70,12 @@ func (p *program) check(ctx context.Context, names []string, o checkOptions) err
 			c.fail(readable(user, "configuration", cfg.Path))
 			return c
 		},
-		func() *checked { return checkState(ctx, cfg.StateDir, user) },
+		func() *checked { return checkState(ctx, cfg, user) },
 		func() *checked { return checkSpool(cfg, user) },
 	}
 	for _, a := range accounts {
 		tasks = append(tasks, func() *checked {
-			return checkAccount(ctx, a, app.NewPresenter(cfg, a).Policy, cfg.StateDir, user)
+			return checkAccount(ctx, a, app.NewPresenter(cfg, a).Policy, cfg, user)
 		})
 	}
 	for _, target := range cfg.Targets() {
@@ -149,13 +149,13 @@ func readable(user int, key, path string) error {
 }
 
 // checkState looks whether the ledger can be kept, and read.
-func checkState(ctx context.Context, dir string, user int) *checked {
-	c := &checked{Checked: ui.CheckState(dir, ledger.UserName(user))}
-	if err := ledger.CheckDir(dir, user); err != nil {
+func checkState(ctx context.Context, cfg *config.Config, user int) *checked {
+	c := &checked{Checked: ui.CheckState(cfg.Record(), ledger.UserName(user))}
+	if err := ledger.CheckDir(cfg.StateDir, user); err != nil {
 		c.fail(err)
 		return c
 	}
-	record, err := ledger.OpenReadOnly(ctx, dir)
+	record, err := app.LookAtLedger(ctx, cfg)
 	if ledger.KindOf(err) == ledger.NotFound {
 		c.NoLedger()
 		return c

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
@@ -43,7 +44,7 @@ delivers it, even if it was delivered before. With mark_delivered the copy is la
 
 // forgetMessages removes records: of those named, or, without names, of all. What is marked upstream would be known by that, so such a message keeps a record, as of one
 // that is to be delivered; its second copy is labelled.
-func forgetMessages(ctx context.Context, l *ledger.Ledger, a *config.Account, names []string) (string, error) {
+func forgetMessages(ctx context.Context, l app.Ledger, a *config.Account, names []string) (string, error) {
 	found, err := named(ctx, l, a.Name, names)
 	if len(names) == 0 {
 		found, err = l.List(ctx, ledger.Filter{Account: a.Name})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 	"github.com/truehop/truehop/fetch"
@@ -136,10 +137,10 @@ func (p *program) history(ctx context.Context, names []string, f ledger.Filter, 
 	if err != nil {
 		return err
 	}
-	record, err := ledger.OpenReadOnly(ctx, cfg.StateDir)
+	record, err := app.LookAtLedger(ctx, cfg)
 	if ledger.KindOf(err) == ledger.NotFound {
 		if !p.quiet {
-			fmt.Fprintf(p.stderr, "truehop: no pass has been made by the record in %s\n", cfg.StateDir)
+			fmt.Fprintf(p.stderr, "truehop: no pass has been made by the record in %s\n", cfg.Record())
 		}
 		return nil
 	} else if err != nil {
@@ -174,7 +175,7 @@ func targetOf(cfg *config.Config) func(account string) string {
 }
 
 // followHistory prints records of these accounts, the newest last, and then each that changes.
-func followHistory(ctx context.Context, record *ledger.Ledger, cfg *config.Config, accounts []*config.Account, f ledger.Filter, asJSON bool, w io.Writer) error {
+func followHistory(ctx context.Context, record app.Ledger, cfg *config.Config, accounts []*config.Account, f ledger.Filter, asJSON bool, w io.Writer) error {
 	rows := ui.NewHistory(w)
 	seen := map[ledger.Key]time.Time{} // of the last moment that was looked at
 	return every(ctx, followInterval, func() error {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/cmd/truehop/internal/importer"
 	"github.com/truehop/truehop/fetch"
@@ -250,7 +251,7 @@ func putIntoPlace(ctx context.Context, plan *importer.Plan, yaml []byte, target,
 		if err != nil {
 			return err
 		}
-		recorded, err = takeOver(ctx, plan, cfg.StateDir)
+		recorded, err = takeOver(ctx, plan, cfg)
 		return err
 	}); err != nil {
 		return 0, err
@@ -274,8 +275,8 @@ func putConfiguration(temporary, target string, force bool) error {
 }
 
 // takeOver records what was fetched already.
-func takeOver(ctx context.Context, plan *importer.Plan, dir string) (recorded int, err error) {
-	record, err := ledger.Open(ctx, dir)
+func takeOver(ctx context.Context, plan *importer.Plan, cfg *config.Config) (recorded int, err error) {
+	record, err := app.OpenLedger(ctx, cfg)
 	if err != nil {
 		return 0, err
 	}

@@ -60,7 +60,7 @@ func (p *program) login(ctx context.Context, name string, headless bool) error {
 	if err := tryToken(ctx, account); err != nil {
 		return err
 	}
-	if err := app.ForgetRefusal(ctx, cfg.StateDir, name); err != nil {
+	if err := app.ForgetRefusal(ctx, cfg, name); err != nil {
 		return err
 	}
 	status, err := source.Status()

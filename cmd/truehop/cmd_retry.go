@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
@@ -42,7 +43,7 @@ delivered is never tried again by this, and nobody who has a message gets it aga
 					return unfit("what is %s is never tried again by this; truehop forget makes the next pass take it for a new one", s)
 				}
 			}
-			return p.amend(c.Context(), args[0], args[1:], func(ctx context.Context, l *ledger.Ledger, a *config.Account, names []string) (string, error) {
+			return p.amend(c.Context(), args[0], args[1:], func(ctx context.Context, l app.Ledger, a *config.Account, names []string) (string, error) {
 				return retryMessages(ctx, l, a, names, of)
 			})
 		},
@@ -59,7 +60,7 @@ func triable() []ledger.State {
 }
 
 // retryMessages makes messages due at once: those named, or, without names, all in these states.
-func retryMessages(ctx context.Context, l *ledger.Ledger, a *config.Account, names []string, states []ledger.State) (string, error) {
+func retryMessages(ctx context.Context, l app.Ledger, a *config.Account, names []string, states []ledger.State) (string, error) {
 	found, err := named(ctx, l, a.Name, names)
 	if len(names) == 0 {
 		found, err = l.List(ctx, ledger.Filter{Account: a.Name, States: states})
@@ -99,7 +100,7 @@ func retryMessages(ctx context.Context, l *ledger.Ledger, a *config.Account, nam
 }
 
 // dueAlready are the messages of an account that its next pass tries again anyway.
-func dueAlready(ctx context.Context, l *ledger.Ledger, account string, now time.Time) (map[ledger.Key]bool, error) {
+func dueAlready(ctx context.Context, l app.Ledger, account string, now time.Time) (map[ledger.Key]bool, error) {
 	waiting := ledger.StatesWhere(func(s ledger.State) bool { return s == ledger.Deferred || s.InDoubt() })
 	records, err := l.List(ctx, ledger.Filter{Account: account, States: waiting})
 	due := map[ledger.Key]bool{}

@@ -109,7 +109,7 @@ func (p *program) readStatuses(ctx context.Context, names []string) (all []*ui.A
 	if err != nil {
 		return nil, "", err
 	}
-	record, err := ledger.OpenReadOnly(ctx, cfg.StateDir)
+	record, err := app.LookAtLedger(ctx, cfg)
 	var missing *ledger.Error
 	if errors.As(err, &missing) && missing.Kind == ledger.NotFound {
 		record = nil // no pass has been made yet, which is a status too
@@ -128,7 +128,7 @@ func (p *program) readStatuses(ctx context.Context, names []string) (all []*ui.A
 		s.Target, s.Several = a.Inject, len(cfg.Inject) > 1
 		all = append(all, s)
 	}
-	return all, cfg.StateDir, nil
+	return all, cfg.Record(), nil
 }
 
 // statusExit is the code by which a monitor sees that messages want a person or wait, or that the last
@@ -150,7 +150,7 @@ func statusExit(s *ui.AccountStatus) int {
 }
 
 // readStatus reads what the ledger knows of an account, whose mail goes to target: nothing where l is nil.
-func readStatus(ctx context.Context, l *ledger.Ledger, a *config.Account, target string) (*ui.AccountStatus, error) {
+func readStatus(ctx context.Context, l app.Ledger, a *config.Account, target string) (*ui.AccountStatus, error) {
 	if l == nil {
 		return ui.NewAccountStatus(a.Name, ledger.Pass{}, time.Time{}, map[ledger.State]int{}, nil, nil), nil
 	}

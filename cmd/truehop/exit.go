@@ -137,7 +137,7 @@ func exitCode(err error) int {
 
 func ledgerExit(e *ledger.Error) int {
 	switch e.Kind {
-	case ledger.Busy:
+	case ledger.Busy, ledger.Fenced:
 		return exitLater
 	case ledger.Version, ledger.Network:
 		return exitConfig

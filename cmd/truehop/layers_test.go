@@ -36,7 +36,7 @@ var mayImport = map[string][]string{
 	"schedule/ledger":             nil,
 	"schedule/transfer":           {"fetch", "received", "inject", "schedule/ledger"},
 	"cmd/truehop/internal/config": {"fetch", "fetch/oauth", "fetch/sasl", "inject", "received", "schedule", "schedule/transfer"}, // the types of their options
-	"cmd/truehop/internal/app": {"fetch", "fetch/oauth", "fetch/sasl", "fetch/pop3", "fetch/imap", "received", "inject", "inject/rdns", "schedule", "schedule/ledger", "schedule/transfer",
+	"cmd/truehop/internal/app": {"fetch", "fetch/oauth", "fetch/sasl", "fetch/pop3", "fetch/imap", "received", "inject", "inject/rdns", "schedule", "schedule/ledger", "schedule/postgres", "schedule/transfer",
 		"cmd/truehop/internal/config"}, // everything but ui
 	"cmd/truehop/internal/ui":       {"fetch", "fetch/oauth", "received", "inject", "schedule", "schedule/ledger", "schedule/transfer", "cmd/truehop/internal/config"}, // everything but app
 	"cmd/truehop/internal/metrics":  {"inject", "schedule/ledger", "schedule/transfer"},                                                                                // what it counts

@@ -135,7 +135,7 @@ func (p *program) completeMessages(states []ledger.State) cobra.CompletionFunc {
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
-		record, err := ledger.OpenReadOnly(c.Context(), cfg.StateDir)
+		record, err := app.LookAtLedger(c.Context(), cfg)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}

@@ -33,11 +33,16 @@ func generalWires(p *wiringPlace) []wire {
 		}
 		return line
 	}
+	state := map[string]string{"state": "service=truehop"}
 	return []wire{
 		{key: "state_dir", wants: map[string]any{p.file("elsewhere"): nil}, at: func(*given) any {
 			_, err := os.Stat(p.file("elsewhere/ledger.db"))
 			return err
 		}},
+		{key: "state", wants: map[string]any{"postgres://truehop@localhost/truehop": "postgres://truehop@localhost/truehop"}, at: func(g *given) any { return g.state.URL }},
+		{key: "state_password_file", with: state, wants: map[string]any{p.file("other.pass"): "other"}, at: func(g *given) any { return statePassword(g) }},
+		{key: "state_password_command", with: state, wants: map[string]any{"[/bin/echo, printed]": "printed"}, at: func(g *given) any { return statePassword(g) }},
+		{key: "state_password_credential", with: state, wants: map[string]any{"usual.pass": "usual"}, at: func(g *given) any { return statePassword(g) }},
 		{key: "spool_dir", wants: map[string]any{p.file("spool"): p.file("spool")}, at: func(g *given) any { return g.pass.SpoolDir }},
 		{key: "metrics", wants: map[string]any{"unix:" + p.file("metrics.sock"): http.StatusOK}, at: func(g *given) any { return scraped(g, p.file("metrics.sock")) }},
 		{key: "metrics_public", wants: map[string]any{"false": "", "true": "0.0.0.0:9917"},
@@ -343,4 +348,13 @@ func accountWires() []wire {
 			"since 2026-01-31": transfer.FirstRun{Action: transfer.DeliverSince, Since: time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC)}}, at: func(g *given) any { return g.pass.Flood.First }},
 		{key: "accounts.NAME.flood_limit", wants: map[string]any{"0": 0, "7": 7}, at: func(g *given) any { return g.pass.Flood.Limit }},
 	}
+}
+
+// statePassword is the password that the database is told.
+func statePassword(g *given) any {
+	password, err := g.state.Password(context.Background())
+	if err != nil {
+		return err
+	}
+	return password
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/inject/rdns"
 	"github.com/truehop/truehop/schedule"
+	"github.com/truehop/truehop/schedule/postgres"
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
@@ -49,6 +50,7 @@ type wire struct {
 
 // given is what the packages are given by one configuration.
 type given struct {
+	state      postgres.Options
 	pass       transfer.Pass
 	mta, plain inject.Options
 	// toMTA and toPlain are the ways to the two listeners.
@@ -241,6 +243,8 @@ func (p *wiringPlace) build(t *testing.T, with, keys map[string]string) *given {
 		g.log.Error("line")
 		g.lines[i] = written.String()
 	}
+	g.state = app.StateOptions(cfg)
+	cfg.State = "" // there is no such database
 	a, err := app.Open(t.Context(), cfg, logged(t.Context(), g.log))
 	if err != nil {
 		t.Fatal(err)

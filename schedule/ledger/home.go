@@ -81,3 +81,6 @@ func Begun(done chan error) Pending { return Pending{w: &write{done: done}} }
 
 // NotBegun is a write that was never begun because of err.
 func NotBegun(err error) Pending { return Pending{err: err} }
+
+// PrepareDir creates a directory as [Open] does, and refuses one that cannot be trusted or written.
+func PrepareDir(dir string) error { return prepareDir(dir) }

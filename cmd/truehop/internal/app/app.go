@@ -23,7 +23,7 @@ import (
 
 // App is what all accounts share: the ledger, the sessions with the MTA, the resolver.
 type App struct {
-	ledger *ledger.Ledger
+	ledger Ledger
 	// mu guards current.
 	mu      sync.Mutex
 	current setup
@@ -72,7 +72,7 @@ type Options struct {
 func Open(ctx context.Context, cfg *config.Config, o Options) (*App, error) {
 	// First of all, for it refuses a state directory of another user's: what root creates there,
 	// its owner cannot use.
-	record, err := ledger.Open(ctx, cfg.StateDir)
+	record, err := OpenLedger(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}

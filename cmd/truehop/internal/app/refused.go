@@ -125,9 +125,9 @@ func (a *App) recordLogin(ctx context.Context, account string, at attempt, refus
 	return &RefusedError{Account: account, Times: r.Times, Next: r.Next, Err: refusal}
 }
 
-// ForgetRefusal records in the ledger in dir that an account's credentials are good, if it has it that they are refused.
-func ForgetRefusal(ctx context.Context, dir, account string) error {
-	looking, err := ledger.OpenReadOnly(ctx, dir)
+// ForgetRefusal records that an account's credentials are good, if the ledger has it that they are refused.
+func ForgetRefusal(ctx context.Context, cfg *config.Config, account string) error {
+	looking, err := LookAtLedger(ctx, cfg)
 	if ledger.KindOf(err) == ledger.NotFound {
 		return nil
 	}
@@ -138,7 +138,7 @@ func ForgetRefusal(ctx context.Context, dir, account string) error {
 	if err = errors.Join(err, looking.Close()); err != nil || r == (ledger.Refusal{}) {
 		return err
 	}
-	record, err := ledger.Open(ctx, dir)
+	record, err := OpenLedger(ctx, cfg)
 	if err != nil {
 		return err
 	}

@@ -122,6 +122,9 @@ func (a *App) Reload(cfg *config.Config, o Options) error {
 		return &config.Error{Problems: []config.Problem{{Source: cfg.Path, Key: "state_dir",
 			Text: fmt.Sprintf("cannot change while the service runs, for other accounts are in the record in %s; restart it", before.cfg.StateDir)}}}
 	}
+	if before.cfg.State != cfg.State {
+		return &config.Error{Problems: []config.Problem{{Source: cfg.Path, Key: "state", Text: "cannot change while the service runs; restart it"}}}
+	}
 	next, err := setUp(cfg, o, before)
 	if err != nil {
 		return err

@@ -70,6 +70,11 @@ func TestReloadOfTargets(t *testing.T) {
 	if err := a.Reload(elsewhere, Options{}); err == nil || !strings.Contains(err.Error(), "state_dir") {
 		t.Errorf("another state_dir: %v", err)
 	}
+	database := read(`b: {address: "unix:/b"}`, "b")
+	database.State = "service=truehop"
+	if err := a.Reload(database, Options{}); err == nil || !strings.Contains(err.Error(), "state:") {
+		t.Errorf("a database in its place: %v", err)
+	}
 	if err := a.Close(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -27,6 +27,7 @@ func check(c *Config, r *report) {
 		k.absolute("state_dir", c.StateDir)
 		k.absolute("spool_dir", c.SpoolDir)
 	}
+	k.state(c)
 	k.monitoring(c)
 	k.trouble(c)
 	for _, t := range c.Targets() {

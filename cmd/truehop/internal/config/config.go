@@ -32,6 +32,17 @@ type Config struct {
 	// $STATE_DIRECTORY (set by systemd), else /var/lib/truehop for root and for its owner, else
 	// $XDG_STATE_HOME/truehop.
 	StateDir string `koanf:"state_dir"`
+	// Database of PostgreSQL that holds this record in place of a file in state_dir, for several machines that share the accounts:
+	// postgres://USER@HOST/DATABASE, or service=NAME for a section of a service file. No password stands in it. Beyond this host
+	// the server's certificate is verified (sslmode=verify-full, sslrootcert=FILE). The primary must have a synchronous
+	// standby, or a failover forgets what was delivered. Default: none.
+	State string `koanf:"state"`
+	// File that holds the password for that database, as a password_file. Default: none is sent, or that of ~/.pgpass.
+	StatePasswordFile string `koanf:"state_password_file"`
+	// Program and arguments that print it, as a password_command.
+	StatePasswordCommand []string `koanf:"state_password_command"`
+	// Name of a systemd credential, or of a container's secret, that holds it, as a password_credential.
+	StatePasswordCredential string `koanf:"state_password_credential"`
 	// Directory for messages above 1 MiB while they wait for the MTA, as unlinked temporary files.
 	// Needs room for max_size times inject.connections. Default: spool below state_dir.
 	SpoolDir string `koanf:"spool_dir"`
@@ -75,6 +86,8 @@ type Config struct {
 	Path string `koanf:"-"`
 	// places are where keys were given, see [Config.Settings].
 	places map[string]place `koanf:"-"`
+	// stateLogin has the source of the password for State.
+	stateLogin Credentials
 	// Warnings are lines for a person: what is allowed but unwise.
 	Warnings []string `koanf:"-"`
 }

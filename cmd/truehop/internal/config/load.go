@@ -255,6 +255,8 @@ func (c *Config) complete(o Options, given func(path string) bool) {
 		c.SpoolDir = filepath.Join(c.StateDir, "spool")
 	}
 	getenv := func(name string) string { return lookup(environ, name) }
+	c.stateLogin = Credentials{PasswordFile: c.StatePasswordFile, PasswordCommand: c.StatePasswordCommand, PasswordCredential: c.StatePasswordCredential,
+		getenv: getenv, secrets: secrets}
 	usual := MainTarget
 	for name, t := range c.Inject {
 		t.getenv, t.secrets = getenv, secrets

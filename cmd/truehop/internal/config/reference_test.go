@@ -35,6 +35,14 @@ func sample(k Key) string {
 	switch k.Path {
 	case "state_dir":
 		return "/var/lib/truehop"
+	case "state":
+		return "# postgres://truehop@db.example.net/truehop"
+	case "state_password_file":
+		return "# /etc/truehop/state.pass"
+	case "state_password_command":
+		return "# [/usr/bin/pass, show, truehop/state]"
+	case "state_password_credential":
+		return "# state.pass"
 	case "spool_dir":
 		return "/var/lib/truehop/spool"
 	case "inject.plain":

@@ -1,0 +1,63 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+)
+
+// Record names to a person where the durable record is.
+func (c *Config) Record() string {
+	if c.State != "" {
+		return c.State
+	}
+	return c.StateDir
+}
+
+// StatePassword fetches the password for the database that holds the record, "" where no source of one is given. The error is a
+// [*SecretError].
+func (c *Config) StatePassword(ctx context.Context) (Secret, error) {
+	if len(c.stateLogin.sources()) == 0 {
+		return Secret{}, nil
+	}
+	password, err := c.stateLogin.Password(ctx)
+	var secret *SecretError
+	if errors.As(err, &secret) {
+		err = &SecretError{Source: "state_" + secret.Source, Err: secret.Err}
+	}
+	return password, err
+}
+
+// state checks where the record is.
+func (k checker) state(c *Config) {
+	scheme, _, isURL := strings.Cut(c.State, "://")
+	isURL = isURL && (scheme == "postgres" || scheme == "postgresql")
+	switch u, err := url.Parse(c.State); {
+	case c.State == "":
+	case !isURL && !strings.HasPrefix(c.State, "service="):
+		k.wrong("state", "want postgres://USER@HOST/DATABASE or service=NAME, got %s; a directory is state_dir", show(c.State))
+	case isURL && err != nil:
+		k.wrong("state", "cannot be read as an address; write postgres://USER@HOST/DATABASE") // err quotes it, with what may be a password
+	case hasPassword(u), strings.Contains(c.State, "password="):
+		k.wrong("state", "holds a password, which everybody sees who is shown the configuration; use state_password_file")
+	}
+	sources := c.stateLogin.sources()
+	for _, source := range sources {
+		if c.State == "" {
+			k.wrong("state_"+source, "has no effect without state; remove it")
+		}
+		if len(sources) > 1 {
+			k.wrong("state_"+source, "one source of a password is enough; keep one of state_%s", strings.Join(sources, ", state_"))
+		}
+	}
+	k.absolute("state_password_file", c.StatePasswordFile)
+	if len(c.StatePasswordCommand) > 0 {
+		k.absolute("state_password_command", c.StatePasswordCommand[0])
+	}
+}
+
+func hasPassword(u *url.URL) bool {
+	_, has := u.User.Password()
+	return has
+}

@@ -14,7 +14,10 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/app"
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/postgres/postgrestest"
 )
 
 // TestMain lets the test binary be the program, so that scripts run what users run.
@@ -30,6 +33,21 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, scriptParams("testdata/script"))
 }
 
+// TestScriptsOnPostgreSQL: what a user meets is the same where the record is in a database, but for the name of the place.
+func TestScriptsOnPostgreSQL(t *testing.T) {
+	postgrestest.New(t) // skips where there is none
+	params := scriptParams("")
+	for _, name := range []string{"history", "lost", "held", "partly"} {
+		params.Files = append(params.Files, filepath.Join("testdata/script", name+".txtar"))
+	}
+	setup := params.Setup
+	params.Setup = func(env *testscript.Env) error {
+		env.Setenv("TRUEHOP_STATE", postgrestest.New(env.T().(testing.TB)))
+		return setup(env)
+	}
+	testscript.Run(t, params)
+}
+
 // scriptParams is how the scripts of a directory are run.
 func scriptParams(dir string) testscript.Params {
 	return testscript.Params{
@@ -42,7 +60,7 @@ func scriptParams(dir string) testscript.Params {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"embed": embed, "upstream": upstreamHas, "mta": mtaHas, "plain": plainHas, "exit": exitIs, "await": await, "arrive": arrive,
-			"vanish": vanish, "days": days, "older": older, "to": mtaTo, "labelled": labelled, "authority": authority, "empties": empties, "mistake": mistake,
+			"vanish": vanish, "days": days, "older": older, "to": mtaTo, "labelled": labelled, "authority": authority, "empties": empties, "mistake": mistake, "afresh": afresh,
 		},
 		Condition: func(name string) (bool, error) {
 			if name != "root" {
@@ -52,6 +70,14 @@ func scriptParams(dir string) testscript.Params {
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+	}
+}
+
+// afresh removes the state directory, and the record wherever it is.
+func afresh(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Check(os.RemoveAll(ts.MkAbs("state")))
+	if database := ts.Getenv("TRUEHOP_STATE"); database != "" {
+		ts.Check(postgrestest.Drop(database))
 	}
 }
 
@@ -142,11 +168,14 @@ func labelled(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // scriptLedger opens the ledger of the account work for the length of one command.
-func scriptLedger(ts *testscript.TestScript, use func(context.Context, *ledger.Ledger)) {
+func scriptLedger(ts *testscript.TestScript, use func(context.Context, app.Ledger)) {
 	ctx := context.Background()
-	record, err := ledger.Open(ctx, ts.MkAbs("state"))
+	record, err := app.OpenLedger(ctx, &config.Config{StateDir: ts.MkAbs("state"), State: ts.Getenv("TRUEHOP_STATE")})
+	ts.Check(err)
+	unlock, err := record.Lock("work")
 	ts.Check(err)
 	use(ctx, record)
+	ts.Check(unlock())
 	ts.Check(record.Close())
 }
 
@@ -157,7 +186,7 @@ func days(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	scriptLedger(ts, func(ctx context.Context, record *ledger.Ledger) {
+	scriptLedger(ts, func(ctx context.Context, record app.Ledger) {
 		now := time.Now()
 		for i := range n {
 			_, err := record.Tick(ctx, "work", now.Add(time.Duration(i+1)*24*time.Hour))
@@ -173,7 +202,7 @@ func older(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	scriptLedger(ts, func(ctx context.Context, record *ledger.Ledger) {
+	scriptLedger(ts, func(ctx context.Context, record app.Ledger) {
 		found, err := record.List(ctx, ledger.Filter{Account: "work"})
 		ts.Check(err)
 		for i := range found {

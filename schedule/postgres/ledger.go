@@ -426,12 +426,13 @@ func (l *Ledger) SetRefusal(ctx context.Context, account string, r ledger.Refusa
 	}})
 }
 
-// SetTold records what is told of an account, or with the zero value that nothing is any more.
+// SetTold records what is told of an account, or with the zero value that nothing is any more. It needs no lock, for what a pass
+// ended with is told after it.
 func (l *Ledger) SetTold(ctx context.Context, account string, t ledger.Told) error {
 	if err := checkAccount(account); err != nil {
 		return err
 	}
-	return l.write(ctx, &write{accounts: []string{account}, settles: true, queue: func(b *batch) error {
+	return l.write(ctx, &write{settles: true, queue: func(b *batch) error {
 		if t == (ledger.Told{}) {
 			b.exec("DELETE FROM truehop.told WHERE account = $1", account)
 			return nil

@@ -250,6 +250,17 @@ func connect(t testing.TB, url string) *pgx.Conn {
 	return conn
 }
 
+// Drop removes the record from a database.
+func Drop(url string) error {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, "DROP SCHEMA IF EXISTS truehop CASCADE")
+	return errors.Join(err, conn.Close(ctx))
+}
+
 // Sever ends all sessions with a database, as a network that breaks does.
 func Sever(t testing.TB, url string) {
 	t.Helper()

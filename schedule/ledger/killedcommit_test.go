@@ -20,17 +20,7 @@ func TestPassKilledWhileACommitIsHeld(t *testing.T) {
 	for number, s := range killScenarios {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			for n := int64(1); ; n += stride {
-				w := newKillWorld(t, number)
-				where, dead := w.victim(t, "commit", n)
-				w.aftermath(t)
-				if t.Failed() {
-					t.Fatalf("the pass was killed at its commit %d", n)
-				}
-				if !dead {
-					t.Logf("%d commits", n-1)
-					break
-				}
+			for where := range killAtEach(t, "commit", 1, stride, func() *killWorld { return newKillWorld(t, number) }) {
 				if where != "commit" {
 					t.Fatalf("the victim died at %s", where)
 				}

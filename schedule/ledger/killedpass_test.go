@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -33,6 +34,8 @@ import (
 	"github.com/truehop/truehop/inject/injecttest"
 	"github.com/truehop/truehop/received"
 	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/postgres"
+	"github.com/truehop/truehop/schedule/postgres/postgrestest"
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
@@ -42,6 +45,7 @@ var (
 	victimCommit   = flag.Int64("victim.commit", 0, "make one pass, hold this commit of it until nothing else moves, and die")
 	victimDir      = flag.String("victim.dir", "", "where the victim finds its sockets and its ledger")
 	victimScenario = flag.Int("victim.scenario", 0, "which of the scenarios the victim plays")
+	victimDatabase = flag.String("victim.database", "", "the database that has the record; none is an SQLite ledger")
 )
 
 // killScenarios are the mailboxes that a pass is killed over.
@@ -100,22 +104,7 @@ func TestPassKilledAtEachStep(t *testing.T) {
 	for number, s := range killScenarios {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			killed := map[string]int{}
-			for step := int64(1); ; step += stride {
-				w := newKillWorld(t, number)
-				where, dead := w.victim(t, "step", step)
-				if dead {
-					killed[where]++
-				}
-				w.aftermath(t)
-				if t.Failed() {
-					t.Fatalf("the pass was killed at step %d: %s", step, where)
-				}
-				if !dead {
-					break
-				}
-			}
-			t.Logf("killed at %v", killed)
+			killed := killAtEach(t, "step", 1, stride, func() *killWorld { return newKillWorld(t, number) })
 			for _, where := range []string{"commit", "upstream write", "upstream half", "upstream read", "mta write", "mta half", "mta read"} {
 				if killed[where] == 0 && stride == 1 {
 					t.Errorf("nothing was killed at %s: are its steps counted?", where)
@@ -125,11 +114,35 @@ func TestPassKilledAtEachStep(t *testing.T) {
 	}
 }
 
+// killAtEach kills a pass at its steps of a kind, each in a world of its own, until it gets to its end, and returns how often it was
+// killed where.
+func killAtEach(t *testing.T, kind string, first, stride int64, fresh func() *killWorld) (killed map[string]int) {
+	t.Helper()
+	killed = map[string]int{}
+	for step := first; ; step += stride {
+		w := fresh()
+		where, dead := w.victim(t, kind, step)
+		if dead {
+			killed[where]++
+		}
+		w.aftermath(t)
+		if t.Failed() {
+			t.Fatalf("the pass was killed at %s %d: %s", kind, step, where)
+		}
+		if !dead {
+			t.Logf("killed at %v", killed)
+			return killed
+		}
+	}
+}
+
 // killWorld is one mailbox and one MTA, which outlive the victim.
 type killWorld struct {
 	dir      string
 	number   int
 	scenario killScenario
+	// database has the record; "" is an SQLite ledger in dir.
+	database string
 	store    *fakeserver.Store
 	mta      *injecttest.Server
 	upstream *fakeserver.Server
@@ -231,7 +244,7 @@ func (w *killWorld) victim(t *testing.T, kind string, n int64) (where string, de
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestPassKilledAtEachStep$",
-		fmt.Sprintf("-victim.%s=%d", kind, n), fmt.Sprintf("-victim.scenario=%d", w.number), "-victim.dir="+w.dir)
+		fmt.Sprintf("-victim.%s=%d", kind, n), fmt.Sprintf("-victim.scenario=%d", w.number), "-victim.dir="+w.dir, "-victim.database="+w.database)
 	out, err := cmd.CombinedOutput()
 	if err == nil {
 		return "", false
@@ -260,8 +273,8 @@ func dieInPass(t *testing.T) {
 		hooks.RegisterCommitHook(func() int32 { s.reach("commit"); return 0 })
 		return nil
 	})
-	w := &killWorld{dir: *victimDir, number: *victimScenario, scenario: killScenarios[*victimScenario]}
-	record := w.open(t)
+	w := &killWorld{dir: *victimDir, number: *victimScenario, scenario: killScenarios[*victimScenario], database: *victimDatabase}
+	record := w.open(t, s)
 	if err := w.pass(t.Context(), record, killClock, s); err != nil {
 		t.Fatal(err)
 	}
@@ -273,17 +286,68 @@ func dieInPass(t *testing.T) {
 // killClock is the time of the first pass.
 var killClock = time.Date(2026, time.November, 23, 12, 0, 0, 0, time.UTC)
 
-func (w *killWorld) open(t *testing.T) *ledger.Ledger {
+// killRecord is the record, wherever it is.
+type killRecord interface {
+	transfer.Ledger
+	Lock(account string) (unlock func() error, err error)
+	Close() error
+}
+
+// open opens the record and locks the account. s, if it is not nil, counts what is said to a database from then on.
+func (w *killWorld) open(t *testing.T, s *steps) killRecord {
 	t.Helper()
-	record, err := ledger.Open(t.Context(), filepath.Join(w.dir, "state"))
+	var record killRecord
+	var err error
+	var counted atomic.Pointer[steps]
+	if w.database == "" {
+		record, err = ledger.Open(t.Context(), filepath.Join(w.dir, "state"))
+	} else {
+		record, err = postgres.Open(t.Context(), postgres.Options{URL: w.database, Connections: 3, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+			return &databaseConn{conn, &counted}, err
+		}})
+	}
 	if err != nil {
 		t.Fatalf("the ledger does not open: %v", err)
 	}
+	if _, err := record.Lock("work"); err != nil {
+		t.Fatal(err)
+	}
+	counted.Store(s)
 	return record
 }
 
+// databaseConn is a connection to a database whose writes and reads are steps.
+type databaseConn struct {
+	net.Conn
+	steps *atomic.Pointer[steps]
+}
+
+func (c *databaseConn) Write(p []byte) (int, error) {
+	s := c.steps.Load()
+	if s == nil {
+		return c.Conn.Write(p)
+	}
+	s.reach("commit")
+	half, err := c.Conn.Write(p[:len(p)/2])
+	if err != nil {
+		return half, err
+	}
+	s.reach("database half")
+	rest, err := c.Conn.Write(p[half:])
+	return half + rest, err
+}
+
+func (c *databaseConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if s := c.steps.Load(); s != nil && n > 0 {
+		s.reach("database read")
+	}
+	return n, err
+}
+
 // pass makes one pass, whose steps s counts, if it is not nil.
-func (w *killWorld) pass(ctx context.Context, record *ledger.Ledger, now time.Time, s *steps) (err error) {
+func (w *killWorld) pass(ctx context.Context, record killRecord, now time.Time, s *steps) (err error) {
 	pool := inject.NewPool(w.dialer("mta", s), inject.Options{Connections: 1})
 	defer func() { err = errors.Join(err, pool.Close(ctx)) }()
 	p := transfer.Pass{
@@ -357,7 +421,10 @@ func (c *countedConn) Read(p []byte) (int, error) {
 // aftermath makes the passes that come after the kill, and holds what is left to the promises.
 func (w *killWorld) aftermath(t *testing.T) {
 	t.Helper()
-	record := w.open(t)
+	if w.database != "" {
+		postgrestest.ExpireLeases(t, w.database) // the victim's
+	}
+	record := w.open(t, nil)
 	w.nothingLost(t, record)
 	w.recover(t, record)
 	w.verify(t, record)
@@ -365,7 +432,7 @@ func (w *killWorld) aftermath(t *testing.T) {
 }
 
 // recover makes the passes that follow, a day apart.
-func (w *killWorld) recover(t *testing.T, record *ledger.Ledger) {
+func (w *killWorld) recover(t *testing.T, record killRecord) {
 	t.Helper()
 	for day := range 3 {
 		if err := w.pass(t.Context(), record, killClock.AddDate(0, 0, day+1), nil); err != nil {
@@ -392,7 +459,7 @@ func (w *killWorld) copies() (all, labelled map[string]int) {
 }
 
 // nothingLost wants all that is gone upstream to be with the MTA, for all recipients, and the ledger to know it.
-func (w *killWorld) nothingLost(t *testing.T, record *ledger.Ledger) {
+func (w *killWorld) nothingLost(t *testing.T, record killRecord) {
 	t.Helper()
 	upstream := map[string]bool{}
 	for _, m := range w.store.List("") {
@@ -422,7 +489,7 @@ func (w *killWorld) uid(n int) string {
 }
 
 // state is what the ledger has of the n-th message; there must be no more than one record.
-func (w *killWorld) state(t *testing.T, record *ledger.Ledger, n int) ledger.State {
+func (w *killWorld) state(t *testing.T, record killRecord, n int) ledger.State {
 	t.Helper()
 	found, err := record.List(t.Context(), ledger.Filter{Account: "work", UID: w.uid(n)})
 	if err != nil {
@@ -436,7 +503,7 @@ func (w *killWorld) state(t *testing.T, record *ledger.Ledger, n int) ledger.Sta
 }
 
 // verify holds the end against the promises.
-func (w *killWorld) verify(t *testing.T, record *ledger.Ledger) {
+func (w *killWorld) verify(t *testing.T, record killRecord) {
 	t.Helper()
 	all, labelled := w.copies()
 	for _, f := range fates {
@@ -468,7 +535,7 @@ func (w *killWorld) verify(t *testing.T, record *ledger.Ledger) {
 	}
 }
 
-func (w *killWorld) close(t *testing.T, record *ledger.Ledger) {
+func (w *killWorld) close(t *testing.T, record killRecord) {
 	t.Helper()
 	w.upstream.Close()
 	err := errors.Join(record.Close(), w.entry.Close(), w.mta.Close())

@@ -15,9 +15,7 @@ func TestConformance(t *testing.T) {
 	open(t, url) // makes the schema
 	ledgertest.Run(t, func(t *testing.T) func() (ledgertest.Home, error) {
 		// A new schema for each test would take ten times as long.
-		postgrestest.Exec(t, url, `DELETE FROM truehop.record; DELETE FROM truehop.mailbox; DELETE FROM truehop.pass; DELETE FROM truehop.login;
-			DELETE FROM truehop.told; DELETE FROM truehop.judged; DELETE FROM truehop.caught_up; DELETE FROM truehop.lease;
-			SELECT setval('truehop.judgement', 0)`)
+		postgrestest.Empty(t, url)
 		return func() (ledgertest.Home, error) {
 			return postgres.Open(context.Background(), postgres.Options{URL: url, Connections: 3})
 		}

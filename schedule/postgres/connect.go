@@ -27,6 +27,8 @@ type Options struct {
 	Password func(context.Context) (string, error)
 	// Connections bounds the connections of this process; 0 is 8.
 	Connections int
+	// Dial makes connections; nil is the network.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Holder names this process to others, as in "pid 4711 on mail.example.org"; "" is that.
 	Holder string
 }
@@ -87,6 +89,9 @@ func configure(o Options, readOnly bool) (*pgxpool.Config, error) {
 	}
 	c := config.ConnConfig
 	c.ConnectTimeout = connectTime
+	if o.Dial != nil {
+		c.DialFunc = o.Dial
+	}
 	c.RuntimeParams["application_name"] = "truehop"
 	c.RuntimeParams["search_path"] = "truehop"
 	c.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(replyTime.Milliseconds(), 10)

@@ -250,6 +250,14 @@ func connect(t testing.TB, url string) *pgx.Conn {
 	return conn
 }
 
+// Empty removes all rows of the record.
+func Empty(t testing.TB, url string) {
+	t.Helper()
+	Exec(t, url, `DELETE FROM truehop.record; DELETE FROM truehop.mailbox; DELETE FROM truehop.pass; DELETE FROM truehop.login;
+		DELETE FROM truehop.told; DELETE FROM truehop.judged; DELETE FROM truehop.caught_up; DELETE FROM truehop.lease;
+		SELECT setval('truehop.judgement', 0)`)
+}
+
 // Drop removes the record from a database.
 func Drop(url string) error {
 	ctx := context.Background()

@@ -9,18 +9,21 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 )
 
 // TestDumpHoldsNoSecret: whoever looks at the program while it is logged in, by its arguments, its environment, the dump that it
-// writes at SIGQUIT, its log at debug level or its state, does not find the password.
+// writes at SIGQUIT, its log at debug level or its state, does not find the password. It leaves no core file, though all was set for one.
 func TestDumpHoldsNoSecret(t *testing.T) {
 	const canary = "canary-4711-of-the-password"
 	store := fakeserver.NewStore()
@@ -57,7 +60,8 @@ func TestDumpHoldsNoSecret(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // for a login that never came
 	defer cancel()
 	p := command(t, ctx, "run", "--config", filepath.Join(dir, "truehop.yaml"))
-	p.Dir = dir
+	p.Dir, p.Env = dir, append(os.Environ(), "GOTRACEBACK=crash")
+	allowCores(t)
 	p.start(t)
 	select {
 	case <-loggedIn:
@@ -65,6 +69,10 @@ func TestDumpHoldsNoSecret(t *testing.T) {
 		t.Fatal("nobody logged in")
 	}
 	found := map[string]string{}
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", p.Process.Pid))
+	if err != nil || !regexp.MustCompile(`(?m)^Max core file size +0 +0 `).Match(limits) {
+		t.Errorf("%v, it may write a core file:\n%s", err, limits)
+	}
 	for _, name := range []string{"cmdline", "environ"} {
 		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", p.Process.Pid, name))
 		if err != nil || len(data) == 0 {
@@ -77,6 +85,9 @@ func TestDumpHoldsNoSecret(t *testing.T) {
 	}
 	p.wait(t)
 	release()
+	if status, ok := p.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() || status.CoreDump() {
+		t.Errorf("it ended with %v, want a signal and no core file", p.ProcessState)
+	}
 	found["what it says"] = p.stderr.String() + p.stdout.String()
 	if said := found["what it says"]; !strings.Contains(said, "goroutine ") || !strings.Contains(said, "level=DEBUG") {
 		t.Errorf("it has no dump, or no log at debug level: this proves nothing\n%s", said)
@@ -97,6 +108,25 @@ func TestDumpHoldsNoSecret(t *testing.T) {
 			if strings.Contains(data, secret) {
 				t.Errorf("%s holds the password", where)
 			}
+		}
+	}
+}
+
+// allowCores lets the processes that this one starts write core files, until the test ends.
+func allowCores(t *testing.T) {
+	t.Helper()
+	var before unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_CORE, &before); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Setrlimit(unix.RLIMIT_CORE, &before); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, allowed := range []unix.Rlimit{{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}, {Cur: before.Max, Max: before.Max}} {
+		if unix.Setrlimit(unix.RLIMIT_CORE, &allowed) == nil {
+			return
 		}
 	}
 }

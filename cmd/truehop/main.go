@@ -27,6 +27,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	debug.SetMemoryLimit(memoryLimit)
 	// Past a file size limit a write must fail, not the process.
 	signal.Ignore(syscall.SIGXFSZ)
+	forbidCore()
 	p := &program{stdin: stdin, stdout: stdout, stderr: stderr}
 	ctx, again, stop := p.signals.catch(context.Background())
 	defer stop()

@@ -172,7 +172,7 @@ type Source struct {
 
 // New makes the source that options describe. It neither reads the file nor connects to anybody.
 func New(o Options) *Source {
-	return &Source{o: o, http: client(o.Transport), store: store{path: o.TokenFile}}
+	return &Source{o: o, http: client(o.Transport), store: newStore(o.TokenFile)}
 }
 
 // String names the application only.

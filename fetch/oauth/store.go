@@ -46,7 +46,12 @@ func (t *token) usable(now time.Time) bool {
 }
 
 // store is a token file. Beside it lie a lock file and, while it is written, another.
-type store struct{ path string }
+type store struct {
+	path  string
+	fsync func(*os.File) error // tests watch it
+}
+
+func newStore(path string) store { return store{path, (*os.File).Sync} }
 
 var errNoToken = errors.New("there is no token yet")
 
@@ -136,7 +141,7 @@ func (s store) prepareDir() error {
 		return err
 	}
 	defer f.Close()
-	return store{path: dir}.handOver(f)
+	return newStore(dir).handOver(f)
 }
 
 // handOver gives what root has made to the owner of the directory that it is in: who fetches the mail has to read it.
@@ -178,7 +183,7 @@ func (s store) begin() (*draft, error) {
 		_, err = f.Write(make([]byte, maxFile))
 	}
 	if err == nil {
-		err = f.Sync()
+		err = s.fsync(f)
 	}
 	if err != nil {
 		d.abandon()
@@ -213,7 +218,7 @@ func (d *draft) commit(t token) error {
 	if err := d.f.Truncate(int64(len(text)) + 1); err != nil {
 		return err
 	}
-	if err := d.f.Sync(); err != nil {
+	if err := d.store.fsync(d.f); err != nil {
 		return err
 	}
 	if err := os.Rename(d.f.Name(), d.store.path); err != nil {
@@ -226,5 +231,5 @@ func (d *draft) commit(t token) error {
 		return err
 	}
 	defer dir.Close()
-	return dir.Sync()
+	return d.store.fsync(dir)
 }

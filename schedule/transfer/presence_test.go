@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/truehop/truehop/schedule/ledger"
@@ -42,6 +43,49 @@ func TestUnreadRecordsAreSharedOut(t *testing.T) {
 			}
 			if again := p.succeed(listing.Refs[1]); len(again) > 0 && c.claimedFirst {
 				t.Errorf("%v goes with another message", again)
+			}
+		})
+	}
+}
+
+// TestUnreadRecordsAreCountedAgainstMessages: of the records of one size under an earlier UIDVALIDITY as many go as there are messages of
+// that size. If those are more than the records, no record goes: one of the messages may be new.
+func TestUnreadRecordsAreCountedAgainstMessages(t *testing.T) {
+	now, was := folderKey{account: "work", name: "INBOX", validity: 7}, folderKey{account: "work", name: "INBOX", validity: 6}
+	for _, c := range []struct {
+		listing  string
+		goes     int
+		mayBe    bool // what is lost may be there
+		recorded int  // the size in the records
+	}{
+		{"", 0, false, 1},
+		{"a/1", 1, false, 1},
+		{"a/1 b/1", 2, false, 1},
+		{"a/1 b/2", 1, false, 1},
+		{"a/1 b/1 c/1", 0, true, 1},
+		{"a/2", 0, false, 1},
+		{"a/0", 0, true, 1},
+		{"a/1", 0, true, 0},
+		{"", 0, false, 0},
+	} {
+		t.Run(fmt.Sprintf("%q for two of size %d", c.listing, c.recorded), func(t *testing.T) {
+			listing := listingOf(false, c.listing)
+			p := newPresence(now, listing, compare(now, listing, nil, listingRules{now: noon}))
+			unread := []ledger.Record{{Key: was.key("x", noHash), Size: int64(c.recorded)}, {Key: was.key("y", noHash), Size: int64(c.recorded)}}
+			p.noteUnread(unread)
+			goes := 0
+			for i := range unread {
+				switch r := &unread[i]; {
+				case p.superseded(r):
+					goes++
+				case !p.lost(r):
+					t.Errorf("%q neither goes nor counts as lost", r.UID)
+				case p.mayBeThere(r) != c.mayBe:
+					t.Errorf("%q may be there: %t, want %t", r.UID, !c.mayBe, c.mayBe)
+				}
+			}
+			if goes != c.goes {
+				t.Errorf("%d records go, want %d", goes, c.goes)
 			}
 		})
 	}

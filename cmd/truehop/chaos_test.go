@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -15,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/truehop/truehop/inject/injecttest"
 )
@@ -37,6 +40,46 @@ func TestChaos(t *testing.T) {
 			c.settle(t)
 			c.verify(t)
 		})
+		t.Run(protocol+" on a disk of 2 MB", func(t *testing.T) {
+			c := startChaos(t, protocol)
+			resize := smallDisk(t, filepath.Join(c.dir, "state"))
+			c.largeEvery = 20
+			for c.sent < *chaosMessages {
+				c.round(t)
+			}
+			if c.full == 0 {
+				t.Error("no run has told that the disk is full: this proves nothing")
+			}
+			last := command(t, t.Context(), "run", "--config", c.path)
+			last.start(t)
+			if code := last.wait(t); c.dovecot.Count() > 0 && (code == exitOK || last.stderr.Len() == 0) {
+				t.Errorf("%d messages are left, and an undisturbed run ended with %d and said %q", c.dovecot.Count(), code, &last.stderr)
+			}
+			resize("64m")
+			c.settle(t)
+			c.verify(t)
+		})
+	}
+}
+
+// smallDisk makes a file system of 2 MB at dir, for the state and the spool. resize makes it another size.
+func smallDisk(t *testing.T, dir string) (resize func(size string)) {
+	t.Helper()
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("none", dir, "tmpfs", 0, "size=2m,mode=700"); err != nil {
+		t.Skip("cannot mount: ", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return func(size string) {
+		if err := unix.Mount("none", dir, "tmpfs", unix.MS_REMOUNT, "size="+size+",mode=700"); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -48,6 +91,9 @@ type chaos struct {
 	// sent counts the messages, acts what was done to whom, labels and copies what arrived.
 	sent int
 	acts map[string]int
+	// largeEvery makes each so-many-th message larger than what is spooled in memory, 0 none. full counts the runs that told of a disk
+	// without room.
+	largeEvery, full int
 }
 
 func startChaos(t *testing.T, protocol string) *chaos {
@@ -69,12 +115,17 @@ func startChaos(t *testing.T, protocol string) *chaos {
 	return c
 }
 
-// round lets new mail arrive, runs the program, and does something to somebody meanwhile, up to four times.
+// round lets new mail arrive, runs the program, and disturbs it.
 func (c *chaos) round(t *testing.T) {
 	t.Helper()
 	for range min(10+c.random.IntN(50), *chaosMessages-c.sent) {
 		c.sent++
-		c.dovecot.Deliver(chaosMail(c.sent))
+		m := chaosMail(c.sent)
+		if c.largeEvery > 0 && c.sent%c.largeEvery == 0 {
+			fill := strings.Repeat(strings.Repeat("x", 70)+"\r\n", 17_000)
+			m = bytes.Replace(m, []byte("\r\n\r\n"), []byte("\r\n\r\n"+fill+"\r\n"), 1)
+		}
+		c.dovecot.Deliver(m)
 	}
 	p := command(t, t.Context(), "run", "--config", c.path, "--quiet")
 	p.start(t)
@@ -83,15 +134,23 @@ func (c *chaos) round(t *testing.T) {
 		defer close(ended)
 		_ = p.Wait() // whatever becomes of it
 	}()
+	c.disturb(p.Process.Pid, ended)
+	<-ended
+	if p.ProcessState.ExitCode() == exitCannotWrite {
+		c.full++
+	}
+}
+
+// disturb does something to somebody, up to four times while the program runs.
+func (c *chaos) disturb(truehop int, ended <-chan struct{}) {
 	for range 1 + c.random.IntN(4) {
 		select {
 		case <-ended:
 			return
 		case <-time.After(time.Duration(c.random.IntN(120)) * time.Millisecond):
-			c.act(p.Process.Pid)
+			c.act(truehop)
 		}
 	}
-	<-ended
 }
 
 // act does something to one process.
@@ -222,7 +281,7 @@ func (c *chaos) verify(t *testing.T) {
 		}
 		doubles += max(copies[id]-1, 0)
 	}
-	t.Logf("%d messages: %d lost, %d second copies, %d of them unlabelled; %v", c.sent, lost, doubles, unlabelled, c.acts)
+	t.Logf("%d messages: %d lost, %d second copies, %d of them unlabelled; %d runs with a full disk; %v", c.sent, lost, doubles, unlabelled, c.full, c.acts)
 }
 
 // logged is what Postfix logged about the n-th message, and about the end of its own processes.

@@ -127,7 +127,7 @@ func checkOf(t *testing.T, upstream, keys string, want int) string {
 		}
 	})
 	w := &lineWorld{dir: t.TempDir(), upstream: upstream, mta: listen(t, func(conn net.Conn) { mta.Serve(conn) })}
-	p := must(t, want, "check", "--config", w.config(t, "tls: none, allow_plaintext: true, "+keys))
+	p := must(t, want, "check", "--verbose", "--config", w.config(t, "tls: none, allow_plaintext: true, "+keys))
 	return p.stdout.String() + p.stderr.String()
 }
 

@@ -21,7 +21,7 @@ mailbox looks new or renumbered and holds more of it than flood_limit. What it k
 func (p *program) adoptCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "adopt ACCOUNT...",
-		Short: "Leave the mail of a mailbox that stopped and asked, and go on with what comes later",
+		Short: "Leave the mail of a mailbox that stopped and asked",
 		Long: `adopt makes one pass over each of these accounts, as run does, and records what the ledger does not know as done,
 without delivering any of it: it stays upstream, and only what comes later is delivered.`,
 		Args:              wantsAccount,

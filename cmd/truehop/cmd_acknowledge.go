@@ -18,7 +18,7 @@ func (p *program) acknowledgeCommand() *cobra.Command {
 	var all bool
 	c := &cobra.Command{
 		Use:   "acknowledge ACCOUNT (UID|ID... | --all)",
-		Short: "Take note of messages that went from the mailbox before they were delivered",
+		Short: "Take note of messages that went before they were delivered",
 		Long: `acknowledge records that you know of messages which are lost: they went from the mailbox, by
 another hand than truehop's, before they were delivered. They are named by UID or by Truehop-ID,
 as status prints them. Until then run and status exit with 65. History keeps them,

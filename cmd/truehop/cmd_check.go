@@ -29,7 +29,7 @@ spool, for the user that they belong to; each upstream, with its TLS, its login,
 that mail is moved to; the clients of the last messages; and each MTA, with its TLS, the largest
 message that it takes, the recipients, and whether it lets itself be told of clients by XCLIENT.
 Accounts are looked at together. Each is a line with ok, WARN or FAILED, and below it what is wrong and
-what to do; with one account, or --verbose, all that was found. It changes nothing anywhere; after a login
+what to do; with --verbose, all that was found. It changes nothing anywhere; after a login
 that went well, the next pass over the account does not wait because of one that was refused.`,
 		ValidArgsFunction: p.completeAccounts,
 		RunE:              func(c *cobra.Command, args []string) error { return p.check(c.Context(), args, o) },
@@ -98,7 +98,7 @@ func (p *program) check(ctx context.Context, names []string, o checkOptions) err
 				return err
 			}
 		} else if !p.quiet || c.Level > ui.OK {
-			c.Print(p.page(), o.verbose || len(accounts) == 1)
+			c.Print(p.page(), o.verbose)
 		}
 	}
 	if quiet := p.quiet && code == exitOK; !o.json && !quiet {

@@ -34,7 +34,7 @@ what a program is called with, are shown as ***.`,
 			if asJSON {
 				return ui.PrintSettingsJSON(p.stdout, cfg.Settings())
 			}
-			ui.PrintSettings(p.stdout, cfg.Settings())
+			ui.PrintSettings(p.page(), cfg.Settings())
 			return nil
 		},
 	}

@@ -76,7 +76,7 @@ what a policy is worth before mail is injected by it.`,
 			if err != nil {
 				return err
 			}
-			return explainFiles(cmd.Context(), cmd.OutOrStdout(), opts, how)
+			return explainFiles(cmd.Context(), pageOf(cmd.OutOrStdout()), opts, how)
 		},
 	}
 	f := cmd.Flags()
@@ -223,7 +223,7 @@ func (p *program) explainAccount(cmd *cobra.Command, args []string, opts explain
 		return err
 	}
 	opts.Addresses = cfg.Log.Addresses
-	x := &liveExplainer{account: accounts[0], opts: opts, out: p.stdout, page: p.page()}
+	x := &liveExplainer{account: accounts[0], opts: opts, out: p.page()}
 	if x.how, err = presenter(cfg, x.account, opts); err != nil {
 		return err
 	}
@@ -259,7 +259,6 @@ type liveExplainer struct {
 	opts    explainOptions
 	how     *app.Presenter
 	out     io.Writer
-	page    io.Writer // where the table of outcomes is written
 	// several says that messages of more than one folder are explained.
 	several bool
 	// head is the header of the message at hand.
@@ -349,7 +348,7 @@ func (x *liveExplainer) end() error {
 		return unfit("the mailbox of account %s has no message with the UID %q", x.account.Name, fetch.Sanitize(x.opts.UID))
 	}
 	if x.opts.UID == "" && !x.opts.JSON {
-		x.outcomes.Print(x.page, x.failures)
+		x.outcomes.Print(x.out, x.failures)
 	}
 	if x.failures > 1 {
 		return fmt.Errorf("%w; %d messages could not be fetched", x.failed, x.failures)

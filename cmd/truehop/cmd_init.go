@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -65,6 +66,7 @@ func (p *program) initialize(o initOptions) error {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return unfit("%s is there already, and init never writes over a file; name another one with --output", path)
 	}
+	o.PasswordFile = fromHome(o.PasswordFile)
 	if err := p.ask(&o.Draft); err != nil {
 		return err
 	}
@@ -93,22 +95,25 @@ func (p *program) initialize(o initOptions) error {
 type question struct {
 	flag, text string
 	answer     *string
-	// wrong says why an answer cannot be used, "" if it can.
+	// key is the one that the answer becomes the value of, wrong says why it cannot be before that is tried, "" if it can.
+	key   string
 	wrong func(answer string) string
 }
 
 // questions are those that a draft leaves open.
 func questions(d *config.Draft) []question {
 	all := []question{
-		{"user", "User name at the upstream (often the whole address)", &d.User, wanted},
-		{"provider", "Provider (see truehop providers), or auto", &d.Provider, noProvider},
-		{"host", "Host name of the upstream, nothing where the provider has one for all", &d.Host, nil},
-		{"password-file", "File that holds the password", &d.PasswordFile, noFullPath},
-		{"recipient", "Address here that the mail is delivered to", &d.Recipient, wanted},
+		{"user", "User name at the upstream (often the whole address)", &d.User, "user", wanted},
+		{"provider", "Provider (see truehop providers), or auto", &d.Provider, "provider", noProvider},
+		{"host", "Host name of the upstream, nothing where the provider has one for all", &d.Host, "host", usable},
+		{"password-file", "File that holds the password", &d.PasswordFile, "password_file", noFullPath},
+		{"recipient", "Address here that the mail is delivered to", &d.Recipient, "recipients", wanted},
 	}
 	needless := map[string]bool{"provider": d.Host != "", "host": d.Provider != "", "password-file": len(d.PasswordCommand) > 0}
 	return slices.DeleteFunc(all, func(q question) bool { return *q.answer != "" || needless[q.flag] })
 }
+
+func usable(string) string { return "" }
 
 func wanted(answer string) string {
 	if answer == "" {
@@ -134,6 +139,36 @@ func noFullPath(answer string) string {
 	return ""
 }
 
+// fromHome reads ~/ in front of a path as a shell does.
+func fromHome(path string) string {
+	below, found := strings.CutPrefix(path, "~/")
+	if home, err := os.UserHomeDir(); found && err == nil {
+		return filepath.Join(home, below)
+	}
+	return path
+}
+
+// refusedAs says why the configuration of a draft, of which the rest is made up, would be refused for the value of a key.
+func refusedAs(d config.Draft, key string) string {
+	d.User, d.Recipient = cmp.Or(d.User, "user"), cmp.Or(d.Recipient, "user@example.net")
+	if len(d.PasswordCommand) == 0 {
+		d.PasswordFile = cmp.Or(d.PasswordFile, "/password")
+	}
+	if key != "host" && d.Provider == "" {
+		d.Host = cmp.Or(d.Host, "mail.example.net")
+	}
+	_, err := config.Parse("", d.YAML(), configOptions())
+	var refused *config.Error
+	if errors.As(err, &refused) {
+		for _, problem := range refused.Problems {
+			if strings.Contains(problem.Key, "."+key) {
+				return problem.Text
+			}
+		}
+	}
+	return ""
+}
+
 // ask asks at a terminal for what has no default, again where an answer cannot be used, and elsewhere says which flag is missing.
 func (p *program) ask(d *config.Draft) error {
 	in, isFile := p.stdin.(*os.File)
@@ -147,13 +182,17 @@ func (p *program) ask(d *config.Draft) error {
 			fmt.Fprintf(p.stdout, "%s: ", q.text)
 			answer, err := lines.ReadString('\n')
 			*q.answer = strings.TrimSpace(answer)
-			if q.wrong == nil || q.wrong(*q.answer) == "" {
+			if q.key == "password_file" {
+				*q.answer = fromHome(*q.answer)
+			}
+			wrong := cmp.Or(q.wrong(*q.answer), refusedAs(*d, q.key))
+			if wrong == "" {
 				break
 			}
 			if err != nil { // there will be no other one
 				return usage("init has no answer (%w); give --%s", err, q.flag)
 			}
-			fmt.Fprintf(p.stdout, "  %s\n", q.wrong(*q.answer))
+			fmt.Fprintf(p.stdout, "  %s\n", wrong)
 		}
 	}
 	return nil

@@ -13,7 +13,7 @@ func (p *program) providersCommand() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "providers [PROVIDER...]",
-		Short: "Print the providers that truehop knows, and what they want of those who log in",
+		Short: "Print the known providers, and what a login there needs",
 		Long: `providers prints the values of the key provider. Of those with one address for all customers it says where
 their mailboxes are, which provider: NAME alone then stands for, and what a login needs: an app password, OAuth 2, or
 IMAP switched on.`,
@@ -31,7 +31,7 @@ IMAP switched on.`,
 					continue
 				}
 				if !asJSON {
-					ui.PrintProvider(p.stdout, known)
+					ui.PrintProvider(p.page(), known)
 				} else if err := ui.PrintProviderJSON(p.stdout, known); err != nil {
 					return err
 				}

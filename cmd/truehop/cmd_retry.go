@@ -19,7 +19,7 @@ func (p *program) retryCommand() *cobra.Command {
 	var states []string
 	c := &cobra.Command{
 		Use:   "retry ACCOUNT (UID|ID... | --state STATE | --all)",
-		Short: "Try refused, partly refused, held and deferred messages again at the next pass",
+		Short: "Have refused, held and deferred messages tried again",
 		Long: `retry makes messages of an account due at once: those that the MTA refused, for all recipients or
 for some, those held for a person, and those deferred, whose time has not come yet. They are named
 by UID or by Truehop-ID, as history prints them. The next pass fetches them again. What was

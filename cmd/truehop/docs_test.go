@@ -12,7 +12,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
@@ -24,7 +26,6 @@ func testDocs(t *testing.T) (dir string, pages []string) {
 	t.Helper()
 	dir = t.TempDir()
 	root := (&program{stdout: io.Discard, stderr: io.Discard}).rootCommand()
-	root.InitDefaultCompletionCmd()
 	build := &debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}, Settings: []debug.BuildSetting{{Key: "vcs.time", Value: "2026-03-01T12:00:00Z"}}}
 	if err := writeDocs(dir, root, build); err != nil {
 		t.Fatal(err)
@@ -48,7 +49,7 @@ func mandoc(t *testing.T) string {
 	return path
 }
 
-// TestManualHasEveryCommand: there is a page for each command that users see, with all its flags, and truehop(1) names it.
+// TestManualHasEveryCommand: there is a page for each command of ours that users see, with all its flags, and truehop(1) names it.
 func TestManualHasEveryCommand(t *testing.T) {
 	dir, pages := testDocs(t)
 	missing := map[string]bool{}
@@ -58,7 +59,7 @@ func TestManualHasEveryCommand(t *testing.T) {
 	overview := readText(t, filepath.Join(dir, "man/man1/truehop.1"))
 	commands := (&program{stdout: io.Discard, stderr: io.Discard}).rootCommand().Commands()
 	for _, c := range commands {
-		if c.Hidden {
+		if c.Hidden || c.Name() == "completion" {
 			continue
 		}
 		name := "truehop-" + c.Name()
@@ -177,4 +178,32 @@ func TestCompletionsAreShell(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestHelpFitsATerminal: no line of the help of any command is wider than 80 columns, and no word of it is lost for that.
+func TestHelpFitsATerminal(t *testing.T) {
+	var look func(c *cobra.Command)
+	look = func(c *cobra.Command) {
+		var out strings.Builder
+		c.SetOut(&out)
+		if err := c.Help(); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(out.String()) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+				t.Errorf("%s --help: %d columns: %s", c.CommandPath(), n, line)
+			}
+		}
+		said := strings.Join(strings.Fields(out.String()), " ")
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			if _, usage := pflag.UnquoteUsage(f); !f.Hidden && !strings.Contains(said, usage) {
+				t.Errorf("%s --help does not say %q", c.CommandPath(), usage)
+			}
+		})
+		for _, below := range c.Commands() {
+			look(below)
+		}
+	}
+	p := &program{}
+	look(p.rootCommand())
 }

@@ -239,7 +239,7 @@ func TestJourneyCheckAndDryRun(t *testing.T) {
 	for n := range 3 {
 		j.dovecot.Deliver(clientMail(n + 1))
 	}
-	p := must(t, exitOK, "check", "--config", config)
+	p := must(t, exitOK, "check", "--verbose", "--config", config)
 	for _, want := range []string{"folder INBOX: 3 messages", "XCLIENT: offered", "second XCLIENT in the session: allowed, one session"} {
 		if !strings.Contains(p.stdout.String(), want) {
 			t.Errorf("check does not say %q:\n%s", want, &p.stdout)

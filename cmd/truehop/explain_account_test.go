@@ -53,7 +53,7 @@ func TestExplainLiveTroubles(t *testing.T) {
 	x := &liveExplainer{
 		account: &config.Account{Name: "work", Folders: []string{"INBOX", "Junk"}},
 		opts:    explainOptions{Last: 9}, how: app.DefaultPresenter(received.Policy{MX: []string{"mx.example.net"}}),
-		out: &out, page: &out, several: true,
+		out: &out, several: true,
 	}
 	gone := &fetch.Error{Kind: fetch.Gone, Op: "FETCH"}
 	for _, m := range []fetch.Message{

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -48,7 +49,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	var outcome *outcomeError
 	if err != nil && !errors.As(err, &outcome) {
-		ui.PrintError(stderr, ui.SuggestOwner(err, args))
+		ui.PrintError(pageOf(stderr), ui.SuggestOwner(err, args))
 	}
 	return exitCode(err)
 }
@@ -82,7 +83,28 @@ with XCLIENT, so that its rules judge the real client and not localhost.`,
 		p.statusCommand(), p.historyCommand(), p.retryCommand(), p.acknowledgeCommand(), p.forgetCommand(), p.acceptCommand(), p.adoptCommand(),
 		p.importCommand(), p.demoCommand(), p.providersCommand(), p.configCommand(), p.initCommand())
 	root.AddCommand(p.docsCommand())
+	root.InitDefaultCompletionCmd()
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", helpWidth)))
+	foldHelp(root)
 	return root
+}
+
+// helpWidth is how wide the help of a command is.
+const helpWidth = 80
+
+// foldHelp fills the paragraphs of the texts of a command and of those below it.
+func foldHelp(c *cobra.Command) {
+	var paragraphs []string
+	for text := range strings.SplitSeq(c.Long, "\n\n") {
+		if !strings.Contains("\n"+text, "\n\t") { // what is to be typed stays as it is
+			text = ui.Folded(strings.Join(strings.Fields(text), " "), helpWidth)
+		}
+		paragraphs = append(paragraphs, text)
+	}
+	c.Long = strings.Join(paragraphs, "\n\n")
+	for _, below := range c.Commands() {
+		foldHelp(below)
+	}
 }
 
 // wrongFlag makes a mistake of usage of what is wrong with a flag of a command, with the flag that may be meant.

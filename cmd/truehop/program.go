@@ -58,11 +58,14 @@ func (p *program) tellAwaited(a *app.App, log *ui.Log) {
 }
 
 // page is where tables are written: they fit the width of a terminal.
-func (p *program) page() io.Writer {
-	if !isTerminal(p.stdout) {
-		return p.stdout
+func (p *program) page() io.Writer { return pageOf(p.stdout) }
+
+// pageOf is a writer to which what is too wide for a terminal is folded.
+func pageOf(w io.Writer) io.Writer {
+	if !isTerminal(w) {
+		return w
 	}
-	return ui.Page{Writer: p.stdout, Columns: terminalWidth(p.stdout)}
+	return ui.Page{Writer: w, Columns: terminalWidth(w)}
 }
 
 // defaultWidth is that of a terminal which does not say.

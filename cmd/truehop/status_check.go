@@ -48,12 +48,12 @@ func (p *program) statusCheck(ctx context.Context, names []string, maxAge time.D
 // judgeHealth says in one line how it stands with the accounts, the worst of them first.
 func judgeHealth(all []*ui.AccountStatus, maxAge time.Duration, now time.Time) (health, string) {
 	words := map[health][]string{}
-	waiting, person := 0, 0
+	deferred, person := 0, 0
 	for _, s := range all {
 		h, text := judgeAccount(s, maxAge, now)
 		for _, m := range s.Open {
 			if !m.State.WantsPerson() {
-				waiting++
+				deferred++
 				continue
 			}
 			person++
@@ -70,9 +70,9 @@ func judgeHealth(all []*ui.AccountStatus, maxAge time.Duration, now time.Time) (
 		worst = max(worst, h)
 	}
 	said := slices.Concat(words[healthCritical], words[healthWarning])
-	sum := fmt.Sprintf("accounts %d, waiting %d, for a person %d", len(all), waiting, person)
+	sum := fmt.Sprintf("accounts %d, deferred %d, for a person %d", len(all), deferred, person)
 	said = append(said, sum)
-	return worst, fmt.Sprintf("%s | accounts=%d waiting=%d person=%d", strings.ReplaceAll(strings.Join(said, "; "), "|", "/"), len(all), waiting, person)
+	return worst, fmt.Sprintf("%s | accounts=%d deferred=%d person=%d", strings.ReplaceAll(strings.Join(said, "; "), "|", "/"), len(all), deferred, person)
 }
 
 // judgeAccount says how it stands with the passes over an account.

@@ -25,13 +25,13 @@ func TestHealth(t *testing.T) {
 		want health
 		says string
 	}{
-		{"well", ui.AccountStatus{LastSuccess: &young}, healthOK, "accounts 1, waiting 0, for a person 0 | accounts=1"},
+		{"well", ui.AccountStatus{LastSuccess: &young}, healthOK, "accounts 1, deferred 0, for a person 0 | accounts=1"},
 		{"no pass", ui.AccountStatus{}, healthCritical, "work: no good pass yet;"},
 		{"old", ui.AccountStatus{LastSuccess: &old}, healthCritical, "no good pass for 2h0m0s;"},
 		{"old, and why", ui.AccountStatus{LastSuccess: &old, Error: &text}, healthCritical, "for 2h0m0s, the MTA / is gone;"},
 		{"failed once", ui.AccountStatus{LastSuccess: &young, Error: &text}, healthWarning, "last pass failed, the MTA"},
 		{"login refused", ui.AccountStatus{LastSuccess: &young, LoginRefused: &ui.LoginStatus{Reason: "no"}}, healthWarning, "login refused: no"},
-		{"waiting", ui.AccountStatus{LastSuccess: &young, Open: message(ledger.Deferred, 0)}, healthOK, "waiting 1"},
+		{"deferred", ui.AccountStatus{LastSuccess: &young, Open: message(ledger.Deferred, 0)}, healthOK, "deferred 1"},
 		{"refused just now", ui.AccountStatus{LastSuccess: &young, Open: message(ledger.Refused, time.Hour)}, healthWarning, "truehop status work"},
 		{"refused long ago", ui.AccountStatus{LastSuccess: &young, Open: message(ledger.Refused, 25*time.Hour)}, healthOK, "for a person 1"},
 		{"lost just now", ui.AccountStatus{LastSuccess: &young, Open: message(ledger.Lost, 0)}, healthWarning, "truehop status work"},

@@ -28,7 +28,7 @@ func TestStatusOfTheLastPass(t *testing.T) {
 		},
 		{
 			"failed", ledger.Pass{Began: began, Ended: began.Add(time.Minute), Listed: 2, Error: "the MTA cannot be reached"},
-			[]string{"work: last pass 2026-11-23 12:00:00 FAILED: the MTA cannot be reached\n", "  it took 1m0s: listed 2, delivered 0,"},
+			[]string{"work: last pass 2026-11-23 12:00:00 FAILED: the MTA cannot be reached\n", "  it took 1m0s: listed 2\n"},
 			[]string{`"ok":false,"listed":2,`, `"error":"the MTA cannot be reached"`},
 		},
 		{

@@ -56,6 +56,7 @@ func TestInitAtATerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, tty := seenOnTerminal(t, "init", "--output", written, "--target", k.mta.Addr().String())
+	p.Env = append(os.Environ(), "HOME="+k.dir)
 	p.start(t)
 	tty.answer(t, "User name at the upstream (often the whole address)", "")
 	tty.awaitText(t, "needed")
@@ -63,10 +64,16 @@ func TestInitAtATerminal(t *testing.T) {
 	tty.answer(t, "Provider (see truehop providers), or auto", "gmial")
 	tty.awaitText(t, "did you mean gmail?")
 	tty.answer(t, "Provider (see truehop providers), or auto", "")
+	tty.answer(t, "Host name of the upstream, nothing where the provider has one for all", "")
+	tty.awaitText(t, "is missing")
+	tty.answer(t, "Host name of the upstream, nothing where the provider has one for all", "imap://127.0.0.1")
+	tty.awaitText(t, "want a host name, not a URL")
 	tty.answer(t, "Host name of the upstream, nothing where the provider has one for all", "127.0.0.1")
 	tty.answer(t, "File that holds the password", "password")
 	tty.awaitText(t, "full path")
-	tty.answer(t, "File that holds the password", password)
+	tty.answer(t, "File that holds the password", "~/password")
+	tty.answer(t, "Address here that the mail is delivered to", "alice")
+	tty.awaitText(t, "the domain is missing")
 	tty.answer(t, "Address here that the mail is delivered to", "alice@example.net")
 	tty.awaitText(t, "then: truehop check --config ")
 	if said := tty.rest(t); !strings.HasPrefix(said, written+"\n") {
@@ -119,10 +126,10 @@ func TestStatusWatchesAtATerminal(t *testing.T) {
 	k := watched(t)
 	p, tty := onTerminal(t, "status", "--watch", "--config", k.config)
 	p.start(t)
-	tty.await(t, fmt.Sprintf("delivered %d ", killMessages))
+	tty.await(t, fmt.Sprintf("  delivered %d\r\n", killMessages))
 	k.store.Add("INBOX", scriptMail(77))
 	must(t, exitOK, "run", "--config", k.config)
-	tty.await(t, fmt.Sprintf("delivered %d ", killMessages+1))
+	tty.await(t, fmt.Sprintf("  delivered %d\r\n", killMessages+1))
 	tty.ends(t, p)
 }
 

@@ -434,7 +434,7 @@ func (e engine) live(t *testing.T, i image, w *mailtest.Mail, probe []string) {
 		t.Fatal(err)
 	}
 	w.Await()
-	if out, err := e.run(t, i, probe...); err != nil || !strings.HasPrefix(out, "OK: accounts 1, waiting 0, for a person 0") {
+	if out, err := e.run(t, i, probe...); err != nil || !strings.HasPrefix(out, "OK: accounts 1, deferred 0, for a person 0") {
 		t.Errorf("%q beside the service: %v\n%s", probe, err, out)
 	}
 	if e.probe != "" {

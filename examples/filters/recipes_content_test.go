@@ -15,7 +15,7 @@ import (
 
 // checkMTA asks truehop what it thinks of the listener.
 func checkMTA(w *world) outcome {
-	out, err := exec.Command(os.Getenv(truehop), "check", "--config", filepath.Join(w.dir, "truehop.yaml")).CombinedOutput()
+	out, err := exec.Command(os.Getenv(truehop), "check", "--verbose", "--config", filepath.Join(w.dir, "truehop.yaml")).CombinedOutput()
 	if err != nil {
 		w.t.Errorf("truehop check: %v\n%s", err, out)
 	}

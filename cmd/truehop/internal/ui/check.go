@@ -244,6 +244,7 @@ func (c *Checked) Clients(o *Outcomes) {
 			fmt.Sprintf("name provider, or mx and internal, or hops; truehop explain %s --last %d shows each", c.Name, messages))
 		return
 	}
+	c.Text += fmt.Sprintf(", client known of %d of the last %d", found, messages)
 	c.note("clients: known of %d of the last %s", found, count(messages, "message"))
 	for _, finding := range findings {
 		c.Warn(finding, "")
@@ -338,6 +339,7 @@ func (c *Checked) Capabilities(found inject.Capabilities, in *config.Target) {
 		c.note("XCLIENT: offered, attributes %s, but %s.xclient is off: the MTA takes every message for local mail", attributes, in.Section())
 		return
 	}
+	c.Text += ": offered"
 	c.note("XCLIENT: offered, attributes %s", attributes)
 	if len(found.Presented) == 0 {
 		return
@@ -345,7 +347,9 @@ func (c *Checked) Capabilities(found inject.Capabilities, in *config.Target) {
 	for _, p := range found.Presented {
 		c.note("presented %s: %s", clientText(p.Client, in), replyText(p.Reply))
 	}
+	const apart = ", a connection for each message"
 	if found.OneClient {
+		c.Text += apart
 		c.note("a second XCLIENT in the session: not tried, this server may keep what it was told of the client before: every message gets a connection of its own, and no attribute of it reaches another")
 		return
 	}
@@ -353,11 +357,13 @@ func (c *Checked) Capabilities(found inject.Capabilities, in *config.Target) {
 	barred := slices.ContainsFunc(found.Presented, func(p inject.Presentation) bool { return !p.Reset && p.Err == nil })
 	switch {
 	case !barred:
+		c.Text += ", one session carries many messages"
 		c.note("a second XCLIENT in the session: allowed, one session carries many messages")
 		return
 	case found.Presented[0].Reset:
 		c.note("a second XCLIENT in the session: allowed, but not after each of these clients")
 	default:
+		c.Text += apart
 		c.note("a second XCLIENT in the session: not allowed, every message needs a connection of its own")
 	}
 	if in.Address.Network == "unix" {

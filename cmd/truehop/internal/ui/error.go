@@ -2,7 +2,6 @@ package ui
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -18,12 +17,12 @@ func PrintError(w io.Writer, err error) {
 	// A configuration that is not there, or a file that it names, is a single problem without a place.
 	inText := errors.As(err, &conf) && !(len(conf.Problems) == 1 && conf.Problems[0].Source == "")
 	if inText {
-		fmt.Fprintf(w, "truehop: the configuration is refused:\n%s\n", conf.Error())
+		say(w, "truehop: the configuration is refused:\n"+conf.Error())
 		return
 	}
-	fmt.Fprintf(w, "truehop: %s\n", lines(err.Error()))
+	say(w, "truehop: "+lines(err.Error()))
 	if h := Hint(err); h != "" {
-		fmt.Fprintf(w, "  %s\n", lines(h))
+		say(w, "  "+lines(h))
 	}
 }
 

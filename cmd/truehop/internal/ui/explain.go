@@ -43,14 +43,15 @@ type Explanation struct {
 // explainer writes the explanation of one message. Everything that comes from the message is sanitised: it
 // may hold terminal escapes.
 type explainer struct {
-	w     *bufio.Writer
-	color bool
+	w       *bufio.Writer
+	columns int // 0 where they do not matter
+	color   bool
 }
 
 // Print shows the chain from the top down, the boundary, the reason and the commands.
 func (x *Explanation) Print(w io.Writer, name string, color bool) error {
 	chain, b := x.Chain, x.Boundary
-	l := explainer{bufio.NewWriter(w), color}
+	l := explainer{bufio.NewWriter(w), columnsOf(w), color}
 	l.line(sgrBold, "%s", fetch.Sanitize(name))
 	if text := headingText(x.Heading); text != "-" {
 		l.line("", "  %s", text)
@@ -82,10 +83,14 @@ func (x *Explanation) Print(w io.Writer, name string, color bool) error {
 }
 
 func (l *explainer) line(sgr, format string, args ...any) {
-	if l.color && sgr != "" {
-		format = sgr + format + sgrReset
+	text := fmt.Sprintf(format, args...)
+	indented := len(text) - len(strings.TrimLeft(text, " ")) + 2
+	for _, line := range folded(text, l.columns, indented) {
+		if l.color && sgr != "" {
+			line = sgr + line + sgrReset
+		}
+		fmt.Fprintln(l.w, line)
 	}
-	fmt.Fprintf(l.w, format+"\n", args...)
 }
 
 // hopText describes a field in one line.

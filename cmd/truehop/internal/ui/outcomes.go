@@ -83,6 +83,6 @@ func (o *Outcomes) Print(w io.Writer, failures int) {
 	}
 	t.flush()
 	for _, finding := range o.Findings() {
-		fmt.Fprintf(w, "\nwarning: %s\n", fetch.Printable(finding))
+		say(w, "\nwarning: "+fetch.Printable(finding))
 	}
 }

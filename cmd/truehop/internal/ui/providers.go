@@ -15,7 +15,7 @@ func PrintProvider(w io.Writer, p config.Published) {
 		text *string
 	}{{"imap", p.IMAP}, {"pop3", p.POP3}, {"needs", p.Needs}, {"see", p.Page}} {
 		if line.text != nil {
-			fmt.Fprintf(w, "  %-5s  %s\n", line.name, *line.text)
+			say(w, fmt.Sprintf("  %-5s  %s", line.name, *line.text))
 		}
 	}
 }

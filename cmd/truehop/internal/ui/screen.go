@@ -204,7 +204,10 @@ func wantsTelling(e transfer.Event) bool {
 }
 
 // Warning tells what is odd.
-func (s *Screen) Warning(text string) { s.print(s.paint(sgrBold, "warning: ") + text + "\n") }
+func (s *Screen) Warning(text string) {
+	const word = "warning: "
+	s.print(strings.Replace(s.fold(word+text, 2), word, s.paint(sgrBold, word), 1))
+}
 
 // Awaiting answers a signal: it tells why the program goes on, if it does.
 func (s *Screen) Awaiting(messages int) {
@@ -267,19 +270,16 @@ func (s *Screen) told(v *passView, sum transfer.Summary, err error) string {
 	case err != nil && said == nothingNew:
 		said = ""
 	}
-	rows := []string{said}
 	if err != nil && !cut {
-		failed := s.paint(sgrRed, "FAILED") + ": " + strings.ReplaceAll(lines(err.Error()), "\n", "; ")
-		if rows = []string{failed}; said != "" {
-			rows = append(rows, said)
+		failed := failedWord + ": " + strings.ReplaceAll(lines(err.Error()), "\n", "; ")
+		first := s.fold(v.account+"  "+failed, len(indent))
+		first = strings.Replace(first, failedWord, s.paint(sgrRed, failedWord), 1)
+		b.WriteString(strings.Replace(first, v.account, s.paint(sgrBold, v.account), 1))
+		if said != "" {
+			b.WriteString(s.fold(indent+said, len(indent)))
 		}
-	}
-	for i, line := range rows {
-		if i == 0 {
-			fmt.Fprintf(&b, "%s  %s\n", s.paint(sgrBold, v.account), line)
-			continue
-		}
-		b.WriteString(indent + line + "\n")
+	} else {
+		b.WriteString(strings.Replace(s.fold(v.account+"  "+said, len(indent)), v.account, s.paint(sgrBold, v.account), 1))
 	}
 	for _, e := range v.trouble {
 		s.message(&b, indent, e)
@@ -288,12 +288,20 @@ func (s *Screen) told(v *passView, sum transfer.Summary, err error) string {
 		fmt.Fprintf(&b, "%sand %d more\n", indent, v.more)
 	}
 	if hint := Hint(err); hint != "" && !cut {
-		b.WriteString(indent + lines(hint) + "\n")
+		b.WriteString(s.fold(indent+strings.ReplaceAll(lines(hint), "\n", "; "), len(indent)))
 	}
 	if sum.WantPerson()+sum.Doubt+sum.Failed > 0 {
 		b.WriteString(indent + s.paint(sgrDim, "next: "+s.command("status", v.account)) + "\n")
 	}
 	return b.String()
+}
+
+// failedWord stands before why a pass failed.
+const failedWord = "FAILED"
+
+// fold has a line fit the terminal: what is too long goes on below, indented.
+func (s *Screen) fold(line string, indented int) string {
+	return strings.Join(folded(line, s.o.Width, indented), "\n") + "\n"
 }
 
 // message tells of one message what became of it and which it is.
@@ -374,7 +382,7 @@ func sentence(sum transfer.Summary, settled map[string]int, now time.Time) strin
 		if !sum.Next.IsZero() {
 			until = " until " + hour(sum.Next, now)
 		}
-		parts = append(parts, fmt.Sprintf("%d waiting%s", n, until))
+		parts = append(parts, fmt.Sprintf("%d deferred%s", n, until))
 	}
 	if len(parts) == 0 {
 		return nothingNew

@@ -25,9 +25,9 @@ func noon() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.Local) 
 func TestSentence(t *testing.T) {
 	for want, sum := range map[string]transfer.Summary{
 		"nothing new": {Listed: 9, Known: 9},
-		"3 delivered  1 refused  2 waiting until 12:15":                     {Delivered: 3, Refused: 1, Deferred: 1, Waiting: 1, Next: noon().Add(15 * time.Minute)},
-		"1 waiting until 2026-11-24 12:00":                                  {Waiting: 1, Next: noon().Add(24 * time.Hour)},
-		"1 waiting":                                                         {Deferred: 1},
+		"3 delivered  1 refused  2 deferred until 12:15":                    {Delivered: 3, Refused: 1, Deferred: 1, Waiting: 1, Next: noon().Add(15 * time.Minute)},
+		"1 deferred until 2026-11-24 12:00":                                 {Waiting: 1, Next: noon().Add(24 * time.Hour)},
+		"1 deferred":                                                        {Deferred: 1},
 		"1 held  2 lost  3 in doubt  4 not fetched":                         {Held: 1, Lost: 2, Doubt: 3, Failed: 4},
 		"1 put into quarantine  2 partly refused  3 asked about":            {Quarantined: 1, PartlyRefused: 2, Asked: 3},
 		"5 taken as known  6 not settled upstream  7 left to the next pass": {Adopted: 5, Unsettled: 6, Left: 7},
@@ -66,24 +66,27 @@ func TestGoldenScreens(t *testing.T) {
 	zone := noon().Format("MST")
 	for width, want := range map[int]string{
 		80: `home  nothing new
-work  3 delivered  1 refused  2 waiting until 12:15
+work  3 delivered  1 refused  2 deferred until 12:15
       refused  "an invoice" from Jo Example <jo@example.org> of Mon 23 Nov 12:00
       ZONE
         554 5.7.1 Service unavailable; Client host [192.0.2.66] blocked using
         zen.example.net; https://zen.example.net/query/192.0.2.66
       next: truehop status work
-old  FAILED: LOGIN: server said "no"
-     ask for an app password
+old  FAILED: LOGIN: server said "[AUTHENTICATIONFAILED] Invalid credentials
+     (Failure)"
+     ask for an app password at https://accounts.example.com/apppasswords; after
+     correcting it: truehop check old
 cut  1 delivered  cut short
 `,
 		100: `home  nothing new
-work  3 delivered  1 refused  2 waiting until 12:15
+work  3 delivered  1 refused  2 deferred until 12:15
       refused  "an invoice" from Jo Example <jo@example.org> of Mon 23 Nov 12:00 ZONE
         554 5.7.1 Service unavailable; Client host [192.0.2.66] blocked using zen.example.net;
         https://zen.example.net/query/192.0.2.66
       next: truehop status work
-old  FAILED: LOGIN: server said "no"
-     ask for an app password
+old  FAILED: LOGIN: server said "[AUTHENTICATIONFAILED] Invalid credentials (Failure)"
+     ask for an app password at https://accounts.example.com/apppasswords; after correcting it:
+     truehop check old
 cut  1 delivered  cut short
 `,
 	} {
@@ -93,7 +96,8 @@ cut  1 delivered  cut short
 		s.Event(refusedInvoice())
 		s.Pass("home", PassEnd{Summary: transfer.Summary{Listed: 3, Known: 3}})
 		s.Pass("work", PassEnd{Summary: transfer.Summary{Delivered: 3, Refused: 1, Deferred: 2, Next: noon().Add(15 * time.Minute)}})
-		s.LoginWaits("old", &fetch.Error{Kind: fetch.Auth, Op: "LOGIN", Text: "no", Advice: "ask for an app password"}, true)
+		s.LoginWaits("old", &fetch.Error{Kind: fetch.Auth, Op: "LOGIN", Text: "[AUTHENTICATIONFAILED] Invalid credentials (Failure)",
+			Advice: "ask for an app password at https://accounts.example.com/apppasswords; after correcting it: truehop check old"}, true)
 		s.Pass("cut", PassEnd{Summary: transfer.Summary{Delivered: 1}, Err: context.Canceled})
 		s.Close()
 		got := b.String()

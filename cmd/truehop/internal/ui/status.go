@@ -152,8 +152,7 @@ func (s *AccountStatus) Print(w io.Writer, dir string, now time.Time) {
 		say(w, "  "+lines(*s.Hint))
 	}
 	if did := s.Pass; did != nil {
-		say(w, fmt.Sprintf("  it took %v: listed %d, delivered %d, deferred %d, refused %d, held %d, doubt %d",
-			did.Ended.Sub(*s.LastPass).Round(time.Millisecond), did.Listed, did.Delivered, did.Deferred, did.Refused, did.Held, did.Doubt))
+		say(w, fmt.Sprintf("  it took %v%s", did.Ended.Sub(*s.LastPass).Round(time.Millisecond), did.counters()))
 	}
 	if r := s.LoginRefused; r != nil {
 		say(w, fmt.Sprintf("  login refused, %d in a row, last %s: %s\n  tried again at %s, or when the credentials were changed; after correcting them: truehop check %s",
@@ -163,12 +162,33 @@ func (s *AccountStatus) Print(w io.Writer, dir string, now time.Time) {
 		say(w, "  the ledger is a copy and may be older than the mailbox: until a pass has ended well, mail is delivered with Truehop-Redelivery: possible")
 	}
 	say(w, "  last success "+at(s.LastSuccess))
-	counts := " "
+	var counts []string
 	for _, state := range ledger.States() {
-		counts += fmt.Sprintf(" %s %d", state, s.Counts[state])
+		if n := s.Counts[state]; n > 0 {
+			counts = append(counts, fmt.Sprintf("%s %d", state, n))
+		}
 	}
-	say(w, counts)
+	if len(counts) > 0 {
+		say(w, "  "+strings.Join(counts, ", "))
+	}
 	s.printOpen(w, now)
+}
+
+// counters are the numbers of a pass that are not zero.
+func (did *PassStatus) counters() string {
+	var parts []string
+	for _, c := range [...]struct {
+		word string
+		n    int
+	}{{"listed", did.Listed}, {"delivered", did.Delivered}, {"deferred", did.Deferred}, {"refused", did.Refused}, {"held", did.Held}, {"doubt", did.Doubt}} {
+		if c.n > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d", c.word, c.n))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(parts, ", ")
 }
 
 // printOpen writes the messages that are not done with as a table, and what a person can do about them.
@@ -223,7 +243,7 @@ func PrintTotals(w io.Writer, all []*AccountStatus) {
 		return
 	}
 	var failed, person []string
-	waiting := 0
+	deferred := 0
 	for _, s := range all {
 		if s.Error != nil {
 			failed = append(failed, s.Account)
@@ -232,15 +252,15 @@ func PrintTotals(w io.Writer, all []*AccountStatus) {
 		for _, m := range s.Open {
 			wants = wants || m.State.WantsPerson()
 			if !m.State.WantsPerson() {
-				waiting++
+				deferred++
 			}
 		}
 		if wants {
 			person = append(person, s.Account)
 		}
 	}
-	say(w, fmt.Sprintf("%s: %s waiting; last pass failed: %s; messages want a person: %s",
-		count(len(all), "account"), count(waiting, "message"), List(failed), List(person)))
+	say(w, fmt.Sprintf("%s: %s deferred; last pass failed: %s; messages want a person: %s",
+		count(len(all), "account"), count(deferred, "message"), List(failed), List(person)))
 }
 
 func when(t *time.Time) string {

@@ -27,23 +27,27 @@ func columnsOf(w io.Writer) int {
 
 // say writes lines of text. Where the writer's width matters they are folded, and what is continued is indented a little more.
 func say(w io.Writer, text string) {
-	columns := columnsOf(w)
 	for line := range strings.SplitSeq(text, "\n") {
-		begun := line[:len(line)-len(strings.TrimLeft(line, " "))]
-		parts := []string{line}
-		if runewidth.StringWidth(line) > columns {
-			parts = wrapped(line, columns)
-		}
-		if len(parts) > 1 {
-			more := begun + "  "
-			rest := strings.TrimLeft(strings.TrimPrefix(line, parts[0]), " ")
-			parts = append(parts[:1], wrapped(rest, columns-len(more))...)
-			for i := range parts[1:] {
-				parts[i+1] = more + parts[i+1]
-			}
-		}
-		fmt.Fprintln(w, strings.Join(parts, "\n"))
+		begun := len(line) - len(strings.TrimLeft(line, " "))
+		fmt.Fprintln(w, strings.Join(folded(line, columnsOf(w), begun+2), "\n"))
 	}
+}
+
+// folded breaks a line into some of at most so many columns, all but the first indented; 0 keeps it in one.
+func folded(line string, columns, indented int) []string {
+	parts := []string{line}
+	if runewidth.StringWidth(line) > columns {
+		parts = wrapped(line, columns)
+	}
+	if len(parts) < 2 {
+		return parts
+	}
+	rest := strings.TrimLeft(strings.TrimPrefix(line, parts[0]), " ")
+	parts = append(parts[:1], wrapped(rest, columns-indented)...)
+	for i := range parts[1:] {
+		parts[i+1] = strings.Repeat(" ", indented) + parts[i+1]
+	}
+	return parts
 }
 
 const (
@@ -101,8 +105,12 @@ func (t table) flush() {
 			if cell == "-" {
 				continue
 			}
-			for _, line := range wrapped(cell, columns-len(indent)) {
-				fmt.Fprintln(t.w, indent+line)
+			parts := []string{cell}
+			if runewidth.StringWidth(indent+cell) > columns { // a line for each of its parts, the first of which matters most
+				parts = strings.SplitAfter(cell, "; ")
+			}
+			for _, part := range parts {
+				say(t.w, indent+strings.TrimRight(part, " "))
 			}
 		}
 	}

@@ -21,14 +21,14 @@ refused  192.0.2.66
     "an invoice" from 界界界界
     554 5.7.1 Service unavailable;
     Client host [192.0.2.66] blocked
-    using zen.example.net
+      using zen.example.net
 held     -
     x
 `,
 		80: `STATE    CLIENT      MESSAGE
 refused  192.0.2.66  "an invoice" from 界界界界
-    554 5.7.1 Service unavailable; Client host [192.0.2.66] blocked using
-    zen.example.net
+    554 5.7.1 Service unavailable;
+    Client host [192.0.2.66] blocked using zen.example.net
 held     -           -
     x
 `,

@@ -6,6 +6,9 @@ import (
 	"github.com/mattn/go-runewidth"
 )
 
+// Folded breaks a text into lines of at most so many columns.
+func Folded(text string, columns int) string { return strings.Join(wrapped(text, columns), "\n") }
+
 // wrapped breaks a text into lines of at most so many columns, at blanks where there are any; 0 or less keeps it in one.
 func wrapped(text string, columns int) []string {
 	if text == "" {

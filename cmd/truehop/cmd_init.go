@@ -86,7 +86,7 @@ func (p *program) initialize(o initOptions) error {
 		return &writeError{path, errors.Join(err, os.Remove(path))}
 	}
 	if !p.quiet {
-		ui.PrintInitialized(p.stdout, path, o.Draft)
+		ui.PrintInitialized(p.page(), path, o.Draft)
 	}
 	return nil
 }

@@ -73,7 +73,7 @@ func (x *Explanation) Print(w io.Writer, name string, color bool) error {
 			mark, sgr = "! refused  ", sgrRed
 		}
 		// A hop counts as hops: and --hops do, from 1.
-		l.line(sgr, "%s %2d  %s", mark, i+1, hopText(h))
+		l.fold(sgr, fmt.Sprintf("%s %2d  %s", mark, i+1, hopText(h)), 16)
 	}
 	for i := range proofs {
 		l.proof(&proofs[i], false)
@@ -84,7 +84,11 @@ func (x *Explanation) Print(w io.Writer, name string, color bool) error {
 
 func (l *explainer) line(sgr, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	indented := len(text) - len(strings.TrimLeft(text, " ")) + 2
+	l.fold(sgr, text, len(text)-len(strings.TrimLeft(text, " "))+2)
+}
+
+// fold writes a line, and what of it is too long below, indented.
+func (l *explainer) fold(sgr, text string, indented int) {
 	for _, line := range folded(text, l.columns, indented) {
 		if l.color && sgr != "" {
 			line = sgr + line + sgrReset

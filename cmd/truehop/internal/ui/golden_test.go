@@ -15,6 +15,7 @@ import (
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/received"
 	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
 )
@@ -127,6 +128,22 @@ func TestGoldenTables(t *testing.T) {
 				d.Add(e)
 			}
 			d.End(50, true)
+		})
+		golden(t, "settings", columns, func(w Page) {
+			PrintSettings(w, []config.Setting{
+				{Key: "state_dir", Value: "/var/lib/truehop", Origin: "default"}, {Key: "inject.unknown_client_address", Value: "192.0.0.8", Origin: "default"},
+				{Key: "accounts.work.password_command", Value: "***", Origin: "/etc/truehop/conf.d/work.yaml:5"},
+				{Key: "accounts.work.folders", Value: "[INBOX, Lists/announcements, Lists/discussion, Archive/2026]", Origin: "environment TRUEHOP_ACCOUNTS__WORK__FOLDERS"},
+			})
+		})
+		golden(t, "explain", columns, func(w Page) {
+			chain := received.ReadChain([]byte("Received: from mail.example.org (mail.example.org [203.0.113.25])\r\n\tby mx-ingress-17.inbound.example.net (Postfix) with ESMTPS id 4A\r\n\tfor <me@example.net>; Mon, 15 Jan 2024 10:00:00 +0000\r\n\r\n"))
+			x := Explanation{Chain: chain, Boundary: chain.Boundary(received.Policy{MX: []string{"*.inbound.example.net"}}), Section: "inject", Carrier: "xclient",
+				Commands: []string{"XCLIENT NAME=mail.example.org ADDR=203.0.113.25 PORT=[UNAVAILABLE] PROTO=ESMTP HELO=mail.example.org LOGIN=[UNAVAILABLE]"},
+				Heading:  ledger.Heading{From: "Science Letters <letters@news.example.org>", Subject: "Your week in science, and what else there is"}}
+			if err := x.Print(w, "work/113", false); err != nil {
+				t.Fatal(err)
+			}
 		})
 		golden(t, "history", columns, func(w Page) { PrintHistory(w, shownRecords(), noon()) })
 		for name, all := range map[string]bool{"check": false, "check-verbose": true} {

@@ -15,7 +15,7 @@ func PrintInitialized(w io.Writer, path string, d config.Draft) {
 	}
 	for _, p := range config.Providers() {
 		if p.Provider == d.Provider && p.Needs != nil {
-			fmt.Fprintf(w, "  %s needs %s\n", p.Provider, *p.Needs)
+			say(w, fmt.Sprintf("  %s needs %s", p.Provider, *p.Needs))
 		}
 	}
 	fmt.Fprintf(w, "  then: truehop check --config %s\n", quote(path))

@@ -3,6 +3,7 @@ package ui
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 )
@@ -15,7 +16,11 @@ func PrintProvider(w io.Writer, p config.Published) {
 		text *string
 	}{{"imap", p.IMAP}, {"pop3", p.POP3}, {"needs", p.Needs}, {"see", p.Page}} {
 		if line.text != nil {
-			say(w, fmt.Sprintf("  %-5s  %s", line.name, *line.text))
+			text := fmt.Sprintf("  %-5s  %s", line.name, *line.text)
+			if line.text != p.Page { // which is to be opened, and stays whole
+				text = strings.Join(folded(text, columnsOf(w), 9), "\n")
+			}
+			fmt.Fprintln(w, text)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
@@ -118,5 +119,34 @@ func TestCheckOfEachReceiver(t *testing.T) {
 				t.Errorf("exit code %d, want the hint %q in\n%s", found.code, c.hint, &out)
 			}
 		})
+	}
+}
+
+// TestCheckLooksAtAccountsTogether: as many parts as passes says are looked at at a time, no more, and the results come in order.
+func TestCheckLooksAtAccountsTogether(t *testing.T) {
+	const limit, parts = 3, 12
+	var running, most atomic.Int32
+	all := make(chan struct{}) // closed when as many run as may
+	var tasks []func() *checked
+	for n := range parts {
+		tasks = append(tasks, func() *checked {
+			defer running.Add(-1)
+			now := running.Add(1)
+			for before := most.Load(); now > before && !most.CompareAndSwap(before, now); before = most.Load() {
+			}
+			if n == limit-1 {
+				close(all)
+			}
+			<-all
+			return &checked{code: n}
+		})
+	}
+	for n, done := range together(tasks, limit) {
+		if c := <-done; c.code != n {
+			t.Errorf("the result of %d comes in place %d", c.code, n)
+		}
+	}
+	if most.Load() != limit {
+		t.Errorf("%d ran at a time, want %d", most.Load(), limit)
 	}
 }

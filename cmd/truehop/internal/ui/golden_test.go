@@ -138,7 +138,8 @@ func TestGoldenTables(t *testing.T) {
 		})
 		golden(t, "explain", columns, func(w Page) {
 			chain := received.ReadChain([]byte("Received: from mail.example.org (mail.example.org [203.0.113.25])\r\n\tby mx-ingress-17.inbound.example.net (Postfix) with ESMTPS id 4A\r\n\tfor <me@example.net>; Mon, 15 Jan 2024 10:00:00 +0000\r\n\r\n"))
-			x := Explanation{Chain: chain, Boundary: chain.Boundary(received.Policy{MX: []string{"*.inbound.example.net"}}), Section: "inject", Carrier: "xclient",
+			b := chain.Boundary(received.Policy{MX: []string{"*.inbound.example.net"}})
+			x := Explanation{Chain: chain, Boundary: b, Run: transfer.Presentation{Client: inject.Client{Addr: b.Client.Addr}}, Section: "inject", Carrier: "xclient",
 				Commands: []string{"XCLIENT NAME=mail.example.org ADDR=203.0.113.25 PORT=[UNAVAILABLE] PROTO=ESMTP HELO=mail.example.org LOGIN=[UNAVAILABLE]"},
 				Heading:  ledger.Heading{From: "Science Letters <letters@news.example.org>", Subject: "Your week in science, and what else there is"}}
 			if err := x.Print(w, "work/113", false); err != nil {

@@ -247,3 +247,19 @@ func TestLastWordsAreShown(t *testing.T) {
 		})
 	}
 }
+
+// TestScreenInColour: what is wrong stands out, and colours take no columns of the terminal.
+func TestScreenInColour(t *testing.T) {
+	var b strings.Builder
+	s := NewScreen(&b, ScreenOptions{Width: 40, Color: true, Now: noon})
+	s.Pass("old", PassEnd{Summary: transfer.Summary{Delivered: 1}, Err: errors.New("connect to imap.example.net:993: refused")})
+	s.Pass("work", PassEnd{Summary: transfer.Summary{Delivered: 2}})
+	s.Warning("work: the server counts 2 more and does not list them")
+	s.Close()
+	want := "\x1b[1mold\x1b[0m  \x1b[31mFAILED\x1b[0m: connect to\n     imap.example.net:993: refused\n     1 delivered\n" +
+		"\x1b[1mwork\x1b[0m  2 delivered\n" +
+		"\x1b[1mwarning: \x1b[0mwork: the server counts 2 more\n  and does not list them\n"
+	if got := b.String(); got != want {
+		t.Errorf("it shows\n%q\nwant\n%q", got, want)
+	}
+}

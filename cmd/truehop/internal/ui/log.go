@@ -225,7 +225,7 @@ func (l *Log) Event(e transfer.Event) {
 	case transfer.Listed:
 		level, text = slog.LevelDebug, logListed
 		attrs = append(attrs, slog.String("folder", fetch.Sanitize(e.Folder)), slog.Int("messages", e.Plan.Listed), slog.Int("new", e.Plan.New),
-			slog.Int("again", e.Plan.Again), slog.Int("waiting", e.Plan.Waiting), slog.Int("left-out", e.Plan.LeftOut))
+			slog.Int("again", e.Plan.Again), slog.Int("deferred", e.Plan.Waiting), slog.Int("left-out", e.Plan.LeftOut))
 	case transfer.Verdict:
 		level, text = verdictLevel(e.State), e.State
 		attrs = append(attrs, verdictAttrs(e, l.addresses)...)

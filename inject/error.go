@@ -35,7 +35,7 @@ const (
 	// RFC 5321 can hold, SMTPUTF8 not offered, a client that the carrier cannot name, a size
 	// above the one that the MTA announces.
 	Unsendable
-	// Aborted: the context ended.
+	// Aborted: the context ended, or MayEnd said no.
 	Aborted
 )
 

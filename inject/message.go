@@ -32,6 +32,9 @@ type Message struct {
 	// BeforeDot, if not nil, is called once in each attempt, when all but the final
 	// dot or last chunk has been sent or buffered. An error means that it is not sent.
 	BeforeDot func(context.Context) error
+	// MayEnd, if not nil, is asked right before the write that holds the final dot or last chunk, after BeforeDot. An error means
+	// that this is not written and the connection is closed. It must not block: what it finds has to be true still at the write.
+	MayEnd func() error
 	// DryRun goes as far as RCPT and then resets. The Outcome of a dry run is Deferred
 	// unless the MTA refused; Stage "RCPT" with a 2xx Reply says that it would go on.
 	DryRun bool

@@ -359,6 +359,13 @@ func (t *transaction) dot() *end {
 		}
 	}
 
+	if t.m.MayEnd != nil {
+		if err := t.m.MayEnd(); err != nil {
+			e := failure(stageDATA, &Error{Kind: Aborted, Op: stageDATA, Text: "not completed", Err: err})
+			s.w.fail(e.err) // what waits to be written never is
+			return e
+		}
+	}
 	s.w.setDotSent(true)
 	if n, err := s.w.flush(s.o.Timeouts.Block); err != nil && n < size {
 		return t.interrupted(err) // the dot never left

@@ -106,6 +106,7 @@ func (w *pipeline) beforeDot(m *message) func(context.Context) error {
 // submit queues what was composed of m for injection. verdict is called with the receipt.
 func (w *pipeline) submit(m *message, to Injector, composed *inject.Message, verdict func(*message, inject.Receipt)) {
 	w.inflight.Add(1)
+	composed.MayEnd = w.pass.MayEnd
 	refusedAtDot := m.attempt.sending
 	err := to.Submit(w.asked, composed, func(receipt inject.Receipt) {
 		defer w.inflight.Done()

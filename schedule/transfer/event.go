@@ -113,7 +113,7 @@ type reporter struct {
 // leastMisfit is the number of messages whose clients must have something in common before a pass says so.
 const leastMisfit = 10
 
-// waiting counts messages that this pass did not come to.
+// waiting counts messages that this pass did not come to, or that another pass decides about.
 func (r *reporter) waiting(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

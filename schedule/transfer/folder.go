@@ -105,7 +105,7 @@ func (r *run) plan(ctx context.Context, at folderKey, v *visit) (*plan, error) {
 		}
 	}
 	todo := compare(at, listing, known, listingRules{
-		retry: p.Retry, disposal: disposal, now: r.clock.now(), account: r.clock.account, lastPass: p.Last, failed: p.Failed, mark: p.MarkDelivered, chosen: chosen,
+		retry: p.Retry, disposal: disposal, sendingUntil: p.SendingUntil, now: r.clock.now(), account: r.clock.account, lastPass: p.Last, failed: p.Failed, mark: p.MarkDelivered, chosen: chosen,
 	})
 	if v.again() {
 		hadItsTurn := func(ref fetch.Ref) bool { return !v.left[ref.UID] }

@@ -90,6 +90,8 @@ type plan struct {
 type listingRules struct {
 	retry    Retry
 	disposal disposalRules
+	// sendingUntil is that of the [Pass].
+	sendingUntil time.Time
 	now      time.Time
 	account  time.Duration // what the account's clock shows
 	lastPass time.Time     // when the last pass began, zero if there was none
@@ -307,6 +309,9 @@ func classify(briefs []ledger.Brief, size int64, reusable bool, rules listingRul
 	}
 	b := briefs[0]
 	if !b.State.Final() {
+		if b.State == ledger.Sending && rules.sendingUntil.After(rules.now) {
+			return classified{step: wait}
+		}
 		// A wait longer than any of ours comes from a clock that has been set back since.
 		d := b.Next.Sub(rules.now)
 		if b.State != ledger.Sending && d > 0 && d <= rules.retry.longest() {

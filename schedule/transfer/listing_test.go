@@ -101,6 +101,31 @@ func TestClassify(t *testing.T) {
 	}
 }
 
+// TestSendingWaits: the dot of another machine may still come until then, and of no other state.
+func TestSendingWaits(t *testing.T) {
+	for _, c := range []struct {
+		state ledger.State
+		until time.Duration
+		want  step
+	}{
+		{ledger.Sending, -time.Second, deliverAgain},
+		{ledger.Sending, 0, deliverAgain},
+		{ledger.Sending, time.Second, wait},
+		{ledger.Doubt, time.Second, deliverAgain},
+		{ledger.Deferred, time.Second, deliverAgain},
+		{ledger.Lost, time.Second, deliverAgain},
+	} {
+		b := []ledger.Brief{{UID: "a", State: c.state, Hash: hashOf("content")}}
+		if got := classify(b, 0, false, listingRules{now: noon, sendingUntil: noon.Add(c.until)}).step; got != c.want {
+			t.Errorf("%s until %v: step %d, want %d", c.state, c.until, got, c.want)
+		}
+	}
+	b := []ledger.Brief{{UID: "a", State: ledger.Sending}}
+	if got := classify(b, 0, false, listingRules{now: noon}).step; got != deliverAgain {
+		t.Errorf("without a lease: step %d", got)
+	}
+}
+
 // TestAnotherSizeWantsALook: where a UID may name another message by now, a known one that is listed with another size is
 // looked at. Servers that count octets in their own way make nobody look.
 func TestAnotherSizeWantsALook(t *testing.T) {

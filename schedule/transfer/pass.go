@@ -66,6 +66,12 @@ type Pass struct {
 	Plain Injector
 	// Quarantine is the address that refused messages go to through Plain; "" leaves them where they are.
 	Quarantine string
+	// MayEnd, if not nil, is asked right before the dot of each message leaves, and says whether the caller's lease on the account is
+	// over: see [inject.Message.MayEnd]. An error that is a [*ledger.Error] ends the pass.
+	MayEnd func() error
+	// SendingUntil, if not zero, is the time until which an earlier holder of the lease, who lost it, may still have a connection
+	// to the MTA in which a dot is on its way: messages that the ledger has as [ledger.Sending] wait until then.
+	SendingUntil time.Time
 	// Ledger remembers; the caller holds the account's lock.
 	Ledger Ledger
 	// Policy says whom of the Received fields' writers to believe.
@@ -278,6 +284,9 @@ func (r *run) noteWaiting(ctx context.Context) error {
 			r.report.summary.Lost++
 		}
 		waits := rec.State == ledger.Deferred || rec.State == ledger.Doubt
+		if rec.State == ledger.Sending {
+			rec.Next, waits = r.pass.SendingUntil, true
+		}
 		if !waits || rec.Absent || !rec.Next.After(r.clock.now()) {
 			continue
 		}

@@ -332,6 +332,7 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 		w.there.contents[m.ref.UID] = append(w.there.contents[m.ref.UID], m.spool.hash)
 	}
 	id := knownByUID(key, m.spool.size, briefs, rules)
+	sending := slices.ContainsFunc(briefs, func(b ledger.Brief) bool { return b.State == ledger.Sending && !b.Absent })
 	// Where UIDs last and no record has lost its message, a new UID is a new message.
 	certain := w.plan.lastingUIDs && !w.plan.mayHaveMoved && m.ref.UID != ""
 	if id.recognition == unrecognised && !certain && !p.DryRun {
@@ -353,6 +354,11 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 			return false, err
 		}
 		id = id.knownElsewhere(records)
+	}
+	if (sending || id.record.State == ledger.Sending) && p.SendingUntil.After(rules.now) {
+		w.there.unread = true // the next pass finds out what it is
+		w.report.waiting(1)
+		return true, nil
 	}
 	if id.claimed == (ledger.Key{}) && (id.recognition == unrecognised || id.recognition == elsewhere) {
 		id.replaces = append(id.replaces, w.there.succeed(m.ref)...)

@@ -92,9 +92,9 @@ type listingRules struct {
 	disposal disposalRules
 	// sendingUntil is that of the [Pass].
 	sendingUntil time.Time
-	now      time.Time
-	account  time.Duration // what the account's clock shows
-	lastPass time.Time     // when the last pass began, zero if there was none
+	now          time.Time
+	account      time.Duration // what the account's clock shows
+	lastPass     time.Time     // when the last pass began, zero if there was none
 	// failed says that the last pass went wrong. One that died may have disposed of messages without a record of it.
 	failed bool
 	// mark says that delivered messages are to be marked upstream.

@@ -31,6 +31,11 @@ type Options struct {
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Holder names this process to others, as in "pid 4711 on mail.example.org"; "" is that.
 	Holder string
+	// Term is how long leases last that are not renewed, as when this process dies; 0 is 30 s.
+	Term time.Duration
+	// DotOver is how long after the end of a lease something that its holder has sent to an MTA may still arrive there: the longest write that
+	// holds a dot, and the wait for its reply. 0 is 13 min.
+	DotOver time.Duration
 }
 
 const (

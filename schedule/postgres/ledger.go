@@ -8,6 +8,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -32,9 +33,13 @@ type Ledger struct {
 	pool     *pgxpool.Pool
 	writer   *writer // nil if readOnly
 	leases   leases
-	boxes    mailboxes
-	close    sync.Once
-	closed   chan struct{}
+	// term is how long leases last, dotOver how long something of a dot may still arrive after the end of one, now the clock that says so.
+	term, dotOver time.Duration
+	now           func() time.Duration
+	enrolling     sync.Mutex // held while this process becomes a node
+	boxes         mailboxes
+	close         sync.Once
+	closed        chan struct{}
 }
 
 // Open opens the record, and creates its schema where there is none.
@@ -61,7 +66,8 @@ func open(ctx context.Context, o Options, readOnly bool) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Ledger{name: name, holder: o.Holder, readOnly: readOnly, pool: pool, closed: make(chan struct{})}
+	l := &Ledger{name: name, holder: o.Holder, readOnly: readOnly, pool: pool, closed: make(chan struct{}),
+		term: cmp.Or(o.Term, leaseTerm), dotOver: cmp.Or(o.DotOver, dotOver), now: boottime}
 	if l.holder == "" {
 		l.holder = holderName()
 	}
@@ -72,12 +78,13 @@ func open(ctx context.Context, o Options, readOnly bool) (*Ledger, error) {
 	return l, nil
 }
 
-// Close ends the write in hand and closes the connections. Later calls do nothing.
+// Close ends the write in hand, hands back all leases, and closes the connections. Later calls do nothing.
 func (l *Ledger) Close() error {
 	l.close.Do(func() {
 		close(l.closed)
 		if l.writer != nil {
 			l.writer.stop()
+			l.leave()
 		}
 		l.pool.Close()
 	})

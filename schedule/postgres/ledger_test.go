@@ -46,7 +46,7 @@ func TestWriteOfALeaseThatPassedOnIsRefusedAlone(t *testing.T) {
 	if err := first.Put(t.Context(), record); err != nil {
 		t.Error(err)
 	}
-	postgrestest.Exec(t, url, "UPDATE truehop.lease SET expires = '-infinity' WHERE account = 'work'")
+	postgrestest.Exec(t, url, "UPDATE truehop.lease SET node = NULL, expires = '-infinity' WHERE account = 'work'")
 	lock(t, second, "work")
 	delivered := record
 	delivered.State = ledger.Delivered

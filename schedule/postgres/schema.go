@@ -193,7 +193,7 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, name string, readOnly bool
 // nobodyWorks refuses to change the schema while other processes work by the old one.
 func nobodyWorks(ctx context.Context, tx pgx.Tx, name string) error {
 	var holder *string
-	err := tx.QueryRow(ctx, "SELECT max(holder) FROM truehop.lease WHERE expires > clock_timestamp()").Scan(&holder)
+	err := tx.QueryRow(ctx, "SELECT max(name) FROM truehop.node WHERE expires > clock_timestamp()").Scan(&holder)
 	if err != nil || holder == nil {
 		return err
 	}

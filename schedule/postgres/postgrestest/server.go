@@ -278,5 +278,5 @@ func Sever(t testing.TB, url string) {
 // ExpireLeases lets all leases of a database end now.
 func ExpireLeases(t testing.TB, url string) {
 	t.Helper()
-	Exec(t, url, "UPDATE truehop.lease SET expires = '-infinity'")
+	Exec(t, url, "UPDATE truehop.lease SET node = NULL, expires = '-infinity'")
 }

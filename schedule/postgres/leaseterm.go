@@ -1,0 +1,49 @@
+package postgres
+
+import "time"
+
+// What follows decides about leases, and asks nobody.
+
+// term is how long the leases of this process last, as it sees that itself. It ends before the database lets others
+// take them: it begins before the renewal was sent, which the database saw later, and is a tenth shorter, for clocks that do not go alike.
+type term struct {
+	// sent is when the last renewal that went well was sent, by [boottime]; length is what it asked for, 0 before the first.
+	sent, length time.Duration
+}
+
+// over reports whether the leases may be another's by now.
+func (t term) over(now time.Duration) bool {
+	return now >= t.sent+t.length-t.length/10 || now < t.sent
+}
+
+// sendingUntil is when what the holder before has left as [ledger.Sending] may be taken up. lostFor is how long ago his lease ended
+// without being handed back, negative if it was handed back. Up to the end of his lease he may have begun to write a dot, and no later; from
+// then on it takes dotOver at most until nothing of it can arrive any more. A holder who has handed back had no dot under way.
+func sendingUntil(now time.Time, lostFor, dotOver time.Duration) time.Time {
+	if lostFor < 0 || lostFor >= dotOver {
+		return time.Time{}
+	}
+	return now.Add(dotOver - lostFor)
+}
+
+// Standing is how the accounts are shared out, as one process sees it.
+type Standing struct {
+	// Nodes counts the processes that serve accounts and are not draining, this one among them unless Draining says that it hands over.
+	Nodes    int
+	Draining bool
+	// Accounts counts those that somebody is to serve, Held those that this process holds.
+	Accounts, Held int
+	// Asked are accounts that this process holds and that another one wants to work on.
+	Asked []string
+}
+
+// Quota says how many accounts more this process should take, or how many it should hand over. Each process has a share of
+// the same size, rounded up, so that every account is in one; where that is so, nobody takes or hands over anything.
+func (s Standing) Quota() (take, give int) {
+	share := 0
+	if !s.Draining {
+		nodes := max(s.Nodes, 1)
+		share = (s.Accounts + nodes - 1) / nodes
+	}
+	return max(share-s.Held, 0), max(s.Held-share, 0)
+}

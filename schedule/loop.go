@@ -18,6 +18,9 @@ type Account struct {
 	Spec Spec
 	// AtStart runs a pass as soon as the loop runs.
 	AtStart bool
+	// First, if not zero, is when the first pass is due, by the wall clock, unless the spec has one before it: another loop has made the last one.
+	// In the past it is AtStart, but for Jitter.
+	First time.Time
 	// Jitter delays each pass that the clock starts by a random time below it.
 	Jitter time.Duration
 	// Wake starts a pass at once, without regard to the clock and the back-off;
@@ -124,6 +127,8 @@ type owner struct {
 	// due is when the clock starts the next pass, by the wall clock; base is
 	// what it was computed from.
 	due, base time.Time
+	// first is when the first pass is due, while it is planned.
+	first time.Time
 	// again is when a message is to be tried again, by the wall clock.
 	again time.Time
 	// earliest and retry are by the monotonic clock: no pass before earliest,
@@ -174,6 +179,11 @@ func (o *owner) plan(base time.Time) {
 			o.due = again
 		}
 	}
+	if due := o.due; !o.first.IsZero() {
+		if o.due = o.first; !due.IsZero() && due.Before(o.first) {
+			o.due = due
+		}
+	}
 	if o.loop.OnNext == nil {
 		return
 	}
@@ -182,6 +192,20 @@ func (o *owner) plan(base time.Time) {
 		at = held
 	}
 	o.loop.OnNext(o.account.Name, at)
+}
+
+// begin plans the first pass.
+func (o *owner) begin() {
+	first := o.account.First
+	if soonest := o.now(); !first.IsZero() && first.Before(soonest) {
+		first = soonest
+		if o.account.Jitter > 0 {
+			first = first.Add(rand.N(o.account.Jitter))
+		}
+	}
+	o.first = first
+	o.plan(o.now())
+	o.first = time.Time{}
 }
 
 // wait returns true when the next pass may start, false when ctx has ended.

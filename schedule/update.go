@@ -70,7 +70,7 @@ func (all *roster) begin(ctx context.Context, a Account) {
 		if a.AtStart {
 			o.pass(ctx)
 		} else {
-			o.plan(o.now())
+			o.begin()
 		}
 		for o.wait(ctx) {
 			o.pass(ctx)

@@ -41,6 +41,9 @@ func (p *program) serve(ctx context.Context) error {
 	if s.app, err = app.Open(ctx, cfg, s.options(ctx, log)); err != nil {
 		return err
 	}
+	if shared := s.app.Shared(); shared != nil {
+		s.fleet = newFleet(s, shared)
+	}
 	p.signals.endOrdinarily()
 	p.tellAwaited(s.app, log)
 	watched := p.tellsPerson(cfg) && !p.quiet

@@ -26,6 +26,8 @@ type service struct {
 	manager manager
 	pulse   pulse
 	metrics *metrics.Metrics
+	// fleet shares the accounts with other services, nil where there are none.
+	fleet *fleet
 	// hangups and wakes have a value when SIGHUP and SIGUSR1 have come.
 	hangups, wakes chan struct{}
 	updates        chan schedule.Update
@@ -106,13 +108,21 @@ func (s *service) run(ctx context.Context, read func() (*config.Config, *ui.Log,
 	s.mu.Lock()
 	s.ready = true
 	s.mu.Unlock()
-	s.log.Serving(len(loop.Accounts))
-	s.notify(s.manager.ready(len(loop.Accounts)))
+	s.log.Serving(len(s.cfg.Accounts))
+	s.notify(s.manager.ready(len(s.cfg.Accounts)))
+	if s.fleet != nil {
+		if err := s.fleet.ledger.Serve(ctx, s.cfg.Names()); err != nil {
+			return err
+		}
+	}
 	var helpers sync.WaitGroup
 	working, end := context.WithCancel(context.WithoutCancel(ctx)) // until the last pass has ended
 	helpers.Go(func() { s.feedWatchdog(working) })
 	helpers.Go(func() { s.listen(ctx) })
 	helpers.Go(func() { s.obey(ctx, read) })
+	if s.fleet != nil {
+		helpers.Go(func() { s.fleet.run(ctx, working) })
+	}
 	err = loop.Run(ctx)
 	end()
 	helpers.Wait()
@@ -139,16 +149,27 @@ func (s *service) loop(ctx context.Context) *schedule.Loop {
 			defer s.mu.Unlock()
 			return s.due[account]
 		},
-		OnNext: func(account string, at time.Time) { s.logger().Next(account, at) },
+		OnNext: func(account string, at time.Time) {
+			s.logger().Next(account, at)
+			if s.fleet != nil {
+				s.fleet.plans(account, at)
+			}
+		},
 		OnTurn: func(account string, within time.Duration) {
+			if s.fleet != nil && within < 0 {
+				s.fleet.leaves(account, ctx.Err() != nil)
+			}
 			if within == 0 {
 				within = passSilence
 			}
 			s.pulse.beat(loopOf(account), within)
 		},
 	}
+	if s.fleet != nil {
+		return loop // its accounts come when their leases have been taken
+	}
 	for _, name := range s.cfg.Names() {
-		loop.Accounts = append(loop.Accounts, s.serve(ctx, s.cfg.Accounts[name]))
+		loop.Accounts = append(loop.Accounts, s.serve(ctx, s.cfg.Accounts[name], time.Time{}))
 	}
 	return loop
 }
@@ -163,6 +184,9 @@ func (s *service) pass(ctx context.Context, name string) error {
 	summary, err := s.app.Pass(ctx, account, app.PassOptions{})
 	if ctx.Err() == nil { // one that was cut short is no measure
 		s.metrics.Pass(name, time.Since(began), err != nil)
+	}
+	if s.fleet != nil && ledger.KindOf(err) == ledger.Fenced && summary == (transfer.Summary{}) {
+		return nil // another service has the account, or is about to
 	}
 	s.notify(s.manager.ended(name, err))
 	s.mu.Lock()
@@ -196,8 +220,9 @@ func dueAfter(before time.Time, sum transfer.Summary, err error, now time.Time) 
 	return due
 }
 
-// serve begins to watch an account, which takes the place of one of the same name, and returns its place in the schedule.
-func (s *service) serve(ctx context.Context, account *config.Account) schedule.Account {
+// serve begins to watch an account, which takes the place of one of the same name, and returns its place in the schedule: with a pass at first, or at
+// the start if that is zero.
+func (s *service) serve(ctx context.Context, account *config.Account, first time.Time) schedule.Account {
 	watching, unwatch := context.WithCancel(ctx)
 	one := served{wake: make(chan struct{}, 1), unwatch: unwatch}
 	s.mu.Lock()
@@ -207,7 +232,35 @@ func (s *service) serve(ctx context.Context, account *config.Account) schedule.A
 	s.served[account.Name] = one
 	s.mu.Unlock()
 	s.app.Watch(watching, account, one.wake)
-	return schedule.Account{Name: account.Name, Spec: account.Schedule, AtStart: true, Jitter: startJitter, Wake: one.wake}
+	return schedule.Account{Name: account.Name, Spec: account.Schedule, AtStart: first.IsZero(), First: first, Jitter: startJitter, Wake: one.wake}
+}
+
+// stopServing ends the watchers of accounts, and returns how many passes are made at a time.
+func (s *service) stopServing(accounts []string) (parallel int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range accounts {
+		if one, here := s.served[name]; here {
+			one.unwatch()
+			delete(s.served, name)
+		}
+	}
+	return s.cfg.Passes
+}
+
+// parallel is how many passes are made at a time.
+func (s *service) parallel() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cfg.Passes
+}
+
+// send changes the schedule, unless ctx ends.
+func (s *service) send(ctx context.Context, update schedule.Update) {
+	select {
+	case s.updates <- update:
+	case <-ctx.Done():
+	}
 }
 
 // obey does what signals say, until ctx ends.
@@ -284,23 +337,35 @@ func (s *service) renew(ctx context.Context, next *config.Config, log *ui.Log) (
 	come, gone := s.cfg.Changed(next)
 	goneTargets := slices.DeleteFunc(s.cfg.TargetNames(), func(name string) bool { return slices.Contains(next.TargetNames(), name) })
 	s.metrics.Serve(next.Names(), next.TargetNames(), gone, goneTargets)
-	s.mu.Lock()
-	s.cfg, s.log = next, log
-	for _, name := range gone {
-		s.served[name].unwatch()
-		delete(s.served, name)
-	}
-	s.mu.Unlock()
-	update := schedule.Update{Gone: gone, Parallel: next.Passes}
-	for _, name := range come {
-		update.Accounts = append(update.Accounts, s.serve(ctx, next.Accounts[name]))
-	}
 	s.manager.forget(gone)
-	select {
-	case s.updates <- update:
-	case <-ctx.Done():
-	}
+	s.change(ctx, next, log, come, gone)
 	return trouble, nil
+}
+
+// change goes on by another configuration, in which these accounts are new or changed, or gone.
+func (s *service) change(ctx context.Context, next *config.Config, log *ui.Log, come, gone []string) {
+	apply := func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.cfg, s.log = next, log
+	}
+	var accounts []*config.Account
+	for _, name := range come {
+		accounts = append(accounts, next.Accounts[name])
+	}
+	if s.fleet != nil {
+		if err := s.fleet.change(ctx, accounts, gone, apply); err != nil {
+			log.Sharing(err)
+		}
+		return
+	}
+	apply()
+	s.stopServing(gone)
+	update := schedule.Update{Gone: gone, Parallel: next.Passes}
+	for _, account := range accounts {
+		update.Accounts = append(update.Accounts, s.serve(ctx, account, time.Time{}))
+	}
+	s.send(ctx, update)
 }
 
 // expose answers a monitor at this address, if there is one.

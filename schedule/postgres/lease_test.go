@@ -159,7 +159,7 @@ func TestHandOver(t *testing.T) {
 	if _, err := from.Lock("working"); ledger.KindOf(err) != ledger.Busy {
 		t.Errorf("a second pass: %v", err)
 	}
-	if idle := from.Leave([]string{"idle", "working", "unknown"}); !slices.Equal(idle, []string{"idle"}) {
+	if idle := from.Leave([]string{"unknown", "working", "idle", "later"}, 1); !slices.Equal(idle, []string{"idle"}) {
 		t.Errorf("idle: %v", idle)
 	}
 	if _, err := from.Lock("idle"); ledger.KindOf(err) != ledger.Fenced {
@@ -232,7 +232,7 @@ func TestLockAsksForTheLease(t *testing.T) {
 			t.Fatal(err)
 		}
 		if handed = len(s.Asked) > 0; handed {
-			server.Leave(s.Asked)
+			server.Leave(s.Asked, 1)
 			if err := server.HandOver(t.Context(), map[string]time.Time{"work": time.Now()}); err != nil {
 				t.Fatal(err)
 			}

@@ -138,17 +138,16 @@ func (l *Ledger) Take(ctx context.Context, n int, but []string) ([]Taken, error)
 	return taken, nil
 }
 
-// Leave keeps new work on these accounts from beginning, and returns those of them on which none is under way: they can be handed over.
-func (l *Ledger) Leave(accounts []string) (idle []string) {
+// Leave keeps new work from beginning on the first n of these accounts on which none is under way, and returns them: they can be handed over.
+func (l *Ledger) Leave(accounts []string, n int) (idle []string) {
 	l.leases.mu.Lock()
 	defer l.leases.mu.Unlock()
 	for _, account := range accounts {
-		h := l.leases.held[account]
-		if h == nil {
-			continue
+		if len(idle) >= n {
+			break
 		}
-		h.leaving = true
-		if !h.working {
+		if h := l.leases.held[account]; h != nil && !h.working {
+			h.leaving = true
 			idle = append(idle, account)
 		}
 	}

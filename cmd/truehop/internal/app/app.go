@@ -18,6 +18,7 @@ import (
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/received"
 	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/postgres"
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
@@ -132,6 +133,9 @@ func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) 
 		}
 	}
 	p := a.plan(now, account, o)
+	if shared := a.Shared(); shared != nil {
+		p.MayEnd, p.SendingUntil = shared.MayEnd(account.Name), shared.SendingUntil(account.Name)
+	}
 	if o.DryRun {
 		summary, err = p.Run(ctx)
 		return summary, withFolderHint(err, account)
@@ -166,6 +170,12 @@ func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) 
 	}
 	// How a pass ended is recorded even when it ended because the program does.
 	return summary, errors.Join(err, a.ledger.PassEnded(context.WithoutCancel(ctx), account.Name, ended))
+}
+
+// Shared returns the ledger where it is one by which several machines share accounts, nil where it is this machine's own.
+func (a *App) Shared() *postgres.Ledger {
+	shared, _ := any(a.ledger).(*postgres.Ledger)
+	return shared
 }
 
 // Plan is the pass that an account's configuration asks for.

@@ -39,6 +39,7 @@ const (
 	logNotListening = "not listening"
 	logStuck        = "stuck"
 	logNotMeasured  = "no metrics"
+	logSharing      = "sharing"
 	logTrouble      = "trouble mail"
 	logNext         = "next pass"
 	logLoginWaits   = "login waits"
@@ -146,6 +147,16 @@ func (l *Log) NotListening(err error) { l.Warn(logNotListening, "error", err.Err
 
 // NotMeasured logs that a monitor sees nothing.
 func (l *Log) NotMeasured(err error) { l.Warn(logNotMeasured, "error", fetch.Printable(err.Error())) }
+
+// Sharing logs that this service cannot see how the accounts are shared out among all, or with nil that it can again. It goes on with those that it
+// has, as long as their leases last.
+func (l *Log) Sharing(err error) {
+	if err != nil {
+		l.Warn(logSharing, "error", fetch.Printable(err.Error()))
+		return
+	}
+	l.Info(logSharing, "why", "the other services can be seen again")
+}
 
 // Trouble logs that the postmaster was written to about an account, or why that failed.
 func (l *Log) Trouble(account, kind string, err error) {

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/schedule"
+	"github.com/truehop/truehop/schedule/postgres"
+)
+
+// sharing is a ledger that several services share accounts by: [postgres.Ledger].
+type sharing interface {
+	Serve(ctx context.Context, accounts []string) error
+	Unserve(ctx context.Context, accounts []string) error
+	Standing(ctx context.Context) (postgres.Standing, error)
+	Take(ctx context.Context, n int, but []string) ([]postgres.Taken, error)
+	Leave(accounts []string, n int) (idle []string)
+	HandOver(ctx context.Context, due map[string]time.Time) error
+	Held() []string
+	Losses() int
+}
+
+// fleetLook is how often a service looks how the accounts are shared out.
+const fleetLook = 2 * time.Second
+
+// fleet has a service serve its share of the accounts. An account is in the schedule, and watched, from when its lease was taken until it is handed
+// over or lost. One goroutine, run, takes and hands over.
+type fleet struct {
+	service *service
+	ledger  sharing
+	look    time.Duration
+	// poke has something when an account has left the schedule.
+	poke chan struct{}
+	// away says that the last look failed. It is run's.
+	away bool
+	// changing is held while accounts come into the schedule, or their configuration changes. It guards strangers, which others have in their
+	// configuration, and this service has not.
+	changing  sync.Mutex
+	strangers []string
+
+	mu sync.Mutex
+	// next is when the clock starts the next pass over each account in the schedule; parting are those that are told to leave it, left those that
+	// have.
+	next          map[string]time.Time
+	parting, left map[string]bool
+}
+
+func newFleet(s *service, l sharing) *fleet {
+	return &fleet{service: s, ledger: l, look: fleetLook, poke: make(chan struct{}, 1),
+		next: map[string]time.Time{}, parting: map[string]bool{}, left: map[string]bool{}}
+}
+
+// run serves this service's share until ctx ends, and hands over what leaves the schedule until ended: then no pass is under way.
+func (f *fleet) run(ctx, ended context.Context) {
+	again := time.NewTicker(f.look)
+	defer again.Stop()
+	for ended.Err() == nil {
+		f.handOver(ended)
+		if ctx.Err() == nil {
+			f.share(ctx)
+		}
+		select {
+		case <-again.C:
+		case <-f.poke:
+		case <-ended.Done():
+		}
+	}
+	f.handOver(context.WithoutCancel(ended))
+}
+
+// share takes accounts or lets them go, so that this service has its share.
+func (f *fleet) share(ctx context.Context) {
+	standing, err := f.ledger.Standing(ctx)
+	if err == nil {
+		f.part(ctx, f.lost())
+		f.part(ctx, f.ledger.Leave(standing.Asked, len(standing.Asked)))
+		take, give := standing.Quota()
+		f.part(ctx, f.ledger.Leave(f.latestDueFirst(), give))
+		err = f.take(ctx, take)
+	}
+	if failed := err != nil; failed != f.away && ctx.Err() == nil {
+		f.away = failed
+		f.service.logger().Sharing(err)
+	}
+}
+
+// lost are the accounts in the schedule whose leases are over.
+func (f *fleet) lost() []string {
+	held := map[string]bool{}
+	for _, account := range f.ledger.Held() {
+		held[account] = true
+	}
+	return slices.DeleteFunc(f.latestDueFirst(), func(account string) bool { return held[account] })
+}
+
+// latestDueFirst are the accounts in the schedule, those first that can wait longest for another node to take them.
+func (f *fleet) latestDueFirst() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var accounts []string
+	for account := range f.next {
+		if !f.parting[account] {
+			accounts = append(accounts, account)
+		}
+	}
+	slices.SortFunc(accounts, func(a, b string) int { return cmp.Or(f.next[b].Compare(f.next[a]), cmp.Compare(a, b)) })
+	return accounts
+}
+
+// part takes accounts out of the schedule. They are handed over once they have left it.
+func (f *fleet) part(ctx context.Context, accounts []string) {
+	if len(accounts) == 0 {
+		return
+	}
+	f.mu.Lock()
+	for _, account := range accounts {
+		f.parting[account] = true
+	}
+	f.mu.Unlock()
+	parallel := f.service.stopServing(accounts)
+	f.service.send(ctx, schedule.Update{Gone: accounts, Parallel: parallel})
+}
+
+// leaves takes that an account has left the schedule. Where the service does not end, another one of the same name may just take its place.
+func (f *fleet) leaves(account string, ending bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if ending || f.parting[account] {
+		f.left[account] = true
+		offer(f.poke)
+	}
+}
+
+// plans takes when the clock starts the next pass over an account.
+func (f *fleet) plans(account string, at time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, here := f.next[account]; here {
+		f.next[account] = at
+	}
+}
+
+// handOver hands over the accounts that have left the schedule. Those that are lost are another's already.
+func (f *fleet) handOver(ctx context.Context) {
+	f.mu.Lock()
+	due := map[string]time.Time{}
+	for account := range f.left {
+		due[account] = f.next[account]
+		delete(f.next, account)
+		delete(f.parting, account)
+	}
+	clear(f.left)
+	f.mu.Unlock()
+	if len(due) == 0 {
+		return
+	}
+	if err := f.ledger.HandOver(ctx, due); err != nil {
+		f.service.logger().Sharing(err) // they are free when this process has ended, or when it sees them next
+	}
+}
+
+// take takes so many accounts into the schedule, if there are some that nobody serves.
+func (f *fleet) take(ctx context.Context, n int) error {
+	if n == 0 {
+		return nil
+	}
+	f.changing.Lock()
+	defer f.changing.Unlock()
+	taken, err := f.ledger.Take(ctx, n, f.strangers)
+	strange := map[string]time.Time{}
+	update := schedule.Update{Parallel: f.service.parallel()}
+	for _, one := range taken {
+		account := f.service.account(one.Account)
+		if account == nil {
+			f.strangers = append(f.strangers, one.Account)
+			strange[one.Account] = one.Due
+			continue
+		}
+		f.mu.Lock()
+		f.next[one.Account] = one.Due
+		delete(f.parting, one.Account)
+		delete(f.left, one.Account)
+		f.mu.Unlock()
+		update.Accounts = append(update.Accounts, f.service.serve(ctx, account, one.Due))
+	}
+	if len(update.Accounts) > 0 {
+		f.service.send(ctx, update)
+	}
+	return errors.Join(err, f.ledger.HandOver(ctx, strange))
+}
+
+// change follows a change of the configuration: accounts that have come are served by whoever takes them, those that changed and are here go on by
+// it, those that are gone are served by nobody. next is made the configuration in between.
+func (f *fleet) change(ctx context.Context, come []*config.Account, gone []string, apply func()) error {
+	f.changing.Lock()
+	defer f.changing.Unlock()
+	apply()
+	f.strangers = nil
+	f.part(ctx, slices.DeleteFunc(f.latestDueFirst(), func(account string) bool { return !slices.Contains(gone, account) }))
+	update := schedule.Update{Parallel: f.service.parallel()}
+	var names []string
+	here := f.latestDueFirst()
+	for _, account := range come {
+		names = append(names, account.Name)
+		if slices.Contains(here, account.Name) {
+			update.Accounts = append(update.Accounts, f.service.serve(ctx, account, time.Now()))
+		}
+	}
+	f.service.send(ctx, update)
+	return errors.Join(f.ledger.Serve(ctx, names), f.ledger.Unserve(ctx, gone))
+}

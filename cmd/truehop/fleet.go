@@ -48,11 +48,20 @@ type fleet struct {
 	// have.
 	next          map[string]time.Time
 	parting, left map[string]bool
+	// taken counts the leases that were taken.
+	taken int
 }
 
 func newFleet(s *service, l sharing) *fleet {
 	return &fleet{service: s, ledger: l, look: fleetLook, poke: make(chan struct{}, 1),
 		next: map[string]time.Time{}, parting: map[string]bool{}, left: map[string]bool{}}
+}
+
+// leases is what a monitor is told.
+func (f *fleet) leases() (held, taken, lost int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.ledger.Held()), f.taken, f.ledger.Losses()
 }
 
 // run serves this service's share until ctx ends, and hands over what leaves the schedule until ended: then no pass is under way.
@@ -182,6 +191,7 @@ func (f *fleet) take(ctx context.Context, n int) error {
 			continue
 		}
 		f.mu.Lock()
+		f.taken++
 		f.next[one.Account] = one.Due
 		delete(f.parting, one.Account)
 		delete(f.left, one.Account)

@@ -111,6 +111,7 @@ func (s *service) run(ctx context.Context, read func() (*config.Config, *ui.Log,
 	s.log.Serving(len(s.cfg.Accounts))
 	s.notify(s.manager.ready(len(s.cfg.Accounts)))
 	if s.fleet != nil {
+		s.metrics.Share(s.fleet.leases)
 		if err := s.fleet.ledger.Serve(ctx, s.cfg.Names()); err != nil {
 			return err
 		}

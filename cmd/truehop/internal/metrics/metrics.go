@@ -88,6 +88,23 @@ func (m *Metrics) Serve(accounts, targets, goneAccounts, goneTargets []string) {
 	}
 }
 
+// Leases are what a service holds of the accounts that it shares with others: how many now, and how many it has taken and lost since its start.
+type Leases func() (held, taken, lost int)
+
+// Share adds the series of a service that shares its accounts with others.
+func (m *Metrics) Share(leases Leases) {
+	of := func(which func(held, taken, lost int) int) func() float64 {
+		return func() float64 { return float64(which(leases())) }
+	}
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "truehop_leases", Help: "Accounts that this service serves, of those that it shares with others."},
+			of(func(held, _, _ int) int { return held })),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "truehop_leases_taken_total", Help: "Accounts that this service has taken over from others, or from nobody."},
+			of(func(_, taken, _ int) int { return taken })),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "truehop_leases_lost_total", Help: "Accounts that this service has lost because it could not renew its leases."},
+			of(func(_, _, lost int) int { return lost })))
+}
+
 // Event counts what happened in a pass.
 func (m *Metrics) Event(e transfer.Event) {
 	if e.Kind != transfer.Verdict {

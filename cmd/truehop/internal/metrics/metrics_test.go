@@ -51,6 +51,30 @@ func at(socket string) *http.Client {
 	}}}
 }
 
+// TestLeases: a service that shares its accounts shows how many it has, and has taken and lost; another shows nothing of that.
+func TestLeases(t *testing.T) {
+	for shared, want := range map[bool]bool{false: false, true: true} {
+		m := New(known)
+		if shared {
+			m.Share(func() (held, taken, lost int) { return 5, 7, 2 })
+		}
+		socket := filepath.Join(t.TempDir(), "s")
+		s, err := m.Listen("unix", socket, func() ([]string, bool) { return nil, true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, body := scrape(t, at(socket), "/metrics")
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		for _, line := range []string{"\ntruehop_leases 5\n", "\ntruehop_leases_taken_total 7\n", "\ntruehop_leases_lost_total 2\n"} {
+			if strings.Contains(body, line) != want {
+				t.Errorf("shared %v: %q", shared, line)
+			}
+		}
+	}
+}
+
 // TestSeries: what is counted of accounts and targets, by label, and that a series ends with what it tells of.
 func TestSeries(t *testing.T) {
 	m := New(known)

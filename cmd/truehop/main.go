@@ -79,7 +79,7 @@ with XCLIENT, so that its rules judge the real client and not localhost.`,
 	root.SetFlagErrorFunc(wrongFlag)
 	root.PersistentFlags().StringVarP(&p.configPath, "config", "c", "", "configuration `FILE`; default $XDG_CONFIG_HOME/truehop/truehop.yaml, then /etc/truehop/truehop.yaml")
 	root.PersistentFlags().BoolVarP(&p.quiet, "quiet", "q", false, "report only what is wrong")
-	root.AddCommand(p.runCommand(), p.serveCommand(), p.checkCommand(), p.loginCommand(), p.explainCommand(),
+	root.AddCommand(p.runCommand(), p.serveCommand(), p.drainCommand(), p.checkCommand(), p.loginCommand(), p.explainCommand(),
 		p.statusCommand(), p.historyCommand(), p.retryCommand(), p.acknowledgeCommand(), p.forgetCommand(), p.acceptCommand(), p.adoptCommand(),
 		p.importCommand(), p.demoCommand(), p.providersCommand(), p.configCommand(), p.initCommand())
 	root.AddCommand(p.docsCommand())

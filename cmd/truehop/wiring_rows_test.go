@@ -40,6 +40,8 @@ func generalWires(p *wiringPlace) []wire {
 			return err
 		}},
 		{key: "state", wants: map[string]any{"postgres://truehop@localhost/truehop": "postgres://truehop@localhost/truehop"}, at: func(g *given) any { return g.state.URL }},
+		{key: "lease", with: state, wants: map[string]any{"45s": 45 * time.Second}, at: func(g *given) any { return g.state.Term }},
+		{key: "sending_wait", with: state, wants: map[string]any{"1h": time.Hour}, at: func(g *given) any { return g.state.DotOver }},
 		{key: "state_password_file", with: state, wants: map[string]any{p.file("other.pass"): "other"}, at: func(g *given) any { return statePassword(g) }},
 		{key: "state_password_command", with: state, wants: map[string]any{"[/bin/echo, printed]": "printed"}, at: func(g *given) any { return statePassword(g) }},
 		{key: "state_password_credential", with: state, wants: map[string]any{"usual.pass": "usual"}, at: func(g *given) any { return statePassword(g) }},

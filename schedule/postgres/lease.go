@@ -121,7 +121,10 @@ func (l *leases) drop(account string, epoch int64) {
 }
 
 const (
-	// leaseTerm is how long leases last that are not renewed, and dotOver how long something of a dot may arrive, where the options do not say.
+	// leaseTerm is how long leases last that are not renewed, and dotOver how long something of a dot may arrive, where the options do not say: a
+	// write that holds a dot begins before the lease is over and takes 3 minutes at most (RFC 5321 section 4.5.3.2.5), and the reply comes
+	// within 10 (4.5.3.2.6) or is waited for no more. A process that is stopped right before that write comes too late as well: a server that is
+	// sent nothing closes the connection, after 5 minutes by section 4.5.3.2.7.
 	leaseTerm = 30 * time.Second
 	dotOver   = 13 * time.Minute
 	// askParts is for which part of a term Lock waits for a holder to hand over.

@@ -63,7 +63,7 @@ func home[L Ledger](opened L, err error) (Ledger, error) {
 // StateOptions say how the database is reached that holds the record. Each of the passes that are made at a time has a connection to read by,
 // and one is for what they write.
 func StateOptions(cfg *config.Config) postgres.Options {
-	return postgres.Options{URL: cfg.State, Connections: min(cfg.Passes, 15) + 1, Password: func(ctx context.Context) (string, error) {
+	return postgres.Options{URL: cfg.State, Term: cfg.Lease, DotOver: cfg.SendingWait, Connections: min(cfg.Passes, 15) + 1, Password: func(ctx context.Context) (string, error) {
 		password, err := cfg.StatePassword(ctx)
 		return password.Reveal(), err
 	}}

@@ -86,6 +86,13 @@ type Config struct {
 	Path string `koanf:"-"`
 	// places are where keys were given, see [Config.Settings].
 	places map[string]place `koanf:"-"`
+	// How long a service that shares its accounts keeps them when it says nothing more, as when its machine dies; then others take them over. A
+	// service that cannot reach the database for so long delivers nothing until it can. With state.
+	Lease time.Duration `koanf:"lease" default:"30s" min:"1s" max:"1h"`
+	// How long what a service has left between its last word and the MTA's reply waits after its lease was lost, until another one delivers it as a
+	// possible redelivery: until no connection of the first can be open any more. An MTA that waits longer for data (Postfix:
+	// smtpd_timeout) needs more. With state.
+	SendingWait time.Duration `koanf:"sending_wait" default:"13m" min:"1s" max:"24h"`
 	// stateLogin has the source of the password for State.
 	stateLogin Credentials
 	// Warnings are lines for a person: what is allowed but unwise.

@@ -35,7 +35,8 @@ var mayImport = map[string][]string{
 	"schedule":                    nil,
 	"schedule/ledger":             nil,
 	"schedule/transfer":           {"fetch", "received", "inject", "schedule/ledger"},
-	"cmd/truehop/internal/config": {"fetch", "fetch/oauth", "fetch/sasl", "inject", "received", "schedule", "schedule/transfer"}, // the types of their options
+	"cmd/truehop/internal/config": {"fetch", "fetch/oauth", "fetch/sasl", "inject", "received", "schedule", "schedule/transfer", "cmd/truehop/internal/sealed"}, // the types of their options
+	"cmd/truehop/internal/sealed": nil,
 	"cmd/truehop/internal/app": {"fetch", "fetch/oauth", "fetch/sasl", "fetch/pop3", "fetch/imap", "received", "inject", "inject/rdns", "schedule", "schedule/ledger", "schedule/postgres", "schedule/transfer",
 		"cmd/truehop/internal/config"}, // everything but ui
 	"cmd/truehop/internal/ui":       {"fetch", "fetch/oauth", "received", "inject", "schedule", "schedule/ledger", "schedule/transfer", "cmd/truehop/internal/config"}, // everything but app
@@ -77,6 +78,7 @@ var homes = map[string][]string{
 	"golang.org/x/net/idna":          {"inject"},
 	"golang.org/x/oauth2":            {"fetch/oauth"},
 	"github.com/prometheus":          {"cmd/truehop/internal/metrics"},
+	"filippo.io/age":                 {"cmd/truehop/internal/sealed"},
 }
 
 // TestImports holds the sources against the house's plan: the tree is the pipeline, and

@@ -62,6 +62,10 @@ func (a *Account) LoginBasis(path string) string {
 			size = fmt.Sprint(info.Size())
 		}
 	}
+	if a.sealed != nil {
+		sum := sha256.Sum256(a.sealed.data)
+		parts = append(parts, hex.EncodeToString(sum[:]))
+	}
 	sum := sha256.Sum256([]byte(strings.Join(append(parts, a.PasswordCredential, size), "\x00")))
 	return hex.EncodeToString(sum[:])
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -17,10 +18,14 @@ import (
 
 // checker looks for what no single value shows: missing keys, keys that
 // contradict each other, settings that are allowed but unwise.
-type checker struct{ *report }
+type checker struct {
+	*report
+	// row says that it is an account in a table.
+	row bool
+}
 
 func check(c *Config, r *report) {
-	k := checker{r}
+	k := checker{report: r}
 	if c.StateDir == "" {
 		k.wrong("state_dir", "neither set nor to be had from the environment ($HOME is missing); set it")
 	} else {
@@ -30,6 +35,7 @@ func check(c *Config, r *report) {
 	k.state(c)
 	k.monitoring(c)
 	k.trouble(c)
+	k.table(c)
 	for _, t := range c.Targets() {
 		k.target(t.path(), t)
 	}
@@ -40,27 +46,34 @@ func check(c *Config, r *report) {
 			k.wrong("resolver/server", "want the address of a name server, such as 192.0.2.53 or [2001:db8::53]:5353, got %s", show(s))
 		}
 	}
-	if len(c.Accounts) == 0 {
+	if len(c.Accounts) == 0 && c.AccountsFrom == "" {
 		k.wrong("accounts", "no account is configured; add one: accounts: {NAME: {host: …, user: …, password_file: …, recipients: […]}}")
 	}
 	for _, name := range c.Names() {
-		at, a := "accounts/"+name, c.Accounts[name]
-		k.upstream(at, a)
-		k.line(at, a)
-		k.login(at, a)
-		k.folders(at, a)
-		k.envelope(at, a)
-		k.multidrop(at, a)
-		k.boundary(at, a)
-		k.pacing(at, a)
-		k.choice(at, a, c)
+		k.account(c.Accounts[name], c)
 	}
 	for _, t := range c.Targets() {
-		if t.named && !slices.ContainsFunc(c.Names(), func(name string) bool { return c.Accounts[name].Inject == t.Name }) {
+		if c.AccountsFrom == "" && t.named && !slices.ContainsFunc(c.Names(), func(name string) bool { return c.Accounts[name].Inject == t.Name }) {
 			k.warn(t.path(), "no account chooses this target")
 		}
 	}
-	k.twice(c)
+	for _, d := range doubles(slices.Collect(maps.Values(c.Accounts))) {
+		k.wrong("accounts/"+d.account.Name, "%s", d.why())
+	}
+}
+
+// account checks one account by itself.
+func (k checker) account(a *Account, c *Config) {
+	at := "accounts/" + a.Name
+	k.upstream(at, a)
+	k.line(at, a)
+	k.login(at, a)
+	k.folders(at, a)
+	k.envelope(at, a)
+	k.multidrop(at, a)
+	k.boundary(at, a)
+	k.pacing(at, a)
+	k.choice(at, a, c)
 }
 
 // monitoring checks where a monitor is answered.
@@ -86,9 +99,9 @@ func (k checker) trouble(c *Config) {
 	if why := mailbox(c.TroubleMail); why != "" {
 		k.wrong("trouble_mail", "%s is no address: %s", show(c.TroubleMail), why)
 	}
-	for _, name := range c.Names() {
-		t := c.Target(c.Accounts[name])
-		if t != nil && t.Plain == (Endpoint{}) && !k.bad[t.path()+"/plain"] {
+	for _, t := range c.Targets() {
+		chosen := c.AccountsFrom != "" || slices.ContainsFunc(c.Names(), func(name string) bool { return c.Target(c.Accounts[name]) == t })
+		if chosen && t.Plain == (Endpoint{}) && !k.bad[t.path()+"/plain"] {
 			k.wrong("trouble_mail", "needs a listener that asks no rules about clients; set %s.plain", t.Section())
 		}
 	}
@@ -200,6 +213,8 @@ func (k checker) credentials(at string, c *Credentials, keys, instead []string) 
 		k.wrong(at+"/user", "has more than 255 octets")
 	}
 	switch {
+	case len(sources) == 0 && k.row:
+		k.wrong(at+"/secret", "there is no password; truehop accounts set --secret reads one, or defaults: in a file names a source for all")
 	case len(sources) == 0 && !slices.ContainsFunc(keys, func(key string) bool { return k.bad[at+"/"+key] }):
 		k.wrong(at+"/password_file", "there is no password; give one of %s", strings.Join(keys, ", "))
 	case len(sources) > 1:
@@ -207,11 +222,16 @@ func (k checker) credentials(at string, c *Credentials, keys, instead []string) 
 	}
 	k.absolute(at+"/password_file", c.PasswordFile)
 	k.program(at+"/password_command", c.PasswordCommand)
-	if name := c.PasswordCredential; strings.ContainsAny(name, "/:") || strings.HasPrefix(name, ".") || len(name) > 255 {
-		k.wrong(at+"/password_credential", "%s is no name of a credential; it is the part before the colon in LoadCredential=NAME:PATH", show(name))
-	}
+	k.credentialName(at+"/password_credential", c.PasswordCredential)
 	if strings.ContainsFunc(c.InlinePassword.Reveal(), func(r rune) bool { return r == 0 || r == '\r' || r == '\n' }) {
 		k.wrong(at+"/password", "holds a line break or NUL")
+	}
+}
+
+// credentialName checks the name of a systemd credential.
+func (k checker) credentialName(at, name string) {
+	if strings.ContainsAny(name, "/:") || strings.HasPrefix(name, ".") || len(name) > 255 {
+		k.wrong(at, "%s is no name of a credential; it is the part before the colon in LoadCredential=NAME:PATH", show(name))
 	}
 }
 
@@ -249,13 +269,34 @@ func overlap(a, b *Account) string {
 	return ""
 }
 
-// twice refuses two accounts for one mailbox: each would deliver what
-// the other did, and know nothing of it. POP3 shows the inbox. The four well-known ports of a host
-// lead to one server; another port may lead to another, as with containers or a tunnel.
-func (k checker) twice(c *Config) {
-	seen := map[string][]string{}
-	for _, name := range c.Names() {
-		a := c.Accounts[name]
+// double is an account for a mailbox that another one fetches from already.
+type double struct {
+	account *Account
+	other   string
+	folder  string
+}
+
+// why says what would come of it.
+func (d double) why() string {
+	return fmt.Sprintf("fetches %s of %s at %s, as account %s does: every message would be delivered twice; remove one",
+		d.folder, show(d.account.User), d.account.Host, d.other)
+}
+
+// doubles finds accounts for one mailbox: each would deliver what the other did, and know nothing of it. Of two, the one
+// from a table is to blame, else the later one by name. POP3 shows the inbox. The four well-known ports of a host lead to
+// one server; another port may lead to another, as with containers or a tunnel.
+func doubles(accounts []*Account) (found []double) {
+	slices.SortFunc(accounts, func(a, b *Account) int {
+		if a.InTable != b.InTable {
+			if b.InTable {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	seen := map[string][]*Account{}
+	for _, a := range accounts {
 		if a.Host == "" || a.User == "" {
 			continue
 		}
@@ -264,16 +305,18 @@ func (k checker) twice(c *Config) {
 			port = strconv.Itoa(a.Port)
 		}
 		box := strings.Join([]string{strings.ToLower(strings.TrimSuffix(a.Host, ".")), port, a.User}, "\x00")
-		for _, other := range seen[box] {
-			folder := cmp.Or(overlap(a, c.Accounts[other]), overlap(c.Accounts[other], a))
-			if folder != "" {
-				k.wrong("accounts/"+name, "fetches %s of %s at %s, as account %s does: every message would be delivered twice; remove one",
-					folder, show(a.User), a.Host, other)
-				break
-			}
+		folder := ""
+		i := slices.IndexFunc(seen[box], func(other *Account) bool {
+			folder = cmp.Or(overlap(a, other), overlap(other, a))
+			return folder != ""
+		})
+		if i >= 0 {
+			found = append(found, double{a, seen[box][i].Name, folder})
+			continue
 		}
-		seen[box] = append(seen[box], name)
+		seen[box] = append(seen[box], a)
 	}
+	return found
 }
 
 // hostName reports whether s is a host name of ASCII labels, a trailing dot allowed.

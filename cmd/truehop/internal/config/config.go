@@ -66,6 +66,16 @@ type Config struct {
 	// Octets that retrieval may run ahead of injection, over all accounts. A message above it is
 	// retrieved alone.
 	Budget Size `koanf:"budget" default:"64MiB" min:"1MiB" max:"1TiB"`
+	// Where accounts are read beside the files: postgres is the table account of the database that state names,
+	// postgres://… that of another one. A row has a name and keys of an account, but none that names a program, a file or an address of OAuth;
+	// those stand below defaults. An account that the files have, too, is that of the files. A row that is wrong is told of and skipped.
+	// `truehop accounts` writes the rows. Default: nowhere.
+	AccountsFrom string `koanf:"accounts_from"`
+	// File with the age identities, one a line, as age-keygen writes it, that open the passwords of those rows; kept as a password_file.
+	// `truehop accounts` encrypts for the first.
+	AccountsKeyFile string `koanf:"accounts_key_file"`
+	// The same by the name of a systemd credential or of a container's secret.
+	AccountsKeyCredential string `koanf:"accounts_key_credential"`
 	// The MTA that judges and takes the mail, or several: either the keys of one directly below inject, which is then
 	// called main, or names, each with such keys below it. An account chooses its own by its key inject; the targets
 	// share nothing, whatever their addresses. A name is made as that of an account.
@@ -97,6 +107,12 @@ type Config struct {
 	stateLogin Credentials
 	// Warnings are lines for a person: what is allowed but unwise.
 	Warnings []string `koanf:"-"`
+	// Skipped are the rows of a table that are no accounts, by name.
+	Skipped []SkippedRow `koanf:"-"`
+	// common are the keys of defaults, getenv and secrets where secrets are: what the accounts of a table lie on.
+	common  map[string]any `koanf:"-"`
+	getenv  func(name string) string
+	secrets string
 }
 
 // Log says what is logged, and how.
@@ -201,6 +217,8 @@ type Credentials struct {
 	getenv func(name string) string
 	// secrets is where a container has its secrets.
 	secrets string
+	// sealed is the password of an account in a table, nil if it has none there.
+	sealed *sealedPassword
 }
 
 // Line is how the connection to an upstream is made.
@@ -237,6 +255,9 @@ type Account struct {
 	// Name is the account's key in [Config.Accounts], File the file in conf.d that it stands in, if it does.
 	Name string `koanf:"-"`
 	File string `koanf:"-"`
+	// InTable says that it stands in a database, with those keys.
+	InTable bool     `koanf:"-"`
+	given   []string `koanf:"-"`
 	// Protocol of the upstream. imap can flag and move, and knows folders.
 	Protocol Protocol `koanf:"protocol" default:"imap"`
 	// Host name of the upstream, without port. Its certificate must carry it. Default: that of provider, where it has one for

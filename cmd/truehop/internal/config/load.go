@@ -193,19 +193,43 @@ func decode(k *koanf.Koanf, named bool) (*Config, error) {
 	c.Accounts = map[string]*Account{}
 	for _, name := range accounts {
 		own := k.Cut("accounts" + delim + name).Raw()
-		layers := koanf.New(delim)
-		for _, m := range []map[string]any{builtin, inherited(common, own), own} {
-			if err := layers.Load(confmap.Provider(m, ""), nil); err != nil {
-				return nil, err
-			}
-		}
-		a := &Account{Name: name}
-		if err := layers.Unmarshal("", a); err != nil {
+		if c.Accounts[name], err = decodeAccount(name, builtin, inherited(common, own), own); err != nil {
 			return nil, err
 		}
-		c.Accounts[name] = a
 	}
+	c.common = common
 	return c, nil
+}
+
+// decodeAccount makes an account of its keys, each layer over the one before it.
+func decodeAccount(name string, layers ...map[string]any) (*Account, error) {
+	keys := map[string]any{}
+	for _, layer := range layers {
+		lay(keys, layer)
+	}
+	k := koanf.New(delim)
+	if err := k.Load(confmap.Provider(keys, ""), nil); err != nil {
+		return nil, err
+	}
+	a := &Account{Name: name}
+	return a, k.Unmarshal("", a)
+}
+
+// lay puts keys over those of beneath; keys that hold keys are laid one by one. It changes nothing below keys.
+func lay(beneath, keys map[string]any) {
+	for key, value := range keys {
+		below, nested := value.(map[string]any)
+		if nested {
+			merged, _ := beneath[key].(map[string]any)
+			merged = maps.Clone(merged)
+			if merged == nil {
+				merged = map[string]any{}
+			}
+			lay(merged, below)
+			value = merged
+		}
+		beneath[key] = value
+	}
 }
 
 // inherited is what an account takes from defaults: all, but for the documents of
@@ -254,42 +278,47 @@ func (c *Config) complete(o Options, given func(path string) bool) {
 	if c.SpoolDir == "" && c.StateDir != "" {
 		c.SpoolDir = filepath.Join(c.StateDir, "spool")
 	}
-	getenv := func(name string) string { return lookup(environ, name) }
+	c.getenv, c.secrets = func(name string) string { return lookup(environ, name) }, secrets
 	c.stateLogin = Credentials{PasswordFile: c.StatePasswordFile, PasswordCommand: c.StatePasswordCommand, PasswordCredential: c.StatePasswordCredential,
-		getenv: getenv, secrets: secrets}
-	usual := MainTarget
-	for name, t := range c.Inject {
-		t.getenv, t.secrets = getenv, secrets
-		if len(c.Inject) == 1 {
-			usual = name
-		}
+		getenv: c.getenv, secrets: secrets}
+	for _, t := range c.Inject {
+		t.getenv, t.secrets = c.getenv, c.secrets
 	}
 	for _, a := range c.Accounts {
-		a.getenv, a.secrets = getenv, secrets
-		if a.Inject == "" && c.Inject[usual] != nil {
-			a.Inject = usual
+		c.completeAccount(a, given)
+	}
+}
+
+// completeAccount does for one account what complete does for the whole.
+func (c *Config) completeAccount(a *Account, given func(path string) bool) {
+	a.getenv, a.secrets = c.getenv, c.secrets
+	usual := MainTarget
+	if len(c.Inject) == 1 {
+		usual = c.TargetNames()[0]
+	}
+	if a.Inject == "" && c.Inject[usual] != nil {
+		a.Inject = usual
+	}
+	if a.OAuth.Provider != "" && a.OAuth.TokenFile == "" {
+		a.OAuth.TokenFile = filepath.Join(c.StateDir, "tokens", a.Name)
+	}
+	if a.Protocol == POP3 {
+		a.Folders = []string{""}
+	}
+	// The provider's preset gives the host that the account does not, and what goes with it.
+	if p := a.preset(); p != nil && a.Host == "" && p.host(a.Protocol) != "" {
+		a.Host = p.host(a.Protocol)
+		if !given("accounts/"+a.Name+"/tls") && !given("defaults/tls") {
+			a.TLS = p.tls
 		}
-		if a.OAuth.Provider != "" && a.OAuth.TokenFile == "" {
-			a.OAuth.TokenFile = filepath.Join(c.StateDir, "tokens", a.Name)
+		if a.Port == 0 && a.TLS == p.tls {
+			a.Port = p.port
 		}
-		if a.Protocol == POP3 {
-			a.Folders = []string{""}
-		}
-		// The provider's preset gives the host that the account does not, and what goes with it.
-		if p := a.preset(); p != nil && a.Host == "" && p.host(a.Protocol) != "" {
-			a.Host = p.host(a.Protocol)
-			if !given("accounts/"+a.Name+"/tls") && !given("defaults/tls") {
-				a.TLS = p.tls
-			}
-			if a.Port == 0 && a.TLS == p.tls {
-				a.Port = p.port
-			}
-		}
-		for _, known := range wellKnownPorts() {
-			fits := known.protocol == a.Protocol && (known.tls == ImplicitTLS) == (a.TLS == ImplicitTLS)
-			if a.Port == 0 && fits {
-				a.Port = known.port
-			}
+	}
+	for _, known := range wellKnownPorts() {
+		fits := known.protocol == a.Protocol && (known.tls == ImplicitTLS) == (a.TLS == ImplicitTLS)
+		if a.Port == 0 && fits {
+			a.Port = known.port
 		}
 	}
 }

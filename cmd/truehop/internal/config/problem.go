@@ -73,6 +73,7 @@ type place struct {
 type report struct {
 	name     string           // of the file
 	places   map[string]place // of the keys that were given, by path
+	beneath  map[string]place // those of the files, for a row of a table
 	bad      map[string]bool  // paths with a problem, or that a misspelt key stands for
 	problems []Problem
 	warnings []Problem
@@ -109,26 +110,35 @@ func problem(p place, path, format string, args ...any) Problem {
 // placeOf returns where the key at path was written: for an account's key
 // perhaps under defaults, for a missing one the innermost mapping that should hold it.
 func (r *report) placeOf(path string) place {
-	if p, ok := r.places[path]; ok {
+	if p, ok := r.place(path); ok {
 		return p
 	}
 	if parts := strings.SplitN(path, "/", 3); len(parts) == 3 && parts[0] == "accounts" {
-		if p, ok := r.places["defaults/"+parts[2]]; ok {
+		if p, ok := r.place("defaults/" + parts[2]); ok {
 			return p
 		}
 	}
 	for path != "" {
 		path = path[:max(strings.LastIndexByte(path, '/'), 0)]
-		if p, ok := r.places[path]; ok {
+		if p, ok := r.place(path); ok {
 			return p
 		}
 	}
 	return place{source: r.name}
 }
 
+// place returns where exactly this key was written.
+func (r *report) place(path string) (place, bool) {
+	p, ok := r.places[path]
+	if !ok {
+		p, ok = r.beneath[path]
+	}
+	return p, ok
+}
+
 // given reports whether the key at path was written in the file or the environment.
 func (r *report) given(path string) bool {
-	_, ok := r.places[path]
+	_, ok := r.place(path)
 	return ok
 }
 

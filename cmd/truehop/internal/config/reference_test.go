@@ -45,6 +45,12 @@ func sample(k Key) string {
 		return "# state.pass"
 	case "spool_dir":
 		return "/var/lib/truehop/spool"
+	case "accounts_from":
+		return "# postgres"
+	case "accounts_key_file":
+		return "# /etc/truehop/accounts.key"
+	case "accounts_key_credential":
+		return "# accounts.key"
 	case "inject.plain":
 		return "127.0.0.1:10026"
 	case "inject.hello":

@@ -7,20 +7,29 @@ import (
 )
 
 // Same reports whether two readings of the configuration say the same of an account. What is in the files that it names is
-// read at each login, and does not count.
+// read at each login, and does not count; nor does what is in a sealed password.
 func (a *Account) Same(b *Account) bool {
+	if a == b {
+		return true
+	}
 	return a.Schedule.String() == b.Schedule.String() && reflect.DeepEqual(a.said(), b.said())
 }
 
 // said is an account without what does not come from the configuration's text, or is compared otherwise.
 func (a *Account) said() Account {
 	said := *a
-	said.File, said.getenv, said.Schedule = "", nil, schedule.Spec{}
+	said.File, said.InTable, said.given, said.getenv, said.Schedule = "", false, nil, nil, schedule.Spec{}
+	if said.sealed != nil {
+		said.sealed = &sealedPassword{}
+	}
 	return said
 }
 
 // Same reports whether two readings of the configuration say the same of a target.
 func (t *Target) Same(other *Target) bool {
+	if t == other {
+		return true
+	}
 	a, b := *t, *other
 	a.getenv, b.getenv = nil, nil
 	a.named, b.named = false, false

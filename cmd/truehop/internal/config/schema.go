@@ -48,7 +48,9 @@ type schema struct {
 	name string // of the file
 	// fragment says that the file is one of conf.d.
 	fragment bool
-	data     []byte
+	// row says that it is no file, but a row of a table.
+	row  bool
+	data []byte
 }
 
 // Unmarshal reads a document.
@@ -81,7 +83,12 @@ func (s *schema) Marshal(map[string]any) ([]byte, error) {
 	return nil, fmt.Errorf("config: not written")
 }
 
-func (s *schema) at(n *yaml.Node) place { return place{s.name, n.Line, n.Column} }
+func (s *schema) at(n *yaml.Node) place {
+	if s.row {
+		return place{source: s.name} // the database has its own way to write a value
+	}
+	return place{s.name, n.Line, n.Column}
+}
 
 // mapping walks the keys of a struct or of a map of structs.
 func (s *schema) mapping(n *yaml.Node, path string, t reflect.Type) map[string]any {
@@ -141,6 +148,10 @@ func (s *schema) member(key, value *yaml.Node, path string, t reflect.Type) (any
 		return nil, false
 	}
 	s.places[at] = s.at(value)
+	if why := notInRow(key.Value); s.row && why != "" {
+		s.add(s.at(key), at, "%s", why)
+		return nil, false
+	}
 	if !s.plain(value, at) {
 		return nil, false
 	}

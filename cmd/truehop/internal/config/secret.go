@@ -71,6 +71,9 @@ func (c *Credentials) sources() []string {
 			out = append(out, key)
 		}
 	}
+	if c.sealed != nil {
+		out = append(out, "secret")
+	}
 	return out
 }
 
@@ -88,7 +91,10 @@ func (c *Credentials) Password(ctx context.Context) (Secret, error) {
 		data, err = readPrivate(c.PasswordFile)
 	case "password_credential":
 		source += " " + c.PasswordCredential
-		data, err = c.credential()
+		data, err = c.credential(c.PasswordCredential)
+	case "secret":
+		source += " of account " + c.sealed.account
+		data, err = c.unseal()
 	case "password_command":
 		source += " " + c.PasswordCommand[0]
 		data, err = c.run(ctx, c.PasswordCommand)
@@ -138,16 +144,16 @@ const containerSecrets = "/run/secrets"
 
 // credential reads a file below $CREDENTIALS_DIRECTORY, or, where systemd did not start us, among the secrets of a
 // container. systemd has seen to who can read it, by an ACL that shows as a group permission, so that the mode says nothing.
-func (c *Credentials) credential() ([]byte, error) {
+func (c *Credentials) credential(name string) ([]byte, error) {
 	dir := c.lookup("CREDENTIALS_DIRECTORY")
 	if !filepath.IsAbs(dir) {
-		data, err := readPrivate(filepath.Join(c.secrets, c.PasswordCredential))
+		data, err := readPrivate(filepath.Join(c.secrets, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("no $CREDENTIALS_DIRECTORY, and no such file in %s; start truehop by systemd with LoadCredential=, give the container the secret, or use password_file", c.secrets)
 		}
 		return data, err
 	}
-	fd, err := os.OpenFile(filepath.Join(dir, c.PasswordCredential), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	fd, err := os.OpenFile(filepath.Join(dir, name), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, plainError(err)
 	}

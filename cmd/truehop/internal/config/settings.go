@@ -67,6 +67,9 @@ func (c *Config) origin(path, name string, account *Account) string {
 	if p, ok := c.places[path]; ok {
 		return where(p)
 	}
+	if account != nil && slices.Contains(account.given, path) {
+		return TableName
+	}
 	if account != nil {
 		_, rest, _ := strings.Cut(strings.TrimPrefix(path, "accounts/"), delim)
 		if p, ok := c.places[join("defaults", "")+rest]; ok {

@@ -109,6 +109,8 @@ type Config struct {
 	Warnings []string `koanf:"-"`
 	// Skipped are the rows of a table that are no accounts, by name.
 	Skipped []SkippedRow `koanf:"-"`
+	// table is what the accounts were read from beside the files, nil if there is none.
+	table *Table `koanf:"-"`
 	// common are the keys of defaults, getenv and secrets where secrets are: what the accounts of a table lie on.
 	common  map[string]any `koanf:"-"`
 	getenv  func(name string) string

@@ -26,6 +26,8 @@ type Row struct {
 	Name string
 	// Settings is a JSON object with keys of an account.
 	Settings []byte
+	// Enabled says that it is to be an account.
+	Enabled bool
 	// Secret is the password as package sealed encrypts it, empty if there is none.
 	Secret []byte
 	// Changed is when the row was written, and another time after each change.
@@ -34,7 +36,7 @@ type Row struct {
 
 // equal reports whether two readings of a row say the same.
 func (r Row) equal(other Row) bool {
-	return r.Name == other.Name && r.Changed.Equal(other.Changed) && bytes.Equal(r.Settings, other.Settings) && bytes.Equal(r.Secret, other.Secret)
+	return r.Name == other.Name && r.Enabled == other.Enabled && r.Changed.Equal(other.Changed) && bytes.Equal(r.Settings, other.Settings) && bytes.Equal(r.Secret, other.Secret)
 }
 
 // SkippedRow is a row that is no account, and why.
@@ -110,15 +112,22 @@ func (t *Table) Changed() map[string]time.Time {
 	return out
 }
 
+// Table returns the table that c has accounts of, nil if it has files alone.
+func (c *Config) Table() *Table { return c.table }
+
 // Config returns the accounts of the files and, beside them, those of the rows that are right.
 func (t *Table) Config() *Config {
 	c := *t.base
+	c.table = t
 	c.Accounts, c.Warnings = maps.Clone(t.base.Accounts), slices.Clone(t.base.Warnings)
 	if c.Accounts == nil {
 		c.Accounts = map[string]*Account{}
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.rows)) {
 		r := t.rows[name]
+		if !r.Enabled {
+			continue
+		}
 		problems := r.problems
 		if inFile := t.base.Accounts[name]; inFile != nil {
 			p := t.base.places["accounts/"+name]
@@ -143,8 +152,11 @@ func (t *Table) Config() *Config {
 	return &c
 }
 
-// read makes an account of a row by the rules of a file.
+// read makes an account of a row by the rules of a file. One that is not enabled is not read: it may be a draft.
 func (t *Table) read(row Row) readRow {
+	if !row.Enabled {
+		return readRow{Row: row}
+	}
 	r := &report{name: TableName, places: map[string]place{}, beneath: t.beneath, bad: map[string]bool{}}
 	account := t.account(row, r)
 	if len(r.problems) > 0 {

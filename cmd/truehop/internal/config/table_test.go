@@ -45,7 +45,7 @@ func tableBase(t *testing.T) *Config {
 }
 
 func row(name, settings string) Row {
-	return Row{Name: name, Settings: []byte(settings), Secret: []byte("sealed"), Changed: time.Unix(1, 0)}
+	return Row{Name: name, Settings: []byte(settings), Enabled: true, Secret: []byte("sealed"), Changed: time.Unix(1, 0)}
 }
 
 const goodSettings = `{"host": "imap.example.com", "user": "joe"}`
@@ -62,13 +62,14 @@ func TestRows(t *testing.T) {
 		{"none", tableFile, nil, "home", nil},
 		{"beside those of the file", tableFile, []Row{row("work", goodSettings)}, "home work", nil},
 		{"without any in the file", "accounts_from: postgres\ndefaults: {recipients: [joe@example.org]}\n", []Row{row("work", goodSettings)}, "work", nil},
+		{"one that is not enabled, and wrong", tableFile, []Row{{Name: "draft", Settings: []byte(`{"host": ""}`)}, row("work", goodSettings)}, "home work", nil},
 		{"one that is wrong", tableFile, []Row{row("bad", `{"hsot": "imap.example.com", "port": 99999, "idle": "yes"}`), row("work", goodSettings)}, "home work",
 			[]string{`table account: accounts.bad.hsot: unknown key; did you mean "host"?`, "table account: accounts.bad.idle: want true or false", "table account: accounts.bad.port: 99999 is out of range",
 				"table account: accounts.bad.user: is missing; give the login name"}},
-		{"without a password", tableFile, []Row{{Name: "bare", Settings: []byte(goodSettings)}}, "home",
+		{"without a password", tableFile, []Row{{Name: "bare", Settings: []byte(goodSettings), Enabled: true}}, "home",
 			[]string{"table account: accounts.bare.secret: there is no password; truehop accounts set --secret reads one"}},
 		{"with the password that defaults name", "accounts_from: postgres\ndefaults: {recipients: [joe@example.org], password_file: /etc/truehop/all.pass}\n",
-			[]Row{{Name: "bare", Settings: []byte(goodSettings)}}, "bare", nil},
+			[]Row{{Name: "bare", Settings: []byte(goodSettings), Enabled: true}}, "bare", nil},
 		{"with its own beside what defaults name", "accounts_from: postgres\ndefaults: {recipients: [joe@example.org], password_file: /etc/truehop/all.pass}\n",
 			[]Row{row("work", goodSettings)}, "work", nil},
 		{"with a name that the file has", tableFile, []Row{row("home", goodSettings)}, "home",
@@ -194,7 +195,7 @@ func TestRowPassword(t *testing.T) {
 				t.Fatal(err)
 			}
 			table := NewTable(base)
-			table.Set(Row{Name: "work", Settings: []byte(goodSettings), Secret: c.secret})
+			table.Set(Row{Name: "work", Settings: []byte(goodSettings), Enabled: true, Secret: c.secret})
 			password, err := table.Config().Accounts["work"].Password(t.Context())
 			var secret *SecretError
 			switch {
@@ -230,6 +231,7 @@ func TestTableChanges(t *testing.T) {
 		{"another key to the password", func(t *Table) *Table { r := one; r.Secret = []byte("anew"); t.Set(r); return t }, "", ""},
 		{"no password any more", func(t *Table) *Table { r := one; r.Secret = nil; t.Set(r); return t }, "", "one"},
 		{"a row that has gone", func(t *Table) *Table { t.Remove("two"); return t }, "", "two"},
+		{"a row that is not enabled any more", func(t *Table) *Table { r := two; r.Enabled = false; t.Set(r); return t }, "", "two"},
 		{"a row that is wrong now", func(t *Table) *Table { t.Set(row("two", `{}`)); return t }, "", "two"},
 		{"a new row", func(t *Table) *Table { t.Set(row("three", `{"host": "imap.example.com", "user": "three"}`)); return t }, "three", ""},
 		{"other defaults", func(t *Table) *Table {

@@ -13,7 +13,7 @@ import (
 
 // amend changes records of an account under its lock, and says what was done.
 func (p *program) amend(ctx context.Context, account string, names []string, change func(context.Context, app.Ledger, *config.Account, []string) (string, error)) error {
-	cfg, err := p.readConfig()
+	cfg, err := p.readConfig(ctx)
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func (c *checked) fail(err error) {
 
 // check prints what works and what does not, all of it, and ends with the worst.
 func (p *program) check(ctx context.Context, names []string, o checkOptions) error {
-	cfg, err := p.readConfig()
+	cfg, err := p.readConfig(ctx)
 	if err != nil {
 		return err
 	}

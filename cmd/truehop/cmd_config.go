@@ -26,8 +26,8 @@ func (p *program) configShowCommand() *cobra.Command {
 value, and where it is from: file and line, environment, default, or what a provider publishes (preset). Secrets, and
 what a program is called with, are shown as ***.`,
 		Args: noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			cfg, err := p.readConfig()
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := p.readConfig(c.Context())
 			if err != nil {
 				return err
 			}

@@ -72,7 +72,7 @@ what a policy is worth before mail is injected by it.`,
 			opts.Stdin = cmd.InOrStdin()
 			opts.Color = colours(cmd.OutOrStdout())
 			opts.Addresses = config.FullAddress // who has the file has them
-			how, err := p.filePresenter(opts)
+			how, err := p.filePresenter(cmd.Context(), opts)
 			if err != nil {
 				return err
 			}
@@ -95,7 +95,7 @@ what a policy is worth before mail is injected by it.`,
 }
 
 // filePresenter explains by the flags, and where they name an account by the rules of that.
-func (p *program) filePresenter(opts explainOptions) (*app.Presenter, error) {
+func (p *program) filePresenter(ctx context.Context, opts explainOptions) (*app.Presenter, error) {
 	if opts.Account == "" {
 		policy, err := opts.policy()
 		if err != nil {
@@ -103,7 +103,7 @@ func (p *program) filePresenter(opts explainOptions) (*app.Presenter, error) {
 		}
 		return app.DefaultPresenter(policy), nil
 	}
-	cfg, err := p.readConfig()
+	cfg, err := p.readConfig(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +214,8 @@ func (p *program) explainAccount(cmd *cobra.Command, args []string, opts explain
 		return usage("--last wants a number of messages, 1 or more")
 	}
 	opts.Color = colours(cmd.OutOrStdout())
-	cfg, err := p.readConfig()
+	ctx := cmd.Context()
+	cfg, err := p.readConfig(ctx)
 	if err != nil {
 		return err
 	}
@@ -227,7 +228,6 @@ func (p *program) explainAccount(cmd *cobra.Command, args []string, opts explain
 	if x.how, err = presenter(cfg, x.account, opts); err != nil {
 		return err
 	}
-	ctx := cmd.Context()
 	mailbox, err := app.Upstream(ctx, x.account, nil)
 	if err != nil {
 		return err

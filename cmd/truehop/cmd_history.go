@@ -129,7 +129,7 @@ func readSince(text string, now time.Time) (time.Time, error) {
 const followInterval = time.Second
 
 func (p *program) history(ctx context.Context, names []string, f ledger.Filter, o historyOptions) (err error) {
-	cfg, err := p.readConfig()
+	cfg, err := p.readConfig(ctx)
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ back; run and serve say so and end with 77.`,
 
 // login obtains and stores tokens, and then does with them what a pass does first.
 func (p *program) login(ctx context.Context, name string, headless bool) error {
-	cfg, err := p.readConfig()
+	cfg, err := p.readConfig(ctx)
 	if err != nil {
 		return err
 	}

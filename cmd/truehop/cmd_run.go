@@ -63,7 +63,7 @@ run has serve make another one directly after it, says "woken", and ends.`,
 
 // run makes one pass over each of the named accounts, several at a time.
 func (p *program) run(ctx context.Context, names []string, o runOptions) error {
-	cfg, log, err := p.load()
+	cfg, log, err := p.load(ctx)
 	if err != nil {
 		return err
 	}
@@ -106,6 +106,14 @@ func (p *program) run(ctx context.Context, names []string, o runOptions) error {
 	code := passes(ctx, a, cfg.Passes, accounts, func(name string) app.PassOptions {
 		return app.PassOptions{DryRun: o.dryRun, Now: o.now, Newest: o.last, Accept: slices.Contains(o.accept, name), Adopt: slices.Contains(o.adopt, name)}
 	}, told, isTerminal(p.stderr) || o.now)
+	if len(names) == 0 {
+		for _, row := range cfg.Skipped {
+			if o.dryRun || !a.TellSkipped(ctx, row).Known {
+				told.Skipped(row)
+			}
+			code = worse(code, exitConfig)
+		}
+	}
 	if o.dryRun {
 		rows.End(o.last, code == exitOK)
 	}
@@ -151,6 +159,7 @@ type teller interface {
 	Pass(account string, end ui.PassEnd)
 	LoginWaits(account string, err error, known bool)
 	Woken(account string)
+	Skipped(row config.SkippedRow)
 	Awaiting(messages int)
 }
 

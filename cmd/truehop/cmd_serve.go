@@ -31,7 +31,7 @@ every account's schedule and watcher show that they live.`,
 
 // serve makes passes until ctx ends, which is its ordinary end.
 func (p *program) serve(ctx context.Context) error {
-	cfg, log, err := p.load()
+	cfg, log, err := p.load(ctx)
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (p *program) serve(ctx context.Context) error {
 	if watched {
 		ui.PrintServing(p.stderr, len(cfg.Accounts))
 	}
-	err = s.run(ctx, p.load)
+	err = s.run(ctx, p.reread)
 	err = errors.Join(err, s.app.Close(context.WithoutCancel(ctx)))
 	s.logger().Stopped()
 	if watched && err == nil {

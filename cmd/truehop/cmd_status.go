@@ -101,7 +101,7 @@ func (p *program) status(ctx context.Context, names []string, asJSON bool) error
 
 // readStatuses reads what the ledger knows of the named accounts, or of all, and returns where the ledger is.
 func (p *program) readStatuses(ctx context.Context, names []string) (all []*ui.AccountStatus, dir string, err error) {
-	cfg, err := p.readConfig()
+	cfg, err := p.readConfig(ctx)
 	if err != nil {
 		return nil, "", err
 	}
@@ -127,6 +127,11 @@ func (p *program) readStatuses(ctx context.Context, names []string) (all []*ui.A
 		s.Mask(cfg.Log.Addresses)
 		s.Target, s.Several = a.Inject, len(cfg.Inject) > 1
 		all = append(all, s)
+	}
+	if len(names) == 0 {
+		for _, row := range cfg.Skipped {
+			all = append(all, ui.NewSkippedStatus(row, exitConfig))
+		}
 	}
 	return all, cfg.Record(), nil
 }

@@ -34,7 +34,7 @@ func writeMessage(t *testing.T, text string) string {
 
 // explainTo explains files by what the flags say.
 func explainTo(ctx context.Context, out io.Writer, opts explainOptions) error {
-	how, err := (&program{}).filePresenter(opts)
+	how, err := (&program{}).filePresenter(ctx, opts)
 	if err != nil {
 		return err
 	}

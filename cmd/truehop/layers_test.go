@@ -21,24 +21,27 @@ const (
 // mayImport says which of our packages a package may import, apart from its tests. A package
 // that is not listed may import none and must not exist.
 var mayImport = map[string][]string{
-	"received":                    nil,
-	"fetch":                       nil,
-	"fetch/sasl":                  {"fetch"},
-	"fetch/pop3":                  {"fetch", "fetch/sasl"},
-	"fetch/imap":                  {"fetch", "fetch/sasl"},
-	"fetch/oauth":                 {"fetch"},
-	"fetch/fakeserver":            nil,
-	"fetch/fetchtest":             {"fetch", "fetch/fakeserver"},
-	"inject":                      nil,
-	"inject/rdns":                 {"inject"},
-	"inject/injecttest":           {"inject"},
-	"schedule":                    nil,
-	"schedule/ledger":             nil,
-	"schedule/transfer":           {"fetch", "received", "inject", "schedule/ledger"},
-	"cmd/truehop/internal/config": {"fetch", "fetch/oauth", "fetch/sasl", "inject", "received", "schedule", "schedule/transfer", "cmd/truehop/internal/sealed"}, // the types of their options
-	"cmd/truehop/internal/sealed": nil,
-	"cmd/truehop/internal/app": {"fetch", "fetch/oauth", "fetch/sasl", "fetch/pop3", "fetch/imap", "received", "inject", "inject/rdns", "schedule", "schedule/ledger", "schedule/postgres", "schedule/transfer",
-		"cmd/truehop/internal/config"}, // everything but ui
+	"received":                       nil,
+	"fetch":                          nil,
+	"fetch/sasl":                     {"fetch"},
+	"fetch/pop3":                     {"fetch", "fetch/sasl"},
+	"fetch/imap":                     {"fetch", "fetch/sasl"},
+	"fetch/oauth":                    {"fetch"},
+	"fetch/fakeserver":               nil,
+	"fetch/fetchtest":                {"fetch", "fetch/fakeserver"},
+	"inject":                         nil,
+	"inject/rdns":                    {"inject"},
+	"inject/injecttest":              {"inject"},
+	"schedule":                       nil,
+	"schedule/ledger":                nil,
+	"schedule/ledger/ledgertest":     {"schedule/ledger"},
+	"schedule/transfer":              {"fetch", "received", "inject", "schedule/ledger"},
+	"schedule/postgres":              {"schedule/ledger"},
+	"schedule/postgres/postgrestest": nil,
+	"cmd/truehop/internal/config":    {"fetch", "fetch/oauth", "fetch/sasl", "inject", "received", "schedule", "schedule/transfer", "cmd/truehop/internal/sealed"}, // the types of their options
+	"cmd/truehop/internal/sealed":    nil,
+	"cmd/truehop/internal/app": {"fetch", "fetch/oauth", "fetch/sasl", "fetch/pop3", "fetch/imap", "received", "inject", "inject/rdns", "schedule", "schedule/ledger", "schedule/transfer",
+		"schedule/postgres", "cmd/truehop/internal/config"}, // everything but ui
 	"cmd/truehop/internal/ui":       {"fetch", "fetch/oauth", "received", "inject", "schedule", "schedule/ledger", "schedule/transfer", "cmd/truehop/internal/config"}, // everything but app
 	"cmd/truehop/internal/metrics":  {"inject", "schedule/ledger", "schedule/transfer"},                                                                                // what it counts
 	"cmd/truehop/internal/importer": {"fetch"},
@@ -51,10 +54,6 @@ var mayImport = map[string][]string{
 	"examples/packaging":            nil,
 	"examples/filters":              nil,
 	"examples/mailtest":             {"fetch/fakeserver", "inject/injecttest"},
-
-	"schedule/postgres":              {"schedule/ledger"},
-	"schedule/postgres/postgrestest": nil,
-	"schedule/ledger/ledgertest":     {"schedule/ledger"},
 }
 
 // homes says where a dependency may be imported, tests included.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -27,19 +28,39 @@ type program struct {
 	signals    signals
 }
 
-// readConfig loads the configuration.
-func (p *program) readConfig() (*config.Config, error) {
-	return config.Load(p.configPath, configOptions())
+// readConfig loads the configuration, with the accounts that stand in a database where it names one.
+func (p *program) readConfig(ctx context.Context) (*config.Config, error) {
+	files, err := config.Load(p.configPath, configOptions())
+	if err != nil {
+		return nil, err
+	}
+	return app.WithAccounts(ctx, files)
 }
 
 // configOptions is what the configuration depends on beside its file.
 func configOptions() config.Options { return config.Options{Environ: os.Environ()} }
 
 // load reads the configuration and makes the log that it asks for.
-func (p *program) load() (*config.Config, *ui.Log, error) {
-	cfg, err := p.readConfig()
+func (p *program) load(ctx context.Context) (*config.Config, *ui.Log, error) {
+	cfg, err := p.readConfig(ctx)
 	if err != nil {
 		return nil, nil, err
+	}
+	return cfg, ui.NewLog(p.stderr, cfg.Log, p.quiet), nil
+}
+
+// reread loads the configuration again, of a service that goes on by now. The rows of its table are those that it knows: it is
+// told of their changes by itself.
+func (p *program) reread(now *config.Config) (*config.Config, *ui.Log, error) {
+	cfg, err := config.Load(p.configPath, configOptions())
+	if err != nil {
+		return nil, nil, err
+	}
+	if cfg.AccountsFrom != now.AccountsFrom {
+		return nil, nil, &config.Error{Problems: []config.Problem{{Source: cfg.Path, Key: "accounts_from", Text: "cannot change while the service runs; restart it"}}}
+	}
+	if table := now.Table(); table != nil {
+		cfg = table.Rebase(cfg).Config()
 	}
 	return cfg, ui.NewLog(p.stderr, cfg.Log, p.quiet), nil
 }
@@ -106,6 +127,9 @@ func choose(cfg *config.Config, names []string) ([]*config.Account, error) {
 func known(cfg *config.Config, names []string) error {
 	for _, name := range names {
 		if cfg.Accounts[name] == nil {
+			if i := slices.IndexFunc(cfg.Skipped, func(s config.SkippedRow) bool { return s.Name == name }); i >= 0 {
+				return &config.Error{Problems: cfg.Skipped[i].Problems}
+			}
 			if meant := config.Similar(name, cfg.Names()); meant != "" {
 				return unfit("no account %q in %s; did you mean %s? It has: %s", name, cfg.Path, meant, ui.List(cfg.Names()))
 			}
@@ -116,8 +140,8 @@ func known(cfg *config.Config, names []string) error {
 }
 
 // completeAccounts offers account names to the shell.
-func (p *program) completeAccounts(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	cfg, err := p.readConfig()
+func (p *program) completeAccounts(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	cfg, err := p.readConfig(c.Context())
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
@@ -134,7 +158,7 @@ func (p *program) completeMessages(states []ledger.State) cobra.CompletionFunc {
 		if len(args) == 0 {
 			return p.completeAccounts(c, args, begun)
 		}
-		cfg, err := p.readConfig()
+		cfg, err := p.readConfig(c.Context())
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}

@@ -31,6 +31,8 @@ type service struct {
 	// hangups and wakes have a value when SIGHUP and SIGUSR1 have come.
 	hangups, wakes chan struct{}
 	updates        chan schedule.Update
+	// changes are those of the table of accounts.
+	changes chan accountsChange
 
 	mu  sync.Mutex // guards what follows
 	cfg *config.Config
@@ -53,7 +55,7 @@ type served struct {
 func newService(cfg *config.Config, log *ui.Log) *service {
 	s := &service{
 		cfg: cfg, log: log, served: map[string]served{}, due: map[string]time.Time{},
-		hangups: make(chan struct{}, 1), wakes: make(chan struct{}, 1), updates: make(chan schedule.Update),
+		hangups: make(chan struct{}, 1), wakes: make(chan struct{}, 1), updates: make(chan schedule.Update), changes: make(chan accountsChange),
 	}
 	s.metrics = metrics.New(func(ctx context.Context) ([]ledger.Overview, error) { return s.app.Overviews(ctx) })
 	return s
@@ -95,10 +97,11 @@ func (s *service) options(ctx context.Context, log *ui.Log) app.Options {
 func loopOf(account string) string { return "schedule of " + account }
 
 // run makes passes until ctx ends and those in progress have. read reads the configuration again.
-func (s *service) run(ctx context.Context, read func() (*config.Config, *ui.Log, error)) error {
+func (s *service) run(ctx context.Context, read func(now *config.Config) (*config.Config, *ui.Log, error)) error {
 	for _, w := range s.cfg.Warnings {
 		s.log.Warning(w)
 	}
+	s.tellSkipped(ctx, s.cfg.Skipped)
 	loop := s.loop(ctx)
 	s.metrics.Serve(s.cfg.Names(), s.cfg.TargetNames(), nil, nil)
 	var err error
@@ -123,6 +126,9 @@ func (s *service) run(ctx context.Context, read func() (*config.Config, *ui.Log,
 	helpers.Go(func() { s.obey(ctx, read) })
 	if s.fleet != nil {
 		helpers.Go(func() { s.fleet.run(ctx, working) })
+	}
+	if s.cfg.Table() != nil {
+		helpers.Go(func() { s.follow(ctx, s.cfg.Table().Files()) })
 	}
 	err = loop.Run(ctx)
 	end()
@@ -264,12 +270,14 @@ func (s *service) send(ctx context.Context, update schedule.Update) {
 	}
 }
 
-// obey does what signals say, until ctx ends.
-func (s *service) obey(ctx context.Context, read func() (*config.Config, *ui.Log, error)) {
+// obey does what signals say, and what changes in the table of accounts asks for, until ctx ends.
+func (s *service) obey(ctx context.Context, read func(now *config.Config) (*config.Config, *ui.Log, error)) {
 	for {
 		select {
 		case <-s.hangups:
 			s.reload(ctx, read)
+		case change := <-s.changes:
+			s.adoptRows(ctx, change)
 		case <-s.wakes:
 			s.mu.Lock()
 			for _, one := range s.served {
@@ -288,47 +296,46 @@ func (s *service) obey(ctx context.Context, read func() (*config.Config, *ui.Log
 
 // reload goes on by the configuration as it is now, or as before where it cannot be used. The service manager has its answer before
 // the log, whose reader may be slow.
-func (s *service) reload(ctx context.Context, read func() (*config.Config, *ui.Log, error)) {
+func (s *service) reload(ctx context.Context, read func(now *config.Config) (*config.Config, *ui.Log, error)) {
 	s.notify(s.manager.reloading())
 	before := s.cfg // only this goroutine changes it
-	next, log, err := read()
-	var trouble error
+	next, log, err := read(before)
 	if err == nil {
-		trouble, err = s.renew(ctx, next, log)
+		err = s.adopt(ctx, next, log, func(come, gone []string) {
+			s.metrics.Reload(false)
+			s.notify(s.manager.ready(len(s.names())))
+			for _, w := range next.Warnings {
+				if !slices.Contains(before.Warnings, w) {
+					log.Warning(w)
+				}
+			}
+			log.Reloaded(come, gone)
+		})
 	}
-	s.metrics.Reload(err != nil)
-	s.notify(s.manager.ready(len(s.names())))
 	if err != nil {
+		s.metrics.Reload(true)
+		s.notify(s.manager.ready(len(s.names())))
 		s.logger().NotReloaded(err)
-		return
 	}
-	if trouble != nil {
-		log.NotMeasured(trouble)
-	}
-	for _, w := range next.Warnings {
-		if !slices.Contains(before.Warnings, w) {
-			log.Warning(w)
-		}
-	}
-	log.Reloaded(before.Changed(next))
 }
 
-// renew goes on by the next configuration, or returns why it cannot be used. trouble is what was wrong with the former server of
-// metrics.
-func (s *service) renew(ctx context.Context, next *config.Config, log *ui.Log) (trouble, err error) {
-	moved := next.Metrics != s.cfg.Metrics
+// adopt goes on by another configuration, and has told which accounts are new or changed, and which are gone, before the first pass over
+// one of them. After an error everything goes on as it was.
+func (s *service) adopt(ctx context.Context, next *config.Config, log *ui.Log, tell func(come, gone []string)) (err error) {
 	var exposer *metrics.Server
+	moved := next.Metrics != s.cfg.Metrics
 	if moved {
 		if exposer, err = s.expose(next.Metrics); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := s.app.Reload(next, s.options(ctx, log)); err != nil {
 		if exposer != nil {
 			err = errors.Join(err, exposer.Close())
 		}
-		return nil, err
+		return err
 	}
+	var trouble error
 	if moved {
 		if s.exposer != nil {
 			trouble = s.exposer.Close()
@@ -338,13 +345,20 @@ func (s *service) renew(ctx context.Context, next *config.Config, log *ui.Log) (
 	come, gone := s.cfg.Changed(next)
 	goneTargets := slices.DeleteFunc(s.cfg.TargetNames(), func(name string) bool { return slices.Contains(next.TargetNames(), name) })
 	s.metrics.Serve(next.Names(), next.TargetNames(), gone, goneTargets)
+	skipped := newlySkipped(s.cfg, next)
 	s.manager.forget(gone)
-	s.change(ctx, next, log, come, gone)
-	return trouble, nil
+	s.change(ctx, next, log, come, gone, func() {
+		tell(come, gone)
+		s.tellSkipped(ctx, skipped)
+		if trouble != nil {
+			log.NotMeasured(trouble)
+		}
+	})
+	return nil
 }
 
-// change goes on by another configuration, in which these accounts are new or changed, or gone.
-func (s *service) change(ctx context.Context, next *config.Config, log *ui.Log, come, gone []string) {
+// change has accounts that are new or changed, or gone, in the schedule as the next configuration has them. tell is called once that is in force.
+func (s *service) change(ctx context.Context, next *config.Config, log *ui.Log, come, gone []string, tell func()) {
 	apply := func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -355,7 +369,9 @@ func (s *service) change(ctx context.Context, next *config.Config, log *ui.Log, 
 		accounts = append(accounts, next.Accounts[name])
 	}
 	if s.fleet != nil {
-		if err := s.fleet.change(ctx, accounts, gone, apply); err != nil {
+		err := s.fleet.change(ctx, accounts, gone, apply)
+		tell()
+		if err != nil {
 			log.Sharing(err)
 		}
 		return
@@ -366,6 +382,7 @@ func (s *service) change(ctx context.Context, next *config.Config, log *ui.Log, 
 	for _, account := range accounts {
 		update.Accounts = append(update.Accounts, s.serve(ctx, account, time.Time{}))
 	}
+	tell()
 	s.send(ctx, update)
 }
 

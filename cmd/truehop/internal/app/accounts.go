@@ -129,7 +129,7 @@ func (a *App) TellSkipped(ctx context.Context, row config.SkippedRow) Telling {
 	if err != nil {
 		return Telling{Known: errors.Join(err, unlock()) == nil}
 	}
-	t, next := telling(last, kindFailed+row.Changed.UTC().Format(time.RFC3339Nano)+" "+row.Error(), a.setup().opts.Now())
+	t, next := tellingOf(last, kindFailed+row.Changed.UTC().Format(time.RFC3339Nano)+" "+row.Error(), a.setup().opts.Now())
 	if err := errors.Join(a.ledger.SetTold(ctx, key, next), unlock()); err != nil {
 		return Telling{} // it would be told as known without having been told
 	}

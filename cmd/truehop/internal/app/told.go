@@ -49,13 +49,17 @@ func standing(s transfer.Summary, err error) string {
 // once, then once a day; what waits or is lost once; both again when they change. Credentials that are refused for the first time
 // are others than those that were refused before.
 func telling(last ledger.Told, s transfer.Summary, err error, now time.Time) (Telling, ledger.Told) {
-	const longest = 512 // of what the ledger keeps
-	what := standing(s, err)
-	what = what[:min(len(what), longest)]
 	var refused *RefusedError
 	if errors.As(err, &refused) && refused.Times == 1 && !refused.Waits {
 		last = ledger.Told{}
 	}
+	return tellingOf(last, standing(s, err), now)
+}
+
+// tellingOf is telling about what stands in the words of [standing].
+func tellingOf(last ledger.Told, what string, now time.Time) (Telling, ledger.Told) {
+	const longest = 512 // of what the ledger keeps
+	what = what[:min(len(what), longest)]
 	failed := strings.HasPrefix(what, kindFailed)
 	switch {
 	case what == last.What && what == "":

@@ -94,6 +94,18 @@ func (t *Table) Remove(names ...string) {
 	}
 }
 
+// With returns the table with other rows in place of those of the same names, and without those that are gone. t stays as it is.
+func (t *Table) With(rows []Row, gone []string) *Table {
+	next := *t
+	next.rows = maps.Clone(t.rows)
+	next.Set(rows...)
+	next.Remove(gone...)
+	return &next
+}
+
+// Files returns the configuration that is beneath the table.
+func (t *Table) Files() *Config { return t.base }
+
 // Rebase reads all rows anew over another configuration in files.
 func (t *Table) Rebase(base *Config) *Table {
 	next := NewTable(base)

@@ -35,6 +35,8 @@ const (
 	logAwaiting     = "awaiting"
 	logReloaded     = "reloaded"
 	logNotReloaded  = "not reloaded"
+	logSkipped      = "account skipped"
+	logNotFollowing = "accounts not read"
 	logWoken        = "woken"
 	logNotListening = "not listening"
 	logStuck        = "stuck"
@@ -134,7 +136,31 @@ func (l *Log) Begin(string) {}
 
 // Reloaded logs that the service goes on by another configuration, in which these accounts are new or changed, or gone.
 func (l *Log) Reloaded(come, gone []string) {
-	l.Info(logReloaded, "come", orDash(strings.Join(come, ",")), "gone", orDash(strings.Join(gone, ",")))
+	l.Info(logReloaded, "come", orDash(some(come)), "gone", orDash(some(gone)))
+}
+
+// some names accounts, not more than a line of the log bears.
+func some(names []string) string {
+	const most = 50
+	if more := len(names) - most; more > 0 {
+		return strings.Join(names[:most], ",") + "," + strconv.Itoa(more) + " more"
+	}
+	return strings.Join(names, ",")
+}
+
+// Skipped logs that a row of the table of accounts is no account, and why.
+func (l *Log) Skipped(row config.SkippedRow) {
+	l.Warn(logSkipped, "account", fetch.Printable(row.Name), "error", fetch.Printable(strings.ReplaceAll(row.Error(), "\n", "; ")))
+}
+
+// NotFollowing logs that changes in the table of accounts are not seen, so that the service goes on with those that it knows; nil,
+// that they are again.
+func (l *Log) NotFollowing(err error) {
+	if err == nil {
+		l.Info(logNotFollowing, "recovered", true)
+		return
+	}
+	l.Warn(logNotFollowing, "error", fetch.Printable(strings.ReplaceAll(err.Error(), "\n", "; ")), "hint", orDash(Hint(err)))
 }
 
 // Woken logs that a running service was asked for a pass over an account, in place of one of this process.

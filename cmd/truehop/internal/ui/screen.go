@@ -256,6 +256,11 @@ func (s *Screen) LoginWaits(account string, err error, _ bool) {
 	s.Pass(account, PassEnd{Err: err})
 }
 
+// Skipped tells that a row of the table of accounts is no account.
+func (s *Screen) Skipped(row config.SkippedRow) {
+	s.Pass(row.Name, PassEnd{Err: row})
+}
+
 // told is all that is said of a pass.
 func (s *Screen) told(v *passView, sum transfer.Summary, err error) string {
 	var b strings.Builder

@@ -32,6 +32,8 @@ type AccountStatus struct {
 	Restored bool `json:"restored"`
 	// Open are the messages that are not done with: deferred, in doubt, refused, partly refused, held, lost.
 	Open []MessageStatus `json:"open"`
+	// skipped says that it is a row in the table of accounts that is no account.
+	skipped bool
 }
 
 // LoginStatus is how it stands with credentials that are refused. Next is when a login is tried again, unless they are
@@ -102,6 +104,13 @@ func NewAccountStatus(account string, last ledger.Pass, success time.Time, count
 	return s
 }
 
+// NewSkippedStatus is the status of a row in the table of accounts that is no account, which stands for this exit code.
+func NewSkippedStatus(row config.SkippedRow, exit int) *AccountStatus {
+	s := NewAccountStatus(row.Name, ledger.Pass{Error: row.Error(), Exit: exit}, time.Time{}, map[ledger.State]int{}, nil, nil)
+	s.skipped = true
+	return s
+}
+
 // Mask shortens what names messages as log.addresses asks.
 func (s *AccountStatus) Mask(how config.AddressDetail) {
 	for i := range s.Open {
@@ -126,6 +135,10 @@ func (s *AccountStatus) Print(w io.Writer, dir string, now time.Time) {
 	name := s.Account
 	if s.Several {
 		name += " to " + s.Target
+	}
+	if s.skipped {
+		say(w, fetch.Printable(name)+": no passes, for its row is wrong:\n  "+strings.ReplaceAll(lines(*s.Error), "\n", "\n  "))
+		return
 	}
 	if s.LastPass == nil {
 		// Another user's record may be another one (state_dir): it is named.

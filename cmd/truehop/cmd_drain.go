@@ -47,7 +47,7 @@ runs on without accounts until it is started again; SIGTERM does both at once. I
 
 // drain drains the services on a node, and waits for that.
 func (p *program) drain(ctx context.Context, node string) error {
-	cfg, err := p.readConfig()
+	cfg, err := p.readConfig(ctx)
 	if err != nil {
 		return err
 	}

@@ -200,29 +200,31 @@ func TestReadmeCommandTable(t *testing.T) {
 			t.Errorf("the table lacks the command %s", name)
 			continue
 		}
-		c := missing[name]
-		if below := c.Commands(); len(below) > 0 { // it is nothing by itself
-			c = below[0]
+		commands := []*cobra.Command{missing[name]}
+		if below := missing[name].Commands(); len(below) > 0 { // it is nothing by itself
+			commands = below
 		}
-		wantFlags(t, c, rows[name])
+		wantFlags(t, commands, rows[name])
 	}
 }
 
-// wantFlags holds the flags in a command's row against those that it has.
-func wantFlags(t *testing.T, c *cobra.Command, row string) {
+// wantFlags holds the flags in the row of some commands against those that they have.
+func wantFlags(t *testing.T, commands []*cobra.Command, row string) {
 	t.Helper()
 	shown := map[string]bool{}
 	for _, m := range regexp.MustCompile("[`\\[ ]--([a-z-]+)").FindAllStringSubmatch(row, -1) {
 		shown[m[1]] = true
-		if c.Flags().Lookup(m[1]) == nil {
-			t.Errorf("%s has no flag --%s", c.Name(), m[1])
+		if !slices.ContainsFunc(commands, func(c *cobra.Command) bool { return c.Flags().Lookup(m[1]) != nil }) {
+			t.Errorf("%s has no flag --%s", commands[0].CommandPath(), m[1])
 		}
 	}
-	c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
-		if !shown[f.Name] {
-			t.Errorf("the table lacks the flag --%s of %s", f.Name, c.Name())
-		}
-	})
+	for _, c := range commands {
+		c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+			if !shown[f.Name] {
+				t.Errorf("the table lacks the flag --%s of %s", f.Name, c.Name())
+			}
+		})
+	}
 }
 
 // TestReadmeExitCodes: the table has the codes of exit.go and those of the three signals.

@@ -34,6 +34,7 @@ func generalWires(p *wiringPlace) []wire {
 		return line
 	}
 	state := map[string]string{"state": "service=truehop"}
+	table := map[string]string{"accounts_from": "postgres://nobody@/none"}
 	return []wire{
 		{key: "state_dir", wants: map[string]any{p.file("elsewhere"): nil}, at: func(*given) any {
 			_, err := os.Stat(p.file("elsewhere/ledger.db"))
@@ -55,6 +56,12 @@ func generalWires(p *wiringPlace) []wire {
 		}},
 		{key: "trouble_mail", with: map[string]string{"inject.plain": "unix:" + p.file("plain.sock"), "accounts.NAME.password_file": p.file("trouble.pass")},
 			wants: map[string]any{"postmaster@example.org": "postmaster@example.org"}, at: func(g *given) any { return troubled(g, p) }},
+		{key: "accounts_from", wants: map[string]any{"postgres://nobody@/none?host=" + p.dir: true}, at: func(g *given) any {
+			_, err := app.WithAccounts(context.Background(), g.service.cfg) // who asks there finds no server
+			return err != nil && strings.Contains(err.Error(), "database none at "+p.dir)
+		}},
+		{key: "accounts_key_file", with: table, wants: map[string]any{p.file("accounts.key"): nil}, at: func(g *given) any { _, err := g.service.cfg.AccountKeys(); return err }},
+		{key: "accounts_key_credential", with: table, wants: map[string]any{"accounts.key": nil}, at: func(g *given) any { _, err := g.service.cfg.AccountKeys(); return err }},
 		{key: "passes", wants: map[string]any{"7": 7}, at: func(g *given) any { return g.loop.Parallel }},
 		{key: "budget", wants: map[string]any{"3MiB": [3]any{int64(3 << 20), true, false}}, at: func(g *given) any {
 			room := g.pass.Budget.TryAcquire(3 << 20)

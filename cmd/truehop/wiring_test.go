@@ -206,7 +206,7 @@ func newWiringPlace(t *testing.T) *wiringPlace {
 	certificate, key := p.ca.ServerPEM("joe")
 	p.tcp = listen("tcp", "127.0.0.1:0", 1)
 	_, p.port, _ = strings.Cut(p.tcp, ":")
-	for name, text := range map[string]string{"ca.pem": string(p.ca.PEM()), "own.pem": string(certificate), "own.key": string(key), "usual.pass": "usual\n", "trouble.pass": "usual\n", "other.pass": "other\n"} {
+	for name, text := range map[string]string{"ca.pem": string(p.ca.PEM()), "own.pem": string(certificate), "own.key": string(key), "usual.pass": "usual\n", "trouble.pass": "usual\n", "other.pass": "other\n", "accounts.key": firstAccountsKey + "\n"} {
 		if err := os.WriteFile(p.file(name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

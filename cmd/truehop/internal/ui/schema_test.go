@@ -32,7 +32,7 @@ func schema() string {
 		{"`status --json`", AccountStatus{}}, {"`pass`", PassStatus{}}, {"`login_refused`", LoginStatus{}}, {"below `open`", MessageStatus{}},
 		{"`history --json`", recordJSON{}}, {"`message`", headingJSON{}}, {"below `verdicts`", ledger.Verdict{}},
 		{"`providers --json`", config.Published{}}, {"`config show --json`", config.Setting{}},
-		{"`run --report`", Report{}}, {"below `accounts`", AccountReport{}},
+		{"`accounts list --json`", AccountRow{}}, {"`run --report`", Report{}}, {"below `accounts`", AccountReport{}},
 	} {
 		var keys []string
 		for f := range reflect.TypeOf(o.object).Fields() {

@@ -52,6 +52,7 @@ var mayImport = map[string][]string{
 	"cmd/truehop/internal/manual":   nil,
 	"examples/container":            nil,
 	"examples/packaging":            nil,
+	"examples/fleet":                nil,
 	"examples/filters":              nil,
 	"examples/mailtest":             {"fetch/fakeserver", "inject/injecttest"},
 }

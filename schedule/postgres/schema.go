@@ -175,7 +175,8 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, name string, readOnly bool
 			}
 		}
 		if version == 0 {
-			if _, err := tx.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS truehop"); err != nil {
+			// IF NOT EXISTS wants the right to make schemas, even where there is nothing to make.
+			if _, err := tx.Exec(ctx, "DO $$ BEGIN IF to_regnamespace('truehop') IS NULL THEN CREATE SCHEMA truehop; END IF; END $$"); err != nil {
 				return err
 			}
 		}

@@ -162,6 +162,9 @@ func (k checker) target(section string, in *Target) {
 	switch {
 	case in.Carrier == inject.XFORWARD:
 		k.warn(at+"carrier", "xforward: the MTA's rules see truehop itself, which may relay and passes all client rules; only its log names the client")
+	case in.Carrier != inject.XCLIENT && in.Address.Loopback():
+		// That includes addresses of mynetworks, which may relay.
+		k.warn(at+"address", "every user of this host can connect to %s and present any client by PROXY, this host among them; let that listener relay for nobody (reject_unauth_destination and a mynetworks= of its own, in Postfix)", in.Address)
 	case in.Carrier != inject.XCLIENT: // PROXY carries the address, and XCLIENT is not used
 	case in.XClient == inject.Off:
 		k.warn(at+"xclient", "off: the MTA takes every message as coming from truehop itself, which may relay and passes all client rules")

@@ -242,15 +242,25 @@ func TestWarnings(t *testing.T) {
 		{"loopback address", `inject: {address: "127.0.0.1:2525"}`, "", "truehop.yaml:1:19: inject.address: every user of this host can connect to 127.0.0.1:2525"},
 		{"loopback name", `inject: {address: "localhost:25"}`, "", "every user of this host"},
 		{"loopback IPv6 address", `inject: {address: "[::1]:25"}`, "", "every user of this host"},
+		{"PROXY on loopback", `inject: {address: "127.0.0.1:2525", carrier: proxy-v2}`, "", "every user of this host can connect to 127.0.0.1:2525 and present any client by PROXY"},
+		{"PROXY version 1 on loopback", `inject: {address: "localhost:25", carrier: proxy-v1}`, "", "any client by PROXY"},
 		{"far", `inject: {address: "mx.example.org:25"}`, "", "goes to mx.example.org:25 unencrypted"},
 		{"off", `inject: {xclient: off}`, "", "inject.xclient: off: the MTA takes every message"},
 		{"if-available", `inject: {xclient: if-available}`, "", "pass"},
 		{"lmtp", `inject: {protocol: lmtp}`, "", "rules for clients are never asked"},
 		{"plaintext", ``, ", tls: none, allow_plaintext: true", "accounts.work.tls: none: password and mail"},
 		{"idle", ``, ", allow_plaintext: true", "has no effect"},
+		{"PROXY on a UNIX socket", `inject: {carrier: proxy-v2}`, "", ""},
+		{"PROXY over the network", `inject: {address: "mx.example.org:25", carrier: proxy-v2, tls: implicit}`, "", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := mustParse(t, append([]byte(tc.top+"\n"), one(tc.keys)...), options())
+			if tc.want == "" {
+				if len(c.Warnings) != 0 {
+					t.Errorf("warnings %q, want none", c.Warnings)
+				}
+				return
+			}
 			if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], tc.want) {
 				t.Errorf("warnings %q, want one with %q", c.Warnings, tc.want)
 			}

@@ -96,7 +96,7 @@ func dial(t *testing.T, network, addr string) *client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// For one that never answers. On a busy machine a listener has taken half a minute for its greeting.
+	// For one that never answers.
 	if err := conn.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ const (
 
 // PostfixOptions add to the configuration of [StartPostfix].
 type PostfixOptions struct {
-	// Main are "name = value" lines for main.cf. They replace those of its own.
+	// Main are settings for main.cf, each one or more of "name = value". The last of a name holds.
 	Main []string
 	// Listeners are further smtpd listeners on TCP.
 	Listeners []Listener
@@ -237,21 +237,31 @@ func (p *Postfix) configure(o PostfixOptions) error {
 	return nil
 }
 
-// mainCF merges lines into postfixMain. Each name must be there once: every daemon logs a
-// warning about a second, postlogd too, which can fill its socket and block it for ever.
-func mainCF(lines []string) string {
-	names := map[string]bool{}
-	for _, l := range lines {
-		name, _, _ := strings.Cut(l, "=")
-		names[strings.TrimSpace(name)] = true
-	}
-	var b strings.Builder
-	for l := range strings.Lines(postfixMain) {
-		if name, _, _ := strings.Cut(l, "="); !names[strings.TrimSpace(name)] {
-			b.WriteString(l)
+// mainCF adds settings to postfixMain, each of which replaces an earlier one of its name. Every daemon logs a warning about
+// a name that is there twice. So does postlogd, by its own socket, before it reads from it: where others have filled
+// that by then, as on a busy machine, it waits for itself, and all others for it.
+func mainCF(settings []string) string {
+	var names []string
+	lines := map[string]string{}
+	name := ""
+	for line := range strings.Lines(postfixMain + strings.Join(settings, "\n") + "\n") {
+		switch {
+		case strings.TrimSpace(line) == "", strings.HasPrefix(strings.TrimSpace(line), "#"):
+		case strings.HasPrefix(line, " "), strings.HasPrefix(line, "\t"): // goes on
+			lines[name] += line
+		default:
+			before, _, _ := strings.Cut(line, "=")
+			if name = strings.TrimSpace(before); lines[name] == "" {
+				names = append(names, name)
+			}
+			lines[name] = line
 		}
 	}
-	return b.String() + strings.Join(lines, "\n") + "\n"
+	var b strings.Builder
+	for _, name := range names {
+		b.WriteString(lines[name])
+	}
+	return b.String()
 }
 
 // nobody is the user and group that owns delivered mail.

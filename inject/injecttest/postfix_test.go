@@ -14,6 +14,36 @@ import (
 	"testing"
 )
 
+// TestMainCF: no name is in main.cf twice, however its settings are given.
+func TestMainCF(t *testing.T) {
+	got := mainCF([]string{
+		"# A file.\n\nsmtpd_client_restrictions =\n    permit_mynetworks\n#   a comment\n    reject\nmynetworks=\ninet_protocols = ipv4\n",
+		"smtpd_client_restrictions = reject", "inet_protocols = all\nnew =\n\tone\n# of the file\n\ttwo",
+	})
+	counts := map[string]int{}
+	for line := range strings.Lines(got) {
+		if name, _, setting := strings.Cut(line, "="); setting && !strings.HasPrefix(line, "\t") {
+			counts[strings.TrimSpace(name)]++
+		}
+	}
+	for name, n := range counts {
+		if n != 1 {
+			t.Errorf("%s is there %d times", name, n)
+		}
+	}
+	if want := strings.Count(postfixMain, "\n") + 2; len(counts) != want {
+		t.Errorf("%d settings, want %d", len(counts), want)
+	}
+	for _, want := range []string{"\nsmtpd_client_restrictions = reject\n", "\nmynetworks=\n", "\ninet_protocols = all\n", "\nnew =\n\tone\n\ttwo\n", "\nmyhostname = mx.example.org\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "permit_mynetworks\n    reject") {
+		t.Errorf("what was replaced is still there:\n%s", got)
+	}
+}
+
 // TestPortTaken: a stranger who has the port that was chosen is never taken for Postfix, and
 // costs an attempt, no more.
 func TestPortTaken(t *testing.T) {

@@ -50,6 +50,11 @@ type Listing struct {
 	// Unlisted is the number of messages that the folder holds by the server's count and that it does not
 	// list. The listing is not complete then: what is not in it has not gone.
 	Unlisted int
+	// Status is what the folder holds, if a later session can find by that what is new; else it is zero.
+	Status Status
+	// Earlier is the number of messages that the folder holds beside those that are listed: what it held when it was listed
+	// before, see [Refresher].
+	Earlier int
 	// AtClose says that the session takes effect when Close succeeds, and not before: the server
 	// then deletes, and some servers never show a message again that was retrieved (RFC 1939
 	// sections 6 and 8).

@@ -85,7 +85,7 @@ a6 OK
 * 3 EXISTS
 * 0 RECENT
 * OK [UIDVALIDITY 1] valid
-* OK [UIDNEXT 4] next
+* OK [UIDNEXT 4] so far
 a7 OK [READ-ONLY] examined
 a8 NO read-only
 a9 NO [NONEXISTENT] no such folder
@@ -95,7 +95,7 @@ a10 BAD no folder is selected
 * 3 EXISTS
 * 0 RECENT
 * OK [UIDVALIDITY 1] valid
-* OK [UIDNEXT 4] next
+* OK [UIDNEXT 4] so far
 a11 OK [READ-WRITE] selected
 * 1 FETCH (UID 1 FLAGS () RFC822.SIZE 19 BODY[HEADER] {14}
 Subject: a
@@ -135,7 +135,7 @@ a24 OK
 * 2 EXISTS
 * 0 RECENT
 * OK [UIDVALIDITY 1] valid
-* OK [UIDNEXT 3] next
+* OK [UIDNEXT 3] so far
 a25 OK [READ-WRITE] selected
 a26 OK
 a27 OK

@@ -60,12 +60,25 @@ func (s *imapSession) selectFolder(args []string, readOnly bool) {
 	if validity != 0 {
 		s.say("* OK [UIDVALIDITY %d] valid", validity)
 	}
-	s.say("* OK [UIDNEXT %d] next", next)
+	s.counter("UIDNEXT", uint64(next))
+	if slices.Contains(s.Capabilities, "CONDSTORE") {
+		s.counter("HIGHESTMODSEQ", s.Store.ModSeq(s.folder))
+	}
 	if readOnly {
 		s.done("OK [READ-ONLY] examined")
 		return
 	}
 	s.done("OK [READ-WRITE] selected")
+}
+
+// counter says a number that rises with the folder.
+func (s *imapSession) counter(name string, value uint64) {
+	if s.Counter != nil {
+		value = s.Counter(name, value)
+	}
+	if value != 0 {
+		s.say("* OK [%s %d] so far", name, value)
+	}
 }
 
 // sync tells what happened to the folder (RFC 3501 section 7.3.1, 7.4.1).

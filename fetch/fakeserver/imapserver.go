@@ -52,6 +52,9 @@ type IMAP struct {
 	// the first. UID is part of the verb. If ok, raw is sent as it is instead
 	// of what the server would say; "%T" in it stands for the tag.
 	Reply func(verb, args string) (raw string, ok bool)
+	// Counter, if not nil, returns what is said for UIDNEXT, and where CONDSTORE is announced for HIGHESTMODSEQ, in
+	// place of the truth; 0 is not said.
+	Counter func(name string, truth uint64) uint64
 	// Before returns what is sent, as it is, before the server's own reply.
 	Before func(verb, args string) string
 	// Body returns what stands for "{size}CRLF" and the message in a FETCH response, if ok.

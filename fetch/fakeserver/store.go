@@ -49,6 +49,7 @@ type folder struct {
 	validity uint32
 	next     uint32
 	messages []Message // by ascending UID
+	modseq   uint64    // rises with each change of the folder
 }
 
 // NewStore returns a Store with an empty inbox of UIDVALIDITY 1.
@@ -75,7 +76,7 @@ func (s *Store) Create(name string) {
 func (s *Store) ensure(name string) *folder {
 	f := s.folders[canonical(name)]
 	if f == nil {
-		f = &folder{validity: 1, next: 1}
+		f = &folder{validity: 1, next: 1, modseq: 1}
 		s.folders[canonical(name)] = f
 	}
 	return f
@@ -110,12 +111,23 @@ func (s *Store) Validity(name string) (validity, next uint32) {
 	return 0, 0
 }
 
+// ModSeq returns the folder's HIGHESTMODSEQ (RFC 7162 section 3.1.2.1), 0 if it is not there.
+func (s *Store) ModSeq(name string) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.folders[canonical(name)]; f != nil {
+		return f.modseq
+	}
+	return 0
+}
+
 // SetValidity changes the folder's UIDVALIDITY, creating it if need be.
 func (s *Store) SetValidity(name string, validity uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ensure(name).validity = validity
-	s.notify()
+	f := s.ensure(name)
+	f.validity = validity
+	s.notify(f)
 }
 
 // Add appends a message, creating the folder if need be, and returns its UID.
@@ -145,7 +157,7 @@ func (s *Store) add(f *folder, m Message) uint32 {
 	}
 	m.Flags = slices.Clone(m.Flags)
 	f.messages = append(f.messages, m)
-	s.notify()
+	s.notify(f)
 	return m.UID
 }
 
@@ -215,7 +227,7 @@ func (s *Store) Update(name string, uid uint32, change func(*Message)) bool {
 	}
 	f.messages[i].Flags = slices.Clone(f.messages[i].Flags)
 	change(&f.messages[i])
-	s.notify()
+	s.notify(f)
 	return true
 }
 
@@ -233,7 +245,7 @@ func (s *Store) Remove(name string, uids ...uint32) int {
 	}
 	before := len(f.messages)
 	f.messages = slices.DeleteFunc(f.messages, func(m Message) bool { return gone[m.UID] })
-	s.notify()
+	s.notify(f)
 	return before - len(f.messages)
 }
 
@@ -249,6 +261,7 @@ func (s *Store) Move(from string, uid uint32, to string) (newUID uint32, ok bool
 	}
 	m := f.messages[i]
 	f.messages = slices.Delete(f.messages, i, i+1)
+	f.modseq++
 	m.UID, m.UIDL = 0, ""
 	return s.add(target, m), true
 }
@@ -260,7 +273,8 @@ func (s *Store) Changed() <-chan struct{} {
 	return s.changed
 }
 
-func (s *Store) notify() {
+func (s *Store) notify(f *folder) {
+	f.modseq++
 	close(s.changed)
 	s.changed = make(chan struct{})
 }

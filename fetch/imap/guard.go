@@ -88,6 +88,8 @@ type notes struct {
 	access   access          // what was said of the right to change the folder
 	validity uint32          // the last UIDVALIDITY
 	unstable bool            // UIDNOTSTICKY (RFC 4315 section 2)
+	next     uint32          // the last UIDNEXT, 0 for none
+	modseq   uint64          // the last HIGHESTMODSEQ, 0 for none
 	count    uint32          // EXISTS less EXPUNGE
 	counted  bool            // there was an EXISTS
 	alone    uint32          // the UID of the only message that is asked for, 0 if there are more

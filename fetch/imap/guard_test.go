@@ -121,7 +121,7 @@ func TestGuardSaysAnew(t *testing.T) {
 // The UID may come behind the body. Before it is confirmed, the message is that of its number, or the only
 // one that was asked for.
 func TestGuardFindsTheUIDBehindTheBody(t *testing.T) {
-	known := func(g *guard) { g.notes.view = newView([]uint32{5, 7, 9}) }
+	known := func(g *guard) { g.notes.view = newView(0, []uint32{5, 7, 9}) }
 	alone := func(g *guard) { g.notes.alone = 7 }
 	for _, c := range []struct {
 		said, want string

@@ -85,6 +85,16 @@ func (g *guard) noteStatus() {
 		if v, err := strconv.ParseUint(code.arguments, 10, 32); err == nil {
 			n.validity = uint32(v)
 		}
+	case "UIDNEXT":
+		if v, err := strconv.ParseUint(code.arguments, 10, 32); err == nil {
+			n.next = uint32(v)
+		}
+	case "HIGHESTMODSEQ": // RFC 7162 section 3.1.2.1
+		if v, err := strconv.ParseUint(code.arguments, 10, 63); err == nil {
+			n.modseq = v
+		}
+	case "NOMODSEQ":
+		n.modseq = 0
 	case "COPYUID": // RFC 4315 section 3: the target's UIDVALIDITY, the UIDs here, the UIDs there
 		if words := strings.Fields(code.arguments); len(words) == 3 {
 			ranges, _ := parseRanges(words[1])
@@ -204,15 +214,15 @@ func (a access) writable() bool {
 }
 
 // setView makes the listing, ascending, the view of the folder, unless the server spoke of another
-// number of messages, or one has left meanwhile: no sequence number is certain then.
-func (g *guard) setView(uids []uint32) {
+// number of messages, or one has left meanwhile: no sequence number is certain then. earlier messages come before those listed.
+func (g *guard) setView(earlier uint32, uids []uint32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := &g.notes
-	if !n.intact || int64(n.listed) != int64(len(uids)) {
+	if !n.intact || int64(n.listed) != int64(earlier)+int64(len(uids)) {
 		return
 	}
-	if v := newView(uids); v.exists(n.count) {
+	if v := newView(earlier, uids); v.exists(n.count) {
 		n.view = v
 	}
 }

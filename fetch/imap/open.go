@@ -42,6 +42,18 @@ func (b *box) keeps(flag imapwire.Flag) bool {
 // messages and for large ones, go out together. Where UID SEARCH names fewer messages than there are, it is another. The UIDs of a folder without UIDVALIDITY, or with UIDNOTSTICKY,
 // mean nothing in another session: such a listing is Reusable.
 func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error) {
+	return c.open(ctx, folder, fetch.Status{})
+}
+
+var _ fetch.Refresher = (*Client)(nil)
+
+// OpenSince implements [fetch.Refresher]. It costs as many round trips as Open, and those of Open where the folder is not what it was.
+func (c *Client) OpenSince(ctx context.Context, folder string, before fetch.Status) (*fetch.Listing, error) {
+	return c.open(ctx, folder, before)
+}
+
+// open opens and lists a folder, as a whole if before is zero.
+func (c *Client) open(ctx context.Context, folder string, before fetch.Status) (*fetch.Listing, error) {
 	if folder == "" {
 		folder = "INBOX"
 	}
@@ -56,26 +68,32 @@ func (c *Client) Open(ctx context.Context, folder string) (*fetch.Listing, error
 		}
 	}
 	err := c.run(ctx, messages, func() (err error) {
-		c.box = nil
-		c.g.amend(func(n *notes) { // nothing is known of this folder yet
-			n.searches, n.access, n.unstable, n.validity = 0, access{}, false, 0
-			n.count, n.counted, n.sized = 0, false, false
-			n.opening, n.answered, n.listed, n.intact, n.view = true, false, 0, false, nil
-		})
-		listing, err = c.selectAndSearch(folder)
+		listing, err = c.selectAndSearch(folder, before)
+		if err == nil && listing == nil {
+			listing, err = c.selectAndSearch(folder, fetch.Status{})
+		}
 		return err
 	})
 	return listing, err
 }
 
-// selectAndSearch opens the folder and lists what it holds.
-func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
+// selectAndSearch opens the folder and lists what it holds, or what came since before. It returns no listing where that does not
+// add up with what the server says.
+func (c *Client) selectAndSearch(folder string, before fetch.Status) (*fetch.Listing, error) {
+	c.box = nil
+	c.g.amend(func(n *notes) { // nothing is known of this folder yet
+		n.searches, n.access, n.unstable, n.validity = 0, access{}, false, 0
+		n.next, n.modseq = 0, 0
+		n.count, n.counted, n.sized = 0, false, false
+		n.opening, n.answered, n.listed, n.intact, n.view = true, false, 0, false, nil
+	})
+	since := sinceCriteria(before)
 	// SELECT, not EXAMINE: Settle needs it, and it changes but \Recent.
 	selected := c.lib.Select(folder, nil)
-	sent := c.searchTogether()
+	sent := c.searchTogether(since)
 	_, err := selected.Wait()
 	if err == nil && sent.all == nil {
-		sent.all = c.searchAll()
+		sent.all = c.searchAll(since)
 	}
 	var found *imapwire.SearchData
 	var searchErr error
@@ -92,7 +110,7 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 	early := !c.opts.OneByOne && !seen.counted
 	if early && searchErr != nil && !fetch.EndsSession(searchErr) {
 		c.g.amend(func(n *notes) { n.opening = true }) // the next SEARCH command asks for the listing, as the refused one did
-		found, searchErr = c.searchAll().Wait()
+		found, searchErr = c.searchAll(since).Wait()
 		searchErr, seen = c.failed("UID SEARCH", searchErr), c.g.noted()
 		sent.marks, markErr = nil, nil // and so were the marks
 	}
@@ -112,6 +130,15 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 	if err != nil {
 		return nil, err
 	}
+	now, earlier := fetch.Status{Validity: seen.validity, Next: seen.next, Messages: seen.listed, ModSeq: seen.modseq}, 0
+	if len(since.UID) > 0 {
+		fresh, whole := before.Since(now, uids)
+		marksMayHaveChanged := c.opts.Marks && (now.ModSeq == 0 || now.ModSeq != before.ModSeq)
+		if !whole || seen.unstable || marksMayHaveChanged || searchErr != nil {
+			return nil, nil
+		}
+		uids, earlier = fresh, int(before.Messages)
+	}
 	b := &box{name: folder, validity: seen.validity, readOnly: !seen.access.writable(), permanent: seen.access.flags}
 	c.box = b
 	switch { // why no message can be marked, or which are
@@ -121,7 +148,7 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 	case !b.keeps(fetch.DeliveredKeyword):
 		markErr = notKept(fetch.DeliveredKeyword)
 	case sent.marks == nil:
-		if marked, markErr = c.marked(c.searchMarks()); fetch.EndsSession(markErr) {
+		if marked, markErr = c.marked(c.searchMarks(since)); fetch.EndsSession(markErr) {
 			return nil, markErr
 		}
 	}
@@ -130,46 +157,63 @@ func (c *Client) selectAndSearch(folder string) (*fetch.Listing, error) {
 	if searchErr != nil {
 		exists = int(seen.count)
 	}
-	if len(uids) < exists {
+	if earlier+len(uids) < exists {
 		if uids, unlisted, err = c.listByFetch(uids, exists); err != nil {
 			return nil, err
 		}
 	}
-	c.g.setView(uids)
+	c.g.setView(uint32(earlier), uids)
 	b.sizes = newSizes(uids, large)
-	return &fetch.Listing{
+	listing := &fetch.Listing{
+		Earlier:   earlier,
 		Refs:      makeRefs(b, uids, marked),
 		Validity:  b.validity,
 		Reusable:  b.validity == 0 || seen.unstable,
 		ReadOnly:  b.readOnly,
 		MarkError: markErr,
 		Unlisted:  unlisted,
-	}, nil
+	}
+	if complete := unlisted == 0 && earlier+len(uids) == int(seen.listed); complete && !listing.Reusable {
+		now.Next = max(now.Next, before.Next)
+		if len(uids) > 0 { // UIDNEXT was said before the search, and one may have come between
+			now.Next = max(now.Next, uids[len(uids)-1]+1)
+		}
+		listing.Status = now
+	}
+	return listing, nil
+}
+
+// sinceCriteria are those for the messages that came after a listing, or for all if there was none.
+func sinceCriteria(before fetch.Status) *imapwire.SearchCriteria {
+	if before.Next == 0 {
+		return &imapwire.SearchCriteria{}
+	}
+	return &imapwire.SearchCriteria{UID: []imapwire.UIDSet{{{Start: imapwire.UID(before.Next), Stop: 0}}}} // n:*
 }
 
 // searches are the SEARCH commands that go out with SELECT. One that is to wait, or is not wanted, is nil.
 type searches struct{ all, marks, large *imapclient.SearchCommand }
 
 // searchTogether sends what can go out with SELECT.
-func (c *Client) searchTogether() searches {
+func (c *Client) searchTogether(among *imapwire.SearchCriteria) searches {
 	if c.opts.OneByOne {
 		return searches{}
 	}
-	s := searches{all: c.searchAll()} // RFC 9051 section 5.5 has servers keep the order of SELECT and this
+	s := searches{all: c.searchAll(among)} // RFC 9051 section 5.5 has servers keep the order of SELECT and this
 	if c.opts.Marks && c.Has("ESEARCH") {
-		s.marks = c.searchMarks()
+		s.marks = c.searchMarks(among)
 	}
 	// The messages beyond the limit are searched for where the answer can be told from that of another search. Elsewhere
 	// sizes are asked for by UID FETCH, of the messages that are to be retrieved.
 	if c.opts.MaxSize > 0 && c.opts.MaxSize <= maxBody && c.Has("ESEARCH") {
-		s.large = c.lib.UIDSearch(&imapwire.SearchCriteria{Larger: c.opts.MaxSize}, c.searchOptions())
+		s.large = c.lib.UIDSearch(&imapwire.SearchCriteria{UID: among.UID, Larger: c.opts.MaxSize}, c.searchOptions())
 	}
 	return s
 }
 
-// searchAll asks for all messages.
-func (c *Client) searchAll() *imapclient.SearchCommand {
-	return c.lib.UIDSearch(&imapwire.SearchCriteria{}, c.searchOptions())
+// searchAll asks for all of these messages.
+func (c *Client) searchAll(among *imapwire.SearchCriteria) *imapclient.SearchCommand {
+	return c.lib.UIDSearch(among, c.searchOptions())
 }
 
 // searchOptions ask for a result that names its command, where the server can do that (RFC 4731). Others answer two searches
@@ -182,9 +226,9 @@ func (c *Client) searchOptions() *imapwire.SearchOptions {
 	return &imapwire.SearchOptions{ReturnAll: true}
 }
 
-// searchMarks asks for the messages that are marked as delivered.
-func (c *Client) searchMarks() *imapclient.SearchCommand {
-	return c.lib.UIDSearch(&imapwire.SearchCriteria{Flag: []imapwire.Flag{fetch.DeliveredKeyword}}, c.searchOptions())
+// searchMarks asks for those of them that are marked as delivered.
+func (c *Client) searchMarks(among *imapwire.SearchCriteria) *imapclient.SearchCommand {
+	return c.lib.UIDSearch(&imapwire.SearchCriteria{UID: among.UID, Flag: []imapwire.Flag{fetch.DeliveredKeyword}}, c.searchOptions())
 }
 
 // marked returns the UIDs that the search for marked messages found, ascending. cmd is nil if there was none.

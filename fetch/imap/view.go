@@ -14,21 +14,23 @@ import (
 type view struct {
 	// chunks hold the UIDs of the listing that are still there, ascending and none empty:
 	// in one slice, every EXPUNGE in a large folder would move half of it.
-	chunks [][]uint32
-	known  uint32 // how many UIDs the chunks hold
-	total  uint32 // how many messages there are, with those that came since the listing
-	last   uint32 // the highest UID of the listing
+	chunks  [][]uint32
+	earlier uint32 // how many messages come before those of the listing, whose UIDs are lower and not known here
+	known   uint32 // how many UIDs the chunks hold
+	first   uint32 // the lowest UID of the listing, and
+	last    uint32 // the highest
+	total   uint32 // how many messages there are, with those that came since the listing
 
 	byNumber, byUID bool // there was an EXPUNGE, a VANISHED
 }
 
 const chunkSize = 512
 
-// newView makes a view of a listing, ascending.
-func newView(uids []uint32) *view {
-	v := &view{known: uint32(len(uids)), total: uint32(len(uids))}
+// newView makes a view of a listing, ascending, with so many messages before it.
+func newView(earlier uint32, uids []uint32) *view {
+	v := &view{earlier: earlier, known: uint32(len(uids)), total: earlier + uint32(len(uids))}
 	if len(uids) > 0 {
-		v.last = uids[len(uids)-1]
+		v.first, v.last = uids[0], uids[len(uids)-1]
 	}
 	v.chunks = slices.Collect(slices.Chunk(slices.Clone(uids), chunkSize))
 	return v
@@ -41,7 +43,11 @@ func (v *view) expunge(number uint32) bool {
 	}
 	v.byNumber = true
 	v.total--
-	i := int(number) - 1 // beyond the chunks is what came after the listing
+	if number <= v.earlier {
+		v.earlier--
+		return true
+	}
+	i := int(number-v.earlier) - 1 // beyond the chunks is what came after the listing
 	for c, chunk := range v.chunks {
 		if i < len(chunk) {
 			v.cut(c, i, i+1)
@@ -60,6 +66,9 @@ func (v *view) vanish(ranges []uidRange) bool {
 	}
 	v.byUID = true
 	for _, r := range ranges {
+		if v.earlier > 0 && r.first < v.first {
+			return false // how many of the earlier ones that means is not known
+		}
 		c, _ := v.find(r.first)
 		for c < len(v.chunks) && v.chunks[c][0] <= r.last {
 			from, _ := slices.BinarySearch(v.chunks[c], r.first)
@@ -90,13 +99,14 @@ func (v *view) cut(c, from, to int) {
 // exists takes the number of messages in the folder: it never falls but by an EXPUNGE or VANISHED.
 func (v *view) exists(total uint32) bool {
 	v.total = total
-	return total >= v.known
+	return uint64(total) >= uint64(v.earlier)+uint64(v.known)
 }
 
 // gone reports whether a message is known to have left the folder. Of one that is not of the
 // listing nothing is known.
 func (v *view) gone(uid uint32) bool {
-	if uid > v.last {
+	unknown := uid < v.first && v.earlier > 0
+	if unknown || uid > v.last {
 		return false
 	}
 	c, _ := v.find(uid)
@@ -109,7 +119,7 @@ func (v *view) gone(uid uint32) bool {
 
 // at returns the UID of the message of this number, 0 for one that came after the listing.
 func (v *view) at(number uint32) uint32 {
-	i := int64(number) - 1
+	i := int64(number) - int64(v.earlier) - 1
 	for _, chunk := range v.chunks {
 		if i >= 0 && i < int64(len(chunk)) {
 			return chunk[i]

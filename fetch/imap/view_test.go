@@ -56,7 +56,7 @@ func TestView(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			uids := []uint32{2, 4, 6, 8}
-			v := newView(uids)
+			v := newView(0, uids)
 			if !v.exists(6) {
 				t.Fatal("two more are no contradiction")
 			}
@@ -76,6 +76,49 @@ func TestView(t *testing.T) {
 	}
 }
 
+// A view of the last messages of a folder knows of those before it how many there are.
+func TestViewOfWhatIsNew(t *testing.T) {
+	expunge := func(n uint32) step { return step{expunge: n} }
+	for name, test := range map[string]struct {
+		steps []step
+		gone  []uint32
+		third uint32 // the UID of message 3
+		lost  bool
+	}{
+		"nothing":                   {third: 12},
+		"an earlier one":            {steps: []step{expunge(2)}, third: 14},
+		"both earlier ones":         {steps: []step{expunge(1), expunge(1)}},
+		"the first new one":         {steps: []step{expunge(3)}, gone: []uint32{12}, third: 14},
+		"the last new one":          {steps: []step{expunge(4)}, gone: []uint32{14}, third: 12},
+		"more than there are":       {steps: []step{expunge(5)}, lost: true},
+		"fewer without a word":      {steps: []step{{exists: 3}}, lost: true},
+		"a new one by UID":          {steps: []step{{vanished: "12"}}, gone: []uint32{12}, third: 14},
+		"one that has come since":   {steps: []step{{exists: 5}, {vanished: "14:20"}}, gone: []uint32{14}, third: 12},
+		"those before them, by UID": {steps: []step{{vanished: "3:11"}}, lost: true},
+	} {
+		uids := []uint32{12, 14}
+		v := newView(2, uids)
+		for i, s := range test.steps {
+			last := i == len(test.steps)-1
+			if got, want := s.tell(t, v), !last || !test.lost; got != want {
+				t.Errorf("%s: step %d: got %v, want %v", name, i+1, got, want)
+			}
+		}
+		if test.lost {
+			continue
+		}
+		if gone := slices.DeleteFunc(uids, func(uid uint32) bool { return !v.gone(uid) }); !slices.Equal(gone, test.gone) {
+			t.Errorf("%s: gone are %v, want %v", name, gone, test.gone)
+		}
+		if v.gone(5) != (v.earlier == 0) || v.gone(15) {
+			t.Errorf("%s: message 5 or 15 was not of the listing, and is said to have gone", name)
+		}
+		if v.at(3) != test.third || v.at(1) != 0 && v.earlier > 0 {
+			t.Errorf("%s: message 3 is %d, want %d; message 1 is %d", name, v.at(3), test.third, v.at(1))
+		}
+	}
+}
+
 // A view of many chunks is as good as one slice.
 func TestViewLikeOneSlice(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 8))
@@ -85,7 +128,7 @@ func TestViewLikeOneSlice(t *testing.T) {
 			all = append(all, uid)
 		}
 		byUID := random.Uint32N(2) == 0
-		left, v := slices.Clone(all), newView(all)
+		left, v := slices.Clone(all), newView(0, all)
 		for len(left) > 100 {
 			if i := random.IntN(len(left)); byUID {
 				first, last := left[i], left[i]+random.Uint32N(2000)

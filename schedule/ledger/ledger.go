@@ -287,7 +287,10 @@ func (l *Ledger) SetListed(ctx context.Context, key Key, size int64) error {
 
 // Remove deletes the records with these keys, in one transaction. Keys without a record are ignored.
 func (l *Ledger) Remove(ctx context.Context, keys []Key) error {
-	return l.change(ctx, keys, func(tx *tx) *sql.Stmt { return tx.removed })
+	if len(keys) == 0 {
+		return nil
+	}
+	return l.write(ctx, true, func(tx *tx) error { return tx.remove(keys) })
 }
 
 // change executes a statement for each key.

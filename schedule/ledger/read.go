@@ -16,12 +16,30 @@ import (
 // Briefs returns the records of one generation of a folder, by UID. It leaves out messages
 // that were disposed of and have gone since: an account that deletes what it fetched has many
 // of those. They share one backing array: about 270 octets for each message.
-func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity uint32) (byUID map[string][]Brief, err error) {
+func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity uint32) (map[string][]Brief, error) {
+	slab, err := l.briefs(ctx, account, folder, validity, "TRUE")
+	if err != nil {
+		return nil, err
+	}
+	byUID := make(map[string][]Brief, len(slab))
+	for from := 0; from < len(slab); {
+		to := from + 1
+		for to < len(slab) && slab[to].UID == slab[from].UID {
+			to++
+		}
+		byUID[slab[from].UID] = slab[from:to:to]
+		from = to
+	}
+	return byUID, nil
+}
+
+// briefs returns those of Briefs that fit a condition, by UID and content.
+func (l *Ledger) briefs(ctx context.Context, account, folder string, validity uint32, condition string, arg ...any) (slab []Brief, err error) {
 	defer func() { err = l.unchanged(ctx, err) }()
 	from := ` FROM record WHERE mailbox =
 		(SELECT id FROM mailbox WHERE account = ? AND folder = ? AND validity = ?)
-		AND ` + l.whereLive() + "\n"
-	args := []any{account, folder, int64(validity)}
+		AND ` + l.whereLive() + " AND " + condition + "\n"
+	args := append([]any{account, folder, int64(validity)}, arg...)
 	var count int // only a hint: the writer goes on
 	if err := l.db.QueryRowContext(ctx, "SELECT count(*)"+from, args...).Scan(&count); err != nil {
 		return nil, l.readError(err)
@@ -31,7 +49,7 @@ func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity ui
 		return nil, l.readError(err)
 	}
 	defer rows.Close()
-	slab := make([]Brief, 0, count)
+	slab = make([]Brief, 0, count)
 	var r row
 	into := r.into()
 	for rows.Next() {
@@ -50,19 +68,7 @@ func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity ui
 		}
 		slab = append(slab, b)
 	}
-	if err := rows.Err(); err != nil {
-		return nil, l.readError(err)
-	}
-	byUID = make(map[string][]Brief, len(slab))
-	for from := 0; from < len(slab); {
-		to := from + 1
-		for to < len(slab) && slab[to].UID == slab[from].UID {
-			to++
-		}
-		byUID[slab[from].UID] = slab[from:to:to]
-		from = to
-	}
-	return byUID, nil
+	return slab, l.readError(rows.Err())
 }
 
 // heading returns the columns of a Heading, or what stands for them in an older file.

@@ -155,9 +155,25 @@ func (t *tx) change(keys []Key, stmt *sql.Stmt, args ...any) error {
 	return nil
 }
 
+// remove removes the records with these keys. Their folders are to be listed anew, since a message without a record is new.
+func (t *tx) remove(keys []Key) error {
+	done := map[mailbox]bool{}
+	for i := range keys {
+		folder := mailbox{account: keys[i].Account, folder: keys[i].Folder}
+		if done[folder] {
+			continue
+		}
+		if err := t.forgetListing(folder.account, folder.folder); err != nil {
+			return err
+		}
+		done[folder] = true
+	}
+	return t.change(keys, t.removed)
+}
+
 // replace removes the records of a message and puts r in their place.
 func (t *tx) replace(r *Record, replaced []Key) error {
-	if err := t.change(replaced, t.removed); err != nil {
+	if err := t.remove(replaced); err != nil {
 		return err
 	}
 	return t.put(r)

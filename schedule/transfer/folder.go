@@ -19,17 +19,30 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 			return err
 		}
 	}
-	if err := r.session.open(ctx, folder); err != nil {
+	since, last, err := r.since(ctx, folder)
+	if err != nil {
+		return err
+	}
+	if err := r.session.open(ctx, folder, since); err != nil {
 		return r.passOverUnopened(ctx, err)
 	}
 	r.unopened = 0
-	listing := r.session.listing
+	listing, before := r.session.listing, r.report.summary
+	if isAsItWas(since, listing) {
+		r.report.emit(Event{Kind: Listed, Folder: folder, Plan: Counts{Listed: listing.Earlier, Known: listing.Earlier}})
+		return nil
+	}
 	at := folderKey{account: p.Account, name: folder, validity: listing.Validity}
 	todo, err := r.plan(ctx, at, v)
 	if err != nil {
 		return err
 	}
 	if !p.DryRun {
+		if last != (ledger.Listing{}) { // until this visit has come to its end
+			if err := p.Ledger.SetLastListing(ctx, at.account, at.name, ledger.Listing{}); err != nil {
+				return err
+			}
+		}
 		if err := r.guard(ctx, at, todo); err != nil {
 			return r.passOver(err)
 		}
@@ -78,16 +91,18 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 		}
 	}
 	if todo.trust != ledger.Complete {
-		return p.Ledger.CaughtUp(ctx, at.account, at.name)
+		if err := p.Ledger.CaughtUp(ctx, at.account, at.name); err != nil {
+			return err
+		}
 	}
-	return nil
+	return r.remember(ctx, at, listing, todo, last, before)
 }
 
 // plan compares the open folder with the ledger, and tells what it holds at the first visit. At another one, only what the first
 // has left is planned.
 func (r *run) plan(ctx context.Context, at folderKey, v *visit) (*plan, error) {
 	p, listing := r.pass, r.session.listing
-	known, err := p.Ledger.Briefs(ctx, at.account, at.name, at.validity)
+	known, err := r.briefs(ctx, at)
 	if err != nil {
 		return nil, err
 	}

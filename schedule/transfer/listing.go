@@ -73,6 +73,10 @@ type plan struct {
 	lastingUIDs bool
 	// numberedAnew says that the server gives messages their numbers for UIDs, and that these have changed.
 	numberedAnew bool
+	// partial says that the listing holds only what came since an earlier one, whose messages are all still there.
+	partial bool
+	// due is what the account's clock shows when time alone makes something of a listed message due, 0 for never.
+	due time.Duration
 	// outdated says that the ledger may know less of this folder than was delivered, so that what is delivered may be a
 	// second copy.
 	outdated bool
@@ -108,6 +112,7 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 	p := &plan{
 		known: known, listed: make(map[string]int, len(listing.Refs)), lastingUIDs: !listing.Reusable, disposal: rules.disposal,
 		disposals: map[fetch.Disposal]int{}, starved: map[fetch.Ref]bool{}, leftOut: map[fetch.Ref]bool{}, mark: rules.mark && listing.MarkError == nil,
+		partial: listing.Earlier > 0, mayHaveMoved: listing.Earlier > 0, // what may have moved is not known
 	}
 	due, unnamed := map[fetch.Ref]time.Time{}, map[string]int{} // unnamed counts the messages without a UID of their own
 	p.countUIDs(listing)
@@ -136,6 +141,7 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 				continue
 			}
 		}
+		p.due = rules.disposal.soonest(p.due, known[ref.UID])
 		c := classify(known[ref.UID], ref.Size, listing.Reusable, rules)
 		if p.numberedAnew && c.step == leaveAlone && c.brief.Hash != noHash {
 			c.step = look
@@ -189,7 +195,7 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 
 // countUIDs finds out which messages of a listing have a UID of their own, and which may be what the ledger has under it.
 func (p *plan) countUIDs(listing *fetch.Listing) {
-	p.counts.Listed = len(listing.Refs)
+	p.counts.Listed, p.counts.Known = listing.Earlier+len(listing.Refs), listing.Earlier
 	for _, ref := range listing.Refs {
 		p.listed[ref.UID]++
 	}

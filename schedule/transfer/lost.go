@@ -45,8 +45,9 @@ type presence struct {
 	unreadBefore []ledger.Record
 	// numberedAnew says that UIDs are numbers, and are not those that the ledger has.
 	numberedAnew bool
-	// leavesOut says that there are messages which a search has left out, so that nobody looks at them.
-	leavesOut bool
+	// leavesOut says that there are messages which a search has left out, or which are not listed, so that nobody looks at them;
+	// partial that those which are not listed are there.
+	leavesOut, partial bool
 	// heldGone says that a message which is held is not listed.
 	heldGone bool
 }
@@ -60,7 +61,7 @@ type sizeUnder struct {
 // newPresence returns what a listing alone tells.
 func newPresence(at folderKey, listing *fetch.Listing, p *plan) *presence {
 	there := &presence{
-		folder: at, listed: p.listed, lastingUIDs: p.lastingUIDs, numberedAnew: p.numberedAnew, renumbered: p.renumbered, leavesOut: len(p.leftOut) > 0, heldGone: p.heldGone,
+		folder: at, listed: p.listed, lastingUIDs: p.lastingUIDs, numberedAnew: p.numberedAnew, renumbered: p.renumbered, leavesOut: len(p.leftOut) > 0 || p.partial, partial: p.partial, heldGone: p.heldGone,
 		contents: map[string][][32]byte{}, claimed: map[ledger.Key]bool{}, refused: map[string]int64{},
 		sizeOf: map[fetch.Ref]int64{}, sizes: map[int64]int{}, taken: map[sizeUnder]int{},
 	}
@@ -186,6 +187,8 @@ func (p *presence) lost(r *ledger.Record) bool {
 		return false
 	case r.Validity != p.folder.validity && p.leavesOut:
 		return false // it may be one of them under a new UID
+	case p.partial && p.listed[r.UID] == 0:
+		return false
 	case r.Validity != p.folder.validity, p.listed[r.UID] == 0:
 		return !p.unreadNew // what cannot be read at the next pass either is no reason to wait longer: a lost message may come back
 	case p.lastingUIDs, r.Hash == noHash:

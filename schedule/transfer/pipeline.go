@@ -340,7 +340,7 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		id = id.knownByContent(records, w.plan.asRecorded, w.there.claimed, rules)
+		id = id.knownByContent(w.plan.notListedBefore(records, key), w.plan.asRecorded, w.there.claimed, rules)
 		if id.claimed != (ledger.Key{}) {
 			w.there.claim(id.claimed, m.ref)
 		}

@@ -56,12 +56,18 @@ func (s *session) login(ctx context.Context) error {
 	return nil
 }
 
-// open opens a folder and lists it.
-func (s *session) open(ctx context.Context, folder string) error {
-	listing, err := s.mailbox.Open(ctx, folder)
+// open opens a folder and lists it, or what came since.
+func (s *session) open(ctx context.Context, folder string, since fetch.Status) error {
+	list := func() (*fetch.Listing, error) {
+		if r, ok := s.mailbox.(fetch.Refresher); ok && since != (fetch.Status{}) {
+			return r.OpenSince(ctx, folder, since)
+		}
+		return s.mailbox.Open(ctx, folder)
+	}
+	listing, err := list()
 	if fetch.IsOutOfStep(err) { // dial knows of it by now
 		if err = s.relogin(ctx); err == nil {
-			listing, err = s.mailbox.Open(ctx, folder)
+			listing, err = list()
 		}
 	}
 	if err != nil {

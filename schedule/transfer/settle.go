@@ -39,6 +39,25 @@ func (r disposalRules) of(s ledger.State, age time.Duration, judged int64) (d fe
 	return fetch.Disposal{Action: fetch.Keep}, false
 }
 
+// soonest returns what the account's clock shows when one of these messages is to be disposed of by time alone, or due if that is
+// sooner; 0 is never. When refused mail goes does not depend on time alone, so there is always something to look at.
+func (r disposalRules) soonest(due time.Duration, briefs []ledger.Brief) time.Duration {
+	for _, b := range briefs {
+		at := time.Duration(0)
+		switch stays := b.Hash == noHash || b.Absent; {
+		case stays:
+		case b.State == ledger.Refused && r.onRefused.Action != fetch.Keep && !b.Disposed:
+			at = time.Millisecond
+		case r.deleteAfter > 0 && (b.State == ledger.Delivered || b.State == ledger.Quarantined):
+			at = max(time.Millisecond, b.Ran+r.deleteAfter)
+		}
+		if at > 0 && (due == 0 || at < due) {
+			due = at
+		}
+	}
+	return due
+}
+
 // isAgain reports whether a message that is to be disposed of so has been removed before, as the upstream said. One that was
 // flagged, and is to be deleted later, has not.
 func (r disposalRules) isAgain(disposed bool, d fetch.Disposal) bool {

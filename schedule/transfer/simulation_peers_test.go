@@ -106,9 +106,23 @@ func (h *poisoned) dialUpstream(ctx context.Context) (fetch.Mailbox, error) {
 		h.peers.Go(func() { s.Serve(&upstreamConn{Conn: server, h: h}) })
 		return mailbox(pop3.New(ctx, conn, pop3.Options{Credentials: who, Secure: true}))
 	}
-	s := &fakeserver.IMAP{Store: h.store, User: "u", Password: "correct horse", Reply: h.imapReply, Body: h.imapBody}
+	s := &fakeserver.IMAP{Store: h.store, User: "u", Password: "correct horse", Reply: h.imapReply, Body: h.imapBody, Counter: h.counter}
+	if h.number("condstore")%2 == 0 {
+		s.Capabilities = []string{"CONDSTORE"}
+	}
 	h.peers.Go(func() { s.Serve(&upstreamConn{Conn: server, h: h}) })
 	return mailbox(imap.New(ctx, conn, imap.Options{Credentials: who, Secure: true}))
+}
+
+// counter is what the upstream says for UIDNEXT and HIGHESTMODSEQ: in some histories it lies, by a number that stands still, falls
+// or leaps.
+func (h *poisoned) counter(name string, truth uint64) uint64 {
+	f := map[string]fault{"UIDNEXT": liesOfNext, "HIGHESTMODSEQ": liesOfModSeq}[name]
+	kind := h.number("liar "+name) % 12
+	if kind > 3 || !h.draw(f, 2, h.count(f, 0)) {
+		return truth
+	}
+	return []uint64{0, 3, truth / 2, truth + 5}[kind]
 }
 
 // mailbox keeps a nil client from becoming a Mailbox that is not nil.
@@ -157,6 +171,12 @@ func (h *poisoned) imapReply(verb, args string) (string, bool) {
 	case "LOGIN", "AUTHENTICATE":
 		if h.draw(loginBusy, 25, h.count(loginBusy, 0)) {
 			return "%T NO [UNAVAILABLE] try again later\r\n", true
+		}
+	case "UID SEARCH":
+		if strings.Contains(args, ":*") {
+			h.mu.Lock()
+			h.counts[askedForNewOnly]++
+			h.mu.Unlock()
 		}
 	case "UID FETCH":
 		set, items, _ := strings.Cut(args, " ")

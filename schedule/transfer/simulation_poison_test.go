@@ -43,6 +43,9 @@ const (
 	tooLargeForSpool fault = "above 1 MiB, and the spool is full for a time"
 )
 
+// askedForNewOnly is no fault: the histories must have a pass ask for what is new only.
+const askedForNewOnly fault = "the upstream is asked for what is new only"
+
 // What goes wrong now and then.
 const (
 	byeOnLargeSets fault = "BYE to a FETCH of more than one"
@@ -64,6 +67,8 @@ const (
 	uidOtherSize   fault = "a UID comes back with another size"
 	newValidity    fault = "a new UIDVALIDITY"
 	validityInPass fault = "a new UIDVALIDITY between two sessions of a pass"
+	liesOfNext     fault = "UIDNEXT is not true"
+	liesOfModSeq   fault = "HIGHESTMODSEQ is not true"
 	crashed        fault = "the process dies"
 	restored       fault = "the ledger is restored from an older copy"
 )
@@ -89,7 +94,7 @@ var fates = map[fault][]ledger.State{
 
 // passing are the faults that pass.
 var passing = []fault{byeOnLargeSets, upstreamDown, upstreamLost, loginBusy, mtaDown, busyGreeting, greylisted, storageFull,
-	tempDot, tempDotTaken, replyLost, replyLostTaken, silentDot, silentDotTaken, vanished, uidAgain, uidOtherSize, newValidity, validityInPass, crashed, restored}
+	tempDot, tempDotTaken, replyLost, replyLostTaken, silentDot, silentDotTaken, vanished, uidAgain, uidOtherSize, newValidity, validityInPass, liesOfNext, liesOfModSeq, crashed, restored, askedForNewOnly}
 
 // TestPoisonedSimulation plays seeded histories of an upstream, an MTA, a disk and a clock in which single messages
 // are poison and everything fails now and then. When the faults have stopped, every good message must have arrived,

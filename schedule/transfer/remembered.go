@@ -1,0 +1,132 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/schedule/ledger"
+)
+
+// A visit to a folder that leaves nothing to do is remembered by what the folder held, so that later passes ask the upstream
+// for what came since, and not for all that it has. That rests on the server's word about numbers, and so on nothing that a message's fate
+// depends on for long: from time to time the folder is listed as a whole, and at once where anything does not add up.
+
+const (
+	// wholeEvery is how often a folder is listed as a whole in any case.
+	wholeEvery = 24 * time.Hour
+	// wholeWithoutModSeq is how often where no HIGHESTMODSEQ confirms the other numbers.
+	wholeWithoutModSeq = time.Hour
+)
+
+// sinceRules are what sinceLast goes by, beside what is remembered.
+type sinceRules struct {
+	now     time.Time
+	account time.Duration // what the account's clock shows
+	rules   string        // the configuration, as rulesOf sums it up
+	// failed says that the last pass went wrong, asked that a person wants the folder looked at.
+	failed, asked bool
+	// unfinished says that the ledger has messages of the folder without a verdict.
+	unfinished bool
+}
+
+// sinceLast returns the status of the folder from which on it is to be listed, zero for a whole listing.
+func sinceLast(last ledger.Listing, rules sinceRules) fetch.Status {
+	every := wholeEvery
+	if last.ModSeq == 0 {
+		every = wholeWithoutModSeq
+	}
+	age := rules.now.Sub(last.Whole)
+	switch {
+	case last == ledger.Listing{}, last.Rules != rules.rules:
+		return fetch.Status{}
+	case rules.failed, rules.asked, rules.unfinished:
+		return fetch.Status{}
+	case age < 0, age >= every: // a clock that was set back says nothing
+		return fetch.Status{}
+	case last.Due > 0 && rules.account >= last.Due:
+		return fetch.Status{}
+	}
+	return fetch.Status{Validity: last.Validity, Next: last.Next, Messages: last.Messages, ModSeq: last.ModSeq}
+}
+
+// isAsItWas reports whether nothing has come to a folder, or gone from it, since it had this status.
+func isAsItWas(since fetch.Status, listing *fetch.Listing) bool {
+	return since != fetch.Status{} && listing.Validity == since.Validity && len(listing.Refs) == 0 && listing.Earlier == int(since.Messages)
+}
+
+// rulesOf sums up what of the configuration says what there is to do with messages that have their verdict.
+func (p *Pass) rulesOf() string {
+	return fmt.Sprintf("%v %v %v %v %v %v", p.OnDelivered, p.OnRefused, p.DeleteAfter, p.RefusedGrace, p.MarkDelivered, p.Search)
+}
+
+// since returns the status from which on a folder is to be listed, zero for a whole listing, and what is remembered of it.
+func (r *run) since(ctx context.Context, folder string) (since fetch.Status, last ledger.Listing, err error) {
+	p := r.pass
+	if _, ok := r.session.mailbox.(fetch.Refresher); !ok || p.DryRun {
+		return since, last, nil
+	}
+	if last, err = p.Ledger.LastListing(ctx, p.Account, folder); err != nil || last == (ledger.Listing{}) {
+		return since, last, err
+	}
+	unfinished, err := p.Ledger.Unfinished(ctx, p.Account)
+	if err != nil {
+		return since, last, err
+	}
+	waits := func(rec ledger.Record) bool { return rec.Folder == folder && rec.State != ledger.Lost }
+	return sinceLast(last, sinceRules{
+		now: r.clock.now(), account: r.clock.account, rules: p.rulesOf(), failed: p.Failed, asked: p.Flood.Accept || p.Flood.Adopt,
+		unfinished: slices.ContainsFunc(unfinished, waits),
+	}), last, nil
+}
+
+// briefs returns what the ledger has of the open folder, of one that is not listed as a whole what it has of the messages listed.
+func (r *run) briefs(ctx context.Context, at folderKey) (map[string][]ledger.Brief, error) {
+	listing := r.session.listing
+	if listing.Earlier == 0 {
+		return r.pass.Ledger.Briefs(ctx, at.account, at.name, at.validity)
+	}
+	uids := make([]string, len(listing.Refs))
+	for i, ref := range listing.Refs {
+		uids[i] = ref.UID
+	}
+	return r.pass.Ledger.BriefsOf(ctx, at.account, at.name, at.validity, uids)
+}
+
+// notListedBefore leaves out the records of messages that are there and not listed, as they were before: what is new is none of them.
+func (p *plan) notListedBefore(records []ledger.Record, key ledger.Key) []ledger.Record {
+	if !p.partial {
+		return records
+	}
+	return slices.DeleteFunc(slices.Clone(records), func(old ledger.Record) bool {
+		return old.Validity == key.Validity && !old.Absent && p.listed[old.UID] == 0
+	})
+}
+
+// remember records what a folder holds after a visit that has left nothing to do. What the visit removed upstream the listing does not
+// tell: the next one lists it as a whole. before is the summary when the visit began, last what was remembered.
+func (r *run) remember(ctx context.Context, at folderKey, listing *fetch.Listing, p *plan, last ledger.Listing, before Summary) error {
+	after, s := r.report.summary, listing.Status
+	settled := after.Settled != before.Settled || after.Unsettled != before.Unsettled
+	if s == (fetch.Status{}) || settled || p.counts.LeftOut > 0 {
+		return nil
+	}
+	now := ledger.Listing{Validity: s.Validity, Next: s.Next, Messages: s.Messages, ModSeq: s.ModSeq, Whole: r.clock.began, Due: p.due, Rules: r.pass.rulesOf()}
+	if p.partial {
+		now.Whole = last.Whole
+		if last.Due > 0 && (now.Due == 0 || last.Due < now.Due) {
+			now.Due = last.Due
+		}
+	}
+	if decided := after.Delivered != before.Delivered || after.Quarantined != before.Quarantined; decided && r.pass.DeleteAfter > 0 {
+		if due := r.clock.account + r.pass.DeleteAfter; now.Due == 0 || due < now.Due {
+			now.Due = due
+		}
+	}
+	if refused := after.Refused != before.Refused; refused && r.pass.OnRefused.Action != fetch.Keep {
+		now.Due = time.Millisecond
+	}
+	return r.pass.Ledger.SetLastListing(ctx, at.account, at.name, now)
+}

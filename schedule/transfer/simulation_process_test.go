@@ -96,7 +96,7 @@ func (h *poisoned) pass(t *testing.T) {
 		Policy:     received.Policy{MX: []string{"mx.example.net"}},
 		LookupName: func(context.Context, netip.Addr) transfer.Name { return transfer.Name{} },
 		Recipients: h.recipients, OnDelivered: h.disposal,
-		Retry: transfer.Retry{Min: 5 * time.Minute, Max: time.Hour}, Flood: transfer.Flood{Limit: 100, Accept: true},
+		Retry: transfer.Retry{Min: 5 * time.Minute, Max: time.Hour}, Flood: transfer.Flood{Limit: 100},
 		SpoolDir: spoolDir, Budget: semaphore.NewWeighted(8 << 20), BudgetSize: 8 << 20,
 		Ordered: true, Batch: h.number("batch") % 7, // 0 is the default, which is all of them
 		Observe: h.observe, Last: h.lastPass,

@@ -26,7 +26,7 @@ var update = flag.Bool("update", false, "rewrite the generated part of README.md
 
 // readmes are the documents whose commands, configurations and links are held against the program.
 var readmes = [...]string{root + "/README.md", root + "/examples/README.md", root + "/examples/postfix/README.md", root + "/examples/monitoring/README.md",
-	root + "/examples/comparison.md", root + "/examples/oauth2.md", root + "/examples/leaving/gmail-collector.md", root + "/examples/leaving/hoster-forwarding.md",
+	root + "/examples/benchmark/README.md", root + "/examples/comparison.md", root + "/examples/oauth2.md", root + "/examples/leaving/gmail-collector.md", root + "/examples/leaving/hoster-forwarding.md",
 	root + "/examples/stacks/README.md", root + "/examples/stacks/mailu/README.md", root + "/examples/stacks/mailcow/README.md",
 	root + "/examples/stacks/docker-mailserver/README.md", root + "/examples/stacks/iredmail/README.md", root + "/examples/stacks/modoboa/README.md",
 	root + "/examples/stacks/proxmox-mail-gateway/README.md", root + "/examples/stacks/mail-in-a-box/README.md", root + "/examples/stacks/debian/README.md",

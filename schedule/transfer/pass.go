@@ -16,7 +16,7 @@
 //   - What was retrieved and not delivered can be retrieved again.
 //   - A message that fails delays no other, and is recorded as failed; a peer that fails ends the pass.
 //
-// What to do is decided by functions without side effects, one file each: compare and
+// What to do is decided by functions without side effects, one file each: sinceLast (remembered.go), compare and
 // classify (listing.go), Flood.judge (flood.go), Flood.adoptable (firstrun.go), visit.pick and inTurn (limit.go), knownByUID and knownByContent (identity.go),
 // [Reader] (reading.go), [Present] (present.go), decide (outcome.go), troubleOf and streak (trouble.go), [Brake.Holds] (brake.go),
 // retrieval (retrieval.go) and rematch (session.go). What the upstream's own marks prove is told in mark.go.

@@ -21,56 +21,6 @@ func wantListing(t *testing.T, l *Ledger, folder string, want Listing) {
 	}
 }
 
-// TestListingOutlivesTheProcess: it is known at the next start, for that folder alone, until it is taken back.
-func TestListingOutlivesTheProcess(t *testing.T) {
-	dir := t.TempDir()
-	l := open(t, dir)
-	wantListing(t, l, "INBOX", Listing{})
-	if err := l.SetLastListing(t.Context(), "work", "INBOX", listing()); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	l = open(t, dir)
-	wantListing(t, l, "INBOX", listing())
-	wantListing(t, l, "Junk", Listing{})
-	if err := l.SetLastListing(t.Context(), "work", "INBOX", Listing{}); err != nil {
-		t.Fatal(err)
-	}
-	wantListing(t, l, "INBOX", Listing{})
-}
-
-// TestListingEndsWithItsRecords: where a record is removed, its message is new again, and the folder must be listed to find it. Other
-// folders keep theirs.
-func TestListingEndsWithItsRecords(t *testing.T) {
-	for name, remove := range map[string]func(l *Ledger, r Record) error{
-		"removed": func(l *Ledger, r Record) error { return l.Remove(t.Context(), []Key{r.Key}) },
-		"replaced": func(l *Ledger, r Record) error {
-			other := r
-			other.UID = "2"
-			return l.Replace(t.Context(), other, []Key{r.Key})
-		},
-	} {
-		l := open(t, t.TempDir())
-		r := record("1", Delivered)
-		put(t, l, r)
-		for _, folder := range []string{"INBOX", "Junk"} {
-			if err := l.SetLastListing(t.Context(), "work", folder, listing()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		put(t, l, record("3", Held)) // what is added is found by its state
-		wantListing(t, l, "INBOX", listing())
-		if err := remove(l, r); err != nil {
-			t.Fatal(err)
-		}
-		t.Log(name)
-		wantListing(t, l, "INBOX", Listing{})
-		wantListing(t, l, "Junk", listing())
-	}
-}
-
 // TestListingIsOfThisLedger: a copy may be older than the mailbox, and what is damaged says nothing.
 func TestListingIsOfThisLedger(t *testing.T) {
 	for name, spoil := range map[string]func(t *testing.T, path string){

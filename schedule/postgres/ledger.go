@@ -205,6 +205,7 @@ func (l *Ledger) replacing(ctx context.Context, r ledger.Record, replaced []ledg
 		return nil, err
 	}
 	return &write{accounts: []string{r.Account}, settles: r.State.Settles(), judgement: j, queue: func(b *batch) error {
+		b.forgetListings(replaced)
 		b.change("DELETE FROM truehop.record r USING "+theKeys, gone)
 		if j != nil {
 			return b.putJudged(id, r)
@@ -247,19 +248,27 @@ func (l *Ledger) SetListed(ctx context.Context, key ledger.Key, size int64) erro
 	return l.change(ctx, []ledger.Key{key}, "UPDATE truehop.record r SET listed = $4 FROM "+theKeys, size)
 }
 
-// Remove deletes the records with these keys, in one transaction. Keys without a record are ignored.
+// Remove deletes the records with these keys, in one transaction, and has their folders listed anew. Keys without a record are ignored.
 func (l *Ledger) Remove(ctx context.Context, keys []ledger.Key) error {
-	return l.change(ctx, keys, "DELETE FROM truehop.record r USING "+theKeys)
+	return l.changing(ctx, keys, func(b *batch, at places) {
+		b.forgetListings(keys)
+		b.change("DELETE FROM truehop.record r USING "+theKeys, at)
+	})
 }
 
 // change executes a statement for some keys.
 func (l *Ledger) change(ctx context.Context, keys []ledger.Key, sql string, args ...any) error {
+	return l.changing(ctx, keys, func(b *batch, at places) { b.change(sql, at, args...) })
+}
+
+// changing writes something about some keys.
+func (l *Ledger) changing(ctx context.Context, keys []ledger.Key, queue func(*batch, places)) error {
 	at, err := l.places(ctx, keys)
 	if err != nil || len(at.ids) == 0 {
 		return err
 	}
 	w := &write{settles: true, queue: func(b *batch) error {
-		b.change(sql, at, args...)
+		queue(b, at)
 		return nil
 	}}
 	for _, k := range keys {

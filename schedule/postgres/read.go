@@ -46,34 +46,7 @@ func (l *Ledger) one(ctx context.Context, into []any, sql string, args ...any) (
 
 // Briefs returns the records of one generation of a folder, by UID, but for messages that were disposed of and have gone since.
 func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity uint32) (map[string][]ledger.Brief, error) {
-	var slab []ledger.Brief
-	var r row
-	into := r.into()
-	err := l.each(ctx, func() { slab = nil }, func(rows pgx.Rows) error {
-		if err := rows.Scan(into...); err != nil {
-			return err
-		}
-		if err := r.decode(); err != nil {
-			return err
-		}
-		slab = append(slab, r.brief())
-		return nil
-	}, "SELECT uid, hash, "+recordColumns+` FROM truehop.record WHERE mailbox =
-		(SELECT id FROM truehop.mailbox WHERE account = $1 AND folder = $2 AND validity = $3)
-		AND NOT (disposed AND absent) ORDER BY uid, hash`, account, []byte(folder), int64(validity))
-	if err != nil {
-		return nil, err
-	}
-	byUID := make(map[string][]ledger.Brief, len(slab))
-	for from := 0; from < len(slab); {
-		to := from + 1
-		for to < len(slab) && slab[to].UID == slab[from].UID {
-			to++
-		}
-		byUID[slab[from].UID] = slab[from:to:to]
-		from = to
-	}
-	return byUID, nil
+	return l.briefs(ctx, "true", account, []byte(folder), int64(validity))
 }
 
 // ByHash returns the records of a folder, of all generations, that have this content.

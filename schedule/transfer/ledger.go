@@ -23,6 +23,7 @@ type Ledger interface {
 	Remove(ctx context.Context, keys []ledger.Key) error
 
 	Briefs(ctx context.Context, account, folder string, validity uint32) (map[string][]ledger.Brief, error)
+	BriefsOf(ctx context.Context, account, folder string, validity uint32, uids []string) (map[string][]ledger.Brief, error)
 	ByHash(ctx context.Context, account, folder string, hash [sha256.Size]byte) ([]ledger.Record, error)
 	ByHashAnywhere(ctx context.Context, account string, hash [sha256.Size]byte) ([]ledger.Record, error)
 	Unfinished(ctx context.Context, account string) ([]ledger.Record, error)
@@ -33,6 +34,8 @@ type Ledger interface {
 	Tick(ctx context.Context, account string, now time.Time) (ran time.Duration, err error)
 	LastPass(ctx context.Context, account string) (last ledger.Pass, lastSuccess time.Time, err error)
 	Trust(ctx context.Context, account, folder string) (ledger.Trust, error)
+	LastListing(ctx context.Context, account, folder string) (ledger.Listing, error)
+	SetLastListing(ctx context.Context, account, folder string, n ledger.Listing) error
 	CaughtUp(ctx context.Context, account, folder string) error
 	NextJudgement(ctx context.Context) (int64, error)
 	Proof(ctx context.Context, target string) (ledger.Proof, error)

@@ -28,6 +28,7 @@ type Home interface {
 	Remove(ctx context.Context, keys []ledger.Key) error
 
 	Briefs(ctx context.Context, account, folder string, validity uint32) (map[string][]ledger.Brief, error)
+	BriefsOf(ctx context.Context, account, folder string, validity uint32, uids []string) (map[string][]ledger.Brief, error)
 	ByHash(ctx context.Context, account, folder string, hash [sha256.Size]byte) ([]ledger.Record, error)
 	ByHashAnywhere(ctx context.Context, account string, hash [sha256.Size]byte) ([]ledger.Record, error)
 	Unfinished(ctx context.Context, account string) ([]ledger.Record, error)
@@ -45,6 +46,8 @@ type Home interface {
 	Ran(ctx context.Context, account string) (time.Duration, error)
 	Trust(ctx context.Context, account, folder string) (ledger.Trust, error)
 	CaughtUp(ctx context.Context, account, folder string) error
+	LastListing(ctx context.Context, account, folder string) (ledger.Listing, error)
+	SetLastListing(ctx context.Context, account, folder string, n ledger.Listing) error
 	Refusal(ctx context.Context, account string) (ledger.Refusal, error)
 	SetRefusal(ctx context.Context, account string, r ledger.Refusal) error
 	Told(ctx context.Context, account string) (ledger.Told, error)
@@ -98,6 +101,9 @@ func Run(t *testing.T, fresh func(*testing.T) (open func() (Home, error))) {
 		{"trust", s.trust},
 		{"lock", s.lock},
 		{"what a pass ended with", s.whatAPassEndedWith},
+		{"listing outlives the process", s.listingOutlivesTheProcess},
+		{"listing ends with its records", s.listingEndsWithItsRecords},
+		{"briefs of some UIDs", s.briefsOfSomeUIDs},
 	} {
 		t.Run(one.name, one.run)
 	}

@@ -1,0 +1,118 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/truehop/truehop/schedule/ledger"
+)
+
+// schemaListing is the table of [Ledger.LastListing].
+const schemaListing = `
+CREATE TABLE truehop.listing (
+	account  text NOT NULL,
+	folder   bytea NOT NULL,
+	validity bigint NOT NULL,
+	next     bigint NOT NULL,
+	messages bigint NOT NULL,
+	modseq   bigint NOT NULL,
+	whole    bigint NOT NULL,
+	due      bigint NOT NULL,
+	rules    bytea NOT NULL,
+	restores bigint NOT NULL,
+	PRIMARY KEY (account, folder)
+);
+`
+
+const forgetListing = "DELETE FROM truehop.listing WHERE account = $1 AND folder = $2"
+
+// LastListing returns what a folder held when a pass last came to its end. It is nothing where records were removed since, or the
+// database was restored from a copy.
+func (l *Ledger) LastListing(ctx context.Context, account, folder string) (n ledger.Listing, err error) {
+	var validity, next, messages, modseq, whole, due int64
+	var rules []byte
+	found, err := l.one(ctx, []any{&validity, &next, &messages, &modseq, &whole, &due, &rules},
+		`SELECT validity, next, messages, modseq, whole, due, rules FROM truehop.listing
+		WHERE account = $1 AND folder = $2 AND restores = (SELECT restores FROM truehop.origin)`, account, []byte(folder))
+	if err != nil || !found {
+		return ledger.Listing{}, err
+	}
+	return ledger.Listing{Validity: uint32(validity), Next: uint32(next), Messages: uint32(messages), ModSeq: uint64(modseq),
+		Whole: ledger.FromMillis(whole), Due: time.Duration(due) * time.Millisecond, Rules: string(rules)}, nil
+}
+
+// SetLastListing records what a folder holds, or with the zero value that nothing is known of it.
+func (l *Ledger) SetLastListing(ctx context.Context, account, folder string, n ledger.Listing) error {
+	if err := (&ledger.Key{Account: account, Folder: folder}).Check(); err != nil {
+		return err
+	}
+	return l.write(ctx, &write{accounts: []string{account}, settles: true, queue: func(b *batch) error {
+		if n == (ledger.Listing{}) {
+			b.exec(forgetListing, account, []byte(folder))
+			return nil
+		}
+		b.exec(`INSERT INTO truehop.listing SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, restores FROM truehop.origin
+			ON CONFLICT (account, folder) DO UPDATE SET validity = excluded.validity, next = excluded.next, messages = excluded.messages,
+			modseq = excluded.modseq, whole = excluded.whole, due = excluded.due, rules = excluded.rules, restores = excluded.restores`,
+			account, []byte(folder), int64(n.Validity), int64(n.Next), int64(n.Messages), int64(n.ModSeq), ledger.Millis(n.Whole), n.Due.Milliseconds(), []byte(n.Rules))
+		return nil
+	}})
+}
+
+// forgetListings has the folders of these keys listed anew, since a message without a record is new.
+func (b *batch) forgetListings(keys []ledger.Key) {
+	done := map[[2]string]bool{}
+	for i := range keys {
+		at := [2]string{keys[i].Account, keys[i].Folder}
+		if !done[at] {
+			b.exec(forgetListing, at[0], []byte(at[1]))
+		}
+		done[at] = true
+	}
+}
+
+// BriefsOf is [Ledger.Briefs] for these UIDs only.
+func (l *Ledger) BriefsOf(ctx context.Context, account, folder string, validity uint32, uids []string) (map[string][]ledger.Brief, error) {
+	if len(uids) == 0 {
+		return map[string][]ledger.Brief{}, nil
+	}
+	octets := make([][]byte, len(uids))
+	for i, uid := range uids {
+		octets[i] = []byte(uid)
+	}
+	return l.briefs(ctx, "uid = ANY($4)", account, []byte(folder), int64(validity), octets)
+}
+
+// briefs returns the records of one generation of a folder for which a condition holds, by UID.
+func (l *Ledger) briefs(ctx context.Context, where string, args ...any) (map[string][]ledger.Brief, error) {
+	var slab []ledger.Brief
+	var r row
+	into := r.into()
+	err := l.each(ctx, func() { slab = nil }, func(rows pgx.Rows) error {
+		if err := rows.Scan(into...); err != nil {
+			return err
+		}
+		if err := r.decode(); err != nil {
+			return err
+		}
+		slab = append(slab, r.brief())
+		return nil
+	}, "SELECT uid, hash, "+recordColumns+` FROM truehop.record WHERE mailbox =
+		(SELECT id FROM truehop.mailbox WHERE account = $1 AND folder = $2 AND validity = $3)
+		AND NOT (disposed AND absent) AND `+where+` ORDER BY uid, hash`, args...)
+	if err != nil {
+		return nil, err
+	}
+	byUID := make(map[string][]ledger.Brief, len(slab))
+	for from := 0; from < len(slab); {
+		to := from + 1
+		for to < len(slab) && slab[to].UID == slab[from].UID {
+			to++
+		}
+		byUID[slab[from].UID] = slab[from:to:to]
+		from = to
+	}
+	return byUID, nil
+}

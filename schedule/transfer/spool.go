@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash"
@@ -255,6 +256,11 @@ func (w *spoolWriter) spill() error {
 
 // hasEightBit reports whether p holds an octet above 127.
 func hasEightBit(p []byte) bool {
+	for ; len(p) >= 8; p = p[8:] {
+		if binary.NativeEndian.Uint64(p)&0x8080808080808080 != 0 {
+			return true
+		}
+	}
 	for _, c := range p {
 		if c >= 0x80 {
 			return true

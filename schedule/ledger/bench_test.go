@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -153,4 +155,62 @@ func BenchmarkPut(b *testing.B) {
 			b.ReportMetric(float64(b.N)/float64(l.writer.commits), "puts/commit")
 		})
 	}
+}
+
+// BenchmarkMessage writes what a message costs that is taken at once, as a pass with so many sessions does: "sending" before its
+// dot, and the verdict, for which no session waits. The MTA takes two milliseconds to get to the dot and two for its verdict, or
+// none. cpu-µs is what the whole process uses for a message.
+func BenchmarkMessage(b *testing.B) {
+	for _, sessions := range []int{1, 4, 8} {
+		for _, mta := range []time.Duration{0, 2 * time.Millisecond} {
+			b.Run(fmt.Sprintf("%d/%v", sessions, mta), func(b *testing.B) { benchmarkMessage(b, sessions, mta) })
+		}
+	}
+}
+
+func benchmarkMessage(b *testing.B, sessions int, mta time.Duration) {
+	l := open(b, b.TempDir())
+	var n atomic.Int64
+	var running, verdicts sync.WaitGroup
+	before := cpuTime(b)
+	b.ResetTimer()
+	for range sessions {
+		running.Go(func() {
+			for i := n.Add(1); i <= int64(b.N); i = n.Add(1) {
+				time.Sleep(mta)
+				r := record(strconv.FormatInt(i, 10), Sending)
+				r.Hash, r.Recipients = sha256.Sum256([]byte(r.UID)), "user@example.net"
+				if err := l.Replace(b.Context(), r, nil); err != nil {
+					b.Error(err)
+				}
+				time.Sleep(mta)
+				r.State, r.Code, r.Reply, r.QueueID = Delivered, 250, "2.0.0 Ok: queued as 4XyZ1234567", "4XyZ1234567"
+				pending := l.BeginJudged(b.Context(), r, nil, Judgement{Target: "mta", Client: "192.0.2." + strconv.FormatInt(i%250, 10), Taken: true})
+				verdicts.Go(func() {
+					if err := pending.Wait(); err != nil {
+						b.Error(err)
+					}
+				})
+			}
+		})
+	}
+	running.Wait()
+	verdicts.Wait()
+	b.StopTimer()
+	used := cpuTime(b) - before
+	if err := l.Close(); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(used.Microseconds())/float64(b.N), "cpu-µs/op")
+	b.ReportMetric(float64(l.writer.commits)/float64(b.N), "commits/op")
+}
+
+// cpuTime returns the processor time that the process has used.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -62,20 +62,39 @@ func (l *Ledger) BeginJudged(ctx context.Context, r Record, replaced []Key, j Ju
 		return Pending{err: err}
 	}
 	return l.begin(ctx, r.State.settles(), func(tx *tx) error {
-		if err := tx.latest.QueryRow().Scan(&r.Judged); err != nil {
+		if err := tx.judge(j); err != nil {
 			return err
 		}
-		if j.Client != "" {
-			r.Judged++
-			if _, err := tx.judged.Exec(cut(j.Target), cut(j.Client), flag(j.Taken), r.Judged, j.Pass); err != nil {
-				return err
-			}
-			if _, err := tx.forgotten.Exec(r.Judged - judgementsKept); err != nil {
-				return err
-			}
-		}
+		r.Judged = tx.judgement
 		return tx.replace(&r, replaced)
 	})
+}
+
+// judge records a judgement and leaves its number, or that of the last one where it is none, in t.judgement. Only the first of a
+// transaction has to look it up: nobody else writes meanwhile.
+func (t *tx) judge(j Judgement) error {
+	if !t.numbered {
+		if err := t.latest.QueryRow().Scan(&t.judgement); err != nil {
+			return err
+		}
+		t.numbered = true
+	}
+	if j.Client == "" {
+		return nil
+	}
+	t.judgement++
+	t.judges = true
+	_, err := t.judged.Exec(cut(j.Target), cut(j.Client), flag(j.Taken), t.judgement, j.Pass)
+	return err
+}
+
+// forgetJudgements keeps the judgements within their bound, once for all of a transaction.
+func (t *tx) forgetJudgements() error {
+	if !t.judges {
+		return nil
+	}
+	_, err := t.forgotten.Exec(t.judgement - judgementsKept)
+	return err
 }
 
 // checkAll refuses records that cannot be stored.

@@ -218,6 +218,7 @@ type Ledger struct {
 	inUse    *os.File             // the directory, flocked while the ledger is open
 	fsync    func(*os.File) error // of the directory; tests watch it
 	db       *sql.DB              // reads
+	queries  queries              // that it has prepared
 	writer   *writer              // nil if readOnly
 	close    sync.Once
 	closing  atomic.Bool

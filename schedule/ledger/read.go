@@ -180,7 +180,7 @@ func (l *Ledger) records(ctx context.Context, where string, limit int, args ...a
 	if limit > 0 {
 		query += " LIMIT " + strconv.Itoa(limit)
 	}
-	rows, err := l.db.QueryContext(ctx, query, args...)
+	rows, err := l.queries.ask(ctx, l.db, query, args...)
 	if err != nil {
 		return nil, l.readError(err)
 	}

@@ -18,6 +18,11 @@ type tx struct {
 	passed, clock, ticked             *sql.Stmt
 	latest, judged, forgotten         *sql.Stmt
 	refused, let                      *sql.Stmt
+	begin, commit                     *sql.Stmt
+	// judgement is the number of the last one, where numbered says that this transaction has read it, and judges that it
+	// has recorded others.
+	judgement        int64
+	numbered, judges bool
 	// mailboxes caches the ids of table mailbox; a rollback empties it.
 	mailboxes map[mailbox]int64
 }
@@ -68,6 +73,8 @@ func newTx(ctx context.Context, db *sql.DB) (*tx, error) {
 		stmt **sql.Stmt
 		sql  string
 	}{
+		{&t.begin, "BEGIN IMMEDIATE"},
+		{&t.commit, "COMMIT"},
 		{&t.insert, insertRecord},
 		{&t.disposed, "UPDATE record SET disposed = " + sqlOn + whereKey},
 		{&t.absent, "UPDATE record SET absent = ?4" + whereKey},
@@ -95,7 +102,7 @@ func newTx(ctx context.Context, db *sql.DB) (*tx, error) {
 }
 
 func (t *tx) close() {
-	for _, s := range []*sql.Stmt{t.insert, t.disposed, t.absent, t.removed, t.row, t.listed, t.caughtUp, t.find, t.add, t.passed, t.clock, t.ticked, t.latest, t.judged, t.forgotten, t.refused, t.let} {
+	for _, s := range []*sql.Stmt{t.begin, t.commit, t.insert, t.disposed, t.absent, t.removed, t.row, t.listed, t.caughtUp, t.find, t.add, t.passed, t.clock, t.ticked, t.latest, t.judged, t.forgotten, t.refused, t.let} {
 		if s != nil {
 			_ = s.Close()
 		}
@@ -105,6 +112,25 @@ func (t *tx) close() {
 
 func (t *tx) exec(query string, args ...any) error {
 	_, err := t.conn.ExecContext(context.Background(), query, args...)
+	return err
+}
+
+// run makes a transaction of what apply does. An error means that nothing of it is in the database.
+func (t *tx) run(apply func() error) error {
+	if _, err := t.begin.Exec(); err != nil {
+		return err
+	}
+	t.numbered, t.judges = false, false
+	err := apply()
+	if err == nil {
+		err = t.forgetJudgements()
+	}
+	if err == nil {
+		_, err = t.commit.Exec()
+	}
+	if err != nil {
+		t.rollback()
+	}
 	return err
 }
 

@@ -244,18 +244,12 @@ func (w *writer) commit(group []*write) error {
 		return nil
 	}
 	w.commits++
-	if err := w.tx.exec("BEGIN IMMEDIATE"); err != nil {
-		return err
-	}
-	for _, each := range group {
-		if err := each.apply(w.tx); err != nil {
-			w.tx.rollback()
-			return err
+	return w.tx.run(func() error {
+		for _, each := range group {
+			if err := each.apply(w.tx); err != nil {
+				return err
+			}
 		}
-	}
-	if err := w.tx.exec("COMMIT"); err != nil {
-		w.tx.rollback()
-		return err
-	}
-	return nil
+		return nil
+	})
 }

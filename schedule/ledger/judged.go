@@ -52,22 +52,27 @@ func (l *Ledger) NextJudgement(ctx context.Context) (next int64, err error) {
 // PutJudged is [Ledger.Replace] for a message that an MTA has taken or refused. It sets r.Judged, and records the
 // judgement with the verdict or not at all.
 func (l *Ledger) PutJudged(ctx context.Context, r Record, replaced []Key, j Judgement) error {
-	return l.BeginJudged(ctx, r, replaced, j).Wait()
+	return l.beginJudged(ctx, r, replaced, j, false).Wait()
 }
 
 // BeginJudged begins what [Ledger.PutJudged] does and does not wait for it. What is written afterwards is durable with it or
-// after it, never before.
+// after it, never before. Where nothing is, it waits a few milliseconds for what may come, so that one transaction serves both.
 func (l *Ledger) BeginJudged(ctx context.Context, r Record, replaced []Key, j Judgement) Pending {
+	return l.beginJudged(ctx, r, replaced, j, true)
+}
+
+func (l *Ledger) beginJudged(ctx context.Context, r Record, replaced []Key, j Judgement, patient bool) Pending {
 	if err := checkAll(r); err != nil {
 		return Pending{err: err}
 	}
-	return l.begin(ctx, r.State.settles(), func(tx *tx) error {
+	apply := func(tx *tx) error {
 		if err := tx.judge(j); err != nil {
 			return err
 		}
 		r.Judged = tx.judgement
 		return tx.replace(&r, replaced)
-	})
+	}
+	return l.begin(ctx, write{apply: apply, settles: r.State.settles(), patient: patient})
 }
 
 // judge records a judgement and leaves its number, or that of the last one where it is none, in t.judgement. Only the first of a

@@ -5,7 +5,8 @@
 //
 // The record is an SQLite database in WAL mode with synchronous=FULL. One
 // goroutine owns the only writing connection and commits all writes that wait in
-// one transaction, so that one fsync serves them all. Readers have a connection
+// one transaction, so that one fsync serves them all; a verdict for which nobody
+// waits lets a few milliseconds pass for the next write to join it. Readers have a connection
 // of their own and neither block the writer nor wait for it.
 //
 // Layout of the state directory:

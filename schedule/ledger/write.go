@@ -11,14 +11,21 @@ import (
 	"time"
 )
 
-// maxGroup bounds how many callers one transaction serves.
-const maxGroup = 256
+const (
+	// maxGroup bounds how many callers one transaction serves.
+	maxGroup = 256
+	// patience is how long a write that nobody is kept waiting by waits for others, to go to the disk with them: by then the
+	// session that began it has come to its next message, if there is one.
+	patience = 10 * time.Millisecond
+)
 
 // write is one caller's change on its way to the writer.
 type write struct {
 	apply func(*tx) error
 	// settles allows the write to use the reserve.
 	settles bool
+	// patient says that it may wait for company.
+	patient bool
 	done    chan error
 }
 
@@ -38,7 +45,8 @@ type writer struct {
 	commits int
 
 	mu      sync.Mutex
-	waiting []*write // in the order in which they came
+	waiting []*write    // in the order in which they came
+	alarm   *time.Timer // ends the patience of those that wait; nil before the first
 	closed  bool
 }
 
@@ -58,24 +66,24 @@ func (p Pending) Wait() error {
 }
 
 // begin hands a change to the writer. Once it is begun, ctx no longer matters.
-func (l *Ledger) begin(ctx context.Context, settles bool, apply func(*tx) error) Pending {
+func (l *Ledger) begin(ctx context.Context, each write) Pending {
 	if l.writer == nil {
 		return Pending{err: &Error{Kind: Permission, Op: "is open for reading only", Path: l.dir}}
 	}
 	if err := ctx.Err(); err != nil {
 		return Pending{err: err}
 	}
-	w := &write{apply: apply, settles: settles, done: make(chan error, 1)}
-	if !l.writer.enqueue(w) {
+	each.done = make(chan error, 1)
+	if !l.writer.enqueue(&each) {
 		return Pending{err: errClosed()}
 	}
-	return Pending{w: w}
+	return Pending{w: &each}
 }
 
 // write hands a change to the writer and waits until it is durable. Once the
 // writer has taken it, ctx no longer matters.
 func (l *Ledger) write(ctx context.Context, settles bool, apply func(*tx) error) error {
-	p := l.begin(ctx, settles, apply)
+	p := l.begin(ctx, write{apply: apply, settles: settles})
 	if p.w == nil {
 		return p.err
 	}
@@ -98,7 +106,15 @@ func (w *writer) enqueue(each *write) bool {
 		return false
 	}
 	w.waiting = append(w.waiting, each)
-	w.rouse()
+	switch {
+	case !each.patient, len(w.waiting) >= maxGroup:
+		w.rouse()
+	case len(w.waiting) > 1: // the first has set the alarm, or roused the writer
+	case w.alarm == nil:
+		w.alarm = time.AfterFunc(patience, w.rouse)
+	default:
+		w.alarm.Reset(patience)
+	}
 	return true
 }
 
@@ -168,6 +184,9 @@ func (w *writer) stop() error {
 	w.closed = true
 	waiting := w.waiting
 	w.waiting = nil
+	if w.alarm != nil {
+		w.alarm.Stop()
+	}
 	w.mu.Unlock()
 	answer(waiting, errClosed())
 	close(w.quit)

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // One transaction, and so one fsync, serves all who wait.
@@ -278,6 +279,58 @@ func TestWhatIsBegunIsDurableWithWhatFollows(t *testing.T) {
 			t.Errorf("the verdict: %v, seen by the write behind it: %v, in %d transactions; want it written first, in the same one", err, begun, l.writer.commits-before)
 		}
 	})
+}
+
+// TestVerdictWaitsForCompany: a verdict that nobody is kept waiting by goes to the disk with what is written next, and if nothing
+// is, soon by itself. Who waits for one does so no longer than for any other write.
+func TestVerdictWaitsForCompany(t *testing.T) {
+	taken := Judgement{Target: "mta", Client: "203.0.113.1", Taken: true}
+	for name, c := range map[string]struct {
+		then    func(*Ledger, context.Context) error // nil for nothing
+		wait    time.Duration
+		commits int
+	}{
+		"nothing follows": {nil, patience, 1},
+		"another verdict follows": {func(l *Ledger, ctx context.Context) error {
+			return l.BeginJudged(ctx, record("2", Delivered), nil, taken).Wait()
+		}, patience, 1},
+		"the next message follows": {func(l *Ledger, ctx context.Context) error { return l.Replace(ctx, record("2", Sending), nil) }, time.Millisecond, 1},
+		"somebody waits for it": {func(l *Ledger, ctx context.Context) error {
+			return l.PutJudged(ctx, record("2", Delivered), nil, taken)
+		}, time.Millisecond, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				l, err := Open(context.Background(), dir)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer l.Close()
+				for range 3 { // the alarm is set anew each time
+					before, began := l.writer.commits, time.Now()
+					verdict := l.BeginJudged(t.Context(), record("1", Delivered), nil, taken)
+					synctest.Wait()
+					if l.writer.commits != before {
+						t.Error("it did not wait")
+					}
+					time.Sleep(time.Millisecond)
+					if c.then != nil {
+						if err := c.then(l, t.Context()); err != nil {
+							t.Fatal(err)
+						}
+					}
+					if err := verdict.Wait(); err != nil {
+						t.Fatal(err)
+					}
+					synctest.Wait()
+					if waited, commits := time.Since(began), l.writer.commits-before; waited != c.wait || commits != c.commits {
+						t.Errorf("it was durable after %v, in %d transactions; want %v, %d", waited, commits, c.wait, c.commits)
+					}
+				}
+			})
+		})
+	}
 }
 
 // A write that was begun and not yet taken fails when the ledger is closed, and its Wait returns.

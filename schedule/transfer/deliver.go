@@ -178,7 +178,8 @@ func (w *pipeline) conclude(m *message) {
 }
 
 // recordVerdict makes the record of a message durable, and only then reports it and queues its disposal. It does not
-// keep the session waiting: the session's next dot needs a record of its own, which is durable with this one or after it.
+// keep the session waiting: the session's next dot needs a record of its own, which is durable with this one or after it, and
+// mostly in the same transaction.
 func (w *pipeline) recordVerdict(m *message) {
 	if w.pass.DryRun {
 		w.reportVerdict(m)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"flag"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 	"testing/synctest"
 
 	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/postgres/postgrestest"
 )
 
 var (
@@ -103,7 +105,7 @@ var passing = []fault{byeOnLargeSets, upstreamDown, upstreamLost, loginBusy, mta
 func TestPoisonedSimulation(t *testing.T) {
 	if *simSeed != 0 {
 		synctest.Test(t, func(t *testing.T) {
-			played := playOne(t, *simSeed, nil)
+			played := playOne(t, "", *simSeed, nil)
 			t.Logf("%s", strings.Join(played.trace, "\n"))
 			for _, p := range played.problems {
 				t.Error(p)
@@ -120,7 +122,7 @@ func TestPoisonedSimulation(t *testing.T) {
 		for first := *simFirst; first < end; first += chunk {
 			t.Run(strconv.Itoa(first), func(t *testing.T) {
 				t.Parallel()
-				counts := playChunk(t, uint64(first), uint64(min(first+chunk, end)))
+				counts := playChunk(t, "", uint64(first), uint64(min(first+chunk, end)), nil)
 				mu.Lock()
 				defer mu.Unlock()
 				for f, n := range counts {
@@ -145,15 +147,40 @@ func TestPoisonedSimulation(t *testing.T) {
 	}
 }
 
-// playChunk plays the histories from one seed up to another with one ledger, and returns what went wrong in them.
-func playChunk(t *testing.T, from, to uint64) map[fault]int {
+// TestPoisonedSimulationOnPostgreSQL plays some of the histories with the record in a database: those in which the process dies. The
+// record is never restored there from a copy.
+func TestPoisonedSimulationOnPostgreSQL(t *testing.T) {
+	url := postgrestest.New(t)
+	dies := func(seed uint64) bool {
+		h := &poisoned{seed: seed}
+		for pass := 1; pass <= busyPasses; pass++ {
+			if h.number("crash", pass)%40 == 0 {
+				return true
+			}
+		}
+		return false
+	}
+	played, died := 0, 0
+	for seed := uint64(*simFirst); played < max(*simSeeds/25, 1); seed++ {
+		if dies(seed) {
+			died += playChunk(t, url, seed, seed+1, map[string]bool{string(restored): true})[crashed]
+			played++
+		}
+	}
+	if t.Logf("the process died %d times", died); died == 0 {
+		t.Error("the process never died")
+	}
+}
+
+// playChunk plays the histories from one seed up to another with one ledger, of a database or of its own, and returns what went wrong in them.
+func playChunk(t *testing.T, database string, from, to uint64, without map[string]bool) map[fault]int {
 	t.Helper()
 	total := map[fault]int{}
 	synctest.Test(t, func(t *testing.T) {
-		d := newSimDisk(t)
+		d := newSimDisk(t, database)
 		defer d.close(t)
 		for seed := from; seed < to; seed++ {
-			h := play(t, d, seed, nil)
+			h := play(t, d, seed, without)
 			for f, n := range h.counts {
 				total[f] += n
 			}
@@ -168,10 +195,13 @@ func playChunk(t *testing.T, from, to uint64) map[fault]int {
 
 // smallest leaves out of a history that failed whatever it fails without, and describes it.
 func smallest(t *testing.T, failed *poisoned) string {
-	without := map[string]bool{}
+	without := maps.Clone(failed.without)
+	if without == nil {
+		without = map[string]bool{}
+	}
 	attempt := func(what string) {
 		without[what] = true
-		if smaller := playOne(t, failed.seed, without); len(smaller.problems) > 0 {
+		if smaller := playOne(t, failed.disk.database, failed.seed, without); len(smaller.problems) > 0 {
 			failed = smaller
 		} else {
 			delete(without, what)
@@ -191,8 +221,8 @@ func smallest(t *testing.T, failed *poisoned) string {
 }
 
 // playOne plays one history with a ledger of its own.
-func playOne(t *testing.T, seed uint64, without map[string]bool) *poisoned {
-	d := newSimDisk(t)
+func playOne(t *testing.T, database string, seed uint64, without map[string]bool) *poisoned {
+	d := newSimDisk(t, database)
 	defer d.close(t)
 	return play(t, d, seed, without)
 }

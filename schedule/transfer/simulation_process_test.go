@@ -16,16 +16,24 @@ import (
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/received"
 	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/postgres"
+	"github.com/truehop/truehop/schedule/postgres/postgrestest"
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
-// simDisk is a ledger that can be closed, copied and put back.
+// simDisk is a ledger that can be closed, copied and put back, or one in a database, which cannot be copied.
 type simDisk struct {
-	dir    string
-	ledger *ledger.Ledger
+	dir, database string
+	ledger        simLedger
 }
 
-func newSimDisk(t *testing.T) *simDisk {
+type simLedger interface {
+	transfer.Ledger
+	Lock(account string) (unlock func() error, err error)
+	Close() error
+}
+
+func newSimDisk(t *testing.T, database string) *simDisk {
 	t.Helper()
 	memory := "/dev/shm" // nothing here is about what fsync does
 	if _, err := os.Stat(memory); err != nil {
@@ -35,7 +43,7 @@ func newSimDisk(t *testing.T) *simDisk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &simDisk{dir: dir}
+	d := &simDisk{dir: dir, database: database}
 	d.open(t)
 	return d
 }
@@ -43,7 +51,12 @@ func newSimDisk(t *testing.T) *simDisk {
 func (d *simDisk) open(t *testing.T) {
 	t.Helper()
 	var err error
-	if d.ledger, err = ledger.Open(context.Background(), filepath.Join(d.dir, "state")); err != nil {
+	if d.database == "" {
+		d.ledger, err = ledger.Open(context.Background(), filepath.Join(d.dir, "state"))
+	} else {
+		d.ledger, err = postgres.Open(context.Background(), postgres.Options{URL: d.database, Connections: 2})
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 }
@@ -105,10 +118,14 @@ func (h *poisoned) pass(t *testing.T) {
 	if h.pop3 {
 		p.Folders = []string{""}
 	}
-	_, err := p.Run(ctx)
+	unlock, err := h.disk.ledger.Lock(p.Account)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = p.Run(ctx); err != nil {
 		h.events++
 	}
+	_ = unlock() // a process that died has not done it
 	h.note("the pass ends: %v", err)
 	if err := pool.Close(ctx); err != nil {
 		t.Error(err)
@@ -116,6 +133,9 @@ func (h *poisoned) pass(t *testing.T) {
 	h.peers.Wait()
 	if h.isDead() {
 		_ = h.disk.ledger.Close()
+		if h.disk.database != "" {
+			postgrestest.ExpireLeases(t, h.disk.database)
+		}
 		h.disk.open(t)
 	}
 }

@@ -48,9 +48,6 @@ func FromMillis(ms int64) time.Time { return fromMillis(ms) }
 // Known returns the state with this name, or "" where there is none.
 func Known(name string) State { return canonical(name) }
 
-// Settles reports whether a record in s is the result of an attempt, and not the begin of one: see [Ledger.Put].
-func (s State) Settles() bool { return s.settles() }
-
 // Clock is the clock of an account: see [Ledger.Tick].
 type Clock struct {
 	// At is the time of the last tick, and Ran what had passed by then. Latest is the latest time of any tick, and Base

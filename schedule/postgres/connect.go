@@ -27,6 +27,9 @@ type Options struct {
 	Password func(context.Context) (string, error)
 	// Connections bounds the connections of this process; 0 is 8.
 	Connections int
+	// Patience and VerdictPatience are how long a write waits for a database that is away: any, and one that says what an MTA made of a
+	// message, which would else be in doubt and come again. 0 is 5 s and 1 min.
+	Patience, VerdictPatience time.Duration
 	// Dial makes connections; nil is the network.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Holder names this process to others, as in "pid 4711 on mail.example.org"; "" is that.

@@ -52,7 +52,7 @@ func Open(ctx context.Context, o Options) (*Ledger, error) {
 		l.pool.Close()
 		return nil, err
 	}
-	l.writer = startWriter(l.pool, l.name)
+	l.writer = startWriter(l.pool, l.name, o)
 	return l, nil
 }
 
@@ -147,7 +147,7 @@ func (l *Ledger) PutAll(ctx context.Context, rs []ledger.Record) error {
 
 // PutSeq is [Ledger.PutAll] for records that need not be in memory at once. It goes through them several times.
 func (l *Ledger) PutSeq(ctx context.Context, rs iter.Seq[ledger.Record]) error {
-	settles, count := true, 0
+	count := 0
 	accounts := map[string]bool{}
 	ids := map[mailbox]int64{}
 	for r := range rs {
@@ -161,14 +161,13 @@ func (l *Ledger) PutSeq(ctx context.Context, rs iter.Seq[ledger.Record]) error {
 			}
 			ids[mailboxOf(&r.Key)] = id
 		}
-		settles = settles && r.State.Settles()
 		accounts[r.Account] = true
 		count++
 	}
 	if count == 0 {
 		return nil
 	}
-	w := &write{settles: settles, bulk: count > maxGroup, queue: func(b *batch) error {
+	w := &write{bulk: count > maxGroup, queue: func(b *batch) error {
 		for r := range rs {
 			if err := b.put(ids[mailboxOf(&r.Key)], r); err != nil {
 				return err
@@ -204,7 +203,9 @@ func (l *Ledger) replacing(ctx context.Context, r ledger.Record, replaced []ledg
 	if err != nil {
 		return nil, err
 	}
-	return &write{accounts: []string{r.Account}, settles: r.State.Settles(), judgement: j, queue: func(b *batch) error {
+	// What was put off without a dot is put off again.
+	verdict := r.DotSent || (j != nil && r.State != ledger.Deferred && r.State != ledger.Held)
+	return &write{accounts: []string{r.Account}, judgement: j, verdict: verdict, queue: func(b *batch) error {
 		b.forgetListings(replaced)
 		b.change("DELETE FROM truehop.record r USING "+theKeys, gone)
 		if j != nil {
@@ -267,7 +268,7 @@ func (l *Ledger) changing(ctx context.Context, keys []ledger.Key, queue func(*ba
 	if err != nil || len(at.ids) == 0 {
 		return err
 	}
-	w := &write{settles: true, queue: func(b *batch) error {
+	w := &write{queue: func(b *batch) error {
 		queue(b, at)
 		return nil
 	}}
@@ -374,7 +375,7 @@ func (l *Ledger) Tick(ctx context.Context, account string, now time.Time) (ran t
 		return 0, err
 	}
 	c = c.Tick(now)
-	return c.Ran, l.write(ctx, &write{accounts: []string{account}, settles: true, queue: func(b *batch) error {
+	return c.Ran, l.write(ctx, &write{accounts: []string{account}, queue: func(b *batch) error {
 		b.exec(`INSERT INTO truehop.pass AS p (account, clock_at, clock_ran, clock_latest, clock_base) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (account) DO UPDATE SET clock_at = excluded.clock_at, clock_ran = excluded.clock_ran,
 			clock_latest = excluded.clock_latest, clock_base = excluded.clock_base`,
@@ -388,7 +389,7 @@ func (l *Ledger) CaughtUp(ctx context.Context, account, folder string) error {
 	if err := (&ledger.Key{Account: account, Folder: folder}).Check(); err != nil {
 		return err
 	}
-	return l.write(ctx, &write{accounts: []string{account}, settles: true, queue: func(b *batch) error {
+	return l.write(ctx, &write{accounts: []string{account}, queue: func(b *batch) error {
 		b.exec(`INSERT INTO truehop.caught_up AS c (account, folder, restores) SELECT $1, $2, restores FROM truehop.origin
 			ON CONFLICT (account, folder) DO UPDATE SET restores = excluded.restores WHERE c.restores <> excluded.restores`, account, []byte(folder))
 		return nil
@@ -410,7 +411,7 @@ func (l *Ledger) putPass(ctx context.Context, account string, p ledger.Pass) err
 	if err := checkAccount(account); err != nil {
 		return err
 	}
-	return l.write(ctx, &write{accounts: []string{account}, settles: true, queue: func(b *batch) error {
+	return l.write(ctx, &write{accounts: []string{account}, queue: func(b *batch) error {
 		b.exec(`INSERT INTO truehop.pass AS p (account, began, ended, ok, listed, delivered, deferred, refused, held, doubt, error, hint, exit, success)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, CASE WHEN $4::boolean THEN $3::bigint ELSE 0 END)
 			ON CONFLICT (account) DO UPDATE SET began = excluded.began, ended = excluded.ended, ok = excluded.ok, listed = excluded.listed,
@@ -429,7 +430,7 @@ func (l *Ledger) SetRefusal(ctx context.Context, account string, r ledger.Refusa
 	if err := checkAccount(account); err != nil {
 		return err
 	}
-	return l.write(ctx, &write{settles: true, queue: func(b *batch) error {
+	return l.write(ctx, &write{queue: func(b *batch) error {
 		if r == (ledger.Refusal{}) {
 			b.exec("DELETE FROM truehop.login WHERE account = $1", account)
 			return nil
@@ -448,7 +449,7 @@ func (l *Ledger) SetTold(ctx context.Context, account string, t ledger.Told) err
 	if err := checkAccount(account); err != nil {
 		return err
 	}
-	return l.write(ctx, &write{settles: true, queue: func(b *batch) error {
+	return l.write(ctx, &write{queue: func(b *batch) error {
 		if t == (ledger.Told{}) {
 			b.exec("DELETE FROM truehop.told WHERE account = $1", account)
 			return nil

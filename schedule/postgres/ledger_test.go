@@ -1,6 +1,11 @@
 package postgres_test
 
 import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,4 +68,94 @@ func TestWriteOfALeaseThatPassedOnIsRefusedAlone(t *testing.T) {
 	if err != nil || len(found) != 1 || found[0].State != ledger.Sending {
 		t.Errorf("the new holder finds %v, %v; want the record as it was before", found, err)
 	}
+}
+
+// TestSeveredSessionsAreReplaced: sessions that the server has ended, as by a restart, are noticed by nobody.
+func TestSeveredSessionsAreReplaced(t *testing.T) {
+	url := postgrestest.New(t)
+	l := open(t, url)
+	unlock := lock(t, l, "work")
+	for step, do := range map[string]func() error{
+		"a write":  func() error { return l.Put(t.Context(), record) },
+		"a read":   func() error { _, err := l.Briefs(t.Context(), "work", "INBOX", 7); return err },
+		"a lock":   func() error { _, err := l.Lock("home"); return err },
+		"a change": func() error { return l.SetDisposed(t.Context(), []ledger.Key{record.Key}) },
+	} {
+		var reads sync.WaitGroup // so that there are several sessions
+		for range 5 {
+			reads.Go(func() { _, _ = l.Counts(t.Context(), "") })
+		}
+		reads.Wait()
+		postgrestest.Sever(t, url)
+		if err := do(); err != nil {
+			t.Errorf("%s: %v", step, err)
+		}
+	}
+	postgrestest.Sever(t, url)
+	if err := unlock(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOnlyADatabaseThatKeepsItsWord is used: the way there is protected, its commits wait for the disk, and its format is known.
+func TestOnlyADatabaseThatKeepsItsWord(t *testing.T) {
+	for name, url := range map[string]string{
+		"no protection":               "postgres://u@db.example.net/x?sslmode=disable",
+		"protection if there is some": "postgres://u@db.example.net/x?sslmode=prefer",
+		"any certificate":             "postgres://u@db.example.net/x?sslmode=require",
+		"a certificate of any name":   "host=db.example.net sslmode=verify-ca",
+		"a password in sight":         "postgres://u:secret@localhost/x",
+		"no address":                  "postgres://u@db.example.net:port/x",
+	} {
+		_, err := postgres.Open(t.Context(), postgres.Options{URL: url})
+		if ledger.KindOf(err) != ledger.Invalid || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v; want that it is refused", name, err)
+		}
+	}
+	refused := errors.New("not dialled")
+	dialled := 0
+	unusable := postgres.Options{URL: "postgres://u@192.0.2.1/x", Dial: func(context.Context, string, string) (net.Conn, error) {
+		dialled++
+		return nil, refused
+	}}
+	if _, err := postgres.Open(t.Context(), unusable); ledger.KindOf(err) != ledger.Away || dialled == 0 {
+		t.Errorf("without sslmode: %v, dialled %d times; want that it is tried, with a verified certificate", err, dialled)
+	}
+
+	url := postgrestest.New(t)
+	if _, err := postgres.OpenReadOnly(t.Context(), postgres.Options{URL: url}); ledger.KindOf(err) != ledger.NotFound {
+		t.Errorf("an empty database, to be read: %v", err)
+	}
+	open(t, url)
+	weak := url + "&options=-csynchronous_commit%3Doff"
+	if mode := postgrestest.Ask[string](t, weak, "SHOW synchronous_commit"); mode != "off" {
+		t.Fatalf("the test does not weaken commits: %s", mode)
+	}
+	looking := open(t, weak)
+	if mode := postgres.Setting(t.Context(), looking, "synchronous_commit"); mode != "on" {
+		t.Errorf("synchronous_commit is %s", mode)
+	}
+	postgrestest.Exec(t, url, "UPDATE truehop.format SET version = 99")
+	for _, opened := range []func(context.Context, postgres.Options) (*postgres.Ledger, error){postgres.Open, postgres.OpenReadOnly} {
+		if _, err := opened(t.Context(), postgres.Options{URL: url}); ledger.KindOf(err) != ledger.Version {
+			t.Errorf("a newer format: %v", err)
+		}
+	}
+}
+
+// TestSchemaIsMadeOnce: of several processes that find an empty database one makes the schema.
+func TestSchemaIsMadeOnce(t *testing.T) {
+	url := postgrestest.New(t)
+	var all sync.WaitGroup
+	for range 6 {
+		all.Go(func() {
+			l, err := postgres.Open(t.Context(), postgres.Options{URL: url})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = l.Close()
+		})
+	}
+	all.Wait()
 }

@@ -48,7 +48,7 @@ func (l *Ledger) SetLastListing(ctx context.Context, account, folder string, n l
 	if err := (&ledger.Key{Account: account, Folder: folder}).Check(); err != nil {
 		return err
 	}
-	return l.write(ctx, &write{accounts: []string{account}, settles: true, queue: func(b *batch) error {
+	return l.write(ctx, &write{accounts: []string{account}, queue: func(b *batch) error {
 		if n == (ledger.Listing{}) {
 			b.exec(forgetListing, account, []byte(folder))
 			return nil

@@ -207,7 +207,9 @@ func versionOf(ctx context.Context, db interface {
 	QueryRow(context.Context, string, ...any) pgx.Row
 }) (version int64, err error) {
 	var exists bool
-	if err := db.QueryRow(ctx, "SELECT to_regclass('truehop.format') IS NOT NULL").Scan(&exists); err != nil {
+	// A read of the catalog sees what was committed while the lock was waited for; to_regclass may not.
+	if err := db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname = 'truehop' AND c.relname = 'format')`).Scan(&exists); err != nil {
 		return 0, err
 	}
 	if !exists {

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"runtime"
@@ -16,10 +17,9 @@ import (
 const (
 	// maxGroup bounds how many callers one transaction serves.
 	maxGroup = 256
-	// beginPatience and settlePatience bound how long a write waits for a database that is away: one that begins an attempt,
-	// and one that says how an attempt ended. What the MTA has taken is worth waiting for.
-	beginPatience  = 5 * time.Second
-	settlePatience = time.Minute
+	// patience and verdictPatience are the defaults of those of [Options].
+	patience        = 5 * time.Second
+	verdictPatience = time.Minute
 )
 
 // write is one caller's change on its way to the writer.
@@ -27,10 +27,10 @@ type write struct {
 	// accounts are those whose leases the write needs, epochs what this process held when it was begun.
 	accounts []string
 	epochs   []int64
-	// settles says that it does not begin an attempt.
-	settles bool
 	// bulk says that it is too large to be sent together with others.
 	bulk bool
+	// verdict says that it is what an MTA made of a message that may have been put to it whole.
+	verdict bool
 	// judgement, if not nil, is recorded with it.
 	judgement *ledger.Judgement
 	// queue adds its statements.
@@ -46,8 +46,8 @@ type writer struct {
 	wake  chan struct{}
 	quit  chan struct{}
 	ended chan struct{}
-	// begins and settles are the patience with a database that is away, pause is the time between two attempts.
-	begins, settles, pause time.Duration
+	// patience and verdictPatience are those of [Options], pause is the time between two attempts.
+	patience, verdictPatience, pause time.Duration
 	// groups counts transactions with judgements.
 	groups int
 
@@ -94,9 +94,9 @@ func (l *Ledger) write(ctx context.Context, w *write) error {
 	}
 }
 
-func startWriter(pool *pgxpool.Pool, name string) *writer {
-	w := &writer{name: name, pool: pool, begins: beginPatience, settles: settlePatience, pause: 100 * time.Millisecond,
-		wake: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{})}
+func startWriter(pool *pgxpool.Pool, name string, o Options) *writer {
+	w := &writer{name: name, pool: pool, patience: cmp.Or(o.Patience, patience), verdictPatience: cmp.Or(o.VerdictPatience, verdictPatience),
+		pause: 100 * time.Millisecond, wake: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{})}
 	go w.run()
 	return w
 }
@@ -201,11 +201,11 @@ func (w *writer) serve(group []*write) {
 			return
 		}
 		away := time.Since(began)
-		if !again(err) || away >= w.settles || !w.wait() {
+		if !again(err) || away >= w.verdictPatience || !w.wait() {
 			answer(group, failed("write failed", w.name, err))
 			return
 		}
-		if away >= w.begins {
+		if away >= w.patience {
 			group = w.turnAway(group, err)
 		}
 		w.pool.Reset()
@@ -222,16 +222,16 @@ func (w *writer) wait() bool {
 	}
 }
 
-// turnAway fails the writes that begin an attempt, of this group and of those that wait, and returns the rest of the group.
+// turnAway fails the writes that are no verdicts, of this group and of those that wait, and returns the rest of the group.
 func (w *writer) turnAway(group []*write, cause error) []*write {
-	beginning := func(each *write) bool { return !each.settles }
-	settling := func(each *write) bool { return each.settles }
+	verdict := func(each *write) bool { return each.verdict }
+	other := func(each *write) bool { return !each.verdict }
 	w.mu.Lock()
-	away := slices.DeleteFunc(slices.Concat(group, w.waiting), settling)
-	w.waiting = slices.DeleteFunc(w.waiting, beginning)
+	away := slices.DeleteFunc(slices.Concat(group, w.waiting), verdict)
+	w.waiting = slices.DeleteFunc(w.waiting, other)
 	w.mu.Unlock()
-	answer(away, failed("no delivery can begin", w.name, cause))
-	return slices.DeleteFunc(group, beginning)
+	answer(away, failed("write failed", w.name, cause))
+	return slices.DeleteFunc(group, other)
 }
 
 func answer(group []*write, err error) {

@@ -1,0 +1,11 @@
+package postgres
+
+import "context"
+
+// Setting returns a setting of the sessions of l.
+func Setting(ctx context.Context, l *Ledger, name string) (value string) {
+	if err := l.pool.QueryRow(ctx, "SELECT current_setting($1)", name).Scan(&value); err != nil {
+		return err.Error()
+	}
+	return value
+}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
@@ -110,8 +111,9 @@ func exitCode(err error) int {
 	var mta *inject.Error
 	var pass *transfer.Error
 	var file *writeError
+	var moved *app.MoveError
 	switch {
-	case errors.As(err, &file):
+	case errors.As(err, &file), errors.As(err, &moved):
 		return exitCannotWrite
 	case errors.As(err, &outcome):
 		return outcome.code

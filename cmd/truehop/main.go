@@ -80,7 +80,7 @@ with XCLIENT, so that its rules judge the real client and not localhost.`,
 	root.PersistentFlags().StringVarP(&p.configPath, "config", "c", "", "configuration `FILE`; default $XDG_CONFIG_HOME/truehop/truehop.yaml, then /etc/truehop/truehop.yaml")
 	root.PersistentFlags().BoolVarP(&p.quiet, "quiet", "q", false, "report only what is wrong")
 	root.AddCommand(p.runCommand(), p.serveCommand(), p.drainCommand(), p.checkCommand(), p.loginCommand(), p.explainCommand(),
-		p.statusCommand(), p.historyCommand(), p.retryCommand(), p.acknowledgeCommand(), p.forgetCommand(), p.acceptCommand(), p.adoptCommand(),
+		p.statusCommand(), p.historyCommand(), p.retryCommand(), p.acknowledgeCommand(), p.forgetCommand(), p.acceptCommand(), p.adoptCommand(), p.migrateCommand(),
 		p.importCommand(), p.demoCommand(), p.providersCommand(), p.configCommand(), p.accountsCommand(), p.initCommand())
 	root.AddCommand(p.docsCommand())
 	root.InitDefaultCompletionCmd()

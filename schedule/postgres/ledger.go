@@ -435,12 +435,16 @@ func (l *Ledger) SetRefusal(ctx context.Context, account string, r ledger.Refusa
 			b.exec("DELETE FROM truehop.login WHERE account = $1", account)
 			return nil
 		}
-		b.exec(`INSERT INTO truehop.login (account, times, last, next, told, basis, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)
-			ON CONFLICT (account) DO UPDATE SET times = excluded.times, last = excluded.last, next = excluded.next,
-			told = excluded.told, basis = excluded.basis, reason = excluded.reason`,
-			account, r.Times, ledger.Millis(r.Last), ledger.Millis(r.Next), r.Told, []byte(ledger.Cut(r.Basis)), []byte(ledger.Cut(r.Reason)))
+		b.putRefusal(account, r)
 		return nil
 	}})
+}
+
+func (b *batch) putRefusal(account string, r ledger.Refusal) {
+	b.exec(`INSERT INTO truehop.login (account, times, last, next, told, basis, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)
+			ON CONFLICT (account) DO UPDATE SET times = excluded.times, last = excluded.last, next = excluded.next,
+			told = excluded.told, basis = excluded.basis, reason = excluded.reason`,
+		account, r.Times, ledger.Millis(r.Last), ledger.Millis(r.Next), r.Told, []byte(ledger.Cut(r.Basis)), []byte(ledger.Cut(r.Reason)))
 }
 
 // SetTold records what is told of an account, or with the zero value that nothing is any more. It needs no lock, for what a pass
@@ -454,11 +458,15 @@ func (l *Ledger) SetTold(ctx context.Context, account string, t ledger.Told) err
 			b.exec("DELETE FROM truehop.told WHERE account = $1", account)
 			return nil
 		}
-		b.exec(`INSERT INTO truehop.told (account, what, since, at, times) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (account) DO UPDATE SET what = excluded.what, since = excluded.since, at = excluded.at, times = excluded.times`,
-			account, []byte(ledger.Cut(t.What)), ledger.Millis(t.Since), ledger.Millis(t.At), t.Times)
+		b.putTold(account, t)
 		return nil
 	}})
+}
+
+func (b *batch) putTold(account string, t ledger.Told) {
+	b.exec(`INSERT INTO truehop.told (account, what, since, at, times) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT (account) DO UPDATE SET what = excluded.what, since = excluded.since, at = excluded.at, times = excluded.times`,
+		account, []byte(ledger.Cut(t.What)), ledger.Millis(t.Since), ledger.Millis(t.At), t.Times)
 }
 
 // hashOf is a hash as it was stored; false where it is none.

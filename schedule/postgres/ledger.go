@@ -38,6 +38,7 @@ type Ledger struct {
 	now           func() time.Duration
 	enrolling     sync.Mutex // held while this process becomes a node
 	boxes         mailboxes
+	visits        visits
 	close         sync.Once
 	closed        chan struct{}
 }
@@ -365,25 +366,6 @@ func (l *Ledger) mailbox(ctx context.Context, k *ledger.Key, add bool) (id int64
 	return id, err
 }
 
-// Tick moves the clock of an account to now and returns how long the account has been looked after.
-func (l *Ledger) Tick(ctx context.Context, account string, now time.Time) (ran time.Duration, err error) {
-	if err := checkAccount(account); err != nil {
-		return 0, err
-	}
-	c, err := l.clock(ctx, account)
-	if err != nil {
-		return 0, err
-	}
-	c = c.Tick(now)
-	return c.Ran, l.write(ctx, &write{accounts: []string{account}, queue: func(b *batch) error {
-		b.exec(`INSERT INTO truehop.pass AS p (account, clock_at, clock_ran, clock_latest, clock_base) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (account) DO UPDATE SET clock_at = excluded.clock_at, clock_ran = excluded.clock_ran,
-			clock_latest = excluded.clock_latest, clock_base = excluded.clock_base`,
-			account, ledger.Millis(c.At), c.Ran.Milliseconds(), ledger.Millis(c.Latest), c.Base.Milliseconds())
-		return nil
-	}})
-}
-
 // CaughtUp records that a pass has seen all of a folder: the record can be believed about it from now on.
 func (l *Ledger) CaughtUp(ctx context.Context, account, folder string) error {
 	if err := (&ledger.Key{Account: account, Folder: folder}).Check(); err != nil {
@@ -392,34 +374,6 @@ func (l *Ledger) CaughtUp(ctx context.Context, account, folder string) error {
 	return l.write(ctx, &write{accounts: []string{account}, queue: func(b *batch) error {
 		b.exec(`INSERT INTO truehop.caught_up AS c (account, folder, restores) SELECT $1, $2, restores FROM truehop.origin
 			ON CONFLICT (account, folder) DO UPDATE SET restores = excluded.restores WHERE c.restores <> excluded.restores`, account, []byte(folder))
-		return nil
-	}})
-}
-
-// PassBegan records the begin of a pass. It stands as not OK until PassEnded.
-func (l *Ledger) PassBegan(ctx context.Context, account string, p ledger.Pass) error {
-	p.OK, p.Ended = false, time.Time{}
-	return l.putPass(ctx, account, p)
-}
-
-// PassEnded records the end of a pass, and if it is OK, the time of the last success.
-func (l *Ledger) PassEnded(ctx context.Context, account string, p ledger.Pass) error {
-	return l.putPass(ctx, account, p)
-}
-
-func (l *Ledger) putPass(ctx context.Context, account string, p ledger.Pass) error {
-	if err := checkAccount(account); err != nil {
-		return err
-	}
-	return l.write(ctx, &write{accounts: []string{account}, queue: func(b *batch) error {
-		b.exec(`INSERT INTO truehop.pass AS p (account, began, ended, ok, listed, delivered, deferred, refused, held, doubt, error, hint, exit, success)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, CASE WHEN $4::boolean THEN $3::bigint ELSE 0 END)
-			ON CONFLICT (account) DO UPDATE SET began = excluded.began, ended = excluded.ended, ok = excluded.ok, listed = excluded.listed,
-			delivered = excluded.delivered, deferred = excluded.deferred, refused = excluded.refused, held = excluded.held,
-			doubt = excluded.doubt, error = excluded.error, hint = excluded.hint, exit = excluded.exit,
-			success = CASE WHEN excluded.ok THEN excluded.ended ELSE p.success END`,
-			account, ledger.Millis(p.Began), ledger.Millis(p.Ended), p.OK, p.Listed, p.Delivered, p.Deferred, p.Refused, p.Held, p.InDoubt,
-			[]byte(ledger.Cut(p.Error)), []byte(ledger.Cut(p.Hint)), p.Exit)
 		return nil
 	}})
 }

@@ -235,17 +235,26 @@ func (p *passRow) decode() (last ledger.Pass, success time.Time) {
 
 // LastPass returns the last pass that began over account, and when one last ended OK. Both are zero if there was none.
 func (l *Ledger) LastPass(ctx context.Context, account string) (last ledger.Pass, lastSuccess time.Time, err error) {
+	now, under := l.visits.of(account)
 	var p passRow
 	found, err := l.one(ctx, p.into(), "SELECT "+passColumns+" FROM truehop.pass WHERE account = $1", account)
-	if err != nil || !found {
+	if err != nil {
 		return ledger.Pass{}, time.Time{}, err
 	}
-	last, lastSuccess = p.decode()
+	if found {
+		last, lastSuccess = p.decode()
+	}
+	if under {
+		last = now.began
+	}
 	return last, lastSuccess, nil
 }
 
 // clock returns the clock of an account.
 func (l *Ledger) clock(ctx context.Context, account string) (c ledger.Clock, err error) {
+	if now, _ := l.visits.of(account); now.known {
+		return now.clock, nil
+	}
 	var at, ran, latest, base int64
 	_, err = l.one(ctx, []any{&at, &ran, &latest, &base},
 		"SELECT clock_at, clock_ran, clock_latest, clock_base FROM truehop.pass WHERE account = $1", account)

@@ -71,6 +71,15 @@ func (l *Ledger) begin(ctx context.Context, w *write) error {
 		}
 		w.epochs = append(w.epochs, epoch)
 	}
+	for _, account := range w.accounts {
+		if now, is := l.visits.unwritten(account); is {
+			queue := w.queue
+			w.queue = func(b *batch) error {
+				b.putPass(account, now.began, now)
+				return queue(b)
+			}
+		}
+	}
 	w.done = make(chan error, 1)
 	if !l.writer.enqueue(w) {
 		return errClosed()

@@ -22,6 +22,8 @@ import (
 	"github.com/truehop/truehop/inject/injecttest"
 	"github.com/truehop/truehop/received"
 	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/postgres"
+	"github.com/truehop/truehop/schedule/postgres/postgrestest"
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
@@ -43,14 +45,38 @@ func BenchmarkPass(b *testing.B) {
 					mode = "reconnect"
 				}
 				b.Run(fmt.Sprintf("%s/%s/rtt=%v", protocol, mode, rtt), func(b *testing.B) {
-					benchmarkPass(b, protocol, once, rtt)
+					benchmarkPass(b, protocol, once, rtt, inDirectory)
 				})
 			}
 		}
 	}
 }
 
-func benchmarkPass(b *testing.B, protocol string, once bool, rtt time.Duration) {
+// BenchmarkPassByHome is BenchmarkPass with the record on either home, both on the disk.
+func BenchmarkPassByHome(b *testing.B) {
+	server := postgrestest.StartOnDisk(b)
+	inDatabase := func(b *testing.B) simLedger {
+		record, err := postgres.Open(b.Context(), postgres.Options{URL: server.New(b)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		return record
+	}
+	for name, open := range map[string]func(*testing.B) simLedger{"sqlite": inDirectory, "postgresql": inDatabase} {
+		b.Run(name, func(b *testing.B) { benchmarkPass(b, "imap", false, 0, open) })
+	}
+}
+
+// inDirectory opens a new record of SQLite.
+func inDirectory(b *testing.B) simLedger {
+	record, err := ledger.Open(b.Context(), b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	return record
+}
+
+func benchmarkPass(b *testing.B, protocol string, once bool, rtt time.Duration, open func(*testing.B) simLedger) {
 	server, client := fakeserver.TLS()
 	mta := injecttest.New(injecttest.Options{Discard: true, Once: once})
 	if _, err := mta.Start(); err != nil {
@@ -75,8 +101,8 @@ func benchmarkPass(b *testing.B, protocol string, once bool, rtt time.Duration) 
 		b.StopTimer()
 		store := benchStore()
 		dial := benchUpstream(b, protocol, store, server, client, rtt)
-		record, err := ledger.Open(b.Context(), b.TempDir())
-		if err != nil {
+		record := open(b)
+		if _, err := record.Lock("bench"); err != nil {
 			b.Fatal(err)
 		}
 		pass := transfer.Pass{

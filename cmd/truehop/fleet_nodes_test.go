@@ -1,0 +1,407 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/truehop/truehop/fetch/fakeserver"
+	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/inject/injecttest"
+	"github.com/truehop/truehop/schedule/postgres/postgrestest"
+)
+
+var (
+	fleetAccounts = flag.Int("fleet.accounts", 9, "how many accounts the nodes of TestFleet share")
+	fleetRounds   = flag.Int("fleet.rounds", 4, "how many times something happens to the nodes or to the database")
+	fleetInterval = flag.Duration("fleet.interval", 0, "how often accounts are polled, which is held against the clock then; 0 is 10 s, which is not")
+)
+
+// link is the way of a node to the database, which can be cut, and on which replies can be held back.
+type link struct {
+	dir, to string
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+	// sending, if not nil, is closed when the node has asked to record a message as sending; from then on replies are held until held is closed.
+	sending, held chan struct{}
+}
+
+// newLink serves a UNIX socket as PostgreSQL does, and passes on what comes to the one in dir.
+func newLink(t *testing.T, dir string) *link {
+	t.Helper()
+	own, err := os.MkdirTemp("", "fl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(own) })
+	const name = ".s.PGSQL.5432"
+	l := &link{dir: own, to: filepath.Join(dir, name), conns: map[net.Conn]bool{}}
+	listener, err := net.Listen("unix", filepath.Join(own, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close(); l.cut() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go l.serve(conn)
+		}
+	}()
+	return l
+}
+
+func (l *link) serve(node net.Conn) {
+	defer node.Close()
+	base, err := net.Dial("unix", l.to)
+	if err != nil {
+		return // it is stopped
+	}
+	defer base.Close()
+	l.mu.Lock()
+	l.conns[node], l.conns[base] = true, true
+	l.mu.Unlock()
+	go func() {
+		defer node.Close()
+		_, _ = io.Copy(node, holding{base, l})
+	}()
+	_, _ = io.Copy(base, watching{node, l, new([]byte)})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.conns, node)
+	delete(l.conns, base)
+}
+
+// cut ends all connections.
+func (l *link) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for conn := range l.conns {
+		_ = conn.Close()
+	}
+}
+
+// watching sees what a node says.
+type watching struct {
+	io.Reader
+	link *link
+	last *[]byte
+}
+
+func (w watching) Read(p []byte) (int, error) {
+	n, err := w.Reader.Read(p)
+	// The value of a parameter, with its length before it.
+	said := append(*w.last, p[:n]...)
+	w.link.mu.Lock()
+	defer w.link.mu.Unlock()
+	if w.link.sending != nil && w.link.held == nil && bytes.Contains(said, []byte("\x00\x00\x00\x07sending")) {
+		w.link.held = make(chan struct{})
+		close(w.link.sending)
+	}
+	*w.last = bytes.Clone(said[max(0, len(said)-16):])
+	return n, err
+}
+
+// holding keeps back what the database says.
+type holding struct {
+	io.Reader
+	link *link
+}
+
+func (h holding) Read(p []byte) (int, error) {
+	n, err := h.Reader.Read(p)
+	h.link.mu.Lock()
+	held := h.link.held
+	h.link.mu.Unlock()
+	if held != nil {
+		<-held
+	}
+	return n, err
+}
+
+// nodes are services on several machines, as far as they can know, with one record, one upstream and one MTA.
+type nodes struct {
+	server   *postgrestest.Server
+	url      string // for the test itself
+	dir      string
+	accounts int
+	store    *fakeserver.Store
+	upstream string
+	mta      *injecttest.Server
+	ca       string
+	interval time.Duration
+	all      []*node
+	added    int
+
+	mu    sync.Mutex
+	polls map[string][]time.Time // when each folder was opened
+}
+
+// node is one of them.
+type node struct {
+	*process
+	link   *link
+	config string
+}
+
+const (
+	fleetLease = 3 * time.Second
+	// fleetPatience is only for what never comes.
+	fleetPatience = 2 * time.Minute
+)
+
+func startNodes(t *testing.T, count, accounts int, interval time.Duration) *nodes {
+	t.Helper()
+	n := &nodes{dir: t.TempDir(), accounts: accounts, store: fakeserver.NewStore(), mta: injecttest.New(injecttest.Options{}),
+		interval: interval, polls: map[string][]time.Time{}}
+	n.server = postgrestest.Start(t)
+	n.url = n.server.New(t)
+	if _, err := n.mta.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.mta.Close() })
+	upstream := &fakeserver.IMAP{Store: n.store, User: "u", Password: "p", Reply: func(verb, args string) (string, bool) {
+		if verb == "SELECT" {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			folder := strings.Trim(strings.Fields(args)[0], `"`)
+			n.polls[folder] = append(n.polls[folder], time.Now())
+		}
+		return "", false
+	}}
+	n.upstream = fetchtest.Listen(t, upstream.Serve).Addr()
+	for account := range accounts {
+		n.store.Create(folderOf(account))
+	}
+	for number := range count {
+		one := &node{link: newLink(t, n.server.Dir), config: filepath.Join(n.dir, fmt.Sprintf("node%d.yaml", number))}
+		if err := os.WriteFile(one.config, n.configure(t, one, number), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		n.all = append(n.all, one)
+		n.start(t, one)
+	}
+	return n
+}
+
+func folderOf(account int) string { return fmt.Sprintf("box%d", account) }
+
+func (n *nodes) configure(t *testing.T, one *node, number int) []byte {
+	t.Helper()
+	host, port, err := net.SplitHostPort(n.upstream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	url := strings.ReplaceAll(n.url, n.server.Dir, one.link.dir)
+	fmt.Fprintf(&text, "state: %s\nstate_dir: %s\nlease: %v\nsending_wait: %v\npasses: 8\ninject:\n  address: %s\ndefaults:\n  protocol: imap\n  host: %s\n  port: %s\n  tls: none\n  allow_plaintext: true\n  user: u\n  password: p\n  idle: false\n  schedule: \"@every %v\"\n  recipients: [alice@example.net]\n  mx: [mx.example.net]\n  on_delivered: delete\n  retry_min: 1m\naccounts:\n",
+		url, filepath.Join(n.dir, fmt.Sprint("state", number)), fleetLease, fleetLease, n.mta.Addr(), host, port, n.interval)
+	for account := range n.accounts {
+		fmt.Fprintf(&text, "  a%d: {folders: [%s]}\n", account, folderOf(account))
+	}
+	return []byte(text.String())
+}
+
+// start starts a node, anew where it was killed.
+func (n *nodes) start(t *testing.T, one *node) {
+	t.Helper()
+	one.process = command(t, context.WithoutCancel(t.Context()), "serve", "--config", one.config)
+	one.process.start(t)
+	running := one.process
+	t.Cleanup(func() { _ = running.Process.Kill() })
+}
+
+// add puts a message into each mailbox.
+func (n *nodes) add() {
+	for account := range n.accounts {
+		n.added++
+		n.store.Add(folderOf(account), scriptMail(n.added))
+	}
+}
+
+// await waits until something is so.
+func (n *nodes) await(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for until := time.Now().Add(fleetPatience); !so(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(until) {
+			for _, one := range n.all {
+				_ = one.Process.Kill()
+				_ = one.Wait()
+				t.Logf("%s:\n%s", one.config, one.stderr.String())
+			}
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+// empty reports whether all mail has been taken, and removed upstream.
+func (n *nodes) empty() bool {
+	for account := range n.accounts {
+		if len(n.store.UIDs(folderOf(account))) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// end ends all nodes as a service manager does, and looks at what arrived: all of it, and each further copy of a message with its label.
+func (n *nodes) end(t *testing.T) (labelled int) {
+	t.Helper()
+	for _, one := range n.all {
+		if err := one.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, one := range n.all {
+		if code := one.wait(t); code != exitOK {
+			t.Errorf("%s ended with %d\n%s", one.config, code, one.stderr.String())
+		}
+	}
+	if held := postgrestest.Ask[int](t, n.url, "SELECT count(*)::int FROM truehop.lease WHERE node IS NOT NULL"); held != 0 {
+		t.Errorf("%d leases were not handed back", held)
+	}
+	arrived := map[string]int{}
+	for _, m := range n.mta.Messages() {
+		text := string(m.Data)
+		_, subject, _ := strings.Cut(text, "\r\nSubject: ")
+		subject, _, _ = strings.Cut(subject, "\r\n")
+		label := strings.Contains(text, "Truehop-Redelivery: possible\r\n")
+		if arrived[subject] > 0 && !label {
+			t.Errorf("a further copy of %s came without its label", subject)
+		}
+		arrived[subject]++
+		if label {
+			labelled++
+		}
+	}
+	if len(arrived) != n.added {
+		t.Errorf("%d of %d messages arrived", len(arrived), n.added)
+	}
+	return labelled
+}
+
+// TestStoppedBetweenSendingAndDot: a node is stopped when the record says that a dot is about to leave, and not the node yet, until its lease is
+// over and another has delivered the message with its label. Let go, it sends nothing more.
+func TestStoppedBetweenSendingAndDot(t *testing.T) {
+	n := startNodes(t, 1, 1, 10*time.Second)
+	victim := n.all[0]
+	victim.link.mu.Lock()
+	victim.link.sending = make(chan struct{})
+	victim.link.mu.Unlock()
+	n.add()
+	select {
+	case <-victim.link.sending:
+	case <-time.After(fleetPatience):
+		t.Fatalf("no message came to its dot\n%s", victim.stderr.String())
+	}
+	n.await(t, "the database has it as sending", func() bool {
+		return postgrestest.Ask[int](t, n.url, "SELECT count(*)::int FROM truehop.record WHERE state = 'sending'") == 1
+	})
+	if err := victim.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	close(victim.link.held)
+	other := &node{link: newLink(t, n.server.Dir), config: filepath.Join(n.dir, "other.yaml")}
+	if err := os.WriteFile(other.config, n.configure(t, other, 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.all = append(n.all, other)
+	n.start(t, other)
+	n.await(t, "the other node has delivered it", n.empty)
+	if got := n.mta.Count(); got != 1 {
+		t.Fatalf("%d copies arrived while the first node was stopped", got)
+	}
+	if err := victim.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	n.await(t, "the first node serves again", func() bool {
+		return postgrestest.Ask[int](t, n.url, "SELECT count(*)::int FROM truehop.node WHERE serves AND expires > clock_timestamp()") == 2
+	})
+	labelled := n.end(t)
+	if n.mta.Count() != 1 || labelled != 1 {
+		t.Errorf("%d copies arrived, %d labelled\n%s", n.mta.Count(), labelled, victim.stderr.String())
+	}
+}
+
+// TestFleet: three nodes share accounts while one after the other is killed, is stopped for longer than its lease, loses its connections, and the
+// database crashes. Nothing is lost, and no further copy comes without its label. At length, and held against the clock:
+// go test ./cmd/truehop -run Fleet -fleet.accounts=2000 -fleet.rounds=40 -fleet.interval=60s -timeout 1h -v
+func TestFleet(t *testing.T) {
+	interval := max(*fleetInterval, 10*time.Second)
+	n := startNodes(t, 3, *fleetAccounts, interval)
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 0))
+	t.Logf("the seed of what happens, though not of when, is %d", seed)
+	acts := map[string]int{}
+	for round := range *fleetRounds {
+		n.add()
+		one := n.all[random.IntN(len(n.all))]
+		time.Sleep(time.Duration(random.Int64N(int64(fleetLease)))) // so that it happens anywhere in a pass
+		what := []string{"kill", "stop", "crash", "cut"}[round%4]
+		acts[what]++
+		switch what {
+		case "kill":
+			_ = one.Process.Kill()
+			one.wait(t)
+			n.start(t, one)
+			acts[what]++
+		case "stop":
+			if err := one.Process.Signal(syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * fleetLease)
+			if err := one.Process.Signal(syscall.SIGCONT); err != nil {
+				t.Fatal(err)
+			}
+			acts[what]++
+		case "crash":
+			if err := n.server.Restart(); err != nil {
+				t.Fatal(err)
+			}
+			acts[what]++
+		case "cut":
+			one.link.cut()
+			acts[what]++
+		}
+	}
+	n.await(t, "all mail has been taken", n.empty)
+	labelled := n.end(t)
+	t.Logf("%v; %d messages, %d labelled copies; longest times between two looks at a mailbox: %v", acts, n.added, labelled, n.longest(5))
+	if longest := n.longest(1); *fleetInterval > 0 && (len(longest) == 0 || longest[0] > 2*interval) {
+		t.Errorf("an account was not polled for %v, more than twice %v", longest, interval)
+	}
+}
+
+// longest are the longest times between two looks at one mailbox.
+func (n *nodes) longest(count int) []time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var gaps []time.Duration
+	for _, times := range n.polls {
+		longest := time.Duration(0)
+		for i := range len(times) - 1 {
+			longest = max(longest, times[i+1].Sub(times[i]))
+		}
+		gaps = append(gaps, longest.Round(100*time.Millisecond))
+	}
+	slices.Sort(gaps)
+	slices.Reverse(gaps)
+	return gaps[:min(count, len(gaps))]
+}

@@ -28,6 +28,7 @@ import (
 var (
 	fleetAccounts = flag.Int("fleet.accounts", 9, "how many accounts the nodes of TestFleet share")
 	fleetRounds   = flag.Int("fleet.rounds", 4, "how many times something happens to the nodes or to the database")
+	fleetFigures  = flag.Bool("fleet.figures", false, "measure passes with nothing new by 1, 2 and 3 nodes over -fleet.accounts accounts")
 	fleetInterval = flag.Duration("fleet.interval", 0, "how often accounts are polled, which is held against the clock then; 0 is 10 s, which is not")
 )
 
@@ -382,6 +383,45 @@ func TestFleet(t *testing.T) {
 	t.Logf("%v; %d messages, %d labelled copies; longest times between two looks at a mailbox: %v", acts, n.added, labelled, n.longest(5))
 	if longest := n.longest(1); *fleetInterval > 0 && (len(longest) == 0 || longest[0] > 2*interval) {
 		t.Errorf("an account was not polled for %v, more than twice %v", longest, interval)
+	}
+}
+
+// TestFleetFigures measures how many passes with nothing new nodes make in a second, and what one asks of the database. Each account is to be polled
+// every ten seconds: more of them than can be done show the most that can.
+// go test ./cmd/truehop -run FleetFigures -fleet.figures -fleet.accounts=2000 -timeout 1h -v
+func TestFleetFigures(t *testing.T) {
+	if !*fleetFigures {
+		t.Skip("-fleet.figures measures")
+	}
+	const warm, window = 30 * time.Second, 40 * time.Second
+	for count := 1; count <= 3; count++ {
+		n := startNodes(t, count, *fleetAccounts, 10*time.Second)
+		n.await(t, "each mailbox has been looked at", func() bool {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			return len(n.polls) == n.accounts
+		})
+		time.Sleep(warm)
+		looks := func() (sum int) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			for _, times := range n.polls {
+				sum += len(times)
+			}
+			return sum
+		}
+		rows := func() int64 {
+			return postgrestest.Ask[int64](t, n.url, "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint FROM pg_stat_user_tables")
+		}
+		transactions := func() int64 {
+			return postgrestest.Ask[int64](t, n.url, "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")
+		}
+		passes, written, committed, began := looks(), rows(), transactions(), time.Now()
+		time.Sleep(window)
+		took := time.Since(began).Seconds()
+		made := float64(looks() - passes)
+		t.Logf("%d nodes: %.1f passes a second, %.2f rows written and %.2f transactions each", count, made/took, float64(rows()-written)/made, float64(transactions()-committed)/made)
+		n.end(t)
 	}
 }
 

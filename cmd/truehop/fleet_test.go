@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/app"
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/cmd/truehop/internal/ui"
+	"github.com/truehop/truehop/schedule"
+	"github.com/truehop/truehop/schedule/postgres"
+)
+
+// pretended is a ledger by which services share accounts, as far as one of them sees that.
+type pretended struct {
+	mu       sync.Mutex
+	standing postgres.Standing
+	free     map[string]time.Time
+	held     map[string]bool
+	working  map[string]bool
+	handed   map[string]time.Time
+	wanted   []string
+	unwanted []string
+	away     error
+}
+
+func (p *pretended) Serve(_ context.Context, accounts []string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wanted = append(p.wanted, accounts...)
+	return nil
+}
+
+func (p *pretended) Unserve(_ context.Context, accounts []string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unwanted = append(p.unwanted, accounts...)
+	return nil
+}
+
+func (p *pretended) Standing(context.Context) (postgres.Standing, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.standing
+	s.Held = len(p.held)
+	return s, p.away
+}
+
+func (p *pretended) Take(_ context.Context, n int, but []string) (taken []postgres.Taken, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, account := range slices.Sorted(maps.Keys(p.free)) {
+		if len(taken) < n && !slices.Contains(but, account) {
+			taken = append(taken, postgres.Taken{Account: account, Due: p.free[account]})
+			delete(p.free, account)
+			p.held[account] = true
+		}
+	}
+	return taken, nil
+}
+
+func (p *pretended) Leave(accounts []string, n int) (idle []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, account := range accounts {
+		if len(idle) < n && p.held[account] && !p.working[account] {
+			idle = append(idle, account)
+		}
+	}
+	return idle
+}
+
+func (p *pretended) HandOver(_ context.Context, due map[string]time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for account, at := range due {
+		if p.held[account] {
+			delete(p.held, account)
+			p.handed[account] = at
+		}
+	}
+	return nil
+}
+
+func (p *pretended) Held() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Sorted(maps.Keys(p.held))
+}
+
+func (p *pretended) Losses() int { return 0 }
+
+// change changes what the ledger says, and gives the service time to see it.
+func (p *pretended) change(how func()) {
+	p.mu.Lock()
+	how()
+	p.mu.Unlock()
+	time.Sleep(2 * fleetLook)
+	synctest.Wait()
+}
+
+// has wants the service to serve these accounts and no others.
+func (p *pretended) has(t *testing.T, f *fleet, when string, want ...string) {
+	t.Helper()
+	f.service.mu.Lock()
+	serves := slices.Sorted(maps.Keys(f.service.served))
+	f.service.mu.Unlock()
+	if !slices.Equal(serves, want) || !slices.Equal(p.Held(), want) {
+		t.Errorf("%s it serves %v and holds %v, want %v", when, serves, p.Held(), want)
+	}
+}
+
+// TestFleetFollowsTheStanding: a service takes its share, at the times at which those accounts are due, hands over what another is to have, drops
+// what it has lost, and hands over all when it ends.
+func TestFleetFollowsTheStanding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec, err := schedule.Parse("@every 1h")
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		cfg := &config.Config{Passes: 2, Accounts: map[string]*config.Account{}}
+		for _, name := range []string{"a", "b", "c", "d"} {
+			cfg.Accounts[name] = &config.Account{Name: name, Schedule: spec, Protocol: config.POP3}
+		}
+		s := newService(cfg, ui.NewLog(io.Discard, config.Log{Format: config.TextFormat}, true))
+		s.app = &app.App{}
+		in := func(d time.Duration) time.Time { return begin.Add(d) }
+		p := &pretended{held: map[string]bool{}, working: map[string]bool{}, handed: map[string]time.Time{},
+			standing: postgres.Standing{Nodes: 2, Accounts: 5},
+			free:     map[string]time.Time{"a": in(10 * time.Minute), "b": in(20 * time.Minute), "c": in(30 * time.Minute), "stranger": in(time.Minute)}}
+		s.fleet = newFleet(s, p)
+		var mu sync.Mutex
+		passes := map[string]time.Duration{}
+		ctx, end := context.WithCancel(t.Context())
+		working, ended := context.WithCancel(t.Context())
+		loop := s.loop(ctx)
+		loop.Pass = func(_ context.Context, account string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			passes[account] = time.Since(begin)
+			return nil
+		}
+		var all sync.WaitGroup
+		all.Go(func() { _ = loop.Run(ctx); ended() })
+		all.Go(func() { s.fleet.run(ctx, working) })
+
+		p.change(func() {})
+		p.has(t, s.fleet, "with a share of three", "a", "b", "c")
+		p.change(func() { p.free["stranger"] = in(time.Minute); p.standing.Accounts = 8 })
+		p.has(t, s.fleet, "with what it does not know", "a", "b", "c")
+		if at, handed := p.handed["stranger"]; handed && !at.Equal(in(time.Minute)) {
+			t.Errorf("what it does not know is handed over as due at %v", at)
+		}
+		time.Sleep(12 * time.Minute)
+		mu.Lock()
+		if d := passes["a"] - 10*time.Minute; len(passes) != 1 || d < 0 || d > startJitter {
+			t.Errorf("passes: %v, want one when the account is due", passes)
+		}
+		mu.Unlock()
+		p.change(func() { p.standing.Accounts = 4; p.working["a"] = true })
+		p.has(t, s.fleet, "with a share of two, and a pass over the one that is due last", "a", "b")
+		if at := p.handed["c"]; !at.Equal(in(30 * time.Minute)) {
+			t.Errorf("it is handed over as due at %v, want when the next pass is", at.Sub(begin))
+		}
+		p.change(func() { p.standing.Asked = []string{"b"}; p.standing.Accounts = 2 })
+		p.has(t, s.fleet, "after another has asked for one", "a")
+		p.change(func() { p.standing.Asked = nil; p.held = map[string]bool{} })
+		p.has(t, s.fleet, "after it has lost its lease")
+		p.change(func() { p.away = errors.New("the database is away"); p.free["d"] = begin })
+		p.has(t, s.fleet, "while the database is away")
+		p.change(func() { p.away = nil })
+		p.has(t, s.fleet, "when it is back", "d")
+		p.change(func() { p.standing.Draining = true })
+		p.has(t, s.fleet, "draining")
+		p.change(func() { p.standing.Draining = false; p.free = map[string]time.Time{"d": begin}; p.handed = map[string]time.Time{} })
+		p.has(t, s.fleet, "before its end", "d")
+		end()
+		all.Wait()
+		if len(p.Held()) != 0 || len(p.handed) != 1 {
+			t.Errorf("at its end it holds %v and has handed over %v", p.Held(), p.handed)
+		}
+	})
+}
+
+// TestFleetFollowsTheConfiguration: what comes is served by whoever takes it, what changes stays where it is, what is gone is nobody's.
+func TestFleetFollowsTheConfiguration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec, err := schedule.Parse("@every 1h")
+		if err != nil {
+			t.Fatal(err)
+		}
+		account := func(name string) *config.Account { return &config.Account{Name: name, Schedule: spec, Protocol: config.POP3} }
+		cfg := &config.Config{Passes: 2, Accounts: map[string]*config.Account{"stays": account("stays"), "goes": account("goes")}}
+		log := ui.NewLog(io.Discard, config.Log{Format: config.TextFormat}, true)
+		s := newService(cfg, log)
+		s.app = &app.App{}
+		p := &pretended{held: map[string]bool{}, working: map[string]bool{}, handed: map[string]time.Time{},
+			standing: postgres.Standing{Nodes: 1, Accounts: 2}, free: map[string]time.Time{"stays": {}, "goes": {}}}
+		s.fleet = newFleet(s, p)
+		ctx, end := context.WithCancel(t.Context())
+		working, ended := context.WithCancel(t.Context())
+		loop := s.loop(ctx)
+		loop.Pass = func(context.Context, string) error { return nil }
+		var all sync.WaitGroup
+		all.Go(func() { _ = loop.Run(ctx); ended() })
+		all.Go(func() { s.fleet.run(ctx, working) })
+		p.change(func() {})
+		p.has(t, s.fleet, "at first", "goes", "stays")
+		next := &config.Config{Passes: 2, Accounts: map[string]*config.Account{"stays": account("stays"), "comes": account("comes")}}
+		s.change(ctx, next, log, []string{"stays", "comes"}, []string{"goes"})
+		p.change(func() { p.standing.Accounts = 1 })
+		p.has(t, s.fleet, "after the change", "stays")
+		slices.Sort(p.wanted)
+		if !slices.Equal(p.wanted, []string{"comes", "stays"}) || !slices.Equal(p.unwanted, []string{"goes"}) {
+			t.Errorf("to be served are %v, and not to be %v", p.wanted, p.unwanted)
+		}
+		p.change(func() { p.standing.Accounts = 2; p.free["comes"] = time.Time{} })
+		p.has(t, s.fleet, "after it has taken what came", "comes", "stays")
+		end()
+		all.Wait()
+	})
+}

@@ -240,7 +240,7 @@ func (n *nodes) add() {
 // await waits until something is so.
 func (n *nodes) await(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	for until := time.Now().Add(fleetPatience); !so(); time.Sleep(50 * time.Millisecond) {
+	for until := time.Now().Add(fleetPatience + 10**fleetInterval); !so(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(until) {
 			for _, one := range n.all {
 				_ = one.Process.Kill()

@@ -180,7 +180,11 @@ func TestFleetFollowsTheStanding(t *testing.T) {
 		p.has(t, s.fleet, "when it is back", "d")
 		p.change(func() { p.standing.Draining = true })
 		p.has(t, s.fleet, "draining")
-		p.change(func() { p.standing.Draining = false; p.free = map[string]time.Time{"d": begin}; p.handed = map[string]time.Time{} })
+		p.change(func() {
+			p.standing.Draining = false
+			p.free = map[string]time.Time{"d": begin}
+			p.handed = map[string]time.Time{}
+		})
 		p.has(t, s.fleet, "before its end", "d")
 		end()
 		all.Wait()
@@ -197,7 +201,9 @@ func TestFleetFollowsTheConfiguration(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		account := func(name string) *config.Account { return &config.Account{Name: name, Schedule: spec, Protocol: config.POP3} }
+		account := func(name string) *config.Account {
+			return &config.Account{Name: name, Schedule: spec, Protocol: config.POP3}
+		}
 		cfg := &config.Config{Passes: 2, Accounts: map[string]*config.Account{"stays": account("stays"), "goes": account("goes")}}
 		log := ui.NewLog(io.Discard, config.Log{Format: config.TextFormat}, true)
 		s := newService(cfg, log)

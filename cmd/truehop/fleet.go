@@ -20,6 +20,7 @@ type sharing interface {
 	Standing(ctx context.Context) (postgres.Standing, error)
 	Take(ctx context.Context, n int, but []string) ([]postgres.Taken, error)
 	Leave(accounts []string, n int) (idle []string)
+	Decline(ctx context.Context, accounts []string) error
 	HandOver(ctx context.Context, due map[string]time.Time) error
 	Held() []string
 	Losses() int
@@ -87,10 +88,12 @@ func (f *fleet) share(ctx context.Context) {
 	standing, err := f.ledger.Standing(ctx)
 	if err == nil {
 		f.part(ctx, f.lost())
-		f.part(ctx, f.ledger.Leave(standing.Asked, len(standing.Asked)))
+		lent := f.ledger.Leave(standing.Asked, len(standing.Asked))
+		f.part(ctx, lent)
+		declined := f.ledger.Decline(ctx, slices.DeleteFunc(standing.Asked, func(account string) bool { return slices.Contains(lent, account) }))
 		take, give := standing.Quota()
 		f.part(ctx, f.ledger.Leave(f.latestDueFirst(), give))
-		err = f.take(ctx, take)
+		err = errors.Join(declined, f.take(ctx, take))
 	}
 	if failed := err != nil; failed != f.away && ctx.Err() == nil {
 		f.away = failed

@@ -345,6 +345,48 @@ func TestStoppedBetweenSendingAndDot(t *testing.T) {
 	}
 }
 
+// TestCommandsBesideServices: run makes a pass on any machine, over an account that a service lends; drain has a service hand over all that it has to
+// the other one.
+func TestCommandsBesideServices(t *testing.T) {
+	n := startNodes(t, 2, 3, time.Hour)
+	held := func(where string) int {
+		return postgrestest.Ask[int](t, n.url, "SELECT count(*)::int FROM truehop.lease JOIN truehop.node ON node.id = lease.node WHERE serves AND "+where)
+	}
+	n.await(t, "all accounts are shared out", func() bool {
+		return held("true") == 3 && held("true")-held("name = (SELECT min(name) FROM truehop.node)") != 3
+	})
+	n.await(t, "each mailbox has been looked at", func() bool {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return len(n.polls) == 3
+	})
+	n.add()
+	third := &node{link: newLink(t, n.server.Dir), config: filepath.Join(n.dir, "third.yaml")}
+	if err := os.WriteFile(third.config, n.configure(t, third, 3), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.await(t, "run has made a pass over each account", func() bool { // one may be in the middle of its first pass still
+		p := command(t, t.Context(), "run", "--config", third.config)
+		p.start(t)
+		return p.wait(t) == exitOK
+	})
+	if !n.empty() || n.mta.Count() != 3 {
+		t.Errorf("%d of 3 messages arrived by run", n.mta.Count())
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t, exitUsage, "drain", "--config", third.config, "nobody.example")
+	leaves := fmt.Sprintf("pid %d on %s", n.all[0].Process.Pid, host)
+	drained := must(t, exitOK, "drain", "--config", third.config, leaves)
+	if got := held("name = '" + leaves + "'"); got != 0 {
+		t.Errorf("it holds %d accounts after\n%s", got, drained.stdout.String())
+	}
+	n.await(t, "the other one has them all", func() bool { return held("name <> '"+leaves+"'") == 3 })
+	n.end(t)
+}
+
 // TestFleet: three nodes share accounts while one after the other is killed, is stopped for longer than its lease, loses its connections, and the
 // database crashes. Nothing is lost, and no further copy comes without its label. At length, and held against the clock:
 // go test ./cmd/truehop -run Fleet -fleet.accounts=2000 -fleet.rounds=40 -fleet.interval=60s -timeout 1h -v

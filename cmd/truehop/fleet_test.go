@@ -28,6 +28,7 @@ type pretended struct {
 	handed   map[string]time.Time
 	wanted   []string
 	unwanted []string
+	declined []string
 	away     error
 }
 
@@ -75,6 +76,13 @@ func (p *pretended) Leave(accounts []string, n int) (idle []string) {
 		}
 	}
 	return idle
+}
+
+func (p *pretended) Decline(_ context.Context, accounts []string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.declined = append(p.declined, accounts...)
+	return nil
 }
 
 func (p *pretended) HandOver(_ context.Context, due map[string]time.Time) error {
@@ -170,8 +178,11 @@ func TestFleetFollowsTheStanding(t *testing.T) {
 		if at := p.handed["c"]; !at.Equal(in(30 * time.Minute)) {
 			t.Errorf("it is handed over as due at %v, want when the next pass is", at.Sub(begin))
 		}
-		p.change(func() { p.standing.Asked = []string{"b"}; p.standing.Accounts = 2 })
+		p.change(func() { p.standing.Asked = []string{"a", "b"}; p.standing.Accounts = 2 })
 		p.has(t, s.fleet, "after another has asked for one", "a")
+		if !slices.Contains(p.declined, "a") || slices.Contains(p.declined, "b") {
+			t.Errorf("it declined to lend %v, want the one with a pass under way", p.declined)
+		}
 		p.change(func() { p.standing.Asked = nil; p.held = map[string]bool{} })
 		p.has(t, s.fleet, "after it has lost its lease")
 		p.change(func() { p.away = errors.New("the database is away"); p.free["d"] = begin })

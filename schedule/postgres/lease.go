@@ -127,8 +127,8 @@ const (
 	// sent nothing closes the connection, after 5 minutes by section 4.5.3.2.7.
 	leaseTerm = 30 * time.Second
 	dotOver   = 13 * time.Minute
-	// askParts is for which part of a term Lock waits for a holder to hand over.
-	askParts = 4
+	// askMore is for how much longer than a term Lock waits for a holder to answer: one that is dead has lost the lease by then.
+	askMore = 2 * time.Second
 	// askPause is how often it looks.
 	askPause = 100 * time.Millisecond
 )
@@ -146,7 +146,7 @@ RETURNING epoch, ` + lostFor
 const lostFor = `CASE WHEN lost = '-infinity' THEN -1 ELSE greatest(0, extract(epoch FROM clock_timestamp() - lost)) END::float8`
 
 // Lock makes this process the only one that works on account, on all machines, until unlock is called or its lease is
-// over. If it is taken, its holder is asked for it, who hands it over unless a pass is under way; then the error is of Kind [ledger.Busy] and
+// over. If it is taken, a holder who serves accounts is asked for it, who hands it over unless a pass is under way; then the error is of Kind [ledger.Busy] and
 // names the holder. Writes of the account are refused with Kind [ledger.Fenced] without it, and once another has it.
 //
 // A process that serves accounts takes leases by [Ledger.Take] and keeps them between passes: there Lock asks nobody.
@@ -216,22 +216,21 @@ func (l *Ledger) acquire(ctx context.Context, account string) (*holding, error) 
 		return nil, err
 	}
 	claim, asked := rand.Text(), false
-	for until := time.Now().Add(l.term / askParts); ; {
+	for until := time.Now().Add(l.term + askMore); ; {
 		h, err := l.tryLease(ctx, account, node, claim)
 		if h != nil || err != nil {
 			return h, err
 		}
-		if !asked {
-			asked = true
-			serves, err := l.ask(ctx, account, node)
-			if err != nil {
-				return nil, err
-			}
-			if !serves {
-				until = time.Time{}
-			}
+		waits := false
+		if asked {
+			waits, err = l.asks(ctx, account, node)
+		} else {
+			waits, err = l.ask(ctx, account, node)
 		}
-		if time.Now().After(until) {
+		if err != nil {
+			return nil, err
+		}
+		if asked = true; !waits || time.Now().After(until) {
 			return nil, l.giveUp(ctx, account, node)
 		}
 		select {
@@ -251,6 +250,14 @@ func (l *Ledger) ask(ctx context.Context, account string, node int64) (serves bo
 		return err
 	})
 	return serves, err
+}
+
+// asks reports whether a lease is still asked for. It is not where it was declined, and the last attempt was too early where it was handed over.
+func (l *Ledger) asks(ctx context.Context, account string, node int64) (still bool, err error) {
+	err = l.read(ctx, func(ctx context.Context, q querier) error {
+		return q.QueryRow(ctx, "SELECT coalesce(asked = $2 OR node = $2, false) OR node IS NULL FROM truehop.lease WHERE account = $1", account, node).Scan(&still)
+	})
+	return still, err
 }
 
 // giveUp asks for a lease no longer, and returns who has it.

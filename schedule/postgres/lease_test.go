@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -201,45 +202,48 @@ func TestLockAsksForTheLease(t *testing.T) {
 	serve(t, server, "work")
 	take(t, server, 1)
 	unlock := lock(t, server, "work")
-	impatient, err := postgres.Open(t.Context(), postgres.Options{URL: url, Term: time.Second})
-	if err != nil {
-		t.Fatal(err)
+	lockAsking := func(answer func(asked []string)) error {
+		got := make(chan error)
+		go func() {
+			back, err := command.Lock("work")
+			if err == nil {
+				err = back()
+			}
+			got <- err
+		}()
+		for answered := false; !answered; {
+			s, err := server.Standing(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if answered = len(s.Asked) > 0; answered {
+				answer(s.Asked)
+			}
+		}
+		return <-got
 	}
-	defer impatient.Close()
-	var held *ledger.Error
-	if _, err := impatient.Lock("work"); ledger.KindOf(err) != ledger.Busy {
+	err := lockAsking(func(asked []string) {
+		if idle := server.Leave(asked, 1); len(idle) > 0 {
+			t.Errorf("idle during a pass: %v", idle)
+		}
+		if err := server.Decline(t.Context(), asked); err != nil {
+			t.Error(err)
+		}
+	})
+	var busy *ledger.Error
+	if ledger.KindOf(err) != ledger.Busy || !errors.As(err, &busy) || busy.Holder != "pid 1 on a.example" || busy.Hint() == "" {
 		t.Errorf("during a pass: %v", err)
-	} else if held, _ = err.(*ledger.Error); held.Holder != "pid 1 on a.example" || held.Hint() == "" {
-		t.Errorf("during a pass: %+v", held)
-	}
-	if s, err := server.Standing(t.Context()); err != nil || len(s.Asked) != 0 {
-		t.Errorf("who has given up asks still: %v, %v", s.Asked, err)
 	}
 	if err := unlock(); err != nil {
 		t.Fatal(err)
 	}
-	got := make(chan error)
-	go func() {
-		back, err := command.Lock("work")
-		if err == nil {
-			err = back()
+	if err := lockAsking(func(asked []string) {
+		server.Leave(asked, 1)
+		if err := server.HandOver(t.Context(), map[string]time.Time{"work": time.Now()}); err != nil {
+			t.Error(err)
 		}
-		got <- err
-	}()
-	for handed := false; !handed; {
-		s, err := server.Standing(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if handed = len(s.Asked) > 0; handed {
-			server.Leave(s.Asked, 1)
-			if err := server.HandOver(t.Context(), map[string]time.Time{"work": time.Now()}); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if err := <-got; err != nil {
-		t.Errorf("the command: %v", err)
+	}); err != nil {
+		t.Errorf("between two passes: %v", err)
 	}
 	if _, err := server.Lock("work"); ledger.KindOf(err) != ledger.Fenced {
 		t.Errorf("the server, which has handed over: %v", err)

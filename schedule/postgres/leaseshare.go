@@ -154,6 +154,17 @@ func (l *Ledger) Leave(accounts []string, n int) (idle []string) {
 	return idle
 }
 
+// Decline tells who has asked for the leases of these accounts that work on them is under way.
+func (l *Ledger) Decline(ctx context.Context, accounts []string) error {
+	if len(accounts) == 0 {
+		return nil
+	}
+	l.leases.mu.Lock()
+	node := l.leases.node
+	l.leases.mu.Unlock()
+	return l.exec(ctx, "UPDATE truehop.lease SET asked = NULL WHERE node = $1 AND account = ANY($2)", node, accounts)
+}
+
 // HandOver hands leases back, each with the time at which the next pass is due; to who has asked for one, else to whoever takes it. An account
 // on which work is under way is left out.
 func (l *Ledger) HandOver(ctx context.Context, due map[string]time.Time) error {

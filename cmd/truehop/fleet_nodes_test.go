@@ -146,7 +146,6 @@ type nodes struct {
 	store    *fakeserver.Store
 	upstream string
 	mta      *injecttest.Server
-	ca       string
 	interval time.Duration
 	all      []*node
 	added    int

@@ -32,7 +32,7 @@ type tableTrial struct {
 func newTableTrial(t *testing.T) *tableTrial {
 	t.Helper()
 	url := postgrestest.New(t)
-	s := newServiceTrial(t, injecttest.Options{}, fmt.Sprintf("accounts_from: %q\n", url))
+	s := newServiceTrial(t, injecttest.Options{}, fmt.Sprintf("state: %q\naccounts_from: postgres\n", url))
 	s.write(t, "accounts.key", firstAccountsKey+"\n")
 	text, err := os.ReadFile(s.config)
 	if err != nil {

@@ -32,7 +32,7 @@ account in a file is changed there.`,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(p.accountsListCommand(), p.accountsCheckCommand(), p.accountsAddCommand(), p.accountsSetCommand(),
-		p.accountsSwitchCommand(true), p.accountsSwitchCommand(false), p.accountsRemoveCommand(), p.accountsRekeyCommand())
+		p.accountsSwitchCommand(true), p.accountsSwitchCommand(false), p.accountsRemoveCommand(), p.accountsRekeyCommand(), p.accountsPrepareCommand())
 	return c
 }
 
@@ -362,6 +362,26 @@ func (p *program) accountsRemoveCommand() *cobra.Command {
 				return err
 			}
 			p.done("removed: %s", ui.List(args))
+			return nil
+		},
+	}
+}
+
+func (p *program) accountsPrepareCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "prepare",
+		Short: "Make the tables in the database, or bring them to this version",
+		Long: `prepare makes the schema truehop with all its tables, those of the record too, or brings it to the version of this
+program. It is for a role that owns the schema, so that those of the services need not: TRUEHOP_STATE names the
+database by that role for this one command. Where all is as it should be it changes nothing.`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			t, err := p.openAccounts(c.Context(), false)
+			if err != nil {
+				return err
+			}
+			defer t.Close()
+			p.done("the tables are ready")
 			return nil
 		},
 	}

@@ -67,7 +67,7 @@ var homes = map[string][]string{
 	"github.com/mattn/go-runewidth":  {"cmd/truehop/internal/ui"},
 	"github.com/xdg-go/scram":        {"fetch/sasl", "fetch/fetchtest", "fetch/imap"},
 	"github.com/knadh/koanf":         {"cmd/truehop/internal/config"},
-	"go.yaml.in/yaml":                {"cmd/truehop/internal/config", "cmd/truehop/internal/metrics", "examples", "examples/container"}, // alert rules and manifests, in tests
+	"go.yaml.in/yaml":                {"cmd/truehop/internal/config", "cmd/truehop/internal/metrics", "examples", "examples/container", "examples/fleet"}, // alert rules and manifests, in tests
 	"examples/mailtest":              {"fetch/fakeserver", "inject/injecttest"},
 	"github.com/robfig/cron":         {"schedule"},
 	"modernc.org/sqlite":             {"schedule/ledger"},

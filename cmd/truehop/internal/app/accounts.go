@@ -32,7 +32,11 @@ func WithAccounts(ctx context.Context, files *config.Config) (*config.Config, er
 
 // OpenAccounts opens the table of accounts that a configuration names.
 func OpenAccounts(ctx context.Context, cfg *config.Config, readOnly bool) (*postgres.Accounts, error) {
-	return postgres.OpenAccounts(ctx, postgres.Options{URL: cfg.AccountsFrom}, readOnly)
+	o := postgres.Options{URL: cfg.AccountsFrom}
+	if cfg.AccountsFrom == config.FromState {
+		o = StateOptions(cfg)
+	}
+	return postgres.OpenAccounts(ctx, o, readOnly)
 }
 
 // Rows are rows of the table as the configuration reads them.

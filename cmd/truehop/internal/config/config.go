@@ -66,8 +66,8 @@ type Config struct {
 	// Octets that retrieval may run ahead of injection, over all accounts. A message above it is
 	// retrieved alone.
 	Budget Size `koanf:"budget" default:"64MiB" min:"1MiB" max:"1TiB"`
-	// Where accounts are read beside the files: postgres is the table account of the database that state names,
-	// postgres://… that of another one. A row has a name and keys of an account, but none that names a program, a file or an address of OAuth;
+	// Where accounts are read beside the files: postgres is the table account of the database that state names, postgres://… and
+	// service=NAME that of another one, whose password is in ~/.pgpass or a service file. A row has a name and keys of an account, but none that names a program, a file or an address of OAuth;
 	// those stand below defaults. An account that the files have, too, is that of the files. A row that is wrong is told of and skipped.
 	// `truehop accounts` writes the rows. Default: nowhere.
 	AccountsFrom string `koanf:"accounts_from"`

@@ -31,16 +31,8 @@ func (c *Config) StatePassword(ctx context.Context) (Secret, error) {
 
 // state checks where the record is.
 func (k checker) state(c *Config) {
-	scheme, _, isURL := strings.Cut(c.State, "://")
-	isURL = isURL && (scheme == "postgres" || scheme == "postgresql")
-	switch u, err := url.Parse(c.State); {
-	case c.State == "":
-	case !isURL && !strings.HasPrefix(c.State, "service="):
-		k.wrong("state", "want postgres://USER@HOST/DATABASE or service=NAME, got %s; a directory is state_dir", show(c.State))
-	case isURL && err != nil:
-		k.wrong("state", "cannot be read as an address; write postgres://USER@HOST/DATABASE") // err quotes it, with what may be a password
-	case hasPassword(u), strings.Contains(c.State, "password="):
-		k.wrong("state", "holds a password, which everybody sees who is shown the configuration; use state_password_file")
+	if c.State != "" {
+		k.database("state", c.State, "; a directory is state_dir", "use state_password_file")
 	}
 	sources := c.stateLogin.sources()
 	for _, source := range sources {
@@ -54,6 +46,20 @@ func (k checker) state(c *Config) {
 	k.absolute("state_password_file", c.StatePasswordFile)
 	if len(c.StatePasswordCommand) > 0 {
 		k.absolute("state_password_command", c.StatePasswordCommand[0])
+	}
+}
+
+// database checks how a database is named. aside says what else may be meant, instead where a password belongs.
+func (k checker) database(key, value, aside, instead string) {
+	scheme, _, isURL := strings.Cut(value, "://")
+	isURL = isURL && (scheme == "postgres" || scheme == "postgresql")
+	switch u, err := url.Parse(value); {
+	case !isURL && !strings.HasPrefix(value, "service="):
+		k.wrong(key, "want postgres://USER@HOST/DATABASE or service=NAME, got %s%s", show(value), aside)
+	case isURL && err != nil:
+		k.wrong(key, "cannot be read as an address; write postgres://USER@HOST/DATABASE") // err quotes it, with what may be a password
+	case hasPassword(u), strings.Contains(value, "password="):
+		k.wrong(key, "holds a password, which everybody sees who is shown the configuration; %s", instead)
 	}
 }
 

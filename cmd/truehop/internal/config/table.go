@@ -289,8 +289,18 @@ func (c *Credentials) keys(file, credential string) (sealed.Keys, error) {
 	return keys, nil
 }
 
+// FromState is the value of accounts_from that stands for the database of the record.
+const FromState = "postgres"
+
 // table checks what is said of a table of accounts.
 func (k checker) table(c *Config) {
+	switch {
+	case c.AccountsFrom == "":
+	case c.AccountsFrom != FromState:
+		k.database("accounts_from", c.AccountsFrom, "; postgres is the database that state names", "keep it in ~/.pgpass or a service file")
+	case c.State == "" && !k.bad["state"]:
+		k.wrong("accounts_from", "postgres is the database that state names, and there is none; set state, or give postgres://USER@HOST/DATABASE")
+	}
 	k.absolute("accounts_key_file", c.AccountsKeyFile)
 	k.credentialName("accounts_key_credential", c.AccountsKeyCredential)
 	given := map[string]string{"accounts_key_file": c.AccountsKeyFile, "accounts_key_credential": c.AccountsKeyCredential}

@@ -13,7 +13,8 @@ import (
 	"github.com/truehop/truehop/cmd/truehop/internal/sealed"
 )
 
-const tableFile = `accounts_from: postgres
+const tableFile = `state: postgres://truehop_node@db.example.net/truehop
+accounts_from: postgres
 defaults: {recipients: [joe@example.org], retry_max: 3h}
 accounts:
   home: {host: imap.example.net, user: joe, password_file: /etc/truehop/home.pass}
@@ -61,16 +62,16 @@ func TestRows(t *testing.T) {
 	}{
 		{"none", tableFile, nil, "home", nil},
 		{"beside those of the file", tableFile, []Row{row("work", goodSettings)}, "home work", nil},
-		{"without any in the file", "accounts_from: postgres\ndefaults: {recipients: [joe@example.org]}\n", []Row{row("work", goodSettings)}, "work", nil},
+		{"without any in the file", "accounts_from: service=truehop\ndefaults: {recipients: [joe@example.org]}\n", []Row{row("work", goodSettings)}, "work", nil},
 		{"one that is not enabled, and wrong", tableFile, []Row{{Name: "draft", Settings: []byte(`{"host": ""}`)}, row("work", goodSettings)}, "home work", nil},
 		{"one that is wrong", tableFile, []Row{row("bad", `{"hsot": "imap.example.com", "port": 99999, "idle": "yes"}`), row("work", goodSettings)}, "home work",
 			[]string{`table account: accounts.bad.hsot: unknown key; did you mean "host"?`, "table account: accounts.bad.idle: want true or false", "table account: accounts.bad.port: 99999 is out of range",
 				"table account: accounts.bad.user: is missing; give the login name"}},
 		{"without a password", tableFile, []Row{{Name: "bare", Settings: []byte(goodSettings), Enabled: true}}, "home",
 			[]string{"table account: accounts.bare.secret: there is no password; truehop accounts set --secret reads one"}},
-		{"with the password that defaults name", "accounts_from: postgres\ndefaults: {recipients: [joe@example.org], password_file: /etc/truehop/all.pass}\n",
+		{"with the password that defaults name", "accounts_from: service=truehop\ndefaults: {recipients: [joe@example.org], password_file: /etc/truehop/all.pass}\n",
 			[]Row{{Name: "bare", Settings: []byte(goodSettings), Enabled: true}}, "bare", nil},
-		{"with its own beside what defaults name", "accounts_from: postgres\ndefaults: {recipients: [joe@example.org], password_file: /etc/truehop/all.pass}\n",
+		{"with its own beside what defaults name", "accounts_from: service=truehop\ndefaults: {recipients: [joe@example.org], password_file: /etc/truehop/all.pass}\n",
 			[]Row{row("work", goodSettings)}, "work", nil},
 		{"with a name that the file has", tableFile, []Row{row("home", goodSettings)}, "home",
 			[]string{"table account: accounts.home: is in test.yaml, too, which counts; remove one of the two"}},
@@ -282,7 +283,7 @@ func TestRowOrigin(t *testing.T) {
 	for _, s := range table.Config().Settings() {
 		got[s.Key] = s.Origin
 	}
-	for key, want := range map[string]string{"accounts.work.host": TableName, "accounts.work.retry_max": "truehop.yaml:2 defaults", "accounts.work.idle": "default"} {
+	for key, want := range map[string]string{"accounts.work.host": TableName, "accounts.work.retry_max": "truehop.yaml:3 defaults", "accounts.work.idle": "default"} {
 		if got[key] != want {
 			t.Errorf("%s is from %q, want %q", key, got[key], want)
 		}
@@ -292,14 +293,17 @@ func TestRowOrigin(t *testing.T) {
 // TestTableKeys: what is said of the table itself is checked with the files.
 func TestTableKeys(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
-		{"accounts_from: postgres\naccounts_key_file: key\n", "accounts_key_file: want an absolute path"},
-		{"accounts_from: postgres\naccounts_key_credential: a/b\n", "accounts_key_credential: \"a/b\" is no name of a credential"},
-		{"accounts_from: postgres\naccounts_key_file: /k\naccounts_key_credential: k\n", "accounts_key_credential: accounts_key_file and accounts_key_credential are both given"},
+		{"accounts_from: service=truehop\naccounts_key_file: key\n", "accounts_key_file: want an absolute path"},
+		{"accounts_from: service=truehop\naccounts_key_credential: a/b\n", "accounts_key_credential: \"a/b\" is no name of a credential"},
+		{"accounts_from: service=truehop\naccounts_key_file: /k\naccounts_key_credential: k\n", "accounts_key_credential: accounts_key_file and accounts_key_credential are both given"},
+		{"accounts_from: postgres\n", "accounts_from: postgres is the database that state names, and there is none"},
+		{"accounts_from: sqlite\n", `accounts_from: want postgres://USER@HOST/DATABASE or service=NAME, got "sqlite"`},
+		{"accounts_from: postgres://u:" + canary + "@db/truehop\n", "accounts_from: holds a password"},
 		{string(one("")) + "accounts_key_file: /k\n", "accounts_key_file: has no effect without accounts_from"},
-		{"accounts_from: postgres\ntrouble_mail: postmaster@example.org\n", "trouble_mail: needs a listener that asks no rules about clients; set inject.plain"},
+		{"accounts_from: service=truehop\ntrouble_mail: postmaster@example.org\n", "trouble_mail: needs a listener that asks no rules about clients; set inject.plain"},
 	} {
 		_, err := Parse("test.yaml", []byte(c.text), options())
-		if err == nil || !strings.Contains(err.Error(), c.want) {
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), canary) {
 			t.Errorf("%q gives %v, want %s", c.text, err, c.want)
 		}
 	}

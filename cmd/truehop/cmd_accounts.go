@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
+	"golang.org/x/sys/unix"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
@@ -481,40 +480,31 @@ func (p *program) sealPassword(ctx context.Context, cfg *config.Config, account 
 
 // readPassword reads a password at a terminal, which does not show it, or as the only line of the input.
 func (p *program) readPassword(ctx context.Context, prompt string) (string, error) {
-	type read struct {
-		password string
-		err      error
-	}
-	came := make(chan read, 1)
-	in, isFile := p.stdin.(*os.File)
-	if isFile && term.IsTerminal(int(in.Fd())) {
-		before, err := term.GetState(int(in.Fd()))
+	if in, isFile := p.stdin.(*os.File); isFile && isTerminal(in) {
+		shown, err := hideTyping(int(in.Fd()))
 		if err != nil {
-			return "", fmt.Errorf("the terminal: %w", err)
+			return "", fmt.Errorf("the terminal cannot be told not to show the password: %w", err)
 		}
-		defer func() { _ = term.Restore(int(in.Fd()), before) }() // where a signal ends the reading
-		fmt.Fprint(p.stderr, prompt)
-		go func() {
-			typed, err := term.ReadPassword(int(in.Fd()))
-			came <- read{string(typed), err}
-		}()
-	} else {
-		go func() {
-			line, err := bufio.NewReader(io.LimitReader(p.stdin, maxPasted)).ReadString('\n')
-			if errors.Is(err, io.EOF) {
-				err = nil
-			}
-			came <- read{strings.TrimRight(line, "\r\n"), err}
-		}()
-	}
-	// As in readLine: the program ends then, and a terminal that is being read cannot be told.
-	select {
-	case r := <-came:
-		if isFile && term.IsTerminal(int(in.Fd())) {
+		defer func() {
+			_ = shown() // the terminal has gone
 			fmt.Fprintln(p.stderr)
-		}
-		return r.password, r.err
-	case <-ctx.Done():
-		return "", ctx.Err()
+		}()
+		fmt.Fprint(p.stderr, prompt)
 	}
+	line, err := p.readLine(ctx)
+	if errors.Is(err, io.EOF) {
+		return "", unfit("there is no password in the input; it is its only line")
+	}
+	return strings.TrimRight(line, "\r\n"), err
+}
+
+// hideTyping has a terminal not show what is typed, until shown is called.
+func hideTyping(fd int) (shown func() error, err error) {
+	before, err := unix.IoctlGetTermios(fd, getTermios)
+	if err != nil {
+		return nil, err
+	}
+	hidden := *before
+	hidden.Lflag &^= unix.ECHO
+	return func() error { return unix.IoctlSetTermios(fd, setTermios, before) }, unix.IoctlSetTermios(fd, setTermios, &hidden)
 }

@@ -37,9 +37,11 @@
 //	import_owner.go      for whom root writes what import writes
 //	status_check.go      status for a monitor, and again and again
 //	service.go           what serve runs: accounts that come, change and go
+//	follow.go            and those that stand in a table of a database
 //	manager.go pulse.go  what the service manager is told; who has to show that he lives
 //	amend.go             what retry and forget share: to change records under an account's lock
 //	internal/config      file and environment become a config.Config, or a list of all that is wrong
+//	internal/sealed      passwords in a database, encrypted for a key that is elsewhere
 //	internal/app         the one place where the packages are put together
 //	internal/ui          tables, the log, JSON, errors: all that a person, a journal or a script reads
 //	internal/metrics     what a monitor sees

@@ -57,6 +57,13 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 // memoryLimit is the soft limit of the Go heap, in octets: the program's promise is 64 MB in all.
 const memoryLimit = 40 << 20
 
+// memoryFor is the limit with so many accounts, of which each has its configuration, its place in the schedule and perhaps a watcher: with
+// very many the collector would never rest under that of a few.
+func memoryFor(accounts int) int64 {
+	const few, each = 100, 32 << 10
+	return memoryLimit + int64(max(accounts-few, 0))*each
+}
+
 func (p *program) rootCommand() *cobra.Command {
 	build, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -46,6 +47,7 @@ func (p *program) load(ctx context.Context) (*config.Config, *ui.Log, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	debug.SetMemoryLimit(memoryFor(len(cfg.Accounts)))
 	return cfg, ui.NewLog(p.stderr, cfg.Log, p.quiet), nil
 }
 

@@ -30,7 +30,7 @@ var readmes = [...]string{root + "/README.md", root + "/examples/README.md", roo
 	root + "/examples/stacks/README.md", root + "/examples/stacks/mailu/README.md", root + "/examples/stacks/mailcow/README.md",
 	root + "/examples/stacks/docker-mailserver/README.md", root + "/examples/stacks/iredmail/README.md", root + "/examples/stacks/modoboa/README.md",
 	root + "/examples/stacks/proxmox-mail-gateway/README.md", root + "/examples/stacks/mail-in-a-box/README.md", root + "/examples/stacks/debian/README.md",
-	root + "/examples/stacks/fedora/README.md", root + "/examples/stacks/freebsd/README.md"}
+	root + "/examples/fleet/README.md", root + "/examples/stacks/fedora/README.md", root + "/examples/stacks/freebsd/README.md"}
 
 func readText(t *testing.T, path string) string {
 	t.Helper()

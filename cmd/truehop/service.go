@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -345,6 +346,7 @@ func (s *service) adopt(ctx context.Context, next *config.Config, log *ui.Log, t
 	come, gone := s.cfg.Changed(next)
 	goneTargets := slices.DeleteFunc(s.cfg.TargetNames(), func(name string) bool { return slices.Contains(next.TargetNames(), name) })
 	s.metrics.Serve(next.Names(), next.TargetNames(), gone, goneTargets)
+	debug.SetMemoryLimit(memoryFor(len(next.Accounts)))
 	skipped := newlySkipped(s.cfg, next)
 	s.manager.forget(gone)
 	s.change(ctx, next, log, come, gone, func() {

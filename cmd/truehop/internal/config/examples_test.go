@@ -20,7 +20,7 @@ func TestExamples(t *testing.T) {
 	if err != nil || len(leaving) != 2 {
 		t.Fatalf("%d examples of leaving a collector, %v", len(leaving), err)
 	}
-	for _, file := range append(files, leaving...) {
+	for _, file := range append(append(files, leaving...), "../../../../examples/fleet/truehop.yaml") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			data, err := os.ReadFile(file)
 			if err != nil {

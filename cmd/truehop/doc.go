@@ -34,6 +34,7 @@
 //	signals.go exit.go   what a signal does; which error ends with which exit code
 //	cmd_NAME.go          one command: its flags, its text, what it does
 //	check_account.go check_target.go   what check finds out about an account and an MTA
+//	typing.go            a password that a terminal does not show
 //	import_owner.go      for whom root writes what import writes
 //	status_check.go      status for a monitor, and again and again
 //	service.go           what serve runs: accounts that come, change and go

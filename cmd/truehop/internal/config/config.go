@@ -9,11 +9,7 @@ package config
 
 import (
 	"log/slog"
-	"maps"
-	"net"
 	"net/netip"
-	"slices"
-	"strconv"
 	"time"
 
 	"github.com/truehop/truehop/fetch"
@@ -477,49 +473,3 @@ type OAuth struct {
 	// below state_dir.
 	TokenFile string `koanf:"token_file"`
 }
-
-// Targets returns the targets in the alphabetical order of their names.
-func (c *Config) Targets() []*Target {
-	var all []*Target
-	for _, name := range c.TargetNames() {
-		all = append(all, c.Inject[name])
-	}
-	return all
-}
-
-// TargetNames returns the targets' names in alphabetical order.
-func (c *Config) TargetNames() []string { return slices.Sorted(maps.Keys(c.Inject)) }
-
-// Target returns the target that takes an account's mail.
-func (c *Config) Target(a *Account) *Target { return c.Inject[a.Inject] }
-
-// Section is the path of the target's keys, as a person writes it.
-func (t *Target) Section() string { return shown(t.path()) }
-
-// path is the path of the target's keys in a [report].
-func (t *Target) path() string {
-	if !t.named {
-		return injectKey
-	}
-	return join(injectKey, t.Name)
-}
-
-// Names returns the accounts' names in alphabetical order.
-func (c *Config) Names() []string { return slices.Sorted(maps.Keys(c.Accounts)) }
-
-// Selection is the folders to fetch from. Patterns do not choose where mail is moved to: it would come back.
-func (a *Account) Selection() fetch.Selection {
-	s := slices.Clone(fetch.Selection(a.Folders))
-	if s.Fixed() {
-		return s
-	}
-	for _, d := range []fetch.Disposal{a.OnDelivered, a.OnRefused.Disposal} {
-		if d.Action == fetch.Move {
-			s = append(s, "!"+d.Target)
-		}
-	}
-	return s
-}
-
-// Addr returns host:port for [net.Dial].
-func (a *Account) Addr() string { return net.JoinHostPort(a.Host, strconv.Itoa(a.Port)) }

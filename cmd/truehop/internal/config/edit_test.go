@@ -30,10 +30,13 @@ func TestEditSettings(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := EditSettings([]byte(c.before), c.set, c.unset)
-			if c.err == "" && (err != nil || string(got) != c.want) {
-				t.Errorf("%s, error %v; want %s", got, err, c.want)
+			if c.err == "" {
+				if err != nil || string(got) != c.want {
+					t.Errorf("%s, error %v; want %s", got, err, c.want)
+				}
+				return
 			}
-			if c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err) || strings.Contains(err.Error(), canary)) {
+			if err == nil || !strings.Contains(err.Error(), c.err) || strings.Contains(err.Error(), canary) {
 				t.Errorf("error %v, want %s", err, c.err)
 			}
 		})

@@ -161,6 +161,57 @@ func TestJourneyRefused(t *testing.T) {
 	}
 }
 
+// TestJourneyForwardedBack: Postfix forwards the recipient's mail to the mailbox that it was fetched from. The loop ends at the next pass,
+// after one round: the copy is held and told, the MTA is not asked about it, and nothing bounces.
+func TestJourneyForwardedBack(t *testing.T) {
+	upstream := injecttest.New(injecttest.Options{Hostname: "mx.example.net"})
+	if err := upstream.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := upstream.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	_, port, err := net.SplitHostPort(upstream.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := newJourney(t, injecttest.PostfixOptions{
+		Main: []string{
+			"virtual_alias_maps = inline:{{alice@example.org = fetched@upstream.example}}",
+			"transport_maps = inline:{{upstream.example = smtp:[127.0.0.1]:" + port + "}}",
+		},
+		Master: []string{"smtp unix - - n - - smtp", "{addr} inet n - n - - smtpd"},
+	})
+	config := j.config(t, j.dovecot.IMAPSAddr, "password_file: "+filepath.Join(j.dir, "password"), "on_delivered: delete")
+	j.dovecot.Deliver(clientMail(7))
+	must(t, exitOK, "run", "--config", config)
+	if got := len(j.postfix.Mail()); got != 0 { // it waits until Postfix has delivered
+		t.Errorf("%d messages are in the mailbox", got)
+	}
+	forwarded := upstream.Messages()
+	if len(forwarded) != 1 {
+		t.Fatalf("Postfix forwarded %d messages\n%s", len(forwarded), j.postfix.Log())
+	}
+	// As the upstream's MX delivers it.
+	j.dovecot.Deliver(append([]byte("Return-Path: <"+forwarded[0].From+">\r\nReceived: from mx.example.org (mx.example.org [203.0.113.99])\r\n"+
+		"\tby mx.example.net (Postfix) with ESMTP id 4Back\r\n\tfor <fetched@upstream.example>; Mon, 23 Nov 2026 12:01:00 +0000 (UTC)\r\n"), forwarded[0].Data...))
+	for n, want := range []string{"mail loop", ""} {
+		p := must(t, []int{exitPerson, exitOK}[n], "run", "--config", config)
+		if said := p.stderr.String(); !strings.Contains(said, want) || (want == "" && said != "") {
+			t.Errorf("it says:\n%s", said)
+		}
+	}
+	if got := j.dovecot.Count(); got != 1 {
+		t.Errorf("%d messages are upstream, want the one that came back", got)
+	}
+	log := j.postfix.Log()
+	if injected := strings.Count(log, "client=host7.example.com[203.0.113.7]"); injected != 1 || strings.Contains(log, "status=bounced") || upstream.Count() != 1 {
+		t.Errorf("%d messages were injected and %d forwarded, want one of each and no bounce\n%s", injected, upstream.Count(), log)
+	}
+}
+
 // TestJourneyUnknownClientMayNotRelay: a message whose client is not known goes in with
 // nothing of localhost's rights.
 func TestJourneyUnknownClientMayNotRelay(t *testing.T) {

@@ -95,15 +95,17 @@ func TestUnreadRecordsAreCountedAgainstMessages(t *testing.T) {
 // UIDVALIDITY. Nobody looks at it, so the record neither goes with another message nor counts as lost.
 func TestUnreadRecordsStayWhereMessagesAreLeftOut(t *testing.T) {
 	now, was := folderKey{account: "work", name: "INBOX", validity: 7}, folderKey{account: "work", name: "INBOX", validity: 6}
-	listing := listingOf(false, "a/1 b/1")
-	p := newPresence(now, listing, compare(now, listing, nil, listingRules{now: noon, chosen: map[string]bool{"a": true}}))
-	unread := ledger.Record{Key: was.key("x", noHash), State: ledger.Held, Size: 1}
-	p.unreadBefore = []ledger.Record{unread}
-	if gone := p.succeed(listing.Refs[0]); len(gone) > 0 {
-		t.Errorf("%v goes with another message", gone)
-	}
-	if p.superseded(&unread) || p.lost(&unread) {
-		t.Error("the record does not stay")
+	for _, of := range []string{"a/1 b/1", "a/1 b/2"} {
+		listing := listingOf(false, of)
+		p := newPresence(now, listing, compare(now, listing, nil, listingRules{now: noon, chosen: map[string]bool{"a": true}}))
+		unread := ledger.Record{Key: was.key("x", noHash), State: ledger.Held, Size: 1}
+		p.noteUnread([]ledger.Record{unread})
+		if gone := p.succeed(listing.Refs[0]); len(gone) > 0 {
+			t.Errorf("%s: %v goes with another message", of, gone)
+		}
+		if p.superseded(&unread) || p.lost(&unread) {
+			t.Errorf("%s: the record does not stay", of)
+		}
 	}
 }
 

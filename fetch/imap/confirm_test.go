@@ -496,3 +496,17 @@ func TestExpungeWaits(t *testing.T) {
 		})
 	}
 }
+
+// TestReadOnlyFolderIsLeftAlone: what cannot be changed is not asked to change, whatever the disposal, and that is told of each message.
+func TestReadOnlyFolderIsLeftAlone(t *testing.T) {
+	for _, d := range []fetch.Disposal{{Action: fetch.Delete}, {Action: fetch.Flag}, {Action: fetch.Move, Target: "Done"}} {
+		c, listing, err := play(t, strings.Replace(begin, "[READ-WRITE]", "[READ-ONLY]", 1)+"hangup")
+		if err != nil {
+			t.Fatal(err)
+		}
+		failures, err := c.Settle(t.Context(), d, listing.Refs) // the script has no line for a command
+		if err != nil || len(failures) != 1 || fetch.KindOf(failures[0].Err) != fetch.Refused || !strings.Contains(failures[0].Err.Error(), "the folder is read-only") {
+			t.Errorf("%v: %v, %v", d, failures, err)
+		}
+	}
+}

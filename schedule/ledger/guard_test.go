@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"math"
 	"path/filepath"
 	"reflect"
 	"strconv"
@@ -243,6 +245,56 @@ func TestDamageOutlivesTheUpgrade(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestDamageOutlivesTheUpgradeFromVersion1: nor does the first upgrade, which changes the state of records.
+func TestDamageOutlivesTheUpgradeFromVersion1(t *testing.T) {
+	damaged := record("2", Refused)
+	damaged.Code = 451 // which makes it held
+	dir := version1(t, record("1", Delivered), damaged)
+	change(t, dir, "UPDATE record SET token = 'other' WHERE uid = CAST('2' AS BLOB)")
+	for range 2 {
+		l := open(t, dir)
+		wantDamaged(t, l)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestUpgradeThatDoesNotFindARecordIsUndone: what the upgrade does not come to in the order of the keys would count as damaged for
+// ever: here it stands before the first mailbox that there can be.
+func TestUpgradeThatDoesNotFindARecordIsUndone(t *testing.T) {
+	dir := version6(t, record("1", Delivered), record("2", Delivered))
+	first := mailbox{"work", "INBOX", 8}
+	change(t, dir, fmt.Sprintf("INSERT INTO mailbox (id, account, folder, validity, sum) VALUES (%d, 'work', 'INBOX', 8, %d);"+
+		" UPDATE record SET mailbox = %[1]d WHERE uid = CAST('2' AS BLOB)", math.MinInt64, first.checksum(math.MinInt64)))
+	if _, err := Open(t.Context(), dir); KindOf(err) != Corrupt || !strings.Contains(err.Error(), "1 of 2 are found in the order of their keys") {
+		t.Fatalf("Open: %v, want Kind corrupt and the reason", err)
+	}
+	looking := must[*Ledger](t)(OpenReadOnly(t.Context(), dir))
+	if looking.version != 6 {
+		t.Errorf("the ledger has version %d", looking.version)
+	}
+	if err := looking.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestHashOfAnotherLengthIsDamage: even where the sum fits.
+func TestHashOfAnotherLengthIsDamage(t *testing.T) {
+	for _, length := range []int{0, 31, 33} {
+		r := row{mailbox: 1, uid: []byte("1"), hash: make([]byte, length), disposed: flagOff, absent: flagOff, guarded: guarded{state: []byte(Delivered)}}
+		r.sum = r.checksum(r.mailbox, r.uid, r.hash)
+		if s, _, err := r.sound(schemaVersion); !errors.Is(err, errUnsound) {
+			t.Errorf("%d octets: %q, %v", length, s, err)
+		}
+	}
+	r := row{mailbox: 1, uid: []byte("1"), hash: make([]byte, 32), disposed: flagOff, absent: flagOff, guarded: guarded{state: []byte(Delivered)}}
+	r.sum = r.checksum(r.mailbox, r.uid, r.hash)
+	if s, _, err := r.sound(schemaVersion); s != Delivered || err != nil {
+		t.Errorf("32 octets: %q, %v", s, err)
 	}
 }
 

@@ -322,7 +322,7 @@ func TestSizesOfALimitedPass(t *testing.T) {
 	w.add(2)
 	w.run()
 	w.delivered(1, 2)
-	if asked := strings.Join(f.sizesAsked, " | "); asked != "1,2" {
-		t.Errorf("asked for the sizes of %s, want it once", asked)
+	if asked := strings.Join(f.sizesAsked, " | "); asked != "1,2" || w.sessions != 2 {
+		t.Errorf("asked for the sizes of %s in %d sessions, want it once, and another session", asked, w.sessions)
 	}
 }

@@ -333,3 +333,24 @@ func TestStarvedSuspectsComeBeforeRetries(t *testing.T) {
 		t.Errorf("asked for %q, want %q", got, want)
 	}
 }
+
+// TestRefusalsBetweenMessagesThatCome: however many single messages the server refuses, it does not refuse everything as long as others
+// come between them.
+func TestRefusalsBetweenMessagesThatCome(t *testing.T) {
+	for _, busy := range []bool{true, false} {
+		listing := listingOf(false, strings.Repeat("a/1 ", 3*maxRefused))
+		r := newRetrieval(&plan{retrieve: listing.Refs}, 1, maxSuspects)
+		for n := 0; ; n++ {
+			set := r.next()
+			if len(set) == 0 {
+				break
+			}
+			if n%2 == 0 {
+				r.came(r.arrived(set[0]))
+				r.succeeded()
+			} else if _, everything := r.refused(busy); everything {
+				t.Fatalf("busy %t: after %d messages everything counts as refused", busy, n)
+			}
+		}
+	}
+}

@@ -239,10 +239,6 @@ func (w *pipeline) learnSizes() error {
 			continue
 		}
 		rec.Size = size
-		if b, suspected := w.suspected[ref]; suspected {
-			b.record.Size = size
-			w.suspected[ref] = b
-		}
 		records = append(records, rec)
 	}
 	return w.pass.Ledger.PutAll(w.lasting, records)

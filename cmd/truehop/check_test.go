@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -126,7 +127,8 @@ func TestCheckOfEachReceiver(t *testing.T) {
 func TestCheckLooksAtAccountsTogether(t *testing.T) {
 	const limit, parts = 3, 12
 	var running, most atomic.Int32
-	all := make(chan struct{}) // closed when as many run as may
+	all := make(chan struct{}) // closed when as many have run as may
+	full := sync.OnceFunc(func() { close(all) })
 	var tasks []func() *checked
 	for n := range parts {
 		tasks = append(tasks, func() *checked {
@@ -134,8 +136,8 @@ func TestCheckLooksAtAccountsTogether(t *testing.T) {
 			now := running.Add(1)
 			for before := most.Load(); now > before && !most.CompareAndSwap(before, now); before = most.Load() {
 			}
-			if n == limit-1 {
-				close(all)
+			if now == limit {
+				full()
 			}
 			<-all
 			return &checked{code: n}

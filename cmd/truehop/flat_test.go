@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -55,6 +56,21 @@ func (s *serviceTrial) footprint(t *testing.T, client *http.Client) footprint {
 		time.Duration(value("process_cpu_seconds_total") * float64(time.Second))}
 }
 
+// clientOf asks whoever listens on a UNIX socket.
+func clientOf(socket string) *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	}}}
+}
+
+// hear reads the log to its end.
+func (s *serviceTrial) hear() {
+	for s.log.Scan() {
+		s.said.WriteString(s.log.Text() + "\n")
+	}
+}
+
 // atRest waits until the figures of two looks are the same: sessions with the MTA that have ended, watchers that are back.
 func (s *serviceTrial) atRest(t *testing.T, client *http.Client) footprint {
 	t.Helper()
@@ -91,20 +107,12 @@ func TestServiceStaysFlat(t *testing.T) {
 	}
 	s.limit = 2 * time.Hour
 	s.start(t, 0)
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", socket)
-	}}}
+	client := clientOf(socket)
 	if ready := s.told(t); !strings.HasPrefix(ready, "READY=1") {
 		t.Fatalf("the manager is told %q", ready)
 	}
-	read := make(chan struct{})
-	go func() { // a pipe that nobody reads is full some time
-		defer close(read)
-		for s.log.Scan() {
-			s.said.WriteString(s.log.Text() + "\n")
-		}
-	}()
+	var hearing sync.WaitGroup
+	hearing.Go(s.hear) // a pipe that nobody reads is full some time
 	var first, last footprint
 	for round := range *flatRounds {
 		for n, store := range stores {
@@ -154,7 +162,7 @@ func TestServiceStaysFlat(t *testing.T) {
 		t.Logf("idle for %v: %v of CPU, with two scrapes; %+v", *flatIdle, after.cpu-before.cpu, after)
 	}
 	s.signal(t, syscall.SIGTERM)
-	<-read
+	hearing.Wait()
 	if code := s.wait(t); code != exitOK {
 		t.Errorf("it ended with %d", code)
 	}

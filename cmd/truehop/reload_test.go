@@ -75,6 +75,23 @@ func TestReloadDuringATransaction(t *testing.T) {
 	}
 }
 
+// logIntoFIFO has the service that is about to begin write its log into a FIFO, which the trial reads. done closes the end of it
+// that the service gets.
+func (s *serviceTrial) logIntoFIFO(t *testing.T) (done func()) {
+	t.Helper()
+	reader, err := os.OpenFile(s.fifo, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = reader.Close() })
+	writer, err := os.OpenFile(s.fifo, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.log, s.Cmd.Stderr = bufio.NewScanner(reader), writer
+	return func() { _ = writer.Close() }
+}
+
 // fill writes empty lines to a FIFO until it takes no more.
 func fill(t *testing.T, path string) {
 	t.Helper()

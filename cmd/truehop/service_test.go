@@ -115,17 +115,7 @@ func (s *serviceTrial) start(t *testing.T, watchdog time.Duration) {
 		}
 		s.log = bufio.NewScanner(stderr)
 	} else {
-		reader, err := os.OpenFile(s.fifo, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = reader.Close() })
-		writer, err := os.OpenFile(s.fifo, os.O_WRONLY, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = writer.Close() }() // the service has its own
-		s.log, s.Cmd.Stderr = bufio.NewScanner(reader), writer
+		defer s.logIntoFIFO(t)() // the service has its own end of it
 	}
 	s.process.start(t)
 	t.Cleanup(func() {
@@ -190,9 +180,7 @@ func (s *serviceTrial) signal(t *testing.T, sig syscall.Signal) {
 func (s *serviceTrial) stop(t *testing.T) {
 	t.Helper()
 	s.signal(t, syscall.SIGTERM)
-	for s.log.Scan() {
-		s.said.WriteString(s.log.Text() + "\n")
-	}
+	s.hear()
 	if code := s.wait(t); code != exitOK {
 		t.Errorf("it ended with %d:\n%s", code, s.said.String())
 	}

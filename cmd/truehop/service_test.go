@@ -78,7 +78,7 @@ func (s *serviceTrial) write(t *testing.T, name, text string) {
 func (s *serviceTrial) account(t *testing.T, name string, wrap func(net.Conn) net.Conn) *fakeserver.Store {
 	t.Helper()
 	store := fakeserver.NewStore()
-	secure := &tls.Config{Certificates: []tls.Certificate{s.ca.Issue(fakeserver.Leaf{})}}
+	secure := &tls.Config{Certificates: []tls.Certificate{s.ca.Issue(fakeserver.Leaf{NotAfter: time.Now().Add(3 * time.Hour)})}} // longer than any trial
 	serve := (&fakeserver.IMAP{Store: store, User: name, Password: "p", TLS: secure, Implicit: true}).Serve
 	if wrap != nil {
 		inner := serve

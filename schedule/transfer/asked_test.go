@@ -45,7 +45,8 @@ func TestSilentMTAAndThePassIsAskedToEnd(t *testing.T) {
 				began := time.Now()
 				time.AfterFunc(asked, cancel)
 				_, err := w.pass.Run(ctx)
-				if took := time.Since(began).Truncate(10 * time.Millisecond); took != asked+c.takes {
+				// The last verdict waits a few milliseconds for company in the ledger.
+				if took := time.Since(began).Truncate(100 * time.Millisecond); took != asked+c.takes {
 					t.Errorf("the pass ended %v after it was asked to, want %v; %v", took-asked, c.takes, err)
 				}
 				w.states(c.want)

@@ -267,7 +267,8 @@ func TestSecondSessionWaitsForTheLoginDelay(t *testing.T) {
 				if took := time.Since(began); w.sessions != c.sessions || took > loginBound {
 					t.Errorf("%d sessions in %v, want %d", w.sessions, took, c.sessions)
 				}
-				if len(logins) == 2 && logins[1].Sub(logins[0]) != delay {
+				// The last verdict waits a few milliseconds for company in the ledger.
+				if len(logins) == 2 && logins[1].Sub(logins[0]).Truncate(100*time.Millisecond) != delay {
 					t.Errorf("the second login came after %v, want %v", logins[1].Sub(logins[0]), delay)
 				}
 				w.left(c.left)

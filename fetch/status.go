@@ -36,9 +36,12 @@ const maxSince = 1000
 // as before and those, none of the old ones has gone. A server whose words contradict each other is not believed.
 func (before Status) Since(now Status, found []uint32) (fresh []uint32, whole bool) {
 	fresh = slices.DeleteFunc(slices.Clone(found), func(uid uint32) bool { return uid < before.Next }) // "n:*" names the last message in any case
+	old := len(found) - len(fresh)
 	slices.Sort(fresh)
 	fresh = slices.Compact(fresh)
 	switch {
+	case old > 1 && uint64(old) != uint64(before.Messages): // it names what was not asked for, and not all of it
+		return nil, false
 	case before.Validity == 0, before.Next == 0, now.Validity != before.Validity:
 		return nil, false
 	case now.Next != 0 && now.Next < before.Next: // UIDNEXT never falls

@@ -30,6 +30,7 @@ func TestWhatCameSinceAFolderWasListed(t *testing.T) {
 		"one of the old has gone":                          {before, Status{7, 11, 9, 101}, nil, nil, false},
 		"one of the old has gone, and one is new":          {before, Status{7, 12, 10, 102}, []uint32{11}, nil, false},
 		"one is new that is not named":                     {before, Status{7, 12, 11, 102}, []uint32{10}, nil, false},
+		"some of the old UIDs are named, and not all":      {before, before, []uint32{1, 2, 3, 4, 6, 7, 8, 9, 10}, nil, false},
 		"another UIDVALIDITY":                              {before, Status{8, 11, 10, 100}, nil, nil, false},
 		"UIDs do not last":                                 {Status{0, 11, 10, 100}, Status{0, 11, 10, 100}, nil, nil, false},
 		"nothing is remembered":                            {Status{}, before, nil, nil, false},

@@ -94,6 +94,9 @@
 //
 // A writer of Received fields: a row in received/writers.go and fields in received/testdata/fields.txt.
 //
+// A home of the record: a package below schedule with the methods of app.Ledger, which ledgertest.Run holds to what every home promises. app.OpenLedger
+// chooses one. schedule/postgres is one for several machines; its tests have a private server of postgrestest.
+//
 // A kind of error: a constant in the Kind of the package that speaks the protocol; exit.go gives it its
 // exit code. A new type of error has a method Hint, which returns what to do about it; ui prints that below
 // the error.

@@ -5,6 +5,10 @@
 // One goroutine of a process sends all writes that wait as one transaction, in one round trip, so that one flush serves them all.
 // Each group says under which epoch of which lease its writes were made, and what another process has taken over meanwhile
 // is refused: see [Ledger.Lock].
+//
+// A schema that came back from a dump is noticed, as another file is by package ledger, and its folders are in question until a pass has seen all of them. A
+// cluster that was taken back to an earlier time in place, or a standby that was promoted without all commits, cannot be noticed: hence
+// the synchronous standby.
 package postgres
 
 import (

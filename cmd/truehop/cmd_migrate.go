@@ -30,7 +30,7 @@ not use both.`,
 			case from == to:
 				return usage("--from and --to are the same")
 			}
-			cfg, err := p.readConfig()
+			cfg, err := p.readConfig(c.Context())
 			if err != nil {
 				return err
 			}

@@ -232,7 +232,11 @@ func TestFleetFollowsTheConfiguration(t *testing.T) {
 		p.change(func() {})
 		p.has(t, s.fleet, "at first", "goes", "stays")
 		next := &config.Config{Passes: 2, Accounts: map[string]*config.Account{"stays": account("stays"), "comes": account("comes")}}
-		s.change(ctx, next, log, []string{"stays", "comes"}, []string{"goes"})
+		told := 0
+		s.change(ctx, next, log, []string{"stays", "comes"}, []string{"goes"}, func() { told++ })
+		if told != 1 {
+			t.Errorf("the change was told %d times", told)
+		}
 		p.change(func() { p.standing.Accounts = 1 })
 		p.has(t, s.fleet, "after the change", "stays")
 		slices.Sort(p.wanted)

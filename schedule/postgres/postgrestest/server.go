@@ -86,7 +86,8 @@ func usable(t testing.TB, err error) {
 func memory() string {
 	const enough = 1 << 29 // a container may have 64 MiB
 	var fs syscall.Statfs_t
-	if err := syscall.Statfs("/dev/shm", &fs); err == nil && fs.Bavail*uint64(fs.Bsize) >= enough {
+	// The types of both differ from system to system.
+	if err := syscall.Statfs("/dev/shm", &fs); err == nil && uint64(fs.Bavail)*uint64(fs.Bsize) >= enough {
 		return "/dev/shm"
 	}
 	return "/tmp"

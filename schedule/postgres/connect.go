@@ -173,10 +173,13 @@ func withMode(text string) string {
 func ready(ctx context.Context, conn *pgx.Conn) error {
 	var recovering bool
 	var fsync string
+	var s session
 	// A session may raise synchronous_commit, and on is what makes a commit wait for the disk, here and at synchronous standbys.
 	err := conn.QueryRow(ctx, `SELECT pg_is_in_recovery(), current_setting('fsync'),
 		CASE WHEN current_setting('synchronous_commit') IN ('on', 'remote_apply') THEN ''
-		ELSE set_config('synchronous_commit', 'on', false) END`).Scan(&recovering, &fsync, nil)
+		ELSE set_config('synchronous_commit', 'on', false) END,
+		pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()`).Scan(&recovering, &fsync, nil, &s.pid, &s.began)
+	s.note(conn)
 	switch {
 	case err != nil:
 		return err

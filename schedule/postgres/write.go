@@ -50,6 +50,8 @@ type writer struct {
 	patience, verdictPatience, pause time.Duration
 	// groups counts transactions with judgements.
 	groups int
+	// broken are sessions that broke under a group. They are run's.
+	broken []session
 
 	mu      sync.Mutex
 	waiting []*write
@@ -315,7 +317,10 @@ func (w *writer) commit(group []*write) (err error) {
 	if err != nil {
 		return err
 	}
-	defer conn.Release()
+	defer w.release(conn)
+	if err := w.endBroken(ctx, conn); err != nil {
+		return err
+	}
 	if group[0].bulk {
 		return w.commitBulk(group[0], conn)
 	}

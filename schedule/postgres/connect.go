@@ -102,6 +102,8 @@ func configure(o Options, readOnly bool) (*pgxpool.Config, error) {
 	}
 	c.RuntimeParams["application_name"] = "truehop"
 	c.RuntimeParams["search_path"] = "truehop"
+	// Who waits for a lock sees what was committed meanwhile: a burial, what the node has taken; fence, the epoch.
+	c.RuntimeParams["default_transaction_isolation"] = "read committed"
 	c.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(replyTime.Milliseconds(), 10)
 	if readOnly {
 		c.RuntimeParams["default_transaction_read_only"] = "on"

@@ -101,14 +101,19 @@ func (l *leases) epoch(account string) int64 {
 	return 0
 }
 
-// add notes a lease that was taken.
-func (l *leases) add(account string, h *holding) {
+// add notes a lease that was taken for a node. It returns false where that is not this process's any more: the lease was lost before the
+// reply came, and must not last as those of a later node do.
+func (l *leases) add(node int64, account string, h *holding) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.node != node {
+		return false
+	}
 	if l.held == nil {
 		l.held = map[string]*holding{}
 	}
 	l.held[account] = h
+	return true
 }
 
 // drop forgets a lease, unless there is another one by now.
@@ -166,7 +171,6 @@ func (l *Ledger) Lock(account string) (unlock func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	l.leases.add(account, h)
 	return sync.OnceValue(func() error { return l.unlock(account, h) }), nil
 }
 
@@ -208,7 +212,7 @@ func (l *Ledger) busy(account, holder string) error {
 		Advice: "a pass over it is under way there: try again when it has ended; truehop status shows when that is"}
 }
 
-// acquire takes one lease from the database. One that a process holds which serves accounts is asked for: others hold theirs only while
+// acquire takes one lease from the database, and notes it. One that a process holds which serves accounts is asked for: others hold theirs only while
 // they work under them.
 func (l *Ledger) acquire(ctx context.Context, account string) (*holding, error) {
 	node, err := l.enrol(ctx)
@@ -218,8 +222,13 @@ func (l *Ledger) acquire(ctx context.Context, account string) (*holding, error) 
 	claim, asked := rand.Text(), false
 	for until := time.Now().Add(l.term + askMore); ; {
 		h, err := l.tryLease(ctx, account, node, claim)
-		if h != nil || err != nil {
-			return h, err
+		switch {
+		case err != nil:
+			return nil, err
+		case h != nil && !l.leases.add(node, account, h):
+			return nil, l.leaseOver(account)
+		case h != nil:
+			return h, nil
 		}
 		waits := false
 		if asked {
@@ -319,11 +328,15 @@ func (l *Ledger) MayEnd(account string) func() error {
 		defer l.leases.mu.Unlock()
 		h := l.leases.held[account]
 		if h == nil || h.epoch != epoch || l.leases.term.over(l.now()) {
-			return &ledger.Error{Kind: ledger.Fenced, Op: "the lease on account " + account + " is over: it could not be renewed in time", Path: l.name,
-				Advice: "nothing is to be done: whoever takes the account goes on"}
+			return l.leaseOver(account)
 		}
 		return nil
 	}
+}
+
+func (l *Ledger) leaseOver(account string) error {
+	return &ledger.Error{Kind: ledger.Fenced, Op: "the lease on account " + account + " is over: it could not be renewed in time", Path: l.name,
+		Advice: "nothing is to be done: whoever takes the account goes on"}
 }
 
 // SendingUntil is the time until which a holder before this one, who has lost the lease, may still have a dot on its way; zero where there is

@@ -57,3 +57,79 @@ func TestSuspendedNode(t *testing.T) {
 		t.Errorf("the pass before, under the new lease: %v", err)
 	}
 }
+
+// TestLeaseThatIsLostBeforeTheReply: a lease that was taken for a node which is dead when the process gets to know of it does not last as those of
+// the process's next node do.
+func TestLeaseThatIsLostBeforeTheReply(t *testing.T) {
+	l, err := Open(t.Context(), Options{URL: postgrestest.New(t), Holder: "one"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := l.Serve(t.Context(), []string{"work"}); err != nil {
+		t.Fatal(err)
+	}
+	node, err := l.enrol(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.lose() // and another goroutine becomes the next node
+	next, err := l.enrol(t.Context())
+	if err != nil || next == node {
+		t.Fatalf("node %d after %d, %v", next, node, err)
+	}
+	if l.leases.add(node, "work", &holding{epoch: 1}) || len(l.Held()) != 0 {
+		t.Errorf("the process holds %v", l.Held())
+	}
+	if err := l.MayEnd("work")(); ledger.KindOf(err) != ledger.Fenced {
+		t.Errorf("a dot under it: %v", err)
+	}
+	if taken, err := l.Take(t.Context(), 1, nil); err != nil || len(taken) != 1 || len(l.Held()) != 1 {
+		t.Errorf("the next node takes %v, %v, and holds %v", taken, err, l.Held())
+	}
+}
+
+// TestBurialSeesWhatTheNodeHasTaken, also where the role of the database works by snapshots unless told otherwise: a burial that had to wait for
+// a node which takes a lease frees that lease.
+func TestBurialSeesWhatTheNodeHasTaken(t *testing.T) {
+	url := postgrestest.New(t)
+	l, err := Open(t.Context(), Options{URL: url + "&options=-cdefault_transaction_isolation%3Drepeatable%5C%20read"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var level string
+	if err := l.pool.QueryRow(t.Context(), "SHOW transaction_isolation").Scan(&level); err != nil || level != "read committed" {
+		t.Errorf("transactions are %s, %v", level, err)
+	}
+	postgrestest.Exec(t, url, `INSERT INTO truehop.node (name, expires) VALUES ('dead', '-infinity');
+		INSERT INTO truehop.lease (account, wanted) VALUES ('work', true)`)
+	taking, err := l.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taking.Rollback(t.Context()) }()
+	var node int64
+	if err := taking.QueryRow(t.Context(), "SELECT id FROM truehop.node FOR SHARE").Scan(&node); err != nil {
+		t.Fatal(err)
+	}
+	buried := make(chan error)
+	go func() { buried <- l.exec(t.Context(), "SELECT truehop.bury()") }()
+	for waits := false; !waits; {
+		if err := l.pool.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)").Scan(&waits); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := taking.Exec(t.Context(), "UPDATE truehop.lease SET node = $1, epoch = epoch + 1, expires = 'infinity'", node); err != nil {
+		t.Fatal(err)
+	}
+	if err := taking.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-buried; err != nil {
+		t.Error(err)
+	}
+	if held := postgrestest.Ask[bool](t, url, "SELECT bool_or(node IS NOT NULL) FROM truehop.lease"); held {
+		t.Error("a dead node holds the account for ever")
+	}
+}

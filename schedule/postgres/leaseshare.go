@@ -132,10 +132,8 @@ func (l *Ledger) Take(ctx context.Context, n int, but []string) ([]Taken, error)
 	if err != nil {
 		return nil, err
 	}
-	for account, h := range holdings {
-		l.leases.add(account, h)
-	}
-	return taken, nil
+	lost := func(t Taken) bool { return !l.leases.add(node, t.Account, holdings[t.Account]) }
+	return slices.DeleteFunc(taken, lost), nil
 }
 
 // Leave keeps new work from beginning on the first n of these accounts on which none is under way, and returns them: they can be handed over.

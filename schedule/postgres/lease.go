@@ -85,7 +85,8 @@ type leases struct {
 
 // holding is one lease.
 type holding struct {
-	epoch int64
+	// node is for whom it was taken.
+	node, epoch int64
 	// kept says that it stays when the work is done, working that a pass or a command is at work, leaving that none may begin.
 	kept, working, leaving bool
 	sendingUntil           time.Time
@@ -101,12 +102,12 @@ func (l *leases) epoch(account string) int64 {
 	return 0
 }
 
-// add notes a lease that was taken for a node. It returns false where that is not this process's any more: the lease was lost before the
-// reply came, and must not last as those of a later node do.
-func (l *leases) add(node int64, account string, h *holding) bool {
+// add notes a lease that was taken. It returns false where its node is not this process's any more: it was lost before the reply came, and must
+// not last as those of a later node do.
+func (l *leases) add(account string, h *holding) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.node != node {
+	if l.node != h.node {
 		return false
 	}
 	if l.held == nil {
@@ -171,6 +172,9 @@ func (l *Ledger) Lock(account string) (unlock func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if !l.leases.add(account, h) {
+		return nil, l.leaseOver(account)
+	}
 	return sync.OnceValue(func() error { return l.unlock(account, h) }), nil
 }
 
@@ -212,7 +216,7 @@ func (l *Ledger) busy(account, holder string) error {
 		Advice: "a pass over it is under way there: try again when it has ended; truehop status shows when that is"}
 }
 
-// acquire takes one lease from the database, and notes it. One that a process holds which serves accounts is asked for: others hold theirs only while
+// acquire takes one lease from the database. One that a process holds which serves accounts is asked for: others hold theirs only while
 // they work under them.
 func (l *Ledger) acquire(ctx context.Context, account string) (*holding, error) {
 	node, err := l.enrol(ctx)
@@ -222,13 +226,8 @@ func (l *Ledger) acquire(ctx context.Context, account string) (*holding, error) 
 	claim, asked := rand.Text(), false
 	for until := time.Now().Add(l.term + askMore); ; {
 		h, err := l.tryLease(ctx, account, node, claim)
-		switch {
-		case err != nil:
-			return nil, err
-		case h != nil && !l.leases.add(node, account, h):
-			return nil, l.leaseOver(account)
-		case h != nil:
-			return h, nil
+		if h != nil || err != nil {
+			return h, err
 		}
 		waits := false
 		if asked {
@@ -298,7 +297,7 @@ func (l *Ledger) tryLease(ctx context.Context, account string, node int64, claim
 		case errors.Is(err, pgx.ErrNoRows):
 			return nil
 		case err == nil:
-			h = &holding{epoch: epoch, working: true, sendingUntil: sendingUntil(time.Now(), seconds(lost), l.dotOver)}
+			h = &holding{node: node, epoch: epoch, working: true, sendingUntil: sendingUntil(time.Now(), seconds(lost), l.dotOver)}
 		}
 		return err
 	})

@@ -78,7 +78,7 @@ func TestLeaseThatIsLostBeforeTheReply(t *testing.T) {
 	if err != nil || next == node {
 		t.Fatalf("node %d after %d, %v", next, node, err)
 	}
-	if l.leases.add(node, "work", &holding{epoch: 1}) || len(l.Held()) != 0 {
+	if l.leases.add("work", &holding{node: node, epoch: 1}) || len(l.Held()) != 0 {
 		t.Errorf("the process holds %v", l.Held())
 	}
 	if err := l.MayEnd("work")(); ledger.KindOf(err) != ledger.Fenced {

@@ -124,7 +124,7 @@ func (l *Ledger) Take(ctx context.Context, n int, but []string) ([]Taken, error)
 				t.Due = *due
 			}
 			taken = append(taken, t)
-			holdings[t.Account] = &holding{epoch: epoch, kept: true, sendingUntil: sendingUntil(time.Now(), seconds(lost), l.dotOver)}
+			holdings[t.Account] = &holding{node: node, epoch: epoch, kept: true, sendingUntil: sendingUntil(time.Now(), seconds(lost), l.dotOver)}
 			return nil
 		})
 		return err
@@ -132,7 +132,7 @@ func (l *Ledger) Take(ctx context.Context, n int, but []string) ([]Taken, error)
 	if err != nil {
 		return nil, err
 	}
-	lost := func(t Taken) bool { return !l.leases.add(node, t.Account, holdings[t.Account]) }
+	lost := func(t Taken) bool { return !l.leases.add(t.Account, holdings[t.Account]) }
 	return slices.DeleteFunc(taken, lost), nil
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -74,6 +76,9 @@ const fencedState = "TH001"
 type leases struct {
 	mu   sync.Mutex
 	held map[string]*holding
+	// orphans are accounts on which work is under way whose lease was lost. None is taken before that has ended: its writes would count as
+	// those of the new lease.
+	orphans map[string]bool
 	// node is this process's row, 0 while it has none, and term how long that lasts.
 	node int64
 	term term
@@ -115,6 +120,13 @@ func (l *leases) add(account string, h *holding) bool {
 	}
 	l.held[account] = h
 	return true
+}
+
+// but is a list of accounts with the orphans among them.
+func (l *leases) but(accounts []string) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.AppendSeq(slices.Clone(accounts), maps.Keys(l.orphans))
 }
 
 // drop forgets a lease, unless there is another one by now.
@@ -184,6 +196,8 @@ func (l *Ledger) lockHeld(account string) (*holding, error) {
 	defer l.leases.mu.Unlock()
 	h := l.leases.held[account]
 	switch {
+	case h == nil && l.leases.orphans[account]:
+		return nil, l.busy(account, l.holder)
 	case h == nil && !l.leases.serves:
 		return nil, nil
 	case h == nil, h.leaving:
@@ -199,6 +213,9 @@ func (l *Ledger) lockHeld(account string) (*holding, error) {
 func (l *Ledger) unlock(account string, h *holding) error {
 	l.leases.mu.Lock()
 	h.working = false
+	if l.leases.held[account] != h {
+		delete(l.leases.orphans, account)
+	}
 	kept, node := h.kept, l.leases.node
 	l.leases.mu.Unlock()
 	if kept {

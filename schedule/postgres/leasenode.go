@@ -95,6 +95,14 @@ func (l *Ledger) lose() {
 	l.leases.mu.Lock()
 	defer l.leases.mu.Unlock()
 	l.leases.losses += len(l.leases.held)
+	if l.leases.orphans == nil {
+		l.leases.orphans = map[string]bool{}
+	}
+	for account, h := range l.leases.held {
+		if h.working {
+			l.leases.orphans[account] = true
+		}
+	}
 	l.leases.held, l.leases.node, l.leases.term = nil, 0, term{}
 }
 

@@ -133,3 +133,56 @@ func TestBurialSeesWhatTheNodeHasTaken(t *testing.T) {
 		t.Error("a dead node holds the account for ever")
 	}
 }
+
+// TestWorkUnderALostLease: while a pass goes on whose lease was lost, its process does not take the account again: the writes of that pass, which
+// knows nothing of what others did meanwhile, would count as those of the new lease.
+func TestWorkUnderALostLease(t *testing.T) {
+	url := postgrestest.New(t)
+	for name, serves := range map[string]bool{"a service": true, "a command": false} {
+		l, err := Open(t.Context(), Options{URL: url, Holder: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if serves {
+			err = l.Serve(t.Context(), []string{name})
+		}
+		if err == nil && serves {
+			_, err = l.Take(t.Context(), 1, nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		unlock, err := l.Lock(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		postgrestest.Exec(t, url, "UPDATE truehop.node SET expires = '-infinity'")
+		l.lose()
+		if serves {
+			if taken, err := l.Take(t.Context(), 1, nil); err != nil || len(taken) != 0 {
+				t.Errorf("%s takes %v, %v", name, taken, err)
+			}
+		}
+		if _, err := l.Lock(name); err == nil {
+			t.Errorf("%s begins anew", name)
+		}
+		sending := ledger.Record{Key: ledger.Key{Account: name, UID: "1"}, State: ledger.Sending}
+		if err := l.Put(t.Context(), sending); ledger.KindOf(err) != ledger.Fenced {
+			t.Errorf("%s writes: %v", name, err)
+		}
+		if err := unlock(); err != nil {
+			t.Error(err)
+		}
+		if serves {
+			if taken, err := l.Take(t.Context(), 1, nil); err != nil || len(taken) != 1 {
+				t.Errorf("afterwards %s takes %v, %v", name, taken, err)
+			}
+		}
+		if _, err := l.Lock(name); err != nil {
+			t.Errorf("afterwards %s: %v", name, err)
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -110,7 +110,7 @@ func (l *Ledger) Take(ctx context.Context, n int, but []string) ([]Taken, error)
 				ORDER BY due LIMIT $5 FOR UPDATE SKIP LOCKED)
 			UPDATE truehop.lease SET node = me.id, holder = $2, claim = $3, epoch = epoch + 1, expires = 'infinity', asked = NULL
 			FROM me, free WHERE lease.account = free.account
-			RETURNING lease.account, epoch, `+lostFor+`, CASE WHEN due = '-infinity' THEN NULL ELSE due END`, node, l.holder, claim, but, n)
+			RETURNING lease.account, epoch, `+lostFor+`, CASE WHEN due = '-infinity' THEN NULL ELSE due END`, node, l.holder, claim, l.leases.but(but), n)
 		if err != nil {
 			return err
 		}

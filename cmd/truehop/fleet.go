@@ -29,6 +29,9 @@ type sharing interface {
 // fleetLook is how often a service looks how the accounts are shared out.
 const fleetLook = 2 * time.Second
 
+// fleetPatience is how long it waits for the answer: while the database says nothing, its leases run out.
+const fleetPatience = 10 * time.Second
+
 // fleet has a service serve its share of the accounts. An account is in the schedule, and watched, from when its lease was taken until it is handed
 // over or lost. One goroutine, run, takes and hands over.
 type fleet struct {
@@ -85,7 +88,10 @@ func (f *fleet) run(ctx, ended context.Context) {
 
 // share takes accounts or lets them go, so that this service has its share.
 func (f *fleet) share(ctx context.Context) {
-	standing, err := f.ledger.Standing(ctx)
+	f.part(ctx, f.lost()) // also while the database is away
+	asking, cancel := context.WithTimeout(ctx, fleetPatience)
+	standing, err := f.ledger.Standing(asking)
+	cancel()
 	if err == nil {
 		f.part(ctx, f.lost())
 		lent := f.ledger.Leave(standing.Asked, len(standing.Asked))

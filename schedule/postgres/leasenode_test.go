@@ -33,11 +33,17 @@ func TestSuspendedNode(t *testing.T) {
 	if err := mayEnd(); ledger.KindOf(err) != ledger.Fenced {
 		t.Errorf("after a suspend: %v", err)
 	}
+	if held := l.Held(); len(held) != 0 {
+		t.Errorf("after a suspend it holds %v, which may be another's", held)
+	}
 	if alive, err := l.renew(node); !alive || err != nil {
 		t.Errorf("nobody has taken anything: alive %v, %v", alive, err)
 	}
 	if err := mayEnd(); err != nil {
 		t.Errorf("after a renewal in time: %v", err)
+	}
+	if held := l.Held(); len(held) != 1 {
+		t.Errorf("after a renewal in time it holds %v", held)
 	}
 	postgrestest.Exec(t, url, "UPDATE truehop.node SET expires = clock_timestamp()")
 	if alive, err := l.renew(node); alive || err != nil {

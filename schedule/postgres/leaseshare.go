@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"crypto/rand"
+	"maps"
 	"slices"
 	"time"
 
@@ -56,7 +57,7 @@ func (l *Ledger) Standing(ctx context.Context) (Standing, error) {
 	if err != nil {
 		return s, err
 	}
-	held := l.Held()
+	held := l.leases.accounts()
 	if s.Held == len(held) {
 		return s, nil
 	}
@@ -65,15 +66,22 @@ func (l *Ledger) Standing(ctx context.Context) (Standing, error) {
 	return s, l.exec(ctx, "UPDATE truehop.lease SET node = NULL, expires = '-infinity' WHERE node = $1 AND account <> ALL($2)", node, held)
 }
 
-// Held are the accounts whose leases this process holds.
+// Held are the accounts whose leases this process holds: none where they could not be renewed in time, so that others may have them by now.
 func (l *Ledger) Held() []string {
 	l.leases.mu.Lock()
-	defer l.leases.mu.Unlock()
-	held := make([]string, 0, len(l.leases.held))
-	for account := range l.leases.held {
-		held = append(held, account)
+	over := l.leases.term.over(l.now())
+	l.leases.mu.Unlock()
+	if over {
+		return nil
 	}
-	return held
+	return l.leases.accounts()
+}
+
+// accounts are those whose leases were taken and neither handed back nor found lost.
+func (l *leases) accounts() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.AppendSeq(make([]string, 0, len(l.held)), maps.Keys(l.held))
 }
 
 // Losses counts the leases that this process has lost since it began.

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/cmd/truehop/internal/ui"
+	"github.com/truehop/truehop/schedule"
+	"github.com/truehop/truehop/schedule/postgres"
+)
+
+// unreachable is a ledger whose database is away, for so long that the leases are over.
+type unreachable struct{ sharing }
+
+func (unreachable) Held() []string { return nil }
+
+func (unreachable) Standing(context.Context) (postgres.Standing, error) {
+	return postgres.Standing{}, errors.New("away")
+}
+
+// TestLeasesRunOutWhileTheDatabaseIsAway: a service that cannot renew its leases serves those accounts no longer. Others may watch them by now.
+func TestLeasesRunOutWhileTheDatabaseIsAway(t *testing.T) {
+	cfg := &config.Config{Passes: 1, Accounts: map[string]*config.Account{"work": {Name: "work"}}}
+	s := newService(cfg, ui.NewLog(io.Discard, config.Log{Format: config.TextFormat}, true))
+	watching, unwatch := context.WithCancel(t.Context())
+	s.served["work"] = served{unwatch: unwatch}
+	f := newFleet(s, unreachable{})
+	f.next["work"] = time.Now().Add(time.Hour)
+	updates := make(chan schedule.Update, 1)
+	s.updates = updates
+	f.share(t.Context())
+	select {
+	case u := <-updates:
+		if !slices.Equal(u.Gone, []string{"work"}) || u.Parallel != 1 {
+			t.Errorf("the schedule changes by %+v", u)
+		}
+	default:
+		t.Error("the account stays in the schedule")
+	}
+	if watching.Err() == nil {
+		t.Error("it is watched still")
+	}
+}

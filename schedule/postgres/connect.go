@@ -74,16 +74,14 @@ func configure(o Options, readOnly bool) (*pgxpool.Config, error) {
 	invalid := func(op, advice string, err error) error {
 		return &ledger.Error{Kind: ledger.Invalid, Op: op, Advice: advice, Err: err}
 	}
+	if holdsPassword(o.URL) {
+		return nil, invalid("the connection string of the database holds a password", "use password_file or another source of a password", nil)
+	}
 	config, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
 		// The cause quotes the connection string, which may hold what should not be shown.
 		return nil, invalid("the connection string of the database cannot be read",
 			"write postgres://USER@HOST/DATABASE, or service=NAME", nil)
-	}
-	if u, err := url.Parse(o.URL); err == nil && u.User != nil {
-		if _, has := u.User.Password(); has {
-			return nil, invalid("the connection string of the database holds a password", "use password_file or another source of a password", nil)
-		}
 	}
 	if !verified(config.ConnConfig) && !saysMode(o.URL) {
 		// pgx, as libpq, would go without TLS where the server offers none.
@@ -127,6 +125,17 @@ func configure(o Options, readOnly bool) (*pgxpool.Config, error) {
 		}
 	}
 	return config, nil
+}
+
+// holdsPassword reports whether a connection string holds a password: before the host, behind it, or as a word of libpq's other form, where spaces
+// may stand around =.
+func holdsPassword(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme == "" {
+		return strings.Contains(strings.Join(strings.Fields(text), ""), "password=")
+	}
+	_, has := u.User.Password()
+	return has || u.Query().Has("password") || u.Query().Has("sslpassword")
 }
 
 // verified reports whether each way to the server is by TLS with a certificate that is checked for its name, or does not

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 
@@ -100,5 +101,15 @@ func TestGroupThatArrivesLate(t *testing.T) {
 	found, err := l.List(t.Context(), ledger.Filter{Account: "work"})
 	if err != nil || len(found) != 1 || found[0].State != ledger.Delivered {
 		t.Errorf("the record is %v, %v; want that the message stays delivered", found, err)
+	}
+}
+
+// TestPasswordInSight: a connection string that holds a password is refused, and the error does not hold it.
+func TestPasswordInSight(t *testing.T) {
+	for _, url := range []string{"postgres://u:secret@localhost/x", "postgres://u@localhost/x?password=secret", "service=x password=secret", "host=localhost password = secret"} {
+		_, err := postgres.Open(t.Context(), postgres.Options{URL: url})
+		if ledger.KindOf(err) != ledger.Invalid || !strings.Contains(err.Error(), "holds a password") || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", url, err)
+		}
 	}
 }

@@ -58,12 +58,17 @@ func (k checker) database(key, value, aside, instead string) {
 		k.wrong(key, "want postgres://USER@HOST/DATABASE or service=NAME, got %s%s", show(value), aside)
 	case isURL && err != nil:
 		k.wrong(key, "cannot be read as an address; write postgres://USER@HOST/DATABASE") // err quotes it, with what may be a password
-	case hasPassword(u), strings.Contains(value, "password="):
+	case hasPassword(u), strings.Contains(strings.Join(strings.Fields(value), ""), "password="):
 		k.wrong(key, "holds a password, which everybody sees who is shown the configuration; %s", instead)
 	}
 }
 
+// hasPassword reports whether an address holds a password. u is nil where it could not be read.
 func hasPassword(u *url.URL) bool {
+	if u == nil {
+		return false
+	}
 	_, has := u.User.Password()
-	return has
+	words := strings.Join(strings.Fields(u.Path), "") // libpq takes spaces around =
+	return has || u.Query().Has("password") || strings.Contains(words, "password=")
 }

@@ -26,11 +26,14 @@ type sharing interface {
 	Losses() int
 }
 
+// overdueLooks is after how many looks what nobody serves is taken beyond the share.
+const overdueLooks = 5
+
 // fleetLook is how often a service looks how the accounts are shared out.
 const fleetLook = 2 * time.Second
 
-// fleetPatience is how long it waits for the answer: while the database says nothing, its leases run out.
-const fleetPatience = 10 * time.Second
+// lookPatience is how long it waits for the answer: while the database says nothing, its leases run out.
+const lookPatience = 10 * time.Second
 
 // fleet has a service serve its share of the accounts. An account is in the schedule, and watched, from when its lease was taken until it is handed
 // over or lost. One goroutine, run, takes and hands over.
@@ -42,6 +45,8 @@ type fleet struct {
 	poke chan struct{}
 	// away says that the last look failed. It is run's.
 	away bool
+	// overdue counts the looks that found accounts which nobody serves, one after another. It is run's.
+	overdue int
 	// changing is held while accounts come into the schedule, or their configuration changes. It guards strangers, which others have in their
 	// configuration, and this service has not.
 	changing  sync.Mutex
@@ -89,7 +94,7 @@ func (f *fleet) run(ctx, ended context.Context) {
 // share takes accounts or lets them go, so that this service has its share.
 func (f *fleet) share(ctx context.Context) {
 	f.part(ctx, f.lost()) // also while the database is away
-	asking, cancel := context.WithTimeout(ctx, fleetPatience)
+	asking, cancel := context.WithTimeout(ctx, lookPatience)
 	standing, err := f.ledger.Standing(asking)
 	cancel()
 	if err == nil {
@@ -99,12 +104,28 @@ func (f *fleet) share(ctx context.Context) {
 		declined := f.ledger.Decline(ctx, slices.DeleteFunc(standing.Asked, func(account string) bool { return slices.Contains(lent, account) }))
 		take, give := standing.Quota()
 		f.part(ctx, f.ledger.Leave(f.latestDueFirst(), give))
+		take = max(take, f.beyond(standing))
 		err = errors.Join(declined, f.take(ctx, take))
 	}
 	if failed := err != nil; failed != f.away && ctx.Err() == nil {
 		f.away = failed
 		f.service.logger().Sharing(err)
 	}
+}
+
+// beyond is how many accounts to take although there is a share of them here: where others have had the time to take them, and did not. They
+// are handed over again at the next look that finds no pass over them under way, to be taken when they are overdue anew.
+func (f *fleet) beyond(standing postgres.Standing) int {
+	n := standing.Beyond()
+	if n == 0 {
+		f.overdue = 0
+		return 0
+	}
+	f.overdue++
+	if f.overdue < overdueLooks {
+		return 0
+	}
+	return n
 }
 
 // lost are the accounts in the schedule whose leases are over.

@@ -189,6 +189,20 @@ func TestFleetFollowsTheStanding(t *testing.T) {
 		p.has(t, s.fleet, "while the database is away")
 		p.change(func() { p.away = nil })
 		p.has(t, s.fleet, "when it is back", "d")
+		p.change(func() {
+			p.standing.Nodes, p.standing.Accounts, p.standing.Overdue = 2, 2, 1
+			p.free["b"] = begin
+		})
+		p.has(t, s.fleet, "with its share, while another may still take what is overdue", "d")
+		beyond := passes["b"]
+		time.Sleep(2 * overdueLooks * fleetLook)
+		p.change(func() { p.standing.Overdue = 0 })
+		p.has(t, s.fleet, "after a pass over what nobody else took", "d")
+		mu.Lock()
+		if passes["b"] == beyond {
+			t.Error("there was no pass over what nobody else took")
+		}
+		mu.Unlock()
 		p.change(func() { p.standing.Draining = true })
 		p.has(t, s.fleet, "draining")
 		p.change(func() {

@@ -292,3 +292,24 @@ func TestUnserve(t *testing.T) {
 		t.Errorf("taken: %v", got)
 	}
 }
+
+// TestOverdue: what nobody holds is counted once its pass has been due for a minute, unless nobody is to serve it.
+func TestOverdue(t *testing.T) {
+	l := openNode(t, postgrestest.New(t), "one")
+	accounts := []string{"long", "now", "later", "unwanted", "held"}
+	serve(t, l, accounts...)
+	if taken := take(t, l, len(accounts)); len(taken) != len(accounts) {
+		t.Fatalf("taken: %v", taken)
+	}
+	now := time.Now()
+	due := map[string]time.Time{"long": now.Add(-2 * time.Minute), "now": now, "later": now.Add(time.Hour), "unwanted": now.Add(-time.Hour)}
+	if err := l.HandOver(t.Context(), due); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Unserve(t.Context(), []string{"unwanted"}); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := l.Standing(t.Context()); err != nil || s.Overdue != 1 || s.Held != 1 {
+		t.Errorf("standing %+v, %v; want one account overdue, and one held", s, err)
+	}
+}

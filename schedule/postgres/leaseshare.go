@@ -51,8 +51,9 @@ func (l *Ledger) Standing(ctx context.Context) (Standing, error) {
 		return q.QueryRow(ctx, `SELECT (SELECT count(*) FROM truehop.node WHERE serves AND NOT draining AND expires > clock_timestamp()),
 			(SELECT count(*) FROM truehop.lease WHERE wanted), (SELECT count(*) FROM truehop.lease WHERE node = $1),
 			coalesce((SELECT draining FROM truehop.node WHERE id = $1), false),
-			ARRAY(SELECT account FROM truehop.lease WHERE node = $1 AND asked IS NOT NULL)`, node).
-			Scan(&s.Nodes, &s.Accounts, &s.Held, &s.Draining, &s.Asked)
+			(SELECT count(*) FROM truehop.lease WHERE wanted AND node IS NULL AND expires <= clock_timestamp() AND due <= clock_timestamp() - $2::interval),
+			ARRAY(SELECT account FROM truehop.lease WHERE node = $1 AND asked IS NOT NULL)`, node, overdueAfter).
+			Scan(&s.Nodes, &s.Accounts, &s.Held, &s.Draining, &s.Overdue, &s.Asked)
 	})
 	if err != nil {
 		return s, err

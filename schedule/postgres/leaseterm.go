@@ -33,17 +33,34 @@ type Standing struct {
 	Draining bool
 	// Accounts counts those that somebody is to serve, Held those that this process holds.
 	Accounts, Held int
+	// Overdue counts those that nobody holds, although a pass has been due for overdueAfter.
+	Overdue int
 	// Asked are accounts that this process holds and that another one wants to work on.
 	Asked []string
 }
 
+// overdueAfter is how long an account may be due without anybody holding it before it is [Standing.Overdue].
+const overdueAfter = time.Minute
+
 // Quota says how many accounts more this process should take, or how many it should hand over. Each process has a share of
 // the same size, rounded up, so that every account is in one; where that is so, nobody takes or hands over anything.
 func (s Standing) Quota() (take, give int) {
-	share := 0
-	if !s.Draining {
-		nodes := max(s.Nodes, 1)
-		share = (s.Accounts + nodes - 1) / nodes
+	return max(s.share()-s.Held, 0), max(s.Held-s.share(), 0)
+}
+
+// Beyond says how many accounts this process should take although it has its share, if that lasts: where processes do not have the same
+// accounts in their configuration, some cannot fill theirs, and what is left over would be served by nobody.
+func (s Standing) Beyond() int {
+	if s.Draining || s.Held < s.share() {
+		return 0
 	}
-	return max(share-s.Held, 0), max(s.Held-share, 0)
+	return s.Overdue
+}
+
+func (s Standing) share() int {
+	if s.Draining {
+		return 0
+	}
+	nodes := max(s.Nodes, 1)
+	return (s.Accounts + nodes - 1) / nodes
 }

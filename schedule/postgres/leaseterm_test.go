@@ -80,3 +80,20 @@ func TestQuota(t *testing.T) {
 		}
 	}
 }
+
+func TestBeyond(t *testing.T) {
+	for name, c := range map[string]struct {
+		s    Standing
+		want int
+	}{
+		"at rest":                {Standing{Nodes: 3, Accounts: 10, Held: 4}, 0},
+		"first its share":        {Standing{Nodes: 3, Accounts: 10, Held: 2, Overdue: 7}, 0},
+		"what nobody else takes": {Standing{Nodes: 3, Accounts: 10, Held: 4, Overdue: 3}, 3},
+		"still more":             {Standing{Nodes: 3, Accounts: 10, Held: 7, Overdue: 2}, 2},
+		"draining":               {Standing{Nodes: 2, Accounts: 10, Overdue: 3, Draining: true}, 0},
+	} {
+		if got := c.s.Beyond(); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
+}

@@ -22,7 +22,7 @@ const drainLook = time.Second
 func (p *program) drainCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "drain [NODE]",
-		Short: "Have the service of a machine hand its accounts over to those of others",
+		Short: "Have a machine's service hand its accounts over to others",
 		Long: `drain tells truehop serve on a machine, this one unless NODE names another, to hand over its accounts to the services
 of other machines that share the record, and to take no more. It waits until that is done. A pass under way ends first. The service then
 runs on without accounts until it is started again; SIGTERM does both at once. It needs the key state.`,

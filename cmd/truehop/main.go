@@ -92,26 +92,27 @@ with XCLIENT, so that its rules judge the real client and not localhost.`,
 	root.AddCommand(p.docsCommand())
 	root.InitDefaultCompletionCmd()
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", helpWidth)))
-	foldHelp(root)
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(c *cobra.Command, args []string) {
+		c.Long = foldedHelp(c.Long)
+		help(c, args)
+	})
 	return root
 }
 
 // helpWidth is how wide the help of a command is.
 const helpWidth = 80
 
-// foldHelp fills the paragraphs of the texts of a command and of those below it.
-func foldHelp(c *cobra.Command) {
+// foldedHelp fills the paragraphs of the text of a command.
+func foldedHelp(long string) string {
 	var paragraphs []string
-	for text := range strings.SplitSeq(c.Long, "\n\n") {
+	for text := range strings.SplitSeq(long, "\n\n") {
 		if !strings.Contains("\n"+text, "\n\t") { // what is to be typed stays as it is
 			text = ui.Folded(strings.Join(strings.Fields(text), " "), helpWidth)
 		}
 		paragraphs = append(paragraphs, text)
 	}
-	c.Long = strings.Join(paragraphs, "\n\n")
-	for _, below := range c.Commands() {
-		foldHelp(below)
-	}
+	return strings.Join(paragraphs, "\n\n")
 }
 
 // wrongFlag makes a mistake of usage of what is wrong with a flag of a command, with the flag that may be meant.

@@ -54,8 +54,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return exitCode(err)
 }
 
-// memoryLimit is the soft limit of the Go heap, in octets: the program's promise is 64 MB in all.
-const memoryLimit = 40 << 20
+// memoryLimit is the soft limit of the Go heap, in octets: the promise is 64 MB in all, and some 20 of them are the program itself.
+const memoryLimit = 37 << 20
 
 // memoryFor is the limit with so many accounts, of which each has its configuration, its place in the schedule and perhaps a watcher: with
 // very many the collector would never rest under that of a few.

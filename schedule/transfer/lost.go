@@ -65,6 +65,9 @@ func newPresence(at folderKey, listing *fetch.Listing, p *plan) *presence {
 		contents: map[string][][32]byte{}, claimed: map[ledger.Key]bool{}, refused: map[string]int64{},
 		sizeOf: map[fetch.Ref]int64{}, sizes: map[int64]int{}, taken: map[sizeUnder]int{},
 	}
+	if !p.renumbered { // else nothing is told by its size, and there may be very many messages
+		return there
+	}
 	for _, ref := range listing.Refs {
 		wasRead := slices.ContainsFunc(p.known[ref.UID], func(b ledger.Brief) bool { return b.Hash != noHash })
 		if !wasRead {

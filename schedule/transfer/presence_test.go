@@ -23,7 +23,7 @@ func TestUnreadRecordsAreSharedOut(t *testing.T) {
 		{"the known one comes last, in another order", []ledger.Record{unread[1], unread[0]}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := newPresence(now, listing, compare(now, listing, nil, listingRules{now: noon}))
+			p := newPresence(now, listing, underNewUIDs(compare(now, listing, nil, listingRules{now: noon})))
 			p.unreadBefore = c.records
 			claim := func() { p.claim(was.key("read", hashOf("content")), listing.Refs[0]) }
 			if c.claimedFirst {
@@ -48,6 +48,12 @@ func TestUnreadRecordsAreSharedOut(t *testing.T) {
 	}
 }
 
+// underNewUIDs is a plan for a folder of which there are records under another UIDVALIDITY.
+func underNewUIDs(p *plan) *plan {
+	p.renumbered = true
+	return p
+}
+
 // TestUnreadRecordsAreCountedAgainstMessages: of the records of one size under an earlier UIDVALIDITY as many go as there are messages of
 // that size. If those are more than the records, no record goes: one of the messages may be new.
 func TestUnreadRecordsAreCountedAgainstMessages(t *testing.T) {
@@ -70,7 +76,7 @@ func TestUnreadRecordsAreCountedAgainstMessages(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%q for two of size %d", c.listing, c.recorded), func(t *testing.T) {
 			listing := listingOf(false, c.listing)
-			p := newPresence(now, listing, compare(now, listing, nil, listingRules{now: noon}))
+			p := newPresence(now, listing, underNewUIDs(compare(now, listing, nil, listingRules{now: noon})))
 			unread := []ledger.Record{{Key: was.key("x", noHash), Size: int64(c.recorded)}, {Key: was.key("y", noHash), Size: int64(c.recorded)}}
 			p.noteUnread(unread)
 			goes := 0
@@ -135,7 +141,7 @@ func TestClaimedRecordsStay(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			listing := listingOf(false, c.listing)
-			p := newPresence(now, listing, compare(now, listing, nil, listingRules{now: noon}))
+			p := newPresence(now, listing, underNewUIDs(compare(now, listing, nil, listingRules{now: noon})))
 			p.claim(was.key("old", hashOf("content")), listing.Refs[0])
 			p.noteUnread([]ledger.Record{*c.record})
 			if got := p.superseded(c.record); got != c.superseded {

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -23,7 +24,7 @@ type Options struct {
 	// URL is postgres://USER@HOST/DATABASE?…, or service=NAME for a section of a service file, or any other connection
 	// string that libpq takes. It must not hold a password.
 	URL string
-	// Password, if not nil, is asked for the password before each connection is made.
+	// Password, if not nil, is asked for the password before each connection is made; "" leaves that of ~/.pgpass or of a service file.
 	Password func(context.Context) (string, error)
 	// Connections bounds the connections of this process; 0 is 8.
 	Connections int
@@ -117,10 +118,10 @@ func configure(o Options, readOnly bool) (*pgxpool.Config, error) {
 	if o.Password != nil {
 		config.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) error {
 			password, err := o.Password(ctx)
-			c.Password = password
 			if err != nil {
 				return &passwordError{err}
 			}
+			c.Password = cmp.Or(password, c.Password)
 			return nil
 		}
 	}

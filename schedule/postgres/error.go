@@ -13,7 +13,11 @@ import (
 
 const (
 	hintAway   = "see that PostgreSQL runs and can be reached from here; truehop goes on by itself once it can"
-	hintRights = "give the role the rights that README lists, or let the owner of the schema truehop open it once"
+	hintRights = "give the role the rights of a node in examples/fleet/roles.sql; tables are made, and brought to this version, by the owner of the schema truehop: truehop accounts prepare"
+	hintLogin  = "correct the role's name or its password: of state that is state_password_file or another source, else ~/.pgpass"
+	hintLetIn  = "see that the role exists, and that pg_hba.conf of the server lets it into this database from here"
+	hintNone   = "correct the name of the database, or have its administrator create it"
+	hintEmpty  = "let a role that may make the tables say truehop accounts prepare"
 	hintFull   = "free some space on the server of the database"
 )
 
@@ -33,15 +37,36 @@ func failed(op, name string, err error) error {
 		return err
 	}
 	e := &ledger.Error{Kind: kind, Op: op, Path: name, Err: oneLine(err)}
-	switch kind {
-	case ledger.Away:
-		e.Op, e.Advice = "cannot be reached", hintAway
-	case ledger.Permission:
-		e.Advice = hintRights
-	case ledger.Full:
-		e.Advice = hintFull
+	if e.Advice = hint(kind, err); kind == ledger.Away {
+		e.Op = "cannot be reached"
 	}
 	return e
+}
+
+// hint says what to do about an error of a kind, "" where there is nothing to say.
+func hint(kind ledger.Kind, err error) string {
+	var said *pgconn.PgError
+	if errors.As(err, &said) {
+		switch said.Code {
+		case "28P01":
+			return hintLogin
+		case "28000":
+			return hintLetIn
+		case "3D000":
+			return hintNone
+		}
+	}
+	switch kind {
+	case ledger.Away:
+		return hintAway
+	case ledger.NotFound:
+		return hintEmpty
+	case ledger.Permission:
+		return hintRights
+	case ledger.Full:
+		return hintFull
+	}
+	return ""
 }
 
 // kindOf classifies what pgx returned; Unclassified is the end of the caller's context, or an answer without rows.
@@ -72,8 +97,10 @@ func kindOfCode(code string) ledger.Kind {
 		return ledger.Full
 	case "42501", "28000", "28P01", "25006": // insufficient_privilege, invalid authorization and password, read_only_sql_transaction
 		return ledger.Permission
-	case "3D000", "42P01", "3F000": // no such database, table, schema
+	case "42P01", "3F000": // no such table, schema: no pass has been made yet
 		return ledger.NotFound
+	case "3D000": // no such database: it was misspelt, or lost with all that is known
+		return ledger.IO
 	case fencedState:
 		return ledger.Fenced
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	hintAway   = "see that PostgreSQL runs and can be reached from here; truehop goes on by itself once it can"
+	hintAway   = "see that PostgreSQL runs and can be reached from here; truehop serve then goes on by itself"
 	hintRights = "give the role the rights of a node in examples/fleet/roles.sql; tables are made, and brought to this version, by the owner of the schema truehop: truehop accounts prepare"
 	hintLogin  = "correct the role's name or its password: of state that is state_password_file or another source, else ~/.pgpass"
 	hintLetIn  = "see that the role exists, and that pg_hba.conf of the server lets it into this database from here"

@@ -79,7 +79,10 @@ func (p *program) drained(ctx context.Context, record *postgres.Ledger, node str
 			for _, n := range nodes {
 				known = append(known, fetch.Sanitize(n.Name))
 			}
-			return unfit("no service runs on %q; these do: %s", fetch.Sanitize(node), strings.Join(append(known, "no others"), ", "))
+			if len(known) == 0 {
+				return unfit("no service runs on %q, nor on any other machine that shares the record", fetch.Sanitize(node))
+			}
+			return unfit("no service runs on %q; name the machine of one that does: %s", fetch.Sanitize(node), strings.Join(known, ", "))
 		}
 		held, others := 0, 0
 		for _, n := range nodes {

@@ -377,7 +377,9 @@ func TestCommandsBesideServices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	must(t, exitUsage, "drain", "--config", third.config, "nobody.example")
+	if told := must(t, exitUsage, "drain", "--config", third.config, "nobody.example").stderr.String(); !strings.Contains(told, "name the machine of one that does: pid ") {
+		t.Errorf("drain of a machine without a service does not say which have one:\n%s", told)
+	}
 	leaves := fmt.Sprintf("pid %d on %s", n.all[0].Process.Pid, host)
 	drained := must(t, exitOK, "drain", "--config", third.config, leaves)
 	if got := held("name = '" + leaves + "'"); got != 0 {

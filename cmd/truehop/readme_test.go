@@ -136,6 +136,9 @@ func TestReadmeQuotes(t *testing.T) {
 	}
 }
 
+// asTruehop is what stands before a command that is to run as the user truehop, with its environment or its credentials.
+var asTruehop = regexp.MustCompile(`^(sudo -u truehop ([A-Z_]+=\S* )*|systemd-run .*-p LoadCredential=\S+ )`)
+
 // TestReadmeCommands: every command line shown is one that the program understands.
 func TestReadmeCommands(t *testing.T) {
 	shown := 0
@@ -148,11 +151,11 @@ func TestReadmeCommands(t *testing.T) {
 				if !ok {
 					t.Errorf("%s: a console line without its prompt: %q", path, line)
 				}
-				lines = append(lines, strings.TrimPrefix(strings.TrimSpace(command), "sudo -u truehop "))
+				lines = append(lines, strings.TrimSpace(command))
 			}
 		}
 		for _, line := range append(lines, spans(text)...) {
-			if args, ok := strings.CutPrefix(strings.TrimPrefix(line, "sudo -u truehop "), "truehop "); ok {
+			if args, ok := strings.CutPrefix(asTruehop.ReplaceAllString(line, ""), "truehop "); ok {
 				shown++
 				if err := understood(strings.Fields(args)); err != nil {
 					t.Errorf("%s: %s: %v", path, line, err)

@@ -13,7 +13,7 @@ import (
 
 const (
 	hintAway   = "see that PostgreSQL runs and can be reached from here; truehop serve then goes on by itself"
-	hintRights = "give the role the rights of a node in examples/fleet/roles.sql; tables are made, and brought to this version, by the owner of the schema truehop: truehop accounts prepare"
+	hintRights = "see examples/fleet/roles.sql for the rights of each role: truehop_node runs services, truehop_admin changes accounts, and the owner makes the tables, by truehop accounts prepare"
 	hintLogin  = "correct the role's name or its password: of state that is state_password_file or another source, else ~/.pgpass"
 	hintLetIn  = "see that the role exists, and that pg_hba.conf of the server lets it into this database from here"
 	hintNone   = "correct the name of the database, or have its administrator create it"

@@ -96,6 +96,9 @@ func (p *program) drained(ctx context.Context, record *postgres.Ledger, node str
 			fmt.Fprintf(p.stdout, "%s: %d accounts left, services that take them: %d\n", fetch.Sanitize(strings.Join(names, ", ")), held, others)
 		}
 		if before = held; held == 0 {
+			if others == 0 {
+				fmt.Fprintln(p.stderr, "truehop: no other service takes the accounts: no mail is fetched until one is started")
+			}
 			return nil
 		}
 		select {

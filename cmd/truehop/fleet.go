@@ -45,6 +45,8 @@ type fleet struct {
 	poke chan struct{}
 	// away says that the last look failed. It is run's.
 	away bool
+	// drained says that the last look found this service drained, and alone that it found no other. They are run's.
+	drained, alone bool
 	// overdue counts the looks that found accounts which nobody serves, one after another. It is run's.
 	overdue int
 	// changing is held while accounts come into the schedule, or their configuration changes. It guards strangers, which others have in their
@@ -98,6 +100,7 @@ func (f *fleet) share(ctx context.Context) {
 	standing, err := f.ledger.Standing(asking)
 	cancel()
 	if err == nil {
+		f.tell(standing)
 		f.part(ctx, f.lost())
 		lent := f.ledger.Leave(standing.Asked, len(standing.Asked))
 		f.part(ctx, lent)
@@ -110,6 +113,15 @@ func (f *fleet) share(ctx context.Context) {
 	if failed := err != nil; failed != f.away && ctx.Err() == nil {
 		f.away = failed
 		f.service.logger().Sharing(err)
+	}
+}
+
+// tell logs once that this service was drained, and again when no other service is left, or there is one again.
+func (f *fleet) tell(standing postgres.Standing) {
+	alone := standing.Nodes == 0
+	news := standing.Draining && (!f.drained || alone != f.alone)
+	if f.drained, f.alone = standing.Draining, alone; news {
+		f.service.logger().Drained(standing.Nodes)
 	}
 }
 

@@ -382,11 +382,18 @@ func TestCommandsBesideServices(t *testing.T) {
 	}
 	leaves := fmt.Sprintf("pid %d on %s", n.all[0].Process.Pid, host)
 	drained := must(t, exitOK, "drain", "--config", third.config, leaves)
-	if got := held("name = '" + leaves + "'"); got != 0 {
-		t.Errorf("it holds %d accounts after\n%s", got, drained.stdout.String())
+	if got := held("name = '" + leaves + "'"); got != 0 || drained.stderr.Len() > 0 {
+		t.Errorf("it holds %d accounts after, and drain warns\n%s%s", got, &drained.stdout, &drained.stderr)
 	}
 	n.await(t, "the other one has them all", func() bool { return held("name <> '"+leaves+"'") == 3 })
+	last := must(t, exitOK, "drain", "--config", third.config, host)
+	if told := last.stderr.String(); !strings.Contains(told, "no mail is fetched until one is started") {
+		t.Errorf("drain of the last service does not say that nobody serves the accounts:\n%s", told)
+	}
 	n.end(t)
+	if told := n.all[0].stderr.String(); !strings.Contains(told, "drained: no account is served here") {
+		t.Errorf("the service that was drained does not log it:\n%s", told)
+	}
 }
 
 // TestFleet: three nodes share accounts while one after the other is killed, is stopped for longer than its lease, loses its connections, and the

@@ -184,6 +184,15 @@ func (l *Log) Sharing(err error) {
 	l.Info(logSharing, "why", "the other services can be seen again")
 }
 
+// Drained logs that this service serves no account any more until it is started again, and how many others do.
+func (l *Log) Drained(others int) {
+	if others == 0 {
+		l.Error(logSharing, "why", "drained, and no other service takes the accounts: no mail is fetched", "hint", "start this service again, or another one")
+		return
+	}
+	l.Warn(logSharing, "why", "drained: no account is served here until this service is started again", "others", others)
+}
+
 // Trouble logs that the postmaster was written to about an account, or why that failed.
 func (l *Log) Trouble(account, kind string, err error) {
 	if err != nil {

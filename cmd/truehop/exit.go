@@ -141,7 +141,7 @@ func ledgerExit(e *ledger.Error) int {
 	switch e.Kind {
 	case ledger.Busy, ledger.Fenced:
 		return exitLater
-	case ledger.Version, ledger.Network:
+	case ledger.Version, ledger.Network, ledger.Misnamed:
 		return exitConfig
 	case ledger.Invalid, ledger.Closed:
 		return exitInternal

@@ -46,6 +46,7 @@ func TestExitCode(t *testing.T) {
 		{"ledger busy", record(ledger.Busy), 75},
 		{"ledger of another version", record(ledger.Version), 78},
 		{"ledger on a network", record(ledger.Network), 78},
+		{"ledger named in a way that is not safe", record(ledger.Misnamed), 78},
 		{"ledger full", record(ledger.Full), 73},
 		{"ledger closed to us", record(ledger.Permission), 73},
 		{"ledger damaged", record(ledger.Corrupt), 73},

@@ -45,10 +45,12 @@ const (
 	Away
 	// Fenced: the account's lease is not, or no longer, this process's. Whoever holds it now decides.
 	Fenced
+	// Misnamed: the configuration names the database in a way that cannot be used, or not safely.
+	Misnamed
 )
 
 var kindNames = [...]string{"unclassified", "corrupt", "version", "permission", "full", "busy", "io",
-	"not-found", "network", "invalid", "closed", "away", "fenced"}
+	"not-found", "network", "invalid", "closed", "away", "fenced", "misnamed"}
 
 // String returns the kind's name as logs show it.
 func (k Kind) String() string {

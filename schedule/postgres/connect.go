@@ -72,27 +72,27 @@ func dial(ctx context.Context, o Options, readOnly bool) (pool *pgxpool.Pool, na
 
 // configure turns the options into those of the pool.
 func configure(o Options, readOnly bool) (*pgxpool.Config, error) {
-	invalid := func(op, advice string, err error) error {
-		return &ledger.Error{Kind: ledger.Invalid, Op: op, Advice: advice, Err: err}
+	misnamed := func(op, advice string, err error) error {
+		return &ledger.Error{Kind: ledger.Misnamed, Op: op, Advice: advice, Err: err}
 	}
 	if holdsPassword(o.URL) {
-		return nil, invalid("the connection string of the database holds a password", "use password_file or another source of a password", nil)
+		return nil, misnamed("the connection string of the database holds a password", "use password_file or another source of a password", nil)
 	}
 	config, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
 		// The cause quotes the connection string, which may hold what should not be shown.
-		return nil, invalid("the connection string of the database cannot be read",
-			"write postgres://USER@HOST/DATABASE, or service=NAME", nil)
+		return nil, misnamed("the connection string of the database cannot be read",
+			"write postgres://USER@HOST/DATABASE, or service=NAME, in state or accounts_from; a section and the files that it names must be there", nil)
 	}
 	if !verified(config.ConnConfig) && !saysMode(o.URL) {
 		// pgx, as libpq, would go without TLS where the server offers none.
 		if config, err = pgxpool.ParseConfig(withMode(o.URL)); err != nil {
-			return nil, invalid("the connection string of the database cannot be read", "", nil)
+			return nil, misnamed("the connection string of the database cannot be read", "", nil)
 		}
 	}
 	if !verified(config.ConnConfig) {
-		return nil, invalid("the connection to the database would not be protected",
-			"use sslmode=verify-full, with sslrootcert=FILE where the server's authority is your own", nil)
+		return nil, misnamed("the connection to the database would not be protected",
+			"give state, or accounts_from where that names it, sslmode=verify-full, with sslrootcert=FILE where the server's authority is your own", nil)
 	}
 	c := config.ConnConfig
 	c.ConnectTimeout = connectTime

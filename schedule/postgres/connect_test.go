@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/truehop/truehop/schedule/ledger"
 )
 
 func TestPasswordOfPgpassCountsWhereNoOtherIsGiven(t *testing.T) {
@@ -26,6 +28,20 @@ func TestPasswordOfPgpassCountsWhereNoOtherIsGiven(t *testing.T) {
 		}
 		if c.Password != want {
 			t.Errorf("with %q given the password is %q, want %q", given, c.Password, want)
+		}
+	}
+}
+
+// TestUnsafeNameOfADatabaseIsTheConfigurationsFault: and no defect of this program, which is what [ledger.Invalid] is for.
+func TestUnsafeNameOfADatabaseIsTheConfigurationsFault(t *testing.T) {
+	for _, name := range []string{
+		"postgres://node@db.example.net/truehop?sslmode=disable",
+		"postgres://node@db.example.net/truehop?sslmode=require",
+		"postgres://node:secret@db.example.net/truehop",
+		"service=no-such-section",
+	} {
+		if _, err := configure(Options{URL: name}, false); ledger.KindOf(err) != ledger.Misnamed {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

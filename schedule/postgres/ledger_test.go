@@ -108,7 +108,7 @@ func TestOnlyADatabaseThatKeepsItsWord(t *testing.T) {
 		"no address":                  "postgres://u@db.example.net:port/x",
 	} {
 		_, err := postgres.Open(t.Context(), postgres.Options{URL: url})
-		if ledger.KindOf(err) != ledger.Invalid || strings.Contains(err.Error(), "secret") {
+		if ledger.KindOf(err) != ledger.Misnamed || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v; want that it is refused", name, err)
 		}
 	}

@@ -108,7 +108,7 @@ func TestGroupThatArrivesLate(t *testing.T) {
 func TestPasswordInSight(t *testing.T) {
 	for _, url := range []string{"postgres://u:secret@localhost/x", "postgres://u@localhost/x?password=secret", "service=x password=secret", "host=localhost password = secret"} {
 		_, err := postgres.Open(t.Context(), postgres.Options{URL: url})
-		if ledger.KindOf(err) != ledger.Invalid || !strings.Contains(err.Error(), "holds a password") || strings.Contains(err.Error(), "secret") {
+		if ledger.KindOf(err) != ledger.Misnamed || !strings.Contains(err.Error(), "holds a password") || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", url, err)
 		}
 	}

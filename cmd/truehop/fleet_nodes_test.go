@@ -304,6 +304,7 @@ func (n *nodes) end(t *testing.T) (labelled int) {
 // TestStoppedBetweenSendingAndDot: a node is stopped when the record says that a dot is about to leave, and not the node yet, until its lease is
 // over and another has delivered the message with its label. Let go, it sends nothing more.
 func TestStoppedBetweenSendingAndDot(t *testing.T) {
+	t.Parallel() // it mostly waits
 	n := startNodes(t, 1, 1, 10*time.Second)
 	victim := n.all[0]
 	victim.link.mu.Lock()
@@ -347,6 +348,7 @@ func TestStoppedBetweenSendingAndDot(t *testing.T) {
 // TestCommandsBesideServices: run makes a pass on any machine, over an account that a service lends; drain has a service hand over all that it has to
 // the other one.
 func TestCommandsBesideServices(t *testing.T) {
+	t.Parallel() // it mostly waits
 	n := startNodes(t, 2, 3, time.Hour)
 	held := func(where string) int {
 		return postgrestest.Ask[int](t, n.url, "SELECT count(*)::int FROM truehop.lease JOIN truehop.node ON node.id = lease.node WHERE serves AND "+where)
@@ -400,6 +402,7 @@ func TestCommandsBesideServices(t *testing.T) {
 // database crashes. Nothing is lost, and no further copy comes without its label. At length, and held against the clock:
 // go test ./cmd/truehop -run Fleet -fleet.accounts=2000 -fleet.rounds=40 -fleet.interval=60s -timeout 1h -v
 func TestFleet(t *testing.T) {
+	t.Parallel() // it mostly waits
 	interval := max(*fleetInterval, 10*time.Second)
 	n := startNodes(t, 3, *fleetAccounts, interval)
 	seed := rand.Uint64()

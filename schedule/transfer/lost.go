@@ -86,6 +86,13 @@ func (p *presence) sized(ref fetch.Ref, size int64) {
 	p.sizeOf[ref] = size
 }
 
+// readAs is sized for a message that was read now, if nobody could tell its size before. A server may end the session at that question.
+func (p *presence) readAs(ref fetch.Ref, size int64) {
+	if known, unread := p.sizeOf[ref]; unread && known == 0 {
+		p.sized(ref, size)
+	}
+}
+
 // under returns what a record shares with all of its UIDVALIDITY that have its size.
 func under(r *ledger.Record) sizeUnder { return sizeUnder{r.Validity, max(r.Size, 0)} }
 

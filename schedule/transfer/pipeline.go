@@ -325,6 +325,7 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	key := w.folder.key(m.ref.UID, m.spool.hash)
 	rules := identityRules{now: w.clock.now(), giveUp: p.Retry.GiveUp}
 	briefs := w.plan.known[m.ref.UID]
+	w.there.readAs(m.ref, m.spool.size)
 	if slices.ContainsFunc(briefs, func(b ledger.Brief) bool { return b.Hash == m.spool.whole }) {
 		m.spool.hash, key.Hash = m.spool.whole, m.spool.whole // recorded by an older version
 	}

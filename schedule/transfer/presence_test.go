@@ -48,6 +48,27 @@ func TestUnreadRecordsAreSharedOut(t *testing.T) {
 	}
 }
 
+// TestWhatWasReadHasItsSize: where the server could not be asked for sizes, those of what was read count.
+func TestWhatWasReadHasItsSize(t *testing.T) {
+	now, was := folderKey{account: "work", name: "INBOX", validity: 7}, folderKey{account: "work", name: "INBOX", validity: 6}
+	listing := listingOf(false, "a/0 b/0")
+	p := newPresence(now, listing, underNewUIDs(compare(now, listing, nil, listingRules{now: noon})))
+	record := ledger.Record{Key: was.key("x", noHash), Size: 5}
+	p.noteUnread([]ledger.Record{record})
+	if p.superseded(&record) || !p.mayBeThere(&record) {
+		t.Fatal("a record goes with a message of which nothing is known")
+	}
+	p.readAs(listing.Refs[0], 7)
+	p.readAs(listing.Refs[1], 5)
+	p.readAs(listing.Refs[1], 6) // what was known before stands
+	if got := p.succeed(listing.Refs[0]); got != nil {
+		t.Errorf("with the message of another size go %v", got)
+	}
+	if got := p.succeed(listing.Refs[1]); len(got) != 1 || got[0] != record.Key {
+		t.Errorf("with the message of its size go %v", got)
+	}
+}
+
 // underNewUIDs is a plan for a folder of which there are records under another UIDVALIDITY.
 func underNewUIDs(p *plan) *plan {
 	p.renumbered = true

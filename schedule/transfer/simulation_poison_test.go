@@ -161,7 +161,7 @@ func TestPoisonedSimulationOnPostgreSQL(t *testing.T) {
 		return false
 	}
 	played, died := 0, 0
-	for seed := uint64(*simFirst); played < max(*simSeeds/25, 1); seed++ {
+	for seed := uint64(*simFirst); played < max(*simSeeds/100, 1); seed++ {
 		if dies(seed) {
 			died += playChunk(t, url, seed, seed+1, map[string]bool{string(restored): true})[crashed]
 			played++

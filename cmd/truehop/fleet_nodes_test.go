@@ -322,6 +322,7 @@ func TestStoppedBetweenSendingAndDot(t *testing.T) {
 	if err := victim.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	n.await(t, "it has stopped", func() bool { return stopped(t, victim.Process.Pid) }) // a busy machine may run on with it for a while
 	close(victim.link.held)
 	other := &node{link: newLink(t, n.server.Dir), config: filepath.Join(n.dir, "other.yaml")}
 	if err := os.WriteFile(other.config, n.configure(t, other, 1), 0o600); err != nil {
@@ -343,6 +344,25 @@ func TestStoppedBetweenSendingAndDot(t *testing.T) {
 	if n.mta.Count() != 1 || labelled != 1 {
 		t.Errorf("%d copies arrived, %d labelled\n%s", n.mta.Count(), labelled, victim.stderr.String())
 	}
+}
+
+// stopped reports whether all threads of a process stand still, by proc(5).
+func stopped(t *testing.T, pid int) bool {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil || len(threads) == 0 {
+		t.Fatalf("the threads of process %d are not to be seen: %v", pid, err)
+	}
+	for _, path := range threads {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			return false // the thread has ended
+		}
+		if _, rest, _ := strings.Cut(string(stat), ") "); !strings.HasPrefix(rest, "T") {
+			return false
+		}
+	}
+	return true
 }
 
 // TestCommandsBesideServices: run makes a pass on any machine, over an account that a service lends; drain has a service hand over all that it has to

@@ -80,53 +80,25 @@ func (c *Client) open(ctx context.Context, folder string, before fetch.Status) (
 // selectAndSearch opens the folder and lists what it holds, or what came since before. It returns no listing where that does not
 // add up with what the server says.
 func (c *Client) selectAndSearch(folder string, before fetch.Status) (*fetch.Listing, error) {
-	c.box = nil
-	c.g.amend(func(n *notes) { // nothing is known of this folder yet
-		n.searches, n.access, n.unstable, n.validity = 0, access{}, false, 0
-		n.next, n.modseq = 0, 0
-		n.count, n.counted, n.sized = 0, false, false
-		n.opening, n.answered, n.listed, n.intact, n.view = true, false, 0, false, nil
-	})
 	since := sinceCriteria(before)
-	// SELECT, not EXAMINE: Settle needs it, and it changes but \Recent.
-	selected := c.lib.Select(folder, nil)
-	sent := c.searchTogether(since)
-	_, err := selected.Wait()
-	if err == nil && sent.all == nil {
-		sent.all = c.searchAll(since)
-	}
-	var found *imapwire.SearchData
-	var searchErr error
-	if sent.all != nil {
-		found, searchErr = sent.all.Wait()
-	}
-	marked, markErr := c.marked(sent.marks)
-	large, largeErr := c.large(sent.large)
+	said, err := c.askFor(folder, since)
 	if err != nil {
-		return nil, c.together(c.notSelected(folder, err))
+		return nil, err
 	}
-	searchErr = c.together(c.failed("UID SEARCH", searchErr))
-	seen := c.g.noted()
-	early := !c.opts.OneByOne && !seen.counted
-	if early && searchErr != nil && !fetch.EndsSession(searchErr) {
-		c.g.amend(func(n *notes) { n.opening = true }) // the next SEARCH command asks for the listing, as the refused one did
-		found, searchErr = c.searchAll(since).Wait()
-		searchErr, seen = c.failed("UID SEARCH", searchErr), c.g.noted()
-		sent.marks, markErr = nil, nil // and so were the marks
-	}
+	seen := said.seen
 	// EXISTS is one of the responses that SELECT must have (RFC 9051 section 6.3.2); with it, servers leave out an
 	// empty result, or refuse to search for one.
 	switch {
-	case fetch.EndsSession(searchErr), searchErr != nil && !seen.counted:
-		return nil, searchErr
-	case fetch.EndsSession(markErr):
-		return nil, markErr
-	case fetch.EndsSession(largeErr):
-		return nil, largeErr
+	case fetch.EndsSession(said.searchErr), said.searchErr != nil && !seen.counted:
+		return nil, said.searchErr
+	case fetch.EndsSession(said.markErr):
+		return nil, said.markErr
+	case fetch.EndsSession(said.largeErr):
+		return nil, said.largeErr
 	case !seen.answered && !seen.counted:
 		return nil, protocolError("UID SEARCH", "OK without a result", nil)
 	}
-	uids, err := c.uids(found.All)
+	uids, err := c.uids(said.found.All)
 	if err != nil {
 		return nil, err
 	}
@@ -134,27 +106,28 @@ func (c *Client) selectAndSearch(folder string, before fetch.Status) (*fetch.Lis
 	if len(since.UID) > 0 {
 		fresh, whole := before.Since(now, uids)
 		marksMayHaveChanged := c.opts.Marks && (now.ModSeq == 0 || now.ModSeq != before.ModSeq)
-		if !whole || seen.unstable || marksMayHaveChanged || searchErr != nil {
+		if !whole || seen.unstable || marksMayHaveChanged || said.searchErr != nil {
 			return nil, nil
 		}
 		uids, earlier = fresh, int(before.Messages)
 	}
 	b := &box{name: folder, validity: seen.validity, readOnly: !seen.access.writable(), permanent: seen.access.flags}
 	c.box = b
+	marked, markErr := said.marked, said.markErr
 	switch { // why no message can be marked, or which are
 	case !c.opts.Marks, markErr != nil:
 	case b.readOnly:
 		markErr = &fetch.Error{Kind: fetch.Refused, Op: "UID STORE", Err: errors.New("the folder is read-only")}
 	case !b.keeps(fetch.DeliveredKeyword):
 		markErr = notKept(fetch.DeliveredKeyword)
-	case sent.marks == nil:
+	case !said.marksAsked:
 		if marked, markErr = c.marked(c.searchMarks(since)); fetch.EndsSession(markErr) {
 			return nil, markErr
 		}
 	}
 	unlisted := 0
 	exists := int(seen.listed)
-	if searchErr != nil {
+	if said.searchErr != nil {
 		exists = int(seen.count)
 	}
 	if earlier+len(uids) < exists {
@@ -163,7 +136,7 @@ func (c *Client) selectAndSearch(folder string, before fetch.Status) (*fetch.Lis
 		}
 	}
 	c.g.setView(uint32(earlier), uids)
-	b.sizes = newSizes(uids, large)
+	b.sizes = newSizes(uids, said.large)
 	listing := &fetch.Listing{
 		Earlier:   earlier,
 		Refs:      makeRefs(b, uids, marked),
@@ -181,6 +154,56 @@ func (c *Client) selectAndSearch(folder string, before fetch.Status) (*fetch.Lis
 		listing.Status = now
 	}
 	return listing, nil
+}
+
+// answers are what a server said to SELECT and to the searches that went out with it.
+type answers struct {
+	found     *imapwire.SearchData
+	searchErr error
+	// marksAsked says that the search for marked messages was sent, and is answered.
+	marksAsked    bool
+	marked, large []uint32
+	markErr       error
+	largeErr      error
+	// seen is what came beside the results.
+	seen notes
+}
+
+// askFor selects a folder and searches it. Its error is that of SELECT.
+func (c *Client) askFor(folder string, among *imapwire.SearchCriteria) (a answers, err error) {
+	c.box = nil
+	c.g.amend(func(n *notes) { // nothing is known of this folder yet
+		n.searches, n.access, n.unstable, n.validity = 0, access{}, false, 0
+		n.next, n.modseq = 0, 0
+		n.count, n.counted, n.sized = 0, false, false
+		n.opening, n.answered, n.listed, n.intact, n.view = true, false, 0, false, nil
+	})
+	// SELECT, not EXAMINE: Settle needs it, and it changes but \Recent.
+	selected := c.lib.Select(folder, nil)
+	sent := c.searchTogether(among)
+	_, err = selected.Wait()
+	if err == nil && sent.all == nil {
+		sent.all = c.searchAll(among)
+	}
+	if sent.all != nil {
+		a.found, a.searchErr = sent.all.Wait()
+	}
+	a.marked, a.markErr = c.marked(sent.marks)
+	a.large, a.largeErr = c.large(sent.large)
+	if err != nil {
+		return a, c.together(c.notSelected(folder, err))
+	}
+	a.marksAsked = sent.marks != nil
+	a.searchErr = c.together(c.failed("UID SEARCH", a.searchErr))
+	a.seen = c.g.noted()
+	early := !c.opts.OneByOne && !a.seen.counted
+	if early && a.searchErr != nil && !fetch.EndsSession(a.searchErr) {
+		c.g.amend(func(n *notes) { n.opening = true }) // the next SEARCH command asks for the listing, as the refused one did
+		a.found, a.searchErr = c.searchAll(among).Wait()
+		a.searchErr, a.seen = c.failed("UID SEARCH", a.searchErr), c.g.noted()
+		a.marksAsked, a.markErr = false, nil // and so were the marks
+	}
+	return a, nil
 }
 
 // sinceCriteria are those for the messages that came after a listing, or for all if there was none.

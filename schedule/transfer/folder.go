@@ -46,23 +46,8 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 		if err := r.guard(ctx, at, todo); err != nil {
 			return r.passOver(err)
 		}
-		if err := p.Ledger.SetAbsent(ctx, todo.absent, true); err != nil {
+		if err := r.noteListing(ctx, at, todo); err != nil {
 			return err
-		}
-		if err := p.Ledger.SetAbsent(ctx, todo.back, false); err != nil {
-			return err
-		}
-		if todo.adopt {
-			if err := r.adopt(ctx, at, todo); err != nil {
-				return err
-			}
-		}
-		// Where the server allows no second session soon enough, and for a day each pass had something to hold back,
-		// a pass does nothing but delete what earlier ones have delivered. After a failed pass new mail does
-		// not wait for that: the server may have refused just this, DELE or QUIT.
-		overdue := listing.LoginDelay > loginPatience && todo.overdueFor >= overdueAfter
-		if todo.onlyOverdue = overdue && !p.Failed; todo.onlyOverdue {
-			todo.retrieve, todo.retries, todo.suspects = todo.deletable, nil, nil
 		}
 	}
 	if err := r.limit(ctx, todo, v); err != nil {
@@ -96,6 +81,30 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 		}
 	}
 	return r.remember(ctx, at, listing, todo, last, before)
+}
+
+// noteListing records what the listing shows to have gone, to have come back, or to be no new mail, and decides whether the pass
+// has time for more than what is to be deleted.
+func (r *run) noteListing(ctx context.Context, at folderKey, todo *plan) error {
+	if err := r.pass.Ledger.SetAbsent(ctx, todo.absent, true); err != nil {
+		return err
+	}
+	if err := r.pass.Ledger.SetAbsent(ctx, todo.back, false); err != nil {
+		return err
+	}
+	if todo.adopt {
+		if err := r.adopt(ctx, at, todo); err != nil {
+			return err
+		}
+	}
+	// Where the server allows no second session soon enough, and for a day each pass had something to hold back,
+	// a pass does nothing but delete what earlier ones have delivered. After a failed pass new mail does
+	// not wait for that: the server may have refused just this, DELE or QUIT.
+	overdue := r.session.listing.LoginDelay > loginPatience && todo.overdueFor >= overdueAfter
+	if todo.onlyOverdue = overdue && !r.pass.Failed; todo.onlyOverdue {
+		todo.retrieve, todo.retries, todo.suspects = todo.deletable, nil, nil
+	}
+	return nil
 }
 
 // plan compares the open folder with the ledger, and tells what it holds at the first visit. At another one, only what the first

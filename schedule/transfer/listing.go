@@ -146,44 +146,10 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 		if p.numberedAnew && c.step == leaveAlone && c.brief.Hash != noHash {
 			c.step = look
 		}
-		// A UID that may name another message by now is no reason to mark it.
-		owesMark := p.lastingUIDs && p.owesMark(ref, c.brief.State, c.brief.Hash)
-		switch c.step {
-		case wait:
-			p.counts.Waiting++
-			continue
-		case leaveAlone:
-			p.counts.Known++
-			if owesMark {
-				p.settle = append(p.settle, settlement{ref: ref, key: at.key(ref.UID, c.brief.Hash), token: c.brief.Token, mark: true})
+		if again := p.add(at, ref, c, rules); again {
+			if due[ref] = c.brief.Next; c.brief.Next.Before(rules.lastPass) {
+				p.starved[ref] = true
 			}
-			continue
-		case disposeUnread:
-			p.counts.Unsettled++
-			p.disposals[c.disposal]++
-			p.settle = append(p.settle, settlement{ref: ref, key: at.key(ref.UID, c.brief.Hash), token: c.brief.Token, disposal: c.disposal, mark: owesMark, again: rules.disposal.isAgain(c.brief.Disposed, c.disposal)})
-			continue
-		case deliver:
-			p.counts.New++
-		case deliverAgain:
-			p.counts.Again++
-		case disposeAfterLook:
-			p.disposals[c.disposal]++
-			p.deletable = append(p.deletable, ref)
-			p.overdueFor = max(p.overdueFor, c.overdueFor)
-		case look: // its content tells what it is
-		}
-		switch {
-		case c.brief.Suspect:
-			p.suspects = append(p.suspects, ref)
-		case c.step == deliverAgain:
-			p.retries = append(p.retries, ref)
-		default:
-			p.retrieve = append(p.retrieve, ref)
-			continue
-		}
-		if due[ref] = c.brief.Next; c.brief.Next.Before(rules.lastPass) {
-			p.starved[ref] = true
 		}
 	}
 	longestDueFirst := func(a, b fetch.Ref) int { return due[a].Compare(due[b]) }
@@ -191,6 +157,47 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 	slices.SortStableFunc(p.suspects, longestDueFirst)
 	p.notePresence(at, listing.Unlisted > 0, rules)
 	return p
+}
+
+// add puts a message where the plan has those of its kind. It reports whether the message was tried before and is to be tried again.
+func (p *plan) add(at folderKey, ref fetch.Ref, c classified, rules listingRules) (again bool) {
+	// A UID that may name another message by now is no reason to mark it.
+	owesMark := p.lastingUIDs && p.owesMark(ref, c.brief.State, c.brief.Hash)
+	switch c.step {
+	case wait:
+		p.counts.Waiting++
+		return false
+	case leaveAlone:
+		p.counts.Known++
+		if owesMark {
+			p.settle = append(p.settle, settlement{ref: ref, key: at.key(ref.UID, c.brief.Hash), token: c.brief.Token, mark: true})
+		}
+		return false
+	case disposeUnread:
+		p.counts.Unsettled++
+		p.disposals[c.disposal]++
+		p.settle = append(p.settle, settlement{ref: ref, key: at.key(ref.UID, c.brief.Hash), token: c.brief.Token, disposal: c.disposal, mark: owesMark, again: rules.disposal.isAgain(c.brief.Disposed, c.disposal)})
+		return false
+	case deliver:
+		p.counts.New++
+	case deliverAgain:
+		p.counts.Again++
+	case disposeAfterLook:
+		p.disposals[c.disposal]++
+		p.deletable = append(p.deletable, ref)
+		p.overdueFor = max(p.overdueFor, c.overdueFor)
+	case look: // its content tells what it is
+	}
+	switch {
+	case c.brief.Suspect:
+		p.suspects = append(p.suspects, ref)
+		return true
+	case c.step == deliverAgain:
+		p.retries = append(p.retries, ref)
+		return true
+	}
+	p.retrieve = append(p.retrieve, ref)
+	return false
 }
 
 // countUIDs finds out which messages of a listing have a UID of their own, and which may be what the ledger has under it.

@@ -332,30 +332,11 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	if slices.ContainsFunc(briefs, func(b ledger.Brief) bool { return !b.State.Final() }) {
 		w.there.contents[m.ref.UID] = append(w.there.contents[m.ref.UID], m.spool.hash)
 	}
-	id := knownByUID(key, m.spool.size, briefs, rules)
+	id, err := w.identify(m, key, rules)
+	if err != nil {
+		return false, err
+	}
 	sending := slices.ContainsFunc(briefs, func(b ledger.Brief) bool { return b.State == ledger.Sending && !b.Absent })
-	// Where UIDs last and no record has lost its message, a new UID is a new message.
-	certain := w.plan.lastingUIDs && !w.plan.mayHaveMoved && m.ref.UID != ""
-	if id.recognition == unrecognised && !certain && !p.DryRun {
-		records, err := w.recordsOf(m)
-		if err != nil {
-			return false, err
-		}
-		id = id.knownByContent(w.plan.notListedBefore(records, key), w.plan.asRecorded, w.there.claimed, rules)
-		if id.claimed != (ledger.Key{}) {
-			w.there.claim(id.claimed, m.ref)
-		}
-	}
-	if id.recognition == unrecognised && w.plan.hasOwnUID(m.ref) {
-		id = id.isAltered(briefs, m.spool.fingerprint, w.plan.lastingUIDs)
-	}
-	if id.recognition == unrecognised && !id.altered && w.run.several {
-		records, err := p.Ledger.ByHashAnywhere(w.lasting, p.Account, m.spool.hash)
-		if err != nil {
-			return false, err
-		}
-		id = id.knownElsewhere(records)
-	}
 	if (sending || id.record.State == ledger.Sending) && p.SendingUntil.After(rules.now) {
 		w.there.unread = true // the next pass finds out what it is
 		w.report.waiting(1)
@@ -402,6 +383,35 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	w.report.emit(Event{Kind: Recognised, Ref: m.ref, Token: rec.Token, State: string(rec.State), Why: recognisedWhy[id.recognition]})
 	w.queueDisposal(m.ref, rec)
 	return true, nil
+}
+
+// identify looks for a message in the ledger: by its UID, by its content in this folder, and by its content in the others.
+func (w *pipeline) identify(m *message, key ledger.Key, rules identityRules) (identity, error) {
+	briefs := w.plan.known[m.ref.UID]
+	id := knownByUID(key, m.spool.size, briefs, rules)
+	// Where UIDs last and no record has lost its message, a new UID is a new message.
+	certain := w.plan.lastingUIDs && !w.plan.mayHaveMoved && m.ref.UID != ""
+	if id.recognition == unrecognised && !certain && !w.pass.DryRun {
+		records, err := w.recordsOf(m)
+		if err != nil {
+			return id, err
+		}
+		id = id.knownByContent(w.plan.notListedBefore(records, key), w.plan.asRecorded, w.there.claimed, rules)
+		if id.claimed != (ledger.Key{}) {
+			w.there.claim(id.claimed, m.ref)
+		}
+	}
+	if id.recognition == unrecognised && w.plan.hasOwnUID(m.ref) {
+		id = id.isAltered(briefs, m.spool.fingerprint, w.plan.lastingUIDs)
+	}
+	if id.recognition == unrecognised && !id.altered && w.run.several {
+		records, err := w.pass.Ledger.ByHashAnywhere(w.lasting, w.pass.Account, m.spool.hash)
+		if err != nil {
+			return id, err
+		}
+		id = id.knownElsewhere(records)
+	}
+	return id, nil
 }
 
 // recordsOf returns the records of the folder that have a message's content.

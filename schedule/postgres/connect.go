@@ -26,7 +26,7 @@ type Options struct {
 	URL string
 	// Password, if not nil, is asked for the password before each connection is made; "" leaves that of ~/.pgpass or of a service file.
 	Password func(context.Context) (string, error)
-	// Connections bounds the connections of this process; 0 is 8.
+	// Connections bounds the connections of this process, beside the one by which it renews its leases; 0 is 8.
 	Connections int
 	// Patience and VerdictPatience are how long a write waits for a database that is away: any, and one that says what an MTA made of a
 	// message, which would else be in doubt and come again. 0 is 5 s and 1 min.

@@ -71,7 +71,7 @@ func (l *Ledger) renew(node int64) (alive bool, err error) {
 	defer cancel()
 	sent := l.now()
 	var draining bool
-	err = l.read(ctx, func(ctx context.Context, q querier) error {
+	err = l.readBy(ctx, l.keeper, func(ctx context.Context, q querier) error {
 		alive = true
 		err := q.QueryRow(ctx, `UPDATE truehop.node SET expires = clock_timestamp() + $2 WHERE id = $1 AND expires > clock_timestamp() RETURNING draining`,
 			node, l.term).Scan(&draining)

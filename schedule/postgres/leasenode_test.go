@@ -192,3 +192,24 @@ func TestWorkUnderALostLease(t *testing.T) {
 		}
 	}
 }
+
+// TestRenewalWaitsForNobody: reads and writes may have all connections, for longer than a lease lasts.
+func TestRenewalWaitsForNobody(t *testing.T) {
+	l, err := Open(t.Context(), Options{URL: postgrestest.New(t), Holder: "one", Connections: 1, Term: 3 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	node, err := l.enrol(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	busy, err := l.pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Release()
+	if alive, err := l.renew(node); !alive || err != nil {
+		t.Errorf("the renewal: alive %v, %v", alive, err)
+	}
+}

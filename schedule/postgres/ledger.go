@@ -35,8 +35,11 @@ type Ledger struct {
 	holder   string
 	readOnly bool
 	pool     *pgxpool.Pool
-	writer   *writer // nil if readOnly
-	leases   leases
+	// keeper has one connection, by which leases are renewed: reads and writes that keep all others busy must not delay that. It is nil if
+	// readOnly.
+	keeper *pgxpool.Pool
+	writer *writer // nil if readOnly
+	leases leases
 	// term is how long leases last, dotOver how long something of a dot may still arrive after the end of one, now the clock that says so.
 	term, dotOver time.Duration
 	now           func() time.Duration
@@ -54,6 +57,12 @@ func Open(ctx context.Context, o Options) (*Ledger, error) {
 		return nil, err
 	}
 	if err := l.read(ctx, func(ctx context.Context, _ querier) error { return noteOrigin(ctx, l.pool) }); err != nil {
+		l.pool.Close()
+		return nil, err
+	}
+	alone := o
+	alone.Connections = 1
+	if l.keeper, _, err = dial(ctx, alone, false); err != nil {
 		l.pool.Close()
 		return nil, err
 	}
@@ -90,6 +99,7 @@ func (l *Ledger) Close() error {
 		if l.writer != nil {
 			l.writer.stop()
 			l.leave()
+			l.keeper.Close()
 		}
 		l.pool.Close()
 	})
@@ -109,11 +119,16 @@ const readTries = 3
 // read asks the database something that may be asked twice, as a connection that broke may have to. A connection that waited in the
 // pool may have died long ago.
 func (l *Ledger) read(ctx context.Context, ask func(context.Context, querier) error) error {
+	return l.readBy(ctx, l.pool, ask)
+}
+
+// readBy is read by the connections of a pool.
+func (l *Ledger) readBy(ctx context.Context, pool *pgxpool.Pool, ask func(context.Context, querier) error) error {
 	for try := 1; ; try++ {
 		err := ctx.Err()
 		if err == nil {
 			within, cancel := context.WithTimeout(ctx, replyTime)
-			err = ask(within, l.pool)
+			err = ask(within, pool)
 			cancel()
 		}
 		select {
@@ -132,7 +147,7 @@ func (l *Ledger) read(ctx context.Context, ask func(context.Context, querier) er
 		case try == readTries, !again(err):
 			return failed("cannot be read", l.name, err)
 		}
-		l.pool.Reset()
+		pool.Reset()
 	}
 }
 

@@ -19,6 +19,8 @@ const (
 	hintNone   = "correct the name of the database, or have its administrator create it"
 	hintEmpty  = "let a role that may make the tables say truehop accounts prepare"
 	hintFull   = "free some space on the server of the database"
+	hintSlow   = "see what keeps the database busy; a statement_timeout or transaction_timeout for the role of truehop must be longer than its slowest statement"
+	hintMany   = "raise max_connections of the server, or lower passes: a service has as many connections as passes, up to 15, and 4 more"
 )
 
 // failed wraps err as a [*ledger.Error] of the kind that its cause shows. Errors of a context and those that are one already
@@ -54,6 +56,10 @@ func hint(kind ledger.Kind, err error) string {
 			return hintLetIn
 		case "3D000":
 			return hintNone
+		case "57014", "25P04":
+			return hintSlow
+		case "53300":
+			return hintMany
 		}
 	}
 	switch kind {
@@ -92,6 +98,8 @@ func kindOf(err error) ledger.Kind {
 func kindOfCode(code string) ledger.Kind {
 	switch code {
 	case "40001", "40P01", "55P03": // serialization_failure, deadlock_detected, lock_not_available
+		return ledger.Busy
+	case "57014", "25P04": // query_canceled, as by statement_timeout, and transaction_timeout: the server is there, and slow
 		return ledger.Busy
 	case "53100": // disk_full
 		return ledger.Full

@@ -21,6 +21,10 @@ func TestRefusalSaysWhatToDo(t *testing.T) {
 		"42P01": {ledger.NotFound, "truehop accounts prepare"},
 		// Were it NotFound, status and check would take a misspelt name for a record that has yet to begin.
 		"3D000": {ledger.IO, "name of the database"},
+		"57014": {ledger.Busy, "statement_timeout"},
+		"25P04": {ledger.Busy, "transaction_timeout"},
+		"53300": {ledger.Away, "max_connections"},
+		"57P01": {ledger.Away, "runs and can be reached"},
 	} {
 		var e *ledger.Error
 		err := failed("cannot be read", "database truehop at /run/postgresql", &pgconn.PgError{Severity: "FATAL", Code: code, Message: "no"})

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/postgres"
 	"github.com/truehop/truehop/schedule/postgres/postgrestest"
@@ -158,4 +160,24 @@ func TestSchemaIsMadeOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// TestStatementThatTakesTooLong: a server that ends a statement because of its time limit has answered; it is not away.
+func TestStatementThatTakesTooLong(t *testing.T) {
+	url := postgrestest.New(t)
+	open(t, url) // makes the tables
+	l := open(t, url+"&options=-cstatement_timeout%3D300ms")
+	other, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close(context.Background())
+	if _, err := other.Exec(t.Context(), "BEGIN; LOCK TABLE truehop.record"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = l.Counts(t.Context(), "")
+	var e *ledger.Error
+	if !errors.As(err, &e) || e.Kind != ledger.Busy || !strings.Contains(e.Hint(), "statement_timeout") {
+		t.Errorf("%v; want that the database is busy, and a hint", err)
+	}
 }

@@ -18,6 +18,7 @@ const (
 	hintLetIn  = "see that the role exists, and that pg_hba.conf of the server lets it into this database from here"
 	hintNone   = "correct the name of the database, or have its administrator create it"
 	hintEmpty  = "let a role that may make the tables say truehop accounts prepare"
+	hintOlder  = "end truehop on all machines, and let a role that owns the tables say truehop accounts prepare, by this version"
 	hintFull   = "free some space on the server of the database"
 	hintSlow   = "see what keeps the database busy; a statement_timeout or transaction_timeout for the role of truehop must be longer than its slowest statement"
 	hintMany   = "raise max_connections of the server, or lower passes: a service has as many connections as passes, up to 15, and 4 more"

@@ -175,6 +175,7 @@ func (l *Ledger) Lock(account string) (unlock func() error, err error) {
 	if l.readOnly {
 		return nil, l.onlyRead()
 	}
+	l.boxes.forget(account)
 	if h, err := l.lockHeld(account); h != nil || err != nil {
 		return sync.OnceValue(func() error { return l.unlock(account, h) }), err
 	}
@@ -211,6 +212,7 @@ func (l *Ledger) lockHeld(account string) (*holding, error) {
 
 // unlock ends the work under a lease, and hands it back unless it is kept.
 func (l *Ledger) unlock(account string, h *holding) error {
+	l.boxes.forget(account)
 	l.leases.mu.Lock()
 	h.working = false
 	if l.leases.held[account] != h {

@@ -331,28 +331,36 @@ type mailbox struct {
 
 func mailboxOf(k *ledger.Key) mailbox { return mailbox{k.Account, k.Folder, k.Validity} }
 
-// mailboxes are the numbers that are known. They never change.
+// mailboxes are the numbers that are known, by account. They are asked for anew under each lock: in between somebody may have removed the rows of
+// an account that was given up and has come back, and what is written by a number without its row is read by nobody.
 type mailboxes struct {
 	mu  sync.Mutex
-	ids map[mailbox]int64
+	ids map[string]map[mailbox]int64
 }
-
-// maxMailboxes bounds the numbers that are remembered.
-const maxMailboxes = 1 << 14
 
 func (m *mailboxes) get(of mailbox) int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.ids[of]
+	return m.ids[of.account][of]
 }
 
 func (m *mailboxes) set(of mailbox, id int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.ids == nil || len(m.ids) >= maxMailboxes {
-		m.ids = map[mailbox]int64{}
+	if m.ids == nil {
+		m.ids = map[string]map[mailbox]int64{}
 	}
-	m.ids[of] = id
+	if m.ids[of.account] == nil {
+		m.ids[of.account] = map[mailbox]int64{}
+	}
+	m.ids[of.account][of] = id
+}
+
+// forget forgets those of an account.
+func (m *mailboxes) forget(account string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.ids, account)
 }
 
 // mailbox returns the number of the mailbox of k. If there is none, add inserts it; else the number is 0.

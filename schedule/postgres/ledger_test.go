@@ -181,3 +181,36 @@ func TestStatementThatTakesTooLong(t *testing.T) {
 		t.Errorf("%v; want that the database is busy, and a hint", err)
 	}
 }
+
+// TestMailboxThatWasRemoved: an administrator removes what the record has of an account that was given up. When it comes back, services that knew it
+// before record what they deliver, so that nothing of it is delivered twice.
+func TestMailboxThatWasRemoved(t *testing.T) {
+	url := postgrestest.New(t)
+	l := open(t, url)
+	if err := l.Serve(t.Context(), []string{"work"}); err != nil {
+		t.Fatal(err)
+	}
+	if taken, err := l.Take(t.Context(), 1, nil); err != nil || len(taken) != 1 { // kept between passes
+		t.Fatalf("taken: %v, %v", taken, err)
+	}
+	pass := func() (known int) {
+		t.Helper()
+		unlock := lock(t, l, "work")
+		briefs, err := l.Briefs(t.Context(), "work", "INBOX", 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(l.Put(t.Context(), record), unlock()); err != nil {
+			t.Fatal(err)
+		}
+		return len(briefs)
+	}
+	pass()
+	postgrestest.Exec(t, url, "DELETE FROM truehop.record; DELETE FROM truehop.mailbox")
+	if known := pass(); known != 0 {
+		t.Errorf("the first pass afterwards knows %d messages", known)
+	}
+	if known := pass(); known != 1 {
+		t.Errorf("the second pass afterwards knows %d messages, want the one that the first has recorded", known)
+	}
+}

@@ -155,7 +155,7 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, name string, readOnly bool
 		return failed("cannot be read", name, errNoSchema)
 	case readOnly:
 		return &ledger.Error{Kind: ledger.Busy, Op: "has format " + strconv.FormatInt(version, 10) + ", older than " + strconv.FormatInt(want, 10),
-			Path: name, Advice: "a command that writes brings it to the new format: truehop run does"}
+			Path: name, Advice: hintOlder}
 	}
 	return failed("cannot be brought to format "+strconv.FormatInt(want, 10), name, pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {

@@ -217,6 +217,8 @@ type Credentials struct {
 	secrets string
 	// sealed is the password of an account in a table, nil if it has none there.
 	sealed *sealedPassword
+	// prefix stands before the keys above where they are written.
+	prefix string
 }
 
 // Line is how the connection to an upstream is made.

@@ -280,7 +280,7 @@ func (c *Config) complete(o Options, given func(path string) bool) {
 	}
 	c.getenv, c.secrets = func(name string) string { return lookup(environ, name) }, secrets
 	c.stateLogin = Credentials{PasswordFile: c.StatePasswordFile, PasswordCommand: c.StatePasswordCommand, PasswordCredential: c.StatePasswordCredential,
-		getenv: c.getenv, secrets: secrets}
+		getenv: c.getenv, secrets: secrets, prefix: "state_"}
 	for _, t := range c.Inject {
 		t.getenv, t.secrets = c.getenv, c.secrets
 	}

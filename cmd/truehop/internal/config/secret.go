@@ -91,7 +91,7 @@ func (c *Credentials) Password(ctx context.Context) (Secret, error) {
 		data, err = readPrivate(c.PasswordFile)
 	case "password_credential":
 		source += " " + c.PasswordCredential
-		data, err = c.credential(c.PasswordCredential)
+		data, err = c.credential(c.PasswordCredential, c.prefix+"password_file")
 	case "secret":
 		source += " of account " + c.sealed.account
 		data, err = c.unseal()
@@ -105,7 +105,7 @@ func (c *Credentials) Password(ctx context.Context) (Secret, error) {
 		data, err = firstLine(data)
 	}
 	if err != nil {
-		return Secret{}, &SecretError{Source: source, Err: err}
+		return Secret{}, &SecretError{Source: c.prefix + source, Err: err}
 	}
 	return NewSecret(string(data)), nil
 }
@@ -143,13 +143,14 @@ func readPrivate(path string) ([]byte, error) {
 const containerSecrets = "/run/secrets"
 
 // credential reads a file below $CREDENTIALS_DIRECTORY, or, where systemd did not start us, among the secrets of a
-// container. systemd has seen to who can read it, by an ACL that shows as a group permission, so that the mode says nothing.
-func (c *Credentials) credential(name string) ([]byte, error) {
+// container. systemd has seen to who can read it, by an ACL that shows as a group permission, so that the mode says nothing. instead is the key
+// that names a file in place of it.
+func (c *Credentials) credential(name, instead string) ([]byte, error) {
 	dir := c.lookup("CREDENTIALS_DIRECTORY")
 	if !filepath.IsAbs(dir) {
 		data, err := readPrivate(filepath.Join(c.secrets, name))
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("no $CREDENTIALS_DIRECTORY, and no such file in %s; start truehop by systemd with LoadCredential=, give the container the secret, or use password_file", c.secrets)
+			return nil, fmt.Errorf("no $CREDENTIALS_DIRECTORY, and no such file in %s; start truehop by systemd with LoadCredential=, give the container the secret, or use %s", c.secrets, instead)
 		}
 		return data, err
 	}

@@ -394,3 +394,21 @@ func TestPasswordSources(t *testing.T) {
 		t.Errorf("inline: %q %v", s.Reveal(), err)
 	}
 }
+
+// TestMissingCredentialNamesTheOtherKey: what to use in place of a credential that was not given to the program is a key that is there.
+func TestMissingCredentialNamesTheOtherKey(t *testing.T) {
+	o := options()
+	o.Secrets = t.TempDir()
+	c := mustParse(t, []byte("state: postgres://u@/x\nstate_password_credential: absent\naccounts_from: postgres\naccounts_key_credential: absent\n"+
+		strings.Replace(string(one("")), "password_file: /p", "password_credential: absent", 1)), o)
+	for want, ask := range map[string]func() error{
+		"password_credential absent: ":       func() error { _, err := c.Accounts["work"].Password(t.Context()); return err },
+		"state_password_credential absent: ": func() error { _, err := c.StatePassword(t.Context()); return err },
+		"accounts_key_credential absent: ":   func() error { _, err := c.AccountKeys(); return err },
+	} {
+		file := strings.Replace(strings.TrimSuffix(want, " absent: "), "_credential", "_file", 1)
+		if err := ask(); err == nil || !strings.Contains(err.Error(), want) || !strings.HasSuffix(err.Error(), " or use "+file) {
+			t.Errorf("%v; want %q, and %s in its place", err, want, file)
+		}
+	}
+}

@@ -2,7 +2,6 @@ package config
 
 import (
 	"context"
-	"errors"
 	"net/url"
 	"strings"
 )
@@ -21,12 +20,7 @@ func (c *Config) StatePassword(ctx context.Context) (Secret, error) {
 	if len(c.stateLogin.sources()) == 0 {
 		return Secret{}, nil
 	}
-	password, err := c.stateLogin.Password(ctx)
-	var secret *SecretError
-	if errors.As(err, &secret) {
-		err = &SecretError{Source: "state_" + secret.Source, Err: secret.Err}
-	}
-	return password, err
+	return c.stateLogin.Password(ctx)
 }
 
 // state checks where the record is.

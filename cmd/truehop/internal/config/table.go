@@ -274,7 +274,7 @@ func (c *Credentials) keys(file, credential string) (sealed.Keys, error) {
 		data, err = readPrivate(file)
 	case credential != "":
 		source = "accounts_key_credential " + credential
-		data, err = c.credential(credential)
+		data, err = c.credential(credential, "accounts_key_file")
 	default:
 		source = "accounts_key_file"
 		err = errors.New("is not set, and the password is encrypted; name the file with the age identity")

@@ -45,8 +45,8 @@ type fleet struct {
 	poke chan struct{}
 	// away says that the last look failed. It is run's.
 	away bool
-	// drained says that the last look found this service drained, and alone that it found no other. They are run's.
-	drained, alone bool
+	// alone says that the last look found no other service. It is run's.
+	alone bool
 	// overdue counts the looks that found accounts which nobody serves, one after another. It is run's.
 	overdue int
 	// changing is held while accounts come into the schedule, or their configuration changes. It guards strangers, which others have in their
@@ -61,6 +61,8 @@ type fleet struct {
 	parting, left map[string]bool
 	// taken counts the leases that were taken.
 	taken int
+	// drained says that the last look found this service drained.
+	drained bool
 }
 
 func newFleet(s *service, l sharing) *fleet {
@@ -118,11 +120,22 @@ func (f *fleet) share(ctx context.Context) {
 
 // tell logs once that this service was drained, and again when no other service is left, or there is one again.
 func (f *fleet) tell(standing postgres.Standing) {
+	f.mu.Lock()
+	known := f.drained
+	f.drained = standing.Draining
+	f.mu.Unlock()
 	alone := standing.Nodes == 0
-	news := standing.Draining && (!f.drained || alone != f.alone)
-	if f.drained, f.alone = standing.Draining, alone; news {
+	changed := !known || alone != f.alone
+	if f.alone = alone; standing.Draining && changed {
 		f.service.logger().Drained(standing.Nodes)
 	}
+}
+
+// isDrained reports whether this service serves no account any more.
+func (f *fleet) isDrained() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.drained
 }
 
 // beyond is how many accounts to take although there is a share of them here: where others have had the time to take them, and did not. They

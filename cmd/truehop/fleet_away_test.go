@@ -46,3 +46,18 @@ func TestLeasesRunOutWhileTheDatabaseIsAway(t *testing.T) {
 		t.Error("it is watched still")
 	}
 }
+
+// TestDrainedServiceIsNotReady: an orchestrator sees that a service makes no passes any more, and that it makes them again.
+func TestDrainedServiceIsNotReady(t *testing.T) {
+	s := newService(&config.Config{Passes: 1}, ui.NewLog(io.Discard, config.Log{Format: config.TextFormat}, true))
+	s.ready = true
+	p := &pretended{standing: postgres.Standing{Nodes: 2}}
+	s.fleet = newFleet(s, p)
+	for _, draining := range []bool{false, true, false} {
+		p.standing.Draining = draining
+		s.fleet.share(t.Context())
+		if _, ready := s.health(); ready == draining {
+			t.Errorf("draining %v: ready %v", draining, ready)
+		}
+	}
+}

@@ -393,11 +393,15 @@ func (s *service) expose(at config.Endpoint) (*metrics.Server, error) {
 	if at == (config.Endpoint{}) {
 		return nil, nil
 	}
-	return s.metrics.Listen(at.Network, at.Address, func() (late []string, ready bool) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.pulse.late(time.Now()), s.ready
-	})
+	return s.metrics.Listen(at.Network, at.Address, s.health)
+}
+
+// health is what an orchestrator is told, see [metrics.Health]. A service that was drained makes no passes until it is started again.
+func (s *service) health() (late []string, ready bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	drained := s.fleet != nil && s.fleet.isDrained()
+	return s.pulse.late(time.Now()), s.ready && !drained
 }
 
 // names are the accounts that are served.

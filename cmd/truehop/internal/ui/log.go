@@ -178,7 +178,7 @@ func (l *Log) NotMeasured(err error) { l.Warn(logNotMeasured, "error", fetch.Pri
 // has, as long as their leases last.
 func (l *Log) Sharing(err error) {
 	if err != nil {
-		l.Warn(logSharing, "error", fetch.Printable(err.Error()))
+		l.Warn(logSharing, "error", fetch.Printable(strings.ReplaceAll(err.Error(), "\n", "; ")), "hint", orDash(Hint(err)))
 		return
 	}
 	l.Info(logSharing, "why", "the other services can be seen again")

@@ -66,3 +66,13 @@ func TestStackOfADefect(t *testing.T) {
 		}
 	}
 }
+
+// TestSharingSaysWhatToDo: a service that cannot see the others logs one line, with what to do about it.
+func TestSharingSaysWhatToDo(t *testing.T) {
+	var b strings.Builder
+	log := NewLog(&b, config.Log{Format: config.TextFormat}, false)
+	log.Sharing(errors.Join(&ledger.Error{Kind: ledger.Away, Op: "cannot be reached", Advice: "see that it runs"}, errors.New("another")))
+	if got := b.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `msg=sharing error="ledger: cannot be reached; another" hint="see that it runs"`) {
+		t.Errorf("it logs %q", got)
+	}
+}

@@ -146,7 +146,7 @@ func (p *program) checkAccounts(ctx context.Context, names []string, asJSON bool
 	}
 	silent := asJSON || p.quiet
 	if !silent {
-		fmt.Fprintf(p.stdout, "%d rows, %d with a problem\n", len(rows), len(bad))
+		fmt.Fprintf(p.stdout, "rows: %d, with a problem: %d\n", len(rows), len(bad))
 	}
 	return ended(code)
 }
@@ -422,7 +422,7 @@ func (p *program) rekeyAccounts(ctx context.Context) error {
 			anew++
 		}
 	}
-	p.done("%d passwords encrypted anew, for %s", anew, keys.Recipient())
+	p.done("passwords encrypted anew, for %s: %d", keys.Recipient(), anew)
 	return ended(code)
 }
 

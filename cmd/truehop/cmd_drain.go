@@ -93,7 +93,7 @@ func (p *program) drained(ctx context.Context, record *postgres.Ledger, node str
 			}
 		}
 		if held != before && !p.quiet {
-			fmt.Fprintf(p.stdout, "%s: %d accounts left, services that take them: %d\n", fetch.Sanitize(strings.Join(names, ", ")), held, others)
+			fmt.Fprintf(p.stdout, "%s: accounts left: %d, services that take them: %d\n", fetch.Sanitize(strings.Join(names, ", ")), held, others)
 		}
 		if before = held; held == 0 {
 			if others == 0 {

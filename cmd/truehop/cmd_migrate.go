@@ -36,7 +36,7 @@ not use both.`,
 			}
 			done, err := app.Move(c.Context(), cfg, from, to, func(account string, messages int) {
 				if !p.quiet {
-					fmt.Fprintf(p.stdout, "%s: %d messages\n", fetch.Printable(account), messages)
+					fmt.Fprintf(p.stdout, "messages of %s: %d\n", fetch.Printable(account), messages)
 				}
 			})
 			if err != nil {
@@ -47,7 +47,7 @@ not use both.`,
 				if !postgres.IsURL(to) {
 					next = "set state_dir: " + to + " and remove state"
 				}
-				fmt.Fprintf(p.stdout, "%d messages of %d accounts are there and the same, %d of them copied now.\n  next: %s, then truehop check\n",
+				fmt.Fprintf(p.stdout, "There and the same: messages %d, of accounts %d; copied now: %d.\n  next: %s, then truehop check\n",
 					done.Messages, done.Accounts, done.Copied, next)
 			}
 			return nil

@@ -163,7 +163,7 @@ func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) 
 	case err != nil:
 		ended.Error = err.Error()
 	case summary.Unlisted > 0:
-		ended.Error = fmt.Sprintf("%d messages are out of reach: the server does not list them, or not so that it can be read", summary.Unlisted)
+		ended.Error = fmt.Sprintf("messages out of reach, which the server does not list, or not so that it can be read: %d", summary.Unlisted)
 	}
 	if err != nil && now.opts.Explain != nil {
 		ended.Hint, ended.Exit = now.opts.Explain(err)

@@ -246,7 +246,7 @@ func (t trouble) subject(s transfer.Summary) string {
 	case failingPasses:
 		return "no pass has ended well for an hour"
 	}
-	return fmt.Sprintf("%d messages want a person", s.WantPerson())
+	return fmt.Sprintf("messages that want a person: %d", s.WantPerson())
 }
 
 // text says it, why, and what to do about it.

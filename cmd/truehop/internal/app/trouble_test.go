@@ -98,7 +98,7 @@ func TestMemoryOfTrouble(t *testing.T) {
 func TestTroubleMailText(t *testing.T) {
 	failed := &fetch.Error{Kind: fetch.Auth, Op: "LOGIN", Err: errors.New("no\r\nBcc: x@example.org\x1b[2J \u202e" + strings.Repeat("é", 3000))}
 	for kind, want := range map[trouble]string{refusedLogin: "the login is refused", stoppedMailbox: "the mailbox has stopped",
-		failingPasses: "no pass has ended well for an hour", openMail: "3 messages want a person"} {
+		failingPasses: "no pass has ended well for an hour", openMail: "messages that want a person: 3"} {
 		t.Run(string(kind), func(t *testing.T) {
 			text, err := composeTrouble("postmaster@example.org", "mx.example.org", "ID", time.UnixMilli(1_700_000_000_000), "work", kind, transfer.Summary{Held: 1, Refused: 2}, failed)
 			if err != nil {

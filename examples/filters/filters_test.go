@@ -39,8 +39,8 @@ type recipe struct {
 	inject string
 	// account are lines for truehop's configuration.
 	account []string
-	// master is the file for master.cf, if there is one.
-	master string
+	// master are the files for master.cf.
+	master []string
 	// listener is a file with more lines for truehop's listener.
 	listener string
 	// then goes on where truehop has ended. The README's log "later" is of that.
@@ -123,7 +123,7 @@ func TestRecipes(t *testing.T) {
 			wantLines(t, page, "before", before.log)
 			wantLines(t, page, strings.TrimSuffix("after "+r.variant, " "), after.log)
 			if r.then != nil {
-				wantLines(t, page, "later", r.then(w).log)
+				wantLines(t, page, strings.TrimSuffix("later "+r.variant, " "), r.then(w).log)
 			}
 			if bad := regexp.MustCompile(`(?m)^.* (warning|fatal|panic): .*$`).FindString(w.postfix.Log()); bad != "" {
 				t.Errorf("Postfix complains: %s", bad)

@@ -3,12 +3,16 @@
 package filters
 
 import (
+	"errors"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/truehop/truehop/examples/mailtest"
 )
@@ -20,6 +24,30 @@ func checkMTA(w *world) outcome {
 		w.t.Errorf("truehop check: %v\n%s", err, out)
 	}
 	return outcome{log: string(out)}
+}
+
+// startHAProxy starts it with the recipe's lines behind some of the test's, which have it log to its standard output.
+func startHAProxy(w *world) {
+	global := w.file("haproxy.cfg", "global\n  log stdout format raw local0\n  user haproxy\n  group haproxy\n")
+	mailtest.StartFilter(w.t, w.log, "127.0.0.1:10031", "haproxy", "-db", "-f", global, "-f", "postscreen/haproxy.cfg")
+}
+
+// checkHAProxy asks truehop what it thinks of the MTA behind haproxy, and holds that haproxy talks to truehop's host only.
+func checkHAProxy(w *world) outcome {
+	stranger := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	said := ""
+	conn, err := stranger.DialContext(w.t.Context(), "tcp", "127.0.0.1:10031")
+	if err == nil {
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "PROXY TCP4 192.0.2.25 127.0.0.1 25 25\r\n") // it may be gone already
+		var all []byte
+		all, err = io.ReadAll(conn)
+		said = string(all)
+	}
+	if said != "" || err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		w.t.Errorf("a stranger is told %q, %v", said, err)
+	}
+	return checkMTA(w)
 }
 
 // startSpamtest starts rspamd, and a Dovecot with the recipe's files in their places.

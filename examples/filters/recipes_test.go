@@ -21,7 +21,7 @@ func recipes() []recipe {
 	}
 	python, perl := spf, spf
 	python.filter, python.programs = "policyd-spf (Python)", []string{"policyd-spf"}
-	python.master, perl.master = "spf/master.cf", "spf/master.cf.perl"
+	python.master, perl.master = []string{"spf/master.cf"}, []string{"spf/master.cf.perl"}
 	python.start = func(w *world) { w.install("spf/policyd-spf.conf", "/etc/postfix-policyd-spf-python/policyd-spf.conf") }
 	perl.filter, perl.programs, perl.variant = "policyd-spf (Perl)", []string{"postfix-policyd-spf-perl"}, "perl"
 	greylisted := recipe{
@@ -31,6 +31,15 @@ func recipes() []recipe {
 	}
 	exempt := greylisted
 	exempt.filter, exempt.variant, exempt.listener, exempt.after, exempt.then = "postgrey, listener exempt", "exempt", "postgrey/listener.exempt", "all delivered", nil
+	screened := recipe{
+		dir: "postscreen", filter: "postscreen, by the PROXY protocol", tables: []string{"postscreen/truehop_screened"}, further: "IU", required: true,
+		port25: "smtp inet n - n - 1 postscreen\nsmtpd pass - - n - - smtpd", master: []string{"postscreen/master.cf"}, inject: "postscreen/truehop.yaml", then: checkMTA,
+		before: "all delivered", after: "A, B refused 550; C, D, I, U delivered",
+	}
+	balanced := screened
+	balanced.filter, balanced.variant, balanced.programs = "postscreen, behind haproxy", "haproxy", []string{"haproxy"}
+	balanced.port25, balanced.master = "smtpd pass - - n - - smtpd", []string{"postscreen/master.cf", "postscreen/master.cf.haproxy"}
+	balanced.inject, balanced.start, balanced.then = "postscreen/truehop.yaml.haproxy", startHAProxy, checkHAProxy
 	return []recipe{
 		{
 			dir: "access-rules", filter: "Postfix's own rules: names, a block list, tables of clients and HELO, our own domain as sender",
@@ -55,11 +64,8 @@ func recipes() []recipe {
 			dir: "policyd-weight", filter: "policyd-weight", programs: []string{"policyd-weight"}, required: true, tables: []string{"policyd-weight/truehop_weight"}, further: "FIU",
 			start: startPolicydWeight, before: "all delivered", after: "A, B, D refused 550; C, F, I, U delivered",
 		},
-		{
-			dir: "postscreen", filter: "postscreen, by the PROXY protocol", tables: []string{"postscreen/truehop_screened"}, further: "IU", required: true,
-			port25: "smtp inet n - n - 1 postscreen\nsmtpd pass - - n - - smtpd", master: "postscreen/master.cf", inject: "postscreen/truehop.yaml", then: checkMTA,
-			before: "all delivered", after: "A, B refused 550; C, D, I, U delivered",
-		},
+		screened,
+		balanced,
 		{
 			dir: "spamtest", filter: "Sieve's spamtest on rspamd's score", programs: []string{"rspamd", "dovecot", "sievec"}, further: "EFIU",
 			start: startSpamtest, findings: inJunk,

@@ -160,8 +160,8 @@ func newWorld(t *testing.T, r recipe, key mailtest.Key, mails []mail) *world {
 		Master: []string{cmp.Or(r.port25, "smtp inet n - n - - smtpd"), "lmtp unix - - n - - lmtp", listener},
 		Files:  map[string]string{},
 	}
-	if r.master != "" {
-		o.Master = append(o.Master, read(t, r.master))
+	for _, file := range r.master {
+		o.Master = append(o.Master, read(t, file))
 	}
 	for _, table := range r.tables {
 		o.Files[filepath.Base(table)] = read(t, table)

@@ -126,7 +126,11 @@ func (p *program) importSource(name, secrets string) ([]byte, importer.Options, 
 	o := importer.Options{Secrets: secrets, ReadFile: readBounded, ReadDir: namesIn}
 	owner := os.Getuid()
 	var text []byte
-	var err error
+	dir, err := filepath.Abs(filepath.Dir(name))
+	if err != nil {
+		return nil, o, err
+	}
+	o.Dir = dir
 	if name == "-" {
 		text, err = io.ReadAll(io.LimitReader(p.stdin, importer.MaxFile+1))
 	} else {

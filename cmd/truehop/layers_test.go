@@ -44,7 +44,7 @@ var mayImport = map[string][]string{
 		"schedule/postgres", "cmd/truehop/internal/config"}, // everything but ui
 	"cmd/truehop/internal/ui":       {"fetch", "fetch/oauth", "received", "inject", "schedule", "schedule/ledger", "schedule/transfer", "cmd/truehop/internal/config"}, // everything but app
 	"cmd/truehop/internal/metrics":  {"inject", "schedule/ledger", "schedule/transfer"},                                                                                // what it counts
-	"cmd/truehop/internal/importer": {"fetch"},
+	"cmd/truehop/internal/importer": {"fetch", "fetch/imap"},                                                                                                           // how folders are named
 	"cmd/truehop/internal/demo":     {"fetch/fakeserver", "inject/injecttest"},
 	"cmd/truehop":                   {"*"},
 	"examples":                      nil,

@@ -32,7 +32,7 @@ func (c *Client) Folders(ctx context.Context) (*fetch.Folders, error) {
 			return err
 		}
 		for _, f := range listed {
-			name, ok := decodeName(f.Name)
+			name, ok := FolderName(f.Name)
 			if !ok {
 				c.opts.Logger.WarnContext(ctx, "a folder is left out, its name cannot be read", "folder", fetch.Sanitize(f.Name))
 				continue
@@ -116,9 +116,9 @@ func cutString(s []byte) (text string, rest []byte, ok bool) {
 // base64 in modified UTF-7 has a comma for the slash, and no padding (RFC 3501 section 5.1.3).
 const modifiedAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,"
 
-// decodeName makes UTF-8 of the name of a folder in modified UTF-7. Octets above 127, which have no place in it, are left
-// if they are UTF-8. It takes no name that the library would send back in another form.
-func decodeName(name string) (string, bool) {
+// FolderName makes UTF-8 of the name of a folder in modified UTF-7, which IMAP has for it (RFC 3501 section 5.1.3). Octets above
+// 127, which have no place in it, are left if they are UTF-8. It takes no name that [Client] would send back in another form.
+func FolderName(name string) (string, bool) {
 	if !utf8.ValidString(name) {
 		return "", false
 	}

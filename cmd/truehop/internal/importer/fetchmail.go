@@ -2,8 +2,6 @@ package importer
 
 import (
 	"cmp"
-	"net"
-	"net/netip"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -21,12 +19,15 @@ func Fetchmail(file string, text []byte, o Options) (*Plan, error) {
 		{"logfile", "the log goes to standard error, or to the journal under systemd; redirect it, or see the key log"},
 		{"syslog", "the log goes to standard error, or to the journal under systemd, which hands it to syslog"},
 		{"postmaster", "mail whose recipient cannot be found is held and shown by truehop status; nobody gets it unasked"},
+		{"pidfile", "no such file is written; systemctl status truehop shows the service"},
+		{"properties", "has no meaning for truehop"},
 		{"bouncemail", "truehop never sends a bounce: what the MTA refuses stays upstream, and truehop status shows it (on_refused)"},
 		{"spambounce", "truehop never sends a bounce (on_refused)"},
 		{"softbounce", "what the MTA refuses stays upstream, is not offered again and wants a person; see on_refused for other ways"},
 		{"invisible", "truehop adds no Received field; the MTA's own names the true client"},
 	} {
-		if g, ok := f.globals[o.name]; ok {
+		usual := o.name != "bouncemail" && o.name != "softbounce" // to turn it off
+		if g, ok := f.globals[o.name]; ok && (!g.off || !usual) {
 			f.note(g.place, "", "set %s: %s", o.name, o.text)
 		}
 	}
@@ -116,6 +117,19 @@ func fetchmailPort(e *fetchmailEntry) (port int, known bool) {
 	return 0, false
 }
 
+// usualPort returns the port of a protocol where none is given.
+func usualPort(protocol string, ssl bool) string {
+	switch {
+	case protocol == "imap" && ssl:
+		return "993"
+	case protocol == "imap":
+		return "143"
+	case ssl:
+		return "995"
+	}
+	return "110"
+}
+
 // server says where the mailbox is and how it is reached.
 func (f *fetchmail) server(a *Account, e *fetchmailEntry, u *fetchmailUser, protocol string) {
 	host := e.options["via"].text()
@@ -135,11 +149,9 @@ func (f *fetchmail) server(a *Account, e *fetchmailEntry, u *fetchmailUser, prot
 	}
 	f.tls(a, e, u)
 	if g, ok := e.options["plugin"]; ok {
-		number := ""
-		if known {
-			number = strconv.Itoa(port)
-		} else if strings.Contains(g.text(), "%p") {
-			f.note(g.place, a.Name, "plugin: name the port in connect_command in place of %%p")
+		number := strconv.Itoa(port)
+		if !known {
+			number = usualPort(protocol, u.on("ssl"))
 		}
 		words := command(g.text())
 		for i := range words {
@@ -153,6 +165,11 @@ func (f *fetchmail) server(a *Account, e *fetchmailEntry, u *fetchmailUser, prot
 	}
 	if timeout >= 1 && timeout <= 3600 {
 		a.set("timeout", seconds(timeout))
+	} else {
+		f.note(e.options["timeout"].place, a.Name, "timeout %d: truehop waits a second at least and an hour at most; timeout was left at its default", timeout)
+	}
+	if n, err := strconv.Atoi(e.options["idletimeout"].text()); err == nil {
+		a.set("idle_renewal", seconds(min(max(n, 30), 1500)))
 	}
 	if n, err := strconv.Atoi(f.globals["daemon"].text()); err == nil && n > 0 {
 		interval := 1
@@ -232,11 +249,19 @@ func (f *fetchmail) tls(a *Account, e *fetchmailEntry, u *fetchmailUser) {
 	}
 }
 
-// path carries a file over. One that is not absolute lies below the home directory.
+// path carries a file over.
 func (f *fetchmail) path(a *Account, u *fetchmailUser, from, to string) {
 	if g, ok := u.options[from]; ok {
-		a.set(to, f.expand(g.text()))
+		a.set(to, f.beside(g.text()))
 	}
+}
+
+// beside makes a path absolute as fetchmail does, from the directory of its file on. A tilde means nothing to it.
+func (f *fetchmail) beside(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(f.options.Dir, path)
 }
 
 // expand makes a path absolute, from the home directory on.
@@ -280,7 +305,7 @@ func (f *fetchmail) user(a *Account, e *fetchmailEntry, u *fetchmailUser, protoc
 	f.password(a, u.place, value)
 	if folders, ok := u.options["folder"]; ok {
 		if protocol == "imap" {
-			a.set("folders", folders.values)
+			a.set("folders", folderNames(folders.values))
 		} else {
 			f.note(folders.place, a.Name, "folder: POP3 has none")
 		}
@@ -289,13 +314,16 @@ func (f *fetchmail) user(a *Account, e *fetchmailEntry, u *fetchmailUser, protoc
 	moved, moves := u.options["moveto"]
 	switch {
 	case moves && protocol == "imap":
-		a.set("on_delivered", "move:"+moved.text())
+		a.set("on_delivered", "move:"+folderName(moved.text()))
 	case !kept:
 		a.set("on_delivered", "delete")
 	case protocol == "imap":
 		a.set("on_delivered", "seen")
 	default:
 		a.set("on_delivered", "keep")
+	}
+	if moves && protocol != "imap" {
+		f.note(moved.place, a.Name, "moveto: POP3 has no folders")
 	}
 	if protocol == "imap" && u.onlyUnread() {
 		a.set("search", "unseen")
@@ -323,15 +351,20 @@ func (f *fetchmail) user(a *Account, e *fetchmailEntry, u *fetchmailUser, protoc
 	if domain == "" || strings.Contains(domain, ":") || isLoopback(domain) {
 		domain = "localhost"
 	}
-	switch name := u.options["smtpname"].text(); {
-	case name != "":
-		f.recipients(a, u.place, []string{name}, "")
-	case len(u.locals) == 1 && strings.Contains(u.locals[0].local, "@"):
-		f.recipients(a, u.place, []string{u.locals[0].local}, "")
-	case len(u.locals) == 1:
-		f.recipients(a, u.place, []string{u.locals[0].local + "@" + domain}, "")
-	default:
+	local := u.options["smtpname"].text()
+	if len(u.locals) == 1 && (local == "" || strings.Contains(u.locals[0].local, "@")) {
+		local = u.locals[0].local
+	}
+	if _, asked := u.options["smtpaddress"]; asked && local == "" {
+		local = f.options.User
+	}
+	switch {
+	case local == "":
 		f.recipients(a, u.place, nil, "the user whose file it is")
+	case strings.Contains(local, "@"):
+		f.recipients(a, u.place, []string{local}, "")
+	default:
+		f.recipients(a, u.place, []string{local + "@" + domain}, "")
 	}
 }
 
@@ -343,134 +376,4 @@ func (u *fetchmailUser) onlyUnread() bool { return u.on("keep") || !u.on("fetcha
 func (u *fetchmailUser) on(flag string) bool {
 	g, ok := u.options[flag]
 	return ok && !g.off
-}
-
-// mta chooses the MTA that takes the mail, and returns its host.
-func (f *fetchmail) mta(a *Account, e *fetchmailEntry, u *fetchmailUser) (host string) {
-	hosts := u.options["smtphost"]
-	for _, key := range []string{"mda", "bsmtp"} {
-		if g, ok := u.options[key]; ok {
-			f.note(g.place, a.Name, "%s is not carried over: truehop hands mail to an MTA, whose rules are to judge it; let the MTA call the program (Postfix: mailbox_command)", key)
-		}
-	}
-	if len(hosts.values) > 1 {
-		f.note(hosts.place, a.Name, "smtphost: the first is used; truehop does not look for others")
-	}
-	address := hosts.text()
-	if !strings.HasPrefix(address, "/") {
-		address, _, _ = strings.Cut(address, "/") // the port follows
-	}
-	host = address
-	lmtp := u.on("lmtp")
-	local := address == "" || strings.EqualFold(address, "localhost") || isLoopback(address)
-	var keys []setting
-	switch {
-	case strings.HasPrefix(address, "/"):
-		host = ""
-		keys = []setting{{"address", "unix:" + address}}
-	case local && !lmtp && !strings.Contains(hosts.text(), "/"):
-		host = ""
-		keys = []setting{{"address", listener}}
-		f.note(hosts.place, "", "mail goes to the listener %s, not to port 25: add it to the MTA as README.md says, and run truehop check", listener)
-	default:
-		words := strings.Split(hosts.text(), "/")
-		port := "25"
-		for _, w := range words[1:] {
-			if _, err := strconv.Atoi(w); err == nil {
-				port = w
-			}
-		}
-		if address == "" {
-			address = "localhost"
-		}
-		keys = []setting{{"address", net.JoinHostPort(address, port)}}
-		if slices.Contains(words, "starttls") {
-			keys = append(keys, setting{"tls", "starttls"})
-		} else if slices.Contains(words, "tls") {
-			keys = append(keys, setting{"tls", "implicit"})
-		}
-		f.note(hosts.place, a.Name, "smtphost: the MTA must let this host say XCLIENT (smtpd_authorized_xclient_hosts), and nobody else; truehop check asks it")
-	}
-	if lmtp {
-		keys = append(keys, setting{"protocol", "lmtp"})
-		f.note(u.options["lmtp"].place, a.Name, "lmtp reaches a delivery agent, which asks no rules about clients; SMTP to the MTA is what truehop is for")
-	}
-	secret := ""
-	if g, ok := e.options["esmtpname"]; ok {
-		secret = e.options["esmtppassword"].text()
-		keys = append(keys, setting{"user", g.text()})
-	}
-	if t := f.target(keys, secret); t != f.Targets[0] {
-		a.set("inject", t.Name)
-	}
-	return host
-}
-
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
-}
-
-// multidrop says how the recipients are found in a mailbox that holds the mail of many.
-func (f *fetchmail) multidrop(a *Account, e *fetchmailEntry, u *fetchmailUser) {
-	if f.options.Recipient != "" {
-		f.recipients(a, u.place, nil, "")
-		f.note(u.place, a.Name, "this mailbox is for several recipients; as you told, all of its mail goes to one")
-		return
-	}
-	envelope := e.options["envelope"]
-	field := strings.ToLower(strings.TrimSuffix(envelope.text(), ":"))
-	switch {
-	case envelope.off:
-		field = "received-for"
-		f.note(envelope.place, a.Name, "no envelope: truehop takes no recipient from To and Cc, which the sender writes; set recipient_from to the field in which the upstream records the recipient")
-	case field == "" || field == "received":
-		field = "received-for"
-	case !slices.Contains(recipientFields(), field):
-		f.note(envelope.place, a.Name, "envelope %s: truehop knows the fields %s; x-original-to was written", show(envelope.text()), strings.Join(recipientFields(), ", "))
-		field = "x-original-to"
-	}
-	a.set("recipient_from", field)
-	if envelope.skip > 0 {
-		f.note(envelope.place, a.Name, "envelope %d: truehop takes the topmost field that the upstream itself wrote, and counts none", envelope.skip)
-	}
-	domains := e.options["localdomains"].values
-	if len(domains) == 0 {
-		domains = aliasDomains(append(slices.Clone(e.options["aka"].values), e.name))
-		f.note(u.place, a.Name, "recipient_domains were made of aka and the name of the server: put there the domains whose mail the mailbox holds")
-	}
-	a.set("recipient_domains", domains)
-	if g, ok := e.options["qvirtual"]; ok {
-		a.set("recipient_strip_prefix", g.text())
-	}
-	for _, m := range u.locals {
-		if m.remote != m.local {
-			f.note(u.place, a.Name, "the mapping %s=%s belongs into the MTA (Postfix: virtual_alias_maps)", show(m.remote), show(m.local))
-		}
-	}
-	if !u.wildcard {
-		f.note(u.place, a.Name, "the list of local names is not carried over: the MTA knows who exists, and mail for others is held")
-	}
-}
-
-// recipientFields are those that truehop finds an envelope recipient in.
-func recipientFields() []string {
-	return []string{"delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "x-delivered-to", "received-for"}
-}
-
-// aliasDomains makes mail domains of host names: these themselves and what stands behind their first label.
-func aliasDomains(hosts []string) []string {
-	var domains []string
-	for _, h := range hosts {
-		_, parent, _ := strings.Cut(h, ".")
-		for _, d := range []string{h, parent} {
-			if strings.Contains(d, ".") && !slices.Contains(domains, d) {
-				domains = append(domains, d)
-			}
-		}
-	}
-	if len(domains) == 0 {
-		return []string{"example.org"}
-	}
-	return domains
 }

@@ -3,6 +3,7 @@ package importer
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -232,6 +233,11 @@ func (p *fetchmailParser) global(at token) error {
 		if err != nil {
 			return err
 		}
+		_, err = strconv.Atoi(value)
+		notNumber := name == "daemon" && err != nil
+		if g.off || notNumber {
+			return wrong(p.file, keyword.place, "%s wants a value, daemon a number, and neither takes a no", show(name))
+		}
 		g.values = []string{value}
 	default:
 		return wrong(p.file, keyword.place, "unknown global option %s", show(keyword.text))
@@ -249,6 +255,7 @@ func (p *fetchmailParser) entry(e *fetchmailEntry) error {
 		e.name = p.next().text
 	}
 	var user *fetchmailUser
+	named := false
 	open := func(at place) { // a user whom no keyword begins
 		if user == nil {
 			user = &fetchmailUser{place: at, options: map[string]given{}}
@@ -261,7 +268,10 @@ func (p *fetchmailParser) entry(e *fetchmailEntry) error {
 		case t.is("and", "with", "has", "wants", "options"):
 			continue
 		case t.is("user", "username"):
-			user = nil
+			if user != nil && !named {
+				return wrong(p.file, t.place, "options of a user stand before %s and its name", show(t.text))
+			}
+			user, named = nil, true
 			open(t.place)
 			if err := p.userName(t, user); err != nil {
 				return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -28,19 +29,19 @@ func (f *fetchmail) seen(a *Account, e *fetchmailEntry, u *fetchmailUser, protoc
 				folders = []string{"INBOX"}
 			}
 			for _, folder := range folders {
-				a.Known = append(a.Known, Known{Folder: folder}) // seen to its end, by that flag
+				a.Known = append(a.Known, Known{Folder: folderName(folder)}) // seen to its end, by that flag
 			}
 			f.note(u.place, a.Name, "fetchmail fetches what is unread, and so does search: unseen; what somebody reads before truehop comes stays upstream")
 		}
 		return nil
 	}
 	a.Remembers = u.on("keep")
-	places := []string{filepath.Join(f.options.Home, ".fetchids"), filepath.Join(filepath.Dir(f.file), ".fetchids")}
+	places := slices.Compact([]string{filepath.Join(f.options.Home, ".fetchids"), filepath.Join(f.options.Dir, ".fetchids")})
 	if f.file == debianConfig || f.options.Home == debianHome {
 		places = append(places, filepath.Join(debianHome, ".fetchids"), filepath.Join(debianHome, ".fetchmail-UIDL-cache"))
 	}
 	if g, ok := f.globals["idfile"]; ok {
-		places = []string{f.expand(g.text())}
+		places = []string{f.beside(g.text())}
 	}
 	data, err := f.state(a, places)
 	if err != nil || data == nil {

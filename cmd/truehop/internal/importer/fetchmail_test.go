@@ -15,7 +15,7 @@ import (
 // options are those of a user with a home directory in which these files are.
 func options(files map[string]string) Options {
 	return Options{
-		Home: "/home/me", User: "me", Secrets: "/etc/truehop/secrets",
+		Home: "/home/me", Dir: "/srv/mail", User: "me", Secrets: "/etc/truehop/secrets",
 		ReadFile: func(path string) ([]byte, error) {
 			text, ok := files[path]
 			if !ok {
@@ -70,18 +70,30 @@ func forms() []form {
 		{"set", "rc:1:4", false}, {"set nonsense", "rc:1:5", false}, {"set warnings 3\npoll h", "rc:1:5", false}, {"set tracepolls\npoll h", "rc:1:5", false},
 		{"poll h user u sslmode x", "rc:1:15", false}, {"poll h user u passwordeval x", "rc:1:15", false}, {"poll h user u retrieve-error abort", "rc:1:15", false},
 	}
+	forms = append(forms,
+		form{"poll h proto Imap", "", true}, // a reader need not be so strict
+		form{"poll h user u pass no", "", false}, form{"poll h user 123", "", false}, form{"poll h user keep", "", false}, form{"poll h user u is nokeep", "", false}, form{"poll nobody user x", "", false},
+		form{"poll h user u is a = b = c", "rc:1:24", false}, form{"poll h timeout 5 5", "rc:1:18", false}, form{"poll h folder a user u", "rc:1:17", false}, form{"poll h is a here user u", "rc:1:18", false}, form{"poll h keep proto imap", "rc:1:13", false},
+		form{"poll h envelope 2", "", true}, form{"poll h envelope keep", "", true}, form{"poll h pass p", "", false}, form{"poll h local a b c user u", "", false},
+		form{"poll h no interface", "rc:1:11", false}, form{"poll h user u no smtphost x", "rc:1:18", false},
+		form{`poll h user u smtphost "h/2525/starttls/servername=x" g/notls`, "", false}, form{"poll h idletimeout 99 user u", "", true}, form{"poll h user u moveto x", "", true},
+	)
 	for _, name := range []string{"logfile", "idfile", "pidfile", "postmaster", "properties"} {
 		forms = append(forms, form{"set " + name + " x\npoll h", "", false}, form{"set " + name + " = \"x\"\npoll h", "", false})
 	}
-	forms = append(forms, form{"set daemon 300\npoll h", "", false}, form{"set daemon=300\npoll h", "", true})
+	forms = append(forms, form{"set daemon 300\npoll h", "", false}, form{"set daemon=300\npoll h", "", true},
+		form{"set daemon x\npoll h", "rc:1:5", false}, form{"set no daemon 3\npoll h", "rc:1:5", false})
 	for _, name := range []string{"bouncemail", "spambounce", "softbounce", "syslog", "invisible", "showdots"} {
 		forms = append(forms, form{"set " + name + "\npoll h", "", false}, form{"set no " + name + "\npoll h", "", false})
 	}
 	forms = append(forms, form{"set nobouncemail\npoll h", "", false}, form{"set nospambounce\npoll h", "", false}, form{"set nosyslog\npoll h", "rc:1:5", false})
-	for _, p := range strings.Fields("auto pop3 apop imap") {
+	for _, p := range strings.Fields("pop2 rpop kpop etrn odmr") {
+		forms = append(forms, form{"poll h proto imap\npoll g proto " + p + " user u", "", false}, form{"poll h proto " + p, "rc: no mailbox", false})
+	}
+	for _, p := range strings.Fields("auto pop3 sdps apop imap") {
 		forms = append(forms, form{"poll h proto " + p, "", false}, form{"poll h protocol " + p, "", false})
 	}
-	for _, a := range strings.Fields("any password gssapi kerberos kerberos_v5 cram cram-md5 otp opie ntlm msn ssh implicit external") {
+	for _, a := range strings.Fields("any password gssapi kerberos kerberos4 kerberos_v4 kerberos5 kerberos_v5 cram cram-md5 otp opie ntlm msn ssh implicit external") {
 		forms = append(forms, form{"poll h proto imap auth " + a, "", a == "kerberos" || a == "implicit" || a == "opie" || a == "otp"})
 	}
 	for _, o := range strings.Fields("via|x aka|x aka|x,y localdomains|x local|x.y,z service|imaps port|993 interval|2 auth|any authenticate|any preauth|any timeout|20 qvirtual|p- " +
@@ -142,7 +154,7 @@ func TestFormsAreThoseOfFetchmail(t *testing.T) {
 	var right []string
 	for _, f := range forms() {
 		switch {
-		case f.newer, f.text == "", strings.Contains(f.text, "lmtp"): // the last wants a port
+		case f.newer, f.wrong == "rc: no mailbox", strings.Contains(f.text, "lmtp"): // the last wants a port
 		case strings.HasSuffix(f.text, `"p`), strings.HasSuffix(f.text, "'p"): // fetchmail takes the quote for a part of the word
 		case f.wrong == "" && strings.HasPrefix(f.text, "defaults"):
 			if ok, out := takes(f.text + "\n"); !ok {
@@ -228,7 +240,7 @@ func TestWhereFetchmailRemembers(t *testing.T) {
 		seen             string
 		want             string // where it looked, "" where the import stops
 	}{
-		{"a user's", "/home/me/.fetchmailrc", "/home/me", "", service, "", "/home/me/.fetchids|/home/me/.fetchids"},
+		{"a user's", "/home/me/.fetchmailrc", "/home/me", "", service, "", "/home/me/.fetchids"},
 		{"a user's, where Debian had one", "/srv/mail/rc", "/home/me", "", older, "", "/home/me/.fetchids|/srv/mail/.fetchids"},
 		{"the service's", "/etc/fetchmailrc", "/root", service, older, "", service},
 		{"the service's, by its older name", "/etc/fetchmailrc", "/root", older, "", "", older},
@@ -239,7 +251,7 @@ func TestWhereFetchmailRemembers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := options(map[string]string{c.there: ""})
-			o.Home, o.Seen = c.home, c.seen
+			o.Home, o.Dir, o.Seen = c.home, filepath.Dir(c.file), c.seen
 			read := o.ReadFile
 			o.ReadFile = func(path string) ([]byte, error) {
 				if path == c.denied {

@@ -390,11 +390,7 @@ func (g *getmail) seen(a *Account, protocol string, ssl bool) error {
 		a.Remembers = false
 		return nil
 	}
-	usual := map[string]string{"pop3": "110", "imap": "143"}
-	if ssl {
-		usual = map[string]string{"pop3": "995", "imap": "993"}
-	}
-	port := cmp.Or(g.retriever.keys["port"].text, usual[protocol])
+	port := cmp.Or(g.retriever.keys["port"].text, usualPort(protocol, ssl))
 	name := strip("oldmail-"+g.retriever.keys["server"].text+"-"+port+"-"+g.retriever.keys["username"].text, "-")
 	if protocol == "pop3" {
 		data, err := g.state(a, g.oldmail(name))

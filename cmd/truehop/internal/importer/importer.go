@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/imap"
 )
 
 // MaxFile bounds a file that is read, in octets.
@@ -28,6 +29,8 @@ const NoState = "none"
 type Options struct {
 	// Home is the home directory of the user whose file it is; ~ stands for it.
 	Home string
+	// Dir is the directory that the file is in, where relative paths begin for some programs.
+	Dir string
 	// User is that user's name: the recipient where the file names none.
 	User string
 	// Recipient takes the place of the recipients that the file names, if it is not "".
@@ -256,6 +259,22 @@ func (p *Plan) recipients(a *Account, at place, found []string, why string) {
 		p.note(at, a.Name, "the mail goes to %s, %s; --recipient ADDRESS names another", found[0], why)
 	}
 	a.set("recipients", found)
+}
+
+// folderName makes UTF-8 of the name of a folder as a program has it that hands it to the server as it is, in modified UTF-7.
+func folderName(raw string) string {
+	if name, ok := imap.FolderName(raw); ok {
+		return name
+	}
+	return raw
+}
+
+func folderNames(raw []string) []string {
+	names := make([]string, len(raw))
+	for i, name := range raw {
+		names[i] = folderName(name)
+	}
+	return names
 }
 
 // seconds writes a duration.

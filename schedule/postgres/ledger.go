@@ -238,16 +238,21 @@ func (l *Ledger) replacing(ctx context.Context, r ledger.Record, replaced []ledg
 // PutJudged is [Ledger.Replace] for a message that an MTA has taken or refused. It sets r.Judged, and records the judgement
 // with the verdict or not at all.
 func (l *Ledger) PutJudged(ctx context.Context, r ledger.Record, replaced []ledger.Key, j ledger.Judgement) error {
-	return l.BeginJudged(ctx, r, replaced, j).Wait()
+	return l.beginJudged(ctx, r, replaced, j, false).Wait()
 }
 
 // BeginJudged begins what [Ledger.PutJudged] does and does not wait for it. What is written afterwards is durable with it or
-// after it, never before.
+// after it, never before. Where nothing is, it waits a few milliseconds for what may come, so that one transaction serves both.
 func (l *Ledger) BeginJudged(ctx context.Context, r ledger.Record, replaced []ledger.Key, j ledger.Judgement) ledger.Pending {
+	return l.beginJudged(ctx, r, replaced, j, true)
+}
+
+func (l *Ledger) beginJudged(ctx context.Context, r ledger.Record, replaced []ledger.Key, j ledger.Judgement, patient bool) ledger.Pending {
 	w, err := l.replacing(ctx, r, replaced, &j)
 	if err != nil {
 		return ledger.NotBegun(err)
 	}
+	w.patient = patient
 	if err := l.begin(ctx, w); err != nil {
 		return ledger.NotBegun(err)
 	}

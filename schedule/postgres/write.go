@@ -20,6 +20,9 @@ const (
 	// patience and verdictPatience are the defaults of those of [Options].
 	patience        = 5 * time.Second
 	verdictPatience = time.Minute
+	// company is how long a write that nobody is kept waiting by waits for others, to share their flush: by then the
+	// session that began it has come to its next message, if there is one.
+	company = 10 * time.Millisecond
 )
 
 // write is one caller's change on its way to the writer.
@@ -31,6 +34,8 @@ type write struct {
 	bulk bool
 	// verdict says that it is what an MTA made of a message that may have been put to it whole.
 	verdict bool
+	// patient says that nobody is kept waiting by it, so that it may wait for company.
+	patient bool
 	// judgement, if not nil, is recorded with it.
 	judgement *ledger.Judgement
 	// queue adds its statements.
@@ -55,6 +60,7 @@ type writer struct {
 
 	mu      sync.Mutex
 	waiting []*write
+	alarm   *time.Timer // ends the patience of those that wait; nil before the first
 	closed  bool
 }
 
@@ -118,6 +124,9 @@ func (w *writer) stop() {
 	w.closed = true
 	waiting := w.waiting
 	w.waiting = nil
+	if w.alarm != nil {
+		w.alarm.Stop()
+	}
 	w.mu.Unlock()
 	answer(waiting, errClosed())
 	close(w.quit)
@@ -132,7 +141,15 @@ func (w *writer) enqueue(each *write) bool {
 		return false
 	}
 	w.waiting = append(w.waiting, each)
-	w.rouse()
+	switch {
+	case !each.patient, len(w.waiting) >= maxGroup:
+		w.rouse()
+	case len(w.waiting) > 1: // the first has set the alarm, or roused run
+	case w.alarm == nil:
+		w.alarm = time.AfterFunc(company, w.rouse)
+	default:
+		w.alarm.Reset(company)
+	}
 	return true
 }
 

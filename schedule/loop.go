@@ -16,6 +16,8 @@ type Pass func(ctx context.Context, account string) error
 type Account struct {
 	Name string
 	Spec Spec
+	// Host is what its passes connect with. Those of one host are bounded by [Loop.PerHost]; "" is bounded by nothing of its own.
+	Host string
 	// AtStart runs a pass as soon as the loop runs.
 	AtStart bool
 	// First, if not zero, is when the first pass is due, by the wall clock, unless the spec has one before it: another loop has made the last one.
@@ -41,6 +43,9 @@ const (
 // againInterval is the shortest time from the start of a pass to one for a message that is to be tried again.
 const againInterval = time.Minute
 
+// Patience is how long a pass counts against [Loop.Parallel].
+const Patience = 5 * time.Minute
+
 // recheck is the longest time that the loop sleeps without reading the wall clock:
 // it may be set, and it goes on while the machine is suspended.
 const recheck = time.Minute
@@ -53,6 +58,9 @@ type Loop struct {
 	// Parallel is the highest number of passes at a time; 0 means one per account. A pass that takes longer than five minutes
 	// does not count any more: accounts that hang delay no other.
 	Parallel int
+	// PerHost is the highest number of passes at a time over accounts of one host, 0 for no bound. There a pass counts as long as it takes. Passes
+	// begin in the order in which they are due, except that none waits behind one whose host is busy.
+	PerHost int
 	// Updates, if not nil, changes the accounts while the loop runs.
 	Updates <-chan Update
 	// Hard reports whether a retry makes a failure worse, as with refused
@@ -69,6 +77,9 @@ type Loop struct {
 	// never. It is called at the start, after each pass, and when the clock was set
 	// back.
 	OnNext func(account string, at time.Time)
+	// OnWait is called when a pass that is due has to wait because as many are made already as Parallel and PerHost allow: at once, and each minute
+	// with how long it has waited.
+	OnWait func(account string, waited time.Duration)
 	// OnTurn is called whenever the goroutine of an account has its turn, which it has again within that time at the latest; 0 is
 	// for a pass, which takes as long as it takes, and less than 0 says that the account is gone.
 	OnTurn func(account string, within time.Duration)
@@ -98,7 +109,7 @@ func (l *Loop) Run(ctx context.Context) error {
 		}
 		seen[a.Name] = true
 	}
-	all := &roster{loop: l, slots: &slots{limit: max(0, l.Parallel)}, entries: map[string]entry{}}
+	all := &roster{loop: l, slots: NewSlots(l.Parallel, l.PerHost, Patience), entries: map[string]entry{}}
 	for _, a := range l.Accounts {
 		all.begin(ctx, a)
 	}
@@ -123,7 +134,7 @@ func (l *Loop) Run(ctx context.Context) error {
 type owner struct {
 	loop    *Loop
 	account Account
-	slots   *slots
+	slots   *Slots
 	// due is when the clock starts the next pass, by the wall clock; base is
 	// what it was computed from.
 	due, base time.Time
@@ -148,6 +159,14 @@ const maxQuick = 3
 func (o *owner) turn(within time.Duration) {
 	if o.loop.OnTurn != nil {
 		o.loop.OnTurn(o.account.Name, within)
+	}
+}
+
+// waits reports that a pass waits for its slot.
+func (o *owner) waits(waited time.Duration) {
+	o.turn(recheck)
+	if o.loop.OnWait != nil {
+		o.loop.OnWait(o.account.Name, waited)
 	}
 }
 
@@ -250,13 +269,9 @@ func (o *owner) wait(ctx context.Context) bool {
 
 // pass waits for a slot, runs one pass and plans the next.
 func (o *owner) pass(ctx context.Context) {
-	o.turn(recheck)
-	give, ok := o.slots.take(ctx, func() { o.turn(recheck) })
-	if !ok {
-		return
-	}
-	defer give()
-	if ctx.Err() != nil {
+	slot := o.slots.Ask(o.account.Host)
+	defer slot.Give()
+	if !slot.Wait(ctx, o.waits) {
 		return
 	}
 	o.turn(0)

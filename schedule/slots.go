@@ -7,69 +7,155 @@ import (
 	"time"
 )
 
-// slotTime is how long a pass keeps others from beginning. One that takes longer gives its slot up, so that accounts that hang
-// never delay the others.
-const slotTime = 5 * time.Minute
-
-// slots bounds the passes that run at a time. Those that wait come in the order in which they asked.
-type slots struct {
-	mu      sync.Mutex
-	limit   int // 0: none
-	taken   int
-	waiting []chan struct{} // closed when the one who waits has a slot
+// Slots bound how much is done at a time, in all and at each host. Those that wait come in the order in which they asked, but nobody waits behind one
+// whose host is busy: a slow host holds up its own accounts only. The zero Slots have no bounds. The methods may be called from several goroutines.
+type Slots struct {
+	mu sync.Mutex
+	// limit and perHost are the bounds, 0 for none; patience is how long a slot counts against limit, 0 for as long as it is held.
+	limit, perHost int
+	patience       time.Duration
+	taken          int
+	hosts          map[string]*hostSlots
+	waiting        []*Slot
 }
 
-// take waits for a slot, until ctx ends at most, and calls idle at least each recheck meanwhile. The slot is given back by give,
-// or after slotTime.
-func (s *slots) take(ctx context.Context, idle func()) (give func(), ok bool) {
+// hostSlots are the slots of one host that are taken, and how many hold one or wait for one.
+type hostSlots struct{ taken, users int }
+
+// Slot is one of [Slots], or the wait for one.
+type Slot struct {
+	slots *Slots
+	name  string
+	host  *hostSlots // nil where the host is not counted
+	given chan struct{}
+	// late has the slot count no longer against the bound of all. The mutex of slots guards it, and what follows.
+	late               *time.Timer
+	has, counts, ended bool
+}
+
+// NewSlots returns slots, so many in all and so many for each host; 0 is for no bound. One that is held longer than patience, if that
+// is not 0, does not count in all any more, so that what hangs delays nobody at other hosts; at its own host it counts until it is given back.
+func NewSlots(limit, perHost int, patience time.Duration) *Slots {
+	return &Slots{limit: max(0, limit), perHost: max(0, perHost), patience: patience}
+}
+
+// Ask asks for a slot at a host; that without a name is not counted. [Slot.Give] must be called in the end.
+func (s *Slots) Ask(host string) *Slot {
 	s.mu.Lock()
-	mine := make(chan struct{})
-	s.waiting = append(s.waiting, mine)
+	defer s.mu.Unlock()
+	p := &Slot{slots: s, name: host, given: make(chan struct{})}
+	if host != "" {
+		if s.hosts == nil {
+			s.hosts = map[string]*hostSlots{}
+		}
+		if s.hosts[host] == nil {
+			s.hosts[host] = &hostSlots{}
+		}
+		p.host = s.hosts[host]
+		p.host.users++
+	}
+	s.waiting = append(s.waiting, p)
 	s.serve()
-	s.mu.Unlock()
+	return p
+}
+
+// Wait waits for the slot until ctx ends, and reports whether it is there. Where it has to wait it calls idle, if that is not nil: at once and at
+// least each minute from then on, with how long it has waited.
+func (p *Slot) Wait(ctx context.Context, idle func(waited time.Duration)) bool {
+	select {
+	case <-p.given:
+		return ctx.Err() == nil
+	default:
+	}
+	if idle == nil {
+		idle = func(time.Duration) {}
+	}
+	began := time.Now()
+	idle(0)
 	again := time.NewTicker(recheck)
 	defer again.Stop()
 	for {
 		select {
-		case <-mine:
-			give := sync.OnceFunc(func() {
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				s.taken--
-				s.serve()
-			})
-			late := time.AfterFunc(slotTime, give)
-			return func() { late.Stop(); give() }, true
+		case <-p.given:
+			return ctx.Err() == nil
 		case <-again.C:
-			idle()
+			idle(time.Since(began))
 		case <-ctx.Done():
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if i := slices.Index(s.waiting, mine); i >= 0 {
-				s.waiting = slices.Delete(s.waiting, i, i+1)
-			} else { // it has come in the same moment
-				s.taken--
-			}
-			s.serve()
-			return nil, false
+			return false
 		}
 	}
 }
 
-// serve gives slots to those who wait. The caller holds mu.
-func (s *slots) serve() {
-	room := func() bool { return s.limit == 0 || s.taken < s.limit }
-	for len(s.waiting) > 0 && room() {
-		s.taken++
-		close(s.waiting[0])
-		s.waiting = s.waiting[1:]
+// Give gives the slot back, or waits no longer for it. Only the first call counts.
+func (p *Slot) Give() {
+	s := p.slots
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.ended {
+		return
+	}
+	p.ended = true
+	if i := slices.Index(s.waiting, p); i >= 0 {
+		s.waiting = slices.Delete(s.waiting, i, i+1)
+	}
+	if p.late != nil {
+		p.late.Stop()
+	}
+	p.uncount()
+	if p.host != nil {
+		if p.has {
+			p.host.taken--
+		}
+		if p.host.users--; p.host.users == 0 {
+			delete(s.hosts, p.name)
+		}
+	}
+	s.serve()
+}
+
+// uncount has the slot count no longer in all. The caller holds the mutex.
+func (p *Slot) uncount() {
+	if p.counts {
+		p.counts = false
+		p.slots.taken--
 	}
 }
 
-// resize changes the bound. Passes under way go on.
-func (s *slots) resize(limit int) {
+// serve gives slots to those who wait. The caller holds mu.
+func (s *Slots) serve() {
+	still := s.waiting[:0]
+	for i, p := range s.waiting {
+		if s.limit > 0 && s.taken >= s.limit {
+			still = append(still, s.waiting[i:]...)
+			break
+		}
+		if p.host != nil && s.perHost > 0 && p.host.taken >= s.perHost {
+			still = append(still, p)
+			continue
+		}
+		s.taken++
+		p.has, p.counts = true, true
+		if p.host != nil {
+			p.host.taken++
+		}
+		if s.patience > 0 {
+			p.late = time.AfterFunc(s.patience, func() {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				p.uncount()
+				s.serve()
+			})
+		}
+		close(p.given)
+	}
+	clear(s.waiting[len(still):])
+	s.waiting = still
+}
+
+// Resize changes the bounds. Who has a slot keeps it.
+func (s *Slots) Resize(limit, perHost int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.limit = max(0, limit)
+	s.limit, s.perHost = max(0, limit), max(0, perHost)
 	s.serve()
 }

@@ -12,14 +12,14 @@ type Update struct {
 	Accounts []Account
 	// Gone are the names of accounts that leave: a pass under way is told to end, and there is no other.
 	Gone []string
-	// Parallel is that of [Loop] from now on.
-	Parallel int
+	// Parallel and PerHost are those of [Loop] from now on.
+	Parallel, PerHost int
 }
 
 // roster is the accounts of a running loop.
 type roster struct {
 	loop    *Loop
-	slots   *slots
+	slots   *Slots
 	owners  sync.WaitGroup
 	entries map[string]entry
 }
@@ -37,7 +37,7 @@ func (all *roster) update(ctx context.Context, u Update) {
 			e.end()
 		}
 	}
-	all.slots.resize(u.Parallel)
+	all.slots.Resize(u.Parallel, u.PerHost)
 	for _, a := range u.Accounts {
 		all.begin(ctx, a)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/inject/injecttest"
+	"github.com/truehop/truehop/schedule"
 )
 
 // TestCheckPresentsNobodyUnasked: a client without an address, of which filters behind an MTA can die, is presented only
@@ -129,9 +130,9 @@ func TestCheckLooksAtAccountsTogether(t *testing.T) {
 	var running, most atomic.Int32
 	all := make(chan struct{}) // closed when as many have run as may
 	full := sync.OnceFunc(func() { close(all) })
-	var tasks []func() *checked
+	var tasks []checking
 	for n := range parts {
-		tasks = append(tasks, func() *checked {
+		tasks = append(tasks, checking{"", func() *checked {
 			defer running.Add(-1)
 			now := running.Add(1)
 			for before := most.Load(); now > before && !most.CompareAndSwap(before, now); before = most.Load() {
@@ -141,9 +142,9 @@ func TestCheckLooksAtAccountsTogether(t *testing.T) {
 			}
 			<-all
 			return &checked{code: n}
-		})
+		}})
 	}
-	for n, done := range together(tasks, limit) {
+	for n, done := range together(tasks, schedule.NewSlots(limit, 0, 0)) {
 		if c := <-done; c.code != n {
 			t.Errorf("the result of %d comes in place %d", c.code, n)
 		}

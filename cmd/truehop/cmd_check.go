@@ -7,11 +7,11 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
+	"github.com/truehop/truehop/schedule"
 	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
 )
@@ -64,32 +64,32 @@ func (p *program) check(ctx context.Context, names []string, o checkOptions) err
 		return err
 	}
 	user := stateUser(cfg.StateDir)
-	tasks := []func() *checked{
-		func() *checked {
+	tasks := []checking{
+		{"", func() *checked {
 			c := &checked{Checked: ui.CheckConfiguration(cfg)}
 			c.fail(readable(user, "configuration", cfg.Path))
 			return c
-		},
-		func() *checked { return checkState(ctx, cfg, user) },
-		func() *checked { return checkSpool(cfg, user) },
+		}},
+		{"", func() *checked { return checkState(ctx, cfg, user) }},
+		{"", func() *checked { return checkSpool(cfg, user) }},
 	}
 	for _, a := range accounts {
-		tasks = append(tasks, func() *checked {
+		tasks = append(tasks, checking{a.Upstream(), func() *checked {
 			return checkAccount(ctx, a, app.NewPresenter(cfg, a).Policy, cfg, user)
-		})
+		}})
 	}
 	for _, target := range cfg.Targets() {
 		filtered, unfiltered := accountsOf(cfg, accounts, target)
 		if len(filtered) > 0 {
-			tasks = append(tasks, func() *checked { return checkMTA(ctx, target, filtered, user) })
+			tasks = append(tasks, checking{"", func() *checked { return checkMTA(ctx, target, filtered, user) }})
 		}
 		if len(unfiltered) > 0 {
-			tasks = append(tasks, func() *checked { return checkPlain(ctx, target, unfiltered, user) })
+			tasks = append(tasks, checking{"", func() *checked { return checkPlain(ctx, target, unfiltered, user) }})
 		}
 	}
 	code := exitOK
 	var all []*ui.Checked
-	for _, done := range together(tasks, cfg.Passes) {
+	for _, done := range together(tasks, schedule.NewSlots(cfg.Passes, cfg.PassesPerHost, schedule.Patience)) {
 		c := <-done
 		code = worse(code, c.code)
 		all = append(all, c.Checked)
@@ -107,22 +107,24 @@ func (p *program) check(ctx context.Context, names []string, o checkOptions) err
 	return ended(code)
 }
 
-// together runs the tasks, so many at a time, and returns where each hands over its result, in their order.
-func together(tasks []func() *checked, limit int) []chan *checked {
+// checking is a part of what check looks at, and the upstream that it connects with, if it does.
+type checking struct {
+	upstream string
+	look     func() *checked
+}
+
+// together runs the tasks, as many at a time as slots allow, and returns where each hands over its result, in their order.
+func together(tasks []checking, slots *schedule.Slots) []chan *checked {
 	results := make([]chan *checked, len(tasks))
-	for i := range results {
+	for i, task := range tasks {
 		results[i] = make(chan *checked, 1)
+		slot := slots.Ask(task.upstream)
+		go func() { // its end is the result, which the caller waits for
+			defer slot.Give()
+			slot.Wait(context.Background(), nil) // one whose context has ended fails at once
+			results[i] <- task.look()
+		}()
 	}
-	var group errgroup.Group
-	group.SetLimit(limit)
-	go func() { // its end is that of the last task, which the caller waits for
-		for i, task := range tasks {
-			group.Go(func() error {
-				results[i] <- task()
-				return nil
-			})
-		}
-	}()
 	return results
 }
 

@@ -10,12 +10,12 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/cmd/truehop/internal/metrics"
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
+	"github.com/truehop/truehop/schedule"
 	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
 )
@@ -103,7 +103,7 @@ func (p *program) run(ctx context.Context, names []string, o runOptions) error {
 		return err
 	}
 	p.signals.onEnd(func() { told.Awaiting(a.Awaited()) })
-	code := passes(ctx, a, cfg.Passes, accounts, func(name string) app.PassOptions {
+	code := passes(ctx, a, schedule.NewSlots(cfg.Passes, cfg.PassesPerHost, schedule.Patience), accounts, func(name string) app.PassOptions {
 		return app.PassOptions{DryRun: o.dryRun, Now: o.now, Newest: o.last, Accept: slices.Contains(o.accept, name), Adopt: slices.Contains(o.adopt, name)}
 	}, told, isTerminal(p.stderr) || o.now)
 	if len(names) == 0 {
@@ -156,6 +156,7 @@ func logged(ctx context.Context, log *ui.Log) app.Options {
 // teller tells of passes: a [ui.Screen] a person at a terminal, who is told each time what a [ui.Log] tells once.
 type teller interface {
 	Begin(account string)
+	Waits(account, upstream string, waited time.Duration)
 	Pass(account string, end ui.PassEnd)
 	LoginWaits(account string, err error, known bool)
 	Woken(account string)
@@ -178,48 +179,55 @@ func (p *program) screenOptions(cfg *config.Config, dryRun bool) ui.ScreenOption
 	}
 }
 
-// passes makes a pass over each account, so many at a time, and returns the worst exit code. seen says that a person sees what is
+// passes makes a pass over each account, as many at a time as slots allow, and returns the worst exit code. seen says that a person sees what is
 // told, who is told all of it, and who does not count as whoever reads the log.
-func passes(ctx context.Context, a *app.App, parallel int, accounts []*config.Account, options func(string) app.PassOptions, told teller, seen bool) int {
+func passes(ctx context.Context, a *app.App, slots *schedule.Slots, accounts []*config.Account, options func(string) app.PassOptions, told teller, seen bool) int {
 	var mu sync.Mutex
 	code := exitOK
-	var group errgroup.Group
-	group.SetLimit(parallel)
+	var under sync.WaitGroup
 	for _, account := range accounts {
-		group.Go(func() error {
-			o := options(account.Name)
-			told.Begin(account.Name)
-			summary, err := a.Pass(ctx, account, o)
-			if asks := o == (app.PassOptions{Newest: o.Newest}); asks && ledger.KindOf(err) == ledger.Busy {
-				woken, cause := a.Wake(ctx, account.Name)
-				if woken {
-					told.Woken(account.Name)
-					return nil
-				}
-				err = errors.Join(err, cause)
-			}
-			end := ui.PassEnd{Summary: summary, Err: err}
-			if !o.DryRun && !seen {
-				end = passEnd(ctx, a, account.Name, summary, err)
-			}
-			var refused *app.RefusedError
-			switch waits := errors.As(err, &refused) && refused.Waits; {
-			case waits:
-				told.LoginWaits(account.Name, refused, end.Known)
-			case !o.DryRun, err != nil:
-				told.Pass(account.Name, end)
-			}
-			if o.DryRun {
-				summary = transfer.Summary{} // nothing of it happened
-			}
+		slot := slots.Ask(account.Upstream()) // here, so that they come in this order
+		under.Go(func() {
+			defer slot.Give()
+			// Where ctx has ended the pass says so.
+			slot.Wait(ctx, func(waited time.Duration) { told.Waits(account.Name, account.Upstream(), waited) })
+			one := onePass(ctx, a, account, options(account.Name), told, seen)
 			mu.Lock()
 			defer mu.Unlock()
-			code = worse(code, worse(exitCode(err), summaryExit(summary)))
-			return nil
+			code = worse(code, one)
 		})
 	}
-	_ = group.Wait() // no function of the group returns an error: each account has its own end
+	under.Wait()
 	return code
+}
+
+// onePass makes a pass over an account, and returns its exit code. Each account has its own end.
+func onePass(ctx context.Context, a *app.App, account *config.Account, o app.PassOptions, told teller, seen bool) int {
+	told.Begin(account.Name)
+	summary, err := a.Pass(ctx, account, o)
+	if asks := o == (app.PassOptions{Newest: o.Newest}); asks && ledger.KindOf(err) == ledger.Busy {
+		woken, cause := a.Wake(ctx, account.Name)
+		if woken {
+			told.Woken(account.Name)
+			return exitOK
+		}
+		err = errors.Join(err, cause)
+	}
+	end := ui.PassEnd{Summary: summary, Err: err}
+	if !o.DryRun && !seen {
+		end = passEnd(ctx, a, account.Name, summary, err)
+	}
+	var refused *app.RefusedError
+	switch waits := errors.As(err, &refused) && refused.Waits; {
+	case waits:
+		told.LoginWaits(account.Name, refused, end.Known)
+	case !o.DryRun, err != nil:
+		told.Pass(account.Name, end)
+	}
+	if o.DryRun {
+		summary = transfer.Summary{} // nothing of it happened
+	}
+	return worse(exitCode(err), summaryExit(summary))
 }
 
 // passEnd is how a pass ended, and whether that was told before.

@@ -94,7 +94,7 @@ func TestServiceStaysFlat(t *testing.T) {
 		t.Skip("a measurement: go test -run ServiceStaysFlat -flat.rounds 90 -flat.idle 2m -v -timeout 2h ./cmd/truehop")
 	}
 	catchHangup(t)
-	s := newServiceTrial(t, injecttest.Options{Discard: true}, "log: {level: warn}\npasses: 8\nmetrics: \"unix:METRICS\"\n")
+	s := newServiceTrial(t, injecttest.Options{Discard: true}, "log: {level: warn}\npasses: 8\nidle_connections: 100000\nmetrics: \"unix:METRICS\"\n")
 	socket := filepath.Join(s.dir, "m.sock")
 	text, err := os.ReadFile(s.config)
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
-	"github.com/truehop/truehop/schedule"
 	"github.com/truehop/truehop/schedule/postgres"
 )
 
@@ -186,8 +185,10 @@ func (f *fleet) part(ctx context.Context, accounts []string) {
 		f.parting[account] = true
 	}
 	f.mu.Unlock()
-	parallel := f.service.stopServing(accounts)
-	f.service.send(ctx, schedule.Update{Gone: accounts, Parallel: parallel})
+	f.service.stopServing(accounts)
+	update := f.service.update()
+	update.Gone = accounts
+	f.service.send(ctx, update)
 }
 
 // leaves takes that an account has left the schedule. Where the service does not end, another one of the same name may just take its place.
@@ -237,7 +238,7 @@ func (f *fleet) take(ctx context.Context, n int) error {
 	defer f.changing.Unlock()
 	taken, err := f.ledger.Take(ctx, n, f.strangers)
 	strange := map[string]time.Time{}
-	update := schedule.Update{Parallel: f.service.parallel()}
+	update := f.service.update()
 	for _, one := range taken {
 		account := f.service.account(one.Account)
 		if account == nil {
@@ -267,7 +268,7 @@ func (f *fleet) change(ctx context.Context, come []*config.Account, gone []strin
 	apply()
 	f.strangers = nil
 	f.part(ctx, slices.DeleteFunc(f.latestDueFirst(), func(account string) bool { return !slices.Contains(gone, account) }))
-	update := schedule.Update{Parallel: f.service.parallel()}
+	update := f.service.update()
 	var names []string
 	here := f.latestDueFirst()
 	for _, account := range come {

@@ -107,7 +107,7 @@ func (n *nodes) configure(t *testing.T, one *node, number int) []byte {
 	}
 	var text strings.Builder
 	url := strings.ReplaceAll(n.url, n.server.Dir, one.link.dir)
-	fmt.Fprintf(&text, "state: %s\nstate_dir: %s\nlease: %v\nsending_wait: %v\npasses: 8\ninject:\n  address: %s\ndefaults:\n  protocol: imap\n  host: %s\n  port: %s\n  tls: none\n  allow_plaintext: true\n  user: u\n  password: p\n  idle: false\n  schedule: \"@every %v\"\n  recipients: [alice@example.net]\n  mx: [mx.example.net]\n  on_delivered: delete\n  retry_min: 1m\naccounts:\n",
+	fmt.Fprintf(&text, "state: %s\nstate_dir: %s\nlease: %v\nsending_wait: %v\npasses: 8\npasses_per_host: 8\ninject:\n  address: %s\ndefaults:\n  protocol: imap\n  host: %s\n  port: %s\n  tls: none\n  allow_plaintext: true\n  user: u\n  password: p\n  idle: false\n  schedule: \"@every %v\"\n  recipients: [alice@example.net]\n  mx: [mx.example.net]\n  on_delivered: delete\n  retry_min: 1m\naccounts:\n",
 		url, filepath.Join(n.dir, fmt.Sprint("state", number)), fleetLease, fleetLease, n.mta.Addr(), host, port, n.interval)
 	for account := range n.accounts {
 		fmt.Fprintf(&text, "  a%d: {folders: [%s]}\n", account, folderOf(account))

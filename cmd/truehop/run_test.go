@@ -12,6 +12,7 @@ import (
 	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
+	"github.com/truehop/truehop/schedule"
 )
 
 // TestRunKeepsToPasses: run works on as many accounts at a time as passes says, and no more.
@@ -43,7 +44,7 @@ func TestRunKeepsToPasses(t *testing.T) {
 			}
 			done := make(chan int)
 			go func() {
-				done <- passes(t.Context(), a, cfg.Passes, accounts, func(string) app.PassOptions { return app.PassOptions{DryRun: true} }, ui.NewLog(io.Discard, cfg.Log, false), false)
+				done <- passes(t.Context(), a, schedule.NewSlots(cfg.Passes, cfg.PassesPerHost, schedule.Patience), accounts, func(string) app.PassOptions { return app.PassOptions{DryRun: true} }, ui.NewLog(io.Discard, cfg.Log, false), false)
 			}()
 			synctest.Wait()
 			if got := int(begun.Load()); got != parallel {

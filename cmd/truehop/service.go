@@ -143,7 +143,7 @@ func (s *service) run(ctx context.Context, read func(now *config.Config) (*confi
 // loop is the schedule of all accounts. New mail is watched for until ctx ends.
 func (s *service) loop(ctx context.Context) *schedule.Loop {
 	loop := &schedule.Loop{
-		Parallel: s.cfg.Passes, Updates: s.updates, Pass: s.pass,
+		Parallel: s.cfg.Passes, PerHost: s.cfg.PassesPerHost, Updates: s.updates, Pass: s.pass,
 		// Repeating refused credentials locks accounts.
 		Hard: func(err error) bool { return exitCode(err) == exitCredentials || fetch.KindOf(err) == fetch.Auth },
 		OnEnd: func(account string, _ time.Duration, err error) {
@@ -161,6 +161,11 @@ func (s *service) loop(ctx context.Context) *schedule.Loop {
 			s.logger().Next(account, at)
 			if s.fleet != nil {
 				s.fleet.plans(account, at)
+			}
+		},
+		OnWait: func(account string, waited time.Duration) {
+			if a := s.account(account); a != nil {
+				s.logger().Waits(account, a.Upstream(), waited)
 			}
 		},
 		OnTurn: func(account string, within time.Duration) {
@@ -240,11 +245,11 @@ func (s *service) serve(ctx context.Context, account *config.Account, first time
 	s.served[account.Name] = one
 	s.mu.Unlock()
 	s.app.Watch(watching, account, one.wake)
-	return schedule.Account{Name: account.Name, Spec: account.Schedule, AtStart: first.IsZero(), First: first, Jitter: startJitter, Wake: one.wake}
+	return schedule.Account{Name: account.Name, Host: account.Upstream(), Spec: account.Schedule, AtStart: first.IsZero(), First: first, Jitter: startJitter, Wake: one.wake}
 }
 
-// stopServing ends the watchers of accounts, and returns how many passes are made at a time.
-func (s *service) stopServing(accounts []string) (parallel int) {
+// stopServing ends the watchers of accounts.
+func (s *service) stopServing(accounts []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, name := range accounts {
@@ -253,14 +258,13 @@ func (s *service) stopServing(accounts []string) (parallel int) {
 			delete(s.served, name)
 		}
 	}
-	return s.cfg.Passes
 }
 
-// parallel is how many passes are made at a time.
-func (s *service) parallel() int {
+// update is a change to the schedule that has the limits of the configuration as it is now, and no accounts yet.
+func (s *service) update() schedule.Update {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.cfg.Passes
+	return schedule.Update{Parallel: s.cfg.Passes, PerHost: s.cfg.PassesPerHost}
 }
 
 // send changes the schedule, unless ctx ends.
@@ -380,7 +384,8 @@ func (s *service) change(ctx context.Context, next *config.Config, log *ui.Log, 
 	}
 	apply()
 	s.stopServing(gone)
-	update := schedule.Update{Gone: gone, Parallel: next.Passes}
+	update := s.update()
+	update.Gone = gone
 	for _, account := range accounts {
 		update.Accounts = append(update.Accounts, s.serve(ctx, account, time.Time{}))
 	}

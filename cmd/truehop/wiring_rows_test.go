@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -19,6 +20,7 @@ import (
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/inject/injecttest"
 	"github.com/truehop/truehop/received"
+	"github.com/truehop/truehop/schedule"
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
@@ -63,6 +65,15 @@ func generalWires(p *wiringPlace) []wire {
 		{key: "accounts_key_file", with: table, wants: map[string]any{p.file("accounts.key"): nil}, at: func(g *given) any { _, err := g.service.cfg.AccountKeys(); return err }},
 		{key: "accounts_key_credential", with: table, wants: map[string]any{"accounts.key": nil}, at: func(g *given) any { _, err := g.service.cfg.AccountKeys(); return err }},
 		{key: "passes", wants: map[string]any{"7": 7}, at: func(g *given) any { return g.loop.Parallel }},
+		{key: "passes_per_host", wants: map[string]any{"7": [2]any{7, "localhost:993"}}, at: func(g *given) any {
+			return [2]any{g.loop.PerHost, g.loop.Accounts[0].Host}
+		}},
+		{key: "idle_connections", wants: map[string]any{"7": 7}, at: func(g *given) any {
+			return room(g.service.app.Idles(), func(n int) string { return fmt.Sprint(n) })
+		}},
+		{key: "idle_per_host", wants: map[string]any{"7": 7}, at: func(g *given) any {
+			return room(g.service.app.Idles(), func(int) string { return "localhost:993" })
+		}},
 		{key: "budget", wants: map[string]any{"3MiB": [3]any{int64(3 << 20), true, false}}, at: func(g *given) any {
 			room := g.pass.Budget.TryAcquire(3 << 20)
 			return [3]any{g.pass.BudgetSize, room, g.pass.Budget.TryAcquire(1)}
@@ -96,6 +107,19 @@ func generalWires(p *wiringPlace) []wire {
 			return conn.RemoteAddr().String()
 		}},
 		{key: "resolver.timeout", wants: map[string]any{"7s": 7 * time.Second}, at: func(g *given) any { return g.names.Timeout }},
+	}
+}
+
+// room is how many slots there are for the hosts named.
+func room(slots *schedule.Slots, host func(n int) string) int {
+	for n := 0; ; n++ {
+		slot := slots.Ask(host(n))
+		defer slot.Give()
+		ctx, cancel := context.WithCancel(context.Background())
+		if there := slot.Wait(ctx, func(time.Duration) { cancel() }); !there {
+			return n
+		}
+		cancel()
 	}
 }
 

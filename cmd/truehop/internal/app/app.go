@@ -17,6 +17,7 @@ import (
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/received"
+	"github.com/truehop/truehop/schedule"
 	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/postgres"
 	"github.com/truehop/truehop/schedule/transfer"
@@ -36,6 +37,8 @@ type App struct {
 	watchers sync.WaitGroup
 	logins   logins
 	shares   shares
+	// idles bound the connections of the watchers.
+	idles schedule.Slots
 }
 
 // Options say where reports of what happens go. Functions are called from several goroutines.
@@ -81,7 +84,9 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*App, error) {
 	if err != nil {
 		return nil, errors.Join(err, record.Close())
 	}
-	return &App{ledger: record, current: first}, nil
+	a := &App{ledger: record, current: first}
+	a.idles.Resize(cfg.IdleConnections, cfg.IdlePerHost)
+	return a, nil
 }
 
 // Close waits for what Watch began, ends the sessions with the MTA and closes the ledger.

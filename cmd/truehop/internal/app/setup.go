@@ -132,6 +132,7 @@ func (a *App) Reload(cfg *config.Config, o Options) error {
 	a.mu.Lock()
 	a.current = next
 	a.mu.Unlock()
+	a.idles.Resize(cfg.IdleConnections, cfg.IdlePerHost)
 	come, gone := before.cfg.Changed(cfg)
 	for _, name := range slices.Concat(come, gone) {
 		a.logins.forget(name)

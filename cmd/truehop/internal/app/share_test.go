@@ -19,7 +19,7 @@ func TestWatchersMakeRoomForPasses(t *testing.T) {
 		var connected atomic.Int64
 		for range 2 {
 			a.watchers.Go(func() {
-				a.watch(ctx, "work", func(time.Duration) {}, func(ctx context.Context) error {
+				a.watch(ctx, "work", "imap.example.com:993", func(time.Duration) {}, func(ctx context.Context) error {
 					connected.Add(1)
 					defer connected.Add(-1)
 					<-ctx.Done()

@@ -11,6 +11,7 @@ import (
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/fetch/imap"
+	"github.com/truehop/truehop/schedule"
 )
 
 const (
@@ -19,9 +20,15 @@ const (
 	maxWatchPause = 30 * time.Minute
 	// loginTime is more than a login and the listing of a folder take, with all their limits.
 	loginTime = time.Hour
+	// roomTime is more than passes between two signs of life of one that waits for a connection.
+	roomTime = 2 * time.Minute
 	// maxWatched bounds the folders of an account that are watched: each takes a connection, and servers allow few.
 	maxWatched = 5
 )
+
+// errNoRoom is told once where no connection is left to wait for new mail on.
+var errNoRoom = &fetch.Error{Kind: fetch.Unsupported, Op: "IDLE",
+	Err: errors.New("other accounts have all the connections that idle_connections and idle_per_host allow; mail is fetched by schedule until there is one")}
 
 // errNoIDLE is told once where new mail is not announced.
 var errNoIDLE = &fetch.Error{Kind: fetch.Unsupported, Op: "IDLE", Err: errors.New("the server does not offer it, and is asked every minute instead")}
@@ -38,10 +45,13 @@ func (a *App) Watch(ctx context.Context, account *config.Account, wake chan<- st
 				}
 			}
 			defer tell(-1)
-			a.watch(ctx, account.Name, tell, func(ctx context.Context) error { return a.idle(ctx, account, w, tell) })
+			a.watch(ctx, account.Name, account.Upstream(), tell, func(ctx context.Context) error { return a.idle(ctx, account, w, tell) })
 		})
 	}
 }
+
+// Idles are the connections that watchers may have.
+func (a *App) Idles() *schedule.Slots { return &a.idles }
 
 // Watched returns the folders of an account on which new mail is waited for.
 func Watched(account *config.Account) []string {
@@ -97,18 +107,33 @@ func (w *watched) look(l *fetch.Listing) {
 
 // watch keeps a connection with the upstream, and wakes when mail arrives. What arrives while there
 // is none wakes when there is one again. While the credentials stand refused it leaves the next login to a pass.
-func (a *App) watch(ctx context.Context, account string, tell func(within time.Duration), idle func(context.Context) error) {
-	pause := watchPause
+func (a *App) watch(ctx context.Context, account, upstream string, tell func(within time.Duration), idle func(context.Context) error) {
+	pause, told := watchPause, false
 	for {
+		tell(0)
+		slot := a.idles.Ask(upstream)
+		waits := func(time.Duration) {
+			tell(roomTime)
+			if f := a.setup().opts.NotWatching; f != nil && !told {
+				told = true
+				f(account, errNoRoom)
+			}
+		}
+		if !slot.Wait(ctx, waits) {
+			slot.Give()
+			return
+		}
 		tell(0)
 		connected, leave, ok := a.shares.join(ctx, account)
 		if !ok {
+			slot.Give()
 			return
 		}
 		began := time.Now()
 		err := idle(connected)
 		yielded := connected.Err() != nil
 		leave()
+		slot.Give() // who waits for one comes first
 		if ctx.Err() != nil {
 			return
 		}

@@ -3,7 +3,9 @@ package app
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -39,7 +41,7 @@ func TestWatcherLeavesRefusedCredentialsToTheSchedule(t *testing.T) {
 				}
 				var logins atomic.Int64
 				a.watchers.Go(func() {
-					a.watch(ctx, "work", func(time.Duration) {}, func(context.Context) error {
+					a.watch(ctx, "work", "imap.example.com:993", func(time.Duration) {}, func(context.Context) error {
 						logins.Add(1)
 						a.logins.note("work", c.login)
 						return c.login
@@ -100,7 +102,7 @@ func TestWatcherShowsThatItLives(t *testing.T) {
 			}
 		}
 		a.watchers.Go(func() {
-			a.watch(ctx, "work", tell, func(context.Context) error {
+			a.watch(ctx, "work", "imap.example.com:993", tell, func(context.Context) error {
 				tell(10 * time.Minute)
 				time.Sleep(9 * time.Minute)
 				return &fetch.Error{Kind: fetch.Unreachable, Op: "IDLE"}
@@ -112,5 +114,65 @@ func TestWatcherShowsThatItLives(t *testing.T) {
 		if turns < 3*24 {
 			t.Errorf("%d turns in a day", turns)
 		}
+	})
+}
+
+// TestWatchersKeepToTheirRoom: of those at one upstream only so many are connected as may be, each that has to wait is told of once, and another upstream has
+// its own room. Where one ends, the next takes its place.
+func TestWatchersKeepToTheirRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var a App
+		told := map[string]int{}
+		a.current.opts.NotWatching = func(account string, err error) {
+			if errors.Is(err, errNoRoom) {
+				told[account]++
+			}
+		}
+		a.idles.Resize(3, 2)
+		var mu sync.Mutex
+		connected := map[string]bool{}
+		first, leave := context.WithCancel(ctx)
+		begin := func(ctx context.Context, account, upstream string) {
+			a.watchers.Go(func() {
+				a.watch(ctx, account, upstream, func(time.Duration) {}, func(ctx context.Context) error {
+					mu.Lock()
+					connected[account] = true
+					mu.Unlock()
+					<-ctx.Done()
+					mu.Lock()
+					delete(connected, account)
+					mu.Unlock()
+					return ctx.Err()
+				})
+			})
+			synctest.Wait()
+		}
+		watching := func(want ...string) {
+			t.Helper()
+			time.Sleep(10 * time.Minute)
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if got := slices.Sorted(maps.Keys(connected)); !slices.Equal(got, want) {
+				t.Errorf("%v are connected, want %v", got, want)
+			}
+		}
+		begin(first, "a", "one")
+		begin(ctx, "b", "one")
+		begin(ctx, "c", "one")
+		begin(ctx, "d", "two")
+		begin(ctx, "e", "two")
+		watching("a", "b", "d")
+		leave()
+		watching("b", "c", "d")
+		if !maps.Equal(told, map[string]int{"c": 1, "e": 1}) {
+			t.Errorf("told of %v, want once of c and of e", told)
+		}
+		if a.shares.yield("e") {
+			t.Error("a watcher without a connection has made room for a pass")
+		}
+		cancel()
+		a.watchers.Wait()
 	})
 }

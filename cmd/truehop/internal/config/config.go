@@ -56,9 +56,17 @@ type Config struct {
 	// over it has ended well for an hour, and when its mail was refused, held or lost: once a day at most for each of these
 	// and each account. The mail goes to inject.plain of the account's target, from the null sender. Default: nobody.
 	TroubleMail string `koanf:"trouble_mail"`
-	// Accounts worked on at the same time by `run` and `serve`. One that takes longer than five minutes does not count
-	// any more in `serve`.
-	Passes int `koanf:"passes" default:"4" min:"1" max:"64"`
+	// Accounts worked on at the same time by `run` and `serve`: so many connections with upstreams are open at most, but for those that wait
+	// for new mail. One that takes longer than five minutes does not count any more.
+	Passes int `koanf:"passes" default:"64" min:"1" max:"1000"`
+	// The same for accounts of one upstream, by their host and port as they are written there. An account whose upstream is busy waits, and no other
+	// behind it. Many providers and servers allow few connections from one address (Courier: 4 unless told otherwise).
+	PassesPerHost int `koanf:"passes_per_host" default:"4" min:"1" max:"1000"`
+	// Connections on which `serve` waits for new mail (see idle), over all accounts. What finds no room is fetched by its schedule,
+	// and a line in the log says so.
+	IdleConnections int `koanf:"idle_connections" default:"64" min:"1" max:"100000"`
+	// The same for one upstream.
+	IdlePerHost int `koanf:"idle_per_host" default:"16" min:"1" max:"100000"`
 	// Octets that retrieval may run ahead of injection, over all accounts. A message above it is
 	// retrieved alone.
 	Budget Size `koanf:"budget" default:"64MiB" min:"1MiB" max:"1TiB"`
@@ -411,7 +419,8 @@ type Account struct {
 	// by IMAP IDLE does not wait for it.
 	Schedule schedule.Spec `koanf:"schedule" default:"*/5 * * * *"`
 	// Whether `serve` keeps a connection for each of the first five folders on which the server announces new mail (IMAP
-	// IDLE). One that cannot is asked every minute. Where the server allows no more connections, they make room for passes.
+	// IDLE), as far as idle_connections and idle_per_host allow. One that cannot is asked every minute. Where the server allows no more
+	// connections, they make room for passes.
 	Idle bool `koanf:"idle" default:"true"`
 	// How long such a connection is silent before it is used again: less than what address translators and firewalls
 	// on the way forget.

@@ -105,7 +105,7 @@ func TestDefaults(t *testing.T) {
 	if !reflect.DeepEqual(&got, want) {
 		t.Errorf("account\n got %+v\nwant %+v", got, *want)
 	}
-	if c.StateDir != "/var/lib/truehop" || c.SpoolDir != "/var/lib/truehop/spool" || c.Passes != 4 || c.Budget != 64<<20 ||
+	if c.StateDir != "/var/lib/truehop" || c.SpoolDir != "/var/lib/truehop/spool" || c.Passes != 64 || c.PassesPerHost != 4 || c.IdleConnections != 64 || c.IdlePerHost != 16 || c.Budget != 64<<20 ||
 		c.Log != (Log{slog.LevelInfo, AutoFormat, DomainOnly}) || c.Inject["main"].XClient != inject.Required || c.Inject["main"].DSN != inject.DSNNever || c.Inject["main"].TLS != NoTLS ||
 		c.Inject["main"].Address != (Endpoint{"unix", "/var/spool/postfix/public/truehop"}) || c.Inject["main"].Connections != 4 || c.Resolver.Timeout != 5*time.Second {
 		t.Errorf("config %+v", *c)

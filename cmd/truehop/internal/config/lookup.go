@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/truehop/truehop/fetch"
 )
@@ -54,3 +55,8 @@ func (a *Account) Selection() fetch.Selection {
 
 // Addr returns host:port for [net.Dial].
 func (a *Account) Addr() string { return net.JoinHostPort(a.Host, strconv.Itoa(a.Port)) }
+
+// Upstream names the service that the account's mail comes from, for limits on connections with it: its host as it is configured, and its port. Not its
+// addresses: a large provider has many that change, and its limits are on all of them together. With the port, for two behind tunnels on one host
+// are two.
+func (a *Account) Upstream() string { return strings.ToLower(a.Addr()) }

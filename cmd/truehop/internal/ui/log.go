@@ -44,6 +44,7 @@ const (
 	logSharing      = "sharing"
 	logTrouble      = "trouble mail"
 	logNext         = "next pass"
+	logWaits        = "pass waits"
 	logLoginWaits   = "login waits"
 	logPanic        = "panic"
 	logConfig       = "configuration"
@@ -228,6 +229,16 @@ func (l *Log) NotReloaded(err error) {
 
 // Next logs when the next pass over an account begins.
 func (l *Log) Next(account string, at time.Time) { l.Debug(logNext, "account", account, "at", at) }
+
+// Waits logs that a pass over an account is due and has to wait, since as many are made over others as passes and passes_per_host allow. That is
+// ordinary where many are due at the same time; what takes a minute is worth a line, once.
+func (l *Log) Waits(account, upstream string, waited time.Duration) {
+	level := slog.LevelDebug
+	if waited >= time.Minute && waited < 2*time.Minute {
+		level = slog.LevelInfo
+	}
+	l.Log(context.Background(), level, logWaits, "account", account, "upstream", upstream, "waited", waited)
+}
 
 // LoginWaits logs that there was no pass over an account, for its credentials were refused a while ago; at debug level
 // where that is known.

@@ -227,6 +227,13 @@ func (s *Screen) Woken(account string) {
 	}
 }
 
+// Waits tells once of a pass that has not begun for a minute, since others are under way.
+func (s *Screen) Waits(account, upstream string, waited time.Duration) {
+	if waited >= time.Minute && waited < 2*time.Minute && !s.o.Quiet {
+		s.print(account + "  waits: as many passes are under way as passes, and for " + upstream + " passes_per_host, allow\n")
+	}
+}
+
 // end takes away what is shown of a pass under way, and returns what is known of it.
 func (s *Screen) end(account string) *passView {
 	s.mu.Lock()

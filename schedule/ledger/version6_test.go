@@ -269,7 +269,7 @@ func TestUpgradeThatDoesNotFindARecordIsUndone(t *testing.T) {
 	dir := version6(t, record("1", Delivered), record("2", Delivered))
 	first := mailbox{"work", "INBOX", 8}
 	change(t, dir, fmt.Sprintf("INSERT INTO mailbox (id, account, folder, validity, sum) VALUES (%d, 'work', 'INBOX', 8, %d);"+
-		" UPDATE record SET mailbox = %[1]d WHERE uid = CAST('2' AS BLOB)", math.MinInt64, first.checksum(math.MinInt64)))
+		" UPDATE record SET mailbox = %[1]d WHERE uid = CAST('2' AS BLOB)", int64(math.MinInt64), first.checksum(math.MinInt64)))
 	if _, err := Open(t.Context(), dir); KindOf(err) != Corrupt || !strings.Contains(err.Error(), "1 of 2 are found in the order of their keys") {
 		t.Fatalf("Open: %v, want Kind corrupt and the reason", err)
 	}

@@ -125,7 +125,8 @@ git add -A; git -c user.name=tests -c user.email=tests@example.org commit -qm te
 	if _, err := run(take); err != nil {
 		return r, err
 	}
-	if _, err := run(`cd "$TO"; GOFLAGS= go run "$(sed -n 's/^nfpm=//p' examples/packaging/build)" --version`); err != nil {
+	// As the script runs it, for Go would else build it twice.
+	if _, err := run(`cd "$TO"; CGO_ENABLED=0 GOFLAGS="-trimpath -tags=timetzdata" go run "$(sed -n 's/^nfpm=//p' examples/packaging/build)" --version`); err != nil {
 		return r, fmt.Errorf("%w: %v", errNoNFPM, err)
 	}
 	commit, err := run(`git -C "$TO" rev-parse HEAD`)

@@ -268,6 +268,11 @@ func filterZone(t *testing.T, key mailtest.Key) mailtest.Zone {
 // passes, signatures survive, the messages before and after in a session change nothing, and good mail whose
 // client cannot be shown is delivered or held.
 func TestFilters(t *testing.T) {
+	path, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(programPath, path)
 	if !mailtest.Alone(t, "-standins="+*standIns) {
 		return
 	}

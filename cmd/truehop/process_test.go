@@ -11,20 +11,41 @@ import (
 	"testing"
 )
 
-// built is the program as users have it, built once for all tests that need a process of
-// its own: one that can be killed.
+// programPath is set in the environment of a test that runs in a process of its own to the path of the program that the first has built.
+const programPath = "TEST_TRUEHOP"
+
+// built is the program as users have it, and as a release is built, once for all tests that need a process of its own: one that can be killed.
 var built = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "truehop-test-")
+	if path := os.Getenv(programPath); path != "" {
+		return path, nil
+	}
+	dir, err := builtIn()
 	if err != nil {
 		return "", err
 	}
 	path := filepath.Join(dir, "truehop")
-	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
-	if err != nil {
+	build := exec.Command("go", "build", "-trimpath", "-tags=timetzdata", "-ldflags=-s -w", "-o", path, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+	if out, err := build.CombinedOutput(); err != nil {
 		return "", errors.Join(err, errors.New(string(out)))
 	}
 	return path, nil
 })
+
+// builtIn is the directory that it is built in, removed at the end of all tests.
+var builtIn = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "truehop-test-") })
+
+// tests are all tests of the package.
+type tests struct{ *testing.M }
+
+// Run runs them, and removes what was built.
+func (t tests) Run() int {
+	code := t.M.Run()
+	if dir, err := builtIn(); err == nil {
+		_ = os.RemoveAll(dir)
+	}
+	return code
+}
 
 // process is one run of the program.
 type process struct {

@@ -22,7 +22,7 @@ import (
 
 // TestMain lets the test binary be the program, so that scripts run what users run.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(tests{m}, map[string]func(){
 		"truehop": func() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 		"relay":   relay,
 	})

@@ -89,7 +89,9 @@ func TestTable(t *testing.T) {
 func TestRecipes(t *testing.T) {
 	if os.Getenv(truehop) == "" {
 		program := filepath.Join(t.TempDir(), "truehop")
-		if out, err := exec.Command("go", "build", "-o", program, "../../cmd/truehop").CombinedOutput(); err != nil {
+		build := exec.Command("go", "build", "-trimpath", "-tags=timetzdata", "-ldflags=-s -w", "-o", program, "../../cmd/truehop") // as a release is
+		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		t.Setenv(truehop, program)

@@ -54,7 +54,8 @@ func (d *simDisk) open(t *testing.T) {
 	if d.database == "" {
 		d.ledger, err = ledger.Open(context.Background(), filepath.Join(d.dir, "state"))
 	} else {
-		d.ledger, err = postgres.Open(context.Background(), postgres.Options{URL: d.database, Connections: 2})
+		// Days pass in no time here: leases of the usual term would be renewed without end.
+		d.ledger, err = postgres.Open(context.Background(), postgres.Options{URL: d.database, Connections: 2, Term: 24 * time.Hour})
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -276,3 +276,62 @@ func TestAccountsWithoutTable(t *testing.T) {
 		t.Errorf("it ends with %d and says %s", code, errs.String())
 	}
 }
+
+// TestCheckOfAnEmptyTable: check does not say that all is well where no mail is fetched, and names the rows that are no accounts.
+func TestCheckOfAnEmptyTable(t *testing.T) {
+	s := newTableTrial(t)
+	s.accounts(t, exitOK, "", "prepare")
+	check := func(want ...string) {
+		t.Helper()
+		var out bytes.Buffer
+		if code := run([]string{"check", "--config", s.config}, strings.NewReader(""), &out, &out); code != exitOK {
+			t.Errorf("it ends with %d", code)
+		}
+		for _, part := range want {
+			if !strings.Contains(out.String(), part) {
+				t.Errorf("%q is missing in\n%s", part, &out)
+			}
+		}
+	}
+	check("WARN: there is no account, so no mail is fetched\n  truehop accounts add ", "\nrun has nothing to do, with 2 warnings\n")
+	postgrestest.Exec(t, s.url, `INSERT INTO truehop.account (name, settings) SELECT 'bad' || n, '{"hsot": "x"}' FROM generate_series(10, 21) AS n`)
+	check("WARN: rows of the table that are no accounts: bad10, bad11, ", "bad19, and 2 more\n  truehop accounts check says why\n")
+}
+
+// TestCheckOfADatabaseWithoutTables: check says that there are none, and who makes them. The command that does needs no table of accounts.
+func TestCheckOfADatabaseWithoutTables(t *testing.T) {
+	url := postgrestest.New(t)
+	postgrestest.Exec(t, url, "CREATE ROLE guest LOGIN")
+	t.Cleanup(func() { postgrestest.Exec(t, url, "DROP ROLE guest") })
+	file := filepath.Join(t.TempDir(), "truehop.yaml")
+	text := "state_dir: " + t.TempDir() + "\ninject: {address: \"127.0.0.1:1\"}\naccounts: {work: {host: 127.0.0.1, port: 1, user: joe, password: p, recipients: [joe@example.org]}}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	said := func(user string, args ...string) string {
+		t.Helper()
+		t.Setenv("TRUEHOP_STATE", strings.Replace(url, "postgres@", user+"@", 1))
+		var out bytes.Buffer
+		run(append(args, "--config", file), strings.NewReader(""), &out, &out)
+		return out.String()
+	}
+	for user, want := range map[string]string{
+		"postgres": "WARN: the database has no tables of truehop; the first pass makes them\n  truehop accounts prepare makes them now\n",
+		"guest":    "cannot be read: it has no schema truehop\n  let a role that may make the tables say truehop accounts prepare\n",
+	} {
+		if got := said(user, "check"); !strings.Contains(got, want) {
+			t.Errorf("as %s: it does not say %q:\n%s", user, want, got)
+		}
+	}
+	if got := said("postgres", "accounts", "prepare"); got != "the tables are ready\n" {
+		t.Errorf("prepare says %q", got)
+	}
+	if got := said("postgres", "check"); !strings.Contains(got, "\nok      state: ") {
+		t.Errorf("with its tables:\n%s", got)
+	}
+	t.Setenv("TRUEHOP_STATE", "")
+	var out bytes.Buffer
+	if code := run([]string{"accounts", "prepare", "--config", file}, strings.NewReader(""), &out, &out); code != exitUsage || !strings.Contains(out.String(), "set state in ") {
+		t.Errorf("prepare without a database ends with %d:\n%s", code, &out)
+	}
+}

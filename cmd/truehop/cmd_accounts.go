@@ -368,10 +368,22 @@ func (p *program) accountsPrepareCommand() *cobra.Command {
 		Short: "Make the tables in the database, or bring them to this version",
 		Long: `prepare makes the schema truehop with all its tables, those of the record too, or brings it to the version of this
 program. It is for a role that owns the schema, so that those of the services need not: TRUEHOP_STATE names the
-database by that role for this one command. Where all is as it should be it changes nothing.`,
+database by that role for this one command. Where all is as it should be it changes nothing. It needs the key state, or
+accounts_from.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			t, err := p.openAccounts(c.Context(), false)
+			files, err := config.Load(p.configPath, configOptions())
+			if err != nil {
+				return err
+			}
+			switch {
+			case files.AccountsFrom != "":
+			case files.State != "":
+				files.AccountsFrom = config.FromState
+			default:
+				return unfit("no database is configured; set state in %s", files.Path)
+			}
+			t, err := app.OpenAccounts(c.Context(), files, false)
 			if err != nil {
 				return err
 			}

@@ -159,8 +159,16 @@ func checkState(ctx context.Context, cfg *config.Config, user int) *checked {
 	}
 	record, err := app.LookAtLedger(ctx, cfg)
 	if ledger.KindOf(err) == ledger.NotFound {
-		c.NoLedger()
-		return c
+		if cfg.State == "" {
+			c.NoLedger()
+			return c
+		}
+		may, asked := app.MayPrepare(ctx, cfg)
+		if may {
+			c.NoTables()
+			return c
+		}
+		err = cmp.Or(asked, err)
 	}
 	if err == nil {
 		err = record.Close()

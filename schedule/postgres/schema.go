@@ -191,6 +191,18 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, name string, readOnly bool
 	}))
 }
 
+// MayPrepare reports whether the role that reaches a database may make the tables of a record there.
+func MayPrepare(ctx context.Context, o Options) (may bool, err error) {
+	pool, name, err := dial(ctx, o, true)
+	if err != nil {
+		return false, err
+	}
+	defer pool.Close()
+	err = pool.QueryRow(ctx, `SELECT CASE WHEN to_regnamespace('truehop') IS NULL THEN has_database_privilege(current_database(), 'CREATE')
+		ELSE has_schema_privilege('truehop', 'CREATE') END`).Scan(&may)
+	return may, failed("cannot be read", name, err)
+}
+
 // nobodyWorks refuses to change the schema while other processes work by the old one.
 func nobodyWorks(ctx context.Context, tx pgx.Tx, name string) error {
 	var holder *string

@@ -52,6 +52,11 @@ func LookAtLedger(ctx context.Context, cfg *config.Config) (Ledger, error) {
 	return home(postgres.OpenReadOnly(ctx, StateOptions(cfg)))
 }
 
+// MayPrepare reports whether a pass may make the tables of the record in the database that the configuration names.
+func MayPrepare(ctx context.Context, cfg *config.Config) (bool, error) {
+	return postgres.MayPrepare(ctx, StateOptions(cfg))
+}
+
 // home makes an interface of a record, nil where there is none.
 func home[L Ledger](opened L, err error) (Ledger, error) {
 	if err != nil {

@@ -123,19 +123,39 @@ func PrintConclusion(w io.Writer, all []*Checked) {
 	if warned > 0 {
 		and = ", with " + count(warned, "warning")
 	}
-	switch failed {
-	case 0:
+	hasAccounts := slices.ContainsFunc(all, func(c *Checked) bool { return c.Kind == checkedAccount })
+	switch {
+	case failed == 0 && !hasAccounts:
+		say(w, "run has nothing to do"+and)
+	case failed == 0:
 		say(w, "run has all that it needs"+and)
 	default:
 		say(w, fmt.Sprintf("run would not succeed: %d of %d failed%s (%s)", failed, len(all), and, List(names)))
 	}
 }
 
+// maxSkipped bounds the names of rows that are no accounts.
+const maxSkipped = 10
+
 // CheckConfiguration says that it is good, and what is odd about it.
 func CheckConfiguration(cfg *config.Config) *Checked {
 	c := &Checked{Kind: checkedConfiguration, Text: fmt.Sprintf("configuration %s: good, %s", cfg.Path, count(len(cfg.Accounts), "account"))}
 	for _, w := range cfg.Warnings {
 		c.Warn(w, "")
+	}
+	if len(cfg.Skipped) > 0 {
+		names := make([]string, len(cfg.Skipped))
+		for i, row := range cfg.Skipped {
+			names[i] = row.Name
+		}
+		text := "rows of the table that are no accounts: " + List(names[:min(len(names), maxSkipped)])
+		if others := len(names) - maxSkipped; others > 0 {
+			text += fmt.Sprintf(", and %d more", others)
+		}
+		c.Warn(text, "truehop accounts check says why")
+	}
+	if len(cfg.Accounts) == 0 {
+		c.Warn("there is no account, so no mail is fetched", "truehop accounts add ACCOUNT KEY=VALUE... adds one to the table; truehop accounts enable lets one that is there be fetched again")
 	}
 	return c
 }
@@ -147,6 +167,11 @@ func CheckState(dir, user string) *Checked {
 
 // NoLedger says that there is no ledger yet.
 func (c *Checked) NoLedger() { c.note("no pass has been made; the first creates the ledger there") }
+
+// NoTables says that the database has no ledger yet, and that the first pass may make it.
+func (c *Checked) NoTables() {
+	c.Warn("the database has no tables of truehop; the first pass makes them", "truehop accounts prepare makes them now")
+}
 
 // CheckSpool begins the part about the spool directory.
 func CheckSpool(dir, user string) *Checked {

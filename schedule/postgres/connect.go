@@ -84,7 +84,8 @@ func configure(o Options, readOnly bool) (*pgxpool.Config, error) {
 		return nil, misnamed("the connection string of the database cannot be read",
 			"write postgres://USER@HOST/DATABASE, or service=NAME, in state or accounts_from; a section and the files that it names must be there", nil)
 	}
-	if !verified(config.ConnConfig) && !saysMode(o.URL) {
+	modeGiven := strings.Contains(o.URL, "sslmode=") || strings.Contains(o.URL, "ssl=") || os.Getenv("PGSSLMODE") != ""
+	if !modeGiven && !verified(config.ConnConfig) {
 		// pgx, as libpq, would go without TLS where the server offers none.
 		if config, err = pgxpool.ParseConfig(withMode(o.URL)); err != nil {
 			return nil, misnamed("the connection string of the database cannot be read", "", nil)
@@ -149,25 +150,16 @@ func verified(c *pgx.ConnConfig) bool {
 	return ok
 }
 
+// trusted is verified for one way. A host is this machine if it is a directory of UNIX sockets, or the loopback interface by its address or
+// usual name.
 func trusted(host string, t *tls.Config) bool {
-	if local(host) {
-		return true
-	}
-	return t != nil && !t.InsecureSkipVerify && t.ServerName != ""
-}
-
-// local reports whether a host is this machine: a directory of UNIX sockets, or the loopback interface by its address or usual name.
-func local(host string) bool {
 	if strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@") || strings.EqualFold(host, "localhost") {
 		return true
 	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
-}
-
-// saysMode reports whether somebody has chosen an sslmode.
-func saysMode(text string) bool {
-	return strings.Contains(text, "sslmode=") || strings.Contains(text, "ssl=") || os.Getenv("PGSSLMODE") != ""
+	if addr, err := netip.ParseAddr(host); err == nil && addr.IsLoopback() {
+		return true
+	}
+	return t != nil && !t.InsecureSkipVerify && t.ServerName != ""
 }
 
 // withMode adds sslmode=verify-full to a connection string.
@@ -191,7 +183,7 @@ func ready(ctx context.Context, conn *pgx.Conn) error {
 		CASE WHEN current_setting('synchronous_commit') IN ('on', 'remote_apply') THEN ''
 		ELSE set_config('synchronous_commit', 'on', false) END,
 		pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()`).Scan(&recovering, &fsync, nil, &s.pid, &s.began)
-	s.note(conn)
+	conn.PgConn().CustomData()[sessionKey] = s
 	switch {
 	case err != nil:
 		return err
@@ -211,15 +203,6 @@ func nameOf(c *pgx.ConnConfig) string {
 		return "database " + c.Database + " at " + c.Host
 	}
 	return "database " + c.Database + " at " + net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port)))
-}
-
-// holderName is the usual name of this process.
-func holderName() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	return "pid " + strconv.Itoa(os.Getpid()) + " on " + host
 }
 
 // errNoSchema is a database without the tables of a ledger.

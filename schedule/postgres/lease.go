@@ -129,15 +129,6 @@ func (l *leases) but(accounts []string) []string {
 	return slices.AppendSeq(slices.Clone(accounts), maps.Keys(l.orphans))
 }
 
-// drop forgets a lease, unless there is another one by now.
-func (l *leases) drop(account string, epoch int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if h := l.held[account]; h != nil && h.epoch == epoch {
-		delete(l.held, account)
-	}
-}
-
 const (
 	// leaseTerm is how long leases last that are not renewed, and dotOver how long something of a dot may arrive, where the options do not say: a
 	// write that holds a dot begins before the lease is over and takes 3 minutes at most (RFC 5321 section 4.5.3.2.5), and the reply comes
@@ -219,11 +210,13 @@ func (l *Ledger) unlock(account string, h *holding) error {
 		delete(l.leases.orphans, account)
 	}
 	kept, node := h.kept, l.leases.node
+	if now := l.leases.held[account]; now != nil && !kept && now.epoch == h.epoch {
+		delete(l.leases.held, account)
+	}
 	l.leases.mu.Unlock()
 	if kept {
 		return nil
 	}
-	l.leases.drop(account, h.epoch)
 	return l.read(context.Background(), func(ctx context.Context, q querier) error {
 		_, err := q.Exec(ctx, "UPDATE truehop.lease SET node = NULL, expires = '-infinity' WHERE account = $1 AND epoch = $2 AND node = $3", account, h.epoch, node)
 		return err

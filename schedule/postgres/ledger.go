@@ -14,10 +14,11 @@ package postgres
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"iter"
+	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -83,7 +84,11 @@ func open(ctx context.Context, o Options, readOnly bool) (*Ledger, error) {
 	l := &Ledger{name: name, holder: o.Holder, readOnly: readOnly, pool: pool, closed: make(chan struct{}),
 		term: cmp.Or(o.Term, leaseTerm), dotOver: cmp.Or(o.DotOver, dotOver), now: boottime}
 	if l.holder == "" {
-		l.holder = holderName()
+		host, err := os.Hostname()
+		if err != nil {
+			host = "unknown"
+		}
+		l.holder = "pid " + strconv.Itoa(os.Getpid()) + " on " + host
 	}
 	if err := migrate(ctx, pool, name, readOnly); err != nil {
 		pool.Close()
@@ -228,10 +233,11 @@ func (l *Ledger) replacing(ctx context.Context, r ledger.Record, replaced []ledg
 	return &write{accounts: []string{r.Account}, judgement: j, verdict: verdict, queue: func(b *batch) error {
 		b.forgetListings(replaced)
 		b.change("DELETE FROM truehop.record r USING "+theKeys, gone)
-		if j != nil {
-			return b.putJudged(id, r)
+		if j == nil {
+			return b.put(id, r)
 		}
-		return b.put(id, r)
+		r.Judged = 0 // it gets the number of this judgement
+		return b.putBy(insertJudged, id, r)
 	}}, nil
 }
 
@@ -453,9 +459,4 @@ func (b *batch) putTold(account string, t ledger.Told) {
 	b.exec(`INSERT INTO truehop.told (account, what, since, at, times) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (account) DO UPDATE SET what = excluded.what, since = excluded.since, at = excluded.at, times = excluded.times`,
 		account, []byte(ledger.Cut(t.What)), ledger.Millis(t.Since), ledger.Millis(t.At), t.Times)
-}
-
-// hashOf is a hash as it was stored; false where it is none.
-func hashOf(stored []byte) (hash [sha256.Size]byte, ok bool) {
-	return hash, copy(hash[:], stored) == len(hash) && len(stored) == len(hash)
 }

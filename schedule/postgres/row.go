@@ -105,12 +105,6 @@ var (
 // put adds a record.
 func (b *batch) put(mailbox int64, r ledger.Record) error { return b.putBy(insertRecord, mailbox, r) }
 
-// putJudged adds a record with the number of the last judgement.
-func (b *batch) putJudged(mailbox int64, r ledger.Record) error {
-	r.Judged = 0
-	return b.putBy(insertJudged, mailbox, r)
-}
-
 func (b *batch) putBy(sql string, mailbox int64, r ledger.Record) error {
 	r = ledger.Kept(r)
 	verdicts, err := ledger.VerdictsText(r.Verdicts)
@@ -148,11 +142,11 @@ func (r *row) into() []any {
 
 // decode fills the Record from what was scanned.
 func (r *row) decode() error {
-	var ok bool
 	r.State = ledger.Known(r.state)
-	if r.Hash, ok = hashOf(r.hash); !ok || r.State == "" {
+	if len(r.hash) != len(r.Hash) || r.State == "" {
 		return errUnsound
 	}
+	copy(r.Hash[:], r.hash)
 	r.UID, r.Token = string(r.uid), string(r.token)
 	r.First, r.Last, r.Next = ledger.FromMillis(r.first), ledger.FromMillis(r.last), ledger.FromMillis(r.next)
 	r.Ran = time.Duration(r.ran) * time.Millisecond

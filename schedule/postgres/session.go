@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -17,8 +16,6 @@ type session struct {
 
 // sessionKey is where a connection has its session.
 const sessionKey = "session"
-
-func (s session) note(conn *pgx.Conn) { conn.PgConn().CustomData()[sessionKey] = s }
 
 // errStillThere is a session that broke and that the server has not ended yet.
 var errStillThere = errors.New("the server still has a session that broke")

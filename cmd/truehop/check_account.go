@@ -95,10 +95,12 @@ func (c *checked) folders(ctx context.Context, mailbox fetch.Mailbox, a *config.
 		opened++
 		messages += len(listing.Refs)
 		c.Folder(folder, listing)
-		err = trySearch(ctx, mailbox, a)
-		once(err)
-		if fetch.EndsSession(err) {
-			return nil // it is told
+		if searcher, ok := mailbox.(fetch.Searcher); ok && len(a.Search.Search) > 0 {
+			_, err := searcher.Search(ctx, a.Search.On(time.Now()))
+			once(err)
+			if fetch.EndsSession(err) {
+				return nil // it is told
+			}
 		}
 		if err := clients.take(ctx, mailbox, listing.Refs); fetch.EndsSession(err) {
 			return err
@@ -109,7 +111,11 @@ func (c *checked) folders(ctx context.Context, mailbox fetch.Mailbox, a *config.
 		if !ok {
 			continue
 		}
-		for _, d := range disposals(a) {
+		disposals := []disposal{{"on_delivered", a.OnDelivered}, {"on_refused", a.OnRefused.Disposal}}
+		if a.DeleteAfter > 0 {
+			disposals = append(disposals, disposal{"delete_after", fetch.Disposal{Action: fetch.Delete}})
+		}
+		for _, d := range disposals {
 			obstacles, err := surveyor.Obstacles(ctx, []fetch.Disposal{d.Disposal})
 			if err != nil {
 				return err
@@ -127,14 +133,6 @@ func (c *checked) folders(ctx context.Context, mailbox fetch.Mailbox, a *config.
 type disposal struct {
 	key string
 	fetch.Disposal
-}
-
-func disposals(a *config.Account) []disposal {
-	all := []disposal{{"on_delivered", a.OnDelivered}, {"on_refused", a.OnRefused.Disposal}}
-	if a.DeleteAfter > 0 {
-		all = append(all, disposal{"delete_after", fetch.Disposal{Action: fetch.Delete}})
-	}
-	return all
 }
 
 // meant adds to an error about a folder that does not exist, which the key names, the name that may be meant. have are the folders
@@ -252,14 +250,4 @@ func (s *sample) take(ctx context.Context, mailbox fetch.Mailbox, refs []fetch.R
 		s.outcomes.Count(m.Ref.UID, reader.Read(head.Bytes(), time.Now()).Boundary)
 		return nil
 	})
-}
-
-// trySearch has the server search the open folder as a pass does, if the account has a search.
-func trySearch(ctx context.Context, mailbox fetch.Mailbox, a *config.Account) error {
-	searcher, ok := mailbox.(fetch.Searcher)
-	if !ok || len(a.Search.Search) == 0 {
-		return nil
-	}
-	_, err := searcher.Search(ctx, a.Search.On(time.Now()))
-	return err
 }

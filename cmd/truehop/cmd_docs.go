@@ -45,8 +45,19 @@ func writeDocs(dir string, root *cobra.Command, build *debug.BuildInfo) error {
 		"zsh/vendor-completions/_truehop":        zsh.String(),
 		"fish/vendor_completions.d/truehop.fish": fish.String(),
 	}
-	head := manual.Head{Date: buildDate(build), Source: "truehop " + build.Main.Version}
-	for name, page := range manualPages(root, head) {
+	head := manual.Head{Date: "1970-01-01", Source: "truehop " + build.Main.Version}
+	for _, s := range build.Settings {
+		if s.Key == "vcs.time" { // of the commit, so that the same commit makes the same pages
+			head.Date, _, _ = strings.Cut(s.Value, "T")
+		}
+	}
+	pages := map[string]string{"truehop.1": programPage(root, head), "truehop.yaml.5": configurationPage(config.Reference(), head)}
+	for _, c := range root.Commands() {
+		if hasPage(c) {
+			pages["truehop-"+c.Name()+".1"] = commandPage(c, head)
+		}
+	}
+	for name, page := range pages {
 		files["man/man"+name[len(name)-1:]+"/"+name] = page
 	}
 	for name, text := range files {
@@ -59,28 +70,6 @@ func writeDocs(dir string, root *cobra.Command, build *debug.BuildInfo) error {
 		}
 	}
 	return nil
-}
-
-// buildDate is the day of the commit that was built, so that the same commit makes the same pages.
-func buildDate(build *debug.BuildInfo) string {
-	for _, s := range build.Settings {
-		if s.Key == "vcs.time" {
-			day, _, _ := strings.Cut(s.Value, "T")
-			return day
-		}
-	}
-	return "1970-01-01"
-}
-
-// manualPages returns the pages by their file names. What head says of the build is on all of them.
-func manualPages(root *cobra.Command, head manual.Head) map[string]string {
-	pages := map[string]string{"truehop.1": programPage(root, head), "truehop.yaml.5": configurationPage(config.Reference(), head)}
-	for _, c := range root.Commands() {
-		if hasPage(c) {
-			pages["truehop-"+c.Name()+".1"] = commandPage(c, head)
-		}
-	}
-	return pages
 }
 
 // hasPage reports whether a command is ours and for everybody.

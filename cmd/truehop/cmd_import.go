@@ -63,7 +63,15 @@ With --dry-run it prints the configuration, with the report as comments, and wri
 
 // importFile reads a configuration of another program, and prints what it means or puts that into place.
 func (p *program) importFile(ctx context.Context, kind, name string, f importFlags) error {
-	target, err := p.importTarget()
+	target := p.configPath
+	if target == "" {
+		places := config.Places(configOptions())
+		target = places[0]
+		if os.Geteuid() == 0 {
+			target = places[len(places)-1]
+		}
+	}
+	target, err := filepath.Abs(target)
 	if err != nil {
 		return err
 	}
@@ -73,8 +81,12 @@ func (p *program) importFile(ctx context.Context, kind, name string, f importFla
 	}
 	o.Recipient, o.Seen = f.recipient, f.seen
 	plan, err := importer.Read(kind, name, text, o)
+	var mistake *importer.Error
+	if errors.As(err, &mistake) {
+		return &config.Error{Problems: []config.Problem{{Source: mistake.File, Line: mistake.Line, Column: mistake.Column, Text: mistake.Text}}, Err: err}
+	}
 	if err != nil {
-		return importError(err)
+		return err
 	}
 	yaml := plan.YAML()
 	parsed, err := config.Parse(target, yaml, configOptions())
@@ -106,19 +118,6 @@ func (p *program) importFile(ctx context.Context, kind, name string, f importFla
 	fmt.Fprintf(p.stdout, "%s\n%d accounts written to %s; %d messages recorded as fetched by %s.\nNext: stop %[5]s, then %[6]s check, and %[6]s run --dry-run.\n",
 		strings.TrimSuffix(string(plan.Report("")), "\n"), len(plan.Accounts), fetch.Printable(target), recorded, plan.Program, next)
 	return nil
-}
-
-// importTarget is the configuration to be written.
-func (p *program) importTarget() (string, error) {
-	target := p.configPath
-	if target == "" {
-		places := config.Places(configOptions())
-		target = places[0]
-		if os.Geteuid() == 0 {
-			target = places[len(places)-1]
-		}
-	}
-	return filepath.Abs(target)
 }
 
 // importSource reads the file, and finds out whose it is.
@@ -196,15 +195,6 @@ func namesIn(dir string) ([]string, error) {
 	return names, err
 }
 
-// importError makes a mistake in the file one of a configuration.
-func importError(err error) error {
-	var e *importer.Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	return &config.Error{Problems: []config.Problem{{Source: e.File, Line: e.Line, Column: e.Column, Text: e.Text}}, Err: err}
-}
-
 // forgotten returns an error where the program keeps mail upstream and its record of what it has fetched was not found:
 // all of that would be delivered again.
 func forgotten(plan *importer.Plan) error {
@@ -260,22 +250,19 @@ func putIntoPlace(ctx context.Context, plan *importer.Plan, yaml []byte, target,
 	}); err != nil {
 		return 0, err
 	}
-	if err := o.in(dir, func() error { return putConfiguration(temporary, target, force) }); err != nil {
+	if err := o.in(dir, func() error {
+		put := os.Link // fails where somebody was faster
+		if force {
+			put = os.Rename
+		}
+		if err := put(temporary, target); err != nil {
+			return err
+		}
+		return syncDir(dir)
+	}); err != nil {
 		return 0, cannotWrite(target, err)
 	}
 	return recorded, nil
-}
-
-// putConfiguration gives a file its name.
-func putConfiguration(temporary, target string, force bool) error {
-	put := os.Link // fails where somebody was faster
-	if force {
-		put = os.Rename
-	}
-	if err := put(temporary, target); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(target))
 }
 
 // takeOver records what was fetched already.

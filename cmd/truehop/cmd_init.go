@@ -105,15 +105,13 @@ func questions(d *config.Draft) []question {
 	all := []question{
 		{"user", "User name at the upstream (often the whole address)", &d.User, "user", wanted},
 		{"provider", "Provider (see truehop providers), or auto", &d.Provider, "provider", noProvider},
-		{"host", "Host name of the upstream, nothing where the provider has one for all", &d.Host, "host", usable},
+		{"host", "Host name of the upstream, nothing where the provider has one for all", &d.Host, "host", func(string) string { return "" }},
 		{"password-file", "File that holds the password", &d.PasswordFile, "password_file", noFullPath},
 		{"recipient", "Address here that the mail is delivered to", &d.Recipient, "recipients", wanted},
 	}
 	needless := map[string]bool{"provider": d.Host != "", "host": d.Provider != "", "password-file": len(d.PasswordCommand) > 0}
 	return slices.DeleteFunc(all, func(q question) bool { return *q.answer != "" || needless[q.flag] })
 }
-
-func usable(string) string { return "" }
 
 func wanted(answer string) string {
 	if answer == "" {

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/app"
-	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/fetch/oauth"
@@ -57,7 +56,12 @@ func (p *program) login(ctx context.Context, name string, headless bool) error {
 	if err := source.Login(ctx, dialogue); err != nil {
 		return err
 	}
-	if err := tryToken(ctx, account); err != nil {
+	mailbox, err := app.Upstream(ctx, account, nil) // it changes nothing there
+	if err != nil {
+		return err
+	}
+	defer mailbox.Abort()
+	if err := mailbox.Leave(ctx); err != nil {
 		return err
 	}
 	if err := app.ForgetRefusal(ctx, cfg, name); err != nil {
@@ -69,16 +73,6 @@ func (p *program) login(ctx context.Context, name string, headless bool) error {
 	}
 	out.Done(account, status)
 	return nil
-}
-
-// tryToken logs in to the mailbox, and changes nothing there.
-func tryToken(ctx context.Context, account *config.Account) error {
-	mailbox, err := app.Upstream(ctx, account, nil)
-	if err != nil {
-		return err
-	}
-	defer mailbox.Abort()
-	return mailbox.Leave(ctx)
 }
 
 // maxPasted bounds what a person pastes, in octets.

@@ -82,7 +82,10 @@ func (p *program) run(ctx context.Context, names []string, o runOptions) error {
 	reports := logged(ctx, log)
 	var told teller = log
 	if p.tellsPerson(cfg) {
-		screen := ui.NewScreen(p.stderr, p.screenOptions(cfg, o.dryRun))
+		screen := ui.NewScreen(p.stderr, ui.ScreenOptions{
+			Width: terminalWidth(p.stderr), Color: colours(p.stderr), Quiet: p.quiet, Addresses: cfg.Log.Addresses, Config: p.configPath, Now: time.Now,
+			Progress: os.Getenv("TERM") != "dumb" && !o.dryRun, // a dry run writes its rows there
+		})
 		defer screen.Close()
 		told = screen
 		reports.Observe, reports.Arriving, reports.Logger, reports.Trace = screen.Event, screen.Arriving, screen.Logger, nil
@@ -168,15 +171,6 @@ type teller interface {
 // log, or its debug level, wants that.
 func (p *program) tellsPerson(cfg *config.Config) bool {
 	return isTerminal(p.stderr) && cfg.Log.Format == config.AutoFormat && cfg.Log.Level > slog.LevelDebug
-}
-
-// screenOptions is what the terminal is like. A dry run writes its rows there, and has no progress among them.
-func (p *program) screenOptions(cfg *config.Config, dryRun bool) ui.ScreenOptions {
-	able := os.Getenv("TERM") != "dumb"
-	return ui.ScreenOptions{
-		Width: terminalWidth(p.stderr), Progress: able && !dryRun, Color: colours(p.stderr), Quiet: p.quiet,
-		Addresses: cfg.Log.Addresses, Config: p.configPath, Now: time.Now,
-	}
 }
 
 // passes makes a pass over each account, as many at a time as slots allow, and returns the worst exit code. seen says that a person sees what is

@@ -124,7 +124,10 @@ func onlyRootAlters(path string) bool {
 	at, rest := "/", strings.Split(path, "/")
 	for links := 0; ; {
 		info, err := os.Lstat(at)
-		if err != nil || !rootOwns(info) {
+		if err != nil {
+			return false
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Uid != 0 {
 			return false
 		}
 		others := info.Mode().Perm()&0o022 != 0
@@ -158,11 +161,6 @@ func onlyRootAlters(path string) bool {
 			rest = append(strings.Split(to, "/"), rest...)
 		}
 	}
-}
-
-func rootOwns(info fs.FileInfo) bool {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	return ok && st.Uid == 0
 }
 
 // do has f run with the rights of the owner and no others. The real user stays root, which is the way back.

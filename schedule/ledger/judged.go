@@ -93,15 +93,6 @@ func (t *tx) judge(j Judgement) error {
 	return err
 }
 
-// forgetJudgements keeps the judgements within their bound, once for all of a transaction.
-func (t *tx) forgetJudgements() error {
-	if !t.judges {
-		return nil
-	}
-	_, err := t.forgotten.Exec(t.judgement - judgementsKept)
-	return err
-}
-
 // checkAll refuses records that cannot be stored.
 func checkAll(rs ...Record) error {
 	for i := range rs {

@@ -122,23 +122,17 @@ func (t *tx) run(apply func() error) error {
 	}
 	t.numbered, t.judges = false, false
 	err := apply()
-	if err == nil {
-		err = t.forgetJudgements()
+	if err == nil && t.judges { // once for all of a transaction
+		_, err = t.forgotten.Exec(t.judgement - judgementsKept)
 	}
 	if err == nil {
 		_, err = t.commit.Exec()
 	}
 	if err != nil {
-		t.rollback()
+		_ = t.exec("ROLLBACK") // its own error adds nothing: SQLite has often rolled back already
+		clear(t.mailboxes)
 	}
 	return err
-}
-
-// rollback ends a failed transaction. Its own error adds nothing: SQLite has
-// often rolled back already.
-func (t *tx) rollback() {
-	_ = t.exec("ROLLBACK")
-	clear(t.mailboxes)
 }
 
 // mailbox returns the id of the mailbox of k. If there is none, add inserts it; else the id is 0.

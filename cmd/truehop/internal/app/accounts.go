@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
@@ -93,7 +94,11 @@ func follow(ctx context.Context, cfg *config.Config, known func() map[string]tim
 			rows, gone, err = table.Difference(ctx, known())
 		} else {
 			rows, err = table.Named(ctx, names)
-			gone = missing(names, rows)
+			known := map[string]bool{}
+			for _, a := range rows {
+				known[a.Name] = true
+			}
+			gone = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return known[name] })
 		}
 		if err != nil {
 			return err
@@ -104,20 +109,6 @@ func follow(ctx context.Context, cfg *config.Config, known func() map[string]tim
 		}
 		return nil
 	})
-}
-
-// missing are the names without a row.
-func missing(names []string, rows []postgres.Account) (gone []string) {
-	there := map[string]bool{}
-	for _, a := range rows {
-		there[a.Name] = true
-	}
-	for _, name := range names {
-		if !there[name] {
-			gone = append(gone, name)
-		}
-	}
-	return gone
 }
 
 // TellSkipped records that a row of the table is no account, and says whether that is to be told: once until the row or what is

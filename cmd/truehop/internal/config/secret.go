@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/truehop/truehop/cmd/truehop/internal/sealed"
 )
 
 const (
@@ -94,7 +96,12 @@ func (c *Credentials) Password(ctx context.Context) (Secret, error) {
 		data, err = c.credential(c.PasswordCredential, c.prefix+"password_file")
 	case "secret":
 		source += " of account " + c.sealed.account
-		data, err = c.unseal()
+		var keys sealed.Keys // read each time, as a password_file is
+		if keys, err = c.keys(c.sealed.keyFile, c.sealed.keyCredential); err == nil {
+			var password string
+			password, err = keys.Open(c.sealed.account, c.sealed.data)
+			data = []byte(password)
+		}
 	case "password_command":
 		source += " " + c.PasswordCommand[0]
 		data, err = c.run(ctx, c.PasswordCommand)

@@ -245,16 +245,6 @@ type sealedPassword struct {
 	keyFile, keyCredential string
 }
 
-// unseal decrypts the password. The key is read each time, as a password_file is.
-func (c *Credentials) unseal() ([]byte, error) {
-	keys, err := c.keys(c.sealed.keyFile, c.sealed.keyCredential)
-	if err != nil {
-		return nil, err
-	}
-	password, err := keys.Open(c.sealed.account, c.sealed.data)
-	return []byte(password), err
-}
-
 // AccountKeys reads the keys to the passwords in the table. The error is a [*SecretError].
 func (c *Config) AccountKeys() (sealed.Keys, error) {
 	keys, err := (&Credentials{getenv: c.getenv, secrets: c.secrets}).keys(c.AccountsKeyFile, c.AccountsKeyCredential)

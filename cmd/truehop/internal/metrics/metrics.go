@@ -146,17 +146,13 @@ func (m *Metrics) Session(target string) { m.sessions.WithLabelValues(target).In
 // Reset counts a client that was presented in a session that had presented another one before.
 func (m *Metrics) Reset(target string) { m.resets.WithLabelValues(target).Inc() }
 
-// Receipt counts how a target has answered a message.
+// Receipt counts how a target has answered a message, by the class of the reply. One that decides nothing, as 3xx, is none.
 func (m *Metrics) Receipt(target string, r inject.Receipt) {
-	m.replies.WithLabelValues(target, class(r.Reply.Code)).Inc()
-}
-
-// class is that of a reply. One that decides nothing, as 3xx, is none.
-func class(code int) string {
-	if n := code / 100; n == 2 || n == 4 || n == 5 {
-		return fmt.Sprintf("%dxx", n)
+	class := "none"
+	if n := r.Reply.Code / 100; n == 2 || n == 4 || n == 5 {
+		class = fmt.Sprintf("%dxx", n)
 	}
-	return "none"
+	m.replies.WithLabelValues(target, class).Inc()
 }
 
 // WriteFile writes what the ledger knows for the textfile collector of node_exporter. The file is replaced as a whole.

@@ -141,14 +141,6 @@ func (l *explainer) proof(p *received.Proof, trusted bool) {
 	l.line(sgr, "                 %s%s says %s", fetch.Sanitize(p.Field), by, p.Addr)
 }
 
-// treatment says what run would do where it does not present the client.
-func (x *Explanation) treatment() string {
-	return [...]string{
-		transfer.Asked: "presents nobody", transfer.AskedPlain: "gives it to " + x.Section + ".plain",
-		transfer.HeldBack: "holds it", transfer.Skipped: "skips it",
-	}[x.Run.Treatment]
-}
-
 // result shows the answer, the reason, and the commands.
 func (l *explainer) result(x *Explanation) {
 	b := x.Boundary
@@ -168,7 +160,11 @@ func (l *explainer) result(x *Explanation) {
 	case x.Run.StandIn && x.Carrier != "":
 		l.line(sgrRed, "  run presents a stand-in: %s", reason("", x.Run.Why))
 	case x.Run.Why != "":
-		l.line(sgrRed, "  run %s: %s", x.treatment(), reason("", x.Run.Why))
+		does := [...]string{
+			transfer.Asked: "presents nobody", transfer.AskedPlain: "gives it to " + x.Section + ".plain",
+			transfer.HeldBack: "holds it", transfer.Skipped: "skips it",
+		}[x.Run.Treatment]
+		l.line(sgrRed, "  run %s: %s", does, reason("", x.Run.Why))
 	case x.Run.Client.Addr != b.Client.Addr:
 		l.line("", "  A user logged in: run presents the host that took the login, as the account's submission says.")
 	}

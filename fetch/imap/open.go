@@ -105,7 +105,8 @@ func (c *Client) selectAndSearch(folder string, before fetch.Status) (*fetch.Lis
 	now, earlier := fetch.Status{Validity: seen.validity, Next: seen.next, Messages: seen.listed, ModSeq: seen.modseq}, 0
 	if len(since.UID) > 0 {
 		fresh, whole := before.Since(now, uids)
-		marksMayHaveChanged := c.opts.Marks && (now.ModSeq == 0 || now.ModSeq != before.ModSeq)
+		unchanged := now.ModSeq != 0 && now.ModSeq == before.ModSeq
+		marksMayHaveChanged := c.opts.Marks && !unchanged
 		if !whole || seen.unstable || marksMayHaveChanged || said.searchErr != nil {
 			return nil, nil
 		}

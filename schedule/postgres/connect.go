@@ -52,8 +52,12 @@ const (
 
 // IsURL reports whether a text names a database of PostgreSQL, and no directory.
 func IsURL(text string) bool {
-	scheme, _, found := strings.Cut(text, "://")
-	return (found && (scheme == "postgres" || scheme == "postgresql")) || strings.HasPrefix(text, "service=")
+	for _, begin := range []string{"postgres://", "postgresql://", "service="} {
+		if strings.HasPrefix(text, begin) {
+			return true
+		}
+	}
+	return false
 }
 
 // dial makes the pool; it connects to nobody.

@@ -229,8 +229,9 @@ func (l *Ledger) replacing(ctx context.Context, r ledger.Record, replaced []ledg
 		return nil, err
 	}
 	// What was put off without a dot is put off again.
-	verdict := r.DotSent || (j != nil && r.State != ledger.Deferred && r.State != ledger.Held)
-	return &write{accounts: []string{r.Account}, judgement: j, verdict: verdict, queue: func(b *batch) error {
+	putOff := r.State == ledger.Deferred || r.State == ledger.Held
+	judged := j != nil && !putOff
+	return &write{accounts: []string{r.Account}, judgement: j, verdict: r.DotSent || judged, queue: func(b *batch) error {
 		b.forgetListings(replaced)
 		b.change("DELETE FROM truehop.record r USING "+theKeys, gone)
 		if j == nil {

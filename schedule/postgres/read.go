@@ -184,9 +184,11 @@ func (l *Ledger) Overviews(ctx context.Context, accounts []string) ([]ledger.Ove
 		if err := rows.Scan(&account, &state, &count, &first); err != nil {
 			return err
 		}
-		known[account].Counts[ledger.State(state)] = count
-		if oldest := ledger.FromMillis(first); first > 0 && (known[account].Oldest.IsZero() || oldest.Before(known[account].Oldest)) {
-			known[account].Oldest = oldest
+		o := known[account]
+		o.Counts[ledger.State(state)] = count
+		oldest := ledger.FromMillis(first)
+		if older := o.Oldest.IsZero() || oldest.Before(o.Oldest); older && first > 0 {
+			o.Oldest = oldest
 		}
 		return nil
 	}, `SELECT account, state, count(*),

@@ -336,13 +336,15 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	sending := slices.ContainsFunc(briefs, func(b ledger.Brief) bool { return b.State == ledger.Sending && !b.Absent })
-	if (sending || id.record.State == ledger.Sending) && p.SendingUntil.After(rules.now) {
+	isSending := func(b ledger.Brief) bool { return b.State == ledger.Sending && !b.Absent }
+	sending := id.record.State == ledger.Sending || slices.ContainsFunc(briefs, isSending)
+	if sending && p.SendingUntil.After(rules.now) {
 		w.there.unread = true // the next pass finds out what it is
 		w.report.waiting(1)
 		return true, nil
 	}
-	if id.claimed == (ledger.Key{}) && (id.recognition == unrecognised || id.recognition == elsewhere) {
+	hasRecordHere := id.recognition != unrecognised && id.recognition != elsewhere
+	if id.claimed == (ledger.Key{}) && !hasRecordHere {
 		id.replaces = append(id.replaces, w.there.succeed(m.ref)...)
 	}
 	id.record.Fingerprint = m.spool.fingerprint

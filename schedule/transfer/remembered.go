@@ -115,15 +115,10 @@ func (r *run) remember(ctx context.Context, at folderKey, listing *fetch.Listing
 	}
 	now := ledger.Listing{Validity: s.Validity, Next: s.Next, Messages: s.Messages, ModSeq: s.ModSeq, Whole: r.clock.began, Due: p.due, Rules: r.pass.rulesOf()}
 	if p.partial {
-		now.Whole = last.Whole
-		if last.Due > 0 && (now.Due == 0 || last.Due < now.Due) {
-			now.Due = last.Due
-		}
+		now.Whole, now.Due = last.Whole, sooner(now.Due, last.Due)
 	}
 	if decided := after.Delivered != before.Delivered || after.Quarantined != before.Quarantined; decided && r.pass.DeleteAfter > 0 {
-		if due := r.clock.account + r.pass.DeleteAfter; now.Due == 0 || due < now.Due {
-			now.Due = due
-		}
+		now.Due = sooner(now.Due, r.clock.account+r.pass.DeleteAfter)
 	}
 	if refused := after.Refused != before.Refused; refused && r.pass.OnRefused.Action != fetch.Keep {
 		now.Due = time.Millisecond

@@ -44,18 +44,25 @@ func (r disposalRules) of(s ledger.State, age time.Duration, judged int64) (d fe
 func (r disposalRules) soonest(due time.Duration, briefs []ledger.Brief) time.Duration {
 	for _, b := range briefs {
 		at := time.Duration(0)
+		arrived := b.State == ledger.Delivered || b.State == ledger.Quarantined
 		switch stays := b.Hash == noHash || b.Absent; {
 		case stays:
 		case b.State == ledger.Refused && r.onRefused.Action != fetch.Keep && !b.Disposed:
 			at = time.Millisecond
-		case r.deleteAfter > 0 && (b.State == ledger.Delivered || b.State == ledger.Quarantined):
+		case arrived && r.deleteAfter > 0:
 			at = max(time.Millisecond, b.Ran+r.deleteAfter)
 		}
-		if at > 0 && (due == 0 || at < due) {
-			due = at
-		}
+		due = sooner(due, at)
 	}
 	return due
+}
+
+// sooner returns the earlier of two times by the account's clock, of which 0 is never.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
 }
 
 // isAgain reports whether a message that is to be disposed of so has been removed before, as the upstream said. One that was

@@ -99,7 +99,7 @@ func (w *watched) look(l *fetch.Listing) {
 			highest = max(highest, uid)
 		}
 	}
-	if w.known && (l.Validity != w.validity || highest > w.highest) {
+	if isNew := l.Validity != w.validity || highest > w.highest; isNew && w.known {
 		w.arrived()
 	}
 	w.validity, w.highest, w.known = l.Validity, highest, true

@@ -3,6 +3,7 @@ package config
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -46,7 +47,7 @@ func (k checker) state(c *Config) {
 // database checks how a database is named. aside says what else may be meant, instead where a password belongs.
 func (k checker) database(key, value, aside, instead string) {
 	scheme, _, isURL := strings.Cut(value, "://")
-	isURL = isURL && (scheme == "postgres" || scheme == "postgresql")
+	isURL = isURL && slices.Contains([]string{"postgres", "postgresql"}, scheme)
 	switch u, err := url.Parse(value); {
 	case !isURL && !strings.HasPrefix(value, "service="):
 		k.wrong(key, "want postgres://USER@HOST/DATABASE or service=NAME, got %s%s", show(value), aside)

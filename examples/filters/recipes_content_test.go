@@ -152,3 +152,47 @@ func scanned(w *world, o outcome) {
 		w.hits[name] = hits
 	}
 }
+
+// startAmavis starts it with what Debian has in /etc/amavis, and the recipe's file.
+func startAmavis(w *world) {
+	w.install("amavis/50-user", "/etc/amavis/conf.d/50-user")
+	for _, dir := range []string{"/run/amavis", "/var/lib/amavis"} {
+		mailtest.Directory(w.t, dir)
+		w.give(dir, "amavis")
+	}
+	for _, dir := range []string{"/var/lib/amavis/tmp", "/var/lib/amavis/db", "/var/lib/amavis/virusmails"} {
+		if err := os.Mkdir(dir, 0o750); err != nil {
+			w.t.Fatal(err)
+		}
+		w.give(dir, "amavis")
+	}
+	mailtest.StartFilter(w.t, w.log, "127.0.0.1:10024", "amavisd", "foreground")
+}
+
+// sameRules adds what amavis has written into the header, and holds that SpamAssassin in it finds the same in A, B, C and D by both
+// ways.
+func sameRules(w *world, o outcome) {
+	status := regexp.MustCompile(`(?m)^X-Spam-Status: (Yes|No), .*(\n[ \t].*)*`)
+	for name, message := range o.delivered {
+		head, _, _ := strings.Cut(message, "\n\n")
+		verdict := status.FindStringSubmatch(head)
+		switch {
+		case verdict == nil:
+			o.of[name] += " unscanned"
+			continue
+		case verdict[1] == "Yes":
+			o.of[name] += " as spam"
+		}
+		if !strings.Contains("ABCD", name) {
+			continue // it has no client that both could find
+		}
+		hits := strings.Join(regexp.MustCompile(`\w+=-?[\d.]+`).FindAllString(verdict[0], -1), " ")
+		if first, again := w.hits[name]; again && hits != first {
+			w.t.Errorf("SpamAssassin says of %s by %s\n%s, but the other way\n%s", name, o.by, hits, first)
+		}
+		if !regexp.MustCompile(`SPF_|RDNS_NONE`).MatchString(hits) {
+			w.t.Errorf("SpamAssassin has found no client of %s by %s: %s", name, o.by, hits)
+		}
+		w.hits[name] = hits
+	}
+}

@@ -16,7 +16,7 @@ import (
 
 func recipes() []recipe {
 	spf := recipe{
-		dir: "spf", tables: []string{"spf/truehop_spf"}, further: "FIU", required: true,
+		dir: "spf", tables: []string{"spf/truehop_spf"}, further: "FIU",
 		before: "all delivered", after: "A, C, D, F, I delivered; B refused 550; U held 550", findings: receivedSPF,
 	}
 	python, perl := spf, spf
@@ -25,14 +25,14 @@ func recipes() []recipe {
 	python.start = func(w *world) { w.install("spf/policyd-spf.conf", "/etc/postfix-policyd-spf-python/policyd-spf.conf") }
 	perl.filter, perl.programs, perl.variant = "policyd-spf (Perl)", []string{"postfix-policyd-spf-perl"}, "perl"
 	greylisted := recipe{
-		dir: "postgrey", filter: "postgrey", programs: []string{"postgrey"}, required: true, tables: []string{"postgrey/truehop_postgrey"}, further: "IU",
+		dir: "postgrey", filter: "postgrey", programs: []string{"postgrey"}, tables: []string{"postgrey/truehop_postgrey"}, further: "IU",
 		start: startPostgrey, account: []string{"    retry_min: 1s"}, then: comeBack,
 		before: "all delivered", after: "A, B, C, D, U deferred 450; I delivered",
 	}
 	exempt := greylisted
 	exempt.filter, exempt.variant, exempt.listener, exempt.after, exempt.then = "postgrey, listener exempt", "exempt", "postgrey/listener.exempt", "all delivered", nil
 	screened := recipe{
-		dir: "postscreen", filter: "postscreen, by the PROXY protocol", tables: []string{"postscreen/truehop_screened"}, further: "IU", required: true,
+		dir: "postscreen", filter: "postscreen, by the PROXY protocol", tables: []string{"postscreen/truehop_screened"}, further: "IU",
 		port25: "smtp inet n - n - 1 postscreen\nsmtpd pass - - n - - smtpd", master: []string{"postscreen/master.cf"}, inject: "postscreen/truehop.yaml", then: checkMTA,
 		before: "all delivered", after: "A, B refused 550; C, D, I, U delivered",
 	}
@@ -43,7 +43,7 @@ func recipes() []recipe {
 	return []recipe{
 		{
 			dir: "access-rules", filter: "Postfix's own rules: names, a block list, tables of clients and HELO, our own domain as sender",
-			required: true, tables: []string{"access-rules/truehop_clients", "access-rules/truehop_helo", "access-rules/truehop_senders"}, further: "EHIKLU",
+			tables: []string{"access-rules/truehop_clients", "access-rules/truehop_helo", "access-rules/truehop_senders"}, further: "EHIKLU",
 			before: "all delivered", after: "A, B, E, H refused 554; C, I, L, U delivered; D refused 550; K held 554",
 		},
 		python,
@@ -51,7 +51,7 @@ func recipes() []recipe {
 		greylisted,
 		exempt,
 		{
-			dir: "dkim-dmarc", filter: "opendkim (sign and verify) and opendmarc", programs: []string{"opendkim", "opendmarc"}, required: true, further: "EFIU",
+			dir: "dkim-dmarc", filter: "opendkim (sign and verify) and opendmarc", programs: []string{"opendkim", "opendmarc"}, further: "EFIU",
 			start: startOpenDMARC, findings: authenticationResults,
 			before: "A, B, C, D, F, I, U delivered; E delivered with a forged result and our signature", after: "A, D delivered dmarc=none; B, E refused 550; C, F, U delivered dmarc=pass; I delivered",
 		},
@@ -61,7 +61,7 @@ func recipes() []recipe {
 			before: "all delivered", after: "A delivered as spam; B, E refused 554; C, D, F, I, U delivered",
 		},
 		{
-			dir: "policyd-weight", filter: "policyd-weight", programs: []string{"policyd-weight"}, required: true, tables: []string{"policyd-weight/truehop_weight"}, further: "FIU",
+			dir: "policyd-weight", filter: "policyd-weight", programs: []string{"policyd-weight"}, tables: []string{"policyd-weight/truehop_weight"}, further: "FIU",
 			start: startPolicydWeight, before: "all delivered", after: "A, B, D refused 550; C, F, I, U delivered",
 		},
 		screened,
@@ -77,7 +77,12 @@ func recipes() []recipe {
 			before: "A, B, C, D, I, U delivered unscanned", after: "A, C, D, U delivered; B delivered as spam; I delivered unscanned",
 		},
 		{
-			dir: "intact", filter: "none: signed mail with bare addresses and no Date", programs: []string{"opendkim"}, required: true, further: "S",
+			dir: "amavis", filter: "amavis, behind the queue", programs: []string{"amavisd"}, further: "IU", tables: []string{"amavis/truehop_amavis"}, master: []string{"amavis/master.cf"},
+			start: startAmavis, passed: regexp.MustCompile(`relay=127\.0\.0\.1\[127\.0\.0\.1\]:1002[45], .*status=sent`), findings: sameRules,
+			before: "A, C, D, I, U delivered; B delivered as spam", after: "A, C, D, U delivered; B delivered as spam; I delivered unscanned",
+		},
+		{
+			dir: "intact", filter: "none: signed mail with bare addresses and no Date", programs: []string{"opendkim"}, further: "S",
 			start: startOpenDKIM, findings: signatures,
 			before: "A, B, C, D delivered; S delivered with a broken signature", after: "all delivered",
 		},

@@ -123,6 +123,8 @@ type world struct {
 	maildir string
 	// hits are the rules of SpamAssassin's that a message has met, by its name.
 	hits map[string]string
+	// passed is the recipe's.
+	passed *regexp.Regexp
 	// stopFilter ends the filter before its time.
 	stopFilter func()
 }
@@ -130,7 +132,7 @@ type world struct {
 // newWorld starts an upstream with these messages, and Postfix with port 25, truehop's listener and what the recipe adds.
 func newWorld(t *testing.T, r recipe, key mailtest.Key, mails []mail) *world {
 	t.Helper()
-	w := &world{t: t, key: key, log: &mailtest.Log{}, dir: t.TempDir(), mails: mails, hits: map[string]string{}}
+	w := &world{t: t, key: key, log: &mailtest.Log{}, dir: t.TempDir(), mails: mails, passed: r.passed, hits: map[string]string{}}
 	mailtest.Syslog(t, w.log)
 	store := fakeserver.NewStore()
 	for _, m := range mails {
@@ -260,6 +262,7 @@ func (w *world) byFetchmail() outcome {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		w.t.Fatalf("fetchmail: %v\n%s", err, out)
 	}
+	w.await(before, len(w.mails))
 	o := outcome{by: "fetchmail", of: map[string]string{}, delivered: w.mailboxes(" (fetchmail-")}
 	for _, m := range w.mails {
 		o.of[m.name] = "not delivered"
@@ -297,7 +300,8 @@ accounts:
 	if historyErr != nil {
 		w.t.Fatalf("truehop: %v, %v\n%s", err, historyErr, out)
 	}
-	o := outcome{by: "truehop", of: map[string]string{}, delivered: w.mailboxes("\nTruehop-ID: ")}
+	o := outcome{by: "truehop", of: map[string]string{}}
+	taken := 0
 	for line := range strings.Lines(string(history)) {
 		var record struct {
 			UID, State string
@@ -314,10 +318,23 @@ accounts:
 		o.of[w.mails[n-1].name] = fmt.Sprintf("%s %d", record.State, record.Code)
 		if record.State == delivered {
 			o.of[w.mails[n-1].name] = delivered
+			taken++
 		}
 	}
+	w.await(before, taken)
+	o.delivered = w.mailboxes("\nTruehop-ID: ")
 	o.log = w.since(before) + string(out)
 	return o
+}
+
+// await waits until a filter behind the queue has passed on n messages. It may take longer than Postfix would.
+func (w *world) await(before [2]string, n int) {
+	w.t.Helper()
+	for end := time.Now().Add(5 * time.Minute); w.passed != nil && len(w.passed.FindAllString(w.since(before), -1)) < n; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) { // it hangs
+			w.t.Fatalf("not all of %d messages came back from the filter:\n%s", n, w.since(before))
+		}
+	}
 }
 
 const delivered = "delivered"

@@ -220,7 +220,14 @@ func startSpamAssassin(t *testing.T, dir string, _ mailtest.Key) {
 }
 
 func startPolicydWeight(t *testing.T, dir string, _ mailtest.Key) {
-	conf := fileIn(t, dir, "policyd-weight.conf", "$TCP_PORT = 12525;\n$BIND_ADDRESS = '127.0.0.1';\n$LOCKPATH = '"+dir+"/lock/';\n$SPATH = $LOCKPATH.'/polw.sock';\n$PIDFILE = '"+dir+"/pid';\n$syslog_socktype = 'udp';\n$USER = 'nobody';\n$GROUP = 'nogroup';\n1;\n")
+	said := &mailtest.Log{}
+	mailtest.Syslog(t, said) // by UDP it would wait a quarter of a second with each line for somebody to say that nobody listens
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(said)
+		}
+	})
+	conf := fileIn(t, dir, "policyd-weight.conf", "$TCP_PORT = 12525;\n$BIND_ADDRESS = '127.0.0.1';\n$LOCKPATH = '"+dir+"/lock/';\n$SPATH = $LOCKPATH.'/polw.sock';\n$PIDFILE = '"+dir+"/pid';\n$USER = 'nobody';\n$GROUP = 'nogroup';\n1;\n")
 	startFilter(t, "127.0.0.1:12525", "policyd-weight", "-D", "-f", conf, "start")
 }
 

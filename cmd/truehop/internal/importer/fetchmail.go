@@ -300,7 +300,7 @@ func (f *fetchmail) user(a *Account, e *fetchmailEntry, u *fetchmailUser, protoc
 	password, ok := u.options["password"]
 	value := password.text()
 	if !ok {
-		value = f.netrc(login, e.name, e.options["via"].text())
+		value = f.netrc("", login, e.name, e.options["via"].text())
 	}
 	f.password(a, u.place, value)
 	if folders, ok := u.options["folder"]; ok {

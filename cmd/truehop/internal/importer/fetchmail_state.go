@@ -2,6 +2,7 @@ package importer
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io/fs"
 	"path/filepath"
@@ -99,9 +100,9 @@ func fetchids(data []byte, owner string) []string {
 	return uids
 }
 
-// netrc returns the password that ~/.netrc has for a login at one of the hosts, or "".
-func (p *Plan) netrc(login string, hosts ...string) string {
-	data, err := p.options.ReadFile(filepath.Join(p.options.Home, ".netrc"))
+// netrc returns the password that a netrc, ~/.netrc if "", has for a login at one of the hosts, or "".
+func (p *Plan) netrc(file, login string, hosts ...string) string {
+	data, err := p.options.ReadFile(cmp.Or(file, filepath.Join(p.options.Home, ".netrc")))
 	if err != nil {
 		return ""
 	}

@@ -61,6 +61,7 @@ func Getmail(file string, text []byte, o Options) (*Plan, error) {
 		}
 	}
 	// What has no counterpart.
+	g.unknown(a)
 	for _, o := range []struct{ key, text string }{
 		{"delete_bigger_than", "what is too large is held, never deleted"},
 		{"message_log", "the log goes to standard error, or to the journal under systemd"},
@@ -72,6 +73,7 @@ func Getmail(file string, text []byte, o Options) (*Plan, error) {
 		}
 	}
 	for _, o := range []struct{ key, text string }{
+		{"record_mailbox", "the log says which folder a message came from"},
 		{"use_kerberos", "Kerberos is not spoken"},
 		{"imap_on_delete", "on_delivered says what becomes of delivered mail"},
 		{"ssl_version", "truehop speaks TLS 1.2 and later"}, {"ssl_ciphers", "the ciphers are those of Go"},
@@ -82,6 +84,23 @@ func Getmail(file string, text []byte, o Options) (*Plan, error) {
 		}
 	}
 	return g.Plan, nil
+}
+
+// unknown tells of keys that getmail itself does not know, as it does.
+func (g *getmail) unknown(a *Account) {
+	known := map[*iniSection]string{
+		g.options: "verbose read_all delete delete_after delete_bigger_than delivered_to received max_message_size max_messages_per_session max_bytes_per_session " +
+			"message_log message_log_verbose message_log_syslog logfile fingerprint use_netrc netrc_file skip_imap_fetch_size to_oldmail_on_each_mail only_oldmail_file mark_read",
+		g.retriever: "type server port username password password_command timeout keyfile certfile ca_certs ssl_fingerprints ssl_version ssl_ciphers ssl_cert_hostname " +
+			"use_apop use_cram_md5 use_kerberos use_peek use_xoauth2 delete_dup_msgids mailboxes move_on_delete imap_on_delete imap_search imap_id_extension record_mailbox envelope_recipient uid_cache",
+	}
+	for section, keys := range known {
+		for _, key := range slices.Sorted(maps.Keys(section.keys)) {
+			if !slices.Contains(strings.Fields(keys), key) {
+				g.note(section.keys[key].place, a.Name, "%s: getmail has no such key", show(key))
+			}
+		}
+	}
 }
 
 // getmail turns what a getmailrc says into a plan.
@@ -217,7 +236,11 @@ func (g *getmail) login(a *Account, _ string, _ bool) error {
 	}
 	password := r["password"].text
 	if netrc && password == "" {
-		password = g.netrc(r["username"].text, r["server"].text)
+		file := ""
+		if v, ok := g.options.keys["netrc_file"]; ok {
+			file = g.expand(v.text)
+		}
+		password = g.netrc(file, r["username"].text, r["server"].text)
 	}
 	g.password(a, g.retriever.place, password)
 	if password == "" {
@@ -274,6 +297,10 @@ func (g *getmail) disposal(a *Account, protocol string, _ bool) error {
 	if err != nil {
 		return err
 	}
+	marks, err := g.isOn(g.options, "mark_read", false)
+	if err != nil {
+		return err
+	}
 	days, err := g.number(g.options, "delete_after")
 	if err != nil {
 		return err
@@ -284,7 +311,7 @@ func (g *getmail) disposal(a *Account, protocol string, _ bool) error {
 		a.set("on_delivered", "move:"+move)
 	case deletes:
 		a.set("on_delivered", "delete")
-	case protocol == "imap" && !peek:
+	case protocol == "imap" && (marks || !peek):
 		a.set("on_delivered", "seen")
 	default:
 		a.set("on_delivered", "keep")

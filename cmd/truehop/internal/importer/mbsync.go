@@ -236,7 +236,7 @@ func (m *mbsync) channel(c *mbsyncSection) error {
 	a.set("max_size", octets(size))
 	m.recipients(a, c.place, nil, "the user whose file it is")
 	m.note(local.store.place, a.Name, "the maildir is not written by truehop: let the MTA or its delivery agent put mail there (Postfix: home_mailbox)")
-	for _, s := range []map[string]mbsyncValue{c.keys, remote.store.keys, m.globals} {
+	for _, s := range []map[string]mbsyncValue{c.keys, remote.store.keys, account.keys, m.globals} {
 		for _, key := range slices.Sorted(maps.Keys(s)) {
 			text := ""
 			switch key {
@@ -248,6 +248,14 @@ func (m *mbsync) channel(c *mbsyncSection) error {
 				text = "truehop changes no folder; on_delivered says what becomes of delivered mail"
 			case "trash", "trashnewonly", "trashremotenew", "mapinbox", "flatten", "subscribedonly":
 				text = "there is nothing like it; folders says what is fetched from"
+			case "copyarrivaldate":
+				text = "mail arrives when the MTA has it"
+			case "cipherstring":
+				text = "the ciphers are those of Go"
+			case "sslversions", "sslversion", "tlsversions":
+				text = "truehop speaks TLS 1.2 and later; see tls_min_version"
+			case "disableextension", "disableextensions":
+				text = "there is nothing like it; only pipelining can be turned off"
 			}
 			if text != "" {
 				m.note(s[key].place, a.Name, "%s: %s", key, text)
@@ -368,12 +376,23 @@ func (m *mbsync) login(a *Account, s *mbsyncSection) error {
 	return nil
 }
 
+// name is that of a folder in UTF-8.
+func (m *mbsync) name(raw string, at mbsyncSide) string {
+	account := m.find("imapaccount", at.store.keys["account"].text())
+	for _, s := range []*mbsyncSection{at.store, account} {
+		if s != nil && slices.Contains([]string{"yes", "true", "on", "1"}, strings.ToLower(s.keys["useutf8mailboxes"].text())) {
+			return raw
+		}
+	}
+	return folderName(raw)
+}
+
 // folders says what is fetched from.
 func (m *mbsync) folders(a *Account, c *mbsyncSection, remote mbsyncSide) {
 	prefix := remote.store.keys["path"].text()
 	patterns, ok := c.keys["patterns"]
 	if !ok {
-		name := prefix + remote.mailbox
+		name := m.name(prefix+remote.mailbox, remote)
 		if remote.mailbox == "" || strings.EqualFold(remote.mailbox, "INBOX") {
 			name = "INBOX"
 		}
@@ -391,18 +410,21 @@ func (m *mbsync) folders(a *Account, c *mbsyncSection, remote mbsyncSide) {
 		case strings.EqualFold(name, "INBOX"):
 			name, inbox = "INBOX", true
 		default:
-			name = prefix + remote.mailbox + name
+			name = m.name(prefix+remote.mailbox+name, remote)
 		}
 		if out {
 			name = "!" + name
 		}
 		items = append(items, name)
 	}
-	if wild && !inbox {
+	switch {
+	case !wild: // then there is nothing to take out of
+		items = slices.DeleteFunc(items, func(i string) bool { return strings.HasPrefix(i, "!") })
+	case !inbox:
 		items = append(items, "!INBOX") // mbsync's wildcards never mean it
 	}
 	a.set("folders", items)
-	if slices.ContainsFunc(items, func(i string) bool { return strings.Contains(i, "/") }) {
-		m.note(patterns.place, a.Name, "Patterns: write the separator of the server where mbsync has a slash; truehop check shows the folders")
+	if slices.ContainsFunc(items, func(i string) bool { return strings.TrimLeft(i, "!*%") != "" && strings.TrimLeft(i, "!") != "INBOX" }) {
+		m.note(patterns.place, a.Name, "Patterns: truehop wants names as the server has them, with its separator in place of the slash, and with the prefix that mbsync leaves out (INBOX.Lists.go); truehop check shows the folders")
 	}
 }

@@ -20,10 +20,11 @@ func (m *mbsync) seen(a *Account, c *mbsyncSection, far, near mbsyncSide, isFar 
 		boxes = []mbsyncBox{{"", m.options.Seen}}
 	}
 	a.StateFiles = looked
-	prefix := far.store.keys["path"].text()
+	remote := far
 	if !isFar {
-		prefix = near.store.keys["path"].text()
+		remote = near
 	}
+	prefix := remote.store.keys["path"].text()
 	for _, box := range boxes {
 		data, err := m.options.ReadFile(box.file)
 		if errors.Is(err, fs.ErrNotExist) || m.options.Seen == NoState {
@@ -38,7 +39,7 @@ func (m *mbsync) seen(a *Account, c *mbsyncSection, far, near mbsyncSide, isFar 
 		}
 		known.Folder = "INBOX"
 		if box.folder != "" && !strings.EqualFold(box.folder, "INBOX") {
-			known.Folder = prefix + box.folder
+			known.Folder = m.name(prefix+box.folder, remote)
 		}
 		if len(a.Known) == 0 {
 			a.StateFiles = nil

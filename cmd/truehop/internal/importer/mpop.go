@@ -2,6 +2,7 @@ package importer
 
 import (
 	"bytes"
+	"cmp"
 	"maps"
 	"net"
 	"slices"
@@ -50,7 +51,7 @@ func Mpop(file string, text []byte, o Options) (*Plan, error) {
 		for _, o := range []struct{ command, text string }{
 			{"filter", "let the MTA filter, it sees the true client now"}, {"killsize", "what is too large is held, never deleted"},
 			{"received_header", "the MTA writes Received, with the true client"}, {"ntlmdomain", "NTLM is not spoken"},
-			{"tls_crl_file", "revocation lists are not read"}, {"tls_priorities", "the ciphers are those of Go"},
+			{"tls_crl_file", "revocation lists are not read"}, {"tls_priorities", "the ciphers are those of Go"}, {"tls_force_sslv3", "truehop speaks TLS 1.2 and later"},
 			{"tls_min_dh_prime_bits", "the ciphers are those of Go"},
 		} {
 			if v, ok := c.commands[o.command]; ok && v.text != "" {
@@ -145,7 +146,7 @@ func (m *mpop) isOn(c *mpopAccount, command string, otherwise bool) (bool, error
 
 // server says how the server is reached, and how the connection is protected.
 func (m *mpop) server(a *Account, c *mpopAccount) error {
-	for _, command := range []string{"port", "proxy_port", "timeout"} {
+	for _, command := range []string{"port", "proxy_port", "timeout", "connect_timeout"} {
 		v := c.commands[command]
 		if v.text == "" || v.text == "off" {
 			continue
@@ -159,6 +160,8 @@ func (m *mpop) server(a *Account, c *mpopAccount) error {
 			a.set("port", n)
 		case "timeout":
 			a.set("timeout", seconds(min(n, 3600)))
+		case "connect_timeout":
+			a.set("connect_timeout", seconds(min(n, 600)))
 		}
 	}
 	if proxy := c.commands["proxy_host"].text; proxy != "" {
@@ -194,10 +197,13 @@ func (m *mpop) server(a *Account, c *mpopAccount) error {
 		a.set("tls", "starttls")
 		m.note(c.place, a.Name, "without tls mpop shows the mail to everybody on the way; tls: starttls was written, which is refused where the server has no TLS")
 	}
-	if check, err := m.isOn(c, "tls_certcheck", true); err != nil {
+	check, err := m.isOn(c, "tls_certcheck", true)
+	if err != nil {
 		return err
-	} else if !check {
-		m.note(c.commands["tls_certcheck"].place, a.Name, "tls_certcheck off is not carried over: the certificate must be right; truehop check shows its sum for tls_pins if it is not")
+	}
+	_, never := c.commands["tls_nocertcheck"] // as older versions had it
+	if !check || never {
+		m.note(cmp.Or(c.commands["tls_certcheck"].place, c.commands["tls_nocertcheck"].place), a.Name, "tls_certcheck off is not carried over: the certificate must be right; truehop check shows its sum for tls_pins if it is not")
 	}
 	if file := c.commands["tls_trust_file"].text; file != "" && file != "system" {
 		a.set("tls_ca_file", m.expand(file))
@@ -245,7 +251,7 @@ func (m *mpop) login(a *Account, c *mpopAccount) error {
 		a.set("password_command", command(v.text))
 	case auth == "external":
 	default:
-		m.password(a, c.place, m.netrc(user, c.commands["host"].text))
+		m.password(a, c.place, m.netrc("", user, c.commands["host"].text))
 	}
 	return nil
 }

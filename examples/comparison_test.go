@@ -61,7 +61,7 @@ func startRspamd(t *testing.T) func(strategy, message string) string {
 	t.Helper()
 	program, err := exec.LookPath("rspamd")
 	if err != nil {
-		t.Skip("rspamd is not installed")
+		notInstalled(t, "rspamd")
 	}
 	dir := t.TempDir()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -161,6 +161,15 @@ end })
 	}
 }
 
+// notInstalled ends a test for want of a program.
+func notInstalled(t *testing.T, program string) {
+	t.Helper()
+	if os.Getenv("TRUEHOP_REQUIRE_SERVERS") == "1" {
+		t.Fatalf("%s is not installed", program)
+	}
+	t.Skipf("%s is not installed", program)
+}
+
 // relays prints the address of the relay that SpamAssassin's rules judge: the last one that is external.
 const relays = `use Mail::SpamAssassin; use Mail::SpamAssassin::PerMsgStatus;
 my $sa = Mail::SpamAssassin->new({config_text => $ARGV[0] . "\n", dont_copy_prefs => 1, local_tests_only => 1});
@@ -171,7 +180,7 @@ print $m->get_metadata("X-Spam-Relays-External") =~ /ip=(\S+)/;`
 // TestComparisonSpamAssassin: whom SpamAssassin judges, as the page says.
 func TestComparisonSpamAssassin(t *testing.T) {
 	if err := exec.Command("perl", "-MMail::SpamAssassin", "-e", "1").Run(); err != nil {
-		t.Skip("SpamAssassin is not installed")
+		notInstalled(t, "SpamAssassin")
 	}
 	const provider = "trusted_networks 45.10.100.0/24\ninternal_networks 45.10.100.0/24"
 	const byTruehop = `Received: from sender.example.com (sender.example.com [93.1.2.7])

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -34,24 +35,33 @@ func (p *program) importCommand() *cobra.Command {
 	var f importFlags
 	kinds := importer.Kinds()
 	c := &cobra.Command{
-		Use:   "import " + strings.Join(kinds, "|") + " FILE",
+		Use:   "import " + strings.Join(kinds, "|") + " FILE...",
 		Short: "Take over from fetchmail, getmail, mpop or mbsync",
 		Long: `import reads the configuration of another mail retriever and writes the same as a configuration of
 truehop, to the FILE that --config names or to the usual place. Passwords go to files of their own beside it. What
 that program has fetched is recorded, so that nothing is fetched again. A report says what has no
-counterpart, and what to do instead. FILE is - for standard input.
+counterpart, and what to do instead. FILE is - for standard input. Several files, of several users or one for each
+mailbox as getmail has them, become one configuration.
 
 What root writes belongs to the user that the state directory belongs to, as the service wants it, or to --owner.
 
 With --dry-run it prints the configuration, with the report as comments, and writes nothing.`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 2 {
+			switch {
+			case len(args) < 2:
 				return usage("name the kind of file and the file: truehop import %s FILE", strings.Join(kinds, "|"))
+			case len(args) > 2 && f.seen != "" && f.seen != importer.NoState:
+				return usage("--seen names the record of one file; import this one alone, or the others with --seen none")
+			}
+			for i, file := range args {
+				if slices.Contains(args[:i], file) {
+					return usage("%s is named twice", fetch.Printable(file))
+				}
 			}
 			return nil
 		},
 		ValidArgs: kinds,
-		RunE:      func(c *cobra.Command, args []string) error { return p.importFile(c.Context(), args[0], args[1], f) },
+		RunE:      func(c *cobra.Command, args []string) error { return p.importFiles(c.Context(), args[0], args[1:], f) },
 	}
 	c.Flags().BoolVarP(&f.dryRun, "dry-run", "n", false, "print what would be written, and write nothing")
 	c.Flags().BoolVar(&f.force, "force", false, "replace the configuration that is there")
@@ -61,8 +71,8 @@ With --dry-run it prints the configuration, with the report as comments, and wri
 	return c
 }
 
-// importFile reads a configuration of another program, and prints what it means or puts that into place.
-func (p *program) importFile(ctx context.Context, kind, name string, f importFlags) error {
+// importFiles reads configurations of another program, and prints what they mean or puts that into place.
+func (p *program) importFiles(ctx context.Context, kind string, names []string, f importFlags) error {
 	target := p.configPath
 	if target == "" {
 		places := config.Places(configOptions())
@@ -75,18 +85,20 @@ func (p *program) importFile(ctx context.Context, kind, name string, f importFla
 	if err != nil {
 		return err
 	}
-	text, o, err := p.importSource(name, filepath.Join(filepath.Dir(target), "secrets"))
-	if err != nil {
-		return err
-	}
-	o.Recipient, o.Seen = f.recipient, f.seen
-	plan, err := importer.Read(kind, name, text, o)
-	var mistake *importer.Error
-	if errors.As(err, &mistake) {
-		return &config.Error{Problems: []config.Problem{{Source: mistake.File, Line: mistake.Line, Column: mistake.Column, Text: mistake.Text}}, Err: err}
-	}
-	if err != nil {
-		return err
+	var plan *importer.Plan
+	for _, name := range names {
+		text, o, err := p.importSource(name, filepath.Join(filepath.Dir(target), "secrets"))
+		if err != nil {
+			return err
+		}
+		o.After, o.Recipient, o.Seen = plan, f.recipient, f.seen
+		if plan, err = importer.Read(kind, name, text, o); err != nil {
+			var mistake *importer.Error
+			if errors.As(err, &mistake) {
+				return &config.Error{Problems: []config.Problem{{Source: mistake.File, Line: mistake.Line, Column: mistake.Column, Text: mistake.Text}}, Err: err}
+			}
+			return err
+		}
 	}
 	yaml := plan.YAML()
 	parsed, err := config.Parse(target, yaml, configOptions())
@@ -115,8 +127,18 @@ func (p *program) importFile(ctx context.Context, kind, name string, f importFla
 	if whose.other() {
 		next = "sudo -u " + ledger.UserName(whose.uid) + " truehop"
 	}
-	fmt.Fprintf(p.stdout, "%s\n%d accounts written to %s; %d messages recorded as fetched by %s.\nNext: stop %[5]s, then %[6]s check, and %[6]s run --dry-run.\n",
-		strings.TrimSuffix(string(plan.Report("")), "\n"), len(plan.Accounts), fetch.Printable(target), recorded, plan.Program, next)
+	accounts, messages := fmt.Sprintf("%d accounts", len(plan.Accounts)), fmt.Sprintf("%d messages", recorded)
+	if len(plan.Accounts) == 1 {
+		accounts = "1 account"
+	}
+	if recorded == 1 {
+		messages = "1 message"
+	}
+	fmt.Fprintf(p.stdout, `%s
+%s written to %s; %s recorded as fetched by %s.
+If %[5]s is running still, stop it and import again with --force: what it fetches from now on would come twice.
+Next: %[6]s check, and %[6]s run --dry-run.
+`, strings.TrimSuffix(string(plan.Report("")), "\n"), accounts, fetch.Printable(target), messages, plan.Program, next)
 	return nil
 }
 
@@ -211,7 +233,7 @@ func forgotten(plan *importer.Plan) error {
 // there, nothing fetches. What it has done is no hindrance to doing it again.
 func putIntoPlace(ctx context.Context, plan *importer.Plan, yaml []byte, target, stateDir string, o owner, force bool) (recorded int, err error) {
 	if _, err := os.Lstat(target); err == nil && !force {
-		return 0, unfit("%s is there already; --force replaces it, --config FILE names another", target)
+		return 0, unfit("%s is there already; --force replaces it, --config FILE names another; several files can be imported at once", target)
 	}
 	dir := filepath.Dir(target)
 	if err := o.in(dir, func() error { return os.MkdirAll(dir, 0o755) }); err != nil {
@@ -245,7 +267,11 @@ func putIntoPlace(ctx context.Context, plan *importer.Plan, yaml []byte, target,
 		if err != nil {
 			return err
 		}
-		recorded, err = takeOver(ctx, plan, cfg)
+		before, err := config.Load(target, configOptions())
+		if err != nil { // mostly there is none
+			before = &config.Config{}
+		}
+		recorded, err = takeOver(ctx, plan, cfg, before)
 		return err
 	}); err != nil {
 		return 0, err
@@ -265,21 +291,52 @@ func putIntoPlace(ctx context.Context, plan *importer.Plan, yaml []byte, target,
 	return recorded, nil
 }
 
-// takeOver records what was fetched already.
-func takeOver(ctx context.Context, plan *importer.Plan, cfg *config.Config) (recorded int, err error) {
+// anotherMailbox reports whether the record of an account is of another mailbox than the one that a predecessor fetched from: of two users
+// each may have a file that names it alike. before is the configuration that is there.
+func anotherMailbox(ctx context.Context, record app.Ledger, a *config.Account, before *config.Config, p transfer.Predecessor) (bool, error) {
+	if old := before.Accounts[a.Name]; old != nil && old.Host == a.Host && old.User == a.User {
+		return false, nil
+	}
+	counts, err := record.Counts(ctx, a.Name)
+	if err != nil || len(counts) == 0 {
+		return false, err
+	}
+	adopted, err := record.List(ctx, ledger.Filter{Account: a.Name, States: []ledger.State{ledger.Adopted}})
+	ours := slices.ContainsFunc(adopted, func(r ledger.Record) bool { return r.Why == p.Why() })
+	return !ours, err
+}
+
+// takeOver records what was fetched already. before is the configuration that is there.
+func takeOver(ctx context.Context, plan *importer.Plan, cfg, before *config.Config) (recorded int, err error) {
 	record, err := app.OpenLedger(ctx, cfg)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, record.Close()) }()
+	predecessor := func(a *importer.Account) transfer.Predecessor {
+		account := cfg.Accounts[a.Name]
+		return transfer.Predecessor{Account: a.Name, Program: plan.Program, Mailbox: account.User + " at " + account.Host}
+	}
+	for _, a := range plan.Accounts {
+		p := predecessor(a)
+		another, err := anotherMailbox(ctx, record, cfg.Accounts[a.Name], before, p)
+		if err != nil {
+			return 0, err
+		}
+		if another {
+			return 0, unfit("the record in %s has an account %s, which is not known to be %s; import all files at once, which gives each account a name of its own, or name another state directory (TRUEHOP_STATE_DIR)",
+				cfg.StateDir, a.Name, fetch.Printable(p.Mailbox))
+		}
+	}
 	for _, a := range plan.Accounts {
 		unlock, err := record.Lock(a.Name)
 		if err != nil {
 			return recorded, err
 		}
 		for _, k := range a.Known {
-			n, failed := transfer.TakeOver(ctx, record, transfer.Predecessor{
-				Account: a.Name, Folder: k.Folder, Validity: k.Validity, UIDs: k.UIDs, Program: plan.Program}, time.Now())
+			p := predecessor(a)
+			p.Folder, p.Validity, p.UIDs = k.Folder, k.Validity, k.UIDs
+			n, failed := transfer.TakeOver(ctx, record, p, time.Now())
 			recorded, err = recorded+n, errors.Join(err, failed)
 		}
 		if err := errors.Join(err, unlock()); err != nil {

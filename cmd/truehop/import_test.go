@@ -71,7 +71,7 @@ func TestImport(t *testing.T) {
 		t.Errorf("the dry run wrote\n%s", w.files(t))
 	}
 	code, said = w.call("fetchmailrc", w.rc)
-	if code != exitOK || !strings.Contains(said, "1 accounts written") || !strings.Contains(said, "2 messages recorded") || strings.Contains(said, "hunter2") {
+	if code != exitOK || !strings.Contains(said, "1 account written") || !strings.Contains(said, "2 messages recorded") || strings.Contains(said, "hunter2") {
 		t.Errorf("the import ended with %d and said\n%s", code, said)
 	}
 	const want = ".fetchids -rw-------\n.fetchmailrc -rw-------\netc/secrets/pop.example.net -rw-------\netc/truehop.yaml -rw-------"
@@ -101,6 +101,72 @@ func TestImport(t *testing.T) {
 	}
 	if password := readText(t, filepath.Join(w.home, "etc/secrets/pop.example.net")); password != "hunter2\n" {
 		t.Errorf("the password was overwritten with %q", password)
+	}
+}
+
+// TestImportOfSeveralFiles: the files of two users become one configuration, in which each has an account, a password and a record
+// of his own.
+func TestImportOfSeveralFiles(t *testing.T) {
+	w := newImportWorld(t)
+	second := filepath.Join(w.home, "ann.rc")
+	w.write(t, second, "set syslog\npoll pop.example.net proto pop3 user ann pass 'hunter3' is ann here ssl keep smtphost mta.example.org\n")
+	code, said := w.call("fetchmailrc", w.rc, second)
+	if code != exitOK {
+		t.Fatalf("the import ended with %d and said\n%s", code, said)
+	}
+	for _, line := range []string{
+		"What is different now, by line and column of " + w.rc + ":", "What is different now, by line and column of " + second + ":",
+		"  1:5: set syslog: ", "2 accounts written", "3 messages recorded",
+	} {
+		if strings.Count(said, line) != 1 {
+			t.Errorf("%q stands %d times in\n%s", line, strings.Count(said, line), said)
+		}
+	}
+	record, err := ledger.OpenReadOnly(t.Context(), filepath.Join(w.home, "state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer record.Close()
+	for account, want := range map[string]struct {
+		password string
+		adopted  int
+	}{"pop.example.net": {"hunter2\n", 2}, "pop.example.net-2": {"hunter3\n", 1}} {
+		counts, err := record.Counts(t.Context(), account)
+		if err != nil || counts[ledger.Adopted] != want.adopted {
+			t.Errorf("%s: %v, %v, want %d", account, counts, err, want.adopted)
+		}
+		if got := readText(t, filepath.Join(w.home, "etc/secrets", account)); got != want.password {
+			t.Errorf("%s: the password is %q", account, got)
+		}
+	}
+	if text := readText(t, w.config); strings.Count(text, "inject: mta-2") != 1 || !strings.Contains(text, "address: mta.example.org:25") {
+		t.Errorf("the second does not have its own MTA:\n%s", text)
+	}
+	for _, args := range [][]string{{"fetchmailrc", w.rc, w.rc}, {"--seen", "x", "fetchmailrc", w.rc, second}} {
+		if code, said := w.call(args...); code != exitUsage {
+			t.Errorf("%v ended with %d and said\n%s", args, code, said)
+		}
+	}
+}
+
+// TestImportOfAnotherMailbox: two users' files name their accounts alike. The record of the one is not taken for the other's.
+func TestImportOfAnotherMailbox(t *testing.T) {
+	w := newImportWorld(t)
+	if code, said := w.call("fetchmailrc", w.rc); code != exitOK {
+		t.Fatalf("the import ended with %d and said\n%s", code, said)
+	}
+	second := filepath.Join(w.home, "ann.rc")
+	w.write(t, second, "poll pop.example.net proto pop3 user ann pass 'hunter2' is ann here ssl keep\n")
+	for _, args := range [][]string{{"--force", "fetchmailrc", second}, {"--config", filepath.Join(w.home, "etc", "ann.yaml"), "fetchmailrc", second}} {
+		if code, said := w.call(args...); code != exitUsage || !strings.Contains(said, "not known to be ann at pop.example.net") {
+			t.Errorf("%v ended with %d and said\n%s", args, code, said)
+		}
+	}
+	if err := os.Remove(w.config); err != nil {
+		t.Fatal(err)
+	}
+	if code, said := w.call("fetchmailrc", w.rc); code != exitOK || !strings.Contains(said, "0 messages recorded") {
+		t.Errorf("the first again ended with %d and said\n%s", code, said)
 	}
 }
 

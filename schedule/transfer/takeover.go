@@ -14,8 +14,13 @@ type Predecessor struct {
 	Validity        uint32
 	// UIDs are of messages that it has fetched. That each is in the mailbox still is not asked.
 	UIDs []string
-	// Program is its name, for people.
-	Program string
+	// Program is its name, and Mailbox whose mailbox this is, for people.
+	Program, Mailbox string
+}
+
+// Why is what the records of its messages say.
+func (p Predecessor) Why() string {
+	return "fetched by " + p.Program + " before, as " + p.Mailbox
 }
 
 // TakeOver records as done what the predecessor has fetched, in one step, and that it saw the folder to its end: what has no
@@ -36,7 +41,7 @@ func TakeOver(ctx context.Context, l Ledger, p Predecessor, now time.Time) (reco
 	}
 	err = l.PutSeq(ctx, func(yield func(ledger.Record) bool) {
 		for _, uid := range unknown {
-			rec := ledger.Record{Key: at.key(uid, noHash), State: ledger.Adopted, First: now, Last: now, Why: "fetched by " + p.Program + " before"}
+			rec := ledger.Record{Key: at.key(uid, noHash), State: ledger.Adopted, First: now, Last: now, Why: p.Why()}
 			if !yield(rec) {
 				return
 			}

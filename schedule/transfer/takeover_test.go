@@ -24,7 +24,7 @@ func TestTakeOver(t *testing.T) {
 		if err := l.Put(ctx, held); err != nil {
 			t.Fatal(err)
 		}
-		p := Predecessor{Account: at.account, Folder: at.name, Validity: at.validity, UIDs: []string{"a", "b", "a", "", "held", "gone"}, Program: "fetchmail"}
+		p := Predecessor{Account: at.account, Folder: at.name, Validity: at.validity, UIDs: []string{"a", "b", "a", "", "held", "gone"}, Program: "fetchmail", Mailbox: "me at h"}
 		for i, want := range []int{3, 0} {
 			if n, err := TakeOver(ctx, l, p, now); err != nil || n != want {
 				t.Errorf("%s, time %d: %d recorded, %v, want %d", at.account, i+1, n, err, want)

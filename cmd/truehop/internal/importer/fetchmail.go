@@ -14,7 +14,7 @@ func Fetchmail(file string, text []byte, o Options) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &fetchmail{Plan: &Plan{Program: "fetchmail", options: o, file: file}, globals: rc.globals}
+	f := &fetchmail{Plan: begin("fetchmail", file, o), globals: rc.globals}
 	for _, o := range []struct{ name, text string }{
 		{"logfile", "the log goes to standard error, or to the journal under systemd; redirect it, or see the key log"},
 		{"syslog", "the log goes to standard error, or to the journal under systemd, which hands it to syslog"},
@@ -28,7 +28,11 @@ func Fetchmail(file string, text []byte, o Options) (*Plan, error) {
 	} {
 		usual := o.name != "bouncemail" && o.name != "softbounce" // to turn it off
 		if g, ok := f.globals[o.name]; ok && (!g.off || !usual) {
-			f.note(g.place, "", "set %s: %s", o.name, o.text)
+			no := ""
+			if g.off {
+				no = "no "
+			}
+			f.note(g.place, "", "set %s%s: %s", no, o.name, o.text)
 		}
 	}
 	for _, e := range rc.withDefaults() {
@@ -36,7 +40,7 @@ func Fetchmail(file string, text []byte, o Options) (*Plan, error) {
 			return nil, err
 		}
 	}
-	if len(f.Accounts) == 0 {
+	if !f.added() {
 		return nil, wrong(file, place{}, "no mailbox in it that truehop can fetch from")
 	}
 	f.note(place{}, "", "fetchmail completes and rewrites addresses in the header; truehop changes no octet of a message")

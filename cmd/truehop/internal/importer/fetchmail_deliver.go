@@ -62,9 +62,7 @@ func (f *fetchmail) mta(a *Account, e *fetchmailEntry, u *fetchmailUser) (host s
 			f.note(name.place, a.Name, "esmtppassword: fetchmail shows it to an MTA without TLS; tls: starttls does not")
 		}
 	}
-	if t := f.target(keys, secret); t != f.Targets[0] {
-		a.set("inject", t.Name)
-	}
+	f.deliverTo(a, f.target(keys, secret))
 	return host
 }
 

@@ -18,7 +18,7 @@ func Getmail(file string, text []byte, o Options) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &getmail{Plan: &Plan{Program: "getmail", options: o, file: file}, options: sections["options"], retriever: sections["retriever"], destination: sections["destination"]}
+	g := &getmail{Plan: begin("getmail", file, o), options: sections["options"], retriever: sections["retriever"], destination: sections["destination"]}
 	if g.options == nil {
 		g.options = &iniSection{}
 	}
@@ -373,7 +373,7 @@ func (g *getmail) deliver(a *Account, _ string, _ bool) error {
 		if strings.HasPrefix(d["host"].text, "/") {
 			address = "unix:" + d["host"].text
 		}
-		g.target([]setting{{"address", address}, {"protocol", "lmtp"}}, "")
+		g.deliverTo(a, g.target([]setting{{"address", address}, {"protocol", "lmtp"}}, ""))
 		g.note(kind.place, a.Name, "MDA_lmtp reaches a delivery agent, which asks no rules about clients; SMTP to the MTA is what truehop is for")
 		if to := d["override"].text; to != "" {
 			found = []string{to}
@@ -382,7 +382,7 @@ func (g *getmail) deliver(a *Account, _ string, _ bool) error {
 			g.note(v.place, a.Name, "fallback: mail to a recipient whom the server does not know is held")
 		}
 	case "Maildir", "Mboxrd", "MDA_external", "MDA_qmaillocal", "MultiDestination", "MultiSorter", "MultiGuesser":
-		g.usualTarget()
+		g.usualTarget(a)
 		g.note(kind.place, a.Name, "%s is not carried over: truehop hands mail to an MTA at %s, whose rules are to judge it; let the MTA put it there (Postfix: mailbox_command, home_mailbox, virtual_alias_maps)", kind.text, listener)
 		if user := d["user"].text; user != "" {
 			found = []string{user + "@localhost"}

@@ -27,6 +27,8 @@ const NoState = "none"
 
 // Options are what an import depends on beside the file.
 type Options struct {
+	// After is the plan of the files before this one, to which it adds; nil for the first.
+	After *Plan
 	// Home is the home directory of the user whose file it is; ~ stands for it.
 	Home string
 	// Dir is the directory that the file is in, where relative paths begin for some programs.
@@ -57,8 +59,26 @@ type Plan struct {
 	Notes []Note
 
 	options Options
-	file    string
+	// file is the one that is read, files are all.
+	file  string
+	files []string
+	// before counts the accounts and notes of the files before this one.
+	before struct{ accounts, notes int }
 }
+
+// begin returns the plan that a file adds to.
+func begin(program, file string, o Options) *Plan {
+	p := &Plan{Program: program, options: o, file: file}
+	if o.After != nil {
+		p.Targets, p.Accounts, p.Notes, p.files = o.After.Targets, o.After.Accounts, o.After.Notes, o.After.files
+	}
+	p.files = append(p.files, file)
+	p.before.accounts, p.before.notes = len(p.Accounts), len(p.Notes)
+	return p
+}
+
+// added reports whether the file has added an account.
+func (p *Plan) added() bool { return len(p.Accounts) > p.before.accounts }
 
 // Target is an MTA.
 type Target struct {
@@ -159,6 +179,8 @@ func show(text string) string {
 
 // Note is something that is different with truehop, and what to do about it.
 type Note struct {
+	// File is "" for what concerns all files.
+	File         string
 	Line, Column int
 	// Account is the account that it concerns, "" for all.
 	Account string
@@ -179,7 +201,10 @@ func (n Note) String() string {
 
 // note adds a note, unless the same was noted before.
 func (p *Plan) note(at place, account, format string, args ...any) {
-	n := Note{at.line, at.column, account, fmt.Sprintf(format, args...)}
+	n := Note{"", at.line, at.column, account, fmt.Sprintf(format, args...)}
+	if at.line > 0 {
+		n.File = p.file
+	}
 	if !slices.Contains(p.Notes, n) {
 		p.Notes = append(p.Notes, n)
 	}
@@ -235,8 +260,17 @@ func (p *Plan) target(keys []setting, secret string) *Target {
 // listener is where README has Postfix listen for truehop.
 const listener = "unix:/var/spool/postfix/public/truehop"
 
-// usualTarget returns the target for mail of which the file does not say where it goes, or says this host.
-func (p *Plan) usualTarget() *Target { return p.target([]setting{{"address", listener}}, "") }
+// usualTarget gives an account the target for mail of which the file does not say where it goes, or says this host.
+func (p *Plan) usualTarget(a *Account) {
+	p.deliverTo(a, p.target([]setting{{"address", listener}}, ""))
+}
+
+// deliverTo gives an account its target.
+func (p *Plan) deliverTo(a *Account, t *Target) {
+	if t != p.Targets[0] {
+		a.set("inject", t.Name)
+	}
+}
 
 // password gives an account its password, and notes that it has none.
 func (p *Plan) password(a *Account, at place, value string) {

@@ -31,7 +31,7 @@ func (v mbsyncValue) text() string {
 
 // Mbsync reads an mbsyncrc.
 func Mbsync(file string, text []byte, o Options) (*Plan, error) {
-	m := &mbsync{Plan: &Plan{Program: "mbsync", options: o, file: file}}
+	m := &mbsync{Plan: begin("mbsync", file, o)}
 	if err := m.parse(text); err != nil {
 		return nil, err
 	}
@@ -43,10 +43,12 @@ func Mbsync(file string, text []byte, o Options) (*Plan, error) {
 			return nil, err
 		}
 	}
-	if len(m.Accounts) == 0 {
+	if !m.added() {
 		return nil, wrong(file, place{}, "no channel in it that fetches mail from an IMAP server")
 	}
-	m.usualTarget()
+	for _, a := range m.Accounts[m.before.accounts:] {
+		m.usualTarget(a)
+	}
 	m.note(place{}, "", "mbsync keeps two copies of a mailbox alike; truehop brings new mail to an MTA at %s and changes nothing else: what is read or deleted here stays as it is upstream", listener)
 	return m.Plan, nil
 }

@@ -20,7 +20,7 @@ type mpopAccount struct {
 
 // Mpop reads an mpoprc.
 func Mpop(file string, text []byte, o Options) (*Plan, error) {
-	m := &mpop{Plan: &Plan{Program: "mpop", options: o, file: file}}
+	m := &mpop{begin("mpop", file, o)}
 	accounts, err := m.parse(text)
 	if err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func Mpop(file string, text []byte, o Options) (*Plan, error) {
 				return nil, err
 			}
 		}
-		m.usualTarget()
+		m.usualTarget(a)
 		if v, ok := c.commands["delivery"]; ok {
 			method, _, _ := strings.Cut(v.text, " ")
 			m.note(v.place, a.Name, "delivery %s is not carried over: truehop hands mail to an MTA at %s, whose rules are to judge it; let the MTA put it there (Postfix: mailbox_command, home_mailbox)", method, listener)
@@ -59,7 +59,7 @@ func Mpop(file string, text []byte, o Options) (*Plan, error) {
 			}
 		}
 	}
-	if len(m.Accounts) == 0 {
+	if !m.added() {
 		return nil, wrong(file, place{}, "no account in it")
 	}
 	return m.Plan, nil

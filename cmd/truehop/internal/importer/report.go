@@ -31,7 +31,7 @@ func Read(kind, file string, text []byte, o Options) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(plan.Notes, func(a, b Note) int {
+	slices.SortStableFunc(plan.Notes[plan.before.notes:], func(a, b Note) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	return plan, nil
@@ -59,9 +59,17 @@ func (p *Plan) Report(prefix string) []byte {
 	line := func(format string, args ...any) {
 		fmt.Fprintf(&b, "%s%s\n", prefix, fetch.Printable(fmt.Sprintf(format, args...)))
 	}
-	if len(p.Notes) > 0 {
-		line("What is different now, by line and column of %s:", p.file)
+	for i, file := range p.files {
+		head := "What is different now, by line and column of " + file + ":"
 		for _, n := range p.Notes {
+			general := i == 0 && n.File == ""
+			if n.File != file && !general {
+				continue
+			}
+			if head != "" {
+				line("%s", head)
+				head = ""
+			}
 			line("  %s", n)
 		}
 	}

@@ -127,6 +127,10 @@ func (p *program) importFiles(ctx context.Context, kind string, names []string, 
 	if whose.other() {
 		next = "sudo -u " + ledger.UserName(whose.uid) + " truehop"
 	}
+	with := ""
+	if p.configPath != "" {
+		with = " --config " + fetch.Printable(target)
+	}
 	accounts, messages := fmt.Sprintf("%d accounts", len(plan.Accounts)), fmt.Sprintf("%d messages", recorded)
 	if len(plan.Accounts) == 1 {
 		accounts = "1 account"
@@ -137,8 +141,8 @@ func (p *program) importFiles(ctx context.Context, kind string, names []string, 
 	fmt.Fprintf(p.stdout, `%s
 %s written to %s; %s recorded as fetched by %s.
 If %[5]s is running still, stop it and import again with --force: what it fetches from now on would come twice.
-Next: %[6]s check, and %[6]s run --dry-run.
-`, strings.TrimSuffix(string(plan.Report("")), "\n"), accounts, fetch.Printable(target), messages, plan.Program, next)
+Next: %[6]s check%[7]s, and %[6]s run --dry-run%[7]s.
+`, strings.TrimSuffix(string(plan.Report("")), "\n"), accounts, fetch.Printable(target), messages, plan.Program, next, with)
 	return nil
 }
 

@@ -74,6 +74,9 @@ func TestImport(t *testing.T) {
 	if code != exitOK || !strings.Contains(said, "1 account written") || !strings.Contains(said, "2 messages recorded") || strings.Contains(said, "hunter2") {
 		t.Errorf("the import ended with %d and said\n%s", code, said)
 	}
+	if next := "\nNext: truehop check --config " + w.config + ", and truehop run --dry-run --config " + w.config + ".\n"; !strings.Contains(said, next) {
+		t.Errorf("the import does not say %q but\n%s", next, said)
+	}
 	const want = ".fetchids -rw-------\n.fetchmailrc -rw-------\netc/secrets/pop.example.net -rw-------\netc/truehop.yaml -rw-------"
 	if got := w.files(t); got != want {
 		t.Errorf("there are\n%s\nwant\n%s", got, want)

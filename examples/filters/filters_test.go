@@ -28,6 +28,8 @@ type recipe struct {
 	programs []string
 	// tables are files that main.cf has beside it.
 	tables []string
+	// instead is a word of main.cf, and the one that the README names in its place.
+	instead [2]string
 	// further are the names of messages besides the four.
 	further string
 	// start starts the filter, and installs its configuration.

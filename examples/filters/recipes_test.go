@@ -40,12 +40,16 @@ func recipes() []recipe {
 	balanced.filter, balanced.variant, balanced.programs = "postscreen, behind haproxy", "haproxy", []string{"haproxy"}
 	balanced.port25, balanced.master = "smtpd pass - - n - - smtpd", []string{"postscreen/master.cf", "postscreen/master.cf.haproxy"}
 	balanced.inject, balanced.start, balanced.then = "postscreen/truehop.yaml.haproxy", startHAProxy, checkHAProxy
+	rules := recipe{
+		dir: "access-rules", filter: "Postfix's own rules: names, a block list, tables of clients and HELO, our own domain as sender",
+		tables: []string{"access-rules/truehop_clients", "access-rules/truehop_helo", "access-rules/truehop_senders"}, further: "EHIKLU",
+		before: "all delivered", after: "A, B, E, H refused 554; C, I, L, U delivered; D refused 550; K held 554",
+	}
+	milder := rules
+	milder.filter, milder.variant, milder.instead = "the same with `reject_unknown_reverse_client_hostname`", "reverse", [2]string{"reject_unknown_client_hostname", "reject_unknown_reverse_client_hostname"}
 	return []recipe{
-		{
-			dir: "access-rules", filter: "Postfix's own rules: names, a block list, tables of clients and HELO, our own domain as sender",
-			tables: []string{"access-rules/truehop_clients", "access-rules/truehop_helo", "access-rules/truehop_senders"}, further: "EHIKLU",
-			before: "all delivered", after: "A, B, E, H refused 554; C, I, L, U delivered; D refused 550; K held 554",
-		},
+		rules,
+		milder,
 		python,
 		perl,
 		greylisted,

@@ -175,7 +175,7 @@ func newWorld(t *testing.T, r recipe, key mailtest.Key, mails []mail) *world {
 // main are the recipe's lines for main.cf, one for each parameter.
 func (r recipe) main(t *testing.T) []string {
 	var lines []string
-	for line := range strings.Lines(read(t, filepath.Join(r.dir, "main.cf"))) {
+	for line := range strings.Lines(strings.Replace(read(t, filepath.Join(r.dir, "main.cf")), r.instead[0], r.instead[1], 1)) {
 		switch {
 		case strings.HasPrefix(line, "#"), strings.TrimSpace(line) == "":
 		case strings.HasPrefix(line, " ") && len(lines) > 0:

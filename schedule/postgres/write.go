@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -55,8 +54,9 @@ type writer struct {
 	patience, verdictPatience, pause time.Duration
 	// groups counts transactions with judgements.
 	groups int
-	// broken are sessions that broke under a group. They are run's.
+	// broken are sessions that broke under a group. They are run's, as pace is.
 	broken []session
+	pace   pace
 
 	mu      sync.Mutex
 	waiting []*write
@@ -194,9 +194,7 @@ func (w *writer) run() {
 	for {
 		select {
 		case <-w.wake:
-			// Callers that the last group woke are about to come back with their next write: let them, so that they share
-			// this flush.
-			runtime.Gosched()
+			w.gather()
 			if group := w.take(); len(group) > 0 {
 				w.serve(group)
 			}
@@ -215,6 +213,8 @@ func (w *writer) serve(group []*write) {
 		err := w.commit(group)
 		switch {
 		case err == nil:
+			now := time.Now()
+			w.pace.took, w.pace.until, w.pace.callers = now.Sub(began), now, impatient(group)+w.callers()
 			answer(group, nil)
 			return
 		case kindOf(err) == ledger.Fenced:

@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/truehop/truehop/fetch"
@@ -22,6 +23,8 @@ const (
 // presence is what a complete listing of a folder and the retrievals of a pass tell of what is there.
 type presence struct {
 	folder folderKey
+	// mu guards unread, unreadNew and sizeOf while messages that have come are looked at and further ones are asked for.
+	mu sync.Mutex
 	// listed counts the messages by their UIDs. lastingUIDs says that a UID never comes to name another message.
 	listed      map[string]int
 	lastingUIDs bool
@@ -81,9 +84,18 @@ func newPresence(at folderKey, listing *fetch.Listing, p *plan) *presence {
 
 // sized notes how large a listed message is that no earlier pass has read.
 func (p *presence) sized(ref fetch.Ref, size int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.sizes[p.sizeOf[ref]]--
 	p.sizes[size]++
 	p.sizeOf[ref] = size
+}
+
+// size returns what is known of the size of a listed message that no earlier pass has read, 0 for others.
+func (p *presence) size(ref fetch.Ref) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sizeOf[ref]
 }
 
 // readAs is sized for a message that was read now, if nobody could tell its size before. A server may end the session at that question.
@@ -180,6 +192,8 @@ func (p *presence) superseded(r *ledger.Record) bool {
 
 // notRead notes that a message is there whose content could not be seen. known says that earlier passes knew of it.
 func (p *presence) notRead(known bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.unread = true
 	p.unreadNew = p.unreadNew || !known
 }

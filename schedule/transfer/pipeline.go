@@ -339,7 +339,7 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	isSending := func(b ledger.Brief) bool { return b.State == ledger.Sending && !b.Absent }
 	sending := id.record.State == ledger.Sending || slices.ContainsFunc(briefs, isSending)
 	if sending && p.SendingUntil.After(rules.now) {
-		w.there.unread = true // the next pass finds out what it is
+		w.there.notRead(true) // the next pass finds out what it is
 		w.report.waiting(1)
 		return true, nil
 	}

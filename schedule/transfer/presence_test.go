@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/truehop/truehop/schedule/ledger"
@@ -172,5 +173,31 @@ func TestClaimedRecordsStay(t *testing.T) {
 				t.Errorf("lost: %t, want %t", got, c.lost)
 			}
 		})
+	}
+}
+
+// TestPresenceIsNotedFromTwoSides: messages that have come are looked at while others are asked for. It is for the detector of races.
+func TestPresenceIsNotedFromTwoSides(t *testing.T) {
+	now := folderKey{account: "work", name: "INBOX", validity: 7}
+	listing := listingOf(false, "a/0 b/0 c/0 d/0")
+	p := newPresence(now, listing, underNewUIDs(compare(now, listing, nil, listingRules{now: noon})))
+	var sides sync.WaitGroup
+	sides.Go(func() {
+		for _, ref := range listing.Refs {
+			p.readAs(ref, 5)
+			p.notRead(true)
+		}
+	})
+	sides.Go(func() {
+		for _, ref := range listing.Refs {
+			if size := p.size(ref); size != 0 && size != 5 {
+				t.Errorf("%s has size %d, want 5 once it was read", ref.UID, size)
+			}
+			p.notGiven(ref, false)
+		}
+	})
+	sides.Wait()
+	if p.size(listing.Refs[0]) != 5 || !p.unread || !p.unreadNew {
+		t.Errorf("size %d, unread %v, new %v", p.size(listing.Refs[0]), p.unread, p.unreadNew)
 	}
 }

@@ -218,7 +218,7 @@ func (w *pipeline) learnSizes() error {
 			continue
 		}
 		w.sizeAsked[ref] = true
-		if size := w.there.sizeOf[ref]; size > 0 { // it was asked for after the UIDs changed
+		if size := w.there.size(ref); size > 0 { // it was asked for after the UIDs changed
 			sizes[ref] = size
 		} else {
 			refs = append(refs, ref)

@@ -2,4 +2,4 @@
 
 package ledger_test
 
-const stride = 7
+const stride = 29

@@ -56,14 +56,36 @@ func as(t *testing.T, at, role string) string {
 	return u.String()
 }
 
+// atWork opens the record as a node does, and locks the account work, until the test ends.
+func atWork(t *testing.T, at string) *postgres.Ledger {
+	t.Helper()
+	l, err := postgres.Open(t.Context(), postgres.Options{URL: as(t, at, "truehop_node")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	unlock, err := l.Lock("work")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unlock(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
 // TestNodeRole: truehop_node can do all that the record asks for, and everything that serve does with the accounts.
 func TestNodeRole(t *testing.T) {
 	at := database(t)
 	node := as(t, at, "truehop_node")
 	ledgertest.Run(t, func(t *testing.T) func() (ledgertest.Home, error) {
-		postgrestest.Exec(t, at, `DELETE FROM truehop.record; DELETE FROM truehop.mailbox; DELETE FROM truehop.pass; DELETE FROM truehop.login;
-			DELETE FROM truehop.told; DELETE FROM truehop.judged; DELETE FROM truehop.caught_up; DELETE FROM truehop.lease;
-			SELECT setval('truehop.judgement', 0)`)
+		postgrestest.Empty(t, at)
 		return func() (ledgertest.Home, error) {
 			return postgres.Open(context.Background(), postgres.Options{URL: node, Connections: 3})
 		}
@@ -137,16 +159,7 @@ func TestRolesCanDoNoMore(t *testing.T) {
 // TestRetentionKeepsIdentity: retention.sql takes out what people read, and nothing by which a message is known.
 func TestRetentionKeepsIdentity(t *testing.T) {
 	at := database(t)
-	l, err := postgres.Open(t.Context(), postgres.Options{URL: as(t, at, "truehop_node")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	unlock, err := l.Lock("work")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unlock()
+	l := atWork(t, at)
 	old := time.Now().AddDate(-1, 0, 0)
 	record := func(uid string, state ledger.State, last time.Time) ledger.Record {
 		return ledger.Record{Key: ledger.Key{Account: "work", Folder: "INBOX", Validity: 1, UID: uid, Hash: sha256.Sum256([]byte(uid))}, State: state, Size: 42,
@@ -178,16 +191,7 @@ func TestRetentionKeepsIdentity(t *testing.T) {
 func TestPartitionsAreForANewRecord(t *testing.T) {
 	at := database(t)
 	postgrestest.Exec(t, at, "INSERT INTO truehop.mailbox (account, folder, validity) VALUES ('work', 'INBOX', 1)")
-	l, err := postgres.Open(t.Context(), postgres.Options{URL: as(t, at, "truehop_node")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	unlock, err := l.Lock("work")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unlock()
+	l := atWork(t, at)
 	if err := l.Put(t.Context(), ledger.Record{Key: ledger.Key{Account: "work", Folder: "INBOX", Validity: 1, UID: "1"}, State: ledger.Delivered, First: time.Now(), Last: time.Now()}); err != nil {
 		t.Fatal(err)
 	}

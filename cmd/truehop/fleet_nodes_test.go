@@ -58,8 +58,9 @@ type node struct {
 
 const (
 	fleetLease = 3 * time.Second
-	// fleetPatience is only for what never comes.
-	fleetPatience = 2 * time.Minute
+	// fleetPatience is only for what never comes. On a busy machine a node may lose its lease for want of a processor, or its passes may
+	// fail a few times in a row, each of which has the account wait for twice as long: 1, 2 and 4 minutes.
+	fleetPatience = 10 * time.Minute
 )
 
 func startNodes(t *testing.T, count, accounts int, interval time.Duration) *nodes {
@@ -171,7 +172,8 @@ func (n *nodes) end(t *testing.T) (labelled int) {
 			t.Errorf("%s ended with %d\n%s", one.config, code, one.stderr.String())
 		}
 	}
-	if held := postgrestest.Ask[int](t, n.url, "SELECT count(*)::int FROM truehop.lease WHERE node IS NOT NULL"); held != 0 {
+	// Those that a node has lost, as for want of a processor, are not its own to hand back.
+	if held := postgrestest.Ask[int](t, n.url, "SELECT count(*)::int FROM truehop.lease JOIN truehop.node ON node.id = lease.node WHERE node.expires > clock_timestamp()"); held != 0 {
 		t.Errorf("%d leases were not handed back", held)
 	}
 	arrived := map[string]int{}

@@ -38,8 +38,10 @@
 //	import_owner.go      for whom root writes what import writes
 //	status_check.go      status for a monitor, and again and again
 //	service.go           what serve runs: accounts that come, change and go
-//	follow.go            and those that stand in a table of a database
-//	manager.go pulse.go  what the service manager is told; who has to show that he lives
+//	follow.go            changes of the accounts that stand in a table of a database
+//	fleet.go             which accounts this service takes and hands over, where several share them
+//	core_linux.go        no memory dump that holds a secret
+//	manager.go pulse.go  what the service manager is told; which goroutines have to show that they live
 //	amend.go             what retry and forget share: to change records under an account's lock
 //	internal/config      file and environment become a config.Config, or a list of all that is wrong
 //	internal/sealed      passwords in a database, encrypted for a key that is elsewhere
@@ -56,6 +58,8 @@
 // TestImports holds the sources to this: received, fetch, inject and schedule import none of the other
 // packages. Packages below fetch import fetch and one another downwards. Package transfer joins fetch,
 // received, inject and ledger. Package config has the option types of the packages that it configures.
+// Packages ledger and postgres are two homes of the record; postgres imports ledger for the record's types, and no other package
+// than app and cmd/truehop imports postgres. Package sealed imports none of ours, and config imports it, since a sealed password is one of an account's sources.
 // Package app sees everything but ui, and ui everything but app: app emits events and returns values,
 // ui is given values and writes them, and a command stands above both. Packages importer and demo know none of
 // them. Each dependency outside the module has one home, and the program does not link package testing.
@@ -79,6 +83,20 @@
 //	in doubt     the dot was sent and no reply came
 //	lost         gone from the mailbox before it was delivered
 //	settle       what happens to a message upstream after its verdict
+//
+// Where several machines share the accounts and the record:
+//
+//	home         where the record is: a file of SQLite, or a database of PostgreSQL
+//	node         a process that works with the database; it holds leases
+//	lease        the right of one node to work on one account; it ends by itself where it is not renewed
+//	term         how long leases last from one renewal to the next: the key lease
+//	epoch        the number of a lease, which rises with each taking of it
+//	fence        the check that a write is made under the epoch that still holds
+//	bury         to end the leases of a node that did not renew them
+//	share        how many of the accounts a node takes, as all take the same number
+//	hand over    to give a lease to another node between two passes
+//	drain        to have a node hand over all its leases, and take none until it is started again
+//	row, table   an account in a database in place of a file, and all of them
 //
 // # How to add
 //

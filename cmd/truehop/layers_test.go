@@ -69,7 +69,6 @@ var homes = map[string][]string{
 	"github.com/xdg-go/scram":        {"fetch/sasl", "fetch/fetchtest", "fetch/imap"},
 	"github.com/knadh/koanf":         {"cmd/truehop/internal/config"},
 	"go.yaml.in/yaml":                {"cmd/truehop/internal/config", "cmd/truehop/internal/metrics", "examples", "examples/container", "examples/fleet"}, // alert rules and manifests, in tests
-	"examples/mailtest":              {"fetch/fakeserver", "inject/injecttest"},
 	"github.com/robfig/cron":         {"schedule"},
 	"modernc.org/sqlite":             {"schedule/ledger"},
 	"github.com/jackc/pgx":           {"schedule/postgres", "schedule/postgres/postgrestest"},

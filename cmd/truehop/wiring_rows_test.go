@@ -64,7 +64,7 @@ func generalWires(p *wiringPlace) []wire {
 		}},
 		{key: "accounts_key_file", with: table, wants: map[string]any{p.file("accounts.key"): nil}, at: func(g *given) any { _, err := g.service.cfg.AccountKeys(); return err }},
 		{key: "accounts_key_credential", with: table, wants: map[string]any{"accounts.key": nil}, at: func(g *given) any { _, err := g.service.cfg.AccountKeys(); return err }},
-		{key: "passes", wants: map[string]any{"7": 7}, at: func(g *given) any { return g.loop.Parallel }},
+		{key: "passes", wants: map[string]any{"7": [2]int{7, 8}}, at: func(g *given) any { return [2]int{g.loop.Parallel, g.state.Connections} }},
 		{key: "passes_per_host", wants: map[string]any{"7": [2]any{7, "localhost:993"}}, at: func(g *given) any {
 			return [2]any{g.loop.PerHost, g.loop.Accounts[0].Host}
 		}},

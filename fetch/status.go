@@ -29,8 +29,9 @@ type Refresher interface {
 // maxSince is how many messages may be new in a folder that is not listed as a whole.
 const maxSince = 1000
 
-// Since returns those of found that came since before, and whether they and the messages of before are all that the folder holds now:
-// found are UIDs that the server has named when asked for those from before.Next on. Next is what it says of itself, 0 for nothing.
+// Since returns the UIDs among found of messages that came since before. found is what the server has named when asked for UIDs from
+// before.Next on, now what it says of the folder; now.Next is 0 where it does not say that. whole reports whether these messages and those
+// of before are all that the folder holds now.
 //
 // UIDs ascend (RFC 9051 section 2.3.1.1), so what came since has UIDs from Next on; if the folder holds as many messages
 // as before and those, none of the old ones has gone. A server whose words contradict each other is not believed.

@@ -47,7 +47,7 @@ not use both.`,
 				if !postgres.IsURL(to) {
 					next = "set state_dir: " + to + " and remove state"
 				}
-				fmt.Fprintf(p.stdout, "There and the same: messages %d, of accounts %d; copied now: %d.\n  next: %s, then truehop check\n",
+				fmt.Fprintf(p.stdout, "Same in both places: messages %d, accounts %d. Copied by this run: %d.\n  next: %s, then truehop check\n",
 					done.Messages, done.Accounts, done.Copied, next)
 			}
 			return nil

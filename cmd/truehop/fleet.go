@@ -101,7 +101,7 @@ func (f *fleet) share(ctx context.Context) {
 	standing, err := f.ledger.Standing(asking)
 	cancel()
 	if err == nil {
-		f.tell(standing)
+		f.logDrained(standing)
 		f.part(ctx, f.lost())
 		lent := f.ledger.Leave(standing.Asked, len(standing.Asked))
 		f.part(ctx, lent)
@@ -117,8 +117,8 @@ func (f *fleet) share(ctx context.Context) {
 	}
 }
 
-// tell logs once that this service was drained, and again when no other service is left, or there is one again.
-func (f *fleet) tell(standing postgres.Standing) {
+// logDrained logs once that this service was drained, and again when no other service is left, or there is one again.
+func (f *fleet) logDrained(standing postgres.Standing) {
 	f.mu.Lock()
 	known := f.drained
 	f.drained = standing.Draining
@@ -137,8 +137,8 @@ func (f *fleet) isDrained() bool {
 	return f.drained
 }
 
-// beyond is how many accounts to take although there is a share of them here: where others have had the time to take them, and did not. They
-// are handed over again at the next look that finds no pass over them under way, to be taken when they are overdue anew.
+// beyond is how many accounts to take although this service has its share: those that the others had the time to take, and did not take. They
+// are handed over at the next look that finds no pass over them under way, and taken again when they are overdue again.
 func (f *fleet) beyond(standing postgres.Standing) int {
 	n := standing.Beyond()
 	if n == 0 {
@@ -191,7 +191,8 @@ func (f *fleet) part(ctx context.Context, accounts []string) {
 	f.service.send(ctx, update)
 }
 
-// leaves takes that an account has left the schedule. Where the service does not end, another one of the same name may just take its place.
+// leaves notes that an account has left the schedule. Where neither the service ends nor the account was taken out, it is replaced by
+// one of the same name, and stays.
 func (f *fleet) leaves(account string, ending bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -201,7 +202,7 @@ func (f *fleet) leaves(account string, ending bool) {
 	}
 }
 
-// plans takes when the clock starts the next pass over an account.
+// plans notes when the clock starts the next pass over an account.
 func (f *fleet) plans(account string, at time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -260,8 +261,8 @@ func (f *fleet) take(ctx context.Context, n int) error {
 	return errors.Join(err, f.ledger.HandOver(ctx, strange))
 }
 
-// change follows a change of the configuration: accounts that have come are served by whoever takes them, those that changed and are here go on by
-// it, those that are gone are served by nobody. next is made the configuration in between.
+// change follows a change of the configuration: new accounts are served by whoever takes them, changed ones that are here go on as they are now
+// configured, and those that are gone are served by nobody. apply puts the new configuration in force.
 func (f *fleet) change(ctx context.Context, come []*config.Account, gone []string, apply func()) error {
 	f.changing.Lock()
 	defer f.changing.Unlock()

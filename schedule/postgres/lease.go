@@ -17,8 +17,8 @@ import (
 )
 
 // schemaLease is who works on which account. A node is a process that holds leases: they last as long as its row is renewed, so that the
-// renewal of all of them is one row. Whoever finds a node that was not renewed buries it, which frees its leases. Each taking of a lease, and each
-// burial, raises the epoch, and with it ends what an earlier holder may write: fence.
+// renewal of all of them is one row. A node that finds another one whose row was not renewed in time buries it, which frees its leases. Each
+// taking of a lease, and each burial, raises the epoch. The function fence refuses what an earlier holder writes, since that has a lower one.
 //
 // expires is infinity while a node holds the lease, -infinity after it was handed back, and else when the lease of the last holder ended; lost is
 // the latest such end. due is when the next pass is due, as far as the last holder has told. asked is the node that waits for the lease.
@@ -107,8 +107,8 @@ func (l *leases) epoch(account string) int64 {
 	return 0
 }
 
-// add notes a lease that was taken. It returns false where its node is not this process's any more: it was lost before the reply came, and must
-// not last as those of a later node do.
+// add notes a lease that was taken. It returns false where its node is not this process's any more: the lease was lost before the reply
+// came, and is not renewed with those of the process's next node.
 func (l *leases) add(account string, h *holding) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -122,8 +122,8 @@ func (l *leases) add(account string, h *holding) bool {
 	return true
 }
 
-// but is a list of accounts with the orphans among them.
-func (l *leases) but(accounts []string) []string {
+// withOrphans returns these accounts and the orphans.
+func (l *leases) withOrphans(accounts []string) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.AppendSeq(slices.Clone(accounts), maps.Keys(l.orphans))

@@ -90,7 +90,7 @@ func (l *Ledger) renew(node int64) (alive bool, err error) {
 	return true, nil
 }
 
-// lose takes that all leases are over.
+// lose gives up all leases, because they are over. Accounts with work under way become orphans.
 func (l *Ledger) lose() {
 	l.leases.mu.Lock()
 	defer l.leases.mu.Unlock()

@@ -99,8 +99,8 @@ type Taken struct {
 	Due time.Time
 }
 
-// Take takes free leases of accounts that are to be served, at most n, those that are due first; but not of these accounts. They
-// are kept until [Ledger.HandOver].
+// Take takes at most n free leases of accounts that are to be served, those first whose next pass is due first. It leaves out the
+// accounts in but. The leases are kept until [Ledger.HandOver].
 func (l *Ledger) Take(ctx context.Context, n int, but []string) ([]Taken, error) {
 	node, err := l.enrol(ctx)
 	if err != nil {
@@ -119,7 +119,7 @@ func (l *Ledger) Take(ctx context.Context, n int, but []string) ([]Taken, error)
 				ORDER BY due LIMIT $5 FOR UPDATE SKIP LOCKED)
 			UPDATE truehop.lease SET node = me.id, holder = $2, claim = $3, epoch = epoch + 1, expires = 'infinity', asked = NULL
 			FROM me, free WHERE lease.account = free.account
-			RETURNING lease.account, epoch, `+lostFor+`, CASE WHEN due = '-infinity' THEN NULL ELSE due END`, node, l.holder, claim, l.leases.but(but), n)
+			RETURNING lease.account, epoch, `+lostFor+`, CASE WHEN due = '-infinity' THEN NULL ELSE due END`, node, l.holder, claim, l.leases.withOrphans(but), n)
 		if err != nil {
 			return err
 		}
@@ -161,7 +161,7 @@ func (l *Ledger) Leave(accounts []string, n int) (idle []string) {
 	return idle
 }
 
-// Decline tells who has asked for the leases of these accounts that work on them is under way.
+// Decline answers those who have asked for the leases of these accounts that work on them is under way.
 func (l *Ledger) Decline(ctx context.Context, accounts []string) error {
 	if len(accounts) == 0 {
 		return nil
@@ -173,7 +173,7 @@ func (l *Ledger) Decline(ctx context.Context, accounts []string) error {
 }
 
 // HandOver hands leases back, each with the time at which the next pass is due; to who has asked for one, else to whoever takes it. An account
-// on which work is under way is left out.
+// on which work is under way keeps its lease.
 func (l *Ledger) HandOver(ctx context.Context, due map[string]time.Time) error {
 	l.leases.mu.Lock()
 	node := l.leases.node

@@ -2,7 +2,7 @@ package postgres
 
 import "time"
 
-// What follows decides about leases, and asks nobody.
+// These are the decisions about leases. They are pure: they ask neither a clock nor the database.
 
 // term is how long the leases of this process last, as it sees that itself. It ends before the database lets others
 // take them: it begins before the renewal was sent, which the database saw later, and is a tenth shorter, for clocks that do not go alike.

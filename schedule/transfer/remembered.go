@@ -10,9 +10,9 @@ import (
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
-// A visit to a folder that leaves nothing to do is remembered by what the folder held, so that later passes ask the upstream
-// for what came since, and not for all that it has. That rests on the server's word about numbers, and so on nothing that a message's fate
-// depends on for long: from time to time the folder is listed as a whole, and at once where anything does not add up.
+// When a visit to a folder has left nothing to do, the pass remembers what the folder held. Later passes ask the upstream only for
+// what came since. That trusts the server's numbers, which may be wrong: so a folder is listed as a whole from time to time, and at once
+// where the numbers do not add up.
 
 const (
 	// wholeEvery is how often a folder is listed as a whole in any case.
@@ -26,7 +26,7 @@ type sinceRules struct {
 	now     time.Time
 	account time.Duration // what the account's clock shows
 	rules   string        // the configuration, as rulesOf sums it up
-	// failed says that the last pass went wrong, asked that a person wants the folder looked at.
+	// failed says that the last pass went wrong, asked that a person has asked for a look at the folder.
 	failed, asked bool
 	// unfinished says that the ledger has messages of the folder without a verdict.
 	unfinished bool
@@ -95,7 +95,8 @@ func (r *run) briefs(ctx context.Context, at folderKey) (map[string][]ledger.Bri
 	return r.pass.Ledger.BriefsOf(ctx, at.account, at.name, at.validity, uids)
 }
 
-// notListedBefore leaves out the records of messages that are there and not listed, as they were before: what is new is none of them.
+// notListedBefore leaves out the records of messages that are upstream and not in a partial listing, because they are as they were: what is
+// new is none of them.
 func (p *plan) notListedBefore(records []ledger.Record, key ledger.Key) []ledger.Record {
 	if !p.partial {
 		return records
@@ -105,8 +106,9 @@ func (p *plan) notListedBefore(records []ledger.Record, key ledger.Key) []ledger
 	})
 }
 
-// remember records what a folder holds after a visit that has left nothing to do. What the visit removed upstream the listing does not
-// tell: the next one lists it as a whole. before is the summary when the visit began, last what was remembered.
+// remember records what a folder holds after a visit that has left nothing to do. Where the visit has removed messages upstream, the
+// listing is out of date, and nothing is recorded: the next visit lists the folder as a whole. before is the summary when the visit
+// began, last what was remembered then.
 func (r *run) remember(ctx context.Context, at folderKey, listing *fetch.Listing, p *plan, last ledger.Listing, before Summary) error {
 	after, s := r.report.summary, listing.Status
 	settled := after.Settled != before.Settled || after.Unsettled != before.Unsettled

@@ -1,11 +1,15 @@
 package postgres_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/postgres"
@@ -311,5 +315,38 @@ func TestOverdue(t *testing.T) {
 	}
 	if s, err := l.Standing(t.Context()); err != nil || s.Overdue != 1 || s.Held != 1 {
 		t.Errorf("standing %+v, %v; want one account overdue, and one held", s, err)
+	}
+}
+
+// TestNoEpochPassesOnDuringAWrite: who takes an account over waits until the write under way has ended, and so sees it; other writes do not wait.
+func TestNoEpochPassesOnDuringAWrite(t *testing.T) {
+	url := postgrestest.New(t)
+	lock(t, openNode(t, url, "holder"), "work")
+	connect := func() *pgx.Conn {
+		conn, err := pgx.Connect(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close(context.Background()) })
+		return conn
+	}
+	writes, other := connect(), connect()
+	const fence = "SELECT truehop.fence(ARRAY['work'], ARRAY(SELECT epoch FROM truehop.lease WHERE account = 'work'))"
+	if _, err := writes.Exec(t.Context(), "BEGIN; "+fence); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Exec(t.Context(), "SET lock_timeout = '200ms'; "+fence); err != nil {
+		t.Errorf("another write: %v", err)
+	}
+	const take = "UPDATE truehop.lease SET epoch = epoch + 1 WHERE account = 'work'"
+	var waited *pgconn.PgError
+	if _, err := other.Exec(t.Context(), take); !errors.As(err, &waited) || waited.Code != "55P03" {
+		t.Errorf("the lease passes on during the write: %v", err)
+	}
+	if _, err := writes.Exec(t.Context(), "COMMIT"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Exec(t.Context(), take); err != nil {
+		t.Errorf("after the write: %v", err)
 	}
 }

@@ -95,7 +95,7 @@ func (n *Listing) checksum(account, folder string) int64 {
 func (l *Ledger) BriefsOf(ctx context.Context, account, folder string, validity uint32, uids []string) (map[string][]Brief, error) {
 	byUID := map[string][]Brief{}
 	for _, uid := range uids {
-		found, err := l.briefs(ctx, account, folder, validity, "uid = ?", []byte(uid))
+		found, err := l.briefs(ctx, account, folder, validity, nil, "uid = ?", []byte(uid))
 		if err != nil {
 			return nil, err
 		}

@@ -17,7 +17,13 @@ import (
 // that were disposed of and have gone since: an account that deletes what it fetched has many
 // of those. They share one backing array: about 270 octets for each message.
 func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity uint32) (map[string][]Brief, error) {
-	slab, err := l.briefs(ctx, account, folder, validity, "TRUE")
+	return l.BriefsBut(ctx, account, folder, validity, nil)
+}
+
+// BriefsBut returns what [Ledger.Briefs] does, but for the UIDs whose records are settled, which is told of each UID's in turn: those take no memory.
+// settled must not use the ledger. nil is for none.
+func (l *Ledger) BriefsBut(ctx context.Context, account, folder string, validity uint32, settled func([]Brief) bool) (map[string][]Brief, error) {
+	slab, err := l.briefs(ctx, account, folder, validity, settled, "TRUE")
 	if err != nil {
 		return nil, err
 	}
@@ -33,16 +39,18 @@ func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity ui
 	return byUID, nil
 }
 
-// briefs returns those of Briefs that fit a condition, by UID and content.
-func (l *Ledger) briefs(ctx context.Context, account, folder string, validity uint32, condition string, arg ...any) (slab []Brief, err error) {
+// briefs returns those of BriefsBut that fit a condition, by UID and content.
+func (l *Ledger) briefs(ctx context.Context, account, folder string, validity uint32, settled func([]Brief) bool, condition string, arg ...any) (slab []Brief, err error) {
 	defer func() { err = l.unchanged(ctx, err) }()
 	from := ` FROM record WHERE mailbox =
 		(SELECT id FROM mailbox WHERE account = ? AND folder = ? AND validity = ?)
 		AND ` + l.whereLive() + " AND " + condition + "\n"
 	args := append([]any{account, folder, int64(validity)}, arg...)
 	var count int // only a hint: the writer goes on
-	if err := l.db.QueryRowContext(ctx, "SELECT count(*)"+from, args...).Scan(&count); err != nil {
-		return nil, l.readError(err)
+	if settled == nil {
+		if err := l.db.QueryRowContext(ctx, "SELECT count(*)"+from, args...).Scan(&count); err != nil {
+			return nil, l.readError(err)
+		}
 	}
 	rows, err := l.db.QueryContext(ctx, "SELECT "+rowColumns(l.version)+from+"ORDER BY uid, hash", args...)
 	if err != nil {
@@ -50,6 +58,7 @@ func (l *Ledger) briefs(ctx context.Context, account, folder string, validity ui
 	}
 	defer rows.Close()
 	slab = make([]Brief, 0, count)
+	group := 0 // where the records of the last UID begin
 	var r row
 	into := r.into()
 	for rows.Next() {
@@ -66,9 +75,22 @@ func (l *Ledger) briefs(ctx context.Context, account, folder string, validity ui
 		if b.State, b.Hash, err = r.sound(l.version); err != nil {
 			return nil, l.readError(err)
 		}
+		if group < len(slab) && slab[group].UID != b.UID {
+			slab, group = Unsettled(slab, group, settled)
+		}
 		slab = append(slab, b)
 	}
+	slab, _ = Unsettled(slab, group, settled)
 	return slab, l.readError(rows.Err())
+}
+
+// Unsettled returns a slab of briefs without those of its last UID, which begin at group, if they are settled, and where those of the next one
+// begin. It is for homes of the record, see [Ledger.BriefsBut].
+func Unsettled(slab []Brief, group int, settled func([]Brief) bool) ([]Brief, int) {
+	if settled != nil && group < len(slab) && settled(slab[group:]) {
+		return slab[:group], group
+	}
+	return slab, len(slab)
 }
 
 // heading returns the columns of a Heading, or what stands for them in an older file.

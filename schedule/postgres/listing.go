@@ -82,22 +82,27 @@ func (l *Ledger) BriefsOf(ctx context.Context, account, folder string, validity 
 	for i, uid := range uids {
 		octets[i] = []byte(uid)
 	}
-	return l.briefs(ctx, "uid = ANY($4)", account, []byte(folder), int64(validity), octets)
+	return l.briefs(ctx, nil, "uid = ANY($4)", account, []byte(folder), int64(validity), octets)
 }
 
 // briefs returns the records of one generation of a folder for which a condition holds, by UID.
-func (l *Ledger) briefs(ctx context.Context, where string, args ...any) (map[string][]ledger.Brief, error) {
+func (l *Ledger) briefs(ctx context.Context, settled func([]ledger.Brief) bool, where string, args ...any) (map[string][]ledger.Brief, error) {
 	var slab []ledger.Brief
+	group := 0 // where the records of the last UID begin
 	var r row
 	into := r.into()
-	err := l.each(ctx, func() { slab = nil }, func(rows pgx.Rows) error {
+	err := l.each(ctx, func() { slab, group = nil, 0 }, func(rows pgx.Rows) error {
 		if err := rows.Scan(into...); err != nil {
 			return err
 		}
 		if err := r.decode(); err != nil {
 			return err
 		}
-		slab = append(slab, r.brief())
+		b := r.brief()
+		if group < len(slab) && slab[group].UID != b.UID {
+			slab, group = ledger.Unsettled(slab, group, settled)
+		}
+		slab = append(slab, b)
 		return nil
 	}, "SELECT uid, hash, "+recordColumns+` FROM truehop.record WHERE mailbox =
 		(SELECT id FROM truehop.mailbox WHERE account = $1 AND folder = $2 AND validity = $3)
@@ -105,6 +110,7 @@ func (l *Ledger) briefs(ctx context.Context, where string, args ...any) (map[str
 	if err != nil {
 		return nil, err
 	}
+	slab, _ = ledger.Unsettled(slab, group, settled)
 	byUID := make(map[string][]ledger.Brief, len(slab))
 	for from := 0; from < len(slab); {
 		to := from + 1

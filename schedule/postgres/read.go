@@ -46,7 +46,13 @@ func (l *Ledger) one(ctx context.Context, into []any, sql string, args ...any) (
 
 // Briefs returns the records of one generation of a folder, by UID, but for messages that were disposed of and have gone since.
 func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity uint32) (map[string][]ledger.Brief, error) {
-	return l.briefs(ctx, "true", account, []byte(folder), int64(validity))
+	return l.BriefsBut(ctx, account, folder, validity, nil)
+}
+
+// BriefsBut returns what Briefs does, but for the UIDs whose records are settled, which is told of each UID's in turn, perhaps more than once where
+// the connection breaks: those take no memory. settled must not use the ledger. nil is for none.
+func (l *Ledger) BriefsBut(ctx context.Context, account, folder string, validity uint32, settled func([]ledger.Brief) bool) (map[string][]ledger.Brief, error) {
+	return l.briefs(ctx, settled, "true", account, []byte(folder), int64(validity))
 }
 
 // ByHash returns the records of a folder, of all generations, that have this content.

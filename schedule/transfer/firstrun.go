@@ -133,7 +133,8 @@ func (f Flood) adoptable(unknown []fetch.Ref, since map[string]bool) (adopt, res
 // one step: of a part, the next pass would take the rest for new mail.
 func (r *run) adopt(ctx context.Context, at folderKey, p *plan) error {
 	now := r.clock.now()
-	var unknown, rest []fetch.Ref
+	var rest []fetch.Ref
+	unknown := p.retrieve[:0] // in place, for there may be a million
 	for _, ref := range p.retrieve {
 		if p.isNew(ref) || !p.hasOwnUID(ref) {
 			unknown = append(unknown, ref)

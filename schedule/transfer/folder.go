@@ -111,26 +111,27 @@ func (r *run) noteListing(ctx context.Context, at folderKey, todo *plan) error {
 // has left is planned.
 func (r *run) plan(ctx context.Context, at folderKey, v *visit) (*plan, error) {
 	p, listing := r.pass, r.session.listing
-	known, err := r.briefs(ctx, at)
-	if err != nil {
-		return nil, err
-	}
 	disposal := disposalRules{onDelivered: p.OnDelivered, onRefused: p.OnRefused, deleteAfter: p.DeleteAfter, brake: Brake{Grace: p.RefusedGrace}}
 	if p.OnRefused.Action != fetch.Keep {
+		var err error
 		if disposal.brake.Proof, err = p.Ledger.Proof(ctx, p.Target); err != nil {
 			return nil, err
 		}
 	}
-	var chosen map[string]bool // nil is all
+	rules := listingRules{
+		retry: p.Retry, disposal: disposal, sendingUntil: p.SendingUntil, now: r.clock.now(), account: r.clock.account, lastPass: p.Last, failed: p.Failed, mark: p.MarkDelivered,
+	}
+	known, err := r.briefs(ctx, at, &rules)
+	if err != nil {
+		return nil, err
+	}
 	isUnknown := func(ref fetch.Ref) bool { return listing.Reusable || len(known[ref.UID]) == 0 }
 	if len(p.Search) > 0 && slices.ContainsFunc(listing.Refs, isUnknown) {
-		if chosen, err = r.search(ctx, p.Search.On(r.clock.now())); err != nil {
+		if rules.chosen, err = r.search(ctx, p.Search.On(r.clock.now())); err != nil {
 			return nil, err
 		}
 	}
-	todo := compare(at, listing, known, listingRules{
-		retry: p.Retry, disposal: disposal, sendingUntil: p.SendingUntil, now: r.clock.now(), account: r.clock.account, lastPass: p.Last, failed: p.Failed, mark: p.MarkDelivered, chosen: chosen,
-	})
+	todo := compare(at, listing, known, rules)
 	if v.again() {
 		hadItsTurn := func(ref fetch.Ref) bool { return !v.left[ref.UID] }
 		todo.retrieve, todo.retries = slices.DeleteFunc(todo.retrieve, hadItsTurn), slices.DeleteFunc(todo.retries, hadItsTurn)
@@ -222,7 +223,7 @@ func (r *run) guard(ctx context.Context, at folderKey, p *plan) error {
 	if err != nil {
 		return err
 	}
-	s := sighting{folder: at, generations: generations, listed: p.counts.Listed, unknown: p.counts.New, known: len(p.known), vanished: p.vanished}
+	s := sighting{folder: at, generations: generations, listed: p.counts.Listed, unknown: p.counts.New, known: len(p.known) + p.settled, vanished: p.vanished}
 	// What could not be read under a new UIDVALIDITY is known by its UID since, and may be old mail all the same.
 	p.renumbered = s.renumbered()
 	p.mayHaveMoved = p.mayHaveMoved || p.renumbered
@@ -234,7 +235,7 @@ func (r *run) guard(ctx context.Context, at folderKey, p *plan) error {
 		return err
 	}
 	s.passEndedWell = !success.IsZero()
-	onlyAdopted := len(p.known) > 0
+	onlyAdopted := len(p.known)+p.settled > 0 && !p.settledOtherwise
 	for _, briefs := range p.known {
 		onlyAdopted = onlyAdopted && !slices.ContainsFunc(briefs, func(b ledger.Brief) bool { return b.State != ledger.Adopted })
 	}

@@ -104,7 +104,7 @@ func knownByUID(key ledger.Key, size int64, briefs []ledger.Brief, rules identit
 // folder. Such a record serves where its message is not listed any more under the UID it had: after a new
 // UIDVALIDITY, in a renumbered mailbox. Each serves once, so that two equal messages stay two: listed
 // counts the messages of the listing by their UIDs, claimed holds the records that have served.
-func (id identity) knownByContent(records []ledger.Record, listed map[string]int, claimed map[ledger.Key]bool, rules identityRules) identity {
+func (id identity) knownByContent(records []ledger.Record, listed uidCounts, claimed map[ledger.Key]bool, rules identityRules) identity {
 	key := id.record.Key
 	for _, old := range records {
 		if old.Key == key && old.State.Final() {
@@ -112,7 +112,7 @@ func (id identity) knownByContent(records []ledger.Record, listed map[string]int
 			return id
 		}
 		isNamed := old.Validity == key.Validity && old.UID != "" && !old.Absent
-		stillListed := isNamed && listed[old.UID] > 0
+		stillListed := isNamed && listed[old.UID].listed > 0
 		if stillListed || old.Disposed || claimed[old.Key] {
 			continue
 		}

@@ -96,7 +96,7 @@ func TestKnownByContent(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			rules := identityRules{now: noon}
-			id := knownByUID(key, 99, nil, rules).knownByContent(c.records, map[string]int{"listed": 1, "new": 1, "": 1}, c.claimed, rules)
+			id := knownByUID(key, 99, nil, rules).knownByContent(c.records, uidCounts{"listed": {listed: 1}, "new": {listed: 1}, "": {listed: 1}}, c.claimed, rules)
 			if id.recognition != c.want {
 				t.Fatalf("recognition %d, want %d", id.recognition, c.want)
 			}

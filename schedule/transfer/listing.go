@@ -46,11 +46,14 @@ type plan struct {
 	overdueFor time.Duration
 	// onlyOverdue says that the pass retrieves the deletable messages and no others.
 	onlyOverdue bool
-	// known holds what the ledger has of every UID under this UIDVALIDITY.
+	// known holds what the ledger has of every UID under this UIDVALIDITY, but for those that are settled.
 	known map[string][]ledger.Brief
+	// settled counts those, and settledOtherwise says that one of them was not just adopted.
+	settled          int
+	settledOtherwise bool
 	// listed counts the messages of the listing by their UIDs, asRecorded those that may be what the ledger has under
 	// that UID: of another size they are not.
-	listed, asRecorded map[string]int
+	listed, asRecorded uidCounts
 	// leftOut are messages that the search has not found.
 	leftOut map[fetch.Ref]bool
 	// marked are messages without a record that the upstream says were delivered.
@@ -105,21 +108,35 @@ type listingRules struct {
 	mark bool
 	// chosen holds the UIDs that the search has found, nil where all are chosen.
 	chosen map[string]bool
+	// uids are those of the listing, where records of settled messages were left out by them.
+	uids uidCounts
 }
 
 // compare says what there is to do with a listing, given what the ledger knows of its UIDs.
 func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Brief, rules listingRules) *plan {
 	p := &plan{
-		known: known, listed: make(map[string]int, len(listing.Refs)), lastingUIDs: !listing.Reusable, disposal: rules.disposal,
+		known: known, listed: rules.uids, lastingUIDs: !listing.Reusable, disposal: rules.disposal,
 		disposals: map[fetch.Disposal]int{}, starved: map[fetch.Ref]bool{}, leftOut: map[fetch.Ref]bool{}, mark: rules.mark && listing.MarkError == nil,
 		partial: listing.Earlier > 0, mayHaveMoved: listing.Earlier > 0, // what may have moved is not known
 	}
+	if p.listed == nil {
+		p.listed = uidCountsOf(listing.Refs)
+	}
 	due, unnamed := map[fetch.Ref]time.Time{}, map[string]int{} // unnamed counts the messages without a UID of their own
 	p.countUIDs(listing)
+	if fresh := len(listing.Refs) - p.listed.settled(); len(known) == 0 && fresh > 0 { // as at the first pass: very many, perhaps
+		p.retrieve = make([]fetch.Ref, 0, fresh)
+	}
 	done := sharedAndDone(listing.Refs, p.listed, known, rules)
 	for _, ref := range listing.Refs {
 		if done[ref.UID] {
 			p.counts.Known++
+			continue
+		}
+		if is := p.listed[ref.UID]; is.settled {
+			p.counts.Known++
+			p.settled++
+			p.settledOtherwise = p.settledOtherwise || !is.adopted
 			continue
 		}
 		if !p.hasOwnUID(ref) {
@@ -203,13 +220,10 @@ func (p *plan) add(at folderKey, ref fetch.Ref, c classified, rules listingRules
 // countUIDs finds out which messages of a listing have a UID of their own, and which may be what the ledger has under it.
 func (p *plan) countUIDs(listing *fetch.Listing) {
 	p.counts.Listed, p.counts.Known = listing.Earlier+len(listing.Refs), listing.Earlier
-	for _, ref := range listing.Refs {
-		p.listed[ref.UID]++
-	}
 	if p.asRecorded = p.listed; !listing.Reusable {
 		return
 	}
-	p.asRecorded = map[string]int{}
+	p.asRecorded = uidCounts{}
 	isNamed := func(ref fetch.Ref) bool { return ref.UID != strconv.FormatUint(uint64(ref.Seq), 10) }
 	isOther := func(ref fetch.Ref) bool { // by its size, of all that the ledger does not know to have gone
 		found, all := false, true
@@ -227,7 +241,7 @@ func (p *plan) countUIDs(listing *fetch.Listing) {
 	}
 	maps.Copy(p.asRecorded, p.listed)
 	for _, ref := range listing.Refs {
-		if p.listed[ref.UID] == 1 && isOther(ref) {
+		if p.listed[ref.UID].listed == 1 && isOther(ref) {
 			delete(p.asRecorded, ref.UID)
 		}
 	}
@@ -249,16 +263,18 @@ func (p *plan) knownSize(ref fetch.Ref) int64 {
 }
 
 // hasOwnUID reports whether a message has a UID that no other message of the listing has.
-func (p *plan) hasOwnUID(ref fetch.Ref) bool { return ref.UID != "" && p.listed[ref.UID] == 1 }
+func (p *plan) hasOwnUID(ref fetch.Ref) bool { return ref.UID != "" && p.listed[ref.UID].listed == 1 }
 
 // isNew reports whether a message has a UID of its own that no record has.
-func (p *plan) isNew(ref fetch.Ref) bool { return p.hasOwnUID(ref) && len(p.known[ref.UID]) == 0 }
+func (p *plan) isNew(ref fetch.Ref) bool {
+	return p.hasOwnUID(ref) && !p.listed[ref.UID].settled && len(p.known[ref.UID]) == 0
+}
 
 // notePresence finds the records whose messages have gone, or come back, since they were last looked for. Of a listing
 // that is not complete nothing has gone.
 func (p *plan) notePresence(at folderKey, incomplete bool, rules listingRules) {
 	for uid, briefs := range p.known {
-		listed := p.listed[uid] > 0
+		listed := p.listed[uid].listed > 0
 		for _, b := range briefs {
 			switch key := at.key(uid, b.Hash); {
 			case listed && b.Absent && p.lastingUIDs: // else only its content tells whether it is the same message

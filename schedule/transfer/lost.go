@@ -26,7 +26,7 @@ type presence struct {
 	// mu guards unread, unreadNew and sizeOf while messages that have come are looked at and further ones are asked for.
 	mu sync.Mutex
 	// listed counts the messages by their UIDs. lastingUIDs says that a UID never comes to name another message.
-	listed      map[string]int
+	listed      uidCounts
 	lastingUIDs bool
 	// contents are those of the messages that were retrieved, by their UIDs: only of UIDs that name an unfinished record.
 	contents map[string][][32]byte
@@ -73,7 +73,7 @@ func newPresence(at folderKey, listing *fetch.Listing, p *plan) *presence {
 	}
 	for _, ref := range listing.Refs {
 		wasRead := slices.ContainsFunc(p.known[ref.UID], func(b ledger.Brief) bool { return b.Hash != noHash })
-		if !wasRead {
+		if !wasRead && !p.listed[ref.UID].read {
 			there.notReadYet = append(there.notReadYet, ref)
 			there.sizeOf[ref] = p.knownSize(ref)
 			there.sizes[there.sizeOf[ref]]++
@@ -211,9 +211,9 @@ func (p *presence) lost(r *ledger.Record) bool {
 		return false
 	case r.Validity != p.folder.validity && p.leavesOut:
 		return false // it may be one of them under a new UID
-	case p.partial && p.listed[r.UID] == 0:
+	case p.partial && p.listed[r.UID].listed == 0:
 		return false
-	case r.Validity != p.folder.validity, p.listed[r.UID] == 0:
+	case r.Validity != p.folder.validity, p.listed[r.UID].listed == 0:
 		return !p.unreadNew // what cannot be read at the next pass either is no reason to wait longer: a lost message may come back
 	case p.lastingUIDs, r.Hash == noHash:
 		return false
@@ -222,11 +222,11 @@ func (p *presence) lost(r *ledger.Record) bool {
 	// were looked at. What was not asked for in this pass may have grown by a field that a server adds.
 	size, refused := p.refused[r.UID]
 	isOther := resized(&ledger.Brief{Listed: r.Listed, Size: r.Size}, size)
-	if refused && isOther && p.listed[r.UID] == 1 {
+	if refused && isOther && p.listed[r.UID].listed == 1 {
 		return !p.unreadNew && !p.numberedAnew
 	}
 	contents := p.contents[r.UID]
-	return len(contents) == p.listed[r.UID] && !slices.Contains(contents, r.Hash)
+	return len(contents) == int(p.listed[r.UID].listed) && !slices.Contains(contents, r.Hash)
 }
 
 // lose records that a message is lost upstream, or may be. It is due at once if it is listed again.

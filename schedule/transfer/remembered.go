@@ -82,11 +82,17 @@ func (r *run) since(ctx context.Context, folder string) (since fetch.Status, las
 	}), last, nil
 }
 
-// briefs returns what the ledger has of the open folder, of one that is not listed as a whole what it has of the messages listed.
-func (r *run) briefs(ctx context.Context, at folderKey) (map[string][]ledger.Brief, error) {
-	listing := r.session.listing
+// briefs returns what the ledger has of the open folder, of one that is not listed as a whole what it has of the messages listed. What it leaves
+// out of the former, being settled, it notes in the uids of rules.
+func (r *run) briefs(ctx context.Context, at folderKey, rules *listingRules) (map[string][]ledger.Brief, error) {
+	listing, p := r.session.listing, r.pass
 	if listing.Earlier == 0 {
-		return r.pass.Ledger.Briefs(ctx, at.account, at.name, at.validity)
+		mayNeedAll := listing.Reusable || p.MarkDelivered || len(p.Search) > 0
+		if mayNeedAll {
+			return p.Ledger.Briefs(ctx, at.account, at.name, at.validity)
+		}
+		rules.uids = uidCountsOf(listing.Refs)
+		return p.Ledger.BriefsBut(ctx, at.account, at.name, at.validity, func(of []ledger.Brief) bool { return rules.uids.settle(of, *rules) })
 	}
 	uids := make([]string, len(listing.Refs))
 	for i, ref := range listing.Refs {
@@ -102,7 +108,7 @@ func (p *plan) notListedBefore(records []ledger.Record, key ledger.Key) []ledger
 		return records
 	}
 	return slices.DeleteFunc(slices.Clone(records), func(old ledger.Record) bool {
-		return old.Validity == key.Validity && !old.Absent && p.listed[old.UID] == 0
+		return old.Validity == key.Validity && !old.Absent && p.listed[old.UID].listed == 0
 	})
 }
 

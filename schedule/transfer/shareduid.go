@@ -16,14 +16,14 @@ const lookPeriod = 24 * time.Hour
 // make the UID of a header or of a checksum (RFC 1939 section 7 lets them), so that only the content tells such messages
 // apart: without this all of them would be retrieved at every pass. Once in a lookPeriod they are, for one of them may have
 // been exchanged for another of its size.
-func sharedAndDone(refs []fetch.Ref, listed map[string]int, known map[string][]ledger.Brief, rules listingRules) map[string]bool {
+func sharedAndDone(refs []fetch.Ref, listed uidCounts, known map[string][]ledger.Brief, rules listingRules) map[string]bool {
 	lookedToday := !rules.failed && rules.lastPass.Truncate(lookPeriod).Equal(rules.now.Truncate(lookPeriod))
 	if !lookedToday {
 		return nil
 	}
 	sizes := map[string][]int64{}
 	for _, ref := range refs {
-		if ref.UID != "" && listed[ref.UID] > 1 {
+		if ref.UID != "" && listed[ref.UID].listed > 1 {
 			sizes[ref.UID] = append(sizes[ref.UID], ref.Size)
 		}
 	}

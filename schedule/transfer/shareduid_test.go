@@ -44,7 +44,7 @@ func TestSharedAndDone(t *testing.T) {
 		rules := listingRules{now: noon, lastPass: noon.Add(-time.Hour)}
 		records := c.change([]ledger.Brief{record("a", 10), record("b", 20)}, &rules)
 		refs := []fetch.Ref{{UID: "twin", Seq: 1, Size: 20}, {UID: "single", Seq: 2, Size: 20}, {UID: "twin", Seq: 3, Size: 10}, {Seq: 4, Size: 5}, {Seq: 5, Size: 5}}
-		listed := map[string]int{"twin": 2, "single": 1, "": 2}
+		listed := uidCounts{"twin": {listed: 2}, "single": {listed: 1}, "": {listed: 2}}
 		got := sharedAndDone(refs, listed, map[string][]ledger.Brief{"twin": records, "single": {record("d", 20)}}, rules)
 		if got["twin"] != c.want || got["single"] || got[""] {
 			t.Errorf("%s: %v, want %t", name, got, c.want)

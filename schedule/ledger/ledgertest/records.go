@@ -101,6 +101,40 @@ func (s suite) identity(t *testing.T) {
 	}
 }
 
+// settledLeftOut: what the caller says is settled, by all the records of a UID, is left out, and everything else is there as it is in Briefs.
+func (s suite) settledLeftOut(t *testing.T) {
+	l := s.fresh(t).open(t)
+	twin := record("2", ledger.Deferred)
+	twin.Hash = sha256.Sum256([]byte("other content"))
+	gone := record("5", ledger.Delivered)
+	put(t, l, record("1", ledger.Delivered), record("2", ledger.Delivered), twin, record("3", ledger.Deferred), record("4", ledger.Delivered), gone)
+	if err := l.SetDisposed(t.Context(), []ledger.Key{gone.Key}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.SetAbsent(t.Context(), []ledger.Key{gone.Key}, true); err != nil {
+		t.Fatal(err)
+	}
+	want := must[map[string][]ledger.Brief](t)(l.Briefs(t.Context(), "work", "INBOX", 7))
+	for uid := range map[string]bool{"1": true, "4": true} {
+		delete(want, uid)
+	}
+	seen := map[string]int{}
+	got := must[map[string][]ledger.Brief](t)(l.BriefsBut(t.Context(), "work", "INBOX", 7, func(of []ledger.Brief) bool {
+		seen[of[0].UID] += len(of)
+		return len(of) == 1 && of[0].State.Final()
+	}))
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if !reflect.DeepEqual(seen, map[string]int{"1": 1, "2": 2, "3": 1, "4": 1}) {
+		t.Errorf("asked about %v", seen)
+	}
+	all := must[map[string][]ledger.Brief](t)(l.BriefsBut(t.Context(), "work", "INBOX", 7, func([]ledger.Brief) bool { return true }))
+	if len(all) != 0 {
+		t.Errorf("all is settled, and got %+v", all)
+	}
+}
+
 func (s suite) flags(t *testing.T) {
 	l := s.fresh(t).open(t)
 	put(t, l, record("1", ledger.Delivered), record("2", ledger.Delivered))

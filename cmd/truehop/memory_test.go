@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
@@ -95,6 +96,8 @@ type memoryWorld struct {
 	// (The peak that wait4(2) reports counts the parent's size before exec.)
 	running atomic.Pointer[process]
 	peak    atomic.Int64
+	// connected is when the program connected first, 0 for not yet.
+	connected atomic.Int64
 }
 
 // look looks at the peak at each command to the mailbox.
@@ -130,7 +133,10 @@ func newMemoryWorld(t *testing.T, protocol string, store *fakeserver.Store) *mem
 	if protocol == "pop3" {
 		serve = (&fakeserver.POP3{Store: store, User: "u", Password: "p", TLS: secure, Implicit: true, Reply: m.look}).Serve
 	}
-	host, port, err := net.SplitHostPort(fetchtest.Listen(t, serve).Addr())
+	host, port, err := net.SplitHostPort(fetchtest.Listen(t, func(conn net.Conn) {
+		m.connected.CompareAndSwap(0, time.Now().UnixNano())
+		serve(conn)
+	}).Addr())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,14 +15,14 @@ import (
 	"github.com/truehop/truehop/schedule"
 )
 
-// TestRunKeepsToPasses: run works on as many accounts at a time as passes says, and no more.
+// TestRunKeepsToPasses: run works on as many accounts at a time as passes says, and of one host as passes_per_host says, and no more.
 func TestRunKeepsToPasses(t *testing.T) {
-	for _, parallel := range []int{1, 3} {
+	for _, c := range []struct{ passes, perHost, hosts, want int }{{1, 4, 1, 1}, {3, 4, 1, 3}, {64, 2, 1, 2}, {64, 2, 2, 4}, {3, 2, 2, 3}} {
 		dir := t.TempDir()
 		synctest.Test(t, func(t *testing.T) {
-			text := fmt.Sprintf("state_dir: %s\npasses: %d\ndefaults: {host: localhost, password_file: %s, recipients: [joe@example.org]}\naccounts:\n", dir, parallel, filepath.Join(dir, "none"))
+			text := fmt.Sprintf("state_dir: %s\npasses: %d\npasses_per_host: %d\ndefaults: {password_file: %s, recipients: [joe@example.org]}\naccounts:\n", dir, c.passes, c.perHost, filepath.Join(dir, "none"))
 			for n := range 5 {
-				text += fmt.Sprintf("  a%d: {user: u%d}\n", n, n)
+				text += fmt.Sprintf("  a%d: {user: u%d, host: host%d.example.org}\n", n, n, n%c.hosts)
 			}
 			cfg, err := config.Parse("truehop.yaml", []byte(text), configOptions())
 			if err != nil {
@@ -47,8 +47,8 @@ func TestRunKeepsToPasses(t *testing.T) {
 				done <- passes(t.Context(), a, schedule.NewSlots(cfg.Passes, cfg.PassesPerHost, schedule.Patience), accounts, func(string) app.PassOptions { return app.PassOptions{DryRun: true} }, ui.NewLog(io.Discard, cfg.Log, false), false)
 			}()
 			synctest.Wait()
-			if got := int(begun.Load()); got != parallel {
-				t.Errorf("%d passes have begun, want %d", got, parallel)
+			if got := int(begun.Load()); got != c.want {
+				t.Errorf("%+v: %d passes have begun", c, got)
 			}
 			close(proceed)
 			if code := <-done; code != exitCredentials {

@@ -112,8 +112,8 @@ type listingRules struct {
 	uids uidCounts
 }
 
-// compare says what there is to do with a listing, given what the ledger knows of its UIDs.
-func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Brief, rules listingRules) *plan {
+// newPlan returns the plan for a listing before its messages are gone through.
+func newPlan(listing *fetch.Listing, known map[string][]ledger.Brief, rules listingRules) *plan {
 	p := &plan{
 		known: known, listed: rules.uids, lastingUIDs: !listing.Reusable, disposal: rules.disposal,
 		disposals: map[fetch.Disposal]int{}, starved: map[fetch.Ref]bool{}, leftOut: map[fetch.Ref]bool{}, mark: rules.mark && listing.MarkError == nil,
@@ -122,11 +122,17 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 	if p.listed == nil {
 		p.listed = uidCountsOf(listing.Refs)
 	}
-	due, unnamed := map[fetch.Ref]time.Time{}, map[string]int{} // unnamed counts the messages without a UID of their own
 	p.countUIDs(listing)
 	if fresh := len(listing.Refs) - p.listed.settled(); len(known) == 0 && fresh > 0 { // as at the first pass: very many, perhaps
 		p.retrieve = make([]fetch.Ref, 0, fresh)
 	}
+	return p
+}
+
+// compare says what there is to do with a listing, given what the ledger knows of its UIDs.
+func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Brief, rules listingRules) *plan {
+	p := newPlan(listing, known, rules)
+	due, unnamed := map[fetch.Ref]time.Time{}, map[string]int{} // unnamed counts the messages without a UID of their own
 	done := sharedAndDone(listing.Refs, p.listed, known, rules)
 	for _, ref := range listing.Refs {
 		if done[ref.UID] {

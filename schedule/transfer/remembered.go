@@ -116,20 +116,39 @@ func (p *plan) notListedBefore(records []ledger.Record, key ledger.Key) []ledger
 // listing is out of date, and nothing is recorded: the next visit lists the folder as a whole. before is the summary when the visit
 // began, last what was remembered then.
 func (r *run) remember(ctx context.Context, at folderKey, listing *fetch.Listing, p *plan, last ledger.Listing, before Summary) error {
-	after, s := r.report.summary, listing.Status
-	settled := after.Settled != before.Settled || after.Unsettled != before.Unsettled
-	if s == (fetch.Status{}) || settled || p.counts.LeftOut > 0 {
+	now, certain := listingAfter(listing.Status, p, before, r.report.summary, afterRules{
+		last: last, began: r.clock.began, account: r.clock.account, rules: r.pass.rulesOf(), disposal: p.disposal,
+	})
+	if !certain {
 		return nil
 	}
-	now := ledger.Listing{Validity: s.Validity, Next: s.Next, Messages: s.Messages, ModSeq: s.ModSeq, Whole: r.clock.began, Due: p.due, Rules: r.pass.rulesOf()}
+	return r.pass.Ledger.SetLastListing(ctx, at.account, at.name, now)
+}
+
+// afterRules are what listingAfter goes by, beside the visit.
+type afterRules struct {
+	last     ledger.Listing
+	began    time.Time
+	account  time.Duration // what the account's clock shows
+	rules    string
+	disposal disposalRules
+}
+
+// listingAfter returns what a folder holds after a visit that began with one summary and ended with another, false where that is not certain.
+func listingAfter(s fetch.Status, p *plan, before, after Summary, rules afterRules) (now ledger.Listing, certain bool) {
+	settled := after.Settled != before.Settled || after.Unsettled != before.Unsettled
+	if s == (fetch.Status{}) || settled || p.counts.LeftOut > 0 {
+		return now, false
+	}
+	now = ledger.Listing{Validity: s.Validity, Next: s.Next, Messages: s.Messages, ModSeq: s.ModSeq, Whole: rules.began, Due: p.due, Rules: rules.rules}
 	if p.partial {
-		now.Whole, now.Due = last.Whole, sooner(now.Due, last.Due)
+		now.Whole, now.Due = rules.last.Whole, sooner(now.Due, rules.last.Due)
 	}
-	if decided := after.Delivered != before.Delivered || after.Quarantined != before.Quarantined; decided && r.pass.DeleteAfter > 0 {
-		now.Due = sooner(now.Due, r.clock.account+r.pass.DeleteAfter)
+	if decided := after.Delivered != before.Delivered || after.Quarantined != before.Quarantined; decided && rules.disposal.deleteAfter > 0 {
+		now.Due = sooner(now.Due, rules.account+rules.disposal.deleteAfter)
 	}
-	if refused := after.Refused != before.Refused; refused && r.pass.OnRefused.Action != fetch.Keep {
+	if refused := after.Refused != before.Refused; refused && rules.disposal.onRefused.Action != fetch.Keep {
 		now.Due = time.Millisecond
 	}
-	return r.pass.Ledger.SetLastListing(ctx, at.account, at.name, now)
+	return now, true
 }

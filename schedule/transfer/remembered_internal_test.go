@@ -68,3 +68,57 @@ func TestWhenTimeAloneMakesAMessageDue(t *testing.T) {
 		t.Errorf("what is kept is due at %v", got)
 	}
 }
+
+func TestWhatIsRememberedOfAVisit(t *testing.T) {
+	began := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	status := fetch.Status{Validity: 7, Next: 11, Messages: 10, ModSeq: 100}
+	rules := afterRules{last: ledger.Listing{Whole: began.Add(-time.Hour), Due: 3 * time.Hour}, began: began, account: time.Hour, rules: "keep"}
+	want := ledger.Listing{Validity: 7, Next: 11, Messages: 10, ModSeq: 100, Whole: began, Rules: "keep"}
+	deletes := disposalRules{deleteAfter: time.Hour, onRefused: fetch.Disposal{Action: fetch.Delete}}
+	earlier := want
+	earlier.Whole = rules.last.Whole
+	at := func(l ledger.Listing, due time.Duration) ledger.Listing { l.Due = due; return l }
+	for name, c := range map[string]struct {
+		status   fetch.Status
+		plan     plan
+		after    Summary
+		disposal disposalRules
+		want     ledger.Listing
+	}{
+		"a whole listing":                        {status, plan{}, Summary{Delivered: 1}, disposalRules{}, want},
+		"a whole listing with something due":     {status, plan{due: 2 * time.Hour}, Summary{}, disposalRules{}, at(want, 2*time.Hour)},
+		"a partial one":                          {status, plan{partial: true}, Summary{}, disposalRules{}, at(earlier, 3*time.Hour)},
+		"a partial one with something due first": {status, plan{partial: true, due: 2 * time.Hour}, Summary{}, disposalRules{}, at(earlier, 2*time.Hour)},
+		"delivered, to be deleted later":         {status, plan{}, Summary{Delivered: 1}, deletes, at(want, 2*time.Hour)},
+		"in quarantine, to be deleted later":     {status, plan{due: 3 * time.Hour}, Summary{Quarantined: 1}, deletes, at(want, 2*time.Hour)},
+		"nothing delivered":                      {status, plan{}, Summary{Deferred: 1}, deletes, want},
+		"refused, to be disposed of":             {status, plan{}, Summary{Refused: 1}, deletes, at(want, time.Millisecond)},
+		"refused, to be kept":                    {status, plan{}, Summary{Refused: 1}, disposalRules{}, want},
+		"the server says nothing of the folder":  {fetch.Status{}, plan{}, Summary{}, disposalRules{}, ledger.Listing{}},
+		"messages were removed":                  {status, plan{}, Summary{Settled: 1}, disposalRules{}, ledger.Listing{}},
+		"messages could not be removed":          {status, plan{}, Summary{Unsettled: 1}, disposalRules{}, ledger.Listing{}},
+		"a search left some out":                 {status, plan{counts: Counts{LeftOut: 1}}, Summary{}, disposalRules{}, ledger.Listing{}},
+	} {
+		r := rules
+		r.disposal = c.disposal
+		if got, certain := listingAfter(c.status, &c.plan, Summary{}, c.after, r); got != c.want || certain != (c.want != ledger.Listing{}) {
+			t.Errorf("%s: %+v, %v; want %+v", name, got, certain, c.want)
+		}
+	}
+}
+
+// TestRecordsOfWhatAPartialListingLeavesOut: their messages are upstream as before, and what is new is none of them.
+func TestRecordsOfWhatAPartialListingLeavesOut(t *testing.T) {
+	record := func(validity uint32, uid string, absent bool) ledger.Record {
+		return ledger.Record{Key: ledger.Key{Validity: validity, UID: uid}, Absent: absent}
+	}
+	all := []ledger.Record{record(7, "1", false), record(7, "2", true), record(7, "9", false), record(6, "1", false)}
+	p := &plan{listed: map[string]int{"9": 1}}
+	if got := p.notListedBefore(all, ledger.Key{Validity: 7}); len(got) != 4 {
+		t.Errorf("of a whole listing: %v", got)
+	}
+	p.partial = true
+	if got := p.notListedBefore(all, ledger.Key{Validity: 7}); len(got) != 3 || got[0].UID != "2" || got[1].UID != "9" || got[2].Validity != 6 {
+		t.Errorf("of a partial listing: %v; want what is absent, listed, or of another UIDVALIDITY", got)
+	}
+}

@@ -350,3 +350,42 @@ func TestNoEpochPassesOnDuringAWrite(t *testing.T) {
 		t.Errorf("after the write: %v", err)
 	}
 }
+
+// TestHandedOverLeaseHasAnotherEpoch: what the holder before has still under way is refused, though the one who asked has not written yet.
+func TestHandedOverLeaseHasAnotherEpoch(t *testing.T) {
+	url := postgrestest.New(t)
+	from, asks := openNode(t, url, "from"), openNode(t, url, "asks")
+	serve(t, from, "work")
+	take(t, from, 1)
+	epoch := func() int64 {
+		return postgrestest.Ask[int64](t, url, "SELECT epoch FROM truehop.lease WHERE account = 'work'")
+	}
+	before := epoch()
+	lock(t, asks, "another") // makes it a node
+	postgrestest.Exec(t, url, "UPDATE truehop.lease SET asked = (SELECT id FROM truehop.node WHERE name = 'asks') WHERE account = 'work'")
+	if idle := from.Leave([]string{"work"}, 1); len(idle) != 1 {
+		t.Fatalf("idle: %v", idle)
+	}
+	if err := from.HandOver(t.Context(), map[string]time.Time{"work": time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	if after := epoch(); after <= before {
+		t.Errorf("epoch %d after %d", after, before)
+	}
+}
+
+// TestTakeBeginsWithWhatIsDueFirst: of free accounts those come first whose passes are due first.
+func TestTakeBeginsWithWhatIsDueFirst(t *testing.T) {
+	l := openNode(t, postgrestest.New(t), "one")
+	serve(t, l, "a", "b", "c")
+	take(t, l, 3)
+	now := time.Now()
+	if err := l.HandOver(t.Context(), map[string]time.Time{"a": now.Add(3 * time.Hour), "b": now.Add(time.Hour), "c": now.Add(2 * time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"b", "c", "a"} {
+		if got := take(t, l, 1); !slices.Equal(got, []string{want}) {
+			t.Errorf("taken: %v, want %s", got, want)
+		}
+	}
+}

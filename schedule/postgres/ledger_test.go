@@ -214,3 +214,41 @@ func TestMailboxThatWasRemoved(t *testing.T) {
 		t.Errorf("the second pass afterwards knows %d messages, want the one that the first has recorded", known)
 	}
 }
+
+// TestDatabaseThatCameBackFromADump: its folders are in question until a pass has seen all of them.
+func TestDatabaseThatCameBackFromADump(t *testing.T) {
+	url := postgrestest.New(t)
+	listing := ledger.Listing{Validity: 7, Next: 2, Messages: 1}
+	trust := func(want ledger.Trust) {
+		t.Helper()
+		l := open(t, url)
+		unlock := lock(t, l, "work")
+		last, err := l.LastListing(t.Context(), "work", "INBOX")
+		if believed := last == listing; err != nil || believed != (want == ledger.Complete) {
+			t.Errorf("trust %v: the last listing is %+v, %v", want, last, err)
+		}
+		if got, err := l.Trust(t.Context(), "work", "INBOX"); err != nil || got != want {
+			t.Errorf("trust %v, %v; want %v", got, err, want)
+		}
+		if err := errors.Join(l.CaughtUp(t.Context(), "work", "INBOX"), l.SetLastListing(t.Context(), "work", "INBOX", listing), unlock(), l.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trust(ledger.Unseen)
+	trust(ledger.Complete)
+	postgrestest.Exec(t, url, "UPDATE truehop.origin SET relation = relation + 1") // as where the tables were made anew
+	trust(ledger.Outdated)
+	trust(ledger.Complete)
+}
+
+// TestDatabaseThatDoesNotWriteToTheDisk: a server with fsync = off is refused.
+func TestDatabaseThatDoesNotWriteToTheDisk(t *testing.T) {
+	url := postgrestest.Start(t).New(t)
+	postgrestest.Exec(t, url, "ALTER SYSTEM SET fsync = off")
+	for postgrestest.Ask[string](t, url, "SELECT current_setting('fsync') FROM pg_reload_conf()") == "on" { // until the signal has arrived
+	}
+	_, err := postgres.Open(t.Context(), postgres.Options{URL: url})
+	if ledger.KindOf(err) != ledger.Permission || !strings.Contains(err.Error(), "fsync = off") {
+		t.Errorf("it is opened: %v", err)
+	}
+}

@@ -298,6 +298,9 @@ func TestDecideQuarantine(t *testing.T) {
 			if rec.State != c.want || !strings.Contains(rec.Why, c.why) {
 				t.Errorf("%s because of %q, want %s because of %q", rec.State, rec.Why, c.want, c.why)
 			}
+			if open := c.receipt.Outcome == inject.InDoubt; rec.DotSent != open {
+				t.Errorf("DotSent %v, want %v: a second copy is labelled", rec.DotSent, open)
+			}
 			if c.want == ledger.Quarantined {
 				if rec.QueueID != "Q2" {
 					t.Errorf("queue ID %q", rec.QueueID)

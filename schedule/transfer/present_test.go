@@ -262,3 +262,12 @@ func TestHoldByRule(t *testing.T) {
 		}
 	}
 }
+
+// TestClientOfUnknownAge: a field without a time that can be read does not make its client stale.
+func TestClientOfUnknownAge(t *testing.T) {
+	chain := &received.Chain{Hops: []received.Hop{{}}}
+	b := received.Boundary{Found: true, Client: received.Client{Addr: netip.MustParseAddr("203.0.113.1")}}
+	if p := transfer.Present(chain, b, transfer.ClientRules{StaleAfter: time.Hour}, time.Now()); p.Client.Addr != b.Client.Addr {
+		t.Errorf("presented %v because of %q", p.Client.Addr, p.Why)
+	}
+}

@@ -69,3 +69,33 @@ func TestVerdictsWaitLongerForADatabaseThatIsAway(t *testing.T) {
 		t.Errorf("the verdict, when the database is back: %v", err)
 	}
 }
+
+// TestGroupWaitsUntilABrokenSessionHasEnded: a session that broke under a group, and that the server has been told to end, may still be about to
+// commit: the group is not sent again before it has gone.
+func TestGroupWaitsUntilABrokenSessionHasEnded(t *testing.T) {
+	l, err := Open(t.Context(), Options{URL: postgrestest.New(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	broke, err := l.pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broke.Release()
+	other, err := l.pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Release()
+	w := &writer{broken: []session{broke.Conn().PgConn().CustomData()[sessionKey].(session)}}
+	if err := w.endBroken(t.Context(), other); !errors.Is(err, errStillThere) {
+		t.Errorf("while the server has it: %v", err)
+	}
+	for err = errStillThere; errors.Is(err, errStillThere); {
+		err = w.endBroken(t.Context(), other)
+	}
+	if err != nil || len(w.broken) > 0 {
+		t.Errorf("when it has gone: %v, %d left", err, len(w.broken))
+	}
+}

@@ -147,7 +147,7 @@ func TestRootImportsForTheService(t *testing.T) {
 			w := newImportWorldFor(t, c.state)
 			p := command(t, t.Context(), append([]string{"import", "--config", w.config, "fetchmailrc", w.rc}, c.args...)...)
 			p.start(t)
-			if code := p.wait(t); code != exitOK || !strings.Contains(p.stdout.String(), "2 messages recorded") || !strings.Contains(p.stdout.String(), "then sudo -u nobody truehop check") {
+			if code := p.wait(t); code != exitOK || !strings.Contains(p.stdout.String(), "2 messages recorded") || !strings.Contains(p.stdout.String(), "Next: sudo -u nobody truehop check") {
 				t.Fatalf("it ended with %d and said\n%s%s", code, &p.stdout, &p.stderr)
 			}
 			if got, want := w.owned(t, nobody), "etc/secrets\netc/secrets/pop.example.net\netc/truehop.yaml\nstate"; !strings.HasPrefix(got, want+"\n") || !strings.Contains(got, "\nstate/ledger.db") {

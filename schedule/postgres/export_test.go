@@ -1,6 +1,9 @@
 package postgres
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Setting returns a setting of the sessions of l.
 func Setting(ctx context.Context, l *Ledger, name string) (value string) {
@@ -9,3 +12,6 @@ func Setting(ctx context.Context, l *Ledger, name string) (value string) {
 	}
 	return value
 }
+
+// SetReplyTime bounds the wait for each reply to the writer of l.
+func SetReplyTime(l *Ledger, limit time.Duration) { l.writer.reply = limit }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/truehop/truehop/schedule/ledger"
@@ -52,6 +53,8 @@ type writer struct {
 	ended chan struct{}
 	// patience and verdictPatience are those of [Options], pause is the time between two attempts.
 	patience, verdictPatience, pause time.Duration
+	// reply is replyTime.
+	reply time.Duration
 	// groups counts transactions with judgements.
 	groups int
 	// broken are sessions that broke under a group. They are run's, as pace is.
@@ -113,7 +116,7 @@ func (l *Ledger) write(ctx context.Context, w *write) error {
 
 func startWriter(pool *pgxpool.Pool, name string, o Options) *writer {
 	w := &writer{name: name, pool: pool, patience: cmp.Or(o.Patience, patience), verdictPatience: cmp.Or(o.VerdictPatience, verdictPatience),
-		pause: 100 * time.Millisecond, wake: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{})}
+		pause: 100 * time.Millisecond, reply: replyTime, wake: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{})}
 	go w.run()
 	return w
 }
@@ -288,7 +291,7 @@ func leasesOf(group []*write) (accounts []string, epochs []int64) {
 
 // dropFenced fails the writes of a group whose leases have passed on, and returns the others.
 func (w *writer) dropFenced(group []*write) ([]*write, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), replyTime)
+	ctx, cancel := context.WithTimeout(context.Background(), w.reply)
 	defer cancel()
 	accounts, _ := leasesOf(group)
 	rows, err := w.pool.Query(ctx, "SELECT account, epoch, holder FROM truehop.lease WHERE account = ANY($1)", accounts)
@@ -328,7 +331,7 @@ func (w *writer) dropFenced(group []*write) ([]*write, error) {
 
 // commit runs a group in one transaction. An error that is not of a connection means that nothing of it is in the database.
 func (w *writer) commit(group []*write) (err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), replyTime)
+	ctx, cancel := context.WithTimeout(context.Background(), w.reply)
 	defer cancel()
 	conn, err := w.pool.Acquire(ctx)
 	if err != nil {
@@ -353,20 +356,27 @@ func (w *writer) commit(group []*write) (err error) {
 	return conn.SendBatch(ctx, &b.Batch).Close()
 }
 
-// commitBulk runs one large write in a transaction of its own, a part at a time.
+// commitBulk runs one large write in a transaction of its own, a part at a time. Each step has the time of a group: a commit may wait for a
+// standby that is away, and so would all that comes behind it.
 func (w *writer) commitBulk(each *write, conn *pgxpool.Conn) error {
-	ctx := context.Background()
-	tx, err := conn.Begin(ctx)
+	within := func(step func(context.Context) error) error {
+		ctx, cancel := context.WithTimeout(context.Background(), w.reply)
+		defer cancel()
+		return step(ctx)
+	}
+	var tx pgx.Tx
+	err := within(func(ctx context.Context) (err error) {
+		tx, err = conn.Begin(ctx)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	b := &batch{}
 	b.send = func() error {
-		ctx, cancel := context.WithTimeout(ctx, replyTime)
-		defer cancel()
 		sent := b.Batch
 		b.Batch.QueuedQueries = nil
-		return tx.SendBatch(ctx, &sent).Close()
+		return within(func(ctx context.Context) error { return tx.SendBatch(ctx, &sent).Close() })
 	}
 	b.fence(leasesOf([]*write{each}))
 	err = each.queue(b)
@@ -374,7 +384,7 @@ func (w *writer) commitBulk(each *write, conn *pgxpool.Conn) error {
 		err = b.send()
 	}
 	if err == nil {
-		return tx.Commit(ctx)
+		return within(tx.Commit)
 	}
-	return errors.Join(err, tx.Rollback(ctx))
+	return errors.Join(err, within(tx.Rollback))
 }

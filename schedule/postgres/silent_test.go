@@ -1,0 +1,70 @@
+package postgres_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/postgres"
+	"github.com/truehop/truehop/schedule/postgres/postgrestest"
+)
+
+// silence is a server that, once armed, does not answer the next command which holds some text, and keeps the connection.
+type silence struct {
+	text  []byte
+	armed atomic.Bool
+}
+
+func (s *silence) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+	return &silentConn{conn, s}, err
+}
+
+type silentConn struct {
+	net.Conn
+	silence *silence
+}
+
+func (c *silentConn) Write(p []byte) (int, error) {
+	if bytes.Contains(p, c.silence.text) && c.silence.armed.CompareAndSwap(true, false) {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// TestServerThatGoesSilentInALargeWrite: the write is tried again, and holds up those behind it no longer than another would.
+func TestServerThatGoesSilentInALargeWrite(t *testing.T) {
+	for _, text := range []string{"begin", "INSERT INTO truehop.record", "commit"} {
+		t.Run(text, func(t *testing.T) {
+			network := &silence{text: []byte(text)}
+			l, err := postgres.Open(t.Context(), postgres.Options{URL: postgrestest.New(t), Dial: network.dial})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			lock(t, l, "work")
+			postgres.SetReplyTime(l, 500*time.Millisecond)
+			large := make([]ledger.Record, 1000)
+			for i := range large {
+				large[i] = record
+				large[i].UID = fmt.Sprint(i)
+			}
+			network.armed.Store(true)
+			written := make(chan error, 1)
+			go func() { written <- l.PutAll(context.Background(), large) }()
+			select {
+			case err := <-written:
+				if err != nil || network.armed.Load() {
+					t.Errorf("written: %v; the server was silent: %v", err, !network.armed.Load())
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatal("it waits for the reply without a limit")
+			}
+		})
+	}
+}

@@ -71,7 +71,7 @@ func (l *Ledger) renew(node int64) (alive bool, err error) {
 	defer cancel()
 	sent := l.now()
 	var draining bool
-	err = l.readBy(ctx, l.keeper, func(ctx context.Context, q querier) error {
+	ask := func(ctx context.Context, q querier) error {
 		alive = true
 		err := q.QueryRow(ctx, `UPDATE truehop.node SET expires = clock_timestamp() + $2 WHERE id = $1 AND expires > clock_timestamp() RETURNING draining`,
 			node, l.term).Scan(&draining)
@@ -79,7 +79,13 @@ func (l *Ledger) renew(node int64) (alive bool, err error) {
 			alive, err = false, nil
 		}
 		return err
-	})
+	}
+	first, end := context.WithTimeout(ctx, l.term/renewals/2)
+	err = l.readBy(first, l.keeper, ask)
+	end()
+	if err != nil { // as where the server has no room for another connection
+		err = l.read(ctx, ask)
+	}
 	if err != nil || !alive {
 		return false, err
 	}

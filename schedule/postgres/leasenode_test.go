@@ -1,6 +1,10 @@
 package postgres
 
 import (
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -209,6 +213,31 @@ func TestRenewalWaitsForNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer busy.Release()
+	if alive, err := l.renew(node); !alive || err != nil {
+		t.Errorf("the renewal: alive %v, %v", alive, err)
+	}
+}
+
+// TestRenewalWithoutRoomForItsConnection: a server that takes no further connection, as many being open as it allows, still has those that reads and
+// writes go by.
+func TestRenewalWithoutRoomForItsConnection(t *testing.T) {
+	var full atomic.Bool
+	l, err := Open(t.Context(), Options{URL: postgrestest.New(t), Holder: "one", Connections: 1, Term: 3 * time.Second,
+		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if full.Load() {
+				return nil, errors.New("too many connections")
+			}
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	full.Store(true)
+	node, err := l.enrol(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	if alive, err := l.renew(node); !alive || err != nil {
 		t.Errorf("the renewal: alive %v, %v", alive, err)
 	}

@@ -36,8 +36,8 @@ type Ledger struct {
 	holder   string
 	readOnly bool
 	pool     *pgxpool.Pool
-	// keeper has one connection, by which leases are renewed: reads and writes that keep all others busy must not delay that. It is nil if
-	// readOnly.
+	// keeper has one connection, by which leases are renewed: reads and writes that keep all others busy must not delay that. Only where it cannot
+	// be had one of theirs serves. It is nil if readOnly.
 	keeper *pgxpool.Pool
 	writer *writer // nil if readOnly
 	leases leases

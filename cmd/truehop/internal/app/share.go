@@ -52,6 +52,10 @@ func (s *shares) join(ctx context.Context, account string) (connected context.Co
 				return nil, nil, false
 			}
 		}
+		if ctx.Err() != nil { // passes would wait for ever for one that never leaves
+			s.mu.Unlock()
+			return nil, nil, false
+		}
 		connected, cancel := context.WithCancel(ctx)
 		id := one.next
 		one.next++
@@ -64,7 +68,7 @@ func (s *shares) join(ctx context.Context, account string) (connected context.Co
 			delete(one.watching, id)
 			s.mu.Unlock()
 			one.connected.Done()
-		}, ctx.Err() == nil
+		}, true
 	}
 }
 

@@ -90,3 +90,28 @@ func TestMailThatCameBetweenTwoConnections(t *testing.T) {
 	look(false, 1)
 	look(true, 2, "1")
 }
+
+// TestWatcherThatIsToldToEndAsItJoins: no pass waits for it to leave.
+func TestWatcherThatIsToldToEndAsItJoins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s shares
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, _, ok := s.join(ended, "work"); ok {
+			t.Error("it has joined")
+		}
+		alone := make(chan struct{})
+		go func() {
+			defer close(alone)
+			if s.yield("work") {
+				t.Error("somebody was watching")
+			}
+		}()
+		synctest.Wait()
+		select {
+		case <-alone:
+		default:
+			t.Fatal("the pass waits for a watcher that has ended")
+		}
+	})
+}

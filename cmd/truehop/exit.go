@@ -139,7 +139,7 @@ func exitCode(err error) int {
 
 func ledgerExit(e *ledger.Error) int {
 	switch e.Kind {
-	case ledger.Busy, ledger.Fenced:
+	case ledger.Busy, ledger.Fenced, ledger.Slow:
 		return exitLater
 	case ledger.Version, ledger.Network, ledger.Misnamed:
 		return exitConfig

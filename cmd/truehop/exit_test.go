@@ -44,6 +44,7 @@ func TestExitCode(t *testing.T) {
 		{"MTA misconfigured", mta(inject.Misconfigured), 78},
 		{"MTA, our disk", mta(inject.Local), 73},
 		{"ledger busy", record(ledger.Busy), 75},
+		{"ledger slow", record(ledger.Slow), 75},
 		{"ledger of another version", record(ledger.Version), 78},
 		{"ledger on a network", record(ledger.Network), 78},
 		{"ledger named in a way that is not safe", record(ledger.Misnamed), 78},

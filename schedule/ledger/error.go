@@ -47,10 +47,12 @@ const (
 	Fenced
 	// Misnamed: the configuration names the database in a way that cannot be used, or not safely.
 	Misnamed
+	// Slow: the database server did not do in time what it was asked, or others were in its way. Unlike with Busy nobody else works on the account.
+	Slow
 )
 
 var kindNames = [...]string{"unclassified", "corrupt", "version", "permission", "full", "busy", "io",
-	"not-found", "network", "invalid", "closed", "away", "fenced", "misnamed"}
+	"not-found", "network", "invalid", "closed", "away", "fenced", "misnamed", "slow"}
 
 // String returns the kind's name as logs show it.
 func (k Kind) String() string {

@@ -20,7 +20,7 @@ const (
 	hintEmpty  = "let a role that may make the tables say truehop accounts prepare"
 	hintOlder  = "end truehop on all machines, and let a role that owns the tables say truehop accounts prepare, by this version"
 	hintFull   = "free some space on the server of the database"
-	hintSlow   = "see what keeps the database busy; a statement_timeout or transaction_timeout for the role of truehop must be longer than its slowest statement"
+	hintSlow   = "see what keeps the database busy; a statement_timeout, lock_timeout or transaction_timeout for the role of truehop must be longer than its slowest statement"
 	hintMany   = "raise max_connections of the server, or lower passes: a service has as many connections as passes, up to 15, and 4 more"
 )
 
@@ -57,7 +57,7 @@ func hint(kind ledger.Kind, err error) string {
 			return hintLetIn
 		case "3D000":
 			return hintNone
-		case "57014", "25P04":
+		case "57014", "25P04", "55P03":
 			return hintSlow
 		case "53300":
 			return hintMany
@@ -99,9 +99,9 @@ func kindOf(err error) ledger.Kind {
 func kindOfCode(code string) ledger.Kind {
 	switch code {
 	case "40001", "40P01", "55P03": // serialization_failure, deadlock_detected, lock_not_available
-		return ledger.Busy
-	case "57014", "25P04": // query_canceled, as by statement_timeout, and transaction_timeout: the server is there, and slow
-		return ledger.Busy
+		return ledger.Slow
+	case "57014", "25P04": // query_canceled, as by statement_timeout, and transaction_timeout: the server is there
+		return ledger.Slow
 	case "53100": // disk_full
 		return ledger.Full
 	case "42501", "28000", "28P01", "25006": // insufficient_privilege, invalid authorization and password, read_only_sql_transaction
@@ -128,7 +128,7 @@ func kindOfCode(code string) ledger.Kind {
 // again reports whether the same can be asked again with hope, on another connection.
 func again(err error) bool {
 	switch kindOf(err) {
-	case ledger.Away, ledger.Busy:
+	case ledger.Away, ledger.Slow:
 		return true
 	}
 	return false

@@ -21,8 +21,10 @@ func TestRefusalSaysWhatToDo(t *testing.T) {
 		"42P01": {ledger.NotFound, "truehop accounts prepare"},
 		// Were it NotFound, status and check would take a misspelt name for a record that has yet to begin.
 		"3D000": {ledger.IO, "name of the database"},
-		"57014": {ledger.Busy, "statement_timeout"},
-		"25P04": {ledger.Busy, "transaction_timeout"},
+		// Were they Busy, truehop run would take it that another process is at work on the account, and nobody would be told.
+		"57014": {ledger.Slow, "statement_timeout"},
+		"25P04": {ledger.Slow, "transaction_timeout"},
+		"55P03": {ledger.Slow, "lock_timeout"},
 		"53300": {ledger.Away, "max_connections"},
 		"57P01": {ledger.Away, "runs and can be reached"},
 	} {

@@ -47,6 +47,7 @@ func TestWhichTroubleIsDue(t *testing.T) {
 		{"refused mail", memory{}, transfer.Summary{Refused: 1}, nil, openMail, -1},
 		{"lost mail in a pass that failed", memory{}, transfer.Summary{Lost: 1}, down, openMail, 0},
 		{"another process is at work", failing(2 * time.Hour), transfer.Summary{}, &ledger.Error{Kind: ledger.Busy}, noTrouble, 2 * time.Hour},
+		{"a database that is slow for an hour", failing(time.Hour), transfer.Summary{}, &ledger.Error{Kind: ledger.Slow}, failingPasses, time.Hour},
 		{"cut short", failing(2 * time.Hour), transfer.Summary{Held: 1}, context.Canceled, noTrouble, 2 * time.Hour},
 		{"told an hour ago", memory{}.told(openMail, now.Add(23*time.Hour)), transfer.Summary{Held: 1}, nil, noTrouble, -1},
 		{"told a day ago", memory{}.told(openMail, now), transfer.Summary{Held: 1}, nil, openMail, -1},

@@ -59,8 +59,8 @@ type Config struct {
 	// Accounts worked on at the same time by `run` and `serve`: so many connections with upstreams are open at most, but for those that wait
 	// for new mail. One that takes longer than five minutes does not count any more.
 	Passes int `koanf:"passes" default:"64" min:"1" max:"1000"`
-	// The same for accounts of one upstream, by their host and port as they are written there. An account whose upstream is busy waits, and no other
-	// behind it. Many providers and servers allow few connections from one address (Courier: 4 unless told otherwise).
+	// The same for accounts of one upstream, by their host and port as they are written there; here one counts as long as it lasts. An account whose
+	// upstream is busy waits, and no other behind it. Many providers and servers allow few connections from one address (Courier: 4 unless told otherwise).
 	PassesPerHost int `koanf:"passes_per_host" default:"4" min:"1" max:"1000"`
 	// Connections on which `serve` waits for new mail (see idle), over all accounts. What finds no room is fetched by its schedule,
 	// and a line in the log says so.

@@ -206,3 +206,15 @@ func TestPlaceOfTheRecord(t *testing.T) {
 		}
 	}
 }
+
+// TestRecordOfAServerByAnotherName: with via fetchmail writes that host into its record, not the name behind poll.
+func TestRecordOfAServerByAnotherName(t *testing.T) {
+	plan, err := Read("fetchmailrc", "rc", []byte("poll label.example via pop.example.net proto pop3 user u pass p ssl keep"),
+		options(map[string]string{"/home/me/.fetchids": "u@pop.example.net x\nu@label.example y\n"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if known := plan.Accounts[0].Known; len(known) != 1 || !slices.Equal(known[0].UIDs, []string{"x"}) {
+		t.Errorf("fetched already: %v", known)
+	}
+}

@@ -48,7 +48,8 @@ func (f *fetchmail) seen(a *Account, e *fetchmailEntry, u *fetchmailUser, protoc
 	if err != nil || data == nil {
 		return err
 	}
-	a.Known = []Known{{UIDs: fetchids(data, u.remoteName(f.options.User)+"@"+e.name)}}
+	server := cmp.Or(e.options["via"].text(), e.name) // the name behind poll is a label then
+	a.Known = []Known{{UIDs: fetchids(data, u.remoteName(f.options.User)+"@"+server)}}
 	return nil
 }
 

@@ -96,16 +96,8 @@ func (f *fetchmail) entry(e *fetchmailEntry) error {
 	return nil
 }
 
-// remoteName is the login, by default the name of the user whose file it is.
-func (u *fetchmailUser) remoteName(user string) string {
-	switch {
-	case u.remote != "":
-		return u.remote
-	case len(u.locals) > 0:
-		return u.locals[0].local
-	}
-	return user
-}
+// remoteName is the login, by default the name of the user whose file it is, and never a local name.
+func (u *fetchmailUser) remoteName(user string) string { return cmp.Or(u.remote, user) }
 
 // fetchmailPort returns the port that port or service gives.
 func fetchmailPort(e *fetchmailEntry) (port int, known bool) {

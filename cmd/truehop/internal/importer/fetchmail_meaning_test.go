@@ -218,3 +218,16 @@ func TestRecordOfAServerByAnotherName(t *testing.T) {
 		t.Errorf("fetched already: %v", known)
 	}
 }
+
+// TestLoginWhereNoneIsNamed: fetchmail logs in with the name of the user whose file it is, whoever gets the mail.
+func TestLoginWhereNoneIsNamed(t *testing.T) {
+	for _, users := range []string{"is joe here", "to joe", "user joe here", "pass p is joe ann here"} {
+		plan, err := Read("fetchmailrc", "rc", []byte("poll h proto pop3 "+users+" keep"), options(map[string]string{"/home/me/.fetchids": "me@h x\njoe@h y\n"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if known := plan.Accounts[0].Known; !strings.Contains(string(plan.YAML()), "    user: me\n") || len(known) != 1 || !slices.Equal(known[0].UIDs, []string{"x"}) {
+			t.Errorf("%s: fetched already %v, by\n%s", users, known, plan.YAML())
+		}
+	}
+}

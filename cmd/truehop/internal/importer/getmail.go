@@ -460,7 +460,7 @@ func (g *getmail) oldmail(name string) []string {
 
 // strip replaces what getmail has in no file name.
 func strip(name, by string) string {
-	return regexp.MustCompile(`[/\\:;<>|]+`).ReplaceAllLiteralString(name, by)
+	return regexp.MustCompile(`[/:;<>|]+`).ReplaceAllLiteralString(name, by)
 }
 
 // oldIDs goes through an oldmail file: an id, NUL and a time on each line.

@@ -1,6 +1,9 @@
 package importer
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestWhatBecomesOfOptionsOfGetmail(t *testing.T) {
 	const mbox = "[destination]\ntype = Mboxrd\npath = /x\n"
@@ -70,4 +73,17 @@ func TestWhatBecomesOfOptionsOfMbsync(t *testing.T) {
 			{"Path ~/Mail/", "", ""}, {"AltMap yes", "", ""}, {"InfoDelimiter ;", "", ""}, {"SubFolders Verbatim", "", ""},
 		},
 	})
+}
+
+// TestNameOfTheRecordOfGetmail: what getmail has in no file name is a hyphen there. A backslash is no such thing.
+func TestNameOfTheRecordOfGetmail(t *testing.T) {
+	for user, name := range map[string]string{`u`: "oldmail-h-995-u", `DOMAIN\u`: `oldmail-h-995-DOMAIN\u`, `a:/b`: "oldmail-h-995-a-b"} {
+		plan, err := Read("getmailrc", "/home/me/.getmail/rc", []byte("[retriever]\ntype = SimplePOP3SSLRetriever\nserver = h\nusername = "+user+"\npassword = p\n[destination]\ntype = Mboxrd\npath = /x\n"), options(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if looked := plan.Accounts[0].StateFiles; !strings.HasSuffix(looked[0], "/"+name) {
+			t.Errorf("%s: looked for in %v, want %s", user, looked, name)
+		}
+	}
 }

@@ -351,7 +351,7 @@ func (f *fetchmail) user(a *Account, e *fetchmailEntry, u *fetchmailUser, protoc
 	if len(u.locals) == 1 && (local == "" || strings.Contains(u.locals[0].local, "@")) {
 		local = u.locals[0].local
 	}
-	if _, asked := u.options["smtpaddress"]; asked && local == "" {
+	if local == "" && domain != "localhost" {
 		local = f.options.User
 	}
 	switch {

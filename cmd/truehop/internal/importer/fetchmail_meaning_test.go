@@ -93,7 +93,7 @@ func meanings() map[string][]meaning {
 			{"keep", "on_delivered: keep", ""}, {"folder a", "", "POP3 has none"}, {"moveto a", "", "POP3 has no folders"}, {"fetchall", "", ""}, {"fastuidl 0", "", ""},
 		},
 		"poll h proto imap user u pass p ssl %s": {
-			{"is a", "recipients: [a@localhost]", ""}, {"to a here", "recipients: [a@localhost]", ""}, {"is a@b.example here", "recipients: [a@b.example]", ""}, {"smtpaddress x.example", "recipients: [me@x.example]", ""},
+			{"is a", "recipients: [a@localhost]", ""}, {"to a here", "recipients: [a@localhost]", ""}, {"is a@b.example here", "recipients: [a@b.example]", ""}, {"smtpaddress x.example", "recipients: [me@x.example]", ""}, {"smtphost mta.example", "address: mta.example:25|recipients: [me@mta.example]", "XCLIENT"},
 			{"is a@b.example smtpname c@d.example", "recipients: [a@b.example]", ""}, {"is x there", "user: x", ""},
 			{"is a b", "recipient_from: received-for|recipient_domains: [example.org]", "the MTA knows who exists"}, {"is * here", "recipient_from: received-for|recipient_domains: [example.org]", "put there the domains"},
 			{"is r=a s=b here", "recipient_from: received-for|recipient_domains: [example.org]", "virtual_alias_maps"},

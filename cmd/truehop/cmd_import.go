@@ -234,7 +234,7 @@ func forgotten(plan *importer.Plan) error {
 }
 
 // putIntoPlace writes the passwords, records what was fetched, and puts the configuration into place last: as long as it is not
-// there, nothing fetches. What it has done is no hindrance to doing it again.
+// there, nothing fetches. What it has done is no hindrance to doing it again. Of an import whose records are another mailbox's it writes nothing.
 func putIntoPlace(ctx context.Context, plan *importer.Plan, yaml []byte, target, stateDir string, o owner, force bool) (recorded int, err error) {
 	if _, err := os.Lstat(target); err == nil && !force {
 		return 0, unfit("%s is there already; --force replaces it, --config FILE names another; several files can be imported at once", target)
@@ -242,14 +242,6 @@ func putIntoPlace(ctx context.Context, plan *importer.Plan, yaml []byte, target,
 	dir := filepath.Dir(target)
 	if err := o.in(dir, func() error { return os.MkdirAll(dir, 0o755) }); err != nil {
 		return 0, cannotWrite(target, err)
-	}
-	for _, s := range plan.Secrets() {
-		if err := writeSecret(s, o); err != nil {
-			return 0, cannotWrite(s.Path, err)
-		}
-		if err := readable(o.uid, "password_file "+s.Path, s.Path); err != nil {
-			return 0, err
-		}
 	}
 	var temporary string
 	if err := o.in(dir, func() (err error) {
@@ -266,16 +258,19 @@ func putIntoPlace(ctx context.Context, plan *importer.Plan, yaml []byte, target,
 			return 0, cannotWrite(stateDir, err)
 		}
 	}
-	if err := o.do(func() error {
-		cfg, err := config.Load(temporary, configOptions())
-		if err != nil {
-			return err
+	if err := o.do(func() error { return ownRecords(ctx, plan, temporary, target) }); err != nil {
+		return 0, err
+	}
+	for _, s := range plan.Secrets() {
+		if err := writeSecret(s, o); err != nil {
+			return 0, cannotWrite(s.Path, err)
 		}
-		before, err := config.Load(target, configOptions())
-		if err != nil { // mostly there is none
-			before = &config.Config{}
+		if err := readable(o.uid, "password_file "+s.Path, s.Path); err != nil {
+			return 0, err
 		}
-		recorded, err = takeOver(ctx, plan, cfg, before)
+	}
+	if err := o.do(func() (err error) {
+		recorded, err = takeOver(ctx, plan, temporary)
 		return err
 	}); err != nil {
 		return 0, err
@@ -295,10 +290,53 @@ func putIntoPlace(ctx context.Context, plan *importer.Plan, yaml []byte, target,
 	return recorded, nil
 }
 
+// withRecord has f use the record that a configuration file names.
+func withRecord(ctx context.Context, path string, f func(*config.Config, app.Ledger) error) (err error) {
+	cfg, err := config.Load(path, configOptions())
+	if err != nil {
+		return err
+	}
+	record, err := app.OpenLedger(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, record.Close()) }()
+	return f(cfg, record)
+}
+
+// predecessorOf is who fetched from a mailbox before.
+func predecessorOf(plan *importer.Plan, a *config.Account) transfer.Predecessor {
+	return transfer.Predecessor{Account: a.Name, Program: plan.Program, Mailbox: a.Mailbox()}
+}
+
+// ownRecords returns an error if one of the accounts has the record of another mailbox. path is the configuration that was made, target the
+// one that it takes the place of, if there is one.
+func ownRecords(ctx context.Context, plan *importer.Plan, path, target string) error {
+	before, err := config.Load(target, configOptions())
+	if err != nil { // mostly there is none
+		before = &config.Config{}
+	}
+	return withRecord(ctx, path, func(cfg *config.Config, record app.Ledger) error {
+		for _, a := range plan.Accounts {
+			account := cfg.Accounts[a.Name]
+			p := predecessorOf(plan, account)
+			another, err := anotherMailbox(ctx, record, account, before, p)
+			if err != nil {
+				return err
+			}
+			if another {
+				return unfit("the record in %s has an account %s, which is not known to be %s; import all files at once, which gives each account a name of its own, or name another state directory (TRUEHOP_STATE_DIR)",
+					cfg.StateDir, a.Name, fetch.Printable(p.Mailbox))
+			}
+		}
+		return nil
+	})
+}
+
 // anotherMailbox reports whether the record of an account is of another mailbox than the one that a predecessor fetched from: of two users
 // each may have a file that names it alike. before is the configuration that is there.
 func anotherMailbox(ctx context.Context, record app.Ledger, a *config.Account, before *config.Config, p transfer.Predecessor) (bool, error) {
-	if old := before.Accounts[a.Name]; old != nil && old.Host == a.Host && old.User == a.User {
+	if old := before.Accounts[a.Name]; old != nil && old.Mailbox() == a.Mailbox() {
 		return false, nil
 	}
 	counts, err := record.Counts(ctx, a.Name)
@@ -310,44 +348,27 @@ func anotherMailbox(ctx context.Context, record app.Ledger, a *config.Account, b
 	return !ours, err
 }
 
-// takeOver records what was fetched already. before is the configuration that is there.
-func takeOver(ctx context.Context, plan *importer.Plan, cfg, before *config.Config) (recorded int, err error) {
-	record, err := app.OpenLedger(ctx, cfg)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, record.Close()) }()
-	predecessor := func(a *importer.Account) transfer.Predecessor {
-		account := cfg.Accounts[a.Name]
-		return transfer.Predecessor{Account: a.Name, Program: plan.Program, Mailbox: account.User + " at " + account.Host}
-	}
-	for _, a := range plan.Accounts {
-		p := predecessor(a)
-		another, err := anotherMailbox(ctx, record, cfg.Accounts[a.Name], before, p)
-		if err != nil {
-			return 0, err
+// takeOver records what was fetched already, by the configuration that was made.
+func takeOver(ctx context.Context, plan *importer.Plan, path string) (recorded int, err error) {
+	err = withRecord(ctx, path, func(cfg *config.Config, record app.Ledger) error {
+		for _, a := range plan.Accounts {
+			unlock, err := record.Lock(a.Name)
+			if err != nil {
+				return err
+			}
+			for _, k := range a.Known {
+				p := predecessorOf(plan, cfg.Accounts[a.Name])
+				p.Folder, p.Validity, p.UIDs = k.Folder, k.Validity, k.UIDs
+				n, failed := transfer.TakeOver(ctx, record, p, time.Now())
+				recorded, err = recorded+n, errors.Join(err, failed)
+			}
+			if err := errors.Join(err, unlock()); err != nil {
+				return err
+			}
 		}
-		if another {
-			return 0, unfit("the record in %s has an account %s, which is not known to be %s; import all files at once, which gives each account a name of its own, or name another state directory (TRUEHOP_STATE_DIR)",
-				cfg.StateDir, a.Name, fetch.Printable(p.Mailbox))
-		}
-	}
-	for _, a := range plan.Accounts {
-		unlock, err := record.Lock(a.Name)
-		if err != nil {
-			return recorded, err
-		}
-		for _, k := range a.Known {
-			p := predecessor(a)
-			p.Folder, p.Validity, p.UIDs = k.Folder, k.Validity, k.UIDs
-			n, failed := transfer.TakeOver(ctx, record, p, time.Now())
-			recorded, err = recorded+n, errors.Join(err, failed)
-		}
-		if err := errors.Join(err, unlock()); err != nil {
-			return recorded, err
-		}
-	}
-	return recorded, nil
+		return nil
+	})
+	return recorded, err
 }
 
 // cannotWrite says that a file of the import could not be written.

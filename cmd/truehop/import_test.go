@@ -158,11 +158,23 @@ func TestImportOfAnotherMailbox(t *testing.T) {
 	if code, said := w.call("fetchmailrc", w.rc); code != exitOK {
 		t.Fatalf("the import ended with %d and said\n%s", code, said)
 	}
-	second := filepath.Join(w.home, "ann.rc")
-	w.write(t, second, "poll pop.example.net proto pop3 user ann pass 'hunter2' is ann here ssl keep\n")
-	for _, args := range [][]string{{"--force", "fetchmailrc", second}, {"--config", filepath.Join(w.home, "etc", "ann.yaml"), "fetchmailrc", second}} {
-		if code, said := w.call(args...); code != exitUsage || !strings.Contains(said, "not known to be ann at pop.example.net") {
-			t.Errorf("%v ended with %d and said\n%s", args, code, said)
+	before := w.files(t)
+	for name, c := range map[string]struct {
+		file string
+		args []string
+		says string
+	}{
+		"another user":                        {"poll pop.example.net proto pop3 user ann pass 'hunter3' is ann here ssl keep\n", []string{"--force"}, "ann at pop.example.net;"},
+		"another user, another configuration": {"poll pop.example.net proto pop3 user ann pass 'hunter3' is ann here ssl keep\n", []string{"--config", filepath.Join(w.home, "etc", "ann.yaml")}, "ann at pop.example.net;"},
+		"the same name behind another tunnel": {"poll pop.example.net proto pop3 port 1111 user joe pass 'hunter3' is joe here ssl keep\n", []string{"--force"}, "joe at pop.example.net:1111;"},
+	} {
+		second := filepath.Join(t.TempDir(), "second.rc")
+		w.write(t, second, c.file)
+		if code, said := w.call(append(c.args, "--seen", "none", "fetchmailrc", second)...); code != exitUsage || !strings.Contains(said, "not known to be "+c.says) {
+			t.Errorf("%s: it ended with %d and said\n%s", name, code, said)
+		}
+		if after := w.files(t); after != before {
+			t.Errorf("%s: it left\n%s", name, after)
 		}
 	}
 	if err := os.Remove(w.config); err != nil {

@@ -286,8 +286,7 @@ func (d double) why() string {
 }
 
 // doubles finds accounts for one mailbox: each would deliver what the other did, and know nothing of it. Of two, the one
-// from a table is to blame, else the later one by name. POP3 shows the inbox. The four well-known ports of a host lead to
-// one server; another port may lead to another, as with containers or a tunnel.
+// from a table is to blame, else the later one by name. POP3 shows the inbox.
 func doubles(accounts []*Account) (found []double) {
 	slices.SortFunc(accounts, func(a, b *Account) int {
 		if a.InTable != b.InTable {
@@ -303,11 +302,7 @@ func doubles(accounts []*Account) (found []double) {
 		if a.Host == "" || a.User == "" {
 			continue
 		}
-		port := ""
-		if !slices.ContainsFunc(wellKnownPorts(), func(w wellKnownPort) bool { return w.port == a.Port }) {
-			port = strconv.Itoa(a.Port)
-		}
-		box := strings.Join([]string{strings.ToLower(strings.TrimSuffix(a.Host, ".")), port, a.User}, "\x00")
+		box := a.Mailbox()
 		folder := ""
 		i := slices.IndexFunc(seen[box], func(other *Account) bool {
 			folder = cmp.Or(overlap(a, other), overlap(other, a))

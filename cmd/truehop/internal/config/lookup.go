@@ -60,3 +60,13 @@ func (a *Account) Addr() string { return net.JoinHostPort(a.Host, strconv.Itoa(a
 // addresses: a large provider has many that change, and its limits are on all of them together. With the port, for two behind tunnels on one host
 // are two.
 func (a *Account) Upstream() string { return strings.ToLower(a.Addr()) }
+
+// Mailbox names the mailbox as USER at HOST, alike for all accounts that fetch from it. The four well-known ports of a host lead to one server;
+// another port may lead to another, as with containers or a tunnel, and is in the name.
+func (a *Account) Mailbox() string {
+	host := strings.ToLower(strings.TrimSuffix(a.Host, "."))
+	if !slices.ContainsFunc(wellKnownPorts(), func(w wellKnownPort) bool { return w.port == a.Port }) {
+		host = net.JoinHostPort(host, strconv.Itoa(a.Port))
+	}
+	return a.User + " at " + host
+}

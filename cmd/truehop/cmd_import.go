@@ -51,7 +51,7 @@ With --dry-run it prints the configuration, with the report as comments, and wri
 			case len(args) < 2:
 				return usage("name the kind of file and the file: truehop import %s FILE", strings.Join(kinds, "|"))
 			case len(args) > 2 && f.seen != "" && f.seen != importer.NoState:
-				return usage("--seen names the record of one file; import this one alone, or the others with --seen none")
+				return usage("--seen FILE is for the record of one configuration; with several each record has to be where that program has it, and --seen none is for those that have none")
 			}
 			for i, file := range args {
 				if slices.Contains(args[:i], file) {
@@ -65,7 +65,7 @@ With --dry-run it prints the configuration, with the report as comments, and wri
 	}
 	c.Flags().BoolVarP(&f.dryRun, "dry-run", "n", false, "print what would be written, and write nothing")
 	c.Flags().BoolVar(&f.force, "force", false, "replace the configuration that is there")
-	c.Flags().StringVar(&f.seen, "seen", "", "`FILE` in which that program remembers what it has fetched, or none; by default where it has it")
+	c.Flags().StringVar(&f.seen, "seen", "", "`FILE` in which that program remembers what it has fetched, by default where it has it; none says that there is no such file, of several configurations for those where it is not found")
 	c.Flags().StringVar(&f.owner, "owner", "", "`USER` who will run truehop and whose the files are; by default the owner of the state directory for root, else yourself")
 	c.Flags().StringVar(&f.recipient, "recipient", "", "`ADDRESS` that the mail is delivered to, whatever the file says")
 	return c
@@ -91,7 +91,10 @@ func (p *program) importFiles(ctx context.Context, kind string, names []string, 
 		if err != nil {
 			return err
 		}
-		o.After, o.Recipient, o.Seen = plan, f.recipient, f.seen
+		o.After, o.Recipient = plan, f.recipient
+		if len(names) == 1 { // of several, some may have a record
+			o.Seen = f.seen
+		}
 		if plan, err = importer.Read(kind, name, text, o); err != nil {
 			var mistake *importer.Error
 			if errors.As(err, &mistake) {

@@ -235,6 +235,24 @@ func TestImportOfAFreshPredecessor(t *testing.T) {
 	}
 }
 
+// TestImportOfSeveralFilesWhereOneHasNoRecord: a person says that the one has fetched nothing, and the record of the other is not passed over.
+func TestImportOfSeveralFilesWhereOneHasNoRecord(t *testing.T) {
+	w := newImportWorld(t)
+	var files []string
+	for _, user := range []string{"joe", "ann"} {
+		rc := filepath.Join(w.home, user)
+		w.write(t, rc, "[retriever]\ntype = SimplePOP3SSLRetriever\nserver = pop.example.net\nusername = "+user+"\npassword = p\n[destination]\ntype = Mboxrd\npath = /x\n")
+		files = append(files, rc)
+	}
+	w.write(t, filepath.Join(w.home, "oldmail-pop.example.net-995-joe"), "u1\x001700000000\nu2\x001700000000\n")
+	if code, said := w.call(append([]string{"getmailrc"}, files...)...); code != exitUsage || !strings.Contains(said, "account ann keeps its mail upstream") {
+		t.Errorf("it ended with %d and said\n%s", code, said)
+	}
+	if code, said := w.call(append([]string{"--seen", "none", "getmailrc"}, files...)...); code != exitOK || !strings.Contains(said, "2 messages recorded") {
+		t.Errorf("it ended with %d and said\n%s", code, said)
+	}
+}
+
 // TestImportOfAClosedRecord: a record that cannot be read stops the import, which says what to type.
 func TestImportOfAClosedRecord(t *testing.T) {
 	w := newImportWorld(t)

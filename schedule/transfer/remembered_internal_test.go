@@ -113,7 +113,7 @@ func TestRecordsOfWhatAPartialListingLeavesOut(t *testing.T) {
 		return ledger.Record{Key: ledger.Key{Validity: validity, UID: uid}, Absent: absent}
 	}
 	all := []ledger.Record{record(7, "1", false), record(7, "2", true), record(7, "9", false), record(6, "1", false)}
-	p := &plan{listed: map[string]int{"9": 1}}
+	p := &plan{listed: uidCounts{"9": {listed: 1}}}
 	if got := p.notListedBefore(all, ledger.Key{Validity: 7}); len(got) != 4 {
 		t.Errorf("of a whole listing: %v", got)
 	}

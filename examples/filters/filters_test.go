@@ -30,6 +30,8 @@ type recipe struct {
 	tables []string
 	// instead is a word of main.cf, and the one that the README names in its place.
 	instead [2]string
+	// own are lines of main.cf that a user may have besides.
+	own []string
 	// further are the names of messages besides the four.
 	further string
 	// start starts the filter, and installs its configuration.

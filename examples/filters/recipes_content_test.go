@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/smtp"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -169,13 +170,36 @@ func startAmavis(w *world) {
 	mailtest.StartFilter(w.t, w.log, "127.0.0.1:10024", "amavisd", "foreground")
 }
 
+// copied sends a message of which Postfix makes a copy for an archive, and holds that it makes one, though it has the message twice: before the
+// filter and behind it.
+func copied(w *world) outcome {
+	before := w.logs()
+	if err := smtp.SendMail("127.0.0.1:25", nil, "bob@small.example", []string{"archived@example.org"}, []byte(text("bob@small.example", "Z for the archive"))); err != nil {
+		w.t.Fatal(err)
+	}
+	w.await(before, 1)
+	copies := 0
+	for _, message := range w.postfix.Mail() {
+		if strings.Contains(message, "\nX-Original-To: archive@example.org\n") {
+			copies++
+		}
+	}
+	if copies != 1 {
+		w.t.Errorf("the archive has %d copies of a message", copies)
+	}
+	return outcome{log: w.since(before)}
+}
+
 // sameRules adds what amavis has written into the header, and holds that SpamAssassin in it finds the same in A, B, C and D by both
-// ways.
+// ways, and that X is marked.
 func sameRules(w *world, o outcome) {
 	status := regexp.MustCompile(`(?m)^X-Spam-Status: (Yes|No), .*(\n[ \t].*)*`)
 	for name, message := range o.delivered {
 		head, _, _ := strings.Cut(message, "\n\n")
 		verdict := status.FindStringSubmatch(head)
+		if alert := strings.Contains(head, "\nX-Amavis-Alert: BANNED, "); alert != (name == "X") {
+			w.t.Errorf("%s by %s: marked for its attachment: %v", name, o.by, alert)
+		}
 		switch {
 		case verdict == nil:
 			o.of[name] += " unscanned"

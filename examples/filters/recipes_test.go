@@ -81,9 +81,10 @@ func recipes() []recipe {
 			before: "A, B, C, D, I, U delivered unscanned", after: "A, C, D, U delivered; B delivered as spam; I delivered unscanned",
 		},
 		{
-			dir: "amavis", filter: "amavis, behind the queue", programs: []string{"amavisd"}, further: "IU", tables: []string{"amavis/truehop_amavis"}, master: []string{"amavis/master.cf"},
+			dir: "amavis", filter: "amavis, behind the queue", programs: []string{"amavisd"}, further: "IUX", tables: []string{"amavis/truehop_amavis"}, master: []string{"amavis/master.cf"},
 			start: startAmavis, passed: regexp.MustCompile(`relay=127\.0\.0\.1\[127\.0\.0\.1\]:1002[45], .*status=sent`), findings: sameRules,
-			before: "A, C, D, I, U delivered; B delivered as spam", after: "A, C, D, U delivered; B delivered as spam; I delivered unscanned",
+			own: []string{"recipient_bcc_maps = inline:{archived@example.org=archive@example.org}"}, then: copied,
+			before: "A, C, D, I, U, X delivered; B delivered as spam", after: "A, C, D, U, X delivered; B delivered as spam; I delivered unscanned",
 		},
 		{
 			dir: "intact", filter: "none: signed mail with bare addresses and no Date", programs: []string{"opendkim"}, further: "S",

@@ -99,6 +99,8 @@ func further(t *testing.T, key mailtest.Key) map[string]mail {
 		{"L", "boss@example.org", internal, text("boss@example.org", "L our own user at the upstream")},
 		{"S", "alice@author.example", "mail.author.example (mail.author.example [192.0.2.30])", whole},
 		{"U", "alice@author.example", "", key.Sign(t, "author.example", text("alice@author.example", "U client not known"))},
+		{"X", "bob@small.example", "mail.small.example (mail.small.example [192.0.2.40])", strings.Replace(text("bob@small.example", "X with a program"), "\r\n\r\n",
+			"\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\nContent-Disposition: attachment; filename=setup.exe\r\n\r\n", 1)},
 	}
 	byName := map[string]mail{}
 	for _, m := range all {
@@ -158,7 +160,7 @@ func newWorld(t *testing.T, r recipe, key mailtest.Key, mails []mail) *world {
 		listener += read(t, r.listener)
 	}
 	o := injecttest.PostfixOptions{
-		Main:   append([]string{"smtpd_peername_lookup = yes"}, r.main(t)...),
+		Main:   slices.Concat([]string{"smtpd_peername_lookup = yes"}, r.own, r.main(t)),
 		Master: []string{cmp.Or(r.port25, "smtp inet n - n - - smtpd"), "lmtp unix - - n - - lmtp", listener},
 		Files:  map[string]string{},
 	}
@@ -323,6 +325,11 @@ accounts:
 	}
 	w.await(before, taken)
 	o.delivered = w.mailboxes("\nTruehop-ID: ")
+	for name, result := range o.of {
+		if result == delivered && o.delivered[name] == "" {
+			o.of[name] = "taken and not delivered"
+		}
+	}
 	o.log = w.since(before) + string(out)
 	return o
 }

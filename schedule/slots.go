@@ -14,9 +14,10 @@ type Slots struct {
 	// limit and perHost are the bounds, 0 for none; patience is how long a slot counts against limit, 0 for as long as it is held.
 	limit, perHost int
 	patience       time.Duration
-	taken          int
-	hosts          map[string]*hostSlots
-	waiting        []*Slot
+	// counting are the slots that count against limit, in the order in which they were given.
+	counting []*Slot
+	hosts    map[string]*hostSlots
+	waiting  []*Slot
 }
 
 // hostSlots are the slots of one host that are taken, and how many hold one or wait for one.
@@ -28,9 +29,9 @@ type Slot struct {
 	name  string
 	host  *hostSlots // nil where the host is not counted
 	given chan struct{}
-	// late has the slot count no longer against the bound of all. The mutex of slots guards it, and what follows.
-	late               *time.Timer
-	has, counts, ended bool
+	// The mutex of slots guards what follows. since is when the slot was given.
+	since      time.Time
+	has, ended bool
 }
 
 // NewSlots returns slots, so many in all and so many for each host; 0 is for no bound. One that is held longer than patience, if that
@@ -75,15 +76,44 @@ func (p *Slot) Wait(ctx context.Context, idle func(waited time.Duration)) bool {
 	again := time.NewTicker(recheck)
 	defer again.Stop()
 	for {
+		// Not time.AfterFunc for each slot: those who wait are the only ones to whom it matters. And a function that a timer of synctest calls
+		// while another timer of the bubble is due ends the process now and then under the detector of races (Go 1.26).
+		late := time.NewTimer(p.slots.untilLate())
 		select {
 		case <-p.given:
+			late.Stop()
 			return ctx.Err() == nil
+		case <-late.C:
+			p.slots.look()
 		case <-again.C:
 			idle(time.Since(began))
 		case <-ctx.Done():
+			late.Stop()
 			return false
 		}
+		late.Stop()
 	}
+}
+
+// untilLate is how long those who wait may sleep before a slot counts no longer.
+func (s *Slots) untilLate() time.Duration {
+	if s.patience <= 0 {
+		return recheck
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sleep := min(recheck, s.patience)
+	if len(s.counting) > 0 {
+		sleep = min(sleep, s.patience-time.Since(s.counting[0].since))
+	}
+	return sleep
+}
+
+// look gives slots to those who wait, if there are some by now.
+func (s *Slots) look() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serve()
 }
 
 // Give gives the slot back, or waits no longer for it. Only the first call counts.
@@ -98,10 +128,9 @@ func (p *Slot) Give() {
 	if i := slices.Index(s.waiting, p); i >= 0 {
 		s.waiting = slices.Delete(s.waiting, i, i+1)
 	}
-	if p.late != nil {
-		p.late.Stop()
+	if i := slices.Index(s.counting, p); i >= 0 {
+		s.counting = slices.Delete(s.counting, i, i+1)
 	}
-	p.uncount()
 	if p.host != nil {
 		if p.has {
 			p.host.taken--
@@ -113,19 +142,15 @@ func (p *Slot) Give() {
 	s.serve()
 }
 
-// uncount has the slot count no longer in all. The caller holds the mutex.
-func (p *Slot) uncount() {
-	if p.counts {
-		p.counts = false
-		p.slots.taken--
-	}
-}
-
 // serve gives slots to those who wait. The caller holds mu.
 func (s *Slots) serve() {
+	now := time.Now()
+	for s.patience > 0 && len(s.counting) > 0 && now.Sub(s.counting[0].since) >= s.patience {
+		s.counting = slices.Delete(s.counting, 0, 1)
+	}
 	still := s.waiting[:0]
 	for i, p := range s.waiting {
-		if s.limit > 0 && s.taken >= s.limit {
+		if s.limit > 0 && len(s.counting) >= s.limit {
 			still = append(still, s.waiting[i:]...)
 			break
 		}
@@ -133,18 +158,10 @@ func (s *Slots) serve() {
 			still = append(still, p)
 			continue
 		}
-		s.taken++
-		p.has, p.counts = true, true
+		s.counting = append(s.counting, p)
+		p.has, p.since = true, now
 		if p.host != nil {
 			p.host.taken++
-		}
-		if s.patience > 0 {
-			p.late = time.AfterFunc(s.patience, func() {
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				p.uncount()
-				s.serve()
-			})
 		}
 		close(p.given)
 	}

@@ -85,8 +85,8 @@ func TestSlotsAreGivenInOrderAndNobodyWaitsBehindABusyHost(t *testing.T) {
 			for name := range counted.held {
 				counted.held[name].Give()
 			}
-			if s := counted.slots; s.taken != 0 || len(s.hosts) != 0 || len(s.waiting) != 0 {
-				t.Errorf("after the end %d are taken, %d hosts known, %d wait", s.taken, len(s.hosts), len(s.waiting))
+			if s := counted.slots; len(s.counting) != 0 || len(s.hosts) != 0 || len(s.waiting) != 0 {
+				t.Errorf("after the end %d are taken, %d hosts known, %d wait", len(s.counting), len(s.hosts), len(s.waiting))
 			}
 		})
 	}

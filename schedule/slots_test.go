@@ -152,7 +152,7 @@ func TestWaitTellsThatItWaits(t *testing.T) {
 		if !first.Wait(t.Context(), tell) || len(told) != 0 {
 			t.Errorf("there is a slot, and told was %v", told)
 		}
-		time.AfterFunc(150*time.Second, first.Give)
+		after(150*time.Second, first.Give)
 		if !second.Wait(t.Context(), tell) || !slices.Equal(told, []time.Duration{0, time.Minute, 2 * time.Minute}) {
 			t.Errorf("told after %v", told)
 		}

@@ -63,7 +63,7 @@ func TestUpdateTouchesOnlyWhatItNames(t *testing.T) {
 				j := &journal{begin: time.Now()}
 				updates := make(chan Update)
 				l := &Loop{Pass: j.pass(long), Updates: updates, Accounts: []Account{{Name: "a", AtStart: true}, {Name: "b", AtStart: true}}}
-				time.AfterFunc(10*time.Second, func() { updates <- c.update })
+				after(10*time.Second, func() { updates <- c.update })
 				runFor(t, l, time.Hour)
 				slices.SortStableFunc(j.lines, func(a, b string) int {
 					at := func(line string) time.Duration {
@@ -98,7 +98,7 @@ func TestUpdatesInARow(t *testing.T) {
 		j := &journal{begin: time.Now()}
 		updates := make(chan Update)
 		l := &Loop{Pass: j.pass(time.Minute), Updates: updates, Accounts: []Account{{Name: "a", AtStart: true}}}
-		time.AfterFunc(10*time.Second, func() {
+		after(10*time.Second, func() {
 			for range 3 {
 				updates <- Update{Accounts: []Account{{Name: "a", AtStart: true}}}
 			}
@@ -123,7 +123,7 @@ func TestUpdateOfParallel(t *testing.T) {
 				for _, name := range strings.Fields("a b c d") {
 					l.Accounts = append(l.Accounts, Account{Name: name, AtStart: true})
 				}
-				time.AfterFunc(10*time.Second, func() { updates <- Update{Parallel: c.after} })
+				after(10*time.Second, func() { updates <- Update{Parallel: c.after} })
 				runFor(t, l, time.Hour)
 				if d.most != c.most || len(d.starts) != c.total {
 					t.Errorf("%d passes, at most %d at a time; want %d, %d: %v", len(d.starts), d.most, c.total, c.most, d.starts)

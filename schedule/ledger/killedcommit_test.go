@@ -32,13 +32,15 @@ func TestPassKilledWhileACommitIsHeld(t *testing.T) {
 // steps counts the victim's, and ends it at one of them.
 type steps struct {
 	left, reached atomic.Int64
-	// holds says that only commits count, and that the last of them is held until nothing else moves.
+	// only is the place whose steps count; "" is each.
+	only string
+	// holds says that the last step is held until nothing else moves.
 	holds bool
 }
 
 func (s *steps) reach(where string) {
 	s.reached.Add(1)
-	if s.holds && where != "commit" {
+	if s.only != "" && where != s.only {
 		return
 	}
 	if s.left.Add(-1) != 0 {

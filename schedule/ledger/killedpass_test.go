@@ -42,6 +42,7 @@ import (
 var (
 	victimStep     = flag.Int64("victim.step", 0, "make one pass and die at this step")
 	victimCommit   = flag.Int64("victim.commit", 0, "make one pass, hold this commit of it until nothing else moves, and die")
+	victimRead     = flag.Int64("victim.read", 0, "make one pass and die at this read from its database")
 	victimDir      = flag.String("victim.dir", "", "where the victim finds its sockets and its ledger")
 	victimScenario = flag.Int("victim.scenario", 0, "which of the scenarios the victim plays")
 	victimDatabase = flag.String("victim.database", "", "the database that has the record; none is an SQLite ledger")
@@ -96,7 +97,7 @@ const (
 // n-th step, for every n: before each commit of the ledger, before and in the middle of each write to the
 // upstream or the MTA, behind each read from them. What comes after the kill must make up for it.
 func TestPassKilledAtEachStep(t *testing.T) {
-	if *victimStep > 0 || *victimCommit > 0 {
+	if *victimStep > 0 || *victimCommit > 0 || *victimRead > 0 {
 		dieInPass(t)
 		return
 	}
@@ -263,7 +264,13 @@ func (w *killWorld) victim(t *testing.T, kind string, n int64) (where string, de
 // dieInPass is the victim.
 func dieInPass(t *testing.T) {
 	s := &steps{holds: *victimCommit > 0}
-	s.left.Store(max(*victimStep, *victimCommit))
+	switch {
+	case *victimCommit > 0:
+		s.only = "commit"
+	case *victimRead > 0:
+		s.only = "database read"
+	}
+	s.left.Store(max(*victimStep, *victimCommit, *victimRead))
 	sqlite.RegisterConnectionHook(func(conn sqlite.ExecQuerierContext, _ string) error {
 		hooks, ok := conn.(sqlite.HookRegisterer)
 		if !ok {

@@ -40,6 +40,12 @@ const (
 	maxHardBackOff = 12 * time.Hour
 )
 
+// The same for failures that are not the account's, see [Loop.Ours].
+const (
+	oursBackOff    = MinInterval
+	maxOursBackOff = time.Minute
+)
+
 // againInterval is the shortest time from the start of a pass to one for a message that is to be tried again.
 const againInterval = time.Minute
 
@@ -67,6 +73,10 @@ type Loop struct {
 	// credentials. The back-off is then 15 minutes to 12 hours instead of 1 to 30
 	// minutes. nil means that no failure is hard.
 	Hard func(error) bool
+	// Ours reports whether a failure has nothing to do with the account's upstream, as where the record cannot be reached. Then the
+	// clock starts the next pass after 10 seconds to a minute, even if the account's spec has it later: what was due when all passes
+	// failed is not put off by more than that. nil means that none has.
+	Ours func(error) bool
 	// Due, if not nil, says after a pass when a message of the account is to be tried again, by the wall clock; the zero time
 	// means none. The clock starts a pass then, too, unless the account's spec has one before it, and not sooner than a minute
 	// after the last one began: many messages that were deferred one after the other come due one after the other.
@@ -147,9 +157,10 @@ type owner struct {
 	earliest, retry time.Time
 	// prompt is the same as earliest for a pass that was woken, and quick how many of those came in a row before
 	// MinInterval was over: mail that comes just after a pass does not wait, and a stream of it makes no stream of passes.
-	prompt   time.Time
-	quick    int
-	failures int
+	prompt time.Time
+	quick  int
+	// failures are those in a row, setbacks the ones that are not the account's.
+	failures, setbacks int
 }
 
 // maxQuick bounds the passes that do not keep MinInterval, in a row.
@@ -291,13 +302,18 @@ func (o *owner) pass(ctx context.Context) {
 		o.again = o.loop.Due(o.account.Name)
 	}
 	// Failures in a row put off the time before which the clock starts no pass.
-	if err == nil {
-		o.failures, o.retry = 0, time.Time{}
-	} else {
+	switch {
+	case err == nil:
+		o.failures, o.setbacks, o.retry = 0, 0, time.Time{}
+	case o.loop.Ours != nil && o.loop.Ours(err):
+		o.setbacks++
+		o.first = o.now().Add(doubled(oursBackOff, maxOursBackOff, o.setbacks))
+	default:
 		o.failures++
 		o.retry = time.Now().Add(BackOff(o.failures, o.loop.Hard != nil && o.loop.Hard(err)))
 	}
 	o.plan(began)
+	o.first = time.Time{}
 }
 
 // protected runs the pass and makes a panic an error.
@@ -312,10 +328,14 @@ func (o *owner) protected(ctx context.Context) (err error) {
 
 // BackOff returns how long to wait after so many failures in a row, the last of them hard or not: see [Loop].
 func BackOff(failures int, hard bool) time.Duration {
-	wait, bound := backOff, maxBackOff
 	if hard {
-		wait, bound = hardBackOff, maxHardBackOff
+		return doubled(hardBackOff, maxHardBackOff, failures)
 	}
+	return doubled(backOff, maxBackOff, failures)
+}
+
+// doubled returns wait after one failure, and twice as much after each further one, but no more than bound.
+func doubled(wait, bound time.Duration, failures int) time.Duration {
 	for range min(failures-1, 16) {
 		wait = min(2*wait, bound)
 	}

@@ -262,16 +262,20 @@ func TestServeLeavesRefusedLoginsToTheLedger(t *testing.T) {
 		t.Errorf("without a password the clock does not back off: %v", err)
 	}
 	for _, c := range []struct {
-		err  error
-		hard bool
+		err        error
+		hard, ours bool
 	}{
-		{&fetch.Error{Kind: fetch.Auth}, true},
-		{errors.Join(&fetch.Error{Kind: fetch.Auth}, &ledger.Error{Kind: ledger.Full}), true},
-		{&ledger.Error{Kind: ledger.Full}, false},
-		{&fetch.Error{Kind: fetch.Unreachable}, false},
+		{&fetch.Error{Kind: fetch.Auth}, true, false},
+		{errors.Join(&fetch.Error{Kind: fetch.Auth}, &ledger.Error{Kind: ledger.Full}), true, false},
+		{&ledger.Error{Kind: ledger.Full}, false, false},
+		{&ledger.Error{Kind: ledger.Busy}, false, false},
+		{&ledger.Error{Kind: ledger.Away}, false, true},
+		{&ledger.Error{Kind: ledger.Slow}, false, true},
+		{&ledger.Error{Kind: ledger.Fenced}, false, true},
+		{&fetch.Error{Kind: fetch.Unreachable}, false, false},
 	} {
-		if got := loop.Hard(c.err); got != c.hard {
-			t.Errorf("%v is hard: %v, want %v", c.err, got, c.hard)
+		if hard, ours := loop.Hard(c.err), loop.Ours(c.err); hard != c.hard || ours != c.ours {
+			t.Errorf("%v is hard: %v, ours: %v; want %v, %v", c.err, hard, ours, c.hard, c.ours)
 		}
 	}
 }

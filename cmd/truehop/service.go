@@ -146,6 +146,11 @@ func (s *service) loop(ctx context.Context) *schedule.Loop {
 		Parallel: s.cfg.Passes, PerHost: s.cfg.PassesPerHost, Updates: s.updates, Pass: s.pass,
 		// Repeating refused credentials locks accounts.
 		Hard: func(err error) bool { return exitCode(err) == exitCredentials || fetch.KindOf(err) == fetch.Auth },
+		// All passes fail at once where the database is away; when it is back none is to wait for its account's next turn.
+		Ours: func(err error) bool {
+			kind := ledger.KindOf(err)
+			return kind == ledger.Away || kind == ledger.Slow || kind == ledger.Fenced
+		},
 		OnEnd: func(account string, _ time.Duration, err error) {
 			var panicked *schedule.PanicError
 			if errors.As(err, &panicked) {

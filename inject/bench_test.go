@@ -44,8 +44,8 @@ func benchmark(b *testing.B, dial inject.Dialer, o inject.Options) {
 
 func BenchmarkPool(b *testing.B) {
 	for _, once := range []bool{false, true} {
-		for _, conns := range []int{1, 4} {
-			b.Run(fmt.Sprintf("once=%v/sessions=%d", once, conns), func(b *testing.B) {
+		for _, conns := range []inject.Connections{1, 4, inject.Adaptive} {
+			b.Run(fmt.Sprintf("once=%v/sessions=%v", once, conns), func(b *testing.B) {
 				s := newServer(b, injecttest.Options{Once: once, Discard: true})
 				if _, err := s.Start(); err != nil {
 					b.Fatal(err)

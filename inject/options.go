@@ -129,9 +129,9 @@ type Options struct {
 	NUL      NULPolicy
 	// Never are further addresses that must not be presented, see [Client.Safe].
 	Never []netip.Prefix
-	// Connections is how many messages a Pool has under way at a time, 4 if 0. Where each
+	// Connections is how many messages a Pool has under way at a time. Where each
 	// connection serves one message only, as many again may be open ahead of need.
-	Connections int
+	Connections Connections
 	// Timeouts, where zero, are those of RFC 5321 section 4.5.3.2.
 	Timeouts Timeouts
 	// Trace, if not nil, gets each line of each dialogue, "C: " or "S: " first,
@@ -170,9 +170,6 @@ type Timeouts struct {
 func (c Carrier) byProxy() bool { return c == PROXYv1 || c == PROXYv2 }
 
 func (o Options) withDefaults() *Options {
-	if o.Connections <= 0 {
-		o.Connections = 4
-	}
 	if o.Hello == "" {
 		o.Hello = "[127.0.0.1]"
 		// The host's name if it can pass for a domain (RFC 5321 section 4.1.1.1).

@@ -172,7 +172,7 @@ func TestHello(t *testing.T) {
 
 // TestConnections: as many messages are under way as there may be connections, and no more.
 func TestConnections(t *testing.T) {
-	for _, connections := range []int{1, 3, 7} {
+	for _, connections := range []inject.Connections{1, 3, 7} {
 		synctest.Test(t, func(t *testing.T) {
 			reached, proceed := make(chan bool, 20), make(chan bool)
 			s := newServer(t, injecttest.Options{Accepted: func(injecttest.Message) { reached <- true; <-proceed }})
@@ -187,7 +187,7 @@ func TestConnections(t *testing.T) {
 			}()
 			time.Sleep(time.Second) // of the bubble: a connection is looked at for a moment before it is used
 			synctest.Wait()
-			if got := len(reached); got != connections {
+			if got := len(reached); inject.Connections(got) != connections {
 				t.Errorf("%d messages are under way, want %d", got, connections)
 			}
 			close(proceed)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // ErrClosed is returned by [Pool.Submit] on a pool that was closed.
@@ -24,6 +25,12 @@ type Pool struct {
 
 	mu     sync.RWMutex // held for reading by those who send to queue
 	closed bool
+	ending chan struct{} // closed with queue
+
+	pacing  sync.Mutex
+	pace    pace
+	running int // workers; more than pace.connections only until those have ended that are too many
+	joining int // workers to be, whose sessions are being opened
 }
 
 // job is one message on its way through a pool.
@@ -37,24 +44,62 @@ type job struct {
 func NewPool(dial Dialer, o Options) *Pool {
 	p := &Pool{dial: dial, o: o.withDefaults()}
 	p.ctx, p.abort = context.WithCancelCause(context.Background())
-	// Room for one message ahead of each session, so that its XCLIENT can go out early.
-	p.queue = make(chan *job, p.o.Connections)
+	least, most := o.Connections.limits(o.Carrier)
+	// Room for one message ahead of each session that there is at first, so that its XCLIENT can go out early.
+	p.queue = make(chan *job, least)
 	p.waiting = make(chan *job)
-	for range p.o.Connections {
-		p.workers.Go(func() { // delivers until the queue is closed and empty
-			w := &worker{p: p}
-			for j := w.take(); j != nil; j = w.take() {
-				if receipt, mine := w.deliver(j); mine {
-					j.done(receipt)
-				}
-				if w.session != nil && !w.session.Reusable() {
-					w.dismiss()
-				}
-			}
-			w.retire()
-		})
+	p.ending = make(chan struct{})
+	p.pace = pace{least: least, most: most, connections: least}
+	p.running = least
+	for range least {
+		p.workers.Go(func() { (&worker{p: p}).work() })
 	}
 	return p
+}
+
+// judged counts a verdict of the MTA, in a session that serves others after it, and adds workers where more are called for.
+func (p *Pool) judged(reusable bool) {
+	p.pacing.Lock()
+	defer p.pacing.Unlock()
+	if p.joining > 0 { // their connections do not count yet
+		p.pace.verdict(time.Now(), false)
+		return
+	}
+	p.pace.verdict(time.Now(), reusable && len(p.queue) > 0)
+	for ; p.running+p.joining < p.pace.connections; p.joining++ {
+		p.workers.Go((&worker{p: p}).join)
+	}
+}
+
+// joined counts one that was joining, as a worker if it got a session.
+func (p *Pool) joined(session bool) {
+	p.pacing.Lock()
+	defer p.pacing.Unlock()
+	p.joining--
+	if session {
+		p.running++
+	} else {
+		p.pace.refused(p.running + p.joining)
+	}
+}
+
+// superfluous reports whether there are more workers than there should be.
+func (p *Pool) superfluous() bool {
+	p.pacing.Lock()
+	defer p.pacing.Unlock()
+	return p.running > p.pace.connections
+}
+
+// leave returns true to a worker that is to end: one more than there should be, or, where it is idle, than there are at first.
+func (p *Pool) leave(idle bool) bool {
+	p.pacing.Lock()
+	defer p.pacing.Unlock()
+	if p.running <= p.pace.least || !idle && p.running <= p.pace.connections {
+		return false
+	}
+	p.running--
+	p.pace.connections = min(p.pace.connections, p.running)
+	return true
 }
 
 // Submit queues m and blocks while the queue is full. If it returns nil, done is called exactly
@@ -88,6 +133,7 @@ func (p *Pool) Close(ctx context.Context) error {
 	if !p.closed {
 		p.closed = true
 		close(p.queue)
+		close(p.ending)
 	}
 	p.mu.Unlock()
 	p.workers.Wait()

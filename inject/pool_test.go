@@ -74,7 +74,7 @@ func newServer(t testing.TB, o injecttest.Options) *injecttest.Server {
 // TestPool delivers many messages from many clients: no attribute of one may show at another.
 func TestPool(t *testing.T) {
 	for _, once := range []bool{false, true} {
-		for _, conns := range []int{1, 4} {
+		for _, conns := range []inject.Connections{1, 4} {
 			for _, network := range []string{"pipe", "tcp"} {
 				t.Run(fmt.Sprintf("once=%v/conns=%d/%s", once, conns, network), func(t *testing.T) {
 					s := newServer(t, injecttest.Options{Once: once})
@@ -93,7 +93,7 @@ func TestPool(t *testing.T) {
 						}
 					}
 					checkMessages(t, s.Messages(), ms, conns == 1)
-					if !once && s.Sessions() > conns {
+					if !once && inject.Connections(s.Sessions()) > conns {
 						t.Errorf("%d sessions used where %d would do", s.Sessions(), conns)
 					}
 				})

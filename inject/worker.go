@@ -31,6 +31,42 @@ type opened struct {
 	err     *Error
 }
 
+// work delivers until the queue is closed and empty, or there are too many workers.
+func (w *worker) work() {
+	for j := w.take(); j != nil; j = w.take() {
+		receipt, mine := w.deliver(j)
+		if mine {
+			j.done(receipt)
+		}
+		if w.session != nil && !w.session.Reusable() {
+			w.dismiss()
+		}
+		w.p.judged(w.session != nil)
+		if w.held == nil && w.p.leave(false) {
+			break
+		}
+	}
+	w.retire()
+}
+
+// join makes one more worker. It opens its session before it takes a message: if the MTA bears no more of them, that is at
+// no message's cost.
+func (w *worker) join() {
+	w.begin()
+	select {
+	case o := <-w.spare.opened:
+		w.spare.cancel()
+		w.spare = nil
+		w.p.joined(o.err == nil)
+		if o.err == nil {
+			w.adopt(o.session, true)
+			w.work()
+		}
+	case <-w.p.ending:
+		w.retire()
+	}
+}
+
 // take waits for the next job, and returns nil at the end. A worker with a session also takes over what another
 // waits to open one for. Sessions are closed when no job has come for a while.
 func (w *worker) take() *job {
@@ -64,6 +100,9 @@ func (w *worker) take() *job {
 			w.adopt(o.session, true)
 		case <-idle.C:
 			w.retire()
+			if w.p.leave(true) {
+				return nil
+			}
 		}
 	}
 	return <-w.p.queue
@@ -82,6 +121,9 @@ func (w *worker) adopt(s *Session, used bool) {
 
 // next takes the next job ahead of time, if one is waiting.
 func (w *worker) next() *Message {
+	if w.p.superfluous() {
+		return nil
+	}
 	select {
 	case w.held = <-w.p.queue:
 	default:

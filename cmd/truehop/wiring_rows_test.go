@@ -196,7 +196,7 @@ func injectWires(p *wiringPlace) []wire {
 			at: func(g *given) any { return g.mta.XCLIENT }},
 		{key: "inject.carrier", wants: map[string]any{"xclient": inject.XCLIENT, "xforward": inject.XFORWARD, "proxy-v1": inject.PROXYv1, "proxy-v2": inject.PROXYv2},
 			at: func(g *given) any { return g.mta.Carrier }},
-		{key: "inject.connections", wants: map[string]any{"1": [2]any{1, true}, "7": [2]any{7, false}}, at: func(g *given) any { return [2]any{g.mta.Connections, g.pass.Ordered} }},
+		{key: "inject.connections", wants: map[string]any{"1": [2]any{inject.Connections(1), true}, "7": [2]any{inject.Connections(7), false}}, at: func(g *given) any { return [2]any{g.mta.Connections, g.pass.Ordered} }},
 		{key: "inject.hello", wants: map[string]any{"us.example.org": [2]string{"us.example.org", "us.example.org"}}, at: func(g *given) any { return [2]string{g.mta.Hello, g.plain.Hello} }},
 		{key: "inject.tls", with: map[string]string{"inject.address": p.tcp}, wants: map[string]any{
 			"none": [3]any{inject.NoTLS, false, clear}, "starttls": [3]any{inject.StartTLS, true, clear}, "implicit": [3]any{inject.NoTLS, false, "TLS"},

@@ -15,7 +15,7 @@ import (
 )
 
 // withServer runs f in a world whose MTA is a real pool and a scripted server. Time is that of a bubble.
-func withServer(t *testing.T, o injecttest.Options, connections int, f func(*world, *injecttest.Server)) {
+func withServer(t *testing.T, o injecttest.Options, connections inject.Connections, f func(*world, *injecttest.Server)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w, server := newWorld(t), injecttest.New(o)

@@ -40,7 +40,7 @@ type Config struct {
 	// Name of a systemd credential, or of a container's secret, that holds it, as a password_credential.
 	StatePasswordCredential string `koanf:"state_password_credential"`
 	// Directory for messages above 1 MiB while they wait for the MTA, as unlinked temporary files.
-	// Needs room for max_size times inject.connections. Default: spool below state_dir.
+	// Needs room for budget and for a message of max_size. Default: spool below state_dir.
 	SpoolDir string `koanf:"spool_dir"`
 	// What is logged, and how.
 	Log Log `koanf:"log"`
@@ -157,8 +157,9 @@ type Target struct {
 	// to be judged again, or not at all: on_refused: quarantine:ADDRESS, plain in on_unknown_client, on_internal and
 	// on_stale, and all mail of accounts with filter: false. Nothing else goes there.
 	Plain Endpoint `koanf:"plain"`
-	// SMTP sessions at the same time. 1 keeps the order of the mailbox strictly.
-	Connections int `koanf:"connections" default:"4" min:"1" max:"100"`
+	// SMTP sessions at the same time. auto begins with 4, and goes up to 16 while mail waits and the MTA is faster by it. 1 keeps the
+	// order of the mailbox strictly.
+	Connections inject.Connections `koanf:"connections" default:"auto"`
 	// Our name in the first EHLO, before a client is presented. Default: the host's name.
 	Hello string `koanf:"hello"`
 	// Encryption towards the MTA. Not with a UNIX socket.

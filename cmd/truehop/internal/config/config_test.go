@@ -107,7 +107,7 @@ func TestDefaults(t *testing.T) {
 	}
 	if c.StateDir != "/var/lib/truehop" || c.SpoolDir != "/var/lib/truehop/spool" || c.Passes != 64 || c.PassesPerHost != 4 || c.IdleConnections != 64 || c.IdlePerHost != 16 || c.Budget != 64<<20 ||
 		c.Log != (Log{slog.LevelInfo, AutoFormat, DomainOnly}) || c.Inject["main"].XClient != inject.Required || c.Inject["main"].DSN != inject.DSNNever || c.Inject["main"].TLS != NoTLS ||
-		c.Inject["main"].Address != (Endpoint{"unix", "/var/spool/postfix/public/truehop"}) || c.Inject["main"].Connections != 4 || c.Resolver.Timeout != 5*time.Second {
+		c.Inject["main"].Address != (Endpoint{"unix", "/var/spool/postfix/public/truehop"}) || c.Inject["main"].Connections != inject.Adaptive || c.Resolver.Timeout != 5*time.Second {
 		t.Errorf("config %+v", *c)
 	}
 	if a := c.Accounts["work"].Addr(); a != "imap.example.net:993" {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/truehop/truehop/inject"
 )
 
 const someTargets = `inject:
@@ -55,7 +57,7 @@ func TestTargetsByNameAndWithout(t *testing.T) {
 // A target has nothing of another: what it does not say is as built in.
 func TestTargetsShareNoKeys(t *testing.T) {
 	c := mustParse(t, append([]byte(someTargets), one("")...), options())
-	if other, plain := c.Inject["other-host"], c.Inject["plain"]; other.Plain != (Endpoint{}) || plain.Hello != "" || plain.TLS != NoTLS || plain.Connections != 4 || c.Inject["main"].XClient.String() != "required" {
+	if other, plain := c.Inject["other-host"], c.Inject["plain"]; other.Plain != (Endpoint{}) || plain.Hello != "" || plain.TLS != NoTLS || plain.Connections != inject.Adaptive || c.Inject["main"].XClient.String() != "required" {
 		t.Errorf("%+v\n%+v", other, plain)
 	}
 }

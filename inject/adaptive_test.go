@@ -1,0 +1,129 @@
+package inject_test
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/inject/injecttest"
+)
+
+// crowd counts the connections that are open. Those beyond most get reply and are closed, "" none and are left waiting.
+type crowd struct {
+	dial  inject.Dialer
+	most  int
+	reply string
+
+	mu                   sync.Mutex
+	open, peak, turnaway int
+}
+
+func (c *crowd) Dial(ctx context.Context) (net.Conn, error) {
+	c.mu.Lock()
+	full := c.open >= c.most
+	if full {
+		c.turnaway++
+	} else {
+		c.open++
+		c.peak = max(c.peak, c.open)
+	}
+	c.mu.Unlock()
+	if full {
+		near, far := net.Pipe()
+		if c.reply != "" {
+			go func() {
+				_, _ = far.Write([]byte(c.reply + "\r\n"))
+				_ = far.Close()
+			}()
+		}
+		return near, nil
+	}
+	conn, err := c.dial(ctx)
+	return heldConn{conn, sync.OnceFunc(func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.open--
+	})}, err
+}
+
+func (c *crowd) now() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.open
+}
+
+// submit submits messages and counts those that were delivered, until all have their receipt.
+func submit(t *testing.T, p *inject.Pool, from, to int) (delivered int) {
+	t.Helper()
+	receipts := make(chan inject.Receipt, to-from)
+	for n := range to - from {
+		if err := p.Submit(t.Context(), message(from+n), func(r inject.Receipt) { receipts <- r }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range to - from {
+		if r := <-receipts; r.Outcome == inject.Delivered {
+			delivered++
+		} else {
+			t.Logf("%v: %v", r.Outcome, r.Err)
+		}
+	}
+	return delivered
+}
+
+// TestAdaptive: a pool finds how many connections make its MTA faster, which takes a while for each message, and at whose
+// filter as many wait as there are processes less than connections.
+func TestAdaptive(t *testing.T) {
+	for name, c := range map[string]struct {
+		filters  int // processes of the filter
+		once     bool
+		seats    int // how many connections the MTA takes
+		reply    string
+		carrier  inject.Carrier
+		peak     int
+		stays    int // connections at work in the end
+		turnaway bool
+	}{
+		"a filter that waits for DNS":                    {filters: 100, seats: 100, peak: 16, stays: 16},
+		"a filter with four processes":                   {filters: 4, seats: 100, peak: 8, stays: 4},
+		"an MTA that takes six connections":              {filters: 100, seats: 6, reply: "421 4.7.0 too many connections", peak: 6, stays: 6, turnaway: true},
+		"an MTA that lets the seventh wait":              {filters: 100, seats: 6, peak: 6, stays: 6, turnaway: true},
+		"an MTA that refuses the fifth for good":         {filters: 100, seats: 4, reply: "554 5.7.1 no", peak: 4, stays: 4, turnaway: true},
+		"a listener that serves a message a connection":  {filters: 100, seats: 8, once: true, reply: "421 4.7.0 too many connections", peak: 8, stays: 8},
+		"a connection that presents its client at first": {filters: 100, seats: 4, reply: "421 4.7.0 too many connections", carrier: inject.PROXYv2, peak: 4, stays: 4},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			processes := make(chan bool, c.filters)
+			s := newServer(t, injecttest.Options{Once: c.once, PROXY: c.carrier == inject.PROXYv2, Accepted: func(injecttest.Message) {
+				processes <- true
+				time.Sleep(100 * time.Millisecond)
+				<-processes
+			}})
+			mta := &crowd{dial: s.Dial, most: c.seats, reply: c.reply}
+			p := inject.NewPool(mta.Dial, inject.Options{Carrier: c.carrier})
+			const all = 1000
+			if delivered := submit(t, p, 0, all); delivered != all {
+				t.Errorf("%d of %d messages were delivered", delivered, all)
+			}
+			if mta.peak != c.peak || mta.now() > c.stays || (mta.turnaway > 0) != c.turnaway {
+				t.Errorf("at most %d connections, %d in the end, %d refused; want %d, %d, refused %v", mta.peak, mta.now(), mta.turnaway, c.peak, c.stays, c.turnaway)
+			}
+			time.Sleep(11 * time.Second) // of the bubble: idle sessions end
+			if mta.now() != 0 {
+				t.Errorf("%d connections are open after a pause", mta.now())
+			}
+			before := mta.peak
+			mta.peak = 0
+			if delivered := submit(t, p, 0, 8); delivered != 8 || mta.peak > 4 && !c.once {
+				t.Errorf("after a pause %d of 8 messages were delivered on %d connections; before on %d", delivered, mta.peak, before)
+			}
+			start := time.Now()
+			if err := p.Close(t.Context()); err != nil || time.Since(start) > 11*time.Second {
+				t.Errorf("the pool closed in %v: %v", time.Since(start), err)
+			}
+		})
+	}
+}

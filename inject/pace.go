@@ -1,0 +1,119 @@
+package inject
+
+import (
+	"errors"
+	"strconv"
+	"time"
+)
+
+// Connections is how many messages a [Pool] has under way at a time, 1 to 100. Zero, [Adaptive], leaves that to the MTA.
+type Connections int
+
+const (
+	// Adaptive is as many connections as make the MTA faster: 4 at first, and up to 16 while messages wait. With PROXY it
+	// stays at 4, since a connection that the MTA refuses would be at a message's cost there.
+	Adaptive Connections = 0
+
+	fewConnections  = 4
+	mostConnections = 16
+	maxConnections  = 100
+)
+
+// UnmarshalText reads "auto" or a number.
+func (c *Connections) UnmarshalText(text []byte) error {
+	if string(text) == "auto" {
+		*c = Adaptive
+		return nil
+	}
+	n, err := strconv.Atoi(string(text))
+	if err != nil || n < 1 || n > maxConnections {
+		return errors.New("must be auto, or a number from 1 to " + strconv.Itoa(maxConnections))
+	}
+	*c = Connections(n)
+	return nil
+}
+
+// MarshalText returns what UnmarshalText reads.
+func (c Connections) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// String returns what UnmarshalText reads.
+func (c Connections) String() string {
+	if c == Adaptive {
+		return "auto"
+	}
+	return strconv.Itoa(int(c))
+}
+
+// limits returns how many connections a pool begins with, and how many it may come to.
+func (c Connections) limits(carrier Carrier) (least, most int) {
+	switch {
+	case c > 0:
+		return int(c), int(c)
+	case carrier.byProxy():
+		return fewConnections, fewConnections
+	}
+	return fewConnections, mostConnections
+}
+
+// pace finds how many connections make an MTA fastest. It doubles them while messages wait and that raises the rate of verdicts,
+// and takes the last step back if it did not: a filter that has as many processes as there are connections already gains nothing by
+// more, and other senders lose.
+type pace struct {
+	least, most int
+	connections int // as many as there should be
+	settled     bool
+	halfRate    float64 // verdicts a second with half as many connections; 0 where that was not measured
+
+	// The window under way: when it began, and the verdicts since.
+	began    time.Time
+	verdicts int
+	latest   time.Time // the last verdict
+}
+
+const (
+	// paceWindow is how many verdicts a connection has, on average, before the rate is compared.
+	paceWindow = 16
+	// paceGain is how much faster twice as many connections must be.
+	paceGain = 1.1
+	// paceWindows is after how many windows it is tried again whether more connections are faster.
+	paceWindows = 16
+	// paceMemory is how long an MTA may be idle before what is known of it is forgotten.
+	paceMemory = time.Minute
+)
+
+// verdict counts one. backlog says that a message waits behind it, for a connection that serves many: else it is not
+// the number of connections that bounds the rate.
+func (p *pace) verdict(now time.Time, backlog bool) {
+	idle := now.Sub(p.latest)
+	p.latest = now
+	if idle > paceMemory {
+		*p = pace{least: p.least, most: p.most, connections: p.least, latest: now}
+	}
+	if !backlog || p.began.IsZero() {
+		p.began, p.verdicts = now, 0
+		return
+	}
+	p.verdicts++
+	window := paceWindow * p.connections
+	if p.settled && p.verdicts >= paceWindows*window {
+		p.began, p.verdicts, p.settled, p.halfRate = now, 0, false, 0
+	}
+	if p.settled || p.verdicts < window {
+		return
+	}
+	rate := float64(p.verdicts) / max(now.Sub(p.began), time.Millisecond).Seconds()
+	p.began, p.verdicts = now, 0
+	switch {
+	case rate < p.halfRate*paceGain:
+		p.connections, p.settled = max(p.connections/2, p.least), true
+	case p.connections < p.most:
+		p.connections, p.halfRate = min(2*p.connections, p.most), rate
+	default:
+		p.settled = true
+	}
+}
+
+// refused takes note that the MTA refused another connection beside those that are open.
+func (p *pace) refused(open int) {
+	p.connections, p.settled = max(min(p.connections, open), p.least), true
+}

@@ -1,0 +1,110 @@
+package inject
+
+import (
+	"testing"
+	"time"
+)
+
+// TestPaceFindsTheFastest: the MTA gives as many verdicts a second as its rate says for a number of connections.
+func TestPaceFindsTheFastest(t *testing.T) {
+	limited := func(most float64) func(int) float64 {
+		return func(connections int) float64 { return min(10*float64(connections), most) }
+	}
+	for name, c := range map[string]struct {
+		rate  func(connections int) float64
+		most  int
+		after map[int]int // connections after so many verdicts
+	}{
+		"an MTA whose time goes into waiting":     {rate: limited(1000), most: 16, after: map[int]int{64: 4, 65: 8, 193: 16, 2000: 16}},
+		"a filter with five processes":            {rate: limited(50), most: 16, after: map[int]int{65: 8, 193: 16, 449: 8, 1000: 8}},
+		"a filter with four processes":            {rate: limited(40), most: 16, after: map[int]int{65: 8, 193: 4, 1000: 4}},
+		"an MTA that more connections slow down":  {rate: func(n int) float64 { return 100 / float64(n) }, most: 16, after: map[int]int{65: 8, 193: 4, 1000: 4}},
+		"as many as were asked for, and no more":  {rate: limited(1000), most: 4, after: map[int]int{1000: 4}},
+		"an MTA that is looked at again in time":  {rate: limited(40), most: 16, after: map[int]int{193: 4, 193 + 16*64: 4, 193 + 17*64: 8, 193 + 19*64: 4}},
+		"a bound that is no power of two times 4": {rate: limited(1000), most: 10, after: map[int]int{65: 8, 193: 10, 1000: 10}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := pace{least: 4, most: c.most, connections: 4}
+			now, verdicts := time.Unix(1_800_000_000, 0), 0
+			for last := range c.after {
+				for p, now := p, now; verdicts < last; verdicts++ { // anew for each, so that their order does not matter
+					p.verdict(now, true)
+					now = now.Add(time.Duration(float64(time.Second) / c.rate(p.connections)))
+					if verdicts+1 == last && p.connections != c.after[last] {
+						t.Errorf("%d connections after %d verdicts, want %d", p.connections, last, c.after[last])
+					}
+				}
+				verdicts = 0
+			}
+		})
+	}
+}
+
+// TestPaceOfUpstream: where no message waits, more connections do not help, and the time says nothing about the MTA.
+func TestPaceOfUpstream(t *testing.T) {
+	p := pace{least: 4, most: 16, connections: 4}
+	now := time.Unix(1_800_000_000, 0)
+	for n := range 10_000 {
+		p.verdict(now, n%16 != 0)
+		now = now.Add(time.Millisecond)
+	}
+	if p.connections != 4 {
+		t.Errorf("%d connections, want 4", p.connections)
+	}
+}
+
+// TestPaceForgets what it knew of an MTA that nothing was given to for a while, and what it bears.
+func TestPaceForgets(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	p := pace{least: 4, most: 16, connections: 16, latest: now}
+	p.refused(6)
+	for range 1000 {
+		p.verdict(now, true)
+		now = now.Add(time.Millisecond)
+	}
+	if p.connections != 6 {
+		t.Errorf("%d connections after one was refused, want the 6 that are open", p.connections)
+	}
+	now = now.Add(paceMemory)
+	p.verdict(now, true)
+	if p.connections != 4 || p.settled {
+		t.Errorf("%d connections after a pause, settled %v; want 4, which may grow", p.connections, p.settled)
+	}
+}
+
+// TestPaceKeepsItsLeast even where the MTA refuses connections.
+func TestPaceKeepsItsLeast(t *testing.T) {
+	p := pace{least: 4, most: 16, connections: 8}
+	p.refused(1)
+	if p.connections != 4 {
+		t.Errorf("%d connections, want 4", p.connections)
+	}
+}
+
+func TestConnectionsReadsItsWords(t *testing.T) {
+	for text, want := range map[string]Connections{"auto": Adaptive, "1": 1, "100": 100, "0": -1, "101": -1, "": -1, "four": -1, "-4": -1} {
+		c := Connections(-1)
+		err := c.UnmarshalText([]byte(text))
+		if c != want || (err != nil) != (want == -1) {
+			t.Errorf("%q: %d, %v", text, c, err)
+		}
+		if err == nil && c.String() != text {
+			t.Errorf("%q is shown as %q", text, c)
+		}
+	}
+}
+
+func TestLimitsOfConnections(t *testing.T) {
+	for _, c := range []struct {
+		connections Connections
+		carrier     Carrier
+		least, most int
+	}{
+		{Adaptive, XCLIENT, 4, 16}, {Adaptive, XFORWARD, 4, 16}, {Adaptive, PROXYv1, 4, 4}, {Adaptive, PROXYv2, 4, 4},
+		{1, XCLIENT, 1, 1}, {7, XCLIENT, 7, 7}, {7, PROXYv1, 7, 7},
+	} {
+		if least, most := c.connections.limits(c.carrier); least != c.least || most != c.most {
+			t.Errorf("%v by %v: %d to %d, want %d to %d", c.connections, c.carrier, least, most, c.least, c.most)
+		}
+	}
+}

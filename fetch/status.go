@@ -14,7 +14,8 @@ type Status struct {
 	Next uint32
 	// Messages is their number.
 	Messages uint32
-	// ModSeq is HIGHESTMODSEQ (RFC 7162 section 3.1.2.1), 0 where the server does not say it. It rises with each change of the folder.
+	// ModSeq is HIGHESTMODSEQ (RFC 7162 section 3.1.2.1), 0 where the server does not say it. It rises with each change of the folder. By POP3
+	// it is a digest of what is listed, and Validity and Next are 0.
 	ModSeq uint64
 }
 

@@ -140,6 +140,11 @@ func listingAfter(s fetch.Status, p *plan, before, after Summary, rules afterRul
 	if s == (fetch.Status{}) || settled || p.counts.LeftOut > 0 {
 		return now, false
 	}
+	// By POP3 a message may have come under the name of another, where a server answered out of step. The next whole
+	// listing shows it, by the sizes: one must have found that there is nothing to do.
+	if asked := len(p.retrieve) + len(p.retries) + len(p.suspects); !p.lastingUIDs && asked > 0 {
+		return now, false
+	}
 	now = ledger.Listing{Validity: s.Validity, Next: s.Next, Messages: s.Messages, ModSeq: s.ModSeq, Whole: rules.began, Due: p.due, Rules: rules.rules}
 	if p.partial {
 		now.Whole, now.Due = rules.last.Whole, sooner(now.Due, rules.last.Due)

@@ -78,6 +78,7 @@ func TestWhatIsRememberedOfAVisit(t *testing.T) {
 	earlier := want
 	earlier.Whole = rules.last.Whole
 	at := func(l ledger.Listing, due time.Duration) ledger.Listing { l.Due = due; return l }
+	one := []fetch.Ref{{UID: "1"}}
 	for name, c := range map[string]struct {
 		status   fetch.Status
 		plan     plan
@@ -98,6 +99,10 @@ func TestWhatIsRememberedOfAVisit(t *testing.T) {
 		"messages were removed":                  {status, plan{}, Summary{Settled: 1}, disposalRules{}, ledger.Listing{}},
 		"messages could not be removed":          {status, plan{}, Summary{Unsettled: 1}, disposalRules{}, ledger.Listing{}},
 		"a search left some out":                 {status, plan{counts: Counts{LeftOut: 1}}, Summary{}, disposalRules{}, ledger.Listing{}},
+		"new mail under names that last":         {status, plan{lastingUIDs: true, retrieve: one}, Summary{Delivered: 1}, disposalRules{}, want},
+		"new mail under names that do not":       {status, plan{retrieve: one}, Summary{Delivered: 1}, disposalRules{}, ledger.Listing{}},
+		"mail that was tried again":              {status, plan{retries: one}, Summary{Delivered: 1}, disposalRules{}, ledger.Listing{}},
+		"mail that may be other mail":            {status, plan{suspects: one}, Summary{}, disposalRules{}, ledger.Listing{}},
 	} {
 		r := rules
 		r.disposal = c.disposal

@@ -1,14 +1,19 @@
 package transfer_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/fetch/fakeserver"
+	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/fetch/pop3"
+	"github.com/truehop/truehop/fetch/sasl"
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/transfer"
 )
 
 // asked are the searches of a server, each with what it asks for: all, or what is new.
@@ -148,5 +153,60 @@ func TestMailMovedBetweenFoldersIsKnownWithoutAListing(t *testing.T) {
 	w.delivered(1, 2, 3)
 	if got := strings.Join(*asked, " "); got != "new all new" {
 		t.Errorf("asked for %s", got)
+	}
+}
+
+// readingLedger counts how often all records of a folder were read.
+type readingLedger struct {
+	transfer.Ledger
+	read int
+}
+
+func (l *readingLedger) Briefs(ctx context.Context, account, folder string, validity uint32) (map[string][]ledger.Brief, error) {
+	l.read++
+	return l.Ledger.Briefs(ctx, account, folder, validity)
+}
+
+// TestPollOverPOP3ReadsNoRecordsWithoutNeed: where the list of messages is what it was, the pass does not go through what it knows.
+func TestPollOverPOP3ReadsNoRecordsWithoutNeed(t *testing.T) {
+	w := newWorld(t)
+	w.pass.OnDelivered = fetch.Disposal{}
+	server := &fakeserver.POP3{Store: w.store, User: "u", Password: "correct horse"}
+	addr := fetchtest.Listen(t, server.Serve).Addr()
+	w.pass.Dial = func(ctx context.Context) (fetch.Mailbox, error) {
+		return pop3.New(ctx, fetchtest.Dial(t, addr), pop3.Options{Credentials: sasl.Credentials{User: "u", Password: "correct horse", AllowPlaintext: true}})
+	}
+	records := &readingLedger{Ledger: w.pass.Ledger}
+	w.pass.Ledger = records
+	for n := range 3 {
+		w.add(n + 1)
+	}
+	for _, s := range []struct {
+		name   string
+		change func()
+		reads  bool
+		listed int
+		total  []int // delivered so far
+	}{
+		{"the first", func() {}, true, 3, []int{1, 2, 3}},
+		{"nothing new, which it has to see", func() {}, true, 3, []int{1, 2, 3}},
+		{"nothing new", func() {}, false, 3, []int{1, 2, 3}},
+		{"one is new", func() { w.add(4) }, true, 4, []int{1, 2, 3, 4}},
+		{"nothing new, which it has to see again", func() {}, true, 4, []int{1, 2, 3, 4}},
+		{"nothing new again", func() {}, false, 4, []int{1, 2, 3, 4}},
+		{"one was removed", func() { w.store.Remove("", 2) }, true, 3, []int{1, 2, 3, 4}},
+		{"nothing since", func() {}, false, 3, []int{1, 2, 3, 4}},
+		{"a day has passed", func() { w.clock = w.clock.Add(24 * time.Hour) }, true, 3, []int{1, 2, 3, 4}},
+		{"delivered mail is to be deleted", func() { w.pass.OnDelivered = fetch.Disposal{Action: fetch.Delete} }, true, 3, []int{1, 2, 3, 4}},
+		{"when it has gone", func() {}, true, 0, []int{1, 2, 3, 4}},
+		{"nothing in an empty mailbox", func() {}, false, 0, []int{1, 2, 3, 4}},
+	} {
+		records.read = 0
+		w.clock = w.clock.Add(time.Minute)
+		s.change()
+		if summary := w.run(); (records.read > 0) != s.reads || summary.Listed != s.listed {
+			t.Errorf("%s: read %d times, listed %d; want %v and %d", s.name, records.read, summary.Listed, s.reads, s.listed)
+		}
+		w.delivered(s.total...)
 	}
 }

@@ -138,6 +138,46 @@ func TestKnownByContent(t *testing.T) {
 }
 
 // TestAgeOfAResumedMessage: only the time in which somebody tried a message counts towards giving it up.
+// TestAlteredMessage: under its UID another content is the same message, altered, only of a record that stands for a message which is there:
+// what was disposed of or is gone has left its UID to another.
+func TestAlteredMessage(t *testing.T) {
+	at := folderKey{account: "work", name: "INBOX", validity: 7}
+	key := at.key("a", hashOf("content"))
+	mark, other := ledger.Fingerprint{1}, ledger.Fingerprint{2}
+	record := func(state ledger.State, change func(*ledger.Brief)) []ledger.Brief {
+		b := ledger.Brief{Hash: hashOf("before"), State: state, Fingerprint: mark}
+		change(&b)
+		return []ledger.Brief{b}
+	}
+	as := func(*ledger.Brief) {}
+	for _, c := range []struct {
+		name        string
+		briefs      []ledger.Brief
+		fingerprint ledger.Fingerprint
+		lasting     bool
+		altered     bool
+		replaces    []ledger.Key
+	}{
+		{"delivered, and UIDs last", record(ledger.Delivered, as), other, true, true, nil},
+		{"deferred, and UIDs last", record(ledger.Deferred, as), other, true, true, []ledger.Key{at.key("a", hashOf("before"))}},
+		{"delivered, from the same place", record(ledger.Delivered, as), mark, false, true, nil},
+		{"delivered, from another place", record(ledger.Delivered, as), other, false, false, nil},
+		{"delivered, and no place is known", record(ledger.Delivered, func(b *ledger.Brief) { b.Fingerprint = ledger.Fingerprint{} }), ledger.Fingerprint{}, false, false, nil},
+		{"disposed of, and UIDs last", record(ledger.Delivered, func(b *ledger.Brief) { b.Disposed = true }), mark, true, false, nil},
+		{"disposed of, from the same place", record(ledger.Delivered, func(b *ledger.Brief) { b.Disposed = true }), mark, false, false, nil},
+		{"gone", record(ledger.Deferred, func(b *ledger.Brief) { b.Absent = true }), mark, true, false, nil},
+		{"never retrieved", record(ledger.Deferred, func(b *ledger.Brief) { b.Hash = noHash }), mark, true, false, nil},
+		{"nothing", nil, mark, true, false, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			id := identity{record: ledger.Record{Key: key}}.isAltered(c.briefs, c.fingerprint, c.lasting)
+			if id.altered != c.altered || id.known != c.altered || !slices.Equal(id.replaces, c.replaces) {
+				t.Errorf("altered %v, known %v, replaces %v; want %v and %v", id.altered, id.known, id.replaces, c.altered, c.replaces)
+			}
+		})
+	}
+}
+
 func TestAgeOfAResumedMessage(t *testing.T) {
 	const day = 24 * time.Hour
 	for _, c := range []struct {

@@ -129,6 +129,25 @@ func TestAccountsDifference(t *testing.T) {
 	see("two", "")
 }
 
+// TestAccountsChangedNeverGoesBack: each change of a row has a later time than the one before, also where the clock of the database was set back
+// and so may come to a time again which somebody has seen.
+func TestAccountsChangedNeverGoesBack(t *testing.T) {
+	url := postgrestest.New(t)
+	add(t, openTable(t, url), "one")
+	postgrestest.Exec(t, url, `ALTER TABLE truehop.account DISABLE TRIGGER account_changed;
+		UPDATE truehop.account SET changed = '2999-01-01 00:00:00Z';
+		ALTER TABLE truehop.account ENABLE TRIGGER account_changed`)
+	last := time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC)
+	for n := range 3 {
+		postgrestest.Exec(t, url, "UPDATE truehop.account SET enabled = NOT enabled")
+		changed := postgrestest.Ask[time.Time](t, url, "SELECT changed FROM truehop.account")
+		if want := last.Add(time.Microsecond); !changed.Equal(want) {
+			t.Errorf("change %d is of %v, want %v", n+1, changed.UTC(), want)
+		}
+		last = changed
+	}
+}
+
 // listen is a Listen that runs until the test ends. It returns what is told: names, "all" without any.
 func listen(t *testing.T, a *Accounts) (told chan string, ended chan error) {
 	t.Helper()

@@ -41,26 +41,30 @@ func (l *Ledger) enrol(ctx context.Context) (node int64, err error) {
 		return 0, errClosed()
 	default:
 	}
-	l.leases.renewing.Go(func() { l.keep(node) })
+	l.leases.renewing.Go(func() {
+		if keep(l.closed, l.term, func() (bool, error) { return l.renew(node) }) {
+			l.lose()
+		}
+	})
 	return node, nil
 }
 
-// keep renews the leases of a node until they are over for good, or the ledger is closed.
-func (l *Ledger) keep(node int64) {
-	pause := l.term / renewals
+// keep renews leases that last for term until they are over for good, which it reports by true, or closed is. An attempt that fails is
+// made again soon.
+func keep(closed <-chan struct{}, term time.Duration, renew func() (alive bool, err error)) (over bool) {
+	pause := term / renewals
 	for {
 		select {
-		case <-l.closed:
-			return
+		case <-closed:
+			return false
 		case <-time.After(pause):
 		}
-		pause = l.term / renewals
-		switch alive, err := l.renew(node); {
+		pause = term / renewals
+		switch alive, err := renew(); {
 		case err != nil:
 			pause /= renewalTries
 		case !alive:
-			l.lose()
-			return
+			return true
 		}
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/truehop/truehop/schedule/ledger"
@@ -194,6 +196,52 @@ func TestWorkUnderALostLease(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestRenewalsFollowOneAnother: a renewal that failed is tried again soon, so that a lease outlives a database that is away for a moment;
+// after one that went well the next is due in a third of the term.
+func TestRenewalsFollowOneAnother(t *testing.T) {
+	away := errors.New("away")
+	for name, c := range map[string]struct {
+		replies []error // of a renewal each, before the one that finds the leases over
+		want    []time.Duration
+	}{
+		"all go well":     {[]error{nil, nil}, []time.Duration{10 * time.Second, 20 * time.Second, 30 * time.Second}},
+		"one fails":       {[]error{nil, away, nil}, []time.Duration{10 * time.Second, 20 * time.Second, 22 * time.Second, 32 * time.Second}},
+		"the first fails": {[]error{away, nil}, []time.Duration{10 * time.Second, 12 * time.Second, 22 * time.Second}},
+		"several fail":    {[]error{away, away, away}, []time.Duration{10 * time.Second, 12 * time.Second, 14 * time.Second, 16 * time.Second}},
+		"over at once":    {nil, []time.Duration{10 * time.Second}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				var tried []time.Duration
+				over := keep(make(chan struct{}), 30*time.Second, func() (alive bool, err error) {
+					tried = append(tried, time.Since(began))
+					if n := len(tried); n <= len(c.replies) {
+						return true, c.replies[n-1]
+					}
+					return false, nil
+				})
+				if !over || !slices.Equal(tried, c.want) {
+					t.Errorf("over %v, tried at %v, want %v", over, tried, c.want)
+				}
+			})
+		})
+	}
+}
+
+// TestRenewalsEndWithTheLedger: nothing is renewed, and nothing counts as lost, once the ledger is closed.
+func TestRenewalsEndWithTheLedger(t *testing.T) {
+	closed := make(chan struct{})
+	close(closed)
+	over := keep(closed, time.Hour, func() (bool, error) {
+		t.Error("a renewal")
+		return true, nil
+	})
+	if over {
+		t.Error("leases count as lost")
 	}
 }
 

@@ -252,3 +252,62 @@ func TestDatabaseThatDoesNotWriteToTheDisk(t *testing.T) {
 		t.Errorf("it is opened: %v", err)
 	}
 }
+
+// TestStandby: a standby is refused, for what it does not know yet would be delivered again. It says what to name in its place.
+func TestStandby(t *testing.T) {
+	server := postgrestest.Start(t)
+	url := server.New(t)
+	t.Cleanup(func() { _ = server.Stop() }) // a standby drops no database
+	open(t, url)                            // there is a ledger, so that nothing else is missing
+	if err := server.Demote(); err != nil {
+		t.Fatal(err)
+	}
+	for name, open := range map[string]func(context.Context, postgres.Options) (*postgres.Ledger, error){
+		"to write": postgres.Open, "to read": postgres.OpenReadOnly,
+	} {
+		l, err := open(t.Context(), postgres.Options{URL: url})
+		if err == nil {
+			_ = l.Close()
+		}
+		var refused *ledger.Error
+		if !errors.As(err, &refused) || refused.Kind != ledger.Permission || !strings.Contains(refused.Op, "is a standby") || !strings.Contains(refused.Advice, "name the primary") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestDeathAfterATick: the clock of an account that was moved in a pass goes with the next write, also where one before has brought the begin of the pass. A
+// process that dies then has not moved it for nothing.
+func TestDeathAfterATick(t *testing.T) {
+	url := postgrestest.New(t)
+	l := open(t, url)
+	lock(t, l, "work")
+	ctx, began := t.Context(), time.UnixMilli(1_000_000)
+	tick := func(now time.Time) time.Duration {
+		t.Helper()
+		ran, err := l.Tick(ctx, "work", now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ran
+	}
+	tick(began)
+	if err := l.PassBegan(ctx, "work", ledger.Pass{Began: began}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Put(ctx, record); err != nil {
+		t.Fatal(err)
+	}
+	ran := tick(began.Add(time.Minute))
+	if ran != time.Minute {
+		t.Fatalf("the account was looked after for %v", ran)
+	}
+	delivered := record
+	delivered.State = ledger.Delivered
+	if err := l.Put(ctx, delivered); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := open(t, url).Ran(ctx, "work"); err != nil || got != ran { // all that the next process knows
+		t.Errorf("the next process finds %v, %v; want %v", got, err, ran)
+	}
+}

@@ -32,6 +32,7 @@ type Server struct {
 
 	mu        sync.Mutex
 	process   *exec.Cmd // nil while it is stopped
+	walLevel  string
 	databases int
 }
 
@@ -95,7 +96,7 @@ func memory() string {
 
 // start makes a cluster below parent and starts its server.
 func start(parent string) (s *Server, err error) {
-	s = &Server{}
+	s = &Server{walLevel: "minimal"}
 	bins, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb") // Debian's
 	if err != nil || len(bins) == 0 {
 		return nil, errMissing
@@ -153,7 +154,7 @@ func (s *Server) Start() error {
 	}
 	c := s.command(filepath.Join(s.bin, "postgres"), "-D", filepath.Join(s.Dir, "data"), "-k", s.Dir,
 		"-c", "listen_addresses=", "-c", "shared_buffers=16MB", "-c", "max_wal_size=64MB", "-c", "min_wal_size=32MB",
-		"-c", "wal_level=minimal", "-c", "max_wal_senders=0", "-c", "jit=off", "-c", "max_connections=100")
+		"-c", "wal_level="+s.walLevel, "-c", "max_wal_senders=0", "-c", "jit=off", "-c", "max_connections=100")
 	log, err := os.OpenFile(filepath.Join(s.Dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -194,6 +195,20 @@ func (s *Server) Stop() error {
 
 // Restart stops the server and starts it again.
 func (s *Server) Restart() error { return errors.Join(s.Stop(), s.Start()) }
+
+// Demote restarts the server as a standby: it can be read and not written. There is no primary that it follows.
+func (s *Server) Demote() error {
+	s.mu.Lock()
+	s.walLevel = "replica" // has to be so in what a standby recovers from
+	s.mu.Unlock()
+	if err := errors.Join(s.Restart(), s.Stop()); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(s.Dir, "data", "standby.signal"), nil, 0o644); err != nil {
+		return err
+	}
+	return s.Start()
+}
 
 // New returns the connection string of a fresh database. It goes when the test ends.
 func (s *Server) New(t testing.TB) string {

@@ -118,7 +118,7 @@ func TestDovecotTLSOnly(t *testing.T) {
 
 // A large message costs no memory.
 func TestDovecotLarge(t *testing.T) {
-	const size = 200 << 20
+	const size = largeAtDovecot
 	d := fetchtest.StartDovecot(t, fetchtest.DovecotOptions{})
 	raw := large(size)
 	want := sha256.Sum256(raw)
@@ -179,7 +179,7 @@ func large(size int) []byte {
 }
 
 func TestDovecotMany(t *testing.T) {
-	const n = 5000
+	const n = manyAtDovecot
 	d := fetchtest.StartDovecot(t, fetchtest.DovecotOptions{})
 	for i := range n {
 		d.Deliver(fmt.Appendf(nil, "Subject: %d\r\n\r\nbody\r\n", i))

@@ -197,7 +197,7 @@ func TestSettleManyAtOnce(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				box := fakeserver.NewStore()
 				box.Create("Done")
-				fetchtest.Fill(box, 10_000)
+				fetchtest.Fill(box, manySettled)
 				s := server(box)
 				s.Without = test.without
 				near, far := net.Pipe()
@@ -217,7 +217,7 @@ func TestSettleManyAtOnce(t *testing.T) {
 				for i := 0; i < len(listing.Refs); i += 2 {
 					odd = append(odd, listing.Refs[i])
 				}
-				if failures, err := c.Settle(t.Context(), test.d, odd); err != nil || len(failures) > 0 || len(box.UIDs("")) != 5000 {
+				if failures, err := c.Settle(t.Context(), test.d, odd); err != nil || len(failures) > 0 || len(box.UIDs("")) != manySettled/2 {
 					t.Errorf("%d failures, %v, %d left", len(failures), err, len(box.UIDs("")))
 				}
 			})

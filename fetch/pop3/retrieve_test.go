@@ -310,23 +310,20 @@ func (l *lines) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// TestMemory: neither a message of 200 MB nor a mailbox of 50,000 costs memory.
 func TestMemory(t *testing.T) {
-	// I8: neither a message of 200 MB nor a mailbox of 50,000 costs memory.
-	if testing.Short() {
-		t.Skip("moves 200 MB")
-	}
 	store := fakeserver.NewStore()
-	const size = len(line) * 4_000_000
+	const size = len(line) * largeLines
 	store.AddMessage("", fakeserver.Message{Size: int64(size), Open: func() io.Reader { return io.LimitReader(&lines{}, int64(size)) }})
-	fetchtest.Fill(store, 50_000)
+	fetchtest.Fill(store, manyListed)
 	client := dial(t, &fakeserver.POP3{Store: store}, plaintext(), nil)
 	before := heap()
 	listing, err := client.Open(t.Context(), "")
-	if err != nil || len(listing.Refs) != 50_001 {
+	if err != nil || len(listing.Refs) != manyListed+1 {
 		t.Fatalf("listed %d messages: %v", len(listing.Refs), err)
 	}
 	if grown := heap() - before; grown > 12<<20 {
-		t.Errorf("a listing of 50,000 holds %d KiB", grown>>10)
+		t.Errorf("a listing of %d holds %d KiB", manyListed, grown>>10)
 	}
 	var start, end runtime.MemStats
 	runtime.ReadMemStats(&start)
@@ -340,7 +337,7 @@ func TestMemory(t *testing.T) {
 		t.Fatalf("%d octets of %d: %v", n, size, err)
 	}
 	if allocated := end.TotalAlloc - start.TotalAlloc; allocated > 4<<20 {
-		t.Errorf("200 MB passed with %d KiB allocated", allocated>>10)
+		t.Errorf("%d octets passed with %d KiB allocated", size, allocated>>10)
 	}
 }
 

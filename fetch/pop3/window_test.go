@@ -20,7 +20,7 @@ import (
 // way. A server that reads no further until its replies are taken would stop both sides otherwise.
 func TestBoundOfPipelinedCommands(t *testing.T) {
 	const (
-		messages = 5000
+		messages = 2000
 		bound    = 16<<10 + len("RETR 5000\r\n")
 	)
 	synctest.Test(t, func(t *testing.T) {

@@ -125,7 +125,7 @@ func readEverything(header []byte) *Chain {
 // TestHostileHeaders: whatever a header holds, what is kept of it stays within the limits, and what is
 // allocated on the way is a small multiple of its size.
 func TestHostileHeaders(t *testing.T) {
-	const size = maxHeader / 4
+	const size = hostileSize
 	for i, h := range hostileHeaders {
 		t.Run(h.name, func(t *testing.T) {
 			header := hostileHeader(i, size)
@@ -149,7 +149,7 @@ func TestHostileHeaders(t *testing.T) {
 // TestLongScans gives each scan that looks ahead or back a text so long that it would take hours, and not
 // a blink, if each step looked at all of it again. The go command ends a test that hangs.
 func TestLongScans(t *testing.T) {
-	const long = 4 << 20
+	const long = longScan
 	fill := func(s string) string { return strings.Repeat(s, long/len(s)) }
 	t.Run("field folded over white space", func(t *testing.T) {
 		header := []byte("X: y\r\n" + fill(" \r\n") + "Z: z\r\n")
@@ -210,7 +210,7 @@ func closingAngleSlowly(s string) int {
 func TestClosingAngle(t *testing.T) {
 	const octets = "<<<<>>>> a;"
 	random := rand.New(rand.NewPCG(1, 2))
-	for range 100_000 {
+	for range randomTexts / 2 {
 		text := make([]byte, random.IntN(40))
 		for i := range text {
 			text[i] = octets[random.IntN(len(octets))]

@@ -133,10 +133,10 @@ func TestStuffer(t *testing.T) {
 	}
 }
 
-// TestStufferExhaustive tries all contents of up to seven of the octets that matter.
+// TestStufferExhaustive tries all contents of the octets that matter, up to a length.
 func TestStufferExhaustive(t *testing.T) {
 	alphabet := []byte("\r\n.a")
-	content := make([]byte, 0, 7)
+	content := make([]byte, 0, stuffedLength)
 	var try func()
 	try = func() {
 		checkStuffed(t, content)

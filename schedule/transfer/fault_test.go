@@ -320,7 +320,7 @@ func TestSizesThatLieDoNotFillTheMemory(t *testing.T) {
 			}
 			return refs
 		}
-		for n := range 40 {
+		for n := range 16 {
 			w.store.Add("", append(mail(n+1), strings.Repeat("x", 1<<20-1000)...))
 		}
 		gate := make(chan struct{})

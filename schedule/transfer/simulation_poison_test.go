@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	simSeeds = flag.Int("sim.seeds", 200, "how many histories the simulation plays")
+	simSeeds = flag.Int("sim.seeds", poisonedHistories, "how many histories the simulation plays")
 	simFirst = flag.Int("sim.first", 1, "the first of these histories")
 	simSeed  = flag.Uint64("sim.seed", 0, "play this history alone, and trace it")
 )

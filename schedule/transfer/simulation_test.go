@@ -23,7 +23,7 @@ import (
 // TestSimulation plays seeded histories of mailbox, MTA and process with faults of all kinds, and holds
 // each against the promises. TRUEHOP_SEEDS sets how many, TRUEHOP_SEED plays one.
 func TestSimulation(t *testing.T) {
-	seeds := 60
+	seeds := histories
 	if n, err := strconv.Atoi(os.Getenv("TRUEHOP_SEEDS")); err == nil {
 		seeds = n
 	}

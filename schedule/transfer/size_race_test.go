@@ -1,0 +1,8 @@
+//go:build race
+
+package transfer_test
+
+const (
+	histories         = 20
+	poisonedHistories = 100
+)

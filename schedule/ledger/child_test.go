@@ -17,6 +17,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/truehop/truehop/schedule/postgres/postgrestest"
 )
 
 // The variables that make the test binary a child with a role.
@@ -31,6 +33,10 @@ func TestMain(m *testing.M) {
 	}
 	role, ok := roles[os.Getenv(roleVar)]
 	if !ok {
+		if err := os.Setenv("TMPDIR", postgrestest.Memory()); err != nil { // for t.TempDir
+			fmt.Println(err)
+			os.Exit(1)
+		}
 		os.Exit(m.Run())
 	}
 	if err := role(os.Getenv(dirVar)); err != nil {

@@ -27,25 +27,6 @@ const (
 	wal      = "ledger.db-wal"
 )
 
-// memoryDir is a directory in memory, where there is one: thousands of ledgers are opened in it.
-func memoryDir(t *testing.T) string {
-	t.Helper()
-	parent := "/dev/shm"
-	if _, err := os.Stat(parent); err != nil {
-		parent = ""
-	}
-	dir, err := os.MkdirTemp(parent, "ledger")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
 func openAt(t *testing.T, dir string) *ledger.Ledger {
 	t.Helper()
 	l, err := ledger.Open(t.Context(), dir)
@@ -121,7 +102,7 @@ func inRows(t *testing.T, file []byte, records []ledger.Record) []bool {
 // TestEveryOctetOfTheDatabaseFlipped: a damaged octet is noticed, or means nothing. In the rows of records each bit of it is
 // flipped, and the octet zeroed: SQLite tells 0 from 1, and both from other numbers, by single bits.
 func TestEveryOctetOfTheDatabaseFlipped(t *testing.T) {
-	dir := memoryDir(t)
+	dir := t.TempDir()
 	l := openAt(t, dir)
 	var want []string
 	var records []ledger.Record
@@ -240,7 +221,7 @@ func recorded(ctx context.Context, dir string) (all []string, err error) {
 // TestEveryOctetOfTheLogFlipped: damage in the write-ahead log of a process that died ends it where it is, as a write
 // that was cut off would. What stands before it is whole, and nothing behind it counts.
 func TestEveryOctetOfTheLogFlipped(t *testing.T) {
-	live, dir := memoryDir(t), memoryDir(t)
+	live, dir := t.TempDir(), t.TempDir()
 	l := openAt(t, live)
 	defer l.Close()
 	const writes = 6

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +23,7 @@ import (
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/received"
 	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/postgres/postgrestest"
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
@@ -70,6 +72,14 @@ type world struct {
 	// retrieved counts the messages handed over; handing, if not nil, is called with each number before.
 	retrieved int
 	handing   func(number int)
+}
+
+// TestMain has records, and all else, in memory: nothing here is about what a disk keeps.
+func TestMain(m *testing.M) {
+	if err := os.Setenv("TMPDIR", postgrestest.Memory()); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
 }
 
 func newWorld(t *testing.T) *world {

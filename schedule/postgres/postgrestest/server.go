@@ -37,7 +37,7 @@ type Server struct {
 }
 
 // shared is the server of all tests of a binary that call New.
-var shared = sync.OnceValues(func() (*Server, error) { return start(memory()) })
+var shared = sync.OnceValues(func() (*Server, error) { return start(Memory()) })
 
 // New returns the connection string of a fresh database on the server that all tests of a binary share. Where PostgreSQL is not
 // installed the test is skipped, or fails if TRUEHOP_REQUIRE_SERVERS is 1.
@@ -51,7 +51,7 @@ func New(t testing.TB) string {
 // Start starts a server for this test alone, which may stop and restart it.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	return startFor(t, memory())
+	return startFor(t, Memory())
 }
 
 // StartOnDisk is Start for measurements: its data are on the disk, where commits take the time that they take.
@@ -82,13 +82,13 @@ func usable(t testing.TB, err error) {
 	}
 }
 
-// memory is where data are put that need not outlive the machine: dozens of tests would else wait for the disk. It is short, for a UNIX
-// socket's name has at most 107 octets.
-func memory() string {
-	const enough = 1 << 29 // a container may have 64 MiB
+// Memory is where records are put that need not outlive the machine: hundreds of tests would else wait for the disk. It is a directory in memory,
+// or /tmp where there is none with room in which programs may be run. It is short, for a UNIX socket's name has at most 107 octets.
+func Memory() string {
+	const enough, noExec = 1 << 29, 8 // a container may have 64 MiB
 	var fs syscall.Statfs_t
-	// The types of both differ from system to system.
-	if err := syscall.Statfs("/dev/shm", &fs); err == nil && uint64(fs.Bavail)*uint64(fs.Bsize) >= enough {
+	// The types of these differ from system to system.
+	if err := syscall.Statfs("/dev/shm", &fs); err == nil && uint64(fs.Bavail)*uint64(fs.Bsize) >= enough && uint64(fs.Flags)&noExec == 0 {
 		return "/dev/shm"
 	}
 	return "/tmp"

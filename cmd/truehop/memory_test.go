@@ -22,32 +22,32 @@ import (
 // maxResident is what the program may use at its peak, in KiB: the promise is 64 MB.
 const maxResident = 64 << 10
 
-// TestMemory runs the real program over one message of 200 MB, and over a mailbox of 50,000
+// TestMemory runs the real program over one large message, and over a mailbox of many
 // messages at the first and at a later pass, and looks at its peak resident size.
 func TestMemory(t *testing.T) {
 	for _, protocol := range []string{"imap", "pop3"} {
-		t.Run(protocol+"/200 MB", func(t *testing.T) {
+		t.Run(protocol+"/a large message", func(t *testing.T) {
 			store := fakeserver.NewStore()
-			store.AddMessage("INBOX", largeMessage(200<<20))
+			store.AddMessage("INBOX", largeMessage(largeOctets))
 			m := newMemoryWorld(t, protocol, store)
 			m.pass(t)
-			if m.mta.Count() != 1 || m.octets.Load() < 200<<20 {
+			if m.mta.Count() != 1 || m.octets.Load() < largeOctets {
 				t.Errorf("the MTA got %d messages of %d octets", m.mta.Count(), m.octets.Load())
 			}
 		})
-		t.Run(protocol+"/50,000 messages", func(t *testing.T) {
+		t.Run(protocol+"/many messages", func(t *testing.T) {
 			store := fakeserver.NewStore()
-			for n := range 50_000 {
+			for n := range manyMessages {
 				store.AddMessage("INBOX", smallMessage(n))
 			}
 			m := newMemoryWorld(t, protocol, store)
 			m.pass(t, "--adopt", "work")
 			m.pass(t)
-			for n := range 1000 {
+			for n := range someMessages {
 				store.AddMessage("INBOX", smallMessage(n))
 			}
 			m.pass(t, "--accept", "work")
-			if got := m.mta.Count(); got != 1000 {
+			if got := m.mta.Count(); got != someMessages {
 				t.Errorf("the MTA got %d messages, want those that came later", got)
 			}
 		})
@@ -184,13 +184,13 @@ func TestMemoryExplain(t *testing.T) {
 	for _, protocol := range []string{"imap", "pop3"} {
 		t.Run(protocol, func(t *testing.T) {
 			store := fakeserver.NewStore()
-			store.AddMessage("INBOX", largeMessage(100<<20))
-			for n := range 5000 {
+			store.AddMessage("INBOX", largeMessage(largeExplained))
+			for n := range manyExplained {
 				store.AddMessage("INBOX", smallMessage(n))
 			}
 			m := newMemoryWorld(t, protocol, store)
 			p := m.within(t, "explain", "work", "--last", "10000")
-			if want := "client   5001      work/"; !strings.Contains(p.stdout.String(), want) {
+			if want := fmt.Sprintf("client   %d      work/", manyExplained+1); !strings.Contains(p.stdout.String(), want) {
 				t.Errorf("it does not end with a row of %q:\n%s", want, p.stdout.String()[max(0, p.stdout.Len()-500):])
 			}
 		})

@@ -22,6 +22,10 @@ import (
 
 // TestMain lets the test binary be the program, so that scripts run what users run.
 func TestMain(m *testing.M) {
+	// Records in memory keep no test waiting for the disk; and what else has a file is no slower there.
+	if err := os.Setenv("TMPDIR", postgrestest.Memory()); err != nil {
+		panic(err)
+	}
 	testscript.Main(tests{m}, map[string]func(){
 		"truehop": func() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 		"relay":   relay,
@@ -56,6 +60,8 @@ func scriptParams(dir string) testscript.Params {
 			env.Values[embeddedKey{}] = &embedded{}
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "xdg"))
 			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "xdg-state"))
+			// With the race detector each of some hundred commands would rest for a second before it ends.
+			env.Setenv("GORACE", strings.TrimSpace("atexit_sleep_ms=0 "+os.Getenv("GORACE")))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -40,6 +40,7 @@ type nodes struct {
 	upstream string
 	mta      *injecttest.Server
 	interval time.Duration
+	idlers   *idlers // what watches the upstream, nil where nothing does
 	all      []*node
 	added    int
 	// began is when the first node was started, ended when the last was told to end.
@@ -63,7 +64,8 @@ const (
 	fleetPatience = 10 * time.Minute
 )
 
-func startNodes(t *testing.T, count, accounts int, interval time.Duration) *nodes {
+// startNodes starts so many. prepare is told of them before.
+func startNodes(t *testing.T, count, accounts int, interval time.Duration, prepare ...func(*nodes)) *nodes {
 	t.Helper()
 	n := &nodes{dir: t.TempDir(), accounts: accounts, store: fakeserver.NewStore(), mta: injecttest.New(injecttest.Options{}),
 		interval: interval, polls: map[string][]time.Time{}}
@@ -82,6 +84,12 @@ func startNodes(t *testing.T, count, accounts int, interval time.Duration) *node
 		}
 		return "", false
 	}}
+	for _, each := range prepare {
+		each(n)
+	}
+	if n.idlers != nil {
+		upstream.Wrap = n.idlers.watch
+	}
 	n.upstream = fetchtest.Listen(t, upstream.Serve).Addr()
 	for account := range accounts {
 		n.store.Create(folderOf(account))
@@ -108,8 +116,8 @@ func (n *nodes) configure(t *testing.T, one *node, number int) []byte {
 	}
 	var text strings.Builder
 	url := strings.ReplaceAll(n.url, n.server.Dir, one.link.dir)
-	fmt.Fprintf(&text, "state: %s\nstate_dir: %s\nlease: %v\nsending_wait: %v\npasses: 8\npasses_per_host: 8\ninject:\n  address: %s\ndefaults:\n  protocol: imap\n  host: %s\n  port: %s\n  tls: none\n  allow_plaintext: true\n  user: u\n  password: p\n  idle: false\n  schedule: \"@every %v\"\n  recipients: [alice@example.net]\n  mx: [mx.example.net]\n  on_delivered: delete\n  retry_min: 1m\naccounts:\n",
-		url, filepath.Join(n.dir, fmt.Sprint("state", number)), fleetLease, fleetLease, n.mta.Addr(), host, port, n.interval)
+	fmt.Fprintf(&text, "state: %s\nstate_dir: %s\nlease: %v\nsending_wait: %v\npasses: 8\npasses_per_host: 8\ninject:\n  address: %s\ndefaults:\n  protocol: imap\n  host: %s\n  port: %s\n  tls: none\n  allow_plaintext: true\n  user: u\n  password: p\n  idle: %v\n  schedule: \"@every %v\"\n  recipients: [alice@example.net]\n  mx: [mx.example.net]\n  on_delivered: delete\n  retry_min: 1m\naccounts:\n",
+		url, filepath.Join(n.dir, fmt.Sprint("state", number)), fleetLease, fleetLease, n.mta.Addr(), host, port, n.idlers != nil, n.interval)
 	for account := range n.accounts {
 		fmt.Fprintf(&text, "  a%d: {folders: [%s]}\n", account, folderOf(account))
 	}

@@ -93,16 +93,32 @@ func (w *watched) arrived() {
 
 // look wakes if mail has come since the last connection: nobody has announced it.
 func (w *watched) look(l *fetch.Listing) {
-	highest := uint64(0)
+	highest := newest(l)
+	if isNew := l.Validity != w.validity || highest > w.highest; isNew && w.known {
+		w.arrived()
+	}
+	w.validity, w.highest, w.known = l.Validity, highest, true
+}
+
+// newest is the highest UID in a folder, 0 if that is empty.
+func newest(l *fetch.Listing) (highest uint64) {
 	for _, ref := range l.Refs {
 		if uid, err := strconv.ParseUint(ref.UID, 10, 32); err == nil {
 			highest = max(highest, uid)
 		}
 	}
-	if isNew := l.Validity != w.validity || highest > w.highest; isNew && w.known {
-		w.arrived()
+	return highest
+}
+
+// unseen reports whether the newest message in a folder has no record: it may have come after the last pass, when nobody watched.
+func (a *App) unseen(ctx context.Context, account, folder string, l *fetch.Listing) (bool, error) {
+	highest := newest(l)
+	if highest == 0 {
+		return false, nil
 	}
-	w.validity, w.highest, w.known = l.Validity, highest, true
+	uid := strconv.FormatUint(highest, 10)
+	known, err := a.ledger.BriefsOf(ctx, account, folder, l.Validity, []string{uid})
+	return len(known[uid]) == 0, err
 }
 
 // watch keeps a connection with the upstream, and wakes when mail arrives. What arrives while there
@@ -180,6 +196,15 @@ func (a *App) idle(ctx context.Context, account *config.Account, w *watched, tel
 	if f := a.setup().opts.NotWatching; f != nil && !client.CanWatch() && !w.toldOnce {
 		w.toldOnce = true
 		f(account.Name, errNoIDLE)
+	}
+	if !w.known {
+		unseen, err := a.unseen(ctx, account.Name, w.folder, listing)
+		if err != nil {
+			return err
+		}
+		if unseen {
+			w.arrived()
+		}
 	}
 	w.look(listing)
 	for {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/schedule/ledger"
 )
 
 // TestWatcherLeavesRefusedCredentialsToTheSchedule: a watcher whose login was refused, or whose account's was in a pass, does
@@ -81,6 +82,44 @@ func TestWatchedFolders(t *testing.T) {
 	} {
 		if got := watchable(c.chosen); !slices.Equal(got, c.want) {
 			t.Errorf("of %q: %q, want %q", c.chosen, got, c.want)
+		}
+	}
+}
+
+// TestWatcherSeesWhatCameBeforeIt: mail that no pass has seen when a folder begins to be watched is not left to the schedule.
+func TestWatcherSeesWhatCameBeforeIt(t *testing.T) {
+	l, err := ledger.Open(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, uid := range []string{"9", "10"} {
+		key := ledger.Key{Account: "work", Folder: "INBOX", Validity: 7, UID: uid}
+		if err := l.Put(t.Context(), ledger.Record{Key: key, State: ledger.Held}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := App{ledger: l}
+	for name, c := range map[string]struct {
+		account, folder string
+		validity        uint32
+		uids            []string
+		want            bool
+	}{
+		"no mail":                     {"work", "INBOX", 7, nil, false},
+		"all of it has a record":      {"work", "INBOX", 7, []string{"9", "10"}, false},
+		"the newest is gone upstream": {"work", "INBOX", 7, []string{"9"}, false},
+		"a newer one":                 {"work", "INBOX", 7, []string{"11", "9", "10"}, true},
+		"UIDs begin anew":             {"work", "INBOX", 8, []string{"10"}, true},
+		"another folder":              {"work", "Lists", 7, []string{"10"}, true},
+		"another account":             {"home", "INBOX", 7, []string{"10"}, true},
+	} {
+		listing := &fetch.Listing{Validity: c.validity}
+		for _, uid := range c.uids {
+			listing.Refs = append(listing.Refs, fetch.Ref{UID: uid})
+		}
+		if got, err := a.unseen(t.Context(), c.account, c.folder, listing); got != c.want || err != nil {
+			t.Errorf("%s: %v, %v; want %v", name, got, err, c.want)
 		}
 	}
 }

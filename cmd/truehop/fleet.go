@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/cmd/truehop/internal/metrics"
 	"github.com/truehop/truehop/schedule/postgres"
 )
 
@@ -60,8 +61,8 @@ type fleet struct {
 	parting, left map[string]bool
 	// taken counts the leases that were taken.
 	taken int
-	// drained says that the last look found this service drained.
-	drained bool
+	// last is what the last look found.
+	last postgres.Standing
 }
 
 func newFleet(s *service, l sharing) *fleet {
@@ -69,11 +70,12 @@ func newFleet(s *service, l sharing) *fleet {
 		next: map[string]time.Time{}, parting: map[string]bool{}, left: map[string]bool{}}
 }
 
-// leases is what a monitor is told.
-func (f *fleet) leases() (held, taken, lost int) {
+// shared is what a monitor is told.
+func (f *fleet) shared() metrics.Shared {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.ledger.Held()), f.taken, f.ledger.Losses()
+	return metrics.Shared{Held: len(f.ledger.Held()), Taken: f.taken, Lost: f.ledger.Losses(),
+		Services: f.last.Nodes, Accounts: f.last.Accounts, Overdue: f.last.Overdue}
 }
 
 // run serves this service's share until ctx ends, and hands over what leaves the schedule until ended: then no pass is under way.
@@ -101,7 +103,7 @@ func (f *fleet) share(ctx context.Context) {
 	standing, err := f.ledger.Standing(asking)
 	cancel()
 	if err == nil {
-		f.logDrained(standing)
+		f.note(standing)
 		f.part(ctx, f.lost())
 		lent := f.ledger.Leave(standing.Asked, len(standing.Asked))
 		f.part(ctx, lent)
@@ -117,11 +119,11 @@ func (f *fleet) share(ctx context.Context) {
 	}
 }
 
-// logDrained logs once that this service was drained, and again when no other service is left, or there is one again.
-func (f *fleet) logDrained(standing postgres.Standing) {
+// note keeps what the look has found for those who ask, and logs once that this service was drained, and again when no other service is left, or there is one again.
+func (f *fleet) note(standing postgres.Standing) {
 	f.mu.Lock()
-	known := f.drained
-	f.drained = standing.Draining
+	known := f.last.Draining
+	f.last = standing
 	f.mu.Unlock()
 	alone := standing.Nodes == 0
 	changed := !known || alone != f.alone
@@ -134,7 +136,7 @@ func (f *fleet) logDrained(standing postgres.Standing) {
 func (f *fleet) isDrained() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.drained
+	return f.last.Draining
 }
 
 // beyond is how many accounts to take although this service has its share: those that the others had the time to take, and did not take. They

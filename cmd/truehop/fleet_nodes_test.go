@@ -40,7 +40,8 @@ type nodes struct {
 	upstream string
 	mta      *injecttest.Server
 	interval time.Duration
-	idlers   *idlers // what watches the upstream, nil where nothing does
+	idlers   *idlers        // what watches the upstream, nil where nothing does
+	more     map[int]string // further accounts of a node, by its number
 	all      []*node
 	added    int
 	// began is when the first node was started, ended when the last was told to end.
@@ -116,13 +117,17 @@ func (n *nodes) configure(t *testing.T, one *node, number int) []byte {
 	}
 	var text strings.Builder
 	url := strings.ReplaceAll(n.url, n.server.Dir, one.link.dir)
-	fmt.Fprintf(&text, "state: %s\nstate_dir: %s\nlease: %v\nsending_wait: %v\npasses: 8\npasses_per_host: 8\ninject:\n  address: %s\ndefaults:\n  protocol: imap\n  host: %s\n  port: %s\n  tls: none\n  allow_plaintext: true\n  user: u\n  password: p\n  idle: %v\n  schedule: \"@every %v\"\n  recipients: [alice@example.net]\n  mx: [mx.example.net]\n  on_delivered: delete\n  retry_min: 1m\naccounts:\n",
-		url, filepath.Join(n.dir, fmt.Sprint("state", number)), fleetLease, fleetLease, n.mta.Addr(), host, port, n.idlers != nil, n.interval)
+	fmt.Fprintf(&text, "state: %s\nstate_dir: %s\nmetrics: \"unix:%s\"\nlease: %v\nsending_wait: %v\npasses: 8\npasses_per_host: 8\ninject:\n  address: %s\ndefaults:\n  protocol: imap\n  host: %s\n  port: %s\n  tls: none\n  allow_plaintext: true\n  user: u\n  password: p\n  idle: %v\n  schedule: \"@every %v\"\n  recipients: [alice@example.net]\n  mx: [mx.example.net]\n  on_delivered: delete\n  retry_min: 1m\naccounts:\n",
+		url, filepath.Join(n.dir, fmt.Sprint("state", number)), one.monitored(), fleetLease, fleetLease, n.mta.Addr(), host, port, n.idlers != nil, n.interval)
 	for account := range n.accounts {
 		fmt.Fprintf(&text, "  a%d: {folders: [%s]}\n", account, folderOf(account))
 	}
+	text.WriteString(n.more[number])
 	return []byte(text.String())
 }
+
+// monitored is the socket at which a node answers a monitor.
+func (o *node) monitored() string { return filepath.Join(o.link.dir, "metrics") }
 
 // start starts a node, anew where it was killed.
 func (n *nodes) start(t *testing.T, one *node) {

@@ -115,7 +115,7 @@ func (s *service) run(ctx context.Context, read func(now *config.Config) (*confi
 	s.log.Serving(len(s.cfg.Accounts))
 	s.notify(s.manager.ready(len(s.cfg.Accounts)))
 	if s.fleet != nil {
-		s.metrics.Share(s.fleet.leases)
+		s.metrics.Share(s.fleet.shared)
 		if err := s.fleet.ledger.Serve(ctx, s.cfg.Names()); err != nil {
 			return err
 		}

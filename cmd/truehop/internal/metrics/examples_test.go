@@ -28,7 +28,7 @@ func exposition(t *testing.T) map[string][]string {
 	m.Receipt("main", inject.Receipt{})
 	m.Reload(false)
 	m.Reload(true)
-	m.Share(func() (held, taken, lost int) { return 1, 2, 3 })
+	m.Share(func() Shared { return Shared{} })
 	socket := filepath.Join(t.TempDir(), "s")
 	s, err := m.Listen("unix", socket, func() ([]string, bool) { return nil, true })
 	if err != nil {

@@ -88,21 +88,31 @@ func (m *Metrics) Serve(accounts, targets, goneAccounts, goneTargets []string) {
 	}
 }
 
-// Leases are what a service holds of the accounts that it shares with others: how many now, and how many it has taken and lost since its start.
-type Leases func() (held, taken, lost int)
+// Shared is what a service knows of the accounts that it shares with others.
+type Shared struct {
+	// Held is how many it serves now, Taken and Lost how many it has taken and lost since its start.
+	Held, Taken, Lost int
+	// Services, Accounts and Overdue are those of all machines, as it last saw them: services that take accounts, accounts that are to be
+	// served, and accounts that nobody serves although a pass has been due for a minute.
+	Services, Accounts, Overdue int
+}
 
 // Share adds the series of a service that shares its accounts with others.
-func (m *Metrics) Share(leases Leases) {
-	of := func(which func(held, taken, lost int) int) func() float64 {
-		return func() float64 { return float64(which(leases())) }
+func (m *Metrics) Share(now func() Shared) {
+	gauge := func(name, help string, which func(Shared) int) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(which(now())) })
+	}
+	counter := func(name, help string, which func(Shared) int) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(which(now())) })
 	}
 	m.registry.MustRegister(
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "truehop_leases", Help: "Accounts that this service serves, of those that it shares with others."},
-			of(func(held, _, _ int) int { return held })),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "truehop_leases_taken_total", Help: "Accounts that this service has taken over from others, or from nobody."},
-			of(func(_, taken, _ int) int { return taken })),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "truehop_leases_lost_total", Help: "Accounts that this service has lost because it could not renew its leases."},
-			of(func(_, _, lost int) int { return lost })))
+		gauge("truehop_leases", "Accounts that this service serves, of those that it shares with others.", func(s Shared) int { return s.Held }),
+		counter("truehop_leases_taken_total", "Accounts that this service has taken over from others, or from nobody.", func(s Shared) int { return s.Taken }),
+		counter("truehop_leases_lost_total", "Accounts that this service has lost because it could not renew its leases.", func(s Shared) int { return s.Lost }),
+		gauge("truehop_fleet_services", "Services on all machines that take accounts, but for drained ones.", func(s Shared) int { return s.Services }),
+		gauge("truehop_fleet_accounts", "Accounts that the services of all machines are to serve.", func(s Shared) int { return s.Accounts }),
+		gauge("truehop_fleet_overdue_accounts", "Accounts that no service on any machine serves, although a pass has been due for a minute.",
+			func(s Shared) int { return s.Overdue }))
 }
 
 // Event counts what happened in a pass.

@@ -51,12 +51,13 @@ func at(socket string) *http.Client {
 	}}}
 }
 
-// TestLeases: a service that shares its accounts shows how many it has, and has taken and lost; another shows nothing of that.
+// TestLeases: a service that shares its accounts shows how many it has, and has taken and lost, and how all of them are shared out; another shows
+// nothing of that.
 func TestLeases(t *testing.T) {
 	for shared, want := range map[bool]bool{false: false, true: true} {
 		m := New(known)
 		if shared {
-			m.Share(func() (held, taken, lost int) { return 5, 7, 2 })
+			m.Share(func() Shared { return Shared{Held: 5, Taken: 7, Lost: 2, Services: 3, Accounts: 14, Overdue: 1} })
 		}
 		socket := filepath.Join(t.TempDir(), "s")
 		s, err := m.Listen("unix", socket, func() ([]string, bool) { return nil, true })
@@ -67,7 +68,8 @@ func TestLeases(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		for _, line := range []string{"\ntruehop_leases 5\n", "\ntruehop_leases_taken_total 7\n", "\ntruehop_leases_lost_total 2\n"} {
+		for _, line := range []string{"\ntruehop_leases 5\n", "\ntruehop_leases_taken_total 7\n", "\ntruehop_leases_lost_total 2\n",
+			"\ntruehop_fleet_services 3\n", "\ntruehop_fleet_accounts 14\n", "\ntruehop_fleet_overdue_accounts 1\n"} {
 			if strings.Contains(body, line) != want {
 				t.Errorf("shared %v: %q", shared, line)
 			}

@@ -18,8 +18,12 @@ type link struct {
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
-	// sending, if not nil, is closed when the node has asked to record a message as sending; from then on replies are held until held is closed.
+	// said counts the octets that came from the node.
+	said int
+	// sending, if not nil, is closed when the node has asked to record a message as sending, or if after is not 0, has said so many octets; from
+	// then on replies are held until held is closed.
 	sending, held chan struct{}
+	after         int
 }
 
 // newLink serves a UNIX socket as PostgreSQL does, and passes on what comes to the one in dir.
@@ -70,6 +74,21 @@ func (l *link) serve(node net.Conn) {
 	delete(l.conns, base)
 }
 
+// heard returns how many octets came from the node.
+func (l *link) heard() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.said
+}
+
+// holdAfter has replies held from when the node has said so many octets. That closes what it returns.
+func (l *link) holdAfter(octets int) (holds <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sending, l.after = make(chan struct{}), octets
+	return l.sending
+}
+
 // cut ends all connections.
 func (l *link) cut() {
 	l.mu.Lock()
@@ -92,7 +111,12 @@ func (w watching) Read(p []byte) (int, error) {
 	said := append(*w.last, p[:n]...)
 	w.link.mu.Lock()
 	defer w.link.mu.Unlock()
-	if w.link.sending != nil && w.link.held == nil && bytes.Contains(said, []byte("\x00\x00\x00\x07sending")) {
+	w.link.said += n
+	due := bytes.Contains(said, []byte("\x00\x00\x00\x07sending"))
+	if w.link.after > 0 {
+		due = w.link.said >= w.link.after
+	}
+	if w.link.sending != nil && w.link.held == nil && due {
 		w.link.held = make(chan struct{})
 		close(w.link.sending)
 	}

@@ -95,7 +95,7 @@ func (l *Ledger) passes(ctx context.Context) (all map[string]ledger.AccountFacts
 
 // SetBeside writes what is kept beside the records of messages, in one transaction. This process must have the locks of the accounts.
 func (l *Ledger) SetBeside(ctx context.Context, b ledger.Beside) error {
-	w := &write{bulk: true}
+	w := &write{bulk: ctx}
 	for i := range b.Accounts {
 		if err := checkAccount(b.Accounts[i].Account); err != nil {
 			return err

@@ -160,6 +160,11 @@ const lostFor = `CASE WHEN lost = '-infinity' THEN -1 ELSE greatest(0, extract(e
 //
 // A process that serves accounts takes leases by [Ledger.Take] and keeps them between passes: there Lock asks nobody.
 func (l *Ledger) Lock(account string) (unlock func() error, err error) {
+	return l.LockContext(context.Background(), account)
+}
+
+// LockContext is [Ledger.Lock] for those who wait no longer than ctx lasts. The lock does not end with it.
+func (l *Ledger) LockContext(ctx context.Context, account string) (unlock func() error, err error) {
 	if err := checkAccount(account); err != nil {
 		return nil, err
 	}
@@ -170,8 +175,6 @@ func (l *Ledger) Lock(account string) (unlock func() error, err error) {
 	if h, err := l.lockHeld(account); h != nil || err != nil {
 		return sync.OnceValue(func() error { return l.unlock(account, h) }), err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	h, err := l.acquire(ctx, account)
 	if err != nil {
 		return nil, err
@@ -257,6 +260,8 @@ func (l *Ledger) acquire(ctx context.Context, account string) (*holding, error) 
 		case <-time.After(askPause):
 		case <-l.closed:
 			return nil, errClosed()
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 	}
 }

@@ -192,7 +192,7 @@ func (l *Ledger) PutSeq(ctx context.Context, rs iter.Seq[ledger.Record]) error {
 	if count == 0 {
 		return nil
 	}
-	w := &write{bulk: count > maxGroup, queue: func(b *batch) error {
+	w := &write{queue: func(b *batch) error {
 		for r := range rs {
 			if err := b.put(ids[mailboxOf(&r.Key)], r); err != nil {
 				return err
@@ -200,6 +200,9 @@ func (l *Ledger) PutSeq(ctx context.Context, rs iter.Seq[ledger.Record]) error {
 		}
 		return nil
 	}}
+	if count > maxGroup {
+		w.bulk = ctx
+	}
 	for account := range accounts {
 		w.accounts = append(w.accounts, account)
 	}

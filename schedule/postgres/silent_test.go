@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync/atomic"
@@ -18,6 +19,8 @@ import (
 type silence struct {
 	text  []byte
 	armed atomic.Bool
+	// silent, if not nil, is closed when it did not answer.
+	silent chan struct{}
 }
 
 func (s *silence) dial(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -32,6 +35,9 @@ type silentConn struct {
 
 func (c *silentConn) Write(p []byte) (int, error) {
 	if bytes.Contains(p, c.silence.text) && c.silence.armed.CompareAndSwap(true, false) {
+		if c.silence.silent != nil {
+			close(c.silence.silent)
+		}
 		return len(p), nil
 	}
 	return c.Conn.Write(p)
@@ -64,6 +70,47 @@ func TestServerThatGoesSilentInALargeWrite(t *testing.T) {
 				}
 			case <-time.After(20 * time.Second):
 				t.Fatal("it waits for the reply without a limit")
+			}
+		})
+	}
+}
+
+// TestLargeWriteIsGivenUp: a large write whose caller waits no longer is rolled back, also while the server says nothing, and what comes behind it is
+// written.
+func TestLargeWriteIsGivenUp(t *testing.T) {
+	for _, text := range []string{"begin", "INSERT INTO truehop.record"} {
+		t.Run(text, func(t *testing.T) {
+			network := &silence{text: []byte(text), silent: make(chan struct{})}
+			l, err := postgres.Open(t.Context(), postgres.Options{URL: postgrestest.New(t), Dial: network.dial})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			lock(t, l, "work")
+			large := make([]ledger.Record, 1000)
+			for i := range large {
+				large[i] = record
+				large[i].UID = fmt.Sprint(i)
+			}
+			ctx, giveUp := context.WithCancel(t.Context())
+			network.armed.Store(true)
+			written := make(chan error, 1)
+			go func() { written <- l.PutAll(ctx, large) }()
+			<-network.silent
+			giveUp()
+			select {
+			case err := <-written:
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("it ends with %v", err)
+				}
+			case <-time.After(30 * time.Second): // half of what the server has for its reply
+				t.Fatal("it does not end")
+			}
+			if err := l.Put(t.Context(), record); err != nil {
+				t.Errorf("the next write: %v", err)
+			}
+			if counts, err := l.Counts(t.Context(), "work"); err != nil || len(counts) != 1 || counts[record.State] != 1 {
+				t.Errorf("the record has %v, %v; want what was written behind it", counts, err)
 			}
 		})
 	}

@@ -30,8 +30,8 @@ type write struct {
 	// accounts are those whose leases the write needs, epochs what this process held when it was begun.
 	accounts []string
 	epochs   []int64
-	// bulk says that it is too large to be sent together with others.
-	bulk bool
+	// bulk, if not nil, says that it is too large to be sent together with others. Until the commit the end of this context rolls it back.
+	bulk context.Context
 	// verdict says that it is what an MTA made of a message that may have been put to it whole.
 	verdict bool
 	// patient says that nobody is kept waiting by it, so that it may wait for company.
@@ -98,7 +98,7 @@ func (l *Ledger) begin(ctx context.Context, w *write) error {
 	return nil
 }
 
-// write hands a change to the writer and waits until it is durable. Once the writer has taken it, ctx no longer matters.
+// write hands a change to the writer and waits until it is durable. Once the writer has taken it, ctx no longer matters, but to one in bulk.
 func (l *Ledger) write(ctx context.Context, w *write) error {
 	if err := l.begin(ctx, w); err != nil {
 		return err
@@ -181,7 +181,7 @@ func (w *writer) take() []*write {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := min(len(w.waiting), maxGroup)
-	if i := slices.IndexFunc(w.waiting[:n], func(each *write) bool { return each.bulk }); i >= 0 {
+	if i := slices.IndexFunc(w.waiting[:n], func(each *write) bool { return each.bulk != nil }); i >= 0 {
 		n = max(i, 1)
 	}
 	group := slices.Clone(w.waiting[:n])
@@ -331,7 +331,7 @@ func (w *writer) dropFenced(group []*write) ([]*write, error) {
 
 // commit runs a group in one transaction. An error that is not of a connection means that nothing of it is in the database.
 func (w *writer) commit(group []*write) (err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), w.reply)
+	ctx, cancel := context.WithTimeout(cmp.Or(group[0].bulk, context.Background()), w.reply)
 	defer cancel()
 	conn, err := w.pool.Acquire(ctx)
 	if err != nil {
@@ -341,7 +341,7 @@ func (w *writer) commit(group []*write) (err error) {
 	if err := w.endBroken(ctx, conn); err != nil {
 		return err
 	}
-	if group[0].bulk {
+	if group[0].bulk != nil {
 		return w.commitBulk(group[0], conn)
 	}
 	b := &batch{}
@@ -359,13 +359,13 @@ func (w *writer) commit(group []*write) (err error) {
 // commitBulk runs one large write in a transaction of its own, a part at a time. Each step has the time of a group: a commit may wait for a
 // standby that is away, and so would all that comes behind it.
 func (w *writer) commitBulk(each *write, conn *pgxpool.Conn) error {
-	within := func(step func(context.Context) error) error {
-		ctx, cancel := context.WithTimeout(context.Background(), w.reply)
+	within := func(parent context.Context, step func(context.Context) error) error {
+		ctx, cancel := context.WithTimeout(parent, w.reply)
 		defer cancel()
 		return step(ctx)
 	}
 	var tx pgx.Tx
-	err := within(func(ctx context.Context) (err error) {
+	err := within(each.bulk, func(ctx context.Context) (err error) {
 		tx, err = conn.Begin(ctx)
 		return err
 	})
@@ -376,7 +376,7 @@ func (w *writer) commitBulk(each *write, conn *pgxpool.Conn) error {
 	b.send = func() error {
 		sent := b.Batch
 		b.Batch.QueuedQueries = nil
-		return within(func(ctx context.Context) error { return tx.SendBatch(ctx, &sent).Close() })
+		return within(each.bulk, func(ctx context.Context) error { return tx.SendBatch(ctx, &sent).Close() })
 	}
 	b.fence(leasesOf([]*write{each}))
 	err = each.queue(b)
@@ -384,7 +384,7 @@ func (w *writer) commitBulk(each *write, conn *pgxpool.Conn) error {
 		err = b.send()
 	}
 	if err == nil {
-		return within(tx.Commit)
+		return within(context.Background(), tx.Commit)
 	}
-	return errors.Join(err, within(tx.Rollback))
+	return errors.Join(err, within(context.Background(), tx.Rollback))
 }

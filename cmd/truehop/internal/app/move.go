@@ -63,13 +63,11 @@ func Move(ctx context.Context, cfg *config.Config, from, to string, progress fun
 	if i := slices.IndexFunc(there, func(name string) bool { return !slices.Contains(names, name) }); i >= 0 {
 		return m, otherRows(to, there[i])
 	}
-	for _, name := range names {
-		for _, l := range []Ledger{source, target} {
-			unlock, err := l.Lock(name)
-			if err != nil {
-				return m, err
-			}
-			defer func() { _ = unlock() }() // closing the record does the same
+	for _, l := range []Ledger{source, target} {
+		unlock, err := lockAll(ctx, l, names)
+		defer unlock()
+		if err != nil {
+			return m, err
 		}
 	}
 	for _, name := range there { // before anything is written
@@ -86,6 +84,36 @@ func Move(ctx context.Context, cfg *config.Config, from, to string, progress fun
 		progress(name, all)
 	}
 	return m, moveBeside(ctx, source, target, to)
+}
+
+// lockAll locks accounts. A database that says nothing is waited for no longer than ctx lasts, neither by it nor by unlock: closing the record
+// hands the leases back, or they end by themselves.
+func lockAll(ctx context.Context, l Ledger, names []string) (unlock func(), err error) {
+	shared, leased := l.(*postgres.Ledger)
+	var locks []func() error
+	unlock = func() {
+		for _, each := range locks {
+			if !leased || ctx.Err() == nil {
+				_ = each()
+			}
+		}
+	}
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return unlock, err
+		}
+		var one func() error
+		if leased {
+			one, err = shared.LockContext(ctx, name)
+		} else {
+			one, err = l.Lock(name)
+		}
+		if err != nil {
+			return unlock, err
+		}
+		locks = append(locks, one)
+	}
+	return unlock, nil
 }
 
 // openAt opens the record at a place for writing, because its accounts are locked. One that is to be read must be there.

@@ -253,29 +253,6 @@ func TestDatabaseThatDoesNotWriteToTheDisk(t *testing.T) {
 	}
 }
 
-// TestStandby: a standby is refused, for what it does not know yet would be delivered again. It says what to name in its place.
-func TestStandby(t *testing.T) {
-	server := postgrestest.Start(t)
-	url := server.New(t)
-	t.Cleanup(func() { _ = server.Stop() }) // a standby drops no database
-	open(t, url)                            // there is a ledger, so that nothing else is missing
-	if err := server.Demote(); err != nil {
-		t.Fatal(err)
-	}
-	for name, open := range map[string]func(context.Context, postgres.Options) (*postgres.Ledger, error){
-		"to write": postgres.Open, "to read": postgres.OpenReadOnly,
-	} {
-		l, err := open(t.Context(), postgres.Options{URL: url})
-		if err == nil {
-			_ = l.Close()
-		}
-		var refused *ledger.Error
-		if !errors.As(err, &refused) || refused.Kind != ledger.Permission || !strings.Contains(refused.Op, "is a standby") || !strings.Contains(refused.Advice, "name the primary") {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
 // TestDeathAfterATick: the clock of an account that was moved in a pass goes with the next write, also where one before has brought the begin of the pass. A
 // process that dies then has not moved it for nothing.
 func TestDeathAfterATick(t *testing.T) {
@@ -310,4 +287,38 @@ func TestDeathAfterATick(t *testing.T) {
 	if got, err := open(t, url).Ran(ctx, "work"); err != nil || got != ran { // all that the next process knows
 		t.Errorf("the next process finds %v, %v; want %v", got, err, ran)
 	}
+}
+
+// TestStandbyIsNotAsked: a server that only follows another may know less than that, and is refused by all who would decide something by what it
+// says; by those who only look, too. So is one that becomes a standby while the record is open.
+func TestStandbyIsNotAsked(t *testing.T) {
+	server := postgrestest.Start(t)
+	url := server.New(t)
+	before := open(t, url)
+	lock(t, before, "work")
+	if err := before.Put(t.Context(), record); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Demote(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Stop() }) // a standby drops no database
+	if known := postgrestest.Ask[int](t, url, "SELECT count(*)::int FROM truehop.record"); known != 1 {
+		t.Fatalf("the standby shows %d messages, want 1: this proves nothing", known)
+	}
+	refused := func(who string, err error) {
+		t.Helper()
+		var refused *ledger.Error
+		if !errors.As(err, &refused) || refused.Kind != ledger.Permission || !strings.Contains(refused.Op, "is a standby") || !strings.Contains(refused.Advice, "name the primary") {
+			t.Errorf("%s: %v", who, err)
+		}
+	}
+	_, err := postgres.Open(t.Context(), postgres.Options{URL: url})
+	refused("who works", err)
+	_, err = postgres.OpenReadOnly(t.Context(), postgres.Options{URL: url})
+	refused("who looks", err)
+	_, err = postgres.OpenAccounts(t.Context(), postgres.Options{URL: url}, true)
+	refused("who reads accounts", err)
+	_, err = before.Unfinished(t.Context(), "work")
+	refused("who had it open", err)
 }

@@ -25,6 +25,8 @@ import (
 type Server struct {
 	// Dir has its data, its socket and its log.
 	Dir string
+	// Args are further arguments of the server, as it is next started.
+	Args []string
 
 	bin        string
 	credential *syscall.Credential

@@ -144,7 +144,10 @@ func (k keeping) private() bool {
 
 // mountPoint returns the highest directory above path on the same file system, "" if it cannot be told.
 func mountPoint(path string) string {
-	path, err := filepath.EvalSymlinks(path)
+	path, err := filepath.Abs(path)
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path)
+	}
 	if err != nil {
 		return ""
 	}

@@ -41,7 +41,9 @@ func (w *worker) work() {
 		if w.session != nil && !w.session.Reusable() {
 			w.dismiss()
 		}
-		w.p.judged(w.session != nil)
+		if mine {
+			w.p.judged(w.session != nil)
+		}
 		if w.held == nil && w.p.leave(false) {
 			break
 		}

@@ -78,20 +78,50 @@ func Mount(t *testing.T, from, to string) {
 	t.Cleanup(func() { _ = syscall.Unmount(to, syscall.MNT_DETACH) })
 }
 
-// Directory has an empty directory at that path until the test ends. For a test that is [Alone].
+// Directory has an empty directory at that path until the test ends. For a test that is [Alone]: others do not see what is in it. The directory
+// itself they do: who has made it does not remove it while others use it, for that would take it from them.
 func Directory(t *testing.T, path string) {
 	t.Helper()
-	err := os.Mkdir(path, 0o755)
-	if err != nil && !errors.Is(err, os.ErrExist) {
+	inUse, made, err := useDirectory(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err == nil {
-		t.Cleanup(func() { os.Remove(path) })
-	}
+	t.Cleanup(func() {
+		if err := syscall.Flock(int(inUse.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil && made {
+			_ = os.Remove(path)
+		}
+		_ = inUse.Close()
+	})
 	if err := syscall.Mount("none", path, "tmpfs", 0, "mode=755"); err != nil {
 		t.Fatalf("mounting %s: %v", path, err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(path, syscall.MNT_DETACH) })
+}
+
+// useDirectory makes a directory, if it is not there, and locks it against being removed.
+func useDirectory(path string) (inUse *os.File, made bool, err error) {
+	for {
+		if err := os.Mkdir(path, 0o755); err == nil {
+			made = true
+		} else if !errors.Is(err, os.ErrExist) {
+			return nil, false, err
+		}
+		f, err := os.Open(path)
+		if errors.Is(err, os.ErrNotExist) { // removed since
+			continue
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH); err != nil {
+			return nil, false, errors.Join(err, f.Close())
+		}
+		locked, err := f.Stat()
+		if there, gone := os.Stat(path); err == nil && gone == nil && os.SameFile(locked, there) {
+			return f, made, nil
+		}
+		_ = f.Close()
+	}
 }
 
 // Log is what programs have said.

@@ -125,13 +125,15 @@ func exitCode(err error) int {
 		return exitCredentials
 	case errors.As(err, &record):
 		return ledgerExit(record)
+	case errors.Is(err, context.Canceled): // whatever was under way then says nothing of who it was with
+		return exitLater
 	case errors.As(err, &up):
 		return upstreamExit(up.Kind)
 	case errors.As(err, &mta):
 		return mtaExit(mta.Kind)
 	case errors.As(err, &pass):
 		return exitPerson
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded):
 		return exitLater
 	}
 	return exitInternal

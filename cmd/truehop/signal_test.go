@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -336,10 +337,15 @@ func (k *killTrial) wantRecorded(t *testing.T, n int64) {
 	}
 }
 
-func (k *killTrial) counts(t *testing.T, code int) map[ledger.State]int {
+// counts returns what status counts by state, having ended with one of the codes.
+func (k *killTrial) counts(t *testing.T, codes ...int) map[ledger.State]int {
 	t.Helper()
 	var s ui.AccountStatus
-	p := must(t, code, "status", "--json", "--config", k.config)
+	p := command(t, t.Context(), "status", "--json", "--config", k.config)
+	p.start(t)
+	if code := p.wait(t); !slices.Contains(codes, code) {
+		t.Errorf("status ended with %d, want one of %v\n%s%s", code, codes, &p.stdout, &p.stderr)
+	}
 	if err := json.Unmarshal(p.stdout.Bytes(), &s); err != nil {
 		t.Fatal(err)
 	}

@@ -57,6 +57,7 @@ type guard struct {
 	secured bool   // the connection is as secure as it will be
 	offered string // the capabilities before the login, as the library should see them
 	inside  bool   // what is written next is a literal, no command
+	hold    hold
 	// expunges lets one EXPUNGE through.
 	expunges atomic.Bool
 
@@ -396,18 +397,28 @@ func (g *guard) Write(p []byte) (int, error) {
 		line = p[1:]
 	}
 	g.trace("C", line)
+	if now := g.hold.add(line); len(now) > 0 {
+		if err := g.write(now); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
+}
+
+// write writes what leaves for the server.
+func (g *guard) write(p []byte) error {
 	g.mu.Lock()
 	cause := g.cause
 	_ = g.conn.SetWriteDeadline(time.Now().Add(g.t.Idle))
 	g.mu.Unlock()
 	if cause != nil {
-		return 0, cause
+		return cause
 	}
-	if _, err := g.conn.Write(line); err != nil {
+	_, err := g.conn.Write(p)
+	if err != nil {
 		g.fail(err)
-		return 0, err
 	}
-	return len(p), nil
+	return err
 }
 
 // Close implements net.Conn for the library, which closes when it cannot parse.

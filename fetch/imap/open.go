@@ -179,9 +179,13 @@ func (c *Client) askFor(folder string, among *imapwire.SearchCriteria) (a answer
 		n.count, n.counted, n.sized = 0, false, false
 		n.opening, n.answered, n.listed, n.intact, n.view = true, false, 0, false, nil
 	})
-	// SELECT, not EXAMINE: Settle needs it, and it changes but \Recent.
-	selected := c.lib.Select(folder, nil)
-	sent := c.searchTogether(among)
+	var selected *imapclient.SelectCommand
+	var sent searches
+	c.g.inOneWrite(func() {
+		// SELECT, not EXAMINE: Settle needs it, and it changes but \Recent.
+		selected = c.lib.Select(folder, nil)
+		sent = c.searchTogether(among)
+	})
 	_, err = selected.Wait()
 	if err == nil && sent.all == nil {
 		sent.all = c.searchAll(among)

@@ -47,8 +47,8 @@ port = LMTP
 override = alice@example.org
 `
 	return []predecessor{
-		{"fetchmail with POP3", "fetchmail", "fetchmailrc", pop3, ".fetchmailrc", fmt.Sprintf(fetchmail, "pop3", "keep"), []string{"-f", "HOME/.fetchmailrc", "--nodetach"}},
-		{"fetchmail with IMAP", "fetchmail", "fetchmailrc", imap, ".fetchmailrc", fmt.Sprintf(fetchmail, "imap", "keep"), []string{"-f", "HOME/.fetchmailrc", "--nodetach"}},
+		{"fetchmail with POP3", "fetchmail", "fetchmailrc", pop3, ".fetchmailrc", fmt.Sprintf(fetchmail, "pop3", "keep"), []string{"-f", "HOME/.fetchmailrc", "--nodetach", "--pidfile", "HOME/fetchmail.pid"}},
+		{"fetchmail with IMAP", "fetchmail", "fetchmailrc", imap, ".fetchmailrc", fmt.Sprintf(fetchmail, "imap", "keep"), []string{"-f", "HOME/.fetchmailrc", "--nodetach", "--pidfile", "HOME/fetchmail.pid"}},
 		{"getmail with POP3", "getmail", "getmailrc", pop3, ".getmail/getmailrc", fmt.Sprintf(getmail, "SimplePOP3SSLRetriever"), []string{"--getmaildir", "HOME/.getmail"}},
 		{"getmail with IMAP", "getmail", "getmailrc", imap, ".getmail/getmailrc", fmt.Sprintf(getmail, "SimpleIMAPSSLRetriever"), []string{"--getmaildir", "HOME/.getmail"}},
 		{"mpop", "mpop", "mpoprc", pop3, ".mpoprc", "defaults\ntls on\ntls_starttls off\ntls_trust_file CA\n\naccount work\nhost HOST\nport PORT\nuser USER\npassword \"PASSWORD\"\nkeep on\ndelivery maildir HOME/Mail\n", []string{"-C", "HOME/.mpoprc", "-a"}},

@@ -23,6 +23,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v4"
 
@@ -434,8 +435,15 @@ func (e engine) live(t *testing.T, i image, w *mailtest.Mail, probe []string) {
 		t.Fatal(err)
 	}
 	w.Await()
-	if out, err := e.run(t, i, probe...); err != nil || !strings.HasPrefix(out, "OK: accounts 1, deferred 0, for a person 0") {
-		t.Errorf("%q beside the service: %v\n%s", probe, err, out)
+	// The MTA has the message a moment before its verdict is recorded.
+	for until := time.Now().Add(time.Minute); ; {
+		out, err := e.run(t, i, probe...)
+		if err == nil && strings.HasPrefix(out, "OK: accounts 1, deferred 0, for a person 0") {
+			break
+		}
+		if time.Now().After(until) {
+			t.Fatalf("%q beside the service: %v\n%s", probe, err, out)
+		}
 	}
 	if e.probe != "" {
 		e.healthy(t)

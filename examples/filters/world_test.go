@@ -259,7 +259,7 @@ func (w *world) byFetchmail() outcome {
   fetchall keep sslproto ""
 `, w.upstream, mailtest.User, mailtest.Password))
 	before := w.logs()
-	cmd := exec.Command("fetchmail", "--nodetach", "--nosyslog", "-f", rc)
+	cmd := exec.Command("fetchmail", "--nodetach", "--nosyslog", "--pidfile", filepath.Join(w.dir, "fetchmail.pid"), "-f", rc) // root's is one for the machine
 	cmd.Env = []string{"HOME=" + w.dir, "PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		w.t.Fatalf("fetchmail: %v\n%s", err, out)

@@ -2,9 +2,10 @@
 // presenting for each the SMTP client that an upstream MX saw, with Postfix's
 // XCLIENT (https://www.postfix.org/XCLIENT_README.html).
 //
-// One [Session] is one dialogue; a [Pool] holds several and takes messages from a queue. [Open]
-// brings a session to the point where a client can be presented: greeting, EHLO, STARTTLS,
-// AUTH. [Session.Deliver] then holds one dialogue for each message:
+// One [Session] is one dialogue; a [Pool] holds several and takes messages from a queue. How many
+// it holds it finds by the rate of verdicts (pace.go). [Open] brings a session to the point where a
+// client can be presented: greeting, EHLO, STARTTLS, AUTH. [Session.Deliver] then holds one dialogue
+// for each message:
 //
 //	XCLIENT ...      220   who the client was: always the complete set of attributes
 //	EHLO name        250   in that client's name; is XCLIENT offered again?

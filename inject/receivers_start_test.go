@@ -254,7 +254,7 @@ func tryOpenSMTPD(t *testing.T) trial {
 	if err := errors.Join(os.Chown(filepath.Join(u.dir, "var/home/alice"), owner, owner), os.Chmod(filepath.Join(u.dir, "var/spool/smtpd"), 0o711)); err != nil {
 		t.Fatal(err)
 	}
-	addr := ownLoopback()
+	addr := ownLoopback(t)
 	host, port, _ := net.SplitHostPort(addr)
 	u.write(t, "etc/smtpd.conf", "listen on "+host+" port "+port+` proxy-v2 hostname mx.example.org
 action keep maildir "/var/home/alice/Maildir" virtual { "@example.org" = alice }
@@ -301,7 +301,7 @@ func tryHaraka(t *testing.T) trial {
 	if _, err := os.Stat(program); err != nil {
 		t.Skipf("needs Haraka: .ci/servers DIR gets it from npm, MAIL_SERVERS=DIR names the place: %v", err)
 	}
-	dir, addr := t.TempDir(), ownLoopback()
+	dir, addr := t.TempDir(), ownLoopback(t)
 	connection, err := os.ReadFile(filepath.Join(program, "config/connection.ini"))
 	if err != nil {
 		t.Fatal(err)

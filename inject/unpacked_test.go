@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"hash/fnv"
 	"net"
 	"os"
 	"os/exec"
@@ -127,11 +128,12 @@ func startServer(t *testing.T, cmd *exec.Cmd) {
 	})
 }
 
-// ownLoopback is an address that no other process of this host uses. Servers that cannot inherit a socket listen there, so that the
-// port is theirs.
-func ownLoopback() string {
-	pid := os.Getpid()
-	return fmt.Sprintf("127.%d.%d.%d:2525", 64+pid>>16&63, pid>>8&255, pid&255)
+// ownLoopback is an address that no other process of this host uses, with a port for each test: what an earlier test killed may go on for a
+// moment. Servers that cannot inherit a socket listen there.
+func ownLoopback(t *testing.T) string {
+	pid, name := os.Getpid(), fnv.New32a()
+	_, _ = name.Write([]byte(t.Name()))
+	return fmt.Sprintf("127.%d.%d.%d:%d", 64+pid>>16&63, pid>>8&255, pid&255, 10_000+name.Sum32()%20_000)
 }
 
 // dialTo returns what connects to a server by TCP, once it listens.

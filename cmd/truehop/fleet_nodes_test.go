@@ -321,7 +321,8 @@ func TestCommandsBesideServices(t *testing.T) {
 		t.Errorf("drain of the last service does not say that nobody serves the accounts:\n%s", told)
 	}
 	n.end(t)
-	if told := n.all[0].stderr.String(); !strings.Contains(told, "drained: no account is served here") {
+	// It may see that it is to hand over only when the other one is, too.
+	if told := n.all[0].stderr.String(); !strings.Contains(told, "drained: no account is served here") && !strings.Contains(told, "drained, and no other service") {
 		t.Errorf("the service that was drained does not log it:\n%s", told)
 	}
 }

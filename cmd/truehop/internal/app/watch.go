@@ -65,8 +65,7 @@ func Watched(account *config.Account) []string {
 // there or passes through it, and the names, but not all of them.
 func watchable(s fetch.Selection) []string {
 	names := s.Names()
-	inbox := func(name string) bool { return strings.EqualFold(name, "INBOX") }
-	if !s.Fixed() && !slices.Contains(s, "!INBOX") && !slices.ContainsFunc(names, inbox) {
+	if !s.Fixed() && !slices.Contains(s, "!INBOX") && !slices.ContainsFunc(names, isInbox) {
 		names = append([]string{"INBOX"}, names...)
 	}
 	return names[:min(maxWatched, len(names))]
@@ -116,10 +115,26 @@ func (a *App) unseen(ctx context.Context, account, folder string, l *fetch.Listi
 	if highest == 0 {
 		return false, nil
 	}
+	names := []string{folder}
+	if isInbox(folder) { // passes call it as the server lists it, if it was chosen by a pattern
+		recorded, err := a.ledger.Folders(ctx, account)
+		if err != nil {
+			return false, err
+		}
+		names = slices.DeleteFunc(recorded, func(name string) bool { return !isInbox(name) })
+	}
 	uid := strconv.FormatUint(highest, 10)
-	known, err := a.ledger.BriefsOf(ctx, account, folder, l.Validity, []string{uid})
-	return len(known[uid]) == 0, err
+	for _, name := range names {
+		known, err := a.ledger.BriefsOf(ctx, account, name, l.Validity, []string{uid})
+		if err != nil || len(known[uid]) > 0 {
+			return false, err
+		}
+	}
+	return true, nil
 }
+
+// isInbox reports whether a folder is the inbox, whose name is the same in any case (RFC 9051 section 5.1).
+func isInbox(folder string) bool { return strings.EqualFold(folder, "INBOX") }
 
 // watch keeps a connection with the upstream, and wakes when mail arrives. What arrives while there
 // is none wakes when there is one again. While the credentials stand refused it leaves the next login to a pass.

@@ -99,6 +99,11 @@ func TestWatcherSeesWhatCameBeforeIt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Some servers list the inbox as Inbox, and by a pattern it is known by that name.
+	listed := ledger.Key{Account: "all", Folder: "Inbox", Validity: 7, UID: "10"}
+	if err := l.Put(t.Context(), ledger.Record{Key: listed, State: ledger.Held}); err != nil {
+		t.Fatal(err)
+	}
 	a := App{ledger: l}
 	for name, c := range map[string]struct {
 		account, folder string
@@ -113,6 +118,9 @@ func TestWatcherSeesWhatCameBeforeIt(t *testing.T) {
 		"UIDs begin anew":             {"work", "INBOX", 8, []string{"10"}, true},
 		"another folder":              {"work", "Lists", 7, []string{"10"}, true},
 		"another account":             {"home", "INBOX", 7, []string{"10"}, true},
+		"the inbox in other letters":  {"all", "INBOX", 7, []string{"10"}, false},
+		"there, a newer one":          {"all", "INBOX", 7, []string{"10", "11"}, true},
+		"an ordinary folder is not":   {"work", "lists", 7, []string{"10"}, true},
 	} {
 		listing := &fetch.Listing{Validity: c.validity}
 		for _, uid := range c.uids {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -32,11 +33,15 @@ func TestSimulation(t *testing.T) {
 		simulate(t, w, seed)
 		return
 	}
+	asItWas := 0
 	for seed := range uint64(seeds) {
-		simulate(t, w, seed)
+		asItWas += simulate(t, w, seed)
 		if t.Failed() {
 			t.Fatalf("seed %d: play it alone with TRUEHOP_SEED=%d", seed, seed)
 		}
+	}
+	if t.Logf("%d passes found the list as it was", asItWas); asItWas < seeds/2 {
+		t.Error("want one in two histories at least")
 	}
 }
 
@@ -54,9 +59,13 @@ type history struct {
 	// know, refused those it refused, labelled the copies that say that they may be second ones.
 	copies, doubts, labelled map[string]int
 	refused                  map[string]bool
+	// silent says that several passes follow each other in which nothing comes. asItWas counts those that found the list so.
+	silent  bool
+	asItWas int
 }
 
-func simulate(t *testing.T, base *world, seed uint64) {
+// simulate plays a history, and returns how many of its passes found the list of messages as it was.
+func simulate(t *testing.T, base *world, seed uint64) int {
 	t.Helper()
 	w := *base
 	w.store = fakeserver.NewStore()
@@ -67,7 +76,7 @@ func simulate(t *testing.T, base *world, seed uint64) {
 	w.pass.MTA = simMTA{h}
 	w.pass.Dial = func(ctx context.Context) (fetch.Mailbox, error) { return h.dial() }
 	w.pass.Batch = 1 + h.random.IntN(4)
-	w.pass.Flood.Accept = true
+	w.pass.Flood = transfer.Flood{Limit: 1 << 20, Accept: !w.reusable} // what a person asks for has all looked at
 	w.pass.Retry.GiveUp = 0
 	w.pass.Now = func() time.Time { return w.clock }
 	w.pass.Observe = nil
@@ -76,6 +85,11 @@ func simulate(t *testing.T, base *world, seed uint64) {
 	}
 	// Nothing tells a UID that is given again at once from the old one, where nobody asked for that to go.
 	w.once = w.reusable && w.pass.OnDelivered.Action == fetch.Delete && h.random.IntN(2) == 0
+	// With long silences between arrivals, passes find the list of messages as it was.
+	silences := rand.New(rand.NewPCG(seed, 3))
+	if h.silent = w.reusable && silences.IntN(2) == 0; h.silent && w.pass.OnDelivered.Action == fetch.Keep {
+		w.pass.DeleteAfter = time.Duration(silences.IntN(4)) * time.Hour
+	}
 	w.pass.Recipients = []string{"alice@example.net", "bob@example.net"}[:1+h.random.IntN(2)]
 	if limits := rand.New(rand.NewPCG(seed, 2)); limits.IntN(2) == 0 {
 		w.pass.Limit = transfer.Limit{Messages: limits.IntN(4), Octets: int64(limits.IntN(2) * limits.IntN(1500))}
@@ -83,11 +97,20 @@ func simulate(t *testing.T, base *world, seed uint64) {
 	for range 6 + h.random.IntN(6) {
 		h.happen()
 		w.clock = w.clock.Add(time.Duration(h.random.IntN(7200)) * time.Second)
-		_, err := w.pass.Run(t.Context())
-		h.expected(t, err)
+		passes := 1
+		if h.silent {
+			passes += silences.IntN(4)
+		}
+		for range passes {
+			_, err := w.pass.Run(t.Context())
+			w.pass.Failed = err != nil
+			h.expected(t, err)
+			w.clock = w.clock.Add(time.Minute)
+		}
 	}
 	h.calm(t)
 	h.verify(t)
+	return h.asItWas
 }
 
 // happen is what happens to the mailbox between passes.
@@ -122,12 +145,17 @@ func (h *history) expected(t *testing.T, err error) {
 func (h *history) calm(t *testing.T) {
 	t.Helper()
 	h.seed |= 1 << 63 // no more faults
-	for passes, quiet := 0, 0; quiet < 4; passes++ {
-		h.clock = h.clock.Add(24 * time.Hour)
+	step, enough := 24*time.Hour, 4
+	if h.silent { // all has to come right before the daily look at all of it
+		step, enough = 70*time.Minute, 8
+	}
+	for passes, quiet := 0, 0; quiet < enough; passes++ {
+		h.clock = h.clock.Add(step)
 		s, err := h.pass.Run(t.Context())
 		if err != nil || passes > 100 {
 			t.Fatalf("seed %d: with all faults gone pass %d left %d messages and ended with %v", h.seed&^(1<<63), passes+1, s.Left, err)
 		}
+		h.pass.Failed = false
 		if s.Left == 0 {
 			quiet++
 		}
@@ -166,7 +194,7 @@ func (h *history) verify(t *testing.T) {
 	for _, m := range h.store.List("") {
 		left[taken{body: string(m.Raw())}.subject()] = true
 	}
-	if h.pass.OnDelivered.Action == fetch.Delete {
+	if h.pass.OnDelivered.Action == fetch.Delete || h.pass.DeleteAfter > 0 {
 		for n := 1; n <= h.next; n++ {
 			if id := "number " + strconv.Itoa(n); left[id] != stays[id] {
 				t.Errorf("seed %d: message %s: refused for somebody %v, left upstream %v", h.seed, id, stays[id], left[id])
@@ -295,7 +323,33 @@ func (s *simSession) Open(ctx context.Context, folder string) (*fetch.Listing, e
 	if err == nil && s.history.faulty(20) {
 		l.Refs = nil // a server that shows an empty mailbox once
 	}
+	if err == nil && s.reusable {
+		l.Status = sumOf(l.Refs)
+	}
 	return l, err
+}
+
+// OpenSince is that of POP3.
+func (s *simSession) OpenSince(ctx context.Context, folder string, before fetch.Status) (*fetch.Listing, error) {
+	l, err := s.Open(ctx, folder)
+	if err == nil && l.Status == before {
+		l.Refs, l.Earlier = nil, len(l.Refs)
+		s.history.asItWas++
+	}
+	return l, err
+}
+
+// sumOf sums up messages of which each has a UID of its own.
+func sumOf(refs []fetch.Ref) fetch.Status {
+	digest, seen := fnv.New64a(), map[string]bool{}
+	for _, ref := range refs {
+		if seen[ref.UID] {
+			return fetch.Status{}
+		}
+		seen[ref.UID] = true
+		fmt.Fprintf(digest, "%q %d\n", ref.UID, ref.Size)
+	}
+	return fetch.Status{Messages: uint32(len(refs)), ModSeq: digest.Sum64()>>1 | 1}
 }
 
 func (s *simSession) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sink) error {

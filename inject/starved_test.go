@@ -119,3 +119,34 @@ func TestFewConnections(t *testing.T) {
 		}
 	}
 }
+
+// TestFewConnectionsInABacklog: while messages come without a pause, those taken by workers that the MTA lets wait
+// for a session are delivered by the others in their turn, long before the wait for a greeting is over.
+func TestFewConnectionsInABacklog(t *testing.T) {
+	for _, once := range []bool{false, true} {
+		bubble(t, fmt.Sprintf("XCLIENT once a session %v", once), func(t *testing.T) {
+			s := newServer(t, injecttest.Options{Once: once, Accepted: func(injecttest.Message) { time.Sleep(time.Second) }})
+			p := inject.NewPool(fewSeats(t, s, 2), inject.Options{Connections: 4})
+			const all = 1200 // ten minutes' work: twice the wait for a greeting
+			type result struct {
+				inject.Receipt
+				took time.Duration
+			}
+			results := make(chan result, all)
+			for n := range all {
+				start := time.Now()
+				if err := p.Submit(t.Context(), message(n), func(r inject.Receipt) { results <- result{r, time.Since(start)} }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range all {
+				if r := <-results; r.Outcome != inject.Delivered || r.took > time.Minute {
+					t.Errorf("%v after %v: %v", r.Outcome, r.took, r.Err)
+				}
+			}
+			if err := p.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

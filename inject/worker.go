@@ -76,10 +76,10 @@ func (w *worker) take() *job {
 		w.held = nil
 		return j
 	}
-	select {
-	case j := <-w.p.queue:
-		return j
-	default:
+	if w.session != nil {
+		if j := w.ahead(); j != nil {
+			return j
+		}
 	}
 	idle := time.NewTimer(w.p.o.Timeouts.Idle)
 	defer idle.Stop()
@@ -126,14 +126,26 @@ func (w *worker) next() *Message {
 	if w.p.superfluous() {
 		return nil
 	}
-	select {
-	case w.held = <-w.p.queue:
-	default:
-	}
-	if w.held == nil {
+	if w.held = w.ahead(); w.held == nil {
 		return nil
 	}
 	return w.held.m
+}
+
+// ahead returns the next job for a worker with a session, or nil. What waits for a session comes first: it has waited
+// longest, and while messages come without a pause none of them would ever be left to an idle worker.
+func (w *worker) ahead() *job {
+	select {
+	case j := <-w.p.waiting:
+		return j
+	default:
+	}
+	select {
+	case j := <-w.p.queue:
+		return j
+	default:
+		return nil
+	}
 }
 
 // retire ends the session and the spare one.

@@ -127,3 +127,94 @@ func TestAdaptive(t *testing.T) {
 		})
 	}
 }
+
+// TestTurnedAway: where the MTA takes few connections and tells the others to come later, what those were opened for
+// is delivered by the sessions that there are.
+func TestTurnedAway(t *testing.T) {
+	for name, c := range map[string]struct {
+		connections   inject.Connections
+		before, after int // how many connections the MTA takes, and after it has closed them all
+	}{
+		"two of four":                   {connections: 4, before: 2, after: 2},
+		"one of as many as it bears":    {connections: inject.Adaptive, before: 1, after: 1},
+		"six where there were sixteen":  {connections: inject.Adaptive, before: 100, after: 6},
+		"three where there were twenty": {connections: 20, before: 20, after: 3},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s := newServer(t, injecttest.Options{Accepted: func(injecttest.Message) { time.Sleep(100 * time.Millisecond) }})
+			mta := &crowd{dial: s.Dial, most: c.before, reply: "421 4.7.0 too many connections"}
+			var mu sync.Mutex
+			var conns []net.Conn
+			p := inject.NewPool(func(ctx context.Context) (net.Conn, error) {
+				conn, err := mta.Dial(ctx)
+				mu.Lock()
+				defer mu.Unlock()
+				conns = append(conns, conn)
+				return conn, err
+			}, inject.Options{Connections: c.connections})
+			for round, most := range []int{c.before, c.after} {
+				mta.most = most
+				start := time.Now()
+				if delivered := submit(t, p, 0, 1000); delivered != 1000 {
+					t.Errorf("round %d: %d of 1000 messages were delivered", round, delivered)
+				}
+				if bound := 20 + 20*int(time.Since(start)/(5*time.Second)); mta.turnaway > bound {
+					t.Errorf("round %d: the MTA turned %d connections away in %v", round, mta.turnaway, time.Since(start))
+				}
+				for _, conn := range conns {
+					_ = conn.Close()
+				}
+				conns = nil
+			}
+			if err := p.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestTurnedAwayAndClosed: what waits for a session when the pool is closed is still delivered.
+func TestTurnedAwayAndClosed(t *testing.T) {
+	bubble(t, "two of four", func(t *testing.T) {
+		s := newServer(t, injecttest.Options{Accepted: func(injecttest.Message) { time.Sleep(time.Second) }})
+		mta := &crowd{dial: s.Dial, most: 2, reply: "421 4.7.0 too many connections"}
+		var ms []*inject.Message
+		for n := range 8 {
+			ms = append(ms, message(n))
+		}
+		for i, r := range injectAll(t, mta.Dial, inject.Options{Connections: 4}, ms...) {
+			if r.Outcome != inject.Delivered {
+				t.Errorf("message %d: %v: %v", i, r.Outcome, r.Err)
+			}
+		}
+	})
+}
+
+// TestAllTurnedAway: an MTA that takes no connection at all is told of at once.
+func TestAllTurnedAway(t *testing.T) {
+	bubble(t, "421", func(t *testing.T) {
+		mta := &crowd{reply: "421 4.3.2 shutting down"}
+		p := inject.NewPool(mta.Dial, inject.Options{})
+		start := time.Now()
+		first := make(chan time.Duration, 100)
+		for n := range 100 {
+			if err := p.Submit(t.Context(), message(n), func(r inject.Receipt) {
+				if r.Outcome != inject.Deferred || !r.BeforeClient {
+					t.Errorf("%+v", r)
+				}
+				first <- time.Since(start)
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := <-first; took > time.Second {
+			t.Errorf("the first was deferred after %v", took)
+		}
+		if err := p.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(start); took > time.Minute {
+			t.Errorf("all of them took %v", took)
+		}
+	})
+}

@@ -11,7 +11,9 @@ import (
 // ErrClosed is returned by [Pool.Submit] on a pool that was closed.
 var ErrClosed = errors.New("inject: pool closed")
 
-// Pool delivers messages over several sessions at a time. It dials when there is work.
+// Pool delivers messages over several sessions at a time. It dials when there is work. Where the MTA serves fewer
+// sessions than that, whether it lets the others wait for a greeting or turns them away with 4xx, those that there are
+// deliver all.
 type Pool struct {
 	dial  Dialer
 	o     *Options
@@ -22,6 +24,7 @@ type Pool struct {
 	abort    context.CancelCauseFunc
 	workers  sync.WaitGroup
 	sessions atomic.Uint64
+	open     atomic.Int64 // sessions that are open, or being opened; not with PROXY
 
 	mu     sync.RWMutex // held for reading by those who send to queue
 	closed bool
@@ -38,6 +41,8 @@ type job struct {
 	ctx  context.Context
 	m    *Message
 	done func(Receipt)
+	// stale says that it has met a session in use that came to its end.
+	stale bool
 }
 
 // NewPool starts a pool. It must be closed.
@@ -81,6 +86,19 @@ func (p *Pool) joined(session bool) {
 	} else {
 		p.pace.refused(p.running + p.joining)
 	}
+}
+
+// turnedAway reports whether err is that of an MTA that takes no more connections than those that are open now, and counts
+// that.
+func (p *Pool) turnedAway(err *Error) bool {
+	open := int(p.open.Load())
+	if err == nil || err.Reply.class() != 4 || open == 0 {
+		return false
+	}
+	p.pacing.Lock()
+	defer p.pacing.Unlock()
+	p.pace.refused(open)
+	return true
 }
 
 // superfluous reports whether there are more workers than there should be.

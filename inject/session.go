@@ -50,6 +50,8 @@ type Session struct {
 	pipelined *Message
 	// onLast, if not nil, is called when it turns out that the current message is the session's last.
 	onLast func()
+	// onEnd, if not nil, is called once, when the session is over.
+	onEnd func()
 }
 
 // Open dials and brings a session to where a client can be presented: greeting, EHLO,
@@ -313,4 +315,8 @@ func (s *Session) Close() {
 func (s *Session) Abort() {
 	s.state = broken
 	s.w.close()
+	if s.onEnd != nil {
+		s.onEnd()
+		s.onEnd = nil
+	}
 }

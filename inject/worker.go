@@ -17,7 +17,13 @@ type worker struct {
 	// spare is a session being opened: for a message that has been waiting for it, or ahead of need for MTAs
 	// where each session serves one message only.
 	spare *spare
+	// turnedAway is when the MTA last took no further connection of this worker.
+	turnedAway time.Time
 }
+
+// turnedAwayPause is how long a worker that the MTA turned away leaves its messages to those with a session, before
+// it tries again.
+const turnedAwayPause = 5 * time.Second
 
 // spare is a session being opened by a goroutine of its own.
 type spare struct {
@@ -187,7 +193,7 @@ func (w *worker) deliver(j *job) (r Receipt, mine bool) {
 		}
 		return w.p.undelivered(j.m, &Error{Kind: Aborted, Op: stageConnect, Err: context.Cause(ctx)}, client, notes), true
 	}
-	for stale, refused := false, false; ; {
+	for refused := false; ; {
 		// If XCLIENT is pipelined, it is this message's: the job was held for that.
 		if s := w.session; s != nil && s.state != pipelined {
 			switch {
@@ -200,7 +206,7 @@ func (w *worker) deliver(j *job) (r Receipt, mine bool) {
 		}
 		if w.session == nil {
 			waiting := w.p.waiting
-			if stale || refused {
+			if refused {
 				waiting = nil // what has been learned of this message is here
 			}
 			e, mine := w.open(ctx, j, client, waiting)
@@ -223,8 +229,8 @@ func (w *worker) deliver(j *job) (r Receipt, mine bool) {
 			}
 			client = less
 			notes = append(notes, e.attribute+" refused with 501, sent "+unavailable)
-		case w.used && !stale && e.stale():
-			stale = true
+		case w.used && !j.stale && e.stale():
+			j.stale = true
 			w.giveUpSpare()
 		default:
 			w.used = true
@@ -239,8 +245,14 @@ func (w *worker) begin() {
 	ctx, cancel := context.WithCancel(w.p.ctx)
 	sp := &spare{opened: make(chan opened, 1), cancel: cancel}
 	w.spare = sp
+	w.p.open.Add(1)
 	w.p.workers.Go(func() {
 		s, err := open(ctx, w.p.dial, w.p.o, w.p.sessions.Add(1), nil)
+		if err != nil {
+			w.p.open.Add(-1)
+		} else {
+			s.onEnd = func() { w.p.open.Add(-1) }
+		}
 		sp.opened <- opened{s, err}
 	})
 }
@@ -261,7 +273,7 @@ func (w *worker) giveUpSpare() {
 }
 
 // open opens a session that is ready to present client. An MTA that serves few connections at a time lets the
-// others wait for its greeting: meanwhile the job is offered to waiting, and open returns false
+// others wait for its greeting, or turns them away: meanwhile the job is offered to waiting, and open returns false
 // where a worker that has a session took it. The session comes in spare then, for a later job.
 func (w *worker) open(ctx context.Context, j *job, client Client, waiting chan<- *job) (err *Error, mine bool) {
 	p := w.p
@@ -270,16 +282,26 @@ func (w *worker) open(ctx context.Context, j *job, client Client, waiting chan<-
 		w.adopt(s, false)
 		return err, true
 	}
-	for {
+	for patience := time.Now().Add(p.o.Timeouts.Greeting); ; {
 		ahead := w.spare != nil
-		if !ahead {
-			w.begin()
+		var coming <-chan opened
+		var again <-chan time.Time
+		if pause := time.Until(w.turnedAway.Add(turnedAwayPause)); !ahead && pause > 0 && p.open.Load() > 0 {
+			again = time.After(pause)
+		} else {
+			if !ahead {
+				w.begin()
+			}
+			coming = w.spare.opened
 		}
 		select {
-		case o := <-w.spare.opened:
+		case <-again:
+		case o := <-coming:
 			w.spare.cancel()
 			w.spare = nil
 			switch {
+			case !ahead && time.Now().Before(patience) && p.turnedAway(o.err):
+				w.turnedAway = time.Now()
 			case !ahead:
 				w.adopt(o.session, false)
 				return o.err, true

@@ -87,3 +87,48 @@ func TestWakeDuringBackOff(t *testing.T) {
 		d.want(t, time.Minute, 5*time.Minute)
 	})
 }
+
+// TestMadeUpThoughTheClockIsSetBack: what is to be made up for soon does not wait for its turn of the day because the clock was
+// set back meanwhile, nor does the first pass of an account that comes from another loop.
+func TestMadeUpThoughTheClockIsSetBack(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		first  time.Duration // 0 for a pass at the start, which fails
+		step   time.Duration // after 15 seconds
+		starts []int         // seconds
+	}{
+		{"it failed", 0, -2 * time.Minute, []int{0, 10, 30}},
+		{"it failed, three hours", 0, -3 * time.Hour, []int{0, 10, 30}},
+		{"it comes", 40 * time.Second, -time.Minute, []int{100, 110}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDiary()
+				away := errors.New("no database")
+				a := Account{Name: "a", Spec: every(t, 24*time.Hour), AtStart: c.first == 0}
+				if !a.AtStart {
+					a.First = d.begin.Add(c.first)
+				}
+				l := &Loop{Accounts: []Account{a}, Ours: func(err error) bool { return errors.Is(err, away) }}
+				l.Now = func() time.Time {
+					if time.Since(d.begin) < 15*time.Second {
+						return time.Now()
+					}
+					return time.Now().Add(c.step)
+				}
+				l.Pass = d.pass(0, func(n int) error {
+					if n < len(c.starts) {
+						return away
+					}
+					return nil
+				})
+				runFor(t, l, time.Hour)
+				var want []time.Duration
+				for _, s := range c.starts {
+					want = append(want, time.Duration(s)*time.Second)
+				}
+				d.want(t, want...)
+			})
+		})
+	}
+}

@@ -148,13 +148,13 @@ type owner struct {
 	// due is when the clock starts the next pass, by the wall clock; base is
 	// what it was computed from.
 	due, base time.Time
-	// first is when the first pass is due, while it is planned.
+	// first is when the first pass is due, by the wall clock, until it has begun.
 	first time.Time
 	// again is when a message is to be tried again, by the wall clock.
 	again time.Time
-	// earliest and retry are by the monotonic clock: no pass before earliest,
-	// and before retry only one that was woken.
-	earliest, retry time.Time
+	// earliest, retry and makeUp are by the monotonic clock: no pass before earliest, and before retry only
+	// one that was woken; at makeUp, if not zero, a pass that failed is made up for.
+	earliest, retry, makeUp time.Time
 	// prompt is the same as earliest for a pass that was woken, and quick how many of those came in a row before
 	// MinInterval was over: mail that comes just after a pass does not wait, and a stream of it makes no stream of passes.
 	prompt time.Time
@@ -209,9 +209,13 @@ func (o *owner) plan(base time.Time) {
 			o.due = again
 		}
 	}
-	if due := o.due; !o.first.IsZero() {
-		if o.due = o.first; !due.IsZero() && due.Before(o.first) {
-			o.due = due
+	var makeUp time.Time
+	if !o.makeUp.IsZero() {
+		makeUp = now.Add(time.Until(o.makeUp))
+	}
+	for _, at := range []time.Time{o.first, makeUp} {
+		if !at.IsZero() && (o.due.IsZero() || at.Before(o.due)) {
+			o.due = at
 		}
 	}
 	if o.loop.OnNext == nil {
@@ -235,7 +239,6 @@ func (o *owner) begin() {
 	}
 	o.first = first
 	o.plan(o.now())
-	o.first = time.Time{}
 }
 
 // wait returns true when the next pass may start, false when ctx has ended.
@@ -286,6 +289,7 @@ func (o *owner) pass(ctx context.Context) {
 		return
 	}
 	o.turn(0)
+	o.first, o.makeUp = time.Time{}, time.Time{}
 	began, start := o.now(), time.Now()
 	err := o.protected(ctx)
 	if o.loop.OnEnd != nil {
@@ -307,13 +311,12 @@ func (o *owner) pass(ctx context.Context) {
 		o.failures, o.setbacks, o.retry = 0, 0, time.Time{}
 	case o.loop.Ours != nil && o.loop.Ours(err):
 		o.setbacks++
-		o.first = o.now().Add(doubled(oursBackOff, maxOursBackOff, o.setbacks))
+		o.makeUp = time.Now().Add(doubled(oursBackOff, maxOursBackOff, o.setbacks))
 	default:
 		o.failures++
 		o.retry = time.Now().Add(BackOff(o.failures, o.loop.Hard != nil && o.loop.Hard(err)))
 	}
 	o.plan(began)
-	o.first = time.Time{}
 }
 
 // protected runs the pass and makes a panic an error.

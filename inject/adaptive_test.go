@@ -218,3 +218,32 @@ func TestAllTurnedAway(t *testing.T) {
 		}
 	})
 }
+
+// TestAdaptiveAfterAPause: what a pool has found out with its sixteen sessions does not keep it at four when those have
+// ended for want of mail.
+func TestAdaptiveAfterAPause(t *testing.T) {
+	bubble(t, "15 seconds", func(t *testing.T) {
+		s := newServer(t, injecttest.Options{Accepted: func(injecttest.Message) { time.Sleep(100 * time.Millisecond) }})
+		mta := &crowd{dial: s.Dial, most: 100}
+		p := inject.NewPool(mta.Dial, inject.Options{})
+		var took [2]time.Duration
+		for n := range took {
+			mta.peak = 0
+			start := time.Now()
+			submit(t, p, 0, 1000)
+			if took[n] = time.Since(start); mta.peak != 16 {
+				t.Errorf("burst %d: %d connections at most in %v, want 16", n, mta.peak, took[n])
+			}
+			time.Sleep(15 * time.Second)
+			if mta.now() != 0 {
+				t.Errorf("burst %d: %d connections after the pause", n, mta.now())
+			}
+		}
+		if took[1] > took[0]*11/10 {
+			t.Errorf("the second burst took %v, the first %v", took[1], took[0])
+		}
+		if err := p.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -117,3 +117,11 @@ func (p *pace) verdict(now time.Time, backlog bool) {
 func (p *pace) refused(open int) {
 	p.connections, p.settled = max(min(p.connections, open), p.least), true
 }
+
+// left takes note that so many connections are left of those that there should be. What was measured with more says nothing
+// about them: the next backlog finds out anew.
+func (p *pace) left(connections int) {
+	if connections < p.connections {
+		p.connections, p.settled, p.halfRate, p.began = connections, false, 0, time.Time{}
+	}
+}

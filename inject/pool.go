@@ -116,7 +116,7 @@ func (p *Pool) leave(idle bool) bool {
 		return false
 	}
 	p.running--
-	p.pace.connections = min(p.pace.connections, p.running)
+	p.pace.left(p.running)
 	return true
 }
 

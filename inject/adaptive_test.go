@@ -2,6 +2,7 @@ package inject_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"testing"
@@ -241,6 +242,50 @@ func TestAdaptiveAfterAPause(t *testing.T) {
 		}
 		if took[1] > took[0]*11/10 {
 			t.Errorf("the second burst took %v, the first %v", took[1], took[0])
+		}
+		if err := p.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestAdaptiveAfterAnOutage: those that joined leave when the MTA has taken their sessions from them, and mail that comes
+// later begins with four.
+func TestAdaptiveAfterAnOutage(t *testing.T) {
+	bubble(t, "an hour", func(t *testing.T) {
+		s := newServer(t, injecttest.Options{Accepted: func(injecttest.Message) { time.Sleep(100 * time.Millisecond) }})
+		mta := &crowd{dial: s.Dial, most: 100}
+		var mu sync.Mutex
+		var conns []net.Conn
+		down := false
+		p := inject.NewPool(func(ctx context.Context) (net.Conn, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if down {
+				return nil, errors.New("connection refused")
+			}
+			conn, err := mta.Dial(ctx)
+			conns = append(conns, conn)
+			return conn, err
+		}, inject.Options{})
+		if delivered := submit(t, p, 0, 1000); delivered != 1000 || mta.peak != 16 {
+			t.Errorf("%d delivered on %d connections at most", delivered, mta.peak)
+		}
+		mu.Lock()
+		down = true
+		for _, conn := range conns {
+			_ = conn.Close()
+		}
+		mu.Unlock()
+		if delivered := submit(t, p, 0, 60); delivered != 0 {
+			t.Errorf("%d delivered to an MTA that is down", delivered)
+		}
+		time.Sleep(time.Hour)
+		mu.Lock()
+		down, mta.peak = false, 0
+		mu.Unlock()
+		if delivered := submit(t, p, 0, 40); delivered != 40 || mta.peak != 4 {
+			t.Errorf("after the outage %d of 40 were delivered on %d connections at most, want 4", delivered, mta.peak)
 		}
 		if err := p.Close(t.Context()); err != nil {
 			t.Error(err)

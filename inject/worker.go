@@ -113,6 +113,14 @@ func (w *worker) take() *job {
 			}
 		}
 	}
+	select {
+	case j := <-w.p.queue:
+		return j
+	default:
+	}
+	if w.p.leave(true) { // it has no session that the MTA has shown to bear
+		return nil
+	}
 	return <-w.p.queue
 }
 

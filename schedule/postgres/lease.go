@@ -21,7 +21,8 @@ import (
 // taking of a lease, and each burial, raises the epoch. The function fence refuses what an earlier holder writes, since that has a lower one.
 //
 // expires is infinity while a node holds the lease, -infinity after it was handed back, and else when the lease of the last holder ended; lost is
-// the latest such end. due is when the next pass is due, as far as the last holder has told. asked is the node that waits for the lease.
+// the latest such end. due is when the next pass is due, as the last holder that serves accounts has told, -infinity until it has. asked is the
+// node that waits for the lease.
 const schemaLease = `
 CREATE TABLE truehop.node (
 	id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

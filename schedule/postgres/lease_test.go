@@ -374,6 +374,25 @@ func TestHandedOverLeaseHasAnotherEpoch(t *testing.T) {
 	}
 }
 
+// TestDueAfterADeadHolder: what the holder before a dead one has told says nothing of the dead one's passes, of which the last may have been cut off.
+func TestDueAfterADeadHolder(t *testing.T) {
+	url := postgrestest.New(t)
+	first, dies, last := openNode(t, url, "first"), openNode(t, url, "dies"), openNode(t, url, "last")
+	serve(t, first, "work")
+	take(t, first, 1)
+	due := time.Now().Add(time.Hour).Truncate(time.Millisecond)
+	if err := first.HandOver(t.Context(), map[string]time.Time{"work": due}); err != nil {
+		t.Fatal(err)
+	}
+	if taken, err := dies.Take(t.Context(), 1, nil); err != nil || len(taken) != 1 || !taken[0].Due.Equal(due) {
+		t.Fatalf("taken: %+v, %v; want it due at %v", taken, err, due)
+	}
+	postgrestest.Exec(t, url, "UPDATE truehop.node SET expires = clock_timestamp() WHERE name = 'dies'")
+	if taken, err := last.Take(t.Context(), 1, nil); err != nil || len(taken) != 1 || !taken[0].Due.IsZero() {
+		t.Errorf("taken: %+v, %v; want it due at once", taken, err)
+	}
+}
+
 // TestTakeBeginsWithWhatIsDueFirst: of free accounts those come first whose passes are due first.
 func TestTakeBeginsWithWhatIsDueFirst(t *testing.T) {
 	l := openNode(t, postgrestest.New(t), "one")

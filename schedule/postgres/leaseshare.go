@@ -115,11 +115,11 @@ func (l *Ledger) Take(ctx context.Context, n int, but []string) ([]Taken, error)
 			return err
 		}
 		rows, err := q.Query(ctx, `WITH me AS (SELECT id FROM truehop.node WHERE id = $1 AND expires > clock_timestamp() AND NOT draining FOR SHARE),
-			free AS (SELECT account FROM truehop.lease WHERE wanted AND node IS NULL AND expires <= clock_timestamp() AND account <> ALL(coalesce($4, ARRAY[]::text[]))
+			free AS (SELECT account, due FROM truehop.lease WHERE wanted AND node IS NULL AND expires <= clock_timestamp() AND account <> ALL(coalesce($4, ARRAY[]::text[]))
 				ORDER BY due LIMIT $5 FOR UPDATE SKIP LOCKED)
-			UPDATE truehop.lease SET node = me.id, holder = $2, claim = $3, epoch = epoch + 1, expires = 'infinity', asked = NULL
+			UPDATE truehop.lease SET node = me.id, holder = $2, claim = $3, epoch = epoch + 1, expires = 'infinity', asked = NULL, due = '-infinity'
 			FROM me, free WHERE lease.account = free.account
-			RETURNING lease.account, epoch, `+lostFor+`, CASE WHEN due = '-infinity' THEN NULL ELSE due END`, node, l.holder, claim, l.leases.withOrphans(but), n)
+			RETURNING lease.account, epoch, `+lostFor+`, CASE WHEN free.due = '-infinity' THEN NULL ELSE free.due END`, node, l.holder, claim, l.leases.withOrphans(but), n)
 		if err != nil {
 			return err
 		}

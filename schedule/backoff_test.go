@@ -43,7 +43,7 @@ func TestBackOff(t *testing.T) {
 // TestFailureThatIsNotTheAccounts is made up for soon, whatever the spec says, and counts neither as the account's failure nor against what
 // its failures have put off.
 func TestFailureThatIsNotTheAccounts(t *testing.T) {
-	down, away := errors.New("no connection"), errors.New("no database")
+	down, away, locked := errors.New("no connection"), errors.New("no database"), errors.New("wrong password")
 	for _, c := range []struct {
 		name   string
 		errs   []error // of the passes in their order; nil behind them
@@ -53,6 +53,7 @@ func TestFailureThatIsNotTheAccounts(t *testing.T) {
 		{"for long", []error{away, away, away, away, away, away}, []int{3600, 3610, 3630, 3670, 3730, 3790, 3850, 7450}},
 		{"before the upstream fails", []error{away, down, nil, away}, []int{3600, 3610, 7210, 10810, 10820}},
 		{"after the upstream has failed", []error{down, away, down, nil}, []int{3600, 7200, 7210, 10810}},
+		{"while credentials stand refused", []error{errors.Join(locked, away), nil}, []int{3600, 7200}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -64,6 +65,7 @@ func TestFailureThatIsNotTheAccounts(t *testing.T) {
 					return c.errs[n-1]
 				}
 				l := &Loop{Pass: d.pass(0, pass), Ours: func(err error) bool { return errors.Is(err, away) },
+					Hard:     func(err error) bool { return errors.Is(err, locked) },
 					Accounts: []Account{{Name: "a", Spec: every(t, time.Hour)}}}
 				runFor(t, l, time.Duration(c.starts[len(c.starts)-1]+1)*time.Second)
 				var want []time.Duration

@@ -306,15 +306,16 @@ func (o *owner) pass(ctx context.Context) {
 		o.again = o.loop.Due(o.account.Name)
 	}
 	// Failures in a row put off the time before which the clock starts no pass.
+	hard := err != nil && o.loop.Hard != nil && o.loop.Hard(err)
 	switch {
 	case err == nil:
 		o.failures, o.setbacks, o.retry = 0, 0, time.Time{}
-	case o.loop.Ours != nil && o.loop.Ours(err):
+	case !hard && o.loop.Ours != nil && o.loop.Ours(err): // an error may join one of each kind
 		o.setbacks++
 		o.makeUp = time.Now().Add(doubled(oursBackOff, maxOursBackOff, o.setbacks))
 	default:
 		o.failures++
-		o.retry = time.Now().Add(BackOff(o.failures, o.loop.Hard != nil && o.loop.Hard(err)))
+		o.retry = time.Now().Add(BackOff(o.failures, hard))
 	}
 	o.plan(began)
 }

@@ -22,6 +22,9 @@ const (
 	// memoryLimit is the size in octets up to which a message is spooled in
 	// memory; a larger one goes to an unlinked temporary file.
 	memoryLimit = 1 << 20
+	// copySize is how many octets of a larger message are in memory at a time, and so what is kept there of one that was
+	// announced as larger before it goes to a file.
+	copySize = 64 << 10
 	// headLimit bounds the header block that is looked at, in octets: one more than
 	// [received.ReadChain] reads, so that it sees where a header goes on. What
 	// lies beyond is carried, never read.
@@ -78,17 +81,25 @@ func spoolFull(err error) bool {
 // spool reads r to its end. hint is the announced size in octets, or negative;
 // it saves work when right and does no harm when wrong.
 func spool(r io.Reader, hint int64, dir string) (*spooled, error) {
-	w := &spoolWriter{dir: dir, sum: sha256.New()}
-	if hint > 0 && hint <= memoryLimit {
-		w.buf.Grow(int(hint) + bytes.MinRead)
+	w := &spoolWriter{dir: dir, sum: sha256.New(), limit: memoryLimit}
+	room := bytes.MinRead
+	switch {
+	case hint > memoryLimit:
+		w.limit, room = copySize, copySize
+	case hint > 0:
+		room += int(hint)
 	}
-	if _, err := io.Copy(w, r); err != nil {
+	w.mem = make([]byte, 0, room)
+	if err := w.readAll(r); err != nil {
 		if w.file != nil {
 			_ = w.file.Close()
 		}
 		return nil, err
 	}
-	s := &spooled{mem: w.buf.Bytes(), file: w.file, size: w.size, eightBit: w.eightBit, nul: w.nul}
+	s := &spooled{mem: w.mem, file: w.file, size: w.size, eightBit: w.eightBit, nul: w.nul}
+	if s.file != nil {
+		s.mem = nil
+	}
 	w.sum.Sum(s.whole[:0])
 	if err := s.examine(s.identify); err != nil {
 		s.close()
@@ -137,14 +148,21 @@ func (s *spooled) identify() error {
 	return nil
 }
 
-// window returns the message from octet at on, as far as a header is looked at.
+// window returns the message from octet at on, as far as a header is looked at. Of a file it reads no more than that
+// takes: most headers are short.
 func (s *spooled) window(at int64) ([]byte, error) {
 	if s.file == nil {
 		return s.mem[at:], nil
 	}
-	b := make([]byte, min(s.size-at, headLimit))
-	_, err := s.file.ReadAt(b, at)
-	return b, err
+	limit := min(s.size-at, headLimit)
+	b := make([]byte, min(limit, copySize))
+	for {
+		_, err := s.file.ReadAt(b, at)
+		if err != nil || int64(len(b)) == limit || headEnd(b) < len(b) {
+			return b, err
+		}
+		b = make([]byte, min(limit, 4*int64(len(b))))
+	}
 }
 
 // mboxLength returns the length of the mbox lines at the beginning of a message.
@@ -209,8 +227,11 @@ func (s *spooled) close() {
 // spoolWriter collects a message, in memory first, and computes on the way what
 // needs every octet.
 type spoolWriter struct {
-	dir      string
-	buf      bytes.Buffer
+	dir string
+	// mem is the message, or what of it is not in file yet.
+	mem []byte
+	// limit is how many octets are kept in mem before they go to a file.
+	limit    int
 	file     *os.File
 	sum      hash.Hash
 	size     int64
@@ -218,40 +239,61 @@ type spoolWriter struct {
 	nul      bool
 }
 
-func (w *spoolWriter) Write(p []byte) (int, error) {
+// readAll reads r to its end, straight into the memory where the octets stay or are written from.
+func (w *spoolWriter) readAll(r io.Reader) error {
+	for {
+		if len(w.mem) == cap(w.mem) {
+			w.mem = slices.Grow(w.mem, bytes.MinRead)
+		}
+		n, err := r.Read(w.mem[len(w.mem):cap(w.mem)])
+		w.look(w.mem[len(w.mem) : len(w.mem)+n])
+		w.mem = w.mem[:len(w.mem)+n]
+		ended := err == io.EOF // no error that wraps it: that is a connection that broke
+		if err := w.store(ended); err != nil {
+			return fmt.Errorf("%w: %w", errSpool, err)
+		}
+		switch {
+		case ended:
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// look examines the next octets of the message.
+func (w *spoolWriter) look(p []byte) {
 	_, _ = w.sum.Write(p) // a hash never fails
 	w.eightBit = w.eightBit || hasEightBit(p)
 	w.nul = w.nul || bytes.IndexByte(p, 0) >= 0
 	w.size += int64(len(p))
-	if w.file == nil && w.size > memoryLimit {
-		if err := w.spill(); err != nil {
-			return 0, fmt.Errorf("%w: %w", errSpool, err)
-		}
-	}
-	if w.file == nil {
-		return w.buf.Write(p)
-	}
-	n, err := w.file.Write(p)
-	if err != nil {
-		return n, fmt.Errorf("%w: %w", errSpool, err)
-	}
-	return n, nil
 }
 
-// spill moves what is in memory to a temporary file that has no name, so that
-// nothing is left behind whatever becomes of the process.
-func (w *spoolWriter) spill() error {
-	f, err := os.CreateTemp(w.dir, "spool-*")
-	if err != nil {
-		return err
+// store moves to the file what is to be there: all of a message above the limit, whenever the memory is full and when it
+// has ended.
+func (w *spoolWriter) store(ended bool) error {
+	switch {
+	case w.file == nil && len(w.mem) > w.limit:
+		if err := w.create(); err != nil {
+			return err
+		}
+	case w.file == nil, len(w.mem) < cap(w.mem) && !ended:
+		return nil
 	}
-	w.file = f
-	if err := os.Remove(f.Name()); err != nil {
-		return err
+	_, err := w.file.Write(w.mem)
+	if w.mem = w.mem[:0]; cap(w.mem) > 2*copySize {
+		w.mem = make([]byte, 0, copySize)
 	}
-	_, err = f.Write(w.buf.Bytes())
-	w.buf = bytes.Buffer{}
 	return err
+}
+
+// create creates a temporary file that has no name, so that nothing is left behind
+// whatever becomes of the process.
+func (w *spoolWriter) create() (err error) {
+	if w.file, err = os.CreateTemp(w.dir, "spool-*"); err != nil {
+		return err
+	}
+	return os.Remove(w.file.Name())
 }
 
 // hasEightBit reports whether p holds an octet above 127.

@@ -128,6 +128,8 @@ func startPostfix(t TB, o PostfixOptions, free func() (string, error)) *Postfix 
 	return nil
 }
 
+// postfixMain has the shortest service_throttle_time: a reload that meets postlogd at its start kills it, and master then waits
+// that long, a minute by default, in which nothing that logs goes on.
 const postfixMain = `compatibility_level = 3.6
 queue_directory = {dir}/q
 data_directory = {dir}/data
@@ -158,6 +160,7 @@ virtual_gid_maps = static:{gid}
 message_size_limit = 0
 mailbox_size_limit = 0
 default_process_limit = 50
+service_throttle_time = 1s
 `
 
 const postfixMaster = `pickup unix n - n 60 1 pickup

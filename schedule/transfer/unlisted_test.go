@@ -2,6 +2,7 @@ package transfer_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,17 +22,18 @@ func TestMessagesOutOfReachAreToldOfEachPass(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			faulty := false
+			var faulty atomic.Bool
 			server := &fakeserver.POP3{Store: w.store, User: "u", Password: "correct horse", Reply: func(verb, _ string) (string, bool) {
-				return map[string]string{"UIDL": c.uids, "LIST": c.sizes}[verb], faulty && (verb == "UIDL" || verb == "LIST")
+				return map[string]string{"UIDL": c.uids, "LIST": c.sizes}[verb], faulty.Load() && (verb == "UIDL" || verb == "LIST")
 			}}
 			addr := fetchtest.Listen(t, server.Serve).Addr()
 			w.pass.Dial = func(ctx context.Context) (fetch.Mailbox, error) {
 				return pop3.New(ctx, fetchtest.Dial(t, addr), pop3.Options{Credentials: sasl.Credentials{User: "u", Password: "correct horse", AllowPlaintext: true}})
 			}
-			for _, faulty = range []bool{false, false, true, true, false} {
+			for _, now := range []bool{false, false, true, true, false} {
+				faulty.Store(now)
 				want := 0
-				if faulty {
+				if now {
 					want = 2
 				}
 				w.clock = w.clock.Add(time.Minute)

@@ -37,14 +37,14 @@ func testDocs(t *testing.T) (dir string, pages []string) {
 	return dir, pages
 }
 
-// mandoc returns the path of mandoc(1), or ends the test: as a failure where the environment says that everything is installed.
-func mandoc(t *testing.T) string {
+// installed returns the path of a program, or ends the test: as a failure where the environment says that everything is installed.
+func installed(t *testing.T, name string) string {
 	t.Helper()
-	path, err := exec.LookPath("mandoc")
+	path, err := exec.LookPath(name)
 	if err != nil && os.Getenv("TRUEHOP_REQUIRE_SERVERS") == "1" {
-		t.Fatal("mandoc is not installed")
+		t.Fatalf("%s is not installed", name)
 	} else if err != nil {
-		t.Skip("mandoc is not installed")
+		t.Skipf("%s is not installed", name)
 	}
 	return path
 }
@@ -114,7 +114,7 @@ func TestManualHasEveryExitCode(t *testing.T) {
 
 // TestManualIsWellFormed: mandoc(1), the strictest reader of manual pages, has nothing to warn of.
 func TestManualIsWellFormed(t *testing.T) {
-	mandoc := mandoc(t)
+	mandoc := installed(t, "mandoc")
 	_, pages := testDocs(t)
 	lint := func(page string) string {
 		out, _ := exec.Command(mandoc, "-T", "lint", "-W", "warning", page).CombinedOutput()
@@ -137,7 +137,7 @@ func TestManualIsWellFormed(t *testing.T) {
 
 // TestManualIsReadable: man's reader shows the words of a page as they are typed.
 func TestManualIsReadable(t *testing.T) {
-	mandoc := mandoc(t)
+	mandoc := installed(t, "mandoc")
 	dir, _ := testDocs(t)
 	out, err := exec.Command(mandoc, "-T", "utf8", "-O", "width=300", filepath.Join(dir, "man/man1/truehop-run.1")).Output()
 	if err != nil {
@@ -170,10 +170,7 @@ func TestCompletionsAreShell(t *testing.T) {
 			if !strings.Contains(text, "__complete") {
 				t.Errorf("the completion asks the program for nothing:\n%s", text)
 			}
-			if _, err := exec.LookPath(shell); err != nil {
-				t.Skipf("%s is not installed", shell)
-			}
-			if out, err := exec.Command(shell, "-n", filepath.Join(dir, script)).CombinedOutput(); err != nil || len(out) > 0 {
+			if out, err := exec.Command(installed(t, shell), "-n", filepath.Join(dir, script)).CombinedOutput(); err != nil || len(out) > 0 {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})

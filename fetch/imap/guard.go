@@ -370,6 +370,9 @@ func (g *guard) readLine() ([]byte, error) {
 // Write implements net.Conn. The library sends one command per call, or the lines
 // of an exchange.
 func (g *guard) Write(p []byte) (int, error) {
+	if cause := g.why(); cause != nil { // also of what is kept back: nothing but this error ends a command once the library's reader has gone
+		return 0, cause
+	}
 	inside := g.inside
 	g.inside = bytes.HasSuffix(p, []byte("}\r\n"))
 	if !inside { // a password may read "x close"
@@ -408,12 +411,8 @@ func (g *guard) Write(p []byte) (int, error) {
 // write writes what leaves for the server.
 func (g *guard) write(p []byte) error {
 	g.mu.Lock()
-	cause := g.cause
 	_ = g.conn.SetWriteDeadline(time.Now().Add(g.t.Idle))
 	g.mu.Unlock()
-	if cause != nil {
-		return cause
-	}
 	_, err := g.conn.Write(p)
 	if err != nil {
 		g.fail(err)

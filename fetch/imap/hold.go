@@ -34,6 +34,6 @@ func (g *guard) inOneWrite(send func()) {
 	g.hold.on = true
 	send()
 	if now := g.hold.end(); len(now) > 0 {
-		_ = g.write(now) // the commands fail by it
+		_ = g.write(now) // if that fails, the reader ends, and with it the commands: it was there when each of them was kept back
 	}
 }

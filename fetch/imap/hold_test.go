@@ -1,11 +1,14 @@
 package imap
 
 import (
+	"context"
 	"net"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
 )
@@ -47,6 +50,41 @@ func TestCommandsOfATurnLeaveInOneWrite(t *testing.T) {
 				if commands := strings.Count(p, "\r\n"); strings.Contains(p, " SELECT ") && commands != map[bool]int{false: 3, true: 1}[oneByOne] {
 					t.Errorf("%d commands leave with SELECT: %q", commands, p)
 				}
+			}
+		})
+	}
+}
+
+// TestOpenAfterTheServerHasLeft: a session that ended while nothing was asked of the server is found to have ended. Nobody waits for the replies
+// to commands that were kept back and never left.
+func TestOpenAfterTheServerHasLeft(t *testing.T) {
+	for name, c := range map[string]struct {
+		farewell string
+		oneByOne bool
+	}{
+		"BYE":               {"S: * BYE idle for too long\nclose", false},
+		"without a word":    {"close", false},
+		"one by one, a BYE": {"S: * BYE idle for too long\nclose", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, _, err := play(t, begin+c.farewell)
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-client.lib.Closed()
+			client.opts.OneByOne = c.oneByOne
+			opened := make(chan error, 1)
+			go func() {
+				_, err := client.Open(context.Background(), "Work")
+				opened <- err
+			}()
+			select {
+			case err := <-opened:
+				if fetch.KindOf(err) != fetch.Unreachable {
+					t.Errorf("got %v, want Unreachable", err)
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatal("Open waits for a server that has left")
 			}
 		})
 	}

@@ -223,7 +223,8 @@ func (r *run) guard(ctx context.Context, at folderKey, p *plan) error {
 	if err != nil {
 		return err
 	}
-	s := sighting{folder: at, generations: generations, listed: p.counts.Listed, unknown: p.counts.New, known: len(p.known) + p.settled, vanished: p.vanished}
+	known := len(p.known) + p.settled + r.session.listing.Earlier // a partial listing leaves out none but those that have a record
+	s := sighting{folder: at, generations: generations, listed: p.counts.Listed, unknown: p.counts.New, known: known, vanished: p.vanished}
 	// What could not be read under a new UIDVALIDITY is known by its UID since, and may be old mail all the same.
 	p.renumbered = s.renumbered()
 	p.mayHaveMoved = p.mayHaveMoved || p.renumbered

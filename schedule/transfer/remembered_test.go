@@ -137,6 +137,31 @@ func TestPollWithoutHighestModSeq(t *testing.T) {
 	}
 }
 
+// TestMuchNewMailIsNoNewUIDVALIDITY: what came since is not taken for a mailbox numbered anew, only because the messages that were there are
+// not listed and UIDVALIDITY changed long ago.
+func TestMuchNewMailIsNoNewUIDVALIDITY(t *testing.T) {
+	w := newWorld(t)
+	w.pass.OnDelivered = fetch.Disposal{}
+	w.pass.Folders = []string{"INBOX"}
+	w.pass.Flood.Limit = 2
+	asked := w.asked(&fakeserver.IMAP{Capabilities: []string{"CONDSTORE"}})
+	w.add(1)
+	w.add(2)
+	w.run()
+	w.store.Remove("", 1) // its record stays what it was
+	w.store.SetValidity("", 9)
+	w.run()
+	for n := range 3 {
+		w.add(n + 3)
+	}
+	*asked = nil
+	w.run()
+	w.delivered(1, 2, 3, 4, 5)
+	if got := strings.Join(*asked, " "); got != "new" {
+		t.Errorf("asked for %s", got)
+	}
+}
+
 // TestMailMovedBetweenFoldersIsKnownWithoutAListing: what came into a folder that is not listed as a whole may be delivered mail of another.
 func TestMailMovedBetweenFoldersIsKnownWithoutAListing(t *testing.T) {
 	w := newWorld(t)

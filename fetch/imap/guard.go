@@ -96,6 +96,8 @@ type notes struct {
 	alone    uint32          // the UID of the only message that is asked for, 0 if there are more
 	arrived  chan struct{}   // holds one token if count rose
 	opening  bool            // the next SEARCH command asks for the listing
+	selected string          // the tag of SELECT while that is under way
+	early    bool            // a SEARCH was answered meanwhile: of another folder, perhaps
 	answered bool            // it has ended, and had a response
 	listed   uint32          // count when that came, or when it was to come
 	intact   bool            // no message has been expunged since
@@ -385,8 +387,10 @@ func (g *guard) Write(p []byte) (int, error) {
 			g.fail(&brokenError{"EXPUNGE and CLOSE delete what is not ours"})
 			return 0, g.why()
 		}
-		// The response to one search must be told from another's.
-		if tag, command := cutWord(p); bytes.HasPrefix(command, []byte("UID SEARCH ")) {
+		switch tag, command := cutWord(p); {
+		case bytes.HasPrefix(command, []byte("SELECT ")):
+			g.amend(func(n *notes) { n.selected, n.early = string(tag), false })
+		case bytes.HasPrefix(command, []byte("UID SEARCH ")): // the response to one search must be told from another's
 			g.amend(func(n *notes) {
 				n.asked = append(n.asked, question{tag: string(tag), listing: n.opening, large: bytes.Contains(command, []byte(" LARGER "))})
 				n.opening = false

@@ -24,11 +24,15 @@ func (g *guard) note() {
 		g.noteStatus()
 	case tagged: // which may be the end of a search
 		g.noteStatus()
+		if string(g.lex.tag) == n.selected {
+			n.selected = ""
+		}
 		i := slices.IndexFunc(n.asked, func(q question) bool { return q.tag == string(g.lex.tag) })
 		if i < 0 {
 			return
 		}
 		q := n.asked[i]
+		n.early = n.early || n.selected != ""
 		if q.answered {
 			n.searches++
 			n.sized = n.sized || q.large
@@ -51,6 +55,7 @@ func (g *guard) note() {
 			return
 		}
 		n.asked[i].answered = true
+		n.early = n.early || n.selected != ""
 		if !n.asked[i].listing {
 			return
 		}

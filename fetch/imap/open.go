@@ -201,12 +201,12 @@ func (c *Client) askFor(folder string, among *imapwire.SearchCriteria) (a answer
 	a.marksAsked = sent.marks != nil
 	a.searchErr = c.together(c.failed("UID SEARCH", a.searchErr))
 	a.seen = c.g.noted()
-	early := !c.opts.OneByOne && !a.seen.counted
-	if early && a.searchErr != nil && !fetch.EndsSession(a.searchErr) {
-		c.g.amend(func(n *notes) { n.opening = true }) // the next SEARCH command asks for the listing, as the refused one did
+	refused := a.searchErr != nil && !c.opts.OneByOne && !a.seen.counted
+	if early := refused || a.seen.early; early && !fetch.EndsSession(a.searchErr) {
+		c.g.amend(func(n *notes) { n.opening, n.answered, n.intact = true, false, false }) // the next SEARCH command asks for the listing, as that one did
 		a.found, a.searchErr = c.searchAll(among).Wait()
 		a.searchErr, a.seen = c.failed("UID SEARCH", a.searchErr), c.g.noted()
-		a.marksAsked, a.markErr = false, nil // and so were the marks
+		a.marksAsked, a.markErr, a.large = false, nil, nil // for they were asked for as early
 	}
 	return a, nil
 }

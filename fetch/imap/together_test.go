@@ -35,6 +35,39 @@ func TestOpenOneByOne(t *testing.T) {
 	}
 }
 
+// TestSearchAnsweredBeforeSelect: a result that comes before the folder is open may be that of another, and says nothing of this one.
+func TestSearchAnsweredBeforeSelect(t *testing.T) {
+	const (
+		login    = "S: * OK [CAPABILITY IMAP4rev1 ESEARCH] ready\nC~ T1 LOGIN .*\nS: T1 OK [CAPABILITY IMAP4rev1 ESEARCH] in\n"
+		inbox    = "C: T2 SELECT INBOX\nC: T3 UID SEARCH RETURN (ALL) ALL\nS: * 2 EXISTS\nS: T2 OK [READ-WRITE] x\nS: * ESEARCH (TAG \"T3\") UID ALL 7:8\nS: T3 OK x\n"
+		work     = "C~ T4 SELECT \"?Work\"?\nC: T5 UID SEARCH RETURN (ALL) ALL\n"
+		selected = "S: * 1 EXISTS\nS: * OK [UIDVALIDITY 5] x\nS: * OK [UIDNEXT 4] x\nS: T4 OK [READ-WRITE] x\n"
+		again    = "C: T6 UID SEARCH RETURN (ALL) ALL\nS: * ESEARCH (TAG \"T6\") UID ALL 3\nS: T6 OK x\n"
+	)
+	for name, script := range map[string]string{
+		"in order":                      selected + "S: * ESEARCH (TAG \"T5\") UID ALL 3\nS: T5 OK x\n",
+		"of the folder before":          "S: * ESEARCH (TAG \"T5\") UID ALL 7:8\nS: T5 OK x\n" + selected + again,
+		"of the folder before, end due": "S: * ESEARCH (TAG \"T5\") UID ALL 7:8\n" + selected + "S: T5 OK x\n" + again,
+		"of no folder":                  "S: * ESEARCH (TAG \"T5\") UID\nS: T5 OK x\n" + selected + again,
+		"without a result":              "S: T5 OK x\n" + selected + again,
+		"refused":                       "S: T5 BAD no folder\n" + selected + again,
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, _, err := play(t, login+inbox+work+script)
+			if err != nil {
+				t.Fatal(err)
+			}
+			listing, err := c.Open(t.Context(), "Work")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(listing.Refs) != 1 || listing.Refs[0].UID != "3" || listing.Status.Messages != 1 {
+				t.Errorf("listed %v, to be remembered as %+v; want UID 3 alone", listing.Refs, listing.Status)
+			}
+		})
+	}
+}
+
 // TestOutOfStep: replies that do not fit commands which were sent together are told, those to single commands are not.
 func TestOutOfStep(t *testing.T) {
 	for name, test := range map[string]struct {

@@ -1,7 +1,6 @@
 package fetch
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -63,14 +62,16 @@ func (d *Disposal) UnmarshalText(text []byte) error {
 	odd := strings.Trim(target, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789$-_.")
 	isKeyword := odd == "" && len(target) <= 64
 	switch wants := verb == verbFlag || verb == verbMove; {
-	case wants && target == "":
-		return fmt.Errorf("%s needs a target: %s:NAME", verb, verb)
+	case verb == verbFlag && target == "":
+		return fmt.Errorf("%s needs a keyword: %s:KEYWORD", verb, verb)
+	case verb == verbMove && target == "":
+		return fmt.Errorf("%s needs a folder: %s:FOLDER", verb, verb)
 	case !wants && colon:
-		return fmt.Errorf("%q takes no target", verb)
+		return fmt.Errorf("%q takes nothing behind it; write %s alone", verb, verb)
 	case verb == verbFlag && !isKeyword:
 		return fmt.Errorf("%.60q is no IMAP keyword; use letters, digits and $-_. only", target)
 	case strings.ContainsFunc(target, func(r rune) bool { return r < 0x20 || r == 0x7f }):
-		return errors.New("the target holds a control character")
+		return fmt.Errorf("what is behind %s: holds a control character; remove it", verb)
 	}
 	*d = made
 	return nil

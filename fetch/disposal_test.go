@@ -22,9 +22,9 @@ func TestDisposalText(t *testing.T) {
 	}
 	for text, why := range map[string]string{
 		"": "want one of keep, delete, seen, flag:KEYWORD, move:FOLDER", "Keep": "want one of", "quarantine:x@example.org": "want one of", "x\x1b[2J": "want one of",
-		"flag": "flag needs a target: flag:NAME", "flag:": "flag needs a target", `flag:\Seen`: "no IMAP keyword", "flag:a b": "no IMAP keyword", "flag:ü": "no IMAP keyword",
-		"flag:" + strings.Repeat("x", 65): "no IMAP keyword", "move": "move needs a target", "move:": "move needs a target", "move:a\r\nb": "control character", "keep:x": `"keep" takes no target`,
-		"delete:": `"delete" takes no target`, "seen:x": `"seen" takes no target`,
+		"flag": "flag needs a keyword: flag:KEYWORD", "flag:": "flag needs a keyword", `flag:\Seen`: "no IMAP keyword", "flag:a b": "no IMAP keyword", "flag:ü": "no IMAP keyword",
+		"flag:" + strings.Repeat("x", 65): "no IMAP keyword", "move": "move needs a folder: move:FOLDER", "move:": "move needs a folder", "move:a\r\nb": "control character", "keep:x": `"keep" takes nothing behind it; write keep alone`,
+		"delete:": `"delete" takes nothing behind it; write delete alone`, "seen:x": `"seen" takes nothing behind it; write seen alone`,
 	} {
 		d := Disposal{Action: Delete}
 		err := d.UnmarshalText([]byte(text))

@@ -39,5 +39,5 @@ func ExampleDisposal_UnmarshalText() {
 	// delete: action 1, target ""
 	// seen: action 2, target ""
 	// move:Archive/2026: action 3, target "Archive/2026"
-	// flag needs a target: flag:NAME
+	// flag needs a keyword: flag:KEYWORD
 }

@@ -53,9 +53,9 @@ func (r *Refusal) UnmarshalText(text []byte) error {
 	}
 	switch {
 	case target == "":
-		return fmt.Errorf("%s needs a target: %s:NAME", verb, verb)
+		return fmt.Errorf("%s needs an address: %s:ADDRESS", verb, verb)
 	case strings.ContainsFunc(target, func(c rune) bool { return c < 0x20 || c == 0x7f }):
-		return errors.New("the target holds a control character")
+		return errors.New("the address holds a control character; remove it")
 	}
 	*r = Refusal{Quarantine: target}
 	return nil

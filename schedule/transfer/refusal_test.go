@@ -24,7 +24,7 @@ func TestRefusalText(t *testing.T) {
 	}
 	for text, why := range map[string]string{
 		"": "want one of", "seen": "want one of keep, delete, move:FOLDER, quarantine:ADDRESS", "flag:x": "want one of", "Quarantine:x": "want one of",
-		"quarantine": "quarantine needs a target: quarantine:NAME", "quarantine:": "needs a target", "quarantine:a\x00b": "control character", "move": "move needs a target", "delete:x": "takes no target",
+		"quarantine": "quarantine needs an address: quarantine:ADDRESS", "quarantine:": "needs an address", "quarantine:a\x00b": "control character", "move": "move needs a folder", "delete:x": "takes nothing behind it",
 	} {
 		r := transfer.Refusal{Quarantine: "x"}
 		if err := r.UnmarshalText([]byte(text)); err == nil || r != (transfer.Refusal{Quarantine: "x"}) || !strings.Contains(err.Error(), why) {

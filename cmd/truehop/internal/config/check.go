@@ -30,7 +30,9 @@ func check(c *Config, r *report) {
 		k.wrong("state_dir", "neither set nor to be had from the environment ($HOME is missing); set it")
 	} else {
 		k.absolute("state_dir", c.StateDir)
-		k.absolute("spool_dir", c.SpoolDir)
+		if c.SpoolDir != c.defaultSpool() { // else it is told already
+			k.absolute("spool_dir", c.SpoolDir)
+		}
 	}
 	k.state(c)
 	k.monitoring(c)

@@ -39,6 +39,8 @@ func openChecked(path string) (*file, error) {
 	info, err := fd.Stat()
 	switch {
 	case err != nil:
+	case info.IsDir():
+		err = errors.New("is a directory; name the file in it")
 	case !info.Mode().IsRegular():
 		err = errors.New("is not a regular file")
 	case !trusted(info) && os.Geteuid() == 0:

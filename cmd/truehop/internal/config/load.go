@@ -269,6 +269,8 @@ func defaults(t reflect.Type) map[string]any {
 	return out
 }
 
+func (c *Config) defaultSpool() string { return filepath.Join(c.StateDir, "spool") }
+
 // complete fills in the defaults that depend on other keys or on the host. given says whether the configuration has a key.
 func (c *Config) complete(o Options, given func(path string) bool) {
 	environ, secrets := o.Environ, cmp.Or(o.Secrets, containerSecrets)
@@ -276,7 +278,7 @@ func (c *Config) complete(o Options, given func(path string) bool) {
 		c.StateDir = stateDir(environ, os.Geteuid() == 0 || owned(systemState))
 	}
 	if c.SpoolDir == "" && c.StateDir != "" {
-		c.SpoolDir = filepath.Join(c.StateDir, "spool")
+		c.SpoolDir = c.defaultSpool()
 	}
 	c.getenv, c.secrets = func(name string) string { return lookup(environ, name) }, secrets
 	c.stateLogin = Credentials{PasswordFile: c.StatePasswordFile, PasswordCommand: c.StatePasswordCommand, PasswordCredential: c.StatePasswordCredential,

@@ -41,8 +41,10 @@ func scalar(f field, t reflect.Type, s string, lit literal) (value any, fault st
 		return ownText(f, t, s)
 	case t.Kind() == reflect.Bool:
 		switch {
-		case lit != bare && lit != boolean, s != "true" && s != "false":
-			return nil, fmt.Sprintf("want true or false without quotes, got %s", show(s))
+		case s != "true" && s != "false":
+			return nil, fmt.Sprintf("want true or false, got %s", show(s))
+		case lit != bare && lit != boolean:
+			return nil, fmt.Sprintf("write %s without quotes", s)
 		}
 		return s == "true", ""
 	case t.Kind() == reflect.Int:
@@ -94,8 +96,12 @@ func choice(f field, t reflect.Type, s string) string {
 	}
 	if meant := nearest(word, verbs); meant != "" {
 		// What stands behind the verb belongs to it, where it takes something.
-		if takes := allowed[slices.Index(verbs, meant)] != meant; takes {
-			meant += s[len(word):]
+		form, behind := allowed[slices.Index(verbs, meant)], s[len(word):]
+		switch takes := form != meant; {
+		case takes && behind != "":
+			meant += behind
+		case takes:
+			meant = form
 		}
 		return fmt.Sprintf("unknown value %s; did you mean %q?", show(s), meant)
 	}
@@ -105,8 +111,11 @@ func choice(f field, t reflect.Type, s string) string {
 // number reads a decimal number without sign, leading zeros or underscores: YAML would read 010 as 8.
 func number(f field, s string, lit literal) (any, string) {
 	n, err := strconv.Atoi(s)
-	if lit == text || err != nil || strconv.Itoa(n) != s {
+	switch {
+	case err != nil || strconv.Itoa(n) != s:
 		return nil, fmt.Sprintf("want a whole number, got %s", show(s))
+	case lit == text:
+		return nil, fmt.Sprintf("write %s without quotes", s)
 	}
 	low, _ := strconv.Atoi(f.tag.Get("min"))
 	high, _ := strconv.Atoi(f.tag.Get("max"))

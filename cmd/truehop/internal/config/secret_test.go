@@ -175,7 +175,7 @@ func TestConfigFilePlace(t *testing.T) {
 		}
 		refused(t, path, "not a regular file")
 	})
-	t.Run("directory", func(t *testing.T) { refused(t, t.TempDir(), "not a regular file") })
+	t.Run("directory", func(t *testing.T) { refused(t, t.TempDir(), "is a directory; name the file in it") })
 	t.Run("none", func(t *testing.T) { refused(t, filepath.Join(t.TempDir(), "x.yaml"), "no such file") })
 	t.Run("huge", func(t *testing.T) {
 		refused(t, configFile(t, 0o600, strings.Repeat("#\n", maxFile)), "larger than")

@@ -3,6 +3,7 @@ package config
 import (
 	"encoding"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"slices"
 	"strings"
@@ -91,6 +92,9 @@ func settingText(name string, v reflect.Value) string {
 	}
 	if s, ok := v.Interface().(Secret); ok {
 		return s.String()
+	}
+	if level, ok := v.Interface().(slog.Level); ok {
+		return strings.ToLower(level.String()) // it writes itself in capitals, which the file does not take
 	}
 	if m, ok := v.Interface().(encoding.TextMarshaler); ok {
 		if text, err := m.MarshalText(); err == nil {

@@ -251,7 +251,7 @@ type exitMeaning struct {
 func exitMeanings() []exitMeaning {
 	return []exitMeaning{
 		{exitOK, "Done, also where there was no mail."},
-		{exitUsage, "The command line is wrong."},
+		{exitUsage, "The command line is wrong, or names what is not there."},
 		{exitPerson, "Refused, partly refused, held or lost mail, or a mailbox that stopped, wants a person."},
 		{exitUnavailable, "An upstream or the MTA cannot be reached."},
 		{exitInternal, "A fault of truehop."},

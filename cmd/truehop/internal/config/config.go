@@ -157,8 +157,9 @@ type Target struct {
 	// to be judged again, or not at all: on_refused: quarantine:ADDRESS, plain in on_unknown_client, on_internal and
 	// on_stale, and all mail of accounts with filter: false. Nothing else goes there.
 	Plain Endpoint `koanf:"plain"`
-	// SMTP sessions at the same time. auto begins with 4, and goes up to 16 while mail waits and the MTA is faster by it. 1 keeps the
-	// order of the mailbox strictly.
+	// SMTP sessions at the same time: a number from 1 to 100, or auto, which begins with 4, and goes up to 16 while mail waits and
+	// the MTA is faster by it. It stays at 4 where each message has a connection of its own, as by PROXY. 1 keeps the order of the
+	// mailbox strictly.
 	Connections inject.Connections `koanf:"connections" default:"auto"`
 	// Our name in the first EHLO, before a client is presented. Default: the host's name.
 	Hello string `koanf:"hello"`

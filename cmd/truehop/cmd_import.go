@@ -73,6 +73,9 @@ With --dry-run it prints the configuration, with the report as comments, and wri
 
 // importFiles reads configurations of another program, and prints what they mean or puts that into place.
 func (p *program) importFiles(ctx context.Context, kind string, names []string, f importFlags) error {
+	if kinds := importer.Kinds(); !slices.Contains(kinds, kind) {
+		return usage("unknown kind of file %q; want one of %s", kind, strings.Join(kinds, ", "))
+	}
 	target := p.configPath
 	if target == "" {
 		places := config.Places(configOptions())
@@ -111,12 +114,13 @@ func (p *program) importFiles(ctx context.Context, kind string, names []string, 
 		}
 		return err
 	}
+	stops := forgotten(plan, f.seen)
 	if f.dryRun {
-		_, err := p.stdout.Write(append(yaml, plan.Report("# ")...))
+		_, err := p.stdout.Write(foreseen(plan, yaml, stops))
 		return err
 	}
-	if err := forgotten(plan); err != nil && f.seen != importer.NoState {
-		return err
+	if stops != nil {
+		return stops
 	}
 	whose, err := importOwner(f.owner, parsed.StateDir)
 	if err != nil {
@@ -147,6 +151,16 @@ If %[5]s is running still, stop it and import again with --force: what it fetche
 Next: %[6]s check%[7]s, and %[6]s run --dry-run%[7]s.
 `, strings.TrimSuffix(string(plan.Report("")), "\n"), accounts, fetch.Printable(target), messages, plan.Program, next, with)
 	return nil
+}
+
+// foreseen is what a dry run prints: the configuration, with the report and with what would stop the import, if there is something,
+// as comments.
+func foreseen(plan *importer.Plan, yaml []byte, stops error) []byte {
+	text := append(yaml, plan.Report("# ")...)
+	if stops != nil {
+		text = fmt.Appendf(text, "# The import will stop: %v.\n", stops)
+	}
+	return text
 }
 
 // importSource reads the file, and finds out whose it is.
@@ -225,8 +239,11 @@ func namesIn(dir string) ([]string, error) {
 }
 
 // forgotten returns an error where the program keeps mail upstream and its record of what it has fetched was not found:
-// all of that would be delivered again.
-func forgotten(plan *importer.Plan) error {
+// all of that would be delivered again. seen is what a person says of that record.
+func forgotten(plan *importer.Plan, seen string) error {
+	if seen == importer.NoState {
+		return nil
+	}
 	for _, a := range plan.Accounts {
 		if a.Remembers && a.Missing {
 			return unfit("account %s keeps its mail upstream, and no record of what %s has fetched was found in %s; name it with --seen FILE, or say --seen %s if nothing was fetched yet",

@@ -195,7 +195,7 @@ func TestImportRefuses(t *testing.T) {
 	}{
 		"a mistake in the file": {nil, []string{"fetchmailrc", "bad"}, exitConfig, "bad:2:8: "},
 		"no such file":          {nil, []string{"fetchmailrc", "none"}, exitConfig, "no such file"},
-		"an unknown kind":       {nil, []string{"procmailrc", "bad"}, exitConfig, "fetchmailrc, getmailrc, mpoprc, mbsyncrc"},
+		"an unknown kind":       {nil, []string{"procmailrc", "none"}, exitUsage, "fetchmailrc, getmailrc, mpoprc, mbsyncrc"},
 		"no kind":               {nil, []string{"bad"}, exitUsage, "truehop import"},
 		"no record of what was fetched": {func(w *importWorld) error { return os.Remove(filepath.Join(w.home, ".fetchids")) },
 			[]string{"fetchmailrc", ".fetchmailrc"}, exitUsage, "--seen"},
@@ -230,7 +230,11 @@ func TestImportOfAFreshPredecessor(t *testing.T) {
 	if err := os.Remove(filepath.Join(w.home, ".fetchids")); err != nil {
 		t.Fatal(err)
 	}
-	if code, said := w.call("--seen", "none", "fetchmailrc", w.rc); code != exitOK || !strings.Contains(said, "0 messages recorded") {
+	if code, said := w.call("--dry-run", "fetchmailrc", w.rc); code != exitOK || !strings.Contains(said, "\n# The import will stop: account pop.example.net keeps its mail upstream") {
+		t.Errorf("the dry run ended with %d and said\n%s", code, said)
+	}
+	code, said := w.call("--seen", "none", "fetchmailrc", w.rc)
+	if code != exitOK || !strings.Contains(said, "0 messages recorded") || !strings.Contains(said, "pop.example.net: nothing was fetched before, as you told") {
 		t.Errorf("it ended with %d and said\n%s", code, said)
 	}
 }

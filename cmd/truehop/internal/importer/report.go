@@ -82,6 +82,8 @@ func (p *Plan) Report(prefix string) []byte {
 			known += len(k.UIDs)
 		}
 		switch files := strings.Join(a.StateFiles, ", "); {
+		case a.Missing && a.Remembers && p.options.Seen == NoState:
+			line("%s: nothing was fetched before, as you told: all that is upstream is new.", a.Name)
 		case a.Missing && a.Remembers:
 			line("%s: what was fetched already is not known; looked for in %s.", a.Name, files)
 		case a.Missing, files == "":

@@ -45,7 +45,7 @@ type explainOptions struct {
 }
 
 func (p *program) explainCommand() *cobra.Command {
-	opts := explainOptions{Hops: -1}
+	var opts explainOptions
 	cmd := &cobra.Command{
 		Use:   "explain [flags] (-- FILE... | ACCOUNT --uid UID | ACCOUNT --last N)",
 		Short: "Show the hops of a message and which one is the client",
@@ -62,6 +62,9 @@ then fetches messages from its mailbox, applies the account's own rules, and cha
 nothing there. --last ends with a table of how many messages came to which outcome, to see
 what a policy is worth before mail is injected by it.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("hops") && opts.Hops < 1 {
+				return usage("--hops wants the number of a Received field, 1 for the topmost")
+			}
 			if cmd.Flags().Changed("uid") || cmd.Flags().Changed("last") {
 				return p.explainAccount(cmd, args, opts)
 			}
@@ -81,13 +84,13 @@ what a policy is worth before mail is injected by it.`,
 	}
 	f := cmd.Flags()
 	f.BoolVar(&opts.JSON, "json", false, "print one JSON object a line")
-	f.StringVar(&opts.Provider, "provider", "", "built-in profile of the provider, or auto")
-	f.StringArrayVar(&opts.MX, "mx", nil, "host `pattern` of the provider that faces the Internet (repeatable)")
-	f.StringArrayVar(&opts.Internal, "internal", nil, "host `pattern` behind it (repeatable)")
-	f.StringArrayVar(&opts.InternalNets, "internal-net", nil, "public `network` of the provider's own (repeatable)")
-	f.StringArrayVar(&opts.Gateways, "gateway", nil, "filter service, host `pattern` or network that stands before the provider (repeatable)")
+	f.StringVar(&opts.Provider, "provider", "", "built-in profile of the provider by its `NAME`, or auto")
+	f.StringArrayVar(&opts.MX, "mx", nil, "`PATTERN` of the provider's hosts that face the Internet (repeatable)")
+	f.StringArrayVar(&opts.Internal, "internal", nil, "`PATTERN` of the provider's hosts behind those (repeatable)")
+	f.StringArrayVar(&opts.InternalNets, "internal-net", nil, "public network of the provider's own, as `CIDR` (repeatable)")
+	f.StringArrayVar(&opts.Gateways, "gateway", nil, "what stands before the provider: a filter service by its name, a `PATTERN` of hosts, or a network (repeatable)")
 	f.BoolVar(&opts.Edge, "edge", false, "the hosts of --mx speak to clients on the Internet only")
-	f.IntVar(&opts.Hops, "hops", -1, "position from the top of the field that shows the client (1 is the topmost)")
+	f.IntVar(&opts.Hops, "hops", 0, "the client is shown by Received field `N` from the top, 1 for the topmost")
 	f.StringVar(&opts.Account, "account", "", "explain a FILE by the rules of this `ACCOUNT` of the configuration")
 	f.StringVar(&opts.UID, "uid", "", "explain the message with this `UID` in an account's mailbox")
 	f.IntVar(&opts.Last, "last", 0, "explain the last `N` messages of each folder of an account")
@@ -138,7 +141,7 @@ func (o *explainOptions) policy() (received.Policy, error) {
 	if name != "" {
 		var ok bool
 		if p, ok = received.Profile(name); !ok {
-			return p, unfit("no provider %q; there are %q", name, received.Profiles())
+			return p, unfit("there is no provider %q; there are: %s", name, strings.Join(received.Profiles(), ", "))
 		}
 	}
 	p.MX = append(p.MX, o.MX...)

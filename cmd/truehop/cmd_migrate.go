@@ -53,7 +53,7 @@ not use both.`,
 			return nil
 		},
 	}
-	c.Flags().StringVar(&from, "from", "", "the directory or database that has the ledger")
-	c.Flags().StringVar(&to, "to", "", "the directory or database that is to have it")
+	c.Flags().StringVar(&from, "from", "", "`PLACE` that has the ledger: a directory or a database")
+	c.Flags().StringVar(&to, "to", "", "`PLACE` that is to have it")
 	return c
 }

@@ -54,7 +54,7 @@ run has serve make another one directly after it, says "woken", and ends.`,
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "ask the MTA up to RCPT what it would say; change nothing")
 	c.Flags().IntVar(&o.last, "last", 50, "with --dry-run: ask about the last `N` messages of each folder")
 	c.Flags().BoolVar(&o.now, "now", false, "log in even where the credentials were refused a while ago, and the next login would wait")
-	c.Flags().StringArrayVar(&o.accept, "accept", nil, "deliver the unknown messages of `ACCOUNT` although its mailbox looks renumbered")
+	c.Flags().StringArrayVar(&o.accept, "accept", nil, "deliver the unknown messages of `ACCOUNT` although its mailbox looks new or renumbered")
 	c.Flags().StringArrayVar(&o.adopt, "adopt", nil, "record the unknown messages of `ACCOUNT` as done, delivering none of them")
 	c.Flags().StringVar(&o.report, "report", "", "write what was done to `FILE`, as one JSON object")
 	_ = c.MarkFlagFilename("report", "json") // fails only for a flag that is not there

@@ -42,8 +42,8 @@ or the program that it comes from. The file is written with mode 0600, and never
 	f.StringVar(&o.Host, "host", "", "`HOST` of the upstream, where the provider has none for all")
 	f.StringVar(&o.PasswordFile, "password-file", "", "`FILE` that holds the password on one line")
 	f.StringSliceVar(&o.PasswordCommand, "password-command", nil, "`PROGRAM,ARG...` that prints the password")
-	f.StringVar(&o.Recipient, "recipient", "", "`ADDRESS` here that the mail is delivered to")
-	f.StringVar(&o.Target, "target", "", "where the MTA listens, unix:/PATH or HOST:PORT; default: Postfix's socket, see examples/postfix")
+	f.StringVar(&o.Recipient, "recipient", "", "local `ADDRESS` that the mail is delivered to")
+	f.StringVar(&o.Target, "target", "", "where the MTA listens, `HOST:PORT` or unix:/PATH; default: Postfix's socket, see examples/postfix")
 	_ = c.RegisterFlagCompletionFunc("provider", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return providerNames(), cobra.ShellCompDirectiveNoFileComp
 	}) // fails only for a flag that is not there
@@ -107,10 +107,17 @@ func questions(d *config.Draft) []question {
 		{"provider", "Provider (see truehop providers), or auto", &d.Provider, "provider", noProvider},
 		{"host", "Host name of the upstream, nothing where the provider has one for all", &d.Host, "host", func(string) string { return "" }},
 		{"password-file", "File that holds the password", &d.PasswordFile, "password_file", noFullPath},
-		{"recipient", "Address here that the mail is delivered to", &d.Recipient, "recipients", wanted},
+		{"recipient", "Local address that the mail is delivered to", &d.Recipient, "recipients", wanted},
 	}
-	needless := map[string]bool{"provider": d.Host != "", "host": d.Provider != "", "password-file": len(d.PasswordCommand) > 0}
+	needless := map[string]bool{"provider": d.Host != "", "host": d.Provider != "" && !hostless(d.Provider), "password-file": len(d.PasswordCommand) > 0}
 	return slices.DeleteFunc(all, func(q question) bool { return *q.answer != "" || needless[q.flag] })
+}
+
+// hostless reports whether a provider has no host that is the same for all of its customers.
+func hostless(provider string) bool {
+	return slices.ContainsFunc(config.Providers(), func(known config.Published) bool {
+		return known.Provider == provider && known.IMAP == nil
+	})
 }
 
 func wanted(answer string) string {

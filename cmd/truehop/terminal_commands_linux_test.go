@@ -72,9 +72,9 @@ func TestInitAtATerminal(t *testing.T) {
 	tty.answer(t, "File that holds the password", "password")
 	tty.awaitText(t, "full path")
 	tty.answer(t, "File that holds the password", "~/password")
-	tty.answer(t, "Address here that the mail is delivered to", "alice")
+	tty.answer(t, "Local address that the mail is delivered to", "alice")
 	tty.awaitText(t, "the domain is missing")
-	tty.answer(t, "Address here that the mail is delivered to", "alice@example.net")
+	tty.answer(t, "Local address that the mail is delivered to", "alice@example.net")
 	tty.awaitText(t, "then: truehop check --config ")
 	if said := tty.rest(t); !strings.HasPrefix(said, written+"\n") {
 		t.Errorf("it suggests another file: %s", said)

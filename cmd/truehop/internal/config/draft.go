@@ -30,7 +30,7 @@ func (d *Draft) YAML() []byte {
 	b.WriteString("# Written by truehop init. The reference of all keys is in README.md.\ninject:\n")
 	line(2, "address", text(cmp.Or(d.Target, "unix:/var/spool/postfix/public/truehop")))
 	b.WriteString("accounts:\n")
-	line(2, text(cmp.Or(d.Name, "mail")), " ")
+	fmt.Fprintf(&b, "  %s:\n", text(cmp.Or(d.Name, "mail")))
 	line(4, "provider", text(cmp.Or(d.Provider, "auto")))
 	line(4, "host", text(d.Host))
 	line(4, "user", text(d.User))

@@ -94,7 +94,7 @@ func (k checker) oauth(at string, o *OAuth) {
 		k.wrong(at+"provider", "is missing; want one of %s", strings.Join(o.Provider.Words(), ", "))
 	}
 	if o.ClientID == "" && !k.bad[at+"client_id"] {
-		k.wrong(at+"client_id", "is missing; register an application at the provider (the README says how) and give its id")
+		k.wrong(at+"client_id", "is missing; register an application at the provider (examples/oauth2.md says how) and give its id")
 	}
 	switch {
 	case o.Tenant == "":

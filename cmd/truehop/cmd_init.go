@@ -174,15 +174,32 @@ func refusedAs(d config.Draft, key string) string {
 	return ""
 }
 
-// ask asks at a terminal for what has no default, again where an answer cannot be used, and elsewhere says which flag is missing.
+// flagsOf names the flags that would answer all questions. A provider or a host is enough.
+func flagsOf(open []question) string {
+	var flags []string
+	either := false
+	for _, q := range open {
+		switch {
+		case q.flag == "host" && either:
+			flags[len(flags)-1] += " or --host"
+		default:
+			flags = append(flags, "--"+q.flag)
+		}
+		either = q.flag == "provider"
+	}
+	return strings.Join(flags, ", ")
+}
+
+// ask asks at a terminal for what has no default, again where an answer cannot be used, and elsewhere says which flags are missing.
 func (p *program) ask(d *config.Draft) error {
 	in, isFile := p.stdin.(*os.File)
 	person := isFile && isTerminal(in) && isTerminal(p.stdout)
+	open := questions(d)
+	if !person && len(open) > 0 {
+		return usage("init cannot ask here; give %s", flagsOf(open))
+	}
 	lines := bufio.NewReader(p.stdin)
-	for _, q := range questions(d) {
-		if !person {
-			return usage("init cannot ask here; give --%s", q.flag)
-		}
+	for _, q := range open {
 		for {
 			fmt.Fprintf(p.stdout, "%s: ", q.text)
 			answer, err := lines.ReadString('\n')

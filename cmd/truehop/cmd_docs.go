@@ -255,7 +255,7 @@ func exitMeanings() []exitMeaning {
 		{exitPerson, "Refused, partly refused, held or lost mail, or a mailbox that stopped, wants a person."},
 		{exitUnavailable, "An upstream or the MTA cannot be reached."},
 		{exitInternal, "A fault of truehop."},
-		{exitCannotWrite, "The ledger or the spool cannot be written."},
+		{exitCannotWrite, "The ledger or the spool cannot be written, or the database of the ledger cannot be reached."},
 		{exitLater, "Something was deferred and will be tried again, or another process is at work on the account."},
 		{exitProtocol, "A peer broke the protocol, or TLS failed."},
 		{exitCredentials, "Credentials were refused or cannot be read, or an OAuth 2 token is missing."},

@@ -66,6 +66,9 @@ func (p *program) initialize(o initOptions) error {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return unfit("%s is there already, and init never writes over a file; name another one with --output", path)
 	}
+	if wrong := noPassword(o.Provider); wrong != "" {
+		return usage("--provider %s: %s", o.Provider, wrong)
+	}
 	o.PasswordFile = fromHome(o.PasswordFile)
 	if err := p.ask(&o.Draft); err != nil {
 		return err
@@ -127,7 +130,17 @@ func wanted(answer string) string {
 	return ""
 }
 
+func noPassword(provider string) string {
+	if config.TakesPassword(provider) {
+		return ""
+	}
+	return "it takes no password, only OAuth 2, which init does not set up; begin with examples/" + provider + ".yaml"
+}
+
 func noProvider(answer string) string {
+	if wrong := noPassword(answer); wrong != "" {
+		return wrong
+	}
 	if answer == "" || slices.Contains(providerNames(), answer) {
 		return ""
 	}

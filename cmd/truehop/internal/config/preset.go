@@ -18,6 +18,7 @@ type preset struct {
 	pop3     string
 	port     int     // 0 for the usual one
 	tls      TLSMode // implicit where nothing stands
+	oauth    bool    // no password is taken, but OAuth 2
 	needs    string  // what a login needs beside a user name and the password of the web mailer
 	page     string  // where the provider says so, "" if no page of its own was at hand
 }
@@ -45,7 +46,7 @@ func presets() []preset {
 		{provider: "mail.ru", imap: "imap.mail.ru", pop3: "pop.mail.ru",
 			needs: "a password made for external applications"},
 		// https://support.microsoft.com/en-us/office/pop-imap-and-smtp-settings-8361e398-8af4-4e97-b147-6c6c4ac95353
-		{provider: "outlook", imap: "outlook.office365.com", pop3: "outlook.office365.com",
+		{provider: "outlook", imap: "outlook.office365.com", pop3: "outlook.office365.com", oauth: true,
 			needs: "OAuth2: no password is taken, app passwords included; at Outlook.com POP and IMAP have to be switched on, at Microsoft 365 the administrator has to allow them", page: "https://support.microsoft.com/en-us/office/pop-imap-and-smtp-settings-8361e398-8af4-4e97-b147-6c6c4ac95353"},
 		// https://www.quai-des-entrepreneurs.com/ovh-mail
 		{provider: "ovh", imap: "ssl0.ovh.net", pop3: "ssl0.ovh.net",
@@ -69,6 +70,11 @@ func presets() []preset {
 			needs: "IMAP switched on (Settings, Mail Accounts), and with two-factor login an app password; domains of one's own are at imappro.zoho.com, other data centres at imap.zoho.eu, imap.zoho.in and so on",
 			page:  "https://help.zoho.com/portal/en/kb/solo/communication/settings/articles/how-to-generate-app-specific-password"},
 	}
+}
+
+// TakesPassword reports whether one may log in to a provider by a password. Of a provider that is not known it is taken for granted.
+func TakesPassword(provider string) bool {
+	return !slices.ContainsFunc(presets(), func(p preset) bool { return p.provider == provider && p.oauth })
 }
 
 // Published is what a provider publishes about the way to its mailboxes, as [Providers] returns it.

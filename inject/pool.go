@@ -101,18 +101,39 @@ func (p *Pool) turnedAway(err *Error) bool {
 	return true
 }
 
-// superfluous reports whether there are more workers than there should be.
-func (p *Pool) superfluous() bool {
+// superfluous reports whether there are more workers than there should be, and one that has a session, or has none, is
+// to be among those that end: first those without.
+func (p *Pool) superfluous(session bool) bool {
 	p.pacing.Lock()
 	defer p.pacing.Unlock()
-	return p.running > p.pace.connections
+	return p.tooMany(session)
 }
 
-// leave returns true to a worker that is to end: one more than there should be, or, where it is idle, than there are at first.
-func (p *Pool) leave(idle bool) bool {
+// tooMany is superfluous for those who hold pacing.
+func (p *Pool) tooMany(session bool) bool {
+	if p.running <= p.pace.connections {
+		return false
+	}
+	return !session || int(p.open.Load()) > p.pace.connections
+}
+
+// leave returns true to a worker that is to end because there are too many.
+func (p *Pool) leave(session bool) bool {
 	p.pacing.Lock()
 	defer p.pacing.Unlock()
-	if p.running <= p.pace.least || !idle && p.running <= p.pace.connections {
+	if !p.tooMany(session) {
+		return false
+	}
+	p.running--
+	return true
+}
+
+// leaveIdle returns true to a worker that is to end because it has no session and nothing to do, unless there are no more
+// workers than at first.
+func (p *Pool) leaveIdle() bool {
+	p.pacing.Lock()
+	defer p.pacing.Unlock()
+	if p.running <= p.pace.least {
 		return false
 	}
 	p.running--

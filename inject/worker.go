@@ -50,7 +50,7 @@ func (w *worker) work() {
 		if mine {
 			w.p.judged(w.session != nil)
 		}
-		if w.held == nil && w.p.leave(false) {
+		if w.held == nil && w.p.leave(w.session != nil) {
 			break
 		}
 	}
@@ -108,7 +108,7 @@ func (w *worker) take() *job {
 			w.adopt(o.session, true)
 		case <-idle.C:
 			w.retire()
-			if w.p.leave(true) {
+			if w.p.leaveIdle() {
 				return nil
 			}
 		}
@@ -118,7 +118,7 @@ func (w *worker) take() *job {
 		return j
 	default:
 	}
-	if w.p.leave(true) { // it has no session that the MTA has shown to bear
+	if w.p.leaveIdle() { // it has no session that the MTA has shown to bear
 		return nil
 	}
 	return <-w.p.queue
@@ -137,7 +137,7 @@ func (w *worker) adopt(s *Session, used bool) {
 
 // next takes the next job ahead of time, if one is waiting.
 func (w *worker) next() *Message {
-	if w.p.superfluous() {
+	if w.p.superfluous(true) {
 		return nil
 	}
 	if w.held = w.ahead(); w.held == nil {

@@ -1,6 +1,7 @@
 package inject_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -12,7 +13,7 @@ import (
 	"github.com/truehop/truehop/inject/injecttest"
 )
 
-// crowd counts the connections that are open. Those beyond most get reply and are closed, "" none and are left waiting.
+// crowd counts the connections that are open. Those beyond most get reply and are closed, "" none and are left waiting; or what the constants say.
 type crowd struct {
 	dial  inject.Dialer
 	most  int
@@ -21,6 +22,11 @@ type crowd struct {
 	mu                   sync.Mutex
 	open, peak, turnaway int
 }
+
+const (
+	refusal = "(refused)" // there is no connection
+	hangup  = "(closed)"  // it is closed without a word
+)
 
 func (c *crowd) Dial(ctx context.Context) (net.Conn, error) {
 	c.mu.Lock()
@@ -32,9 +38,16 @@ func (c *crowd) Dial(ctx context.Context) (net.Conn, error) {
 		c.peak = max(c.peak, c.open)
 	}
 	c.mu.Unlock()
+	if full && c.reply == refusal {
+		return nil, errors.New("connection refused")
+	}
 	if full {
 		near, far := net.Pipe()
-		if c.reply != "" {
+		switch c.reply {
+		case "":
+		case hangup:
+			_ = far.Close()
+		default:
 			go func() {
 				_, _ = far.Write([]byte(c.reply + "\r\n"))
 				_ = far.Close()
@@ -129,29 +142,36 @@ func TestAdaptive(t *testing.T) {
 	}
 }
 
-// TestTurnedAway: where the MTA takes few connections and tells the others to come later, what those were opened for
+// TestTurnedAway: where the MTA takes few connections and tells the others to come later, or closes them, what those were opened for
 // is delivered by the sessions that there are.
 func TestTurnedAway(t *testing.T) {
 	for name, c := range map[string]struct {
 		connections   inject.Connections
-		before, after int // how many connections the MTA takes, and after it has closed them all
+		before, after int    // how many connections the MTA takes, and after it has closed them all
+		reply         string // to the others
 	}{
 		"two of four":                   {connections: 4, before: 2, after: 2},
+		"two of four, others refused":   {connections: 4, before: 2, after: 2, reply: refusal},
+		"two of four, others closed":    {connections: 4, before: 2, after: 2, reply: hangup},
+		"six of sixteen, others closed": {connections: inject.Adaptive, before: 100, after: 6, reply: hangup},
 		"one of as many as it bears":    {connections: inject.Adaptive, before: 1, after: 1},
 		"six where there were sixteen":  {connections: inject.Adaptive, before: 100, after: 6},
 		"three where there were twenty": {connections: 20, before: 20, after: 3},
 	} {
 		bubble(t, name, func(t *testing.T) {
 			s := newServer(t, injecttest.Options{Accepted: func(injecttest.Message) { time.Sleep(100 * time.Millisecond) }})
-			mta := &crowd{dial: s.Dial, most: c.before, reply: "421 4.7.0 too many connections"}
+			mta := &crowd{dial: s.Dial, most: c.before, reply: cmp.Or(c.reply, "421 4.7.0 too many connections")}
 			var mu sync.Mutex
 			var conns []net.Conn
 			p := inject.NewPool(func(ctx context.Context) (net.Conn, error) {
 				conn, err := mta.Dial(ctx)
+				if err != nil {
+					return nil, err
+				}
 				mu.Lock()
 				defer mu.Unlock()
 				conns = append(conns, conn)
-				return conn, err
+				return conn, nil
 			}, inject.Options{Connections: c.connections})
 			for round, most := range []int{c.before, c.after} {
 				mta.most = most

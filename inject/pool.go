@@ -12,8 +12,8 @@ import (
 var ErrClosed = errors.New("inject: pool closed")
 
 // Pool delivers messages over several sessions at a time. It dials when there is work. Where the MTA serves fewer
-// sessions than that, whether it lets the others wait for a greeting or turns them away with 4xx, those that there are
-// deliver all.
+// sessions than that, whether it lets the others wait for a greeting, turns them away with 4xx or closes them, those
+// that there are deliver all.
 type Pool struct {
 	dial  Dialer
 	o     *Options
@@ -24,7 +24,8 @@ type Pool struct {
 	abort    context.CancelCauseFunc
 	workers  sync.WaitGroup
 	sessions atomic.Uint64
-	open     atomic.Int64 // sessions that are open, or being opened; not with PROXY
+	// open and opening count sessions that are open, and that are being opened; not with PROXY.
+	open, opening atomic.Int64
 
 	mu     sync.RWMutex // held for reading by those who send to queue
 	closed bool
@@ -89,17 +90,27 @@ func (p *Pool) joined(session bool) {
 }
 
 // turnedAway reports whether err is that of an MTA that takes no more connections than those that are open now, and counts
-// that.
-func (p *Pool) turnedAway(err *Error) bool {
-	open := int(p.open.Load())
-	if err == nil || err.Reply.class() != 4 || open == 0 {
+// that. At first those that are being opened show that as well; again says that there was time to see what became of them.
+func (p *Pool) turnedAway(err *Error, again bool) bool {
+	if err == nil {
+		return false
+	}
+	full := err.Kind == Unreachable || err.Reply.class() == 4
+	others := p.open.Load()
+	if !again {
+		others = p.others()
+	}
+	if !full || others == 0 {
 		return false
 	}
 	p.pacing.Lock()
 	defer p.pacing.Unlock()
-	p.pace.refused(open)
+	p.pace.refused(int(others))
 	return true
 }
+
+// others counts the sessions that there are, or may be in a moment.
+func (p *Pool) others() int64 { return p.opening.Load() + p.open.Load() } // in this order: none is missed that has just been opened
 
 // superfluous reports whether there are more workers than there should be, and one that has a session, or has none, is
 // to be among those that end: first those without.

@@ -253,14 +253,14 @@ func (w *worker) begin() {
 	ctx, cancel := context.WithCancel(w.p.ctx)
 	sp := &spare{opened: make(chan opened, 1), cancel: cancel}
 	w.spare = sp
-	w.p.open.Add(1)
+	w.p.opening.Add(1)
 	w.p.workers.Go(func() {
 		s, err := open(ctx, w.p.dial, w.p.o, w.p.sessions.Add(1), nil)
-		if err != nil {
-			w.p.open.Add(-1)
-		} else {
+		if err == nil {
+			w.p.open.Add(1)
 			s.onEnd = func() { w.p.open.Add(-1) }
 		}
+		w.p.opening.Add(-1)
 		sp.opened <- opened{s, err}
 	})
 }
@@ -290,12 +290,13 @@ func (w *worker) open(ctx context.Context, j *job, client Client, waiting chan<-
 		w.adopt(s, false)
 		return err, true
 	}
+	again := false
 	for patience := time.Now().Add(p.o.Timeouts.Greeting); ; {
 		ahead := w.spare != nil
 		var coming <-chan opened
-		var again <-chan time.Time
-		if pause := time.Until(w.turnedAway.Add(turnedAwayPause)); !ahead && pause > 0 && p.open.Load() > 0 {
-			again = time.After(pause)
+		var later <-chan time.Time
+		if pause := time.Until(w.turnedAway.Add(turnedAwayPause)); !ahead && pause > 0 && p.others() > 0 {
+			later = time.After(pause)
 		} else {
 			if !ahead {
 				w.begin()
@@ -303,13 +304,13 @@ func (w *worker) open(ctx context.Context, j *job, client Client, waiting chan<-
 			coming = w.spare.opened
 		}
 		select {
-		case <-again:
+		case <-later:
 		case o := <-coming:
 			w.spare.cancel()
 			w.spare = nil
 			switch {
-			case !ahead && time.Now().Before(patience) && p.turnedAway(o.err):
-				w.turnedAway = time.Now()
+			case !ahead && time.Now().Before(patience) && p.turnedAway(o.err, again):
+				w.turnedAway, again = time.Now(), true
 			case !ahead:
 				w.adopt(o.session, false)
 				return o.err, true

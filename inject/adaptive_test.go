@@ -317,3 +317,32 @@ func TestAdaptiveAfterAnOutage(t *testing.T) {
 		}
 	})
 }
+
+// TestAdaptiveWhereMoreAreTurnedAwayLater: an MTA that takes any number of connections, and on those beyond what it bears no message, has few
+// deferred for it.
+func TestAdaptiveWhereMoreAreTurnedAwayLater(t *testing.T) {
+	for name, fault := range map[string]injecttest.Fault{
+		"421 at MAIL":    {Stage: injecttest.MAIL, Reply: "421 4.3.2 too many transactions", Then: injecttest.CloseConn},
+		"451 at RCPT":    {Stage: injecttest.RCPT, Reply: "451 4.7.1 the filter is busy"},
+		"451 at the dot": {Stage: injecttest.DOT, Reply: "451 4.7.1 the filter is busy"},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s := newServer(t, injecttest.Options{Accepted: func(injecttest.Message) { time.Sleep(100 * time.Millisecond) }})
+			busy := newServer(t, injecttest.Options{Faults: []injecttest.Fault{fault}})
+			mta := &crowd{dial: s.Dial, most: 6, reply: refusal}
+			p := inject.NewPool(func(ctx context.Context) (net.Conn, error) {
+				conn, err := mta.Dial(ctx)
+				if err != nil {
+					return busy.Dial(ctx)
+				}
+				return conn, nil
+			}, inject.Options{})
+			if delivered := submit(t, p, 0, 1000); delivered < 950 {
+				t.Errorf("%d of 1000 messages were delivered", delivered)
+			}
+			if err := p.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -62,12 +62,16 @@ type pace struct {
 	least, most int
 	connections int // as many as there should be
 	settled     bool
-	halfRate    float64 // verdicts a second with half as many connections; 0 where that was not measured
+	// The last step: how many connections there were before it, and in the window before it the verdicts a second and how many messages
+	// were deferred. halfRate is 0 where that was not measured.
+	half         int
+	halfRate     float64
+	halfDeferred int
 
-	// The window under way: when it began, and the verdicts since.
-	began    time.Time
-	verdicts int
-	latest   time.Time // the last verdict
+	// The window under way: when it began, and the verdicts and deferred messages since.
+	began              time.Time
+	verdicts, deferred int
+	latest             time.Time // the last verdict
 }
 
 const (
@@ -75,43 +79,68 @@ const (
 	paceWindow = 16
 	// paceGain is how much faster twice as many connections must be.
 	paceGain = 1.1
+	// paceDeferred is which share of a window may be deferred after a step, beyond what was before it.
+	paceDeferred = 8
 	// paceWindows is after how many windows it is tried again whether more connections are faster.
 	paceWindows = 16
 	// paceMemory is how long an MTA may be idle before what is known of it is forgotten.
 	paceMemory = time.Minute
 )
 
-// verdict counts one. backlog says that a message waits behind it, for a connection that serves many: else it is not
-// the number of connections that bounds the rate.
-func (p *pace) verdict(now time.Time, backlog bool) {
+// paced is what is known of a verdict.
+type paced struct {
+	// backlog says that a message waits behind it: else it is not the number of connections that bounds the rate.
+	backlog bool
+	// last says that it is the session's last. Where each is, nothing is measured.
+	last bool
+	// deferred says that the MTA wants the message to come later. That is no work done: an MTA that is overtaxed is quick with it.
+	deferred bool
+}
+
+// verdict counts one.
+func (p *pace) verdict(now time.Time, v paced) {
 	idle := now.Sub(p.latest)
 	p.latest = now
 	if idle > paceMemory {
 		*p = pace{least: p.least, most: p.most, connections: p.least, latest: now}
 	}
-	if !backlog || p.began.IsZero() {
-		p.began, p.verdicts = now, 0
+	switch {
+	case !v.backlog, p.began.IsZero():
+		p.window(now)
 		return
+	case v.deferred:
+		p.deferred++
+	case v.last:
+		return
+	default:
+		p.verdicts++
 	}
-	p.verdicts++
-	window := paceWindow * p.connections
-	if p.settled && p.verdicts >= paceWindows*window {
-		p.began, p.verdicts, p.settled, p.halfRate = now, 0, false, 0
+	size := paceWindow * p.connections
+	if p.settled && p.verdicts >= paceWindows*size {
+		p.settled, p.halfRate = false, 0
+		p.window(now)
 	}
-	if p.settled || p.verdicts < window {
+	// Twice as many connections have twice as many deferred, and half as many again come by chance.
+	overtaxed := p.halfRate > 0 && p.deferred > p.halfDeferred*5/2+size/paceDeferred
+	measured := p.verdicts >= size || overtaxed
+	if p.settled || !measured {
 		return
 	}
 	rate := float64(p.verdicts) / max(now.Sub(p.began), time.Millisecond).Seconds()
-	p.began, p.verdicts = now, 0
 	switch {
-	case rate < p.halfRate*paceGain:
-		p.connections, p.settled = max(p.connections/2, p.least), true
+	case overtaxed, rate < p.halfRate*paceGain:
+		p.connections, p.settled = max(p.half, p.least), true
 	case p.connections < p.most:
-		p.connections, p.halfRate = min(2*p.connections, p.most), rate
+		p.half, p.halfRate, p.halfDeferred = p.connections, rate, p.deferred
+		p.connections = min(2*p.connections, p.most)
 	default:
 		p.settled = true
 	}
+	p.window(now)
 }
+
+// window begins another window.
+func (p *pace) window(now time.Time) { p.began, p.verdicts, p.deferred = now, 0, 0 }
 
 // refused takes note that the MTA refused another connection beside those that are open.
 func (p *pace) refused(open int) {

@@ -28,7 +28,7 @@ func TestPaceFindsTheFastest(t *testing.T) {
 			now, verdicts := time.Unix(1_800_000_000, 0), 0
 			for last := range c.after {
 				for p, now := p, now; verdicts < last; verdicts++ { // anew for each, so that their order does not matter
-					p.verdict(now, true)
+					p.verdict(now, paced{backlog: true})
 					now = now.Add(time.Duration(float64(time.Second) / c.rate(p.connections)))
 					if verdicts+1 == last && p.connections != c.after[last] {
 						t.Errorf("%d connections after %d verdicts, want %d", p.connections, last, c.after[last])
@@ -45,7 +45,7 @@ func TestPaceOfUpstream(t *testing.T) {
 	p := pace{least: 4, most: 16, connections: 4}
 	now := time.Unix(1_800_000_000, 0)
 	for n := range 10_000 {
-		p.verdict(now, n%16 != 0)
+		p.verdict(now, paced{backlog: n%16 != 0})
 		now = now.Add(time.Millisecond)
 	}
 	if p.connections != 4 {
@@ -59,14 +59,14 @@ func TestPaceForgets(t *testing.T) {
 	p := pace{least: 4, most: 16, connections: 16, latest: now}
 	p.refused(6)
 	for range 1000 {
-		p.verdict(now, true)
+		p.verdict(now, paced{backlog: true})
 		now = now.Add(time.Millisecond)
 	}
 	if p.connections != 6 {
 		t.Errorf("%d connections after one was refused, want the 6 that are open", p.connections)
 	}
 	now = now.Add(paceMemory)
-	p.verdict(now, true)
+	p.verdict(now, paced{backlog: true})
 	if p.connections != 4 || p.settled {
 		t.Errorf("%d connections after a pause, settled %v; want 4, which may grow", p.connections, p.settled)
 	}
@@ -106,5 +106,71 @@ func TestLimitsOfConnections(t *testing.T) {
 		if least, most := c.connections.limits(c.carrier); least != c.least || most != c.most {
 			t.Errorf("%v by %v: %d to %d, want %d to %d", c.connections, c.carrier, least, most, c.least, c.most)
 		}
+	}
+}
+
+// TestPaceWhereMoreAreDeferred: an MTA, or its filter, that answers 4xx to what comes on more connections than it can serve seems to be fast by
+// that. The step is taken back before many messages are deferred for it; those that are deferred in any case, as by greylisting, do not count.
+func TestPaceWhereMoreAreDeferred(t *testing.T) {
+	for name, c := range map[string]struct {
+		deferred    func(n, connections int) bool // the n-th verdict
+		connections int
+		most        int  // that may be deferred
+		closed      bool // their sessions are closed
+	}{
+		"what is beyond four connections":              {func(n, connections int) bool { return connections > 4 && n%10 != 0 }, 4, 60, false},
+		"what is beyond four connections, with 421":    {func(n, connections int) bool { return connections > 4 && n%10 != 0 }, 4, 60, true},
+		"half of what is on more than eight":           {func(n, connections int) bool { return connections > 8 && n%2 == 0 }, 8, 100, false},
+		"half of what is on more than eight, with 421": {func(n, connections int) bool { return connections > 8 && n%2 == 0 }, 8, 100, true},
+		"every third in any case":                      {func(n, _ int) bool { return n%3 == 0 }, 16, 700, false},
+		"all":                                          {func(int, int) bool { return true }, 4, 2000, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := pace{least: 4, most: 16, connections: 4}
+			now, deferred := time.Unix(1_800_000_000, 0), 0
+			for n := range 2000 {
+				d := c.deferred(n, p.connections)
+				p.verdict(now, paced{backlog: true, deferred: d, last: d && c.closed})
+				took := time.Second / time.Duration(10*p.connections)
+				if d {
+					took /= 10
+					deferred++
+				}
+				now = now.Add(took)
+			}
+			if p.connections != c.connections || deferred > c.most {
+				t.Errorf("%d connections, and %d deferred; want %d and at most %d", p.connections, deferred, c.connections, c.most)
+			}
+		})
+	}
+}
+
+// TestPaceOfSessionsThatEnd: an MTA that ends each session after some messages gains by more of them as any other does.
+func TestPaceOfSessionsThatEnd(t *testing.T) {
+	for each, want := range map[int]int{100: 16, 20: 16, 1: 4} {
+		p := pace{least: 4, most: 16, connections: 4}
+		now := time.Unix(1_800_000_000, 0)
+		for n := range 2000 {
+			p.verdict(now, paced{backlog: true, last: n%each == 0})
+			now = now.Add(time.Second / time.Duration(10*p.connections))
+		}
+		if p.connections != want {
+			t.Errorf("%d messages a session: %d connections, want %d", each, p.connections, want)
+		}
+	}
+}
+
+// TestPaceTakesBackNoMoreThanTheLastStep, which is not always one to twice as many.
+func TestPaceTakesBackNoMoreThanTheLastStep(t *testing.T) {
+	now, most := time.Unix(1_800_000_000, 0), 0
+	p := pace{least: 4, most: 16, connections: 16, latest: now}
+	p.left(15)
+	for range 1000 {
+		p.verdict(now, paced{backlog: true})
+		now = now.Add(time.Second / time.Duration(10*p.connections))
+		most = max(most, p.connections)
+	}
+	if p.connections != 15 || most != 16 {
+		t.Errorf("%d connections, and %d at most; want 15 and 16", p.connections, most)
 	}
 }

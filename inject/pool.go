@@ -63,15 +63,15 @@ func NewPool(dial Dialer, o Options) *Pool {
 	return p
 }
 
-// judged counts a verdict of the MTA, in a session that serves others after it, and adds workers where more are called for.
-func (p *Pool) judged(reusable bool) {
+// judged counts a verdict of the MTA, in a session that is over with it or not, and adds workers where more are called for.
+func (p *Pool) judged(o Outcome, over bool) {
 	p.pacing.Lock()
 	defer p.pacing.Unlock()
 	if p.joining > 0 { // their connections do not count yet
-		p.pace.verdict(time.Now(), false)
+		p.pace.verdict(time.Now(), paced{})
 		return
 	}
-	p.pace.verdict(time.Now(), reusable && len(p.queue) > 0)
+	p.pace.verdict(time.Now(), paced{backlog: len(p.queue) > 0, last: over, deferred: o == Deferred})
 	for ; p.running+p.joining < p.pace.connections; p.joining++ {
 		p.workers.Go((&worker{p: p}).join)
 	}

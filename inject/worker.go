@@ -48,7 +48,7 @@ func (w *worker) work() {
 			w.dismiss()
 		}
 		if mine {
-			w.p.judged(w.session != nil)
+			w.p.judged(receipt.Outcome, w.session == nil)
 		}
 		if w.held == nil && w.p.leave(w.session != nil) {
 			break

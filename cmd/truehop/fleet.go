@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -59,6 +60,8 @@ type fleet struct {
 	// have.
 	next          map[string]time.Time
 	parting, left map[string]bool
+	// untold are the accounts of which the database does not know yet that they are to be served, true, or not any more.
+	untold map[string]bool
 	// taken counts the leases that were taken.
 	taken int
 	// last is what the last look found.
@@ -67,7 +70,7 @@ type fleet struct {
 
 func newFleet(s *service, l sharing) *fleet {
 	return &fleet{service: s, ledger: l, look: fleetLook, poke: make(chan struct{}, 1),
-		next: map[string]time.Time{}, parting: map[string]bool{}, left: map[string]bool{}}
+		next: map[string]time.Time{}, parting: map[string]bool{}, left: map[string]bool{}, untold: map[string]bool{}}
 }
 
 // shared is what a monitor is told.
@@ -111,12 +114,40 @@ func (f *fleet) share(ctx context.Context) {
 		take, give := standing.Quota()
 		f.part(ctx, f.ledger.Leave(f.latestDueFirst(), give))
 		take = max(take, f.beyond(standing))
-		err = errors.Join(declined, f.take(ctx, take))
+		err = errors.Join(declined, f.tell(ctx), f.take(ctx, take))
 	}
 	if failed := err != nil; failed != f.away && ctx.Err() == nil {
 		f.away = failed
 		f.service.logger().Sharing(err)
 	}
+}
+
+// tell tells the database which accounts are to be served by a change of the configuration. Where it is away, the next look that finds it does.
+func (f *fleet) tell(ctx context.Context) error {
+	f.mu.Lock()
+	untold := f.untold
+	f.untold = map[string]bool{}
+	f.mu.Unlock()
+	if len(untold) == 0 {
+		return nil
+	}
+	var come, gone []string
+	for account, served := range untold {
+		if served {
+			come = append(come, account)
+		} else {
+			gone = append(gone, account)
+		}
+	}
+	err := errors.Join(f.ledger.Serve(ctx, come), f.ledger.Unserve(ctx, gone))
+	if err == nil {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	maps.Copy(untold, f.untold) // which is newer
+	f.untold = untold
+	return err
 }
 
 // note keeps what the look has found for those who ask, and logs once that this service was drained, and again when no other service is left, or there is one again.
@@ -265,21 +296,27 @@ func (f *fleet) take(ctx context.Context, n int) error {
 
 // change follows a change of the configuration: new accounts are served by whoever takes them, changed ones that are here go on as they are now
 // configured, and those that are gone are served by nobody. apply puts the new configuration in force.
-func (f *fleet) change(ctx context.Context, come []*config.Account, gone []string, apply func()) error {
+func (f *fleet) change(ctx context.Context, come []*config.Account, gone []string, apply func()) {
 	f.changing.Lock()
 	defer f.changing.Unlock()
 	apply()
 	f.strangers = nil
 	f.part(ctx, slices.DeleteFunc(f.latestDueFirst(), func(account string) bool { return !slices.Contains(gone, account) }))
 	update := f.service.update()
-	var names []string
 	here := f.latestDueFirst()
 	for _, account := range come {
-		names = append(names, account.Name)
 		if slices.Contains(here, account.Name) {
 			update.Accounts = append(update.Accounts, f.service.serve(ctx, account, time.Now()))
 		}
 	}
 	f.service.send(ctx, update)
-	return errors.Join(f.ledger.Serve(ctx, names), f.ledger.Unserve(ctx, gone))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, account := range come {
+		f.untold[account.Name] = true
+	}
+	for _, account := range gone {
+		f.untold[account] = false
+	}
+	offer(f.poke)
 }

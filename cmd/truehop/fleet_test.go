@@ -35,6 +35,9 @@ type pretended struct {
 func (p *pretended) Serve(_ context.Context, accounts []string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.away != nil {
+		return p.away
+	}
 	p.wanted = append(p.wanted, accounts...)
 	return nil
 }
@@ -42,6 +45,9 @@ func (p *pretended) Serve(_ context.Context, accounts []string) error {
 func (p *pretended) Unserve(_ context.Context, accounts []string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.away != nil {
+		return p.away
+	}
 	p.unwanted = append(p.unwanted, accounts...)
 	return nil
 }
@@ -223,8 +229,15 @@ func TestFleetFollowsTheStanding(t *testing.T) {
 	})
 }
 
-// TestFleetFollowsTheConfiguration: what comes is served by whoever takes it, what changes stays where it is, what is gone is nobody's.
+// TestFleetFollowsTheConfiguration: what comes is served by whoever takes it, what changes stays where it is, what is gone is nobody's. Where
+// the database is away, that is so when it is back.
 func TestFleetFollowsTheConfiguration(t *testing.T) {
+	for name, away := range map[string]error{"at once": nil, "later": errors.New("the database is away")} {
+		t.Run(name, func(t *testing.T) { fleetFollowsTheConfiguration(t, away) })
+	}
+}
+
+func fleetFollowsTheConfiguration(t *testing.T, away error) {
 	synctest.Test(t, func(t *testing.T) {
 		spec, err := schedule.Parse("@every 1h")
 		if err != nil {
@@ -251,12 +264,14 @@ func TestFleetFollowsTheConfiguration(t *testing.T) {
 		p.has(t, s.fleet, "at first", "goes", "stays")
 		next := &config.Config{Passes: 2, Accounts: map[string]*config.Account{"stays": account("stays"), "comes": account("comes")}}
 		told := 0
+		p.change(func() { p.away = away })
 		s.change(ctx, next, log, []string{"stays", "comes"}, []string{"goes"}, func() { told++ })
 		if told != 1 {
 			t.Errorf("the change was told %d times", told)
 		}
 		p.change(func() { p.standing.Accounts = 1 })
 		p.has(t, s.fleet, "after the change", "stays")
+		p.change(func() { p.away = nil })
 		slices.Sort(p.wanted)
 		if !slices.Equal(p.wanted, []string{"comes", "stays"}) || !slices.Equal(p.unwanted, []string{"goes"}) {
 			t.Errorf("to be served are %v, and not to be %v", p.wanted, p.unwanted)

@@ -380,11 +380,8 @@ func (s *service) change(ctx context.Context, next *config.Config, log *ui.Log, 
 		accounts = append(accounts, next.Accounts[name])
 	}
 	if s.fleet != nil {
-		err := s.fleet.change(ctx, accounts, gone, apply)
+		s.fleet.change(ctx, accounts, gone, apply)
 		tell()
-		if err != nil {
-			log.Sharing(err)
-		}
 		return
 	}
 	apply()

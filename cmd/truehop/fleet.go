@@ -210,6 +210,13 @@ func (f *fleet) latestDueFirst() []string {
 
 // part takes accounts out of the schedule. They are handed over once they have left it.
 func (f *fleet) part(ctx context.Context, accounts []string) {
+	f.changing.Lock() // else a change of the configuration could bring one back that it saw before
+	defer f.changing.Unlock()
+	f.takeOut(ctx, accounts)
+}
+
+// takeOut is part for those who hold changing.
+func (f *fleet) takeOut(ctx context.Context, accounts []string) {
 	if len(accounts) == 0 {
 		return
 	}
@@ -301,7 +308,7 @@ func (f *fleet) change(ctx context.Context, come []*config.Account, gone []strin
 	defer f.changing.Unlock()
 	apply()
 	f.strangers = nil
-	f.part(ctx, slices.DeleteFunc(f.latestDueFirst(), func(account string) bool { return !slices.Contains(gone, account) }))
+	f.takeOut(ctx, slices.DeleteFunc(f.latestDueFirst(), func(account string) bool { return !slices.Contains(gone, account) }))
 	update := f.service.update()
 	here := f.latestDueFirst()
 	for _, account := range come {

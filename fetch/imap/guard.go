@@ -67,9 +67,10 @@ type guard struct {
 	reading time.Time // since when the read under way waits, zero if there is none
 	waited  time.Duration
 	octets  int64
-	control int64 // octets that are no message and may still come in this call
-	lines   int64 // that may still come in this call
-	secret  bool  // what is said now is not for the log
+	control int64                   // octets that are no message and may still come in this call
+	lines   int64                   // that may still come in this call
+	secret  bool                    // what is said now is not for the log
+	echoes  func(words string) bool // while it is so: whether words hold the secret
 	notes   notes
 }
 
@@ -462,13 +463,13 @@ func (g *guard) trace(who string, line []byte) {
 	g.log.LogAttrs(ctx, slog.LevelDebug, "imap", slog.String(who, fetch.Sanitize(text)))
 }
 
-// authenticating keeps what is said out of the log while it is on. When it begins, the capabilities
-// are forgotten: the next list counts, as others may be offered after it (RFC 9051 section 6.1.1).
-func (g *guard) authenticating(on bool) {
+// authenticating keeps what is said out of the log until it is called with nil. echoes reports whether words hold the secret. The
+// capabilities are forgotten: the next list counts, as others may be offered after it (RFC 9051 section 6.1.1).
+func (g *guard) authenticating(echoes func(words string) bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.secret = on
-	if on {
+	g.secret, g.echoes = echoes != nil, echoes
+	if g.secret {
 		g.notes.caps = nil
 	}
 }

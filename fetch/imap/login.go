@@ -241,8 +241,8 @@ func (c *Client) authenticate(ctx context.Context) error {
 
 // try proves the user in one way. unparsed says that the server answered BAD: that it could not read the command.
 func (c *Client) try(mechanism string, client gosasl.Client) (unparsed bool, err error) {
-	c.g.authenticating(true)
-	defer c.g.authenticating(false)
+	c.g.authenticating(func(words string) bool { return sasl.Echoes(client, words) })
+	defer c.g.authenticating(nil)
 	op := "LOGIN"
 	if mechanism == sasl.User {
 		err = c.lib.Login(c.opts.Credentials.User, c.opts.Credentials.Password).Wait()

@@ -111,8 +111,11 @@ func (g *guard) noteStatus() {
 		if !g.secured {
 			break
 		}
-		g.log.LogAttrs(context.Background(), slog.LevelWarn, "server alert",
-			slog.String("text", fetch.Sanitize(string(g.lex.text))))
+		text := fetch.Sanitize(string(g.lex.text))
+		if g.secret && g.echoes(string(g.lex.text)) { // what is shown may be cut within the secret
+			text = "withheld: it echoes the secret"
+		}
+		g.log.LogAttrs(context.Background(), slog.LevelWarn, "server alert", slog.String("text", text))
 	}
 }
 

@@ -67,6 +67,8 @@ type Client struct {
 	box    *box            // the open folder, nil if there is none
 	silent bool            // IDLE announces nothing
 
+	identified bool // the server was told who its client is
+
 	mechanism string   // what proved the user, "" after PREAUTH
 	refused   []string // what the server refused before
 

@@ -68,7 +68,18 @@ func (c *Client) open(ctx context.Context, folder string, before fetch.Status) (
 		}
 	}
 	err := c.run(ctx, messages, func() (err error) {
+		if c.wantsID() {
+			if err := c.identify(); err != nil {
+				return err
+			}
+		}
 		listing, err = c.selectAndSearch(folder, before)
+		if c.refusedUnnamed(err) {
+			if err := c.identify(); err != nil {
+				return err
+			}
+			listing, err = c.selectAndSearch(folder, before)
+		}
 		if err == nil && listing == nil {
 			listing, err = c.selectAndSearch(folder, fetch.Status{})
 		}

@@ -65,7 +65,7 @@ type Client struct {
 	secure bool
 	caps   map[string]bool // in upper case
 	box    *box            // the open folder, nil if there is none
-	silent bool            // IDLE announces nothing
+	silent bool            // IDLE is refused, or announces nothing
 
 	identified bool // the server was told who its client is
 

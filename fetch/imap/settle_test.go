@@ -390,7 +390,7 @@ func TestWatchLong(t *testing.T) {
 	})
 }
 
-// TestWatchWithoutAnnouncements: a server without IDLE is asked every minute; so is one whose IDLE says nothing, from then on.
+// TestWatchWithoutAnnouncements: a server without IDLE is asked every minute; so is one that refuses IDLE or announces nothing in it, from then on.
 func TestWatchWithoutAnnouncements(t *testing.T) {
 	for name, c := range map[string]struct {
 		without bool
@@ -399,6 +399,8 @@ func TestWatchWithoutAnnouncements(t *testing.T) {
 	}{
 		"no IDLE":                        {true, "C: T4 NOOP\nS: T4 OK x\nC: T5 NOOP\nS: * 9 EXISTS\nS: T5 OK x\nC: T6 NOOP\nS: * 10 EXISTS\nS: T6 OK x\n", false},
 		"silent IDLE":                    {false, "C: T4 IDLE\nS: + idling\nC: DONE\nS: T4 OK x\nC: T5 NOOP\nS: * 9 EXISTS\nS: T5 OK x\nC: T6 NOOP\nS: * 10 EXISTS\nS: T6 OK x\n", true},
+		"IDLE is offered and refused":    {false, "C: T4 IDLE\nS: T4 NO not for this account\nC: T5 NOOP\nS: * 9 EXISTS\nS: T5 OK x\nC: T6 NOOP\nS: * 10 EXISTS\nS: T6 OK x\n", true},
+		"IDLE is offered and not known":  {false, "C: T4 IDLE\nS: T4 BAD unknown command\nC: T5 NOOP\nS: T5 OK x\nC: T6 NOOP\nS: * 9 EXISTS\nS: T6 OK x\nC: T7 NOOP\nS: * 10 EXISTS\nS: T7 OK x\n", true},
 		"announced with the end of IDLE": {false, "C: T4 IDLE\nS: + idling\nC: DONE\nS: * 9 EXISTS\nS: T4 OK x\nC: T5 NOOP\nS: T5 OK x\nC: T6 NOOP\nS: * 10 EXISTS\nS: T6 OK x\n", true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -423,7 +425,7 @@ func TestWatchWithoutAnnouncements(t *testing.T) {
 						t.Errorf("got %v, %v", arrived, err)
 					}
 				}
-				if told := strings.Count(log.String(), "asked every minute"); (told == 1) != c.tells {
+				if told := strings.Count(log.String(), "every minute"); (told == 1) != c.tells {
 					t.Errorf("told %d times: %s", told, &log)
 				}
 			})

@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/truehop/truehop/fetch"
 )
 
 const (
@@ -19,32 +21,51 @@ func (c *Client) CanWatch() bool { return c.Has("IDLE") }
 
 // Watch waits by IDLE (RFC 2177) until new mail arrives in the open folder, or for
 // period at most, and reports whether mail arrived. Mail that arrived since Open
-// counts as new. A server without IDLE, or one that announces nothing in it, is asked by NOOP every minute.
+// counts as new. A server without IDLE, or one that refuses it or announces nothing in it, is asked by NOOP every minute.
 // After the end of its context only Abort is allowed.
 func (c *Client) Watch(ctx context.Context, period time.Duration) (arrived bool, err error) {
 	if c.box == nil {
 		return false, notOpen("IDLE")
 	}
 	err = c.run(ctx, 0, func() error {
-		wait, longest := c.idle, maxIdle
-		if !c.CanWatch() || c.silent {
-			longest = pollEvery
-			wait = func(period time.Duration) (arrived bool, err error) {
-				if c.await(period) {
-					return true, nil
-				}
-				return c.noop()
+		for left := period; left > 0 && !arrived; {
+			wait, longest := c.idle, maxIdle
+			polled := !c.CanWatch() || c.silent
+			if polled {
+				wait, longest = c.poll, pollEvery
 			}
-		}
-		for left := period; left > 0 && !arrived; left -= longest {
+			span := min(left, longest)
 			var err error
-			if arrived, err = wait(min(left, longest)); err != nil {
+			if arrived, err = wait(span); err != nil && !polled && !fetch.EndsSession(err) {
+				c.askInstead("IDLE is refused here", err)
+				continue
+			}
+			if err != nil {
 				return err
 			}
+			left -= span
 		}
 		return c.checkValidity("IDLE")
 	})
 	return arrived, err
+}
+
+// poll waits, and then asks.
+func (c *Client) poll(period time.Duration) (arrived bool, err error) {
+	if c.await(period) {
+		return true, nil
+	}
+	return c.noop()
+}
+
+// askInstead has the server asked by NOOP in place of IDLE for the rest of the session.
+func (c *Client) askInstead(why string, refusal error) {
+	c.silent = true
+	attrs := []slog.Attr{slog.String("why", why)}
+	if refusal != nil {
+		attrs = append(attrs, slog.String("error", refusal.Error()))
+	}
+	c.opts.Logger.LogAttrs(context.Background(), slog.LevelInfo, "the server is asked for new mail every minute", attrs...)
 }
 
 // idle is one IDLE. While it lasts the server may be silent. Where nothing was announced the server is asked once: if there is
@@ -65,8 +86,7 @@ func (c *Client) idle(period time.Duration) (arrived bool, err error) {
 		return false, err
 	}
 	if arrived, err = c.noop(); arrived {
-		c.silent = true
-		c.opts.Logger.LogAttrs(context.Background(), slog.LevelInfo, "IDLE announces nothing here: the server is asked every minute instead")
+		c.askInstead("IDLE announces nothing here", nil)
 	}
 	return arrived, err
 }

@@ -73,6 +73,10 @@ func TestAttacks(t *testing.T) {
 		{"the whole run copied below", all, mx("evil.example", attacker) + lmtp + forgery("mx.uni.example")},
 		{"the whole run copied below one that a store shows", all, lmtp + mx("evil.example", attacker) + lmtp + forgery("mx.uni.example")},
 		{"proofs copied below", all, lmtp + mx("evil.example", attacker) + "Received-SPF: pass (mx.uni.example: x) client-ip=198.51.100.7; receiver=mx.uni.example\r\nX-Originating-IP: 198.51.100.7\r\n" + forgery("mx.uni.example")},
+		{"an SPF result with a sender that looks like an address", all, "Received-SPF: pass (mx.uni.example: domain of client-ip=198.51.100.7'@evil.example designates 203.0.113.66 as permitted sender) client-ip=203.0.113.66\r\n" +
+			mx("mx.uni.example", attacker) + forgery("mx.uni.example")},
+		{"the same where the MX sees a private peer", all, "Authentication-Results: mx.uni.example; spf=pass smtp.mailfrom=client-ip=198.51.100.7'@evil.example\r\n" +
+			mx("mx.uni.example", "unknown [10.1.1.1]") + forgery("mx.uni.example")},
 		{"a hand-in of a program below", all, mx("evil.example", attacker) + "Received: by mx.uni.example (Postfix, from userid 0) id 4A" + date},
 		{"two hosts in one field", all, "Received: from evil.example (evil.example [203.0.113.66]) by mx.uni.example (Postfix) with ESMTP id 4A by mx.uni.example" + date + forgery("mx.uni.example")},
 		{"HELO that closes the comment", all, mx("x) (y [198.51.100.7]", attacker)},

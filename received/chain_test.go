@@ -187,6 +187,16 @@ func TestParseProof(t *testing.T) {
 		{"X-Spam-source", " IP='192.0.2.10', Host='mail.example.com', Country='US'", "192.0.2.10", ""},
 		{"X-Originating-IP", " 192.0.2.10, 198.51.100.7", "", ""},
 		{"Subject", " client-ip=192.0.2.10", "", ""},
+
+		// What the client said looks like an address that the receiver found.
+		{"Received-SPF", " pass (mx.example.org: domain of client-ip=198.51.100.7'@example.com designates 192.0.2.10 as permitted sender) client-ip=192.0.2.10", "192.0.2.10", "mx.example.org"},
+		{"Received-SPF", ` pass (mailfrom) identity=mailfrom; client-ip=192.0.2.10; envelope-from="client-ip=198.51.100.7 "@example.com; receiver=mx.example.org`, "192.0.2.10", "mx.example.org"},
+		{"Received-SPF", " none (mailfrom) client-ip=192.0.2.10; helo=x; client-ip=198.51.100.7; receiver=mx.example.org", "", ""},
+		{"Authentication-Results", ` mx.example.org; spf=pass (mx.example.org: domain of "x designates 198.51.100.7 as"@example.com designates 192.0.2.10 as permitted sender)`, "192.0.2.10", "mx.example.org"},
+		{"Authentication-Results", " mx.example.org; spf=pass (mx.example.org: domain of x designates 198.51.100.7 as@example.com designates 192.0.2.10 as permitted sender)", "", ""},
+		{"Authentication-Results", " mx.example.org; spf=pass smtp.mailfrom=client-ip=198.51.100.7'@example.com", "", ""},
+		{"Authentication-Results", ` mx.example.org; spf=pass smtp.mailfrom="sender IP is 198.51.100.7 "@example.com`, "", ""},
+		{"Authentication-Results", ` mx.example.org; spf=none smtp.mailfrom="198.51.100.7 is neither permitted"@example.com smtp.remote-ip=192.0.2.10`, "192.0.2.10", "mx.example.org"},
 	} {
 		p, ok := parseProof([]byte(tt.name), []byte(tt.value))
 		if ok != (tt.addr != "") || ok && (p.Addr.String() != tt.addr || p.Writer != tt.writer) {

@@ -47,7 +47,7 @@ func parseProof(name, value []byte) (p Proof, ok bool) {
 	p.Field = string(name)
 	switch field {
 	case "received-spf": // RFC 7208, 9.1: key-value pairs, or else the words of the comment
-		p.Addr = addrAfter(v, "client-ip=")
+		p.Addr = clientIn(v, spfKeys[:])
 		p.HELO = valueAfter(v, "helo=")
 		if p.Sender = valueAfter(v, "envelope-from="); p.Sender == "" {
 			p.Sender = valueAfter(v, "domain of ")
@@ -58,9 +58,6 @@ func parseProof(name, value []byte) (p Proof, ok bool) {
 				p.Writer = w
 			}
 		}
-		if !p.Addr.IsValid() {
-			p.Addr = spfWords(v)
-		}
 	case "authentication-results":
 		p.authResults(v)
 	case "arc-authentication-results":
@@ -69,10 +66,10 @@ func parseProof(name, value []byte) (p Proof, ok bool) {
 		}
 		p.authResults(v)
 	case "x-forefront-antispam-report":
-		p.Addr = addrAfter(v, "CIP:")
+		p.Addr = clientIn(v, []string{"CIP:"})
 		p.HELO = valueAfter(v, ";H:")
 	case "x-spam-source":
-		p.Addr = addrAfter(v, "IP='")
+		p.Addr = clientIn(v, []string{"IP='"})
 	default:
 		p.Addr, _ = parseAddr(strings.Trim(v, "[]"))
 	}
@@ -87,38 +84,61 @@ func (p *Proof) authResults(v string) {
 	if strings.IndexByte(id, '=') < 0 {
 		p.Writer = id
 	}
-	for _, key := range [...]string{"sender IP is ", "smtp.remote-ip=", "smtp.client-ip=", "client-ip=", "policy.iprev="} {
-		if p.Addr = addrAfter(v, key); p.Addr.IsValid() {
-			break
-		}
-	}
-	if !p.Addr.IsValid() {
-		p.Addr = spfWords(v)
-	}
+	p.Addr = clientIn(v, spfKeys[:])
 	p.HELO = valueAfter(v, "smtp.helo=")
 	p.Sender = valueAfter(v, "smtp.mailfrom=")
 }
 
-// spfWords finds the address in "designates X as permitted sender" and "X is
-// neither permitted nor denied".
-func spfWords(v string) netip.Addr {
-	for _, key := range [...]string{"designates ", "designate "} {
-		if a := addrAfter(v, key); a.IsValid() {
-			return a
+// spfKeys are the words before the client's address in results of SPF and of reverse lookups.
+var spfKeys = [...]string{"client-ip=", "sender IP is ", "smtp.remote-ip=", "smtp.client-ip=", "policy.iprev=", "designates ", "designate "}
+
+// clientIn returns the address behind one of the keys, or before "is neither permitted". The
+// value also holds what the client said, its HELO and the sender, and either may look like
+// such a key. So a key counts only where a word begins, outside quotation marks. If two
+// addresses are left, neither counts.
+func clientIn(v string, keys []string) netip.Addr {
+	var found netip.Addr
+	quoted := false
+	for i := 0; i < len(v); i++ {
+		if v[i] == '"' {
+			quoted = !quoted
+		}
+		begins := i == 0 || strings.IndexByte(" ;(", v[i-1]) >= 0
+		if quoted || !begins {
+			continue
+		}
+		a := clientAt(v[i:], keys)
+		switch {
+		case !a.IsValid():
+		case found.IsValid() && a != found:
+			return netip.Addr{}
+		default:
+			found = a
 		}
 	}
-	if i := strings.Index(v, " is neither permitted"); i > 0 {
-		j := strings.LastIndexByte(v[:i], ' ')
-		a, _ := parseAddr(v[j+1 : i])
+	return found
+}
+
+// clientAt is clientIn for the word that v begins with.
+func clientAt(v string, keys []string) netip.Addr {
+	for _, key := range keys {
+		if !hasPrefixFold(v, key) {
+			continue
+		}
+		v = v[len(key):]
+		value := valueOf(v)
+		if strings.HasPrefix(v[len(value):], "'") && !strings.HasSuffix(key, "'") {
+			return netip.Addr{} // client-ip=192.0.2.1'x@example.org is a sender
+		}
+		a, _ := parseAddr(value)
+		return a
+	}
+	word, rest, _ := strings.Cut(v[:min(len(v), len("ffff:")*8+len("is neither permitted"))], " ")
+	if strings.HasPrefix(rest, "is neither permitted") {
+		a, _ := parseAddr(word)
 		return a
 	}
 	return netip.Addr{}
-}
-
-// addrAfter reads the address that follows key. It is invalid if none does.
-func addrAfter(v, key string) netip.Addr {
-	a, _ := parseAddr(valueAfter(v, key))
-	return a
 }
 
 // valueAfter returns the text between key, in any case, and the next delimiter.
@@ -127,7 +147,12 @@ func valueAfter(v, key string) string {
 	if i < 0 {
 		return ""
 	}
-	v = v[i+len(key):]
+	return valueOf(v[i+len(key):])
+}
+
+// valueOf returns the value that v begins with: what stands between quotation marks, or before
+// the next delimiter.
+func valueOf(v string) string {
 	if strings.HasPrefix(v, "\"") {
 		v = v[1:]
 		if end := strings.IndexByte(v, '"'); end >= 0 {

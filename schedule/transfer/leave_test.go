@@ -119,7 +119,9 @@ func TestOnceOverTheWire(t *testing.T) {
 			if _, err := w.try(); inject.KindOf(err) != c.trouble || (err == nil) != (c.trouble == 0) {
 				t.Fatalf("the pass ended with %v", err)
 			}
-			if uids := w.store.UIDs(""); !slices.Contains(uids, 2) || slices.Contains(uids, 1) {
+			// A pass that ends before all was retrieved leaves 1 to the next one: the replies to come might have shown that it was another message.
+			uids, mayStay := w.store.UIDs(""), c.trouble != 0
+			if !slices.Contains(uids, 2) || slices.Contains(uids, 1) && !mayStay {
 				t.Errorf("left are %v, want 2 among them and not 1, which was delivered", uids)
 			}
 			w.mta.verdict, w.clock = nil, w.clock.Add(time.Hour)

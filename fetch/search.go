@@ -76,18 +76,6 @@ func (s Search) On(today time.Time) Search {
 	return dated
 }
 
-// ASCII reports whether all texts are of ASCII.
-func (s Search) ASCII() bool {
-	for _, c := range s {
-		for _, octet := range []byte(c.Text + c.Field) {
-			if octet > 0x7e {
-				return false
-			}
-		}
-	}
-	return true
-}
-
 func day(t time.Time) time.Time {
 	return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC)
 }

@@ -18,14 +18,3 @@ func TestAgesBecomeDays(t *testing.T) {
 		t.Error("the search itself was changed")
 	}
 }
-
-func TestSearchOfASCII(t *testing.T) {
-	for text, want := range map[string]bool{"": true, "a\tb": true, "Grüße": false, "\x7f": false, "\xff": false} {
-		if got := (Search{{Key: Subject, Text: text}}).ASCII(); got != want {
-			t.Errorf("%q: %t", text, got)
-		}
-		if got := (Search{{Key: HeaderField, Field: text, Text: "x"}}).ASCII(); got != want {
-			t.Errorf("field %q: %t", text, got)
-		}
-	}
-}

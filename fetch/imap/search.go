@@ -26,12 +26,6 @@ func (c *Client) Search(ctx context.Context, s fetch.Search) (map[string]bool, e
 	if c.box == nil {
 		return nil, notOpen("UID SEARCH")
 	}
-	// RFC 9051 section 6.4.4 lets a server that was not asked to be IMAP4rev2 take texts without CHARSET for ASCII, and the
-	// library leaves CHARSET out as soon as IMAP4rev2 is offered.
-	if c.caps["IMAP4REV2"] && c.caps["IMAP4REV1"] && !s.ASCII() {
-		return nil, &fetch.Error{Kind: fetch.Unsupported, Op: "UID SEARCH", Err: errors.New("this server is not asked for texts beyond ASCII"),
-			Advice: "search for a part of the text that is of ASCII"}
-	}
 	found := map[string]bool{}
 	err = c.run(ctx, maxSearchLine/searchCost/allowance, func() error {
 		uids, err := c.searchBy(criteria)

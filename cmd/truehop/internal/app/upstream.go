@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
@@ -105,7 +106,7 @@ func open(ctx context.Context, a *config.Account, credentials upstream.Credentia
 	}
 	if a.TLS == config.ImplicitTLS {
 		if conn, err = handshake(ctx, conn, secure, cmp.Or(a.ConnectTimeout, connectTime)); err != nil {
-			refused := &fetch.Error{Kind: fetch.TLS, Op: "TLS with " + a.Addr(), Err: err}
+			refused := &fetch.Error{Kind: handshakeKind(err), Op: "TLS with " + a.Addr(), Err: err}
 			var plain tls.RecordHeaderError
 			if errors.As(err, &plain) {
 				refused.Advice = fmt.Sprintf("port %d does not speak TLS from the start; for STARTTLS set accounts.%s.tls: starttls and its port", a.Port, a.Name)
@@ -126,6 +127,17 @@ func open(ctx context.Context, a *config.Account, credentials upstream.Credentia
 	o := IMAPOptions(a, credentials, secure, log)
 	o.OutOfStep = outOfStep
 	return opened(imap.New(ctx, conn, o))
+}
+
+// handshakeKind tells a server that went away, or says nothing, from one that cannot be trusted.
+func handshakeKind(err error) fetch.Kind {
+	var network net.Error
+	silent := errors.As(err, &network) && network.Timeout()
+	gone := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	if silent || gone || errors.Is(err, context.Canceled) {
+		return fetch.Unreachable
+	}
+	return fetch.TLS
 }
 
 // greeted waits for the first octet of the greeting, and returns a connection that begins with it. A server that waits for TLS says

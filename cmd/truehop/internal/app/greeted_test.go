@@ -58,3 +58,52 @@ func TestGreetedKeepsTheGreeting(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestGreetedConnectionHasHalves: the server is told that the session is over, as over any TCP connection. Over a pipe, which has none, it
+// is not pretended.
+func TestGreetedConnectionHasHalves(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	read := make(chan error, 1)
+	go func() {
+		conn, err := listener.Accept()
+		if err == nil {
+			defer conn.Close()
+			_, _ = io.WriteString(conn, "+OK hello")
+			_, err = io.ReadAll(conn) // until the client has hung up
+			_, _ = io.WriteString(conn, " and goodbye")
+		}
+		read <- err
+	}()
+	near, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := greeted(t.Context(), near, &config.Account{}, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	half, ok := conn.(interface{ CloseWrite() error })
+	if !ok {
+		t.Fatalf("%T cannot close its half", conn)
+	}
+	if err := half.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := io.ReadAll(conn); err != nil || string(said) != "+OK hello and goodbye" {
+		t.Errorf("%q, %v", said, err)
+	}
+	if err := <-read; err != nil {
+		t.Error(err)
+	}
+	pipe, far := net.Pipe()
+	defer pipe.Close()
+	defer far.Close()
+	if err := (&startedConn{Conn: pipe}).CloseWrite(); err == nil {
+		t.Error("a pipe has halves")
+	}
+}

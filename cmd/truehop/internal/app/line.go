@@ -209,6 +209,15 @@ func (c *startedConn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// CloseWrite closes this side's half, where the connection has halves: without it a server does not notice that the session is over
+// as long as truehop waits for it to notice.
+func (c *startedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
 // fits reports whether the first of the certificates, which is the server's, is one of the pins or has its key.
 func fits(presented []*x509.Certificate, pins []config.Pin) error {
 	if len(presented) == 0 {

@@ -212,6 +212,7 @@ func TestMoveConfirmed(t *testing.T) {
 		"EXPUNGE":                         {"S: * 1 EXPUNGE\nS: T4 OK x\n", 0},
 		"COPYUID and EXPUNGE":             {"S: * OK [COPYUID 1 7 20] x\nS: * 1 EXPUNGE\nS: T4 OK x\n", 0},
 		"COPYUID with the OK":             {"S: * 1 EXPUNGE\nS: T4 OK [COPYUID 1 7 20] x\n", 0},
+		"COPYUID on a line of its own":    {"S: [COPYUID 1 7 20]\nS: * 1 EXPUNGE\nS: T4 OK MOVE completed.\n", 0}, // Exchange 2013
 		"COPYUID in lower case":           {"S: * 1 EXPUNGE\nS: T4 OK [copyuid 1 7 20] x\n", 0},
 		"COPYUID unreadable":              {"S: * OK [COPYUID 1 * *] x\nS: * OK [COPYUID] x\nS: * 1 EXPUNGE\nS: T4 OK [COPYUID 1  ] x\n", 0},
 		"COPYUID of another message":      {"S: * OK [COPYUID 1 9 20] x\nS: * 1 EXPUNGE\nS: T4 OK x\n", 0},

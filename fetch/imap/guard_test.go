@@ -88,6 +88,7 @@ func TestGuardSaysAnew(t *testing.T) {
 		"* CAPABILITY (((\r\n* OK [CAPABILITY] x\r\n* 1 EXISTS\r\n": "* OK (CAPABILITY) x\r\n* 1 EXISTS\r\n",
 		// Response codes that are not needed, or cannot be read.
 		"* OK [COPYUID 1 2 *] x\r\nT1 OK [CopyUID] x\r\n":               "* OK (COPYUID 1 2 *) x\r\nT1 OK (COPYUID) x\r\n",
+		"[COPYUID 124 10 233]\r\n* 1 EXPUNGE\r\n":                       "* OK (COPYUID 124 10 233) \r\n* 1 EXPUNGE\r\n",
 		"* OK [PERMANENTFLAGS (\\*)\r\n":                                "* OK (PERMANENTFLAGS (\\*)\r\n",
 		"* OK [PERMANENTFLAGS (a]b) x\r\n":                              "* OK (PERMANENTFLAGS (a) b) x\r\n",
 		"* OK [PERMANENTFLAGS (\\Seen a]b [c] \\*)] ok\r\n":             "* OK (PERMANENTFLAGS (\\Seen a]b [c] \\*)) ok\r\n",

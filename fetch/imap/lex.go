@@ -136,6 +136,9 @@ func (x *lexer) head(line []byte) error {
 		x.kind, x.name, x.text = continuation, line[:1], bytes.TrimPrefix(line[1:], []byte(" "))
 		return nil
 	}
+	if readCode(line).name == "COPYUID" { // Exchange 2013 leaves out what stands before it
+		line = append([]byte("* OK "), line...)
+	}
 	first, rest := cutWord(line)
 	x.tag = first
 	if len(first) == 0 {

@@ -76,8 +76,12 @@ func (x *lexer) endFetch() error {
 		return nil
 	}
 	items := x.items()
-	if f.short != "" {
+	switch {
+	case f.short != "":
 		items += "BODY[] " + f.short
+	case x.bodies != nil && x.bodies():
+		// Flags that another client has just changed. The library would take this for the message, and drop the body that follows.
+		return nil
 	}
 	if items != "" {
 		x.say(fmt.Sprintf("* %d FETCH (%s)", x.number, strings.TrimSuffix(items, " ")), nil)

@@ -94,7 +94,8 @@ type notes struct {
 	modseq   uint64          // the last HIGHESTMODSEQ, 0 for none
 	count    uint32          // EXISTS less EXPUNGE
 	counted  bool            // there was an EXISTS
-	alone    uint32          // the UID of the only message that is asked for, 0 if there are more
+	bodies   bool            // whole messages are asked for
+	alone    uint32          // the UID of the only one, 0 if there are more
 	arrived  chan struct{}   // holds one token if count rose
 	opening  bool            // the next SEARCH command asks for the listing
 	selected string          // the tag of SELECT while that is under way
@@ -123,7 +124,7 @@ func newGuard(conn net.Conn, o Options) *guard {
 	if o.MaxSize > 0 {
 		g.lex.limit = min(o.MaxSize+largeSlack, maxBody)
 	}
-	g.lex.uidOf, g.lex.asked = g.uidOf, g.asksFor
+	g.lex.uidOf, g.lex.asked, g.lex.bodies = g.uidOf, g.asksFor, g.asksForBodies
 	g.notes.arrived = make(chan struct{}, 1)
 	g.br = bufio.NewReaderSize(readerFunc(g.receive), 32<<10)
 	return g
@@ -139,7 +140,7 @@ func (g *guard) begin(messages int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.active, g.waited, g.octets = true, 0, 0
-	g.notes.copied = nil
+	g.notes.copied, g.notes.bodies = nil, false
 	g.lines = maxLines + lineAllowance*int64(messages)
 	g.control = maxControl + allowance*int64(messages)
 	if !g.reading.IsZero() {

@@ -58,6 +58,8 @@ type lexer struct {
 	fetch   fetchResponse
 	// uidOf returns the UID of a message by its number, 0 where that is not certain.
 	uidOf func(number uint32) uint32
+	// bodies reports whether whole messages are asked for.
+	bodies func() bool
 	// asked returns the tag of the SEARCH command that a response to tag, "" for an unknown one, can only belong to, and whether
 	// it asks for the listing of a folder.
 	asked func(tag string) (string, bool)

@@ -195,7 +195,7 @@ func (c *Client) startTLS(ctx context.Context) error {
 	c.g.conn = t
 	c.g.mu.Unlock()
 	// Everything the server said before is forgotten.
-	c.g.lex = lexer{limit: c.g.lex.limit, uidOf: c.g.lex.uidOf, asked: c.g.lex.asked}
+	c.g.lex = lexer{limit: c.g.lex.limit, uidOf: c.g.lex.uidOf, asked: c.g.lex.asked, bodies: c.g.lex.bodies}
 	c.g.amend(func(n *notes) { *n = notes{arrived: n.arrived} })
 	c.secure, c.caps = true, nil
 	return nil

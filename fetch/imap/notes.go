@@ -255,11 +255,11 @@ func (g *guard) uidOf(number uint32) uint32 {
 	return g.notes.view.at(number)
 }
 
-// askAlone says that just the message uid is asked for, 0 that there are more.
-func (g *guard) askAlone(uid uint32) {
+// asksForBodies reports whether whole messages are asked for.
+func (g *guard) asksForBodies() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.notes.alone = uid
+	return g.notes.bodies
 }
 
 func capabilitySet(text string) map[string]bool {

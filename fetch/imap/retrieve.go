@@ -110,6 +110,7 @@ func (r *retrieval) busy() bool { return r.refusal != nil && r.refusal.Kind == f
 // ask fetches sizes and calls each for every message of ours that is there; a
 // size that the server left out is -1.
 func (r *retrieval) ask(set imapwire.UIDSet, each func(uid uint32, size int64)) error {
+	r.c.g.amend(func(n *notes) { n.bodies = false })
 	cmd := r.c.lib.Fetch(set, &imapwire.FetchOptions{UID: true, RFC822Size: true})
 	for m := cmd.Next(); m != nil; m = cmd.Next() {
 		uid, size := uint32(0), int64(-1)
@@ -156,10 +157,11 @@ func (r *retrieval) ended(err error) error {
 func (r *retrieval) fetch(set imapwire.UIDSet) error {
 	r.refusal = nil
 	section := &imapwire.FetchItemBodySection{Peek: true} // PEEK: \Seen stays as it is
-	r.c.g.askAlone(0)
+	alone := uint32(0)
 	if uids := members(set); len(uids) == 1 {
-		r.c.g.askAlone(uids[0])
+		alone = uids[0]
 	}
+	r.c.g.amend(func(n *notes) { n.bodies, n.alone = true, alone })
 	cmd := r.c.lib.Fetch(set, &imapwire.FetchOptions{UID: true, BodySection: []*imapwire.FetchItemBodySection{section}})
 	for m := cmd.Next(); m != nil; {
 		b := &body{cmd: cmd, message: m, client: r.c, r: r}

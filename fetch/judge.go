@@ -107,6 +107,7 @@ var judgedWords = []struct {
 	{kind: Busy, weak: true, anywhere: true, phrases: []string{"try again", "retry later"}},
 	{kind: Busy, weak: true, phrases: []string{
 		"later", "limit ", "limits ", "exceed", "maximum number", "maximum login attempts", "slow down", "frequency limited", "too frequent", "^421 ",
+		"wait ", "duplicate login",
 		"timeout", "timed out", "backend", "unreachable", "not reachable", "lost connection", "connection lost", "connection failed", "connection failure",
 		"connection refused", "connection error", "error connecting", "failed to connect", "unable to connect", "could not connect", "cannot connect", "unable to contact",
 		"i o error", "disk error", "database error", "being migrated", "being moved",

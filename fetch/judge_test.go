@@ -52,6 +52,8 @@ func TestJudgeTheWayToTheMailbox(t *testing.T) {
 		{"", "Mailbox is currently being migrated", Busy, ""},
 		{"", "login frequency limited", Busy, ""},
 		{"", "maximum login attempts reached, wait 10 minutes", Busy, ""},
+		{"", "Please wait a few minutes before you log in again", Busy, ""},
+		{"", "duplicate login!", Busy, ""},
 
 		// What a person has to see to.
 		{"ALERT", "Your account is not enabled for IMAP use. Please visit your Gmail settings page", Auth, off},
@@ -82,6 +84,9 @@ func TestJudgeTheWayToTheMailbox(t *testing.T) {
 		{"", "Authentication failed", Unclassified, ""},
 		{"", "Mailbox does not exist", Unclassified, ""},
 		{"", "This name is unlimited", Unclassified, ""},
+		{"", "Wrong password. Please wait before you try again", Unclassified, ""},
+		{"AUTH", "wait", Auth, ""},
+		{"", "Account awaits activation", Unclassified, ""},
 		{"", "reference 421 there", Unclassified, ""},
 		{"REFERRAL", "go there", Unclassified, ""},
 		{"CONTACTADMIN", "x", Unclassified, "the provider wants to be asked"},

@@ -9,7 +9,8 @@ func (p *program) acceptCommand() *cobra.Command {
 		Use:   "accept ACCOUNT...",
 		Short: "Deliver the mail of a mailbox that stopped and asked",
 		Long: `accept makes one pass over each of these accounts, as run does, and delivers what the ledger does not know, although the
-mailbox looks new or renumbered and holds more of it than flood_limit. What it knows by its content is not delivered again.`,
+mailbox looks new or renumbered and holds more of it than flood_limit. What it knows by its content is not delivered again.
+Where another user or host of an account may lead to another mailbox, accept says that it is the same.`,
 		Args:              wantsAccount,
 		ValidArgsFunction: p.completeAccounts,
 		RunE: func(c *cobra.Command, args []string) error {

@@ -12,6 +12,8 @@ type Beside struct {
 	// CaughtUp are the folders that a pass has seen all of, Restores is how often the record has come back from a copy.
 	CaughtUp []Seen
 	Restores int64
+	// Sources are the mailboxes that the records of folders are of.
+	Sources []Source
 }
 
 // AccountFacts are what is kept of an account.
@@ -44,7 +46,7 @@ func (l *Ledger) Accounts(ctx context.Context) (names []string, err error) {
 		names = append(names, name)
 		return err
 	}, `SELECT account FROM mailbox UNION SELECT account FROM pass UNION SELECT account FROM clock UNION SELECT account FROM login
-		UNION SELECT account FROM told UNION SELECT account FROM caught_up ORDER BY account`)
+		UNION SELECT account FROM told UNION SELECT account FROM caught_up UNION SELECT account FROM source ORDER BY account`)
 	return names, err
 }
 
@@ -91,6 +93,14 @@ func (l *Ledger) Beside(ctx context.Context) (b Beside, err error) {
 	}, "SELECT account, folder, restores FROM caught_up ORDER BY account, folder"); err != nil {
 		return b, err
 	}
+	if err := l.each(ctx, func(scan func(...any) error) error {
+		var s Source
+		err := scan(&s.Account, &s.Folder, &s.Mailbox)
+		b.Sources = append(b.Sources, s)
+		return err
+	}, "SELECT account, folder, mailbox FROM source ORDER BY account, folder"); err != nil {
+		return b, err
+	}
 	err = l.each(ctx, func(scan func(...any) error) error { return scan(&b.Restores) }, "SELECT restores FROM origin")
 	return b, err
 }
@@ -126,6 +136,11 @@ func (l *Ledger) SetBeside(ctx context.Context, b Beside) error {
 		}
 		for _, s := range b.CaughtUp {
 			if err := tx.exec("REPLACE INTO caught_up (account, folder, restores) VALUES (?, ?, ?)", s.Account, s.Folder, s.Restores); err != nil {
+				return err
+			}
+		}
+		for _, s := range b.Sources {
+			if err := tx.setSource(s); err != nil {
 				return err
 			}
 		}

@@ -68,7 +68,7 @@ func TestUpgradeFromVersion7(t *testing.T) {
 		t.Fatal(err)
 	}
 	db := must[*sql.DB](t)(connect(filepath.Join(dir, fileName), "rw", 1, 100))
-	if _, err := db.Exec("DROP TABLE listing; PRAGMA user_version = 7"); err != nil {
+	if _, err := db.Exec("DROP TABLE listing; DROP TABLE source; PRAGMA user_version = 7"); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {

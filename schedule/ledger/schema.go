@@ -15,11 +15,11 @@ import (
 // applicationID marks the file as a ledger: "Thop".
 const applicationID = 0x54686f70
 
-// schemaVersion is the user_version that this program writes. It reads versions 1 to 7 as well, and
+// schemaVersion is the user_version that this program writes. It reads versions 1 to 8 as well, and
 // makes them this one when it opens them for writing.
-const schemaVersion = 8
+const schemaVersion = 9
 
-// schema is version 8. Times are milliseconds since 1970, 0 for none. UID is
+// schema is version 9. Times are milliseconds since 1970, 0 for none. UID is
 // a BLOB because it is any octets. What guards a record is told in row.go. A mailbox is
 // found by reading them all: they are few, and a damaged index would hide one.
 const schema = `
@@ -86,7 +86,7 @@ CREATE TABLE pass (
 	error     TEXT NOT NULL,
 	success   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-` + schemaClock + schemaOf3 + schemaJudged + schemaLogin + schemaTold + schemaListing
+` + schemaClock + schemaOf3 + schemaJudged + schemaLogin + schemaTold + schemaListing + schemaSource
 
 // schemaClock is the table of [Ledger.Tick], in milliseconds.
 const schemaClock = `

@@ -37,8 +37,11 @@ func upgrade(ctx context.Context, db *sql.DB, from int64) error {
 	if err == nil && from < 7 {
 		err = upgradeFrom6(ctx, conn)
 	}
-	if err == nil {
+	if err == nil && from < 8 {
 		_, err = conn.ExecContext(ctx, schemaListing)
+	}
+	if err == nil {
+		_, err = conn.ExecContext(ctx, schemaSource)
 	}
 	if err == nil {
 		_, err = conn.ExecContext(ctx, "PRAGMA user_version = "+strconv.Itoa(schemaVersion)+"; COMMIT")

@@ -345,3 +345,37 @@ func TestUpgradeFromVersion2(t *testing.T) {
 		t.Errorf("unfinished is %+v", found)
 	}
 }
+
+// TestUpgradeFromVersion8: which mailboxes its records are of it did not know, and a reader is told nothing of them until then.
+func TestUpgradeFromVersion8(t *testing.T) {
+	dir := t.TempDir()
+	l := must[*Ledger](t)(Open(t.Context(), dir))
+	put(t, l, record("1", Delivered))
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db := must[*sql.DB](t)(connect(filepath.Join(dir, fileName), "rw", 1, 100))
+	if _, err := db.Exec("DROP TABLE source; PRAGMA user_version = 8"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	reader := must[*Ledger](t)(OpenReadOnly(t.Context(), dir))
+	if sources := must[map[string]string](t)(reader.Sources(t.Context(), "work")); len(sources) != 0 {
+		t.Errorf("before the upgrade: %q", sources)
+	}
+	if err := reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, dir)
+	if rs := list(t, l, Filter{}); len(rs) != 1 || rs[0].State != Delivered {
+		t.Errorf("the records are %+v", rs)
+	}
+	if err := l.SetSource(t.Context(), Source{Account: "work", Folder: "INBOX", Mailbox: "alice at imap.example.com"}); err != nil {
+		t.Fatal(err)
+	}
+	if sources := must[map[string]string](t)(l.Sources(t.Context(), "work")); len(sources) != 1 {
+		t.Errorf("after it: %q", sources)
+	}
+}

@@ -17,7 +17,7 @@ func (l *Ledger) Accounts(ctx context.Context) (names []string, err error) {
 		names = append(names, name)
 		return err
 	}, `SELECT account FROM (SELECT account FROM truehop.mailbox UNION SELECT account FROM truehop.pass UNION SELECT account FROM truehop.login
-		UNION SELECT account FROM truehop.told UNION SELECT account FROM truehop.caught_up) AS a ORDER BY account COLLATE "C"`)
+		UNION SELECT account FROM truehop.told UNION SELECT account FROM truehop.caught_up UNION SELECT account FROM truehop.source) AS a ORDER BY account COLLATE "C"`)
 	return names, err
 }
 
@@ -71,6 +71,17 @@ func (l *Ledger) Beside(ctx context.Context) (b ledger.Beside, err error) {
 	if err != nil {
 		return b, err
 	}
+	err = l.each(ctx, func() { b.Sources = nil }, func(rows pgx.Rows) error {
+		var s ledger.Source
+		var folder, mailbox []byte
+		err := rows.Scan(&s.Account, &folder, &mailbox)
+		s.Folder, s.Mailbox = string(folder), string(mailbox)
+		b.Sources = append(b.Sources, s)
+		return err
+	}, `SELECT account, folder, mailbox FROM truehop.source ORDER BY account COLLATE "C", folder`)
+	if err != nil {
+		return b, err
+	}
 	_, err = l.one(ctx, []any{&b.Restores}, "SELECT restores FROM truehop.origin")
 	return b, err
 }
@@ -118,6 +129,9 @@ func (l *Ledger) SetBeside(ctx context.Context, b ledger.Beside) error {
 		for _, s := range b.CaughtUp {
 			q.exec(`INSERT INTO truehop.caught_up (account, folder, restores) VALUES ($1, $2, $3)
 				ON CONFLICT (account, folder) DO UPDATE SET restores = excluded.restores`, s.Account, []byte(s.Folder), s.Restores)
+		}
+		for _, s := range b.Sources {
+			q.setSource(s)
 		}
 		q.exec("UPDATE truehop.origin SET restores = $1", b.Restores)
 		return nil

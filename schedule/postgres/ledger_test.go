@@ -322,3 +322,30 @@ func TestStandbyIsNotAsked(t *testing.T) {
 	_, err = before.Unfinished(t.Context(), "work")
 	refused("who had it open", err)
 }
+
+// TestUpgradeFromVersion1: the table that it did not have is made, and its records stay.
+func TestUpgradeFromVersion1(t *testing.T) {
+	url := postgrestest.New(t)
+	l, err := postgres.Open(t.Context(), postgres.Options{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := l.Lock("work")
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := ledger.Record{Key: ledger.Key{Account: "work", Folder: "INBOX", Validity: 1, UID: "1"}, State: ledger.Delivered}
+	if err := errors.Join(l.Put(t.Context(), record), unlock(), l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	postgrestest.Exec(t, url, "DROP TABLE truehop.source")
+	postgrestest.Exec(t, url, "UPDATE truehop.format SET version = 1")
+	l = open(t, url)
+	counts, err := l.Counts(t.Context(), "work")
+	if err != nil || counts[ledger.Delivered] != 1 {
+		t.Errorf("counts %v, %v", counts, err)
+	}
+	if sources, err := l.Sources(t.Context(), "work"); err != nil || len(sources) != 0 {
+		t.Errorf("sources %q, %v", sources, err)
+	}
+}

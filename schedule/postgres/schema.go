@@ -12,7 +12,7 @@ import (
 
 // steps lead from one version of the schema to the next: the first makes version 1 of an empty database.
 func steps() []string {
-	return []string{schemaLedger + schemaListing + schemaLease + schemaAccounts}
+	return []string{schemaLedger + schemaListing + schemaLease + schemaAccounts, schemaSource}
 }
 
 // schemaLedger is the record. Text that a peer or a sender wrote is bytea, because it may hold any octets and text of

@@ -44,15 +44,20 @@ func (s *sighting) renumbered() bool {
 // stays reports whether mail that was delivered long ago may be listed, if this becomes of it.
 func stays(delivered fetch.Action) bool { return delivered != fetch.Delete && delivered != fetch.Move }
 
+// titleOf is what a folder is called to people.
+func titleOf(folder string) string {
+	if folder == "" {
+		return "the mailbox"
+	}
+	return "folder " + folder
+}
+
 // judge says whether unknown messages of a folder are to be adopted, those that [Flood.adoptable] chooses, or, with an error of type
 // *[Error], that delivering them would be a flood of old mail: the mailbox was renumbered, or its ledger
 // was lost. delivered is what becomes upstream of delivered mail.
 func (f Flood) judge(s sighting, delivered fetch.Action) (adopt bool, err error) {
 	first, many := len(s.generations) == 0, s.unknown > f.Limit
-	title := "the mailbox"
-	if s.folder.name != "" {
-		title = "folder " + s.folder.name
-	}
+	title := titleOf(s.folder.name)
 	stop := func(format string, args ...any) (bool, error) {
 		return false, &Error{Op: "list " + title, Text: fmt.Sprintf(format, args...), Advice: fmt.Sprintf(
 			"look at the mailbox, then truehop accept %[1]s delivers what the ledger does not know by its content, and truehop adopt %[1]s records it all as done without delivering any of it", s.folder.account)}

@@ -23,6 +23,9 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 	if err != nil {
 		return err
 	}
+	if r.isMoved(folder) {
+		since = fetch.Status{} // it was another mailbox's
+	}
 	if err := r.session.open(ctx, folder, since); err != nil {
 		return r.passOverUnopened(ctx, err)
 	}
@@ -33,6 +36,9 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 		return nil
 	}
 	at := folderKey{account: p.Account, name: folder, validity: listing.Validity}
+	if err := r.checkSource(ctx, at); err != nil {
+		return r.passOver(err)
+	}
 	todo, err := r.plan(ctx, at, v)
 	if err != nil {
 		return err

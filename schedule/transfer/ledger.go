@@ -38,6 +38,8 @@ type Ledger interface {
 	LastListing(ctx context.Context, account, folder string) (ledger.Listing, error)
 	SetLastListing(ctx context.Context, account, folder string, n ledger.Listing) error
 	CaughtUp(ctx context.Context, account, folder string) error
+	Sources(ctx context.Context, account string) (map[string]string, error)
+	SetSource(ctx context.Context, s ledger.Source) error
 	NextJudgement(ctx context.Context) (int64, error)
 	Proof(ctx context.Context, target string) (ledger.Proof, error)
 }

@@ -17,7 +17,7 @@
 //   - A message that fails delays no other, and is recorded as failed; a peer that fails ends the pass.
 //
 // What to do is decided by functions without side effects, one file each: sinceLast (remembered.go), compare and
-// classify (listing.go), Flood.judge (flood.go), Flood.adoptable (firstrun.go), visit.pick and inTurn (limit.go), knownByUID and knownByContent (identity.go),
+// classify (listing.go), isSameMailbox (source.go), Flood.judge (flood.go), Flood.adoptable (firstrun.go), visit.pick and inTurn (limit.go), knownByUID and knownByContent (identity.go),
 // [Reader] (reading.go), [Present] (present.go), decide (outcome.go), troubleOf and streak (trouble.go), [Brake.Holds] (brake.go),
 // retrieval (retrieval.go) and rematch (session.go). What the upstream's own marks prove is told in mark.go.
 // A visit to a folder (folder.go) asks them in turn; the pipeline (pipeline.go) and the settler (settle.go) carry out what they say.
@@ -56,6 +56,9 @@ type Name struct {
 type Pass struct {
 	// Account is the key of the ledger and of all events.
 	Account string
+	// Mailbox names the mailbox that the account is of, alike for each way to it, such as USER at HOST. Where it is another than that of
+	// the records, a UID may name another message. "" is not known, and trusts them.
+	Mailbox string
 	// Folders are read one after the other; POP3 has the one folder "".
 	Folders fetch.Selection
 	// Dial opens an authenticated session with the upstream.
@@ -198,10 +201,11 @@ type run struct {
 	came, tries int
 	streak      streak
 	tally       tally
-	several     bool  // mail may come to one folder from another
-	unopened    int   // folders in a row that could not be opened
-	judged      int64 // the number of the first judgement that it can make
-	sizesFailed bool  // the server failed when it was asked for sizes
+	sources     map[string]string // the mailboxes that the records of folders are of
+	several     bool              // mail may come to one folder from another
+	unopened    int               // folders in a row that could not be opened
+	judged      int64             // the number of the first judgement that it can make
+	sizesFailed bool              // the server failed when it was asked for sizes
 }
 
 // setbacks are the errors that do not stop a pass, of each kind the first. The pass ends with them.
@@ -244,6 +248,9 @@ func (p Pass) Run(ctx context.Context) (summary Summary, err error) {
 		if r.judged, err = p.Ledger.NextJudgement(ctx); err != nil {
 			return summary, err
 		}
+	}
+	if r.sources, err = p.Ledger.Sources(ctx, p.Account); err != nil {
+		return summary, err
 	}
 	folders, err := r.choose(ctx)
 	if err != nil {

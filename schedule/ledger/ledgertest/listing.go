@@ -1,6 +1,7 @@
 package ledgertest
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -89,5 +90,33 @@ func (s suite) briefsOfSomeUIDs(t *testing.T) {
 	}
 	if none := must[map[string][]ledger.Brief](t)(l.BriefsOf(t.Context(), at.Account, at.Folder, at.Validity, nil)); len(none) != 0 {
 		t.Errorf("for no UID: %+v", none)
+	}
+}
+
+// sourcesOutliveTheProcess: which mailbox the records of a folder are of is known at the next start, of that folder and account alone.
+func (s suite) sourcesOutliveTheProcess(t *testing.T) {
+	place := s.fresh(t)
+	l := place.open(t)
+	for _, one := range []ledger.Source{
+		{Account: "work", Folder: "INBOX", Mailbox: "before"},
+		{Account: "work", Folder: "INBOX", Mailbox: "alice at imap.example.com"},
+		{Account: "work", Folder: "\xff", Mailbox: "\xfe at imap.example.com"},
+		{Account: "home", Folder: "Lists", Mailbox: "bob at imap.example.net"},
+	} {
+		if err := l.SetSource(t.Context(), one); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.SetSource(t.Context(), ledger.Source{Folder: "INBOX", Mailbox: "of nobody"}); ledger.KindOf(err) != ledger.Invalid {
+		t.Errorf("no account: %v", err)
+	}
+	l.end(t)
+	l = place.open(t)
+	want := map[string]string{"INBOX": "alice at imap.example.com", "\xff": "\xfe at imap.example.com"}
+	if got := must[map[string]string](t)(l.Sources(t.Context(), "work")); !maps.Equal(got, want) {
+		t.Errorf("the sources of work are %q, want %q", got, want)
+	}
+	if got := must[map[string]string](t)(l.Sources(t.Context(), "club")); len(got) != 0 {
+		t.Errorf("the sources of an account without any are %q", got)
 	}
 }

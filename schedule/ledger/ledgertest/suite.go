@@ -49,6 +49,8 @@ type Home interface {
 	CaughtUp(ctx context.Context, account, folder string) error
 	LastListing(ctx context.Context, account, folder string) (ledger.Listing, error)
 	SetLastListing(ctx context.Context, account, folder string, n ledger.Listing) error
+	Sources(ctx context.Context, account string) (map[string]string, error)
+	SetSource(ctx context.Context, s ledger.Source) error
 	Refusal(ctx context.Context, account string) (ledger.Refusal, error)
 	SetRefusal(ctx context.Context, account string, r ledger.Refusal) error
 	Told(ctx context.Context, account string) (ledger.Told, error)
@@ -103,6 +105,7 @@ func Run(t *testing.T, fresh func(*testing.T) (open func() (Home, error))) {
 		{"lock", s.lock},
 		{"what a pass ended with", s.whatAPassEndedWith},
 		{"listing outlives the process", s.listingOutlivesTheProcess},
+		{"sources outlive the process", s.sourcesOutliveTheProcess},
 		{"listing ends with its records", s.listingEndsWithItsRecords},
 		{"briefs of some UIDs", s.briefsOfSomeUIDs},
 		{"settled left out", s.settledLeftOut},

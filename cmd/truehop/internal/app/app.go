@@ -193,7 +193,7 @@ func (a *App) plan(now setup, account *config.Account, o PassOptions) transfer.P
 	target := now.cfg.Target(account)
 	to := now.mtas[target.Name]
 	p := transfer.Pass{
-		Account: account.Name, Folders: account.Selection(),
+		Account: account.Name, Mailbox: account.UserAtHost(), Folders: account.Selection(),
 		Dial: func(ctx context.Context) (fetch.Mailbox, error) {
 			mailbox, err := a.logInOnRecord(ctx, account)
 			if fetch.KindOf(err) == fetch.Busy && a.shares.yield(account.Name) { // with our own watchers, which made room

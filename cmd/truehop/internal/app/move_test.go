@@ -49,6 +49,7 @@ func fill(t *testing.T, cfg *config.Config, place string) {
 			_, err = l.Tick(ctx, account, at)
 			check(err)
 			check(l.CaughtUp(ctx, account, "INBOX"))
+			check(l.SetSource(ctx, ledger.Source{Account: account, Folder: "INBOX", Mailbox: "alice at imap.example.com"}))
 			check(l.SetRefusal(ctx, account, ledger.Refusal{Times: 2, Last: at, Next: at, Told: true, Basis: "b", Reason: "r"}))
 			check(l.SetTold(ctx, account, ledger.Told{What: "what", Since: at, At: at, Times: 2}))
 		}

@@ -91,7 +91,8 @@ type Config struct {
 	// the others given here.
 	Defaults Account `koanf:"defaults"`
 	// The upstream mailboxes, by name. The name stands in logs, in the durable record and in the
-	// systemd instance: a renamed account is a new one. Lower-case letters, digits, dot, hyphen
+	// systemd instance: a renamed account is a new one. One that gets another user or host stops and asks,
+	// where its record may be of another mailbox. Lower-case letters, digits, dot, hyphen
 	// and underscore, 63 at most, the first a letter or digit. Files conf.d/*.yaml beside the configuration file add one each, below
 	// accounts: as here.
 	Accounts map[string]*Account `koanf:"accounts"`

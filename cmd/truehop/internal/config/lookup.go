@@ -70,3 +70,8 @@ func (a *Account) Mailbox() string {
 	}
 	return a.User + " at " + host
 }
+
+// UserAtHost is Mailbox whatever the port: a tunnel to the same mailbox may have another at each start.
+func (a *Account) UserAtHost() string {
+	return a.User + " at " + strings.ToLower(strings.TrimSuffix(a.Host, "."))
+}

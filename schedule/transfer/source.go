@@ -1,0 +1,78 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/schedule/ledger"
+)
+
+// An account may be pointed to another mailbox: another user, another host. UIDs that last are proof of what a message is in one mailbox
+// only, and UIDVALIDITY does not always tell two mailboxes apart: many servers count it from 1. Where the UIDs of an account do not last, as
+// with POP3, nothing is removed unseen anyway.
+
+const (
+	// leastAlike is how many messages must have the sizes that the ledger has of them to be taken for the same mailbox.
+	leastAlike = 3
+	// mostCompared is how many are asked for.
+	mostCompared = 100
+)
+
+// isMoved reports whether a folder is read from another mailbox than the one that its records are of, as far as names tell.
+func (r *run) isMoved(folder string) bool {
+	last, now := r.sources[folder], r.pass.Mailbox
+	return last != "" && now != "" && last != now
+}
+
+// checkSource stops the pass over a folder whose records are of another mailbox, as far as anybody can tell. Else it notes the one that they are of.
+func (r *run) checkSource(ctx context.Context, at folderKey) error {
+	p, last := r.pass, r.sources[at.name]
+	if p.Mailbox == "" || p.Mailbox == last {
+		return nil
+	}
+	mustKnow := r.isMoved(at.name) && !r.session.listing.Reusable && !p.Flood.Accept
+	if mustKnow {
+		known, err := p.Ledger.Briefs(ctx, at.account, at.name, at.validity)
+		if err != nil {
+			return err
+		}
+		refs := comparables(r.session.listing.Refs, known)
+		told, err := r.askSizes(ctx, refs)
+		if err != nil {
+			return err
+		}
+		if !isSameMailbox(refs, told, known) {
+			return &Error{Op: "list " + titleOf(at.name), Text: fmt.Sprintf("the ledger has records of %s, and this is %s: a UID may name another message here", last, p.Mailbox),
+				Advice: fmt.Sprintf("if it is the same mailbox under another name, truehop accept %s goes on; if it is another one, give the account another name", at.account)}
+		}
+	}
+	if p.DryRun {
+		return nil
+	}
+	r.sources[at.name] = p.Mailbox
+	return p.Ledger.SetSource(ctx, ledger.Source{Account: at.account, Folder: at.name, Mailbox: p.Mailbox})
+}
+
+// comparables returns the newest of the listed messages that must have the size of their record, if that is of this mailbox.
+func comparables(refs []fetch.Ref, known map[string][]ledger.Brief) (found []fetch.Ref) {
+	for i := len(refs) - 1; i >= 0 && len(found) < mostCompared; i-- {
+		of := known[refs[i].UID]
+		if len(of) == 1 && of[0].Hash != noHash && of[0].Size > 0 {
+			found = append(found, refs[i])
+		}
+	}
+	return found
+}
+
+// isSameMailbox reports whether a folder is the one that the records are of, by what the server told of sizes. Where there are no records
+// it is as good as that.
+func isSameMailbox(asked []fetch.Ref, told map[fetch.Ref]int64, known map[string][]ledger.Brief) bool {
+	for _, ref := range asked {
+		b := &known[ref.UID][0]
+		if size, ok := told[ref]; ok && size != b.Size && size != b.Listed {
+			return false
+		}
+	}
+	return len(known) == 0 || len(told) >= leastAlike
+}

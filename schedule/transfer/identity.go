@@ -67,6 +67,8 @@ type identity struct {
 	// message was recognised by under another UID.
 	replaces []ledger.Key
 	claimed  ledger.Key
+	// waits is the record of the same content in another folder, where that is without a final verdict; nil if there is none.
+	waits *ledger.Record
 }
 
 // identityRules are what recognition goes by, beside the message and the records.
@@ -136,20 +138,53 @@ func (id identity) knownByContent(records []ledger.Record, listed uidCounts, cla
 	return id
 }
 
-// knownElsewhere looks for a message among the records of its content in all folders of the account. People and filters
-// move mail between folders, which must not deliver it again; and to the octet, with the same Received fields, no two deliveries by the upstream
-// are alike. Where the other folder has no verdict, or one that left the message undelivered, this folder gets its own.
-func (id identity) knownElsewhere(records []ledger.Record) identity {
+// knownElsewhere looks for a message that has no final verdict among the records of its content in all folders of the account. People and
+// filters move mail between folders, which must not deliver it again; and to the octet, with the same Received fields, no two deliveries by the
+// upstream are alike. Where the other folder has a verdict that left the message undelivered, this folder gets its own. Where it has none,
+// what the MTA may have of the message, and for whom, counts here, too; and where it is not there any more, this folder goes on for it.
+func (id identity) knownElsewhere(records []ledger.Record, rules identityRules) identity {
 	key := id.record.Key
 	for _, old := range records {
-		switch old.State {
-		case ledger.Delivered, ledger.PartlyRefused, ledger.Quarantined, ledger.Adopted:
+		if id.recognition == unfinished && (old.State != ledger.Delivered || old.Folder == key.Folder) {
+			continue // a person may have asked for what only some have
+		}
+		if isVerdict(old.State) {
 			id.recognition, id.known, id.record = elsewhere, true, old
 			id.record.Key, id.record.Absent, id.record.Disposed = key, false, false
 			return id
 		}
 	}
+	if id.recognition == unfinished {
+		return id
+	}
+	for _, old := range records {
+		if old.State.Final() || old.Folder == key.Folder {
+			continue
+		}
+		id.waits = &old
+		if !old.Absent {
+			id.record.Token, id.record.Doubts, id.record.DotSent = old.Token, old.Doubts, old.DotSent
+			if old.State == ledger.Sending {
+				id.record.Doubts++
+			}
+			return id
+		}
+		id.recognition, id.known, id.record = unfinished, true, old
+		id.replaces = append(id.replaces, old.Key)
+		id.record.Key, id.record.Absent = key, false
+		id.resume(old.First, old.Next, rules)
+		return id
+	}
 	return id
+}
+
+// isVerdict reports whether a message in s is done with in all folders.
+func isVerdict(s ledger.State) bool {
+	switch s {
+	case ledger.Delivered, ledger.PartlyRefused, ledger.Quarantined, ledger.Adopted:
+		return true
+	}
+	return false
 }
 
 // isAltered says of a message that no record has the content of whether one has its UID, and is of the same message: where

@@ -290,6 +290,18 @@ func (p *presence) noteUnread(records []ledger.Record) {
 	}
 }
 
+// isElsewhere reports whether a message that is not in its folder any more is in another one, or has its verdict there.
+func (r *run) isElsewhere(ctx context.Context, gone *ledger.Record) (bool, error) {
+	if !r.several || gone.Hash == noHash {
+		return false, nil
+	}
+	records, err := r.pass.Ledger.ByHashAnywhere(ctx, gone.Account, gone.Hash)
+	return slices.ContainsFunc(records, func(other ledger.Record) bool {
+		isThere := !other.Absent && !other.Disposed
+		return other.Folder != gone.Folder && (isThere || isVerdict(other.State))
+	}), err
+}
+
 // findLost records and tells which messages went from a folder before they were delivered. The pass has looked at
 // what is new there, so that what only has another name is not among them. It removes records that others supersede.
 func (r *run) findLost(ctx context.Context, p *presence) error {
@@ -307,6 +319,14 @@ func (r *run) findLost(ctx context.Context, p *presence) error {
 		case p.superseded(rec):
 			superseded = append(superseded, rec.Key)
 		case p.lost(rec):
+			moved, err := r.isElsewhere(ctx, rec)
+			if err != nil {
+				return err
+			}
+			if moved {
+				superseded = append(superseded, rec.Key)
+				continue
+			}
 			rec := lose(*rec, p.mayBeThere(rec))
 			rec.Last, rec.Ran = now, ran
 			gone = append(gone, rec)

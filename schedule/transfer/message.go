@@ -106,6 +106,9 @@ func (w *pipeline) prepare(m *message) (ready bool, err error) {
 			return false, nil
 		}
 	}
+	if last := m.identity.waits; last != nil && !m.leaveOutServed(*last) {
+		return false, nil
+	}
 	shown := reading.Run
 	switch shown.Treatment {
 	case HeldBack:

@@ -406,12 +406,13 @@ func (w *pipeline) identify(m *message, key ledger.Key, rules identityRules) (id
 	if id.recognition == unrecognised && w.plan.hasOwnUID(m.ref) {
 		id = id.isAltered(briefs, m.spool.fingerprint, w.plan.lastingUIDs)
 	}
-	if id.recognition == unrecognised && !id.altered && w.run.several {
+	isOpen := id.recognition == unrecognised || id.recognition == unfinished
+	if isOpen && !id.altered && w.run.several {
 		records, err := w.pass.Ledger.ByHashAnywhere(w.lasting, w.pass.Account, m.spool.hash)
 		if err != nil {
 			return id, err
 		}
-		id = id.knownElsewhere(records)
+		id = id.knownElsewhere(records, rules)
 	}
 	return id, nil
 }

@@ -83,6 +83,11 @@ func TestAttacks(t *testing.T) {
 		{"HELO that opens one", all, mx("x ([198.51.100.7]) by mx.uni.example (", attacker)},
 		{"a login that ends its remark", all, "Received: from pc (evil.example [203.0.113.66]) (Authenticated sender: u) by mx.uni.example [198.51.100.7]) by mx.uni.example (Postfix) with ESMTPA id 4A" + date},
 		{"a certificate with a field in it", all, "Received: from pc (evil.example [203.0.113.66]) (Client CN \"x\", Issuer \"y) by mx.uni.example ([198.51.100.7])\" (not verified)) by mx.uni.example (Postfix) with ESMTPS id 4A" + date},
+		{"HELO that tells of a login", all, mx("x (Authenticated sender: user)", attacker)},
+		{"the same behind his own address", all, mx("x ([203.0.113.66]) (authenticated)", attacker)},
+		{"a sender that tells of a login", all, `Received: from evil.example ([203.0.113.66]) by mx.uni.example (envelope-sender <"a) (authenticated) (b"@evil.example>) with ESMTP id 4A` + date},
+		{"a sender that tells of LMTP", all, `Received: from mx.uni.example ([203.0.113.66]) by mx.uni.example (envelope-sender <"a) with LMTP (b"@evil.example>) with ESMTP id 4A` + date + forgery("mx.uni.example")},
+		{"a sender that tells of a local agent", all, `Received: from evil.example ([203.0.113.66]) by mx.uni.example (envelope-sender <"a) (DragonFly (b"@evil.example>) with ESMTP id 4A` + date},
 		{"a field name with a space, and one in capitals", all, mx("evil.example", attacker) + "Received : from x (x [198.51.100.7]) by mx.uni.example (Postfix)" + date + "RECEIVED: from x (x [198.51.100.7]) by mx.uni.example (Postfix)" + date},
 
 		// The built-in providers.

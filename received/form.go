@@ -19,14 +19,17 @@ func (p *parser) findSoftware() *software {
 	case hasPrefixFold(p.hop.With, "Microsoft SMTP Server"):
 		return softwareOf("exchange")
 	}
-	comments := 0
+	comments, words := 0, false // the sender's words may look like a mark
 	for _, t := range p.tokens(p.writer) {
 		if t.kind != comment {
 			continue
 		}
-		if w := markOf(strings.TrimLeft(p.text(t), " ")); w != nil {
+		c := strings.TrimLeft(p.text(t), " ")
+		if w := markOf(c); w != nil && (w.senderFirst || !words) {
 			return w
 		}
+		_, sender := senderOf(c)
+		words = words || sender
 		if comments++; comments == markedComments {
 			break // no writer has so many
 		}
@@ -198,6 +201,15 @@ func (p *parser) leadText() string {
 	return p.text(p.tokens(p.lead)[0])
 }
 
+// loggedIn reports whether a remark says that the client logged in, and can be believed: one
+// in the peer's part needs the address before it, except for a browser, which has no HELO.
+func (p *parser) loggedIn() bool {
+	if p.by.tellsLogin && hasPrefixFold(p.hop.With, "ESMTP") {
+		return false // classify knows it by the A
+	}
+	return p.submission || p.login && (p.found.addr.IsValid() || p.hop.Kind == HTTP)
+}
+
 // finish sets what depends on both parts of the field, completes the error and
 // drops an address that is in doubt.
 func (p *parser) finish() {
@@ -206,7 +218,7 @@ func (p *parser) finish() {
 		p.by = softwareOf("qmail") // which does not name itself
 		h.Form = p.by.form
 	}
-	if p.submission {
+	if p.loggedIn() {
 		h.Authenticated = true
 	}
 	switch {

@@ -41,7 +41,8 @@ var heloFields = [...]string{
 }
 
 // FuzzHELO puts words of the client's choosing where each form has them. The
-// address must be the peer's, or in doubt; never one out of those words.
+// address must be the peer's, or in doubt; never one out of those words. Nor do those words make
+// him a user who logged in, or the field one of another kind.
 func FuzzHELO(f *testing.F) {
 	for _, s := range []string{
 		"client.example", "[198.51.100.7]", "198.51.100.7", "evil([198.51.100.7])", "x (y [198.51.100.7]) by mx.example.org (Postfix) with ESMTP id 9; Mon, 15 Jan 2024 10:00:00 +0000",
@@ -63,6 +64,9 @@ func FuzzHELO(f *testing.F) {
 		{"good.example (HELO x)", "a"},
 		{"[198.51.100.7])(HELO ", "a"},
 		{"[198.51.100.7])(TLS", "a"},
+		{"x (authenticated)", `"a) (authenticated) (b"@example.com`},
+		{"x ([192.0.2.10]) (AUTH: LOGIN y)", `"a) with local (b"@example.com`},
+		{"x (user@192.0.2.10 with plain)", "a>) with LMTP (b@example.com"},
 	} {
 		f.Add(s.words, s.others)
 	}
@@ -72,6 +76,13 @@ func FuzzHELO(f *testing.F) {
 		for _, form := range heloFields {
 			field := client.Replace(form)
 			h := Parse([]byte(field))
+			plain := Parse([]byte(strings.NewReplacer("%", "x", "#", "a").Replace(form)))
+			if h.Err == nil && h.Authenticated && !plain.Authenticated {
+				t.Errorf("%s\ntells of a login", field)
+			}
+			if h.Err == nil && h.Addr.IsValid() && h.Kind != plain.Kind {
+				t.Errorf("%s\nis taken for %s", field, h.Kind)
+			}
 			if h.Err == nil && h.Addr.IsValid() && h.Addr != real && !h.AddrUncertain {
 				t.Errorf("%s\ngives %v", field, h.Addr)
 			}

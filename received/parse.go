@@ -55,7 +55,8 @@ type parser struct {
 	local      bool   // the peer came over a socket of the writer's own host
 	unknown    bool   // a comment of no known form holds an address
 	stray      bool   // an address stands where the form has HELO text only
-	submission bool   // a comment says that the client logged in
+	submission bool   // a comment behind "by" says that the client logged in
+	login      bool   // so does one of the peer's part, behind the address
 }
 
 // split finds the clauses that every form has: from, by, and the date behind the

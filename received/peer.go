@@ -98,7 +98,7 @@ func (p *parser) candidate(s socket) {
 	case p.found.addr.IsValid() && p.found.addr != s.addr:
 		p.fail(ErrTwoAddresses)
 	default:
-		p.found = s
+		p.found, p.login = s, s.login // a remark before the address is in the client's HELO
 	}
 }
 
@@ -109,7 +109,7 @@ const trustedRelay = "_trustedrelay"
 // was found in it.
 func (p *parser) peerComment(c string) bool {
 	if p.found.addr.IsValid() && p.by.comments && isSessionRemark(c) {
-		return p.note(c) // whatever it holds: the writer's own comment was before it
+		return p.note(c, &p.login) // whatever it holds: the writer's own comment was before it
 	}
 	if i := strings.IndexByte(c, '('); i >= 0 && hidesAddr(c[i:]) {
 		p.fail(ErrTwoAddresses) // the writer's own, in a comment that the client opened
@@ -123,7 +123,7 @@ func (p *parser) peerComment(c string) bool {
 		p.hop.EnvelopeFrom = unangle(c[strings.IndexByte(c, ' '):])
 	case hasPrefixFold(c, "proxying for "), hasPrefixFold(c, "original mail from"):
 	default:
-		remark = p.note(c)
+		remark = p.note(c, &p.login)
 	}
 	if remark {
 		_, _, ident := parseAddrPort(strings.Trim(c[strings.LastIndexByte(c, '@')+1:], "[]"))
@@ -137,9 +137,6 @@ func (p *parser) peerComment(c string) bool {
 	if s.hasHELO {
 		p.setHelo(s.helo, s.ehlo)
 	}
-	if s.login {
-		p.submission = true
-	}
 	if s.port != 0 {
 		p.port = s.port
 	}
@@ -147,6 +144,7 @@ func (p *parser) peerComment(c string) bool {
 		p.unknown = p.unknown || hidesAddr(c)
 		user := p.by.userAtLocalhost && hasSuffixFold(c, "@localhost")
 		p.local = p.local || s.local || user
+		p.login = p.login || s.login
 		return s.hasHELO
 	}
 	p.candidate(s)

@@ -16,29 +16,7 @@ func (p *parser) readWriter() {
 			t = t[1:]
 		}
 	}
-	for i := 0; i < len(t); i++ {
-		switch {
-		case t[i].kind == comment:
-			p.writerComment(p.text(t[i]), i == 0)
-		case t[i].kind == literal && i == 0:
-			p.hop.ByAddr, _ = parseAddr(p.text(t[i]))
-		case t[i].key == kwWith:
-			if i+1 < len(t) && t[i+1].kind == comment {
-				i++ // with (CIPHER encrypted) ESMTPS
-			}
-			i += p.phrase(t[i+1:], &p.hop.With)
-		case t[i].key == kwVia:
-			i += p.phrase(t[i+1:], &p.hop.Via)
-		case t[i].key == kwID:
-			i += p.value(t[i+1:], &p.hop.ID)
-		case t[i].key == kwFor:
-			i += p.recipients(t[i+1:])
-		case t[i].key == kwFrom, p.is(t[i], "envelope-from"):
-			i += p.value(t[i+1:], &p.hop.EnvelopeFrom)
-		case i > 0 && t[i-1].kind == comment && p.is(t[i], "tls"): // Exim: (TLS1.3) tls CIPHER
-			i += p.value(t[i+1:], &p.hop.TLSCipher)
-		}
-	}
+	p.clauses(t)
 	date := p.tokens(p.date)
 	for i := range date { // Courier writes "; date id X"
 		if date[i].key == kwID {
@@ -53,6 +31,73 @@ func (p *parser) readWriter() {
 	}
 }
 
+// clauses reads what stands behind the writer's name. The sender and the recipient are words of
+// the client's, and a quoted local-part may hold blanks and parentheses: what looks like the
+// writer's behind them may be his.
+func (p *parser) clauses(t []token) {
+	words := false    // the client's words have begun
+	protocol := false // the protocol stands behind them
+	for i := 0; i < len(t); i++ {
+		switch {
+		case t[i].kind == comment:
+			c := strings.TrimSpace(p.text(t[i]))
+			sender, ok := senderOf(c)
+			if !ok {
+				p.writerComment(c, i == 0, words)
+				continue
+			}
+			words = true
+			p.hop.EnvelopeFrom = unangle(sender)
+			if !isWhole(sender) {
+				return
+			}
+		case t[i].kind == literal && i == 0:
+			p.hop.ByAddr, _ = parseAddr(p.text(t[i]))
+		case t[i].key == kwWith:
+			if protocol {
+				p.fail(ErrShape)
+			}
+			protocol = words && p.hop.With == ""
+			if i+1 < len(t) && t[i+1].kind == comment {
+				i++ // with (CIPHER encrypted) ESMTPS
+			}
+			i += p.phrase(t[i+1:], &p.hop.With)
+		case t[i].key == kwVia:
+			i += p.phrase(t[i+1:], &p.hop.Via)
+		case t[i].key == kwID:
+			i += p.value(t[i+1:], &p.hop.ID)
+		case t[i].key == kwFor:
+			words = true
+			i += p.recipients(t[i+1:])
+		case t[i].key == kwFrom, p.is(t[i], "envelope-from"):
+			words = true
+			i += p.value(t[i+1:], &p.hop.EnvelopeFrom)
+			if !isWhole(p.raw(t[i])) {
+				return
+			}
+		case i > 0 && t[i-1].kind == comment && p.is(t[i], "tls"): // Exim: (TLS1.3) tls CIPHER
+			i += p.value(t[i+1:], &p.hop.TLSCipher)
+		}
+	}
+}
+
+// senderOf returns the envelope sender of a comment that gives it: Exim's and Dovecot's
+// "envelope-from <sender>", maddy's "envelope-sender <sender>".
+func senderOf(c string) (sender string, ok bool) {
+	key, sender, ok := strings.Cut(c, " ")
+	return sender, ok && (foldEqual(key, "envelope-from") || foldEqual(key, "envelope-sender"))
+}
+
+// isWhole reports whether a sender was read to its end: the bracket that it begins with is
+// closed, and so is each quotation mark. qmail-scanner writes "<sender>, uid 502".
+func isWhole(sender string) bool {
+	address, _, _ := strings.Cut(strings.TrimSpace(sender), ", uid ")
+	if strings.HasPrefix(address, "<") && !strings.HasSuffix(address, ">") {
+		return false
+	}
+	return strings.Count(sender, `"`)%2 == 0
+}
+
 // value takes the token after a keyword as its value, unless there is one
 // already. It returns the number of tokens taken.
 func (p *parser) value(t []token, to *string) int {
@@ -64,15 +109,12 @@ func (p *parser) value(t []token, to *string) int {
 }
 
 // writerComment reads a comment behind "by": the writer's address, if it is
-// the first one, the envelope sender, TLS and login.
-func (p *parser) writerComment(c string, first bool) {
-	c = strings.TrimSpace(c)
+// the first one, TLS and login. Behind the client's words there is no login.
+func (p *parser) writerComment(c string, first, words bool) {
+	login := false
 	switch {
-	case p.note(c):
-	case hasPrefixFold(c, "envelope-from "):
-		p.hop.EnvelopeFrom = unangle(c[len("envelope-from "):])
-	case hasPrefixFold(c, "envelope-sender "): // maddy
-		p.hop.EnvelopeFrom = unangle(c[len("envelope-sender "):])
+	case p.note(c, &login):
+		p.submission = p.submission || login && !words
 	case first && !p.hop.ByAddr.IsValid() && strings.ContainsRune(c, '.'), first && strings.ContainsRune(c, ':'):
 		if s, ok := readSocket(c, &software{}); ok {
 			p.hop.ByAddr = s.addr
@@ -80,9 +122,9 @@ func (p *parser) writerComment(c string, first bool) {
 	}
 }
 
-// note reads a comment about TLS or a login. It returns false if the comment is
-// about neither.
-func (p *parser) note(c string) bool {
+// note reads a comment about TLS or a login, which sets login. It returns false if the
+// comment is about neither.
+func (p *parser) note(c string, login *bool) bool {
 	if len(c) < 3 {
 		return false
 	}
@@ -96,13 +138,13 @@ func (p *parser) note(c string) bool {
 			return true
 		case hasPrefixFold(c, "smtp-auth"), hasPrefixFold(c, "smtpauth"), hasPrefixFold(c, "smtp auth"),
 			hasPrefixFold(c, "SquirrelMail authenticated"):
-			p.submission = true
+			*login = true
 			return true
 		}
 	case 'a':
 		switch {
 		case hasPrefixFold(c, "authenticated"), hasPrefixFold(c, "auth: "), hasPrefixFold(c, "auth="), hasPrefixFold(c, "auth "):
-			p.submission = true
+			*login = true
 			return true
 		}
 	case 'n':

@@ -19,11 +19,13 @@ type software struct {
 	quotesHELO bool // the comment quotes the HELO: [address]:port "EHLO name"
 	account    bool // the comment tells of a login: account USER HELO name
 
-	verifies bool // it looks a name up both ways, and says where they differ
-	esmtp    bool // all its sessions are ESMTP, whatever it calls them
+	verifies   bool // it looks a name up both ways, and says where they differ
+	esmtp      bool // all its sessions are ESMTP, whatever it calls them
+	tellsLogin bool // it writes the A of RFC 3848 for a client that logged in
 
 	storeHTTP       bool   // its stores speak HTTP; elsewhere HTTP is a user's browser
 	local           bool   // all its fields are of programs on its own host
+	senderFirst     bool   // the envelope sender stands before its mark
 	handIn          string // words in its comment that say so
 	userAtLocalhost bool   // user@localhost in the peer's comment says so
 	remarks         bool   // it writes remarks that name neither peer nor writer
@@ -36,12 +38,12 @@ var writers = [...]software{
 	{form: "smap", commaHELO: true},
 	{form: "google", domains: []string{".google.com", ".gmail.com"}, comments: true},
 	{form: "exchange", comments: true, esmtp: true, storeHTTP: true},
-	{form: "postfix", marks: []string{"Postfix"}, comments: true, verifies: true, handIn: "from userid"},
-	{form: "exim", marks: []string{"Exim"}, verifies: true, addrFirst: true, heloInside: true, nameFirst: true, dotPort: true},
+	{form: "postfix", marks: []string{"Postfix"}, comments: true, verifies: true, tellsLogin: true, handIn: "from userid"},
+	{form: "exim", marks: []string{"Exim"}, verifies: true, tellsLogin: true, addrFirst: true, heloInside: true, nameFirst: true, dotPort: true},
 	{form: "qmail", marks: []string{"qmail"}, remarks: true},
 	{form: "amavis", marks: []string{"amavisd"}, comments: true},
 	{form: "dovecot", marks: []string{"Dovecot"}},
-	{form: "momentum", marks: []string{"ecelerity"}, heloInside: true},
+	{form: "momentum", marks: []string{"ecelerity"}, heloInside: true, senderFirst: true},
 	{form: "haraka", marks: []string{"Haraka"}, comments: true},
 	{form: "opensmtpd", marks: []string{"OpenSMTPD"}, comments: true},
 	{form: "coremail", marks: []string{"Coremail"}},

@@ -1,0 +1,73 @@
+package received
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestLogin reads fields in which the writer says that the client logged in.
+func TestLogin(t *testing.T) {
+	for _, tt := range []struct{ name, field string }{
+		{"Postfix, by the protocol", "from pc (dsl.example.net [192.0.2.10]) (Authenticated sender: user) by mx.example.org (Postfix) with ESMTPSA id 4B"},
+		{"Postfix, a client that says HELO", "from pc (dsl.example.net [192.0.2.10]) (Authenticated sender: user) by mx.example.org (Postfix) with SMTP id 4B"},
+		{"sendmail of years ago", "from pc (dsl.example.net [192.0.2.10] (may be forged)) (authenticated bits=0) by mx.example.org (8.12.5/8.12.5) with ESMTP id 4B"},
+		{"sendmail without its version", "from pc ([192.0.2.10]) (authenticated) by mx.example.org with ESMTP id 4B"},
+		{"Courier", "from pc ([192.0.2.10]) (AUTH: LOGIN user) by mx.example.org with esmtp"},
+		{"Exim, by the protocol", "from [192.0.2.10] (helo=pc) by mx.example.org with esmtpsa (TLS1.3) (Exim 4.96) id 1rPAbc-0001xY-2z"},
+		{"Exim of years ago", "from [192.0.2.10] (helo=pc) by mx.example.org with asmtp (Exim 3.36) id 18TqZk-0003aB-00"},
+		{"Yahoo of years ago", "from unknown (HELO pc) (user@192.0.2.10 with login) by smtp101.mail.yahoo.com with SMTP"},
+		{"CommuniGate", "from [192.0.2.10] (account user HELO pc) by mx.example.org (CommuniGate Pro SMTP 3.5.7) with ESMTP id 2"},
+		{"behind the writer's name", "from dsl.example.net (192.0.2.10) by mx.example.org (7.0.028) (authenticated as user) id 4B for user@example.org"},
+		{"a browser", "from 192.0.2.10 (SquirrelMail authenticated user user) by webmail.example.org with HTTP"},
+		{"a browser behind a proxy", "from proxy.example.net ([192.0.2.10]) (proxying for 10.1.2.3) (SquirrelMail authenticated user user) by webmail.example.org with HTTP"},
+	} {
+		h := Parse([]byte(tt.field + "; Mon, 15 Jan 2024 10:00:00 +0000"))
+		if !h.Authenticated || h.Addr != real || h.Err != nil {
+			t.Errorf("%s: authenticated %v, address %v, error %v", tt.name, h.Authenticated, h.Addr, h.Err)
+		}
+	}
+}
+
+// TestLoginOfTheClientsOwn puts a login, a protocol or a mark into what the client says: the HELO,
+// the answer of its ident server, its certificate, the sender. None of it makes the client a user of
+// the provider's, nor a program on the writer's host, nor the writer one that verifies names.
+func TestLoginOfTheClientsOwn(t *testing.T) {
+	const tls = " with esmtps (TLS1.3) tls TLS_AES_256_GCM_SHA384 (Exim 4.96) "
+	for _, tt := range []struct{ name, field string }{
+		{"HELO", "from x (authenticated) (mail.example.com [192.0.2.10]) by mx.example.org (Postfix) with ESMTPS id 4B"},
+		{"HELO without a blank", "from x(authenticated) (mail.example.com [192.0.2.10]) by mx.example.org (Haraka/3.0.3) with ESMTPS id 4B"},
+		{"HELO in Postfix's words", "from x (Authenticated sender: user) (mail.example.com [192.0.2.10]) by mx.example.org (Postfix) with SMTP id 4B"},
+		{"HELO with the client's address before", "from x ([192.0.2.10]) (authenticated) (mail.example.com [192.0.2.10]) by mx.example.org (Postfix) with SMTP id 4B"},
+		{"HELO in Yahoo's way", "from x (user@192.0.2.10 with plain) (mail.example.com [192.0.2.10]) by mx.example.org (Postfix) with SMTP id 4B"},
+		{"HELO, by a writer that records no address", "from x (authenticated) by mx.example.org with ESMTP id 4B"},
+		{"HELO, by a writer that nobody knows", "from x (AUTH: LOGIN user) ([192.0.2.10]) by mx.example.org with ESMTP id 4B"},
+		{"a certificate, all in one line", `from x (mail.example.com [192.0.2.10]) (Client CN "x) (Authenticated sender: user) (y", Issuer "z" (not verified)) by mx.example.org (Postfix) with ESMTPS id 4B`},
+		{"ident", "from mail.example.com ([192.0.2.10] ident=x) (authenticated helo=y) by mx.example.org" + tls + "id 1rPAbc-0001xY-2z"},
+		{"sender", "from mail.example.com ([192.0.2.10] helo=x) by mx.example.org" + tls + `(envelope-from <"a) (authenticated) (b"@example.com>) id 1rPAbc-0001xY-2z`},
+		{"sender, Exim without its name", "from mail.example.com ([192.0.2.10] helo=x) by mx.example.org with esmtps " + `(envelope-from <"a) (auth: login) (b"@example.com>) id 1rPAbc-0001xY-2z`},
+		{"sender that ends the bracket", "from mail.example.com ([192.0.2.10] helo=x) by mx.example.org with esmtps " + `(envelope-from <"a>) (authenticated) (b"@example.com>) id 1rPAbc-0001xY-2z`},
+		{"sender outside a comment", `from x (mail.example.com [192.0.2.10]) by mx.example.org (Haraka/3.0.3) with ESMTPS id 4B envelope-from <"a (authenticated) b"@example.com>`},
+		{"recipient", `from x (mail.example.com [192.0.2.10]) by mx.example.org with ESMTPS id 4B for <"a (authenticated) b"@example.org>`},
+		{"sender, before the protocol", `from x (mail.example.com [192.0.2.10]) by mx.example.org (envelope-sender <"a) with local (b"@example.com>) with ESMTPS id 4B`},
+		{"sender without its quotation marks", "from x (mail.example.com [192.0.2.10]) by mx.example.org (envelope-sender <a>) with LMTP (b@example.com>) with ESMTPS id 4B"},
+		{"sender with a mark", `from x (mail.example.com [192.0.2.10]) by mx.example.org (envelope-sender <"a) (DragonFly (b"@example.com>) with ESMTPS id 4B`},
+		{"the same without its quotation marks", "from x (mail.example.com [192.0.2.10]) by mx.example.org (envelope-sender <a>) (Postfix (b@example.com>) with ESMTPS id 4B"},
+	} {
+		h := Parse([]byte(tt.field + "; Mon, 15 Jan 2024 10:00:00 +0000"))
+		switch {
+		case h.Authenticated, h.Err == nil && h.Kind != SMTP, h.Addr.IsValid() && h.Addr != real:
+			t.Errorf("%s: %s", tt.name, describe(h))
+		case h.NameVerified && strings.Contains(tt.field, "(envelope-sender "):
+			t.Errorf("%s: nobody verified the name: %s", tt.name, describe(h))
+		}
+	}
+}
+
+// TestRecipientOfTheSendersOwn puts a recipient into the sender.
+func TestRecipientOfTheSendersOwn(t *testing.T) {
+	const field = `from mail.example.com ([192.0.2.10] helo=x) by mx.example.org with esmtps (TLS1.3) (Exim 4.96) ` +
+		`(envelope-from <"a) for boss@example.org (b"@example.com>) id 1rPAbc-0001xY-2z; Mon, 15 Jan 2024 10:00:00 +0000`
+	if h := Parse([]byte(field)); h.For != "" {
+		t.Errorf("the recipient is %q", h.For)
+	}
+}

@@ -47,12 +47,30 @@ func (s *settlement) confirm(op string, uids []uint32) (left []uint32, err error
 }
 
 // searchFor asks which of these messages, ascending, the folder holds without any of these flags, in one round trip, without
-// ESEARCH in one for each set.
+// ESEARCH in one for each set. There are servers that leave out a result which is empty, iCloud's for one: if all messages
+// have the flags, which is what is hoped for. Then the question is turned round.
 func (c *Client) searchFor(uids []uint32, lacking ...imapwire.Flag) ([]uint32, error) {
+	found, answered, err := c.searchSets(uids, imapwire.SearchCriteria{NotFlag: lacking})
+	if err != nil || answered {
+		return found, err
+	}
+	if len(lacking) > 0 {
+		having, answered, err := c.searchSets(uids, imapwire.SearchCriteria{Flag: lacking})
+		if err != nil || answered {
+			return c.g.unconfirmed(without(uids, having)), err
+		}
+	}
+	return nil, &fetch.Error{Kind: fetch.Refused, Op: "UID SEARCH",
+		Err: errors.New("OK without a result: it is not known what became of the message")}
+}
+
+// searchSets asks which of these messages fit. answered reports whether each search had a result.
+func (c *Client) searchSets(uids []uint32, criteria imapwire.SearchCriteria) (fit []uint32, answered bool, err error) {
 	before := c.g.noted().searches
 	var sent []*imapclient.SearchCommand
 	for _, set := range sets(uids) {
-		cmd := c.lib.UIDSearch(&imapwire.SearchCriteria{UID: []imapwire.UIDSet{set}, NotFlag: lacking}, c.searchOptions())
+		criteria.UID = []imapwire.UIDSet{set}
+		cmd := c.lib.UIDSearch(&criteria, c.searchOptions())
 		if !c.Has("ESEARCH") {
 			_, _ = cmd.Wait() // its error is taken below
 		}
@@ -63,24 +81,21 @@ func (c *Client) searchFor(uids []uint32, lacking ...imapwire.Flag) ([]uint32, e
 	for _, cmd := range sent {
 		data, err := cmd.Wait()
 		if err = c.failed("UID SEARCH", err); fetch.EndsSession(err) {
-			return nil, err
+			return nil, false, err
 		}
 		refusal = cmp.Or(refusal, err)
 		some, err := c.uids(data.All)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		found = append(found, some...)
 	}
 	if refusal != nil {
-		return nil, refusal
-	}
-	if c.g.noted().searches-before < len(sent) {
-		return nil, &fetch.Error{Kind: fetch.Refused, Op: "UID SEARCH",
-			Err: errors.New("OK without a result: it is not known what became of the message")}
+		return nil, false, refusal
 	}
 	slices.Sort(found)
-	return without(uids, without(uids, found)), nil // a server may name more than it was asked about
+	fit = without(uids, without(uids, found)) // a server may name more than it was asked about
+	return fit, c.g.noted().searches-before >= len(sent), nil
 }
 
 // without returns the UIDs of the first list that are not in the second; both ascend.

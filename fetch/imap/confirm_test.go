@@ -277,13 +277,12 @@ func TestFlagConfirmed(t *testing.T) {
 		session fetch.Kind
 		message fetch.Kind
 	}{
-		"has it":                  {ask + "S: * ESEARCH (TAG \"T5\") UID\nS: T5 OK x\n", 0, 0},
-		"lacks it":                {ask + "S: * ESEARCH (TAG \"T5\") UID ALL 7\nS: T5 OK x\n", 0, fetch.Refused},
-		"STORE NO":                {"S: T4 NO x\n", 0, fetch.Refused},
-		"the question refused":    {ask + "S: T5 BAD x\n", 0, fetch.Refused},
-		"the question unanswered": {ask + "S: T5 OK x\n", 0, fetch.Refused},
-		"another UIDVALIDITY":     {"S: * OK [UIDVALIDITY 6] x\nS: T4 OK x\n", fetch.Protocol, 0},
-		"BYE":                     {ask + "S: * BYE x\nclose", fetch.Unreachable, 0},
+		"has it":               {ask + "S: * ESEARCH (TAG \"T5\") UID\nS: T5 OK x\n", 0, 0},
+		"lacks it":             {ask + "S: * ESEARCH (TAG \"T5\") UID ALL 7\nS: T5 OK x\n", 0, fetch.Refused},
+		"STORE NO":             {"S: T4 NO x\n", 0, fetch.Refused},
+		"the question refused": {ask + "S: T5 BAD x\n", 0, fetch.Refused},
+		"another UIDVALIDITY":  {"S: * OK [UIDVALIDITY 6] x\nS: T4 OK x\n", fetch.Protocol, 0},
+		"BYE":                  {ask + "S: * BYE x\nclose", fetch.Unreachable, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			settleOne(t, begin+store+test.script, fetch.Disposal{Action: fetch.Flag, Target: "$Fetched"}, test.session, test.message)

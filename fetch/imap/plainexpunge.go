@@ -65,17 +65,31 @@ func othersMarked(n int) *fetch.Error {
 		Advice: "have the client that marked them expunge them"}
 }
 
-// searchBy asks which messages of the folder fit.
+// searchBy asks which messages of the folder fit. An OK without a result may be that of a server which leaves out an empty one, as iCloud's
+// does. It is taken for that where the same server names all messages of the folder as those that do not fit.
 func (c *Client) searchBy(criteria *imapwire.SearchCriteria) ([]uint32, error) {
+	found, answered, err := c.searchAnswered(criteria)
+	if err != nil || answered {
+		return found, err
+	}
+	rest, _, err := c.searchAnswered(&imapwire.SearchCriteria{Not: []imapwire.SearchCriteria{*criteria}})
+	if err != nil {
+		return nil, err
+	}
+	if seen := c.g.noted(); !seen.counted || len(rest) < int(seen.count) {
+		return nil, &fetch.Error{Kind: fetch.Refused, Op: "UID SEARCH", Err: errors.New("OK without a result")}
+	}
+	return nil, nil
+}
+
+// searchAnswered is searchBy without a second question. answered reports whether there was a result.
+func (c *Client) searchAnswered(criteria *imapwire.SearchCriteria) (found []uint32, answered bool, err error) {
 	before := c.g.noted().searches
 	data, err := c.lib.UIDSearch(criteria, c.searchOptions()).Wait()
 	if err = c.failed("UID SEARCH", err); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if c.g.noted().searches == before {
-		return nil, &fetch.Error{Kind: fetch.Refused, Op: "UID SEARCH", Err: errors.New("OK without a result")}
-	}
-	found, err := c.uids(data.All)
+	found, err = c.uids(data.All)
 	slices.Sort(found)
-	return found, err
+	return found, c.g.noted().searches > before, err
 }

@@ -124,6 +124,7 @@ func FolderName(name string) (string, bool) {
 	}
 	encoding := base64.NewEncoding(modifiedAlphabet).WithPadding(base64.NoPadding).Strict()
 	var b strings.Builder
+	encoded := false // what came last was in base64
 	for rest := name; ; {
 		plain, shifted, found := strings.Cut(rest, "&")
 		b.WriteString(plain)
@@ -131,11 +132,11 @@ func FolderName(name string) (string, bool) {
 			return b.String(), true
 		}
 		code, after, closed := strings.Cut(shifted, "-")
-		if !closed {
+		if !closed || (encoded && plain == "" && code != "") { // two in a row are sent as one
 			return "", false
 		}
-		rest = after
-		if code == "" {
+		rest, encoded = after, code != ""
+		if !encoded {
 			b.WriteByte('&')
 			continue
 		}
@@ -148,8 +149,8 @@ func FolderName(name string) (string, bool) {
 			units[i] = uint16(octets[2*i])<<8 | uint16(octets[2*i+1])
 		}
 		for _, r := range utf16.Decode(units) {
-			if r == utf8.RuneError || (r >= ' ' && r <= '~') {
-				return "", false // half a pair, or what must stand for itself
+			if r == utf8.RuneError || (r >= ' ' && r <= '~') || strings.ContainsRune("\x00\r\n", r) {
+				return "", false // half a pair, what must stand for itself, or what stands in no command
 			}
 			b.WriteRune(r)
 		}

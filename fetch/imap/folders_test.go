@@ -28,6 +28,8 @@ func TestFolders(t *testing.T) {
 		"UTF-8 all the same": {says: "* LIST () \"/\" \"Entwürfe\"\r\n%T OK x\r\n", want: []fetch.Folder{{Name: "Entwürfe", Delimiter: "/"}}},
 		"names that cannot be read are left out": {says: "* LIST () \"/\" AT&T\r\n* LIST () \"/\" &AGE-\r\n* LIST () \"/\" &2D0-\r\n* LIST () \"/\" \"\xff\"\r\n* LIST () \"/\" ok\r\n%T OK x\r\n",
 			want: []fetch.Folder{{Name: "ok", Delimiter: "/"}}},
+		"names that would be asked for in another form are left out": {says: "* LIST () \"/\" &APw-&APY-\r\n* LIST () \"/\" &AAo-x\r\n* LIST () \"/\" &APw-&-&APY-\r\n* LIST () \"/\" &APw-x&APY-\r\n%T OK x\r\n",
+			want: []fetch.Folder{{Name: "ü&ö", Delimiter: "/"}, {Name: "üxö", Delimiter: "/"}}},
 		"lines that cannot be read are left out": {says: "* LIST\r\n* LIST (\r\n* LIST () \"/\r\n* LIST () \"/\" \r\n* LIST () \"/\" {0}\r\n\r\n* LSUB () \"/\" no\r\n* LIST () \"/\" ok\r\n%T OK x\r\n",
 			want: []fetch.Folder{{Name: "ok", Delimiter: "/"}}},
 		"refused": {says: "%T NO not now\r\n", kind: fetch.Refused},

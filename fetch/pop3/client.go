@@ -287,6 +287,9 @@ func (c *Client) Settle(ctx context.Context, d fetch.Disposal, refs []fetch.Ref)
 func (c *Client) Close(ctx context.Context) error {
 	lost := c.ended
 	err := c.run(ctx, func() error {
+		if len(c.deleted) == 0 {
+			c.w.hurry(farewellPatience)
+		}
 		r, err := c.w.command("QUIT")
 		if err != nil {
 			return err

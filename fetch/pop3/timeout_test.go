@@ -245,3 +245,43 @@ func TestHandshakeStalls(t *testing.T) {
 		}
 	}
 }
+
+// TestSilenceAtTheEnd: a server that says nothing to QUIT is waited for as for any reply where it has something to delete, and not for long
+// where it has nothing.
+func TestSilenceAtTheEnd(t *testing.T) {
+	for name, test := range map[string]struct {
+		deletes bool
+		want    time.Duration
+		kind    fetch.Kind
+	}{
+		"something is deleted": {true, 3 * time.Minute, fetch.Unreachable},
+		"nothing is":           {false, 30 * time.Second, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				replies := slices.Clone(listed)
+				if test.deletes {
+					replies = append(replies, "+OK\r\n")
+				}
+				client, err := pop3.New(t.Context(), dialogue(t, replies, func(net.Conn) {}), plaintext())
+				if err != nil {
+					t.Fatal(err)
+				}
+				listing, err := client.Open(t.Context(), "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if test.deletes {
+					if failures, err := client.Settle(t.Context(), fetch.Disposal{Action: fetch.Delete}, listing.Refs); err != nil || len(failures) > 0 {
+						t.Fatal(failures, err)
+					}
+				}
+				begin := time.Now()
+				err = client.Close(t.Context())
+				if took := time.Since(begin); took != test.want || (err != nil) != (test.kind != 0) || fetch.KindOf(err) != test.kind {
+					t.Errorf("Close: %v after %v, want Kind %v after %v", err, took, test.kind, test.want)
+				}
+			})
+		})
+	}
+}

@@ -37,6 +37,9 @@ const (
 // hangUpPatience is how long a server may take to notice that the client has hung up.
 const hangUpPatience = 5 * time.Second
 
+// farewellPatience is how long a server may take to say goodbye where it has nothing to delete before.
+const farewellPatience = 30 * time.Second
+
 // wire is the connection: lines in, commands out, deadlines, trace.
 type wire struct {
 	raw   net.Conn // what New got
@@ -109,9 +112,14 @@ func (w *wire) hangUp() {
 	if !half {
 		return
 	}
-	w.clock.t = Timeouts{Idle: hangUpPatience, Command: hangUpPatience, MinRate: math.MaxInt64}
-	w.clock.restart()
+	w.hurry(hangUpPatience)
 	_, _ = io.Copy(io.Discard, io.LimitReader(w.conn, bufferSize))
+}
+
+// hurry bounds the rest of the session, all in all.
+func (w *wire) hurry(limit time.Duration) {
+	w.clock.t = Timeouts{Idle: min(limit, w.clock.t.Idle), Command: min(limit, w.clock.t.Command), MinRate: math.MaxInt64}
+	w.clock.restart()
 }
 
 // lost classifies an error of the connection. Cancellation wins, for it

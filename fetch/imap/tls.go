@@ -5,7 +5,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
+	"slices"
+	"syscall"
 	"time"
 
 	"github.com/truehop/truehop/fetch"
@@ -38,8 +41,13 @@ func handshakeError(err error) error {
 		e.Advice = "this port does not speak TLS; is it one for STARTTLS?"
 	case errors.As(err, &unknown):
 		e.Advice = "the certificate's authority is not trusted here"
-	case errors.As(err, &network) && network.Timeout():
+	case errors.As(err, &network) && network.Timeout(), hungUp(err):
 		e.Kind = fetch.Unreachable
 	}
 	return e
+}
+
+// hungUp reports whether the peer has closed the connection.
+func hungUp(err error) bool {
+	return slices.ContainsFunc([]error{io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, syscall.ECONNRESET, syscall.EPIPE}, func(end error) bool { return errors.Is(err, end) })
 }

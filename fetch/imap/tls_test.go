@@ -34,6 +34,7 @@ func TestStartTLSRefused(t *testing.T) {
 		"STARTTLS answered under another tag": {"S: * OK x\nC: H1 STARTTLS\nS: T1 OK go\nhangup", fetch.Protocol},
 		"STARTTLS unavailable":                {"S: * OK x\nC: H1 STARTTLS\nS: H1 NO [UNAVAILABLE] x\nhangup", fetch.Busy},
 		"plaintext behind the reply":          {"S: * OK x\nC: H1 STARTTLS\nS= \"H1 OK go\\r\\n* PREAUTH x\\r\\n\"\nhangup", fetch.TLS},
+		"no TLS behind the reply":             {"S: * OK x\nC: H1 STARTTLS\nS: H1 OK go\nclose", fetch.Unreachable},
 		"PREAUTH before TLS":                  {"S: * PREAUTH [CAPABILITY IMAP4rev1 STARTTLS] x\nhangup", fetch.TLS},
 		"BYE":                                 {"S: * OK x\nC: H1 STARTTLS\nS: * BYE x\nclose", fetch.Unreachable},
 	} {

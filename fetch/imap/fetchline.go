@@ -131,6 +131,7 @@ func (x *lexer) item(name string, value []byte) (rest []byte, err error) {
 		n, err := strconv.ParseUint(string(number), 10, 63)
 		isUID := err == nil && 0 < n && n <= 1<<32-1
 		switch {
+		case name == "UID" && err == nil && n == 0: // there are servers that say so of a message which has none
 		case name == "UID" && !isUID:
 			return nil, errors.New("FETCH with a UID that is none")
 		case name == "UID" && f.given && uint32(n) != f.uid:

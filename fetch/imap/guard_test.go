@@ -108,6 +108,7 @@ func TestGuardSaysAnew(t *testing.T) {
 		"* 1 FETCH  (FLAGS (\\Seen [x] a(b)c)d *) UID 7  RFC822.SIZE 3 )\r\n":             "* 1 FETCH (UID 7 RFC822.SIZE 3)\r\n",
 		"* 1 FETCH (X-GM-LABELS (\"a) b\" {3}\r\n(\"{ c) UID 7)\r\n":                      "* 1 FETCH (UID 7)\r\n",
 		"* 1 FETCH (ENVELOPE ((NIL \"x\")) MODSEQ (9) BODY[HEADER] {3}\r\nabc UID 5)\r\n": "* 1 FETCH (UID 5)\r\n",
+		"* 1 FETCH (UID 0)\r\n* 2 FETCH (UID 0 FLAGS ())\r\n* 3 FETCH (UID 7)\r\n":        "* 3 FETCH (UID 7)\r\n",
 		"* 1 FETCH (FLAGS (\\Seen))\r\n* 1 FETCH ()\r\n":                                  nothing,
 		"* 1 FETCH (UID 7 BODY[] {1}\r\nx FLAGS (\\Seen) UID 7)\r\n":                      "* 1 FETCH (UID 7 BODY[] {1}\r\nx)\r\n",
 		"* 1 FETCH (UID 7 BODY[] {1}\r\nx BODY[] {2}\r\nyz BODY[] NIL)\r\n":               "* 1 FETCH (UID 7 BODY[] {1}\r\nx)\r\n",
@@ -133,6 +134,8 @@ func TestGuardFindsTheUIDBehindTheBody(t *testing.T) {
 		{"* 2 FETCH (BODY[] {1}\r\nx UID 7)\r\n", "* 2 FETCH (UID 7 BODY[] {1}\r\nx)\r\n", alone, false},
 		{"* 2 FETCH (BODY[] {1}\r\nx UID 9)\r\n", "* 2 FETCH (UID 7 BODY[] {1}\r\nx", known, true},
 		{"* 2 FETCH (BODY[] {1}\r\nx)\r\n", "* 2 FETCH (UID 7 BODY[] {1}\r\nx", alone, true},
+		{"* 2 FETCH (UID 0 BODY[] {1}\r\nx)\r\n", "* 2 FETCH (UID 7 BODY[] {1}\r\nx", alone, true},
+		{"* 2 FETCH (BODY[] {1}\r\nx UID 0)\r\n", "* 2 FETCH (UID 7 BODY[] {1}\r\nx", known, true},
 	} {
 		got, err := through(t, c.said, c.before)
 		if _, broken := err.(*brokenError); got != c.want || broken != c.refused {

@@ -148,6 +148,15 @@ func TestSearchBeyondASCII(t *testing.T) {
 	}
 }
 
+// TestMessageWithoutAnUID: a server that gives a message no UID, by the number 0, does not keep the others from being listed.
+func TestMessageWithoutAnUID(t *testing.T) {
+	script := strings.NewReplacer("S: * 1 EXISTS", "S: * 2 EXISTS", "S: * ESEARCH (TAG \"T3\") UID ALL 7", "S: * SEARCH 0 7").Replace(begin)
+	_, listing, err := play(t, script+"C: T4 UID FETCH 1:* (UID)\nS: * 1 FETCH (UID 0)\nS: * 2 FETCH (UID 7)\nS: T4 OK x\nhangup")
+	if err != nil || len(listing.Refs) != 1 || listing.Refs[0].UID != "7" || listing.Unlisted != 1 {
+		t.Errorf("got %+v, %v", listing, err)
+	}
+}
+
 // TestSearchThatIsRefused: the error says what to do, and the session goes on.
 func TestSearchThatIsRefused(t *testing.T) {
 	for name, test := range map[string]struct {

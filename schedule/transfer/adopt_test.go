@@ -2,10 +2,12 @@ package transfer_test
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
 )
@@ -113,6 +115,50 @@ func TestAdoptionThatWasCutShortGoesOn(t *testing.T) {
 			w.add(10)
 			w.run()
 			w.delivered(10)
+		})
+	}
+}
+
+// TestWhatComesToAFolderSeenEmptyIsNew: what a mailbox held at the first pass is adopted, and nothing that comes to a folder which was seen empty: not where
+// another folder keeps passes from ending well. Where much has come while nobody looked, a person is asked.
+func TestWhatComesToAFolderSeenEmptyIsNew(t *testing.T) {
+	for name, test := range map[string]struct {
+		folders fetch.Selection
+		come    int
+		asks    bool
+	}{
+		"a few have come":               {fetch.Selection{"INBOX"}, 2, false},
+		"many have come":                {fetch.Selection{"INBOX"}, 5, true},
+		"a folder is missing":           {fetch.Selection{"INBOX", "Missing"}, 1, false},
+		"a folder is missing, and many": {fetch.Selection{"INBOX", "Missing"}, 5, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.pass.OnDelivered = fetch.Disposal{}
+			w.pass.Flood = transfer.Flood{Limit: 2, First: transfer.FirstRun{Action: transfer.AdoptAll}}
+			w.overIMAP(&fakeserver.IMAP{})
+			w.store.Create("INBOX")
+			w.pass.Folders = test.folders
+			if _, err := w.try(); err == nil {
+				w.passed()
+			} else if fetch.KindOf(err) != fetch.NoFolder {
+				t.Fatal(err)
+			}
+			var want []int
+			for n := range test.come {
+				w.add(n + 1)
+				want = append(want, n+1)
+			}
+			_, err := w.try()
+			if asks := err != nil && strings.Contains(err.Error(), "empty when a pass first saw it"); asks != test.asks {
+				t.Errorf("the pass ended with %v", err)
+			}
+			if test.asks {
+				w.pass.Flood.Accept = true
+				_, _ = w.try() // the missing folder was told
+			}
+			w.delivered(want...)
+			w.states(map[ledger.State]int{ledger.Delivered: test.come})
 		})
 	}
 }

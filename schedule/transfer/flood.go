@@ -31,6 +31,8 @@ type sighting struct {
 	listed, unknown, known, vanished int
 	// passEndedWell says that some pass over the account ended without an error.
 	passEndedWell bool
+	// seen says that a pass has come to the end of the folder: what is new there has come since.
+	seen bool
 	// adopting says that no pass has come to the end of the folder, and that those which were cut short have adopted some of its
 	// messages and done nothing else. Without UIDs they are adopted one by one.
 	adopting bool
@@ -65,11 +67,15 @@ func (f Flood) judge(s sighting, delivered fetch.Action) (adopt bool, err error)
 	switch {
 	case f.Accept, f.Adopt:
 		return f.Adopt, nil
-	case first && f.First.adopts() && !s.passEndedWell:
+	case first && f.First.adopts() && !s.passEndedWell && !s.seen:
 		return true, nil
 	case !many:
 		return false, nil // after a good pass, a folder without records was just empty
-	case first && f.First.adopts(), s.adopting && f.First.Action == AdoptAll:
+	case first && f.First.adopts() && !s.seen:
+		return true, nil
+	case first && f.First.adopts():
+		return stop("it was empty when a pass first saw it, and holds %d messages: either they have come since, or the server did not show them then", s.unknown)
+	case s.adopting && f.First.Action == AdoptAll:
 		return true, nil
 	case s.adopting:
 		return stop("a pass that was to adopt its messages was cut short, and %d of %d look new", s.unknown, s.listed)

@@ -241,7 +241,7 @@ func (r *run) guard(ctx context.Context, at folderKey, p *plan) error {
 	if err != nil {
 		return err
 	}
-	s.passEndedWell = !success.IsZero()
+	s.passEndedWell, s.seen = !success.IsZero(), trust == ledger.Complete
 	onlyAdopted := len(p.known)+p.settled > 0 && !p.settledOtherwise
 	for _, briefs := range p.known {
 		onlyAdopted = onlyAdopted && !slices.ContainsFunc(briefs, func(b ledger.Brief) bool { return b.State != ledger.Adopted })

@@ -11,6 +11,7 @@ import (
 	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/schedule/ledger"
+	"github.com/truehop/truehop/schedule/transfer"
 )
 
 // twoFolders is a world whose account has two folders and keeps its mail.
@@ -145,5 +146,34 @@ func TestInDoubtInAnotherFolder(t *testing.T) {
 				t.Errorf("the second copy has %q, the first %q", second, first)
 			}
 		})
+	}
+}
+
+// TestMailboxUnderAnotherNameIsKnown: an account that fetched by POP3 and fetches by IMAP now, or whose one folder is written otherwise, does not deliver
+// again what it has delivered.
+func TestMailboxUnderAnotherNameIsKnown(t *testing.T) {
+	for name, before := range map[string]func(*world){
+		"by POP3":        func(*world) {},
+		"in other cases": func(w *world) { w.overIMAP(&fakeserver.IMAP{}); w.pass.Folders = fetch.Selection{"inbox"} },
+	} {
+		for _, limit := range []int{100, 2} {
+			t.Run(fmt.Sprint(name, ", flood_limit ", limit), func(t *testing.T) {
+				w := newWorld(t)
+				w.pass.OnDelivered, w.pass.Flood = fetch.Disposal{}, transfer.Flood{Limit: limit, Accept: true}
+				before(w)
+				w.add(1)
+				w.add(2)
+				w.add(3)
+				w.run()
+				w.passed()
+				w.overIMAP(&fakeserver.IMAP{})
+				w.pass.Folders = fetch.Selection{"INBOX"}
+				w.add(4)
+				for range 2 {
+					w.run()
+				}
+				w.delivered(1, 2, 3, 4)
+			})
+		}
 	}
 }

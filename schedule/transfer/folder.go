@@ -246,6 +246,8 @@ func (r *run) guard(ctx context.Context, at folderKey, p *plan) error {
 	for _, briefs := range p.known {
 		onlyAdopted = onlyAdopted && !slices.ContainsFunc(briefs, func(b ledger.Brief) bool { return b.State != ledger.Adopted })
 	}
+	// The account has been fetched under another name: by another protocol, or from another folder.
+	p.mayBeElsewhere = trust == ledger.Unseen && s.passEndedWell
 	neverSeen := trust == ledger.Unseen && !s.passEndedWell // no pass has seen all of the folder
 	s.adopting = neverSeen && onlyAdopted
 	// A folder that keeps its mail may hold what a ledger that was lost has delivered.

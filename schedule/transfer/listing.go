@@ -70,6 +70,8 @@ type plan struct {
 	// mayHaveMoved says that the ledger knows messages of this folder that are not listed under the name
 	// they had, so that what looks new may be one of them.
 	mayHaveMoved bool
+	// mayBeElsewhere says that what looks new may be known from a folder that the account is not fetched from any more.
+	mayBeElsewhere bool
 	// renumbered says that the ledger has records of this folder under another UIDVALIDITY.
 	renumbered bool
 	// lastingUIDs says that a UID never comes to name another message.

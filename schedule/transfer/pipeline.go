@@ -407,7 +407,8 @@ func (w *pipeline) identify(m *message, key ledger.Key, rules identityRules) (id
 		id = id.isAltered(briefs, m.spool.fingerprint, w.plan.lastingUIDs)
 	}
 	isOpen := id.recognition == unrecognised || id.recognition == unfinished
-	if isOpen && !id.altered && w.run.several {
+	mayBeElsewhere := w.run.several || w.plan.mayBeElsewhere
+	if isOpen && !id.altered && mayBeElsewhere {
 		records, err := w.pass.Ledger.ByHashAnywhere(w.lasting, w.pass.Account, m.spool.hash)
 		if err != nil {
 			return id, err

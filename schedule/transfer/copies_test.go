@@ -177,3 +177,26 @@ func TestMailboxUnderAnotherNameIsKnown(t *testing.T) {
 		}
 	}
 }
+
+// TestFolderRenamedWhileMailWaits: what waits in a folder that is renamed is delivered from there, and then nobody is told that it was not.
+func TestFolderRenamedWhileMailWaits(t *testing.T) {
+	w := newWorld(t)
+	w.pass.OnDelivered = fetch.Disposal{}
+	w.pass.Folders = fetch.Selection{"INBOX", "Lists*"}
+	w.overIMAP(&fakeserver.IMAP{})
+	w.mta.verdict = deferredAtFirst(1)
+	w.store.Create("INBOX")
+	w.store.Add("Lists", mail(1))
+	w.run()
+	w.store = fakeserver.NewStore()
+	w.store.Create("INBOX")
+	w.store.Add("Lists2", mail(1))
+	w.overIMAP(&fakeserver.IMAP{})
+	w.clock = w.clock.Add(2 * time.Hour)
+	if _, err := w.try(); err != nil && !strings.Contains(err.Error(), "the folder Lists has gone") {
+		t.Fatal(err)
+	}
+	w.later()
+	w.delivered(1)
+	w.states(map[ledger.State]int{ledger.Delivered: 1})
+}

@@ -252,11 +252,12 @@ func (p Pass) Run(ctx context.Context) (summary Summary, err error) {
 	if r.sources, err = p.Ledger.Sources(ctx, p.Account); err != nil {
 		return summary, err
 	}
+	r.several = !p.Folders.Fixed()
 	folders, err := r.choose(ctx)
 	if err != nil {
 		return summary, err
 	}
-	r.several = len(folders) > 1 || !p.Folders.Fixed()
+	r.several = r.several || len(folders) > 1
 	carried := r.carryAll(ctx, folders)
 	if s.listing != nil {
 		report.summary.LoginDelay = s.listing.LoginDelay
@@ -305,7 +306,7 @@ func (r *run) noteWaiting(ctx context.Context) error {
 }
 
 // choose returns the folders to fetch from. What chooses nothing is told, and does not stop the others; nor does a folder that has
-// disappeared while mail of it waits, which no pattern would miss.
+// disappeared while mail of it waits, which no pattern would miss. What goes on in another folder, which may be the same, waits no more.
 func (r *run) choose(ctx context.Context) ([]string, error) {
 	names, missing, have, err := r.pass.Folders.ChooseFrom(ctx, r.session.mailbox)
 	if err != nil {
@@ -328,12 +329,27 @@ func (r *run) choose(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, rec := range waiting {
-		if !there[rec.Folder] && rec.Acknowledged.IsZero() {
-			there[rec.Folder] = true // told
+	var renamed []ledger.Key
+	told := map[string]bool{}
+	for i := range waiting {
+		rec := &waiting[i]
+		if there[rec.Folder] || !rec.Acknowledged.IsZero() {
+			continue
+		}
+		isElsewhere, err := r.isElsewhere(ctx, rec)
+		switch {
+		case err != nil:
+			return nil, err
+		case isElsewhere:
+			renamed = append(renamed, rec.Key)
+		case !told[rec.Folder]:
+			told[rec.Folder] = true
 			r.setbacks.passedOver(&fetch.Error{Kind: fetch.NoFolder, Op: "LIST",
 				Err: fmt.Errorf("the folder %s has gone, and mail of it was not delivered", fetch.Sanitize(rec.Folder))})
 		}
+	}
+	if p := r.pass; !p.DryRun {
+		return names, p.Ledger.Remove(ctx, renamed)
 	}
 	return names, nil
 }

@@ -181,7 +181,8 @@ func openDot(stage string, o inject.Outcome) bool {
 }
 
 // decideQuarantine turns what the MTA said to a refused message on its way to the quarantine into the
-// message's record. Until the quarantine has it the refusal does not count: the next pass tries both again.
+// message's record. Until the quarantine has it the refusal does not count: the next pass tries both again, and a person is
+// asked after as long as about a message that the MTA defers.
 func decideQuarantine(rec ledger.Record, put *inject.Receipt, address string, retry Retry) ledger.Record {
 	if put.Outcome == inject.Delivered {
 		rec.State, rec.QueueID, rec.Why = ledger.Quarantined, put.QueueID, "put into quarantine at "+address
@@ -193,12 +194,14 @@ func decideQuarantine(rec ledger.Record, put *inject.Receipt, address string, re
 	}
 	rec.State, rec.Verdicts = ledger.Deferred, nil
 	rec.DotSent = rec.DotSent || openDot(put.Stage, put.Outcome)
-	rec.Next = rec.Last.Add(retry.after(rec.Attempts))
-	rec.Why = "refused, and the quarantine did not take it: " + failure
 	if put.Outcome == inject.InDoubt {
 		rec.State = ledger.Doubt
-		retry.postpone(&rec)
+	} else if put.Err != nil && put.Err.Kind == inject.Aborted { // that was no attempt
+		retry.GiveUp = 0
 	}
+	rec.Why = ""
+	retry.postpone(&rec)
+	rec.Why = inOneLine([]string{rec.Why, "refused, and the quarantine did not take it: " + failure})
 	return rec
 }
 

@@ -317,6 +317,30 @@ func TestDecideQuarantine(t *testing.T) {
 	}
 }
 
+// TestQuarantineThatTakesNothingIsGivenUp: a person is asked in the end, as about what the MTA defers, but not because the program was told to end.
+func TestQuarantineThatTakesNothingIsGivenUp(t *testing.T) {
+	rules := Retry{Min: time.Minute, GiveUp: time.Hour}
+	for _, c := range []struct {
+		name    string
+		age     time.Duration
+		receipt inject.Receipt
+		want    ledger.State
+	}{
+		{"young", time.Hour, receiptOf(fared("q@example.net", inject.Refused, "RCPT", 550, "5.1.1")), ledger.Deferred},
+		{"old", time.Hour + 1, receiptOf(fared("q@example.net", inject.Refused, "RCPT", 550, "5.1.1")), ledger.Held},
+		{"old, and not reached", time.Hour + 1, failedReceipt("connect", inject.Unreachable), ledger.Held},
+		{"old, and told to end", time.Hour + 1, failedReceipt("connect", inject.Aborted), ledger.Deferred},
+		{"old, and in doubt once", time.Hour + 1, inject.Receipt{Outcome: inject.InDoubt, Stage: "dot"}, ledger.Doubt},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			rec := decideQuarantine(ledger.Record{State: ledger.Refused, First: noon.Add(-c.age), Last: noon, Attempts: 1}, &c.receipt, "q@example.net", rules)
+			if rec.State != c.want || !strings.Contains(rec.Why, "the quarantine did not take it") {
+				t.Errorf("%s because of %q, want %s", rec.State, rec.Why, c.want)
+			}
+		})
+	}
+}
+
 func TestDecideUnretrieved(t *testing.T) {
 	key := folderKey{account: "work"}.key("a", noHash)
 	early := noon.Add(-time.Hour)

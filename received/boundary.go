@@ -3,6 +3,8 @@ package received
 import (
 	"slices"
 	"strings"
+
+	"golang.org/x/net/publicsuffix"
 )
 
 // Boundary walks the chain from the top to the first field whose peer is
@@ -159,7 +161,11 @@ func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 		return w.none(i, OutcomeUnparseable, "the provider's field does not record the peer's address"), end
 	case edge && !public:
 		return w.none(i, OutcomePrivatePeer, "the provider's MX shows a peer without a public address"), end
-	case w.listed(h.Addr), h.Addr.IsLoopback():
+	case w.listed(h.Addr):
+		return Boundary{}, goOn
+	case h.Addr.IsLoopback() && w.passedOn(i):
+		return w.none(i, OutcomePrivatePeer, "a program on the provider's host speaks in a foreign name: a proxy there may hide the client"), end
+	case h.Addr.IsLoopback():
 		return Boundary{}, goOn
 	case !public && w.hidesClient(i, mx):
 		return w.none(i, OutcomePrivatePeer, "the peer is private, and only its own words say which host it is: a gateway, a balancer or NAT may hide the client"), end
@@ -211,4 +217,18 @@ func (w *walk) hidesClient(i int, mx bool) bool {
 	}
 	org := registered(h.HELO)
 	return org != "" && org != registered(h.By) && !w.named(h.HELO)
+}
+
+// passedOn reports whether the loopback peer of hop i calls itself by a foreign domain, as a
+// proxy does that passes the client's HELO on and writes no field. What stands below is then
+// the client's. Names outside the domains of the Internet, such as pps.filterd, are a program's
+// own.
+func (w *walk) passedOn(i int) bool {
+	h := &w.chain.Hops[i]
+	org, by := registered(h.HELO), registered(h.By)
+	if org == "" || by == "" || org == by || slices.Contains(w.orgs, org) || w.named(h.HELO) {
+		return false
+	}
+	suffix, icann := publicsuffix.PublicSuffix(org)
+	return icann || strings.Contains(suffix, ".")
 }

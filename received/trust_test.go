@@ -27,6 +27,8 @@ func TestBelief(t *testing.T) {
 	wide := Policy{MX: []string{"mx.uni.example"}, Internal: []string{"*.uni.example"}}
 	const frontend = " with Microsoft SMTP Server (version=TLS1_2) id 15.20.7181.15 via Frontend Transport" + date
 	hub := "Received: from B1.eurprd08.prod.outlook.com (2603:10a6:102:5::8) by A1.eurprd08.prod.outlook.com (2603:10a6:20b:5::9) with HTTPS" + date
+	proxied := Policy{MX: []string{"mx.example.org"}}
+	named := Policy{MX: []string{"mx.example.org"}, Internal: []string{"scan.example.net"}}
 	edge := hosts
 	edge.Edge = true
 	for _, tt := range []struct {
@@ -52,6 +54,16 @@ func TestBelief(t *testing.T) {
 			line("mail.sender.example", "unknown [172.22.1.1]", "store.uni.example") + forgery("mx.uni.example"), OutcomePrivatePeer, ""},
 		{"a new domain on the word of HELO", []Policy{auto},
 			"Received: from mail.sender.example ([10.0.0.9]) by inbox7 with ESMTP id 4A" + date + forgery("mail.sender.example"), OutcomePrivatePeer, ""},
+		{"a proxy on the MX, and the client's HELO", []Policy{auto, proxied},
+			line("mail.example.com", "localhost [127.0.0.1]", "mx.example.org") + forgery("mail.example.com"), OutcomePrivatePeer, ""},
+		{"a proxy on the MX, and the field looks like the MX's", []Policy{auto, proxied},
+			line("mail.example.com", "localhost [127.0.0.1]", "mx.example.org") + forgery("mx.example.org"), OutcomePrivatePeer, ""},
+		{"a proxy on the MX, and nothing below", []Policy{auto, proxied},
+			line("mail.example.com", "localhost [127.0.0.1]", "mx.example.org"), OutcomePrivatePeer, ""},
+		{"a filter on the MX under a name of its own", []Policy{auto, proxied},
+			line("pps.filterd", "localhost [127.0.0.1]", "mx.example.org") + line("mail.example.com", "unknown [192.0.2.25]", "mx.example.org"), OutcomeClient, "192.0.2.25"},
+		{"a filter on the MX that the policy names", []Policy{named},
+			line("scan.example.net", "localhost [127.0.0.1]", "mx.example.org") + line("mail.example.com", "unknown [192.0.2.25]", "scan.example.net"), OutcomeClient, "192.0.2.25"},
 		{"a machine in the provider's domain", []Policy{auto, wide},
 			line("mail.cs.uni.example", "bob.cs.uni.example [203.0.113.66]", "mx.uni.example") + forgery("mail.cs.uni.example"), OutcomeAmbiguous, ""},
 		{"the same where the hosts are named", []Policy{hosts},

@@ -37,6 +37,8 @@ var heloFields = [...]string{
 	"from % (mail.example.com [::ffff:192.0.2.10]) (AUTH: LOGIN #, TLS: X) by mx.example.org with esmtp; Mon, 15 Jan 2024 10:00:00 +0000 id 0B.65",
 	"from mail.example.com ([192.0.2.10] helo=% ident=#) by mx.example.org with esmtp (Exim 4.96) (envelope-from <#>) id 1rPAbc-0001xY-2z; Mon, 15 Jan 2024 10:00:00 +0000",
 	"from % [192.0.2.10] by mx.example.org [10.0.0.1] with ESMTP (MDaemon PRO v20.0.1) for <user@example.org>; Mon, 15 Jan 2024 10:00:00 +0000",
+	"from % (mail.example.com [192.0.2.10])\r\n\tby mx.example.org (Postfix) with ESMTP id 4B; Mon, 15 Jan 2024 10:00:00 +0000",
+	"from % (mail.example.com [192.0.2.10])\r\n\t(Client CN \"#\", Issuer \"#\" (not verified))\r\n\tby mx.example.org (Postfix) with ESMTPS id 4B; Mon, 15 Jan 2024 10:00:00 +0000",
 	"from unknown (HELO %) ([192.0.2.10]) by mx.example.org with ESMTP; 15 Jan 2024 10:00:00 -0000",
 }
 

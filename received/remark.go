@@ -9,31 +9,41 @@ import (
 // Postfix writes "from HELO (NAME [ADDRESS])" on a line of its own, and then a line
 // for each remark about the session, before the line that begins with "by". A remark
 // may hold a client's words: the names in a certificate of his own making, or a
-// login. They cannot hold a line end, so a line shows what its words may hide.
+// login. The HELO may be a whole phrase. None of them can hold a line end, so a line
+// shows what its words may hide.
 var (
 	remarkCertificate = []byte("\n\t(Client CN \"")
 	remarkLogin       = []byte("\n\t(Authenticated sender: ")
 )
 
 // withoutWords returns a field of Postfix's with the client's words cut out of the
-// remarks, and any other field as it is.
+// remarks, and with question marks in a HELO for what makes it more than one word. It
+// returns any other field as it is.
 func withoutWords(value []byte) []byte {
-	if !holdsWords(value) {
+	peer, _, _ := bytes.Cut(value, []byte("\n"))
+	if !bytes.HasSuffix(trimEnd(peer), []byte("])")) {
 		return value
 	}
-	peer, rest, _ := bytes.Cut(value, []byte("\n"))
-	by := bytes.Index(rest, []byte("\n\tby "))
-	if !bytes.HasSuffix(trimEnd(peer), []byte("])")) || by < 0 {
+	helo, after := heloPhrase(peer)
+	if helo == after && !holdsWords(value) {
 		return value
 	}
-	writer, _, _ := bytes.Cut(rest[by+1:], []byte("\n"))
+	by := bytes.Index(value, []byte("\n\tby "))
+	if by < 0 {
+		return value
+	}
+	writer, _, _ := bytes.Cut(value[by+1:], []byte("\n"))
 	if !bytes.Contains(writer, []byte(" (Postfix")) {
 		return value
 	}
 	out := slices.Grow([]byte(nil), len(value))
-	from, to := len(peer)+1, len(peer)+1+by+1
-	out = append(out, value[:from]...)
-	for line := range bytes.Lines(value[from:to]) {
+	out = append(out, peer...)
+	for i := helo; i < after; i++ {
+		if strings.IndexByte(phraseOctets, out[i]) >= 0 {
+			out[i] = '?'
+		}
+	}
+	for line := range bytes.Lines(value[len(peer) : by+1]) {
 		for _, r := range [...][]byte{remarkCertificate, remarkLogin} {
 			start := r[1:]
 			if bytes.HasPrefix(line, start) && bytes.HasSuffix(trimEnd(line), []byte(")")) {
@@ -42,7 +52,27 @@ func withoutWords(value []byte) []byte {
 		}
 		out = append(out, line...)
 	}
-	return append(out, value[to:]...)
+	return append(out, value[by+1:]...)
+}
+
+// phraseOctets part words, or begin what is no word.
+const phraseOctets = " \t();<>[]\"\\"
+
+// heloPhrase returns where a HELO of more than one word begins and ends in the line "from
+// HELO (NAME [ADDRESS])". Both are 0 for any other HELO.
+func heloPhrase(peer []byte) (from, to int) {
+	const word = "from "
+	from = len(peer) - len(bytes.TrimLeft(peer, " \t"))
+	to = bytes.LastIndex(peer, []byte(" ("))
+	if !hasPrefixFold(string(peer[from:min(len(peer), from+len(word))]), word) || to <= from+len(word) {
+		return 0, 0
+	}
+	from += len(word)
+	helo := bytes.TrimPrefix(peer[from:to], []byte("["))
+	if i := bytes.IndexAny(helo, phraseOctets); i < 0 || i == len(helo)-1 && helo[i] == ']' {
+		return 0, 0 // a name or an address
+	}
+	return from, to
 }
 
 // holdsWords reports whether a line of value begins with such a remark.

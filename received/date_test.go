@@ -29,3 +29,24 @@ func TestParseTime(t *testing.T) {
 		}
 	}
 }
+
+// TestDateOfTheSendersOwn puts a date into the sender, which sendmail of FreeBSD's writes behind the
+// writer's date, and Exim before it. The message must not look as old as its sender likes.
+func TestDateOfTheSendersOwn(t *testing.T) {
+	const mine, his = "; Mon, 15 Jan 2024 10:00:00 +0000", "; Mon, 1 Jan 2001 10:00:00 +0000"
+	seen := time.Date(2024, 1, 15, 10, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		name, field string
+		want        time.Time
+	}{
+		{"behind the date", "from x (mail.example.com [192.0.2.10]) by mx.example.org (8.17.1/8.17.1) with ESMTP id 4B" + mine + ` (envelope-from "a)` + his + ` (b"@example.com)`, time.Time{}},
+		{"before it", `from mail.example.com ([192.0.2.10]) by mx.example.org with esmtp (Exim 4.96) (envelope-from <"a)` + his + ` (b"@example.com>) id 1rPAbc-0001xY-2z` + mine, time.Time{}},
+		{"an honest sender", "from x (mail.example.com [192.0.2.10]) by mx.example.org (8.17.1/8.17.1) with ESMTP id 4B" + mine + " (envelope-from a@example.com)", seen},
+		{"a date in the HELO", "from x" + his + " (mail.example.com [192.0.2.10]) by mx.example.org (Postfix) with ESMTP id 4B" + mine, seen},
+		{"a semicolon that begins no date", "from x ([192.0.2.10]) by mx.example.org with ESMTP id 4B; for <user@example.org>" + mine, seen},
+	} {
+		if h := Parse([]byte(tt.field)); !h.Time.Equal(tt.want) {
+			t.Errorf("%s: %v, want %v", tt.name, h.Time, tt.want)
+		}
+	}
+}

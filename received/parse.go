@@ -1,6 +1,9 @@
 package received
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // Parse reads the body of one Received field, folded or not, without the field's
 // name. It never fails as a whole: [Hop.Err] says whether the address can be
@@ -101,6 +104,16 @@ func (p *parser) split() {
 		p.peer, p.writer = span{i, by}, span{by + 1, end}
 	case p.isFrom:
 		p.peer = span{i, end}
+	}
+	// The sender may stand behind the date, or before it, and hold one of his own.
+	for _, c := range p.tokens(p.writer) {
+		if c.kind != semi {
+			continue
+		}
+		if other, _ := parseTime(p.s[c.end:]); !other.IsZero() && !other.Equal(p.hop.Time) {
+			p.hop.Time, p.hop.Zone = time.Time{}, ""
+			break
+		}
 	}
 }
 

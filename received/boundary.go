@@ -208,7 +208,7 @@ func (w *walk) hidesClient(i int, mx bool) bool {
 		return false
 	case h.Form == "exchange" && isMicrosoft(h.By):
 		return false // Exchange Online's MX is known by its name
-	case mx && w.proofLinks(i):
+	case mx && w.proofLinks(i), w.withinService(i):
 		return false
 	case i+1 >= len(w.chain.Hops):
 		return !h.NameVerified || !strings.EqualFold(h.Name, h.By) // else the host spoke to itself

@@ -11,16 +11,20 @@ import (
 type gatewayService struct {
 	name  string
 	hosts []string // as they name themselves after "by", and by their verified names
+	inner []string // hosts that hand on to each other from private addresses, and show a public one for a client
 }
 
 // gatewayServices are the names that [Policy.Gateways] takes beside patterns.
 var gatewayServices = [...]gatewayService{
-	{"barracuda", []string{"*.ess.barracudanetworks.com", "*.barracudanetworks.com"}},
-	{"cisco", []string{"*.iphmx.com"}},
-	{"hornetsecurity", []string{"*.antispameurope.com", "*.hornetsecurity.com"}},
-	{"mimecast", []string{"*.mimecast.com"}},
-	{"proofpoint", []string{"*.pphosted.com", "*.ppe-hosted.com", "*.ppops.net"}},
-	{"sophos", []string{"*.prod.hydra.sophos.com", "*.hydra.sophos.com"}},
+	// In public archives its hosts write their fields as *.ess.aws.cudaops.com, and deliver as *.ess.barracuda.com and
+	// *.ess.REGION.barracuda.com.
+	{name: "barracuda", hosts: []string{"*.ess.barracudanetworks.com", "*.barracudanetworks.com", "*.ess.barracuda.com", "*.ess.*.barracuda.com", "*.ess.aws.cudaops.com"}},
+	{name: "cisco", hosts: []string{"*.iphmx.com"}},
+	// In public archives of 2026 its hosts write their fields under names of one label, mx-gate31-hz12.
+	{name: "hornetsecurity", hosts: []string{"*.antispameurope.com", "*.hornetsecurity.com", "mx-gate*-*"}},
+	{name: "mimecast", hosts: []string{"*.mimecast.com"}},
+	{name: "proofpoint", hosts: []string{"*.pphosted.com", "*.ppe-hosted.com", "*.ppops.net"}, inner: []string{"*.ppe-hosted.com"}},
+	{name: "sophos", hosts: []string{"*.prod.hydra.sophos.com", "*.hydra.sophos.com"}},
 }
 
 // GatewayServices returns the names of the filter services that [Policy.Gateways]
@@ -37,6 +41,7 @@ func GatewayServices() []string {
 type gates struct {
 	hosts []string
 	nets  []netip.Prefix
+	inner []string // see gatewayService
 }
 
 // gatesOf takes the patterns of a policy apart: names of services, networks, hosts.
@@ -57,6 +62,7 @@ func gatesOf(patterns []string) gates {
 			continue
 		}
 		g.hosts = append(g.hosts, gatewayServices[i].hosts...)
+		g.inner = append(g.inner, gatewayServices[i].inner...)
 	}
 	return g
 }
@@ -103,4 +109,15 @@ func (w *walk) mayBeGateway(i int) bool {
 		return false
 	}
 	return matchAny(w.gates.hosts, h.HELO) || matchAny(w.gates.hosts, h.Name)
+}
+
+// withinService reports whether hop i is behind the gateway of a service, and a hand-over between
+// two of its hosts, the second of which wrote the next field.
+func (w *walk) withinService(i int) bool {
+	if !w.behind || i+1 >= len(w.chain.Hops) {
+		return false
+	}
+	h, next := &w.chain.Hops[i], &w.chain.Hops[i+1]
+	inner := func(host string) bool { return matchAny(w.gates.inner, host) }
+	return next.Err == nil && inner(h.By) && inner(h.HELO) && inner(next.By)
 }

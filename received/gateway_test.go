@@ -23,6 +23,9 @@ func TestGateways(t *testing.T) {
 	scanned := "Received: from localhost (localhost [127.0.0.1]) by gate3.filter.example (Postfix) with ESMTP id 4A" + date
 	passed := line("gate1.filter.example", "gate1.filter.example [203.0.113.61]", "gate3.filter.example") +
 		line("out.sender.example", "out.sender.example [192.0.2.25]", "gate1.filter.example")
+	essentials := func(helo, peer, by string) string {
+		return "Received: from " + helo + " (" + peer + ") by " + by + ".ppe-hosted.com (PPE Hosted ESMTP Server) with ESMTPS id 4A" + date
+	}
 	for _, tt := range []struct {
 		name    string
 		policy  Policy
@@ -50,6 +53,17 @@ func TestGateways(t *testing.T) {
 		{"a service, by its preset", with(own, "proofpoint"), line("mx0a.pphosted.com", "mx0a.pphosted.com [148.163.135.1]", "mx.example.org") +
 			"Received: from pps.filterd (m1.ppops.net [127.0.0.1]) by mx0a.pphosted.com (8.18.1.2/8.18.1.2) with ESMTP id 4A" + date +
 			"Received: from out.sender.example (out.sender.example [192.0.2.25]) by mx0a.pphosted.com (PPS) with ESMTPS id 4A" + date, OutcomeClient, "192.0.2.25"},
+		{"Proofpoint Essentials, whose hosts hand on from private addresses", with(own, "proofpoint"), line("dispatch1-us1.ppe-hosted.com", "dispatch1-us1.ppe-hosted.com [148.163.129.48]", "mx.example.org") +
+			essentials("engine.ppe-hosted.com", "unknown [10.7.65.235]", "dispatch1-us1") + essentials("out.sender.example", "out.sender.example [192.0.2.25]", "mx1-us1"), OutcomeClient, "192.0.2.25"},
+		{"the same, and the peer is none of them", with(own, "proofpoint"), line("dispatch1-us1.ppe-hosted.com", "dispatch1-us1.ppe-hosted.com [148.163.129.48]", "mx.example.org") +
+			essentials("mail.sender.example", "unknown [10.7.65.235]", "dispatch1-us1") + forgery("mail.sender.example"), OutcomePrivatePeer, ""},
+		{"Barracuda", with(own, "barracuda"), line("outbound-ip23b.ess.barracuda.com", "outbound-ip23b.ess.barracuda.com [209.222.82.220]", "mx.example.org") +
+			"Received: from out.sender.example (out.sender.example [192.0.2.25]) by mx-inbound17-131.us-east-2b.ess.aws.cudaops.com (version=TLSv1.2 cipher=X bits=256 verify=NO)" + date, OutcomeClient, "192.0.2.25"},
+		{"Barracuda in another region", with(own, "barracuda"), line("egress-ip4a.ess.de.barracuda.com", "egress-ip4a.ess.de.barracuda.com [18.184.203.227]", "mx.example.org") +
+			"Received: from out.sender.example (unknown [192.0.2.25]) by mx-inbound40-42.eu-central-1c.ess.aws.cudaops.com" + date, OutcomeClient, "192.0.2.25"},
+		{"Barracuda, not named, is told", own, line("egress-ip4a.ess.de.barracuda.com", "egress-ip4a.ess.de.barracuda.com [18.184.203.227]", "mx.example.org"), OutcomeGateway, "18.184.203.227"},
+		{"Hornetsecurity", with(own, "hornetsecurity"), line("relay-p07-hz12.hornetsecurity.com", "relay-p07-hz12.hornetsecurity.com [94.100.139.207]", "mx.example.org") +
+			"Received: from out.sender.example ([192.0.2.25]) by mx-gate31-hz12" + date, OutcomeClient, "192.0.2.25"},
 		{"a service that is not named is told", own, line("mx0a.pphosted.com", "mx0a.pphosted.com [148.163.135.1]", "mx.example.org"), OutcomeGateway, "148.163.135.1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -23,7 +23,7 @@ func (p *parser) parse(value []byte) {
 		return
 	}
 	var bad *ParseError
-	p.hop.Raw, p.s, bad = unfold(value, withoutWords(value))
+	p.hop.Raw, p.s, bad = unfold(value, withoutWords(withoutSender(value)))
 	if bad != nil {
 		p.fail(bad)
 	}

@@ -55,6 +55,25 @@ func withoutWords(value []byte) []byte {
 	return append(out, value[by+1:]...)
 }
 
+// remarkSender begins the line in which Exim, Dovecot and FreeBSD's sendmail write the sender.
+var remarkSender = []byte("\n\t(envelope-from ")
+
+// withoutSender returns a field without the line that gives the sender, if parentheses in
+// him would end that comment early. Any other field is returned as it is, and so is one whose
+// line holds an address: it may be the writer's, in a field that was folded anew.
+func withoutSender(value []byte) []byte {
+	from := bytes.Index(value, remarkSender)
+	if from < 0 || bytes.Count(value, remarkSender) > 1 {
+		return value
+	}
+	line, _, _ := bytes.Cut(value[from+1:], []byte("\n"))
+	sender, closed := bytes.CutSuffix(trimEnd(line), []byte(")"))
+	if !closed || !bytes.ContainsAny(sender[len(remarkSender)-1:], "()") || hidesAddr(string(sender)) {
+		return value
+	}
+	return slices.Concat(value[:from], value[from+1+len(line):])
+}
+
 // phraseOctets part words, or begin what is no word.
 const phraseOctets = " \t();<>[]\"\\"
 

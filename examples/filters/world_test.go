@@ -58,7 +58,11 @@ type mail struct {
 func (m mail) content() []byte {
 	received := ""
 	if m.client != "" {
-		received = fmt.Sprintf("Received: from %s\r\n\tby mx.upstream.example (Postfix) with ESMTPS id 4XyZ\r\n\tfor <me@upstream.example>; %s\r\n", m.client, time.Now().Add(-time.Hour).Format(time.RFC1123Z))
+		protocol := "ESMTPS"
+		if strings.Contains(m.client, "(Authenticated sender: ") {
+			protocol = "ESMTPSA"
+		}
+		received = fmt.Sprintf("Received: from %s\r\n\tby mx.upstream.example (Postfix) with %s id 4XyZ\r\n\tfor <me@upstream.example>; %s\r\n", m.client, protocol, time.Now().Add(-time.Hour).Format(time.RFC1123Z))
 	}
 	return []byte("Return-Path: <" + m.sender + ">\r\nDelivered-To: me@upstream.example\r\n" + received + m.text)
 }

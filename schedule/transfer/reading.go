@@ -68,6 +68,9 @@ func (r *Reader) read(head []byte, now time.Time) Reading {
 		Heading: ReadHeading(head), Chain: chain, Boundary: b, Run: Present(chain, b, r.Client, now),
 		ids: values(head, fieldID, maxLoopIDs), opening: opening(head),
 	}
+	if isSubstitute(head, chain) {
+		reading.Run = Presentation{Treatment: HeldBack, Why: whySubstitute}
+	}
 	reading.sender, reading.note = reversePath(chain, b, r.Sender)
 	if r.Recipient.From != "" {
 		reading.recipient, reading.noRecipient = r.Recipient.find(chain, b)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +22,7 @@ func (p *program) forgetCommand() *cobra.Command {
 		Short: "Remove messages from the ledger: the next pass sees them as new",
 		Long: `forget removes the record of messages, which are named by UID or by Truehop-ID, as history
 prints them. If such a message is still upstream, the next pass takes it for a new one and
-delivers it, even if it was delivered before. With mark_delivered the copy is labelled as a possible redelivery.
+delivers it, even if it was delivered before. Its copies in other folders are forgotten with it. With mark_delivered the copy is labelled as a possible redelivery.
 --all forgets every message of the account, so that all that is upstream comes again; it wants --yes.`,
 		Args:              wantsAccount,
 		ValidArgsFunction: p.completeMessages(nil),
@@ -42,10 +43,37 @@ delivers it, even if it was delivered before. With mark_delivered the copy is la
 	return c
 }
 
+// withCopies adds to messages those of their account that have the same content, in whatever folder: by them they would be known.
+func withCopies(ctx context.Context, l app.Ledger, found []ledger.Record) ([]ledger.Record, error) {
+	seen := map[ledger.Key]bool{}
+	for _, r := range found {
+		seen[r.Key] = true
+	}
+	for _, r := range slices.Clone(found) {
+		if r.Hash == (ledger.Key{}).Hash { // it was never read
+			continue
+		}
+		copies, err := l.ByHashAnywhere(ctx, r.Account, r.Hash)
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range copies {
+			if !seen[one.Key] {
+				seen[one.Key] = true
+				found = append(found, one)
+			}
+		}
+	}
+	return found, nil
+}
+
 // forgetMessages removes records: of those named, or, without names, of all. What is marked upstream would be known by that, so such a message keeps a record, as of one
 // that is to be delivered; its second copy is labelled.
 func forgetMessages(ctx context.Context, l app.Ledger, a *config.Account, names []string) (string, error) {
 	found, err := named(ctx, l, a.Name, names)
+	if err == nil {
+		found, err = withCopies(ctx, l, found)
+	}
 	if len(names) == 0 {
 		found, err = l.List(ctx, ledger.Filter{Account: a.Name})
 	}

@@ -51,7 +51,10 @@ func TestRefusedFiles(t *testing.T) {
 			exec(t, dir, "CREATE TABLE moz_places (id)")
 			return nil
 		}, Corrupt, "not a ledger"},
-		{"written by a newer truehop", func(t *testing.T, dir string) error { exec(t, dir, "PRAGMA user_version = "+strconv.Itoa(schemaVersion+1)); return nil }, Version, "format " + strconv.Itoa(schemaVersion+1)},
+		{"written by a newer truehop", func(t *testing.T, dir string) error {
+			exec(t, dir, "PRAGMA user_version = "+strconv.Itoa(schemaVersion+1))
+			return nil
+		}, Version, "format " + strconv.Itoa(schemaVersion+1)},
 		{"version 0", func(t *testing.T, dir string) error { exec(t, dir, "PRAGMA user_version = 0"); return nil }, Corrupt, "never was"},
 		{"a symbolic link in its place", func(_ *testing.T, dir string) error {
 			if err := os.Rename(path(dir), path(dir)+".moved"); err != nil {

@@ -31,13 +31,13 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 	}
 	r.unopened = 0
 	listing, before := r.session.listing, r.report.summary
-	if isAsItWas(since, listing) {
-		r.report.emit(Event{Kind: Listed, Folder: folder, Plan: Counts{Listed: listing.Earlier, Known: listing.Earlier}})
-		return nil
-	}
 	at := folderKey{account: p.Account, name: folder, validity: listing.Validity}
 	if err := r.checkSource(ctx, at); err != nil {
 		return r.passOver(err)
+	}
+	if isAsItWas(since, listing) {
+		r.report.emit(Event{Kind: Listed, Folder: folder, Plan: Counts{Listed: listing.Earlier, Known: listing.Earlier}})
+		return nil
 	}
 	todo, err := r.plan(ctx, at, v)
 	if err != nil {

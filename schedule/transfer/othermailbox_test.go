@@ -101,3 +101,19 @@ func TestDeletingAccountIsPointedToAnotherMailbox(t *testing.T) {
 	w.left(0)
 	w.states(map[ledger.State]int{ledger.Delivered: 2})
 }
+
+// TestMailboxIsNotedThoughNothingIsNew: a ledger that does not know yet whose mailbox it has learns it at the first pass, also where the folder is as it was.
+func TestMailboxIsNotedThoughNothingIsNew(t *testing.T) {
+	w := newWorld(t)
+	w.pass.OnDelivered = fetch.Disposal{}
+	w.pass.Folders = fetch.Selection{"INBOX"}
+	w.overIMAP(&fakeserver.IMAP{})
+	w.add(1)
+	w.run()
+	w.run()
+	w.pass.Mailbox = "alice at imap.example.com"
+	w.run()
+	if sources, err := w.ledger.Sources(t.Context(), "work"); err != nil || sources["INBOX"] != w.pass.Mailbox {
+		t.Errorf("the sources are %q, %v", sources, err)
+	}
+}

@@ -39,7 +39,7 @@ func withoutWords(value []byte) []byte {
 	out := slices.Grow([]byte(nil), len(value))
 	out = append(out, peer...)
 	for i := helo; i < after; i++ {
-		if strings.IndexByte(phraseOctets, out[i]) >= 0 {
+		if strings.IndexByte(partingOctets+"[]", out[i]) >= 0 {
 			out[i] = '?'
 		}
 	}
@@ -74,8 +74,8 @@ func withoutSender(value []byte) []byte {
 	return slices.Concat(value[:from], value[from+1+len(line):])
 }
 
-// phraseOctets part words, or begin what is no word.
-const phraseOctets = " \t();<>[]\"\\"
+// partingOctets part words, or begin what is no word. A bracket does so only among them.
+const partingOctets = " \t();<>\"\\"
 
 // heloPhrase returns where a HELO of more than one word begins and ends in the line "from
 // HELO (NAME [ADDRESS])". Both are 0 for any other HELO.
@@ -87,9 +87,8 @@ func heloPhrase(peer []byte) (from, to int) {
 		return 0, 0
 	}
 	from += len(word)
-	helo := bytes.TrimPrefix(peer[from:to], []byte("["))
-	if i := bytes.IndexAny(helo, phraseOctets); i < 0 || i == len(helo)-1 && helo[i] == ']' {
-		return 0, 0 // a name or an address
+	if !bytes.ContainsAny(peer[from:to], partingOctets) {
+		return 0, 0
 	}
 	return from, to
 }

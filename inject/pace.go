@@ -62,16 +62,20 @@ type pace struct {
 	least, most int
 	connections int // as many as there should be
 	settled     bool
-	// The last step: how many connections there were before it, and in the window before it the verdicts a second and how many messages
-	// were deferred. halfRate is 0 where that was not measured.
-	half         int
-	halfRate     float64
-	halfDeferred int
+	// The last step: how many connections there were before it, the verdicts a second, and how many messages were deferred for each
+	// that was not. half is 0 before the first step, halfRate where that was not measured.
+	half                   int
+	halfRate, halfDeferred float64
 
-	// The window under way: when it began, and the verdicts and deferred messages since.
-	began              time.Time
-	verdicts, deferred int
-	latest             time.Time // the last verdict
+	// The window under way: when it began, and the verdicts since. It begins anew where no message waits.
+	began    time.Time
+	verdicts int
+	// Those that were deferred with as many connections as there are now, those that were not, and how many there were of the former for
+	// each of the latter in the last whole window. That no message waits is no reason to forget them: what is deferred at once leaves the
+	// queue faster than messages come to it.
+	deferred, done int
+	share          float64
+	latest         time.Time // the last verdict
 }
 
 const (
@@ -79,8 +83,8 @@ const (
 	paceWindow = 16
 	// paceGain is how much faster twice as many connections must be.
 	paceGain = 1.1
-	// paceDeferred is which share of a window may be deferred after a step, beyond what was before it.
-	paceDeferred = 8
+	// paceDeferred is how many messages may be deferred after a step for each in a window, beyond what was before it.
+	paceDeferred = 1. / 8
 	// paceWindows is after how many windows it is tried again whether more connections are faster.
 	paceWindows = 16
 	// paceMemory is how long an MTA may be idle before what is known of it is forgotten.
@@ -104,53 +108,70 @@ func (p *pace) verdict(now time.Time, v paced) {
 	if idle > paceMemory {
 		*p = pace{least: p.least, most: p.most, connections: p.least, latest: now}
 	}
+	if v.deferred {
+		p.deferred++
+	} else {
+		p.done++
+	}
+	size := paceWindow * p.connections
+	// As many again as a quarter of those that were deferred before come by chance.
+	if p.half > 0 && p.connections > p.half && float64(p.deferred) > (p.halfDeferred*5/4+paceDeferred)*float64(size) {
+		p.come(max(p.half, p.least), true)
+		p.window(now)
+		return
+	}
+	if p.done >= size {
+		p.share, p.deferred, p.done = float64(p.deferred)/float64(p.done), 0, 0
+	}
 	switch {
 	case !v.backlog, p.began.IsZero():
 		p.window(now)
 		return
-	case v.deferred:
-		p.deferred++
-	case v.last:
+	case v.deferred, v.last:
 		return
-	default:
-		p.verdicts++
 	}
-	size := paceWindow * p.connections
+	p.verdicts++
 	if p.settled && p.verdicts >= paceWindows*size {
 		p.settled, p.halfRate = false, 0
 		p.window(now)
 	}
-	// Twice as many connections have twice as many deferred, and half as many again come by chance.
-	overtaxed := p.halfRate > 0 && p.deferred > p.halfDeferred*5/2+size/paceDeferred
-	measured := p.verdicts >= size || overtaxed
-	if p.settled || !measured {
+	if p.settled || p.verdicts < size {
 		return
 	}
 	rate := float64(p.verdicts) / max(now.Sub(p.began), time.Millisecond).Seconds()
 	switch {
-	case overtaxed, rate < p.halfRate*paceGain:
-		p.connections, p.settled = max(p.half, p.least), true
+	case rate < p.halfRate*paceGain:
+		p.come(max(p.half, p.least), true)
 	case p.connections < p.most:
-		p.half, p.halfRate, p.halfDeferred = p.connections, rate, p.deferred
-		p.connections = min(2*p.connections, p.most)
+		p.half, p.halfRate, p.halfDeferred = p.connections, rate, p.share
+		p.come(min(2*p.connections, p.most), false)
 	default:
 		p.settled = true
 	}
 	p.window(now)
 }
 
+// come changes how many connections there should be. What was deferred with another number says nothing about it.
+func (p *pace) come(connections int, settled bool) {
+	if connections != p.connections {
+		p.deferred, p.done, p.share = 0, 0, 0
+	}
+	p.connections, p.settled = connections, settled
+}
+
 // window begins another window.
-func (p *pace) window(now time.Time) { p.began, p.verdicts, p.deferred = now, 0, 0 }
+func (p *pace) window(now time.Time) { p.began, p.verdicts = now, 0 }
 
 // refused takes note that the MTA refused another connection beside those that are open.
 func (p *pace) refused(open int) {
-	p.connections, p.settled = max(min(p.connections, open), p.least), true
+	p.come(max(min(p.connections, open), p.least), true)
 }
 
-// left takes note that so many connections are left of those that there should be. What was measured with more says nothing
+// left takes note that so many connections are left of those that there should be. The rate that was measured with more says nothing
 // about them: the next backlog finds out anew.
 func (p *pace) left(connections int) {
 	if connections < p.connections {
-		p.connections, p.settled, p.halfRate, p.began = connections, false, 0, time.Time{}
+		p.come(connections, false)
+		p.halfRate, p.began = 0, time.Time{}
 	}
 }

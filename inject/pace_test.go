@@ -145,6 +145,71 @@ func TestPaceWhereMoreAreDeferred(t *testing.T) {
 	}
 }
 
+// TestPaceWhereTheQueueIsEmptiedByDeferring: what is deferred at once leaves the queue faster than messages come to it, so that hardly one
+// waits behind a verdict. The step is taken back all the same, and only if more are deferred than before it.
+func TestPaceWhereTheQueueIsEmptiedByDeferring(t *testing.T) {
+	for name, c := range map[string]struct {
+		deferred    func(n, connections int) bool // the n-th verdict
+		joining     bool                          // while another connection is being opened for long
+		connections int
+		most        int // that may be deferred
+	}{
+		"what is beyond four connections":                   {func(n, connections int) bool { return connections > 4 && n%10 != 0 }, false, 4, 60},
+		"what is beyond four, while a connection is opened": {func(n, connections int) bool { return connections > 4 && n%10 != 0 }, true, 4, 60},
+		"a quarter of what is beyond four connections":      {func(n, connections int) bool { return connections > 4 && n%4 == 0 }, false, 4, 60},
+		"every third in any case":                           {func(n, _ int) bool { return n%3 == 0 }, false, 8, 400},
+		"nine of ten in any case":                           {func(n, _ int) bool { return n%10 != 0 }, false, 8, 1000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := pace{least: 4, most: 16, connections: 4}
+			now, deferred := time.Unix(1_800_000_000, 0), 0
+			for n := range 1000 {
+				d, first := c.deferred(n, p.connections), p.connections == 4
+				if p.verdict(now, paced{backlog: first || !c.joining && n%20 != 0, deferred: d}); d {
+					deferred++
+				}
+				now = now.Add(time.Second / time.Duration(10*p.connections))
+			}
+			if p.connections != c.connections || deferred > c.most {
+				t.Errorf("%d connections, and %d deferred; want %d and at most %d", p.connections, deferred, c.connections, c.most)
+			}
+		})
+	}
+}
+
+// TestPaceWhereDeferredMessagesComeLater: more are deferred than before a step when it has been found good, or after a worker has left.
+func TestPaceWhereDeferredMessagesComeLater(t *testing.T) {
+	refuse := false
+	for name, happens := range map[string]func(p *pace){
+		"in the next window":                 func(*pace) {},
+		"when a worker has left":             func(p *pace) { p.left(p.connections - 1) },
+		"when another connection is refused": func(p *pace) { p.refused(p.connections - 1) },
+		"while connections are refused":      func(*pace) { refuse = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			refuse = false
+			p := pace{least: 4, most: 16, connections: 4}
+			now := time.Unix(1_800_000_000, 0)
+			verdicts := func(most int, deferred bool) {
+				for range most {
+					if p.verdict(now, paced{backlog: true, deferred: deferred && p.connections > 8}); refuse {
+						p.refused(16)
+					}
+					now = now.Add(time.Second / time.Duration(10*p.connections))
+				}
+			}
+			verdicts(1000, false)
+			if p.connections != 16 || !p.settled {
+				t.Fatalf("%d connections, settled %v; want 16 for now", p.connections, p.settled)
+			}
+			happens(&p)
+			if verdicts(60, true); p.connections != 8 {
+				t.Errorf("%d connections, want 8", p.connections)
+			}
+		})
+	}
+}
+
 // TestPaceOfSessionsThatEnd: an MTA that ends each session after some messages gains by more of them as any other does.
 func TestPaceOfSessionsThatEnd(t *testing.T) {
 	for each, want := range map[int]int{100: 16, 20: 16, 1: 4} {

@@ -67,11 +67,8 @@ func NewPool(dial Dialer, o Options) *Pool {
 func (p *Pool) judged(o Outcome, over bool) {
 	p.pacing.Lock()
 	defer p.pacing.Unlock()
-	if p.joining > 0 { // their connections do not count yet
-		p.pace.verdict(time.Now(), paced{})
-		return
-	}
-	p.pace.verdict(time.Now(), paced{backlog: len(p.queue) > 0, last: over, deferred: o == Deferred})
+	// While some are joining, their connections do not count yet, and the rate is not theirs.
+	p.pace.verdict(time.Now(), paced{backlog: p.joining == 0 && len(p.queue) > 0, last: over, deferred: o == Deferred})
 	for ; p.running+p.joining < p.pace.connections; p.joining++ {
 		p.workers.Go((&worker{p: p}).join)
 	}

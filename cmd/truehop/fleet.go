@@ -111,6 +111,7 @@ func (f *fleet) share(ctx context.Context) {
 		lent := f.ledger.Leave(standing.Asked, len(standing.Asked))
 		f.part(ctx, lent)
 		declined := f.ledger.Decline(ctx, slices.DeleteFunc(standing.Asked, func(account string) bool { return slices.Contains(lent, account) }))
+		standing.Held -= f.leaving()
 		take, give := standing.Quota()
 		f.part(ctx, f.ledger.Leave(f.latestDueFirst(), give))
 		take = max(take, f.beyond(standing))
@@ -192,6 +193,19 @@ func (f *fleet) lost() []string {
 		held[account] = true
 	}
 	return slices.DeleteFunc(f.latestDueFirst(), func(account string) bool { return held[account] })
+}
+
+// leaving counts the accounts that are held only until the pass over them has ended: none of the others is to go for them.
+func (f *fleet) leaving() (n int) {
+	held := f.ledger.Held()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, account := range held {
+		if f.parting[account] {
+			n++
+		}
+	}
+	return n
 }
 
 // latestDueFirst are the accounts in the schedule, those first that can wait longest for another node to take them.

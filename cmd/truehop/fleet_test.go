@@ -229,6 +229,51 @@ func TestFleetFollowsTheStanding(t *testing.T) {
 	})
 }
 
+// TestFleetKeepsItsShareWhileAnotherLeaves: an account that is out of the configuration is held until the pass over it has ended. Meanwhile
+// none of the others is handed over for it.
+func TestFleetKeepsItsShareWhileAnotherLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec, err := schedule.Parse("@every 1h")
+		if err != nil {
+			t.Fatal(err)
+		}
+		accounts := map[string]*config.Account{}
+		for _, name := range []string{"goes", "stays"} {
+			accounts[name] = &config.Account{Name: name, Schedule: spec, Protocol: config.POP3}
+		}
+		log := ui.NewLog(io.Discard, config.Log{Format: config.TextFormat}, true)
+		s := newService(&config.Config{Passes: 2, Accounts: accounts}, log)
+		s.app = &app.App{}
+		p := &pretended{held: map[string]bool{}, working: map[string]bool{}, handed: map[string]time.Time{},
+			standing: postgres.Standing{Nodes: 1, Accounts: 2}, free: map[string]time.Time{"stays": time.Now().Add(time.Hour), "goes": {}}}
+		s.fleet = newFleet(s, p)
+		ctx, end := context.WithCancel(t.Context())
+		working, ended := context.WithCancel(t.Context())
+		loop, long := s.loop(ctx), make(chan struct{})
+		loop.Pass = func(_ context.Context, account string) error {
+			if account == "goes" {
+				<-long
+			}
+			return nil
+		}
+		var all sync.WaitGroup
+		all.Go(func() { _ = loop.Run(ctx); ended() })
+		all.Go(func() { s.fleet.run(ctx, working) })
+		p.change(func() {})
+		time.Sleep(startJitter)
+		s.change(ctx, &config.Config{Passes: 2, Accounts: map[string]*config.Account{"stays": accounts["stays"]}}, log, nil, []string{"goes"}, func() {})
+		p.change(func() { p.standing.Accounts = 1 })
+		if held := p.Held(); !slices.Equal(held, []string{"goes", "stays"}) || len(p.handed) != 0 {
+			t.Errorf("while there is a pass over the one that goes it holds %v and has handed over %v", held, p.handed)
+		}
+		close(long)
+		p.change(func() {})
+		p.has(t, s.fleet, "after that pass", "stays")
+		end()
+		all.Wait()
+	})
+}
+
 // TestFleetFollowsTheConfiguration: what comes is served by whoever takes it, what changes stays where it is, what is gone is nobody's. Where
 // the database is away, that is so when it is back.
 func TestFleetFollowsTheConfiguration(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -51,6 +52,9 @@ func Alone(t *testing.T, args ...string) bool {
 		}
 		skip("needs to be root, for servers and for a network of its own")
 	}
+	if _, err := exec.LookPath("ip"); err != nil && !required {
+		t.Skip("needs ip, of iproute2, for a network of its own")
+	}
 	pattern := "^" + t.Name() + "$"
 	if given := flag.Lookup("test.run").Value.String(); strings.HasPrefix(given, t.Name()+"/") {
 		pattern = given // a part of it
@@ -61,6 +65,9 @@ func Alone(t *testing.T, args ...string) bool {
 	out, err := cmd.CombinedOutput()
 	if errors.Is(err, syscall.EPERM) && !required {
 		t.Skipf("needs the right to have a network of its own: %v", err)
+	}
+	if skipped := regexp.MustCompile(`(?m)^ +\S+\.go:\d+: (.*)\n--- SKIP: ` + t.Name() + ` `).FindSubmatch(out); err == nil && skipped != nil && !required {
+		t.Skipf("%s", skipped[1])
 	}
 	if ran := bytes.Contains(out, []byte("--- PASS: "+t.Name())); err != nil || !ran {
 		t.Errorf("ran: %v, %v", ran, err)

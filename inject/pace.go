@@ -114,8 +114,7 @@ func (p *pace) verdict(now time.Time, v paced) {
 		p.done++
 	}
 	size := paceWindow * p.connections
-	// As many again as a quarter of those that were deferred before come by chance.
-	if p.half > 0 && p.connections > p.half && float64(p.deferred) > (p.halfDeferred*5/4+paceDeferred)*float64(size) {
+	if p.defersMore(size) {
 		p.come(max(p.half, p.least), true)
 		p.window(now)
 		return
@@ -151,6 +150,15 @@ func (p *pace) verdict(now time.Time, v paced) {
 	p.window(now)
 }
 
+// defersMore reports whether more of so many messages have been deferred since the last step than before it.
+func (p *pace) defersMore(messages int) bool {
+	if p.half == 0 || p.connections <= p.half {
+		return false
+	}
+	// As many again as a quarter of those that were deferred before come by chance.
+	return float64(p.deferred) > (p.halfDeferred*5/4+paceDeferred)*float64(messages)
+}
+
 // come changes how many connections there should be. What was deferred with another number says nothing about it.
 func (p *pace) come(connections int, settled bool) {
 	if connections != p.connections {
@@ -167,11 +175,18 @@ func (p *pace) refused(open int) {
 	p.come(max(min(p.connections, open), p.least), true)
 }
 
-// left takes note that so many connections are left of those that there should be. The rate that was measured with more says nothing
-// about them: the next backlog finds out anew.
-func (p *pace) left(connections int) {
-	if connections < p.connections {
-		p.come(connections, false)
-		p.halfRate, p.began = 0, time.Time{}
+// left takes note that so many connections are left of those that there should be: no message came for the others, or, as lost says, the
+// MTA ended them. The rate that was measured with more says nothing about those that are left, and the next backlog finds out anew. But
+// where the MTA ended what the last step added, and deferred for it, that is its answer to the step.
+func (p *pace) left(connections int, lost bool) {
+	if connections >= p.connections {
+		return
 	}
+	p.began = time.Time{}
+	if lost && connections >= p.half && p.defersMore(p.deferred+p.done) {
+		p.connections, p.settled = connections, true // and what was deferred still counts against those of the step that are left
+		return
+	}
+	p.come(connections, false)
+	p.halfRate = 0
 }

@@ -182,7 +182,7 @@ func TestPaceWhereDeferredMessagesComeLater(t *testing.T) {
 	refuse := false
 	for name, happens := range map[string]func(p *pace){
 		"in the next window":                 func(*pace) {},
-		"when a worker has left":             func(p *pace) { p.left(p.connections - 1) },
+		"when a worker has left":             func(p *pace) { p.left(p.connections-1, true) },
 		"when another connection is refused": func(p *pace) { p.refused(p.connections - 1) },
 		"while connections are refused":      func(*pace) { refuse = true },
 	} {
@@ -210,6 +210,29 @@ func TestPaceWhereDeferredMessagesComeLater(t *testing.T) {
 	}
 }
 
+// TestPaceWhereConnectionsAreLostToWhatIsDeferred: an MTA that bears six connections, and ends each other one with its first or second message.
+// That such a connection is gone when the next message is deferred does not make it forgotten.
+func TestPaceWhereConnectionsAreLostToWhatIsDeferred(t *testing.T) {
+	for _, each := range []int{1, 2, 3} {
+		p := pace{least: 4, most: 16, connections: 4}
+		now, deferred := time.Unix(1_800_000_000, 0), 0
+		for range 1000 {
+			if p.connections > 6 {
+				for range each {
+					p.verdict(now, paced{last: true, deferred: true})
+					deferred++
+				}
+				p.left(p.connections-1, true)
+			}
+			p.verdict(now, paced{backlog: true})
+			now = now.Add(time.Second / time.Duration(10*min(p.connections, 6)))
+		}
+		if p.connections > 6 || !p.settled || deferred > 20 {
+			t.Errorf("%d deferred by each: %d connections, settled %v, and %d deferred; want at most 6 and 20", each, p.connections, p.settled, deferred)
+		}
+	}
+}
+
 // TestPaceOfSessionsThatEnd: an MTA that ends each session after some messages gains by more of them as any other does.
 func TestPaceOfSessionsThatEnd(t *testing.T) {
 	for each, want := range map[int]int{100: 16, 20: 16, 1: 4} {
@@ -229,7 +252,7 @@ func TestPaceOfSessionsThatEnd(t *testing.T) {
 func TestPaceTakesBackNoMoreThanTheLastStep(t *testing.T) {
 	now, most := time.Unix(1_800_000_000, 0), 0
 	p := pace{least: 4, most: 16, connections: 16, latest: now}
-	p.left(15)
+	p.left(15, false)
 	for range 1000 {
 		p.verdict(now, paced{backlog: true})
 		now = now.Add(time.Second / time.Duration(10*p.connections))

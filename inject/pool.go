@@ -137,15 +137,15 @@ func (p *Pool) leave(session bool) bool {
 }
 
 // leaveIdle returns true to a worker that is to end because it has no session and nothing to do, unless there are no more
-// workers than at first.
-func (p *Pool) leaveIdle() bool {
+// workers than at first. lost says that the MTA took the session from it.
+func (p *Pool) leaveIdle(lost bool) bool {
 	p.pacing.Lock()
 	defer p.pacing.Unlock()
 	if p.running <= p.pace.least {
 		return false
 	}
 	p.running--
-	p.pace.left(p.running)
+	p.pace.left(p.running, lost)
 	return true
 }
 

@@ -108,7 +108,7 @@ func (w *worker) take() *job {
 			w.adopt(o.session, true)
 		case <-idle.C:
 			w.retire()
-			if w.p.leaveIdle() {
+			if w.p.leaveIdle(false) {
 				return nil
 			}
 		}
@@ -118,7 +118,7 @@ func (w *worker) take() *job {
 		return j
 	default:
 	}
-	if w.p.leaveIdle() { // it has no session that the MTA has shown to bear
+	if w.p.leaveIdle(true) { // it has no session that the MTA has shown to bear
 		return nil
 	}
 	return <-w.p.queue

@@ -245,9 +245,9 @@ func TestRenewalsEndWithTheLedger(t *testing.T) {
 	}
 }
 
-// TestRenewalWaitsForNobody: reads and writes may have all connections, for longer than a lease lasts.
+// TestRenewalWaitsForNobody: reads and writes may have all connections, for longer than a renewal may take.
 func TestRenewalWaitsForNobody(t *testing.T) {
-	l, err := Open(t.Context(), Options{URL: postgrestest.New(t), Holder: "one", Connections: 1, Term: 3 * time.Second})
+	l, err := Open(t.Context(), Options{URL: postgrestest.New(t), Holder: "one", Connections: 1, Term: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +270,7 @@ func TestRenewalWaitsForNobody(t *testing.T) {
 // writes go by.
 func TestRenewalWithoutRoomForItsConnection(t *testing.T) {
 	var full atomic.Bool
-	l, err := Open(t.Context(), Options{URL: postgrestest.New(t), Holder: "one", Connections: 1, Term: 3 * time.Second,
+	l, err := Open(t.Context(), Options{URL: postgrestest.New(t), Holder: "one", Connections: 1, Term: time.Minute,
 		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			if full.Load() {
 				return nil, errors.New("too many connections")

@@ -171,7 +171,7 @@ func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 		return w.none(i, OutcomePrivatePeer, "the peer is private, and only its own words say which host it is: a gateway, a balancer or NAT may hide the client"), end
 	case !public:
 		return Boundary{}, goOn
-	case w.isGateway(i):
+	case w.gates.contain(h.Addr), h.NameVerified && matchAny(w.gates.hosts, h.Name):
 		return w.gateway(i)
 	case w.behind:
 		return w.answer(i, "it is the first public peer of the gateway before the provider"), end

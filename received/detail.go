@@ -1,6 +1,9 @@
 package received
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Recipients returns all recipients that the field names, without angle brackets: For
 // and those behind it.
@@ -38,7 +41,7 @@ func (p *parser) recipients(t []token) int {
 // returns the number of tokens taken.
 func (p *parser) phrase(t []token, to *string) int {
 	taken := 0
-	for taken < len(t) && t[taken].key == kwNone && (t[taken].kind == word || t[taken].kind == literal) {
+	for taken < len(t) && t[taken].key == kwNone && slices.Contains([]tokenKind{word, literal}, t[taken].kind) {
 		taken++
 	}
 	if taken > 0 && *to == "" {
@@ -112,7 +115,11 @@ func tlsVersion(s string) string {
 		}
 		same := true
 		for i := range len(number) {
-			same = same && (number[i] == v[4+i] || number[i] == '_')
+			switch number[i] {
+			case v[4+i], '_':
+			default:
+				same = false
+			}
 		}
 		if same {
 			return v

@@ -25,7 +25,9 @@ func (p *parser) findSoftware() *software {
 			continue
 		}
 		c := strings.TrimLeft(p.text(t), " ")
-		if w := markOf(c); w != nil && (w.senderFirst || !words) {
+		switch w := markOf(c); {
+		case w == nil:
+		case w.senderFirst, !words:
 			return w
 		}
 		_, sender := senderOf(c)
@@ -201,15 +203,6 @@ func (p *parser) leadText() string {
 	return p.text(p.tokens(p.lead)[0])
 }
 
-// loggedIn reports whether a remark says that the client logged in, and can be believed: one
-// in the peer's part needs the address before it, except for a browser, which has no HELO.
-func (p *parser) loggedIn() bool {
-	if p.by.tellsLogin && hasPrefixFold(p.hop.With, "ESMTP") {
-		return false // classify knows it by the A
-	}
-	return p.submission || p.login && (p.found.addr.IsValid() || p.hop.Kind == HTTP)
-}
-
 // finish sets what depends on both parts of the field, completes the error and
 // drops an address that is in doubt.
 func (p *parser) finish() {
@@ -218,7 +211,11 @@ func (p *parser) finish() {
 		p.by = softwareOf("qmail") // which does not name itself
 		h.Form = p.by.form
 	}
-	if p.loggedIn() {
+	switch believed := h.Kind == HTTP || p.found.addr.IsValid(); {
+	case p.by.tellsLogin && hasPrefixFold(h.With, "ESMTP"): // classify knows it by the A
+	case p.submission, p.login && believed:
+		// A remark says that the client logged in. One in the peer's part needs the
+		// address before it, except for a browser, which has no HELO.
 		h.Authenticated = true
 	}
 	switch {

@@ -71,16 +71,6 @@ func (g *gates) contain(a netip.Addr) bool {
 	return slices.ContainsFunc(g.nets, func(n netip.Prefix) bool { return n.Contains(a) })
 }
 
-// isGateway reports whether the public peer of hop i is a gateway of the policy: by
-// its address, or by its verified name.
-func (w *walk) isGateway(i int) bool {
-	h := &w.chain.Hops[i]
-	if w.gates.contain(h.Addr) {
-		return true
-	}
-	return h.NameVerified && matchAny(w.gates.hosts, h.Name)
-}
-
 // gateway goes on behind the gateway that is the peer of hop i. The gateway must have
 // written the next field: under one of the names that the policy gives, or, if it gives
 // networks only, under the name that it called itself.

@@ -85,7 +85,8 @@ func (p *parser) clauses(t []token) {
 // "envelope-from <sender>", maddy's "envelope-sender <sender>".
 func senderOf(c string) (sender string, ok bool) {
 	key, sender, ok := strings.Cut(c, " ")
-	return sender, ok && (foldEqual(key, "envelope-from") || foldEqual(key, "envelope-sender"))
+	known := foldEqual(key, "envelope-from") || foldEqual(key, "envelope-sender")
+	return sender, ok && known
 }
 
 // isWhole reports whether a sender was read to its end: the bracket that it begins with is
@@ -114,7 +115,9 @@ func (p *parser) writerComment(c string, first, words bool) {
 	login := false
 	switch {
 	case p.note(c, &login):
-		p.submission = p.submission || login && !words
+		if login && !words {
+			p.submission = true
+		}
 	case first && !p.hop.ByAddr.IsValid() && strings.ContainsRune(c, '.'), first && strings.ContainsRune(c, ':'):
 		if s, ok := readSocket(c, &software{}); ok {
 			p.hop.ByAddr = s.addr

@@ -40,7 +40,9 @@ func Judge(at Occasion, code, words string) (kind Kind, advice string) {
 		switch {
 		case at == Command && !known.anywhere:
 		case !containsPhrase(text, known.phrases):
-		case known.kind == Busy && blamed && (known.weak || kind == Auth || at == Command):
+		case known.kind == Busy && blamed && at == Command:
+		case known.kind == Busy && blamed && kind == Auth:
+		case known.kind == Busy && blamed && known.weak:
 		case known.kind == Busy && known.weak && kind == Auth:
 		case known.kind == Busy && kind == Unsupported:
 		default:

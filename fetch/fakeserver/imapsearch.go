@@ -23,8 +23,8 @@ func (s *imapSession) search(args string) {
 	}
 	keys := &searchKeys{rest: list, session: s}
 	fits := keys.all()
-	broken := keys.broken || keys.rest != ""
-	if broken || (extended && !s.has("ESEARCH")) {
+	unknown := extended && !s.has("ESEARCH")
+	if unknown || keys.broken || keys.rest != "" {
 		s.done("BAD unknown search key")
 		return
 	}
@@ -136,7 +136,10 @@ func (k *searchKeys) one() fits {
 	case "LARGER", "SMALLER":
 		size, err := strconv.ParseInt(k.word(), 10, 64)
 		k.broken = k.broken || err != nil
-		return func(m Message) bool { return (key == "LARGER" && m.Size > size) || (key == "SMALLER" && m.Size < size) }
+		if key == "LARGER" {
+			return func(m Message) bool { return m.Size > size }
+		}
+		return func(m Message) bool { return m.Size < size }
 	case "FROM", "TO", "CC", "SUBJECT":
 		return holding(key, k.word())
 	case "HEADER":

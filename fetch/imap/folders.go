@@ -132,7 +132,8 @@ func FolderName(name string) (string, bool) {
 			return b.String(), true
 		}
 		code, after, closed := strings.Cut(shifted, "-")
-		if !closed || (encoded && plain == "" && code != "") { // two in a row are sent as one
+		inARow := encoded && plain == "" && code != "" // such two are sent as one
+		if !closed || inARow {
 			return "", false
 		}
 		rest, encoded = after, code != ""
@@ -149,7 +150,8 @@ func FolderName(name string) (string, bool) {
 			units[i] = uint16(octets[2*i])<<8 | uint16(octets[2*i+1])
 		}
 		for _, r := range utf16.Decode(units) {
-			if r == utf8.RuneError || (r >= ' ' && r <= '~') || strings.ContainsRune("\x00\r\n", r) {
+			switch {
+			case r == utf8.RuneError, r >= ' ' && r <= '~', strings.ContainsRune("\x00\r\n", r):
 				return "", false // half a pair, what must stand for itself, or what stands in no command
 			}
 			b.WriteRune(r)

@@ -12,10 +12,6 @@ import (
 // clientName is what a server is told when it wants to know who its client is.
 const clientName = "truehop"
 
-// wantsID reports whether the server opens no folder for a client that has not said its name (RFC 2971). Coremail is such a
-// server, which 163.com, 126.com and yeah.net use. Nobody else is told.
-func (c *Client) wantsID() bool { return !c.identified && c.Has("ID") && c.Has("X-CM-EXT-1") }
-
 // refusedUnnamed reports whether SELECT was refused in Coremail's words for a client without a name.
 func (c *Client) refusedUnnamed(err error) bool {
 	var refused *fetch.Error

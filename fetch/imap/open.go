@@ -68,7 +68,9 @@ func (c *Client) open(ctx context.Context, folder string, before fetch.Status) (
 		}
 	}
 	err := c.run(ctx, messages, func() (err error) {
-		if c.wantsID() {
+		// Coremail, which 163.com, 126.com and yeah.net use, opens no folder for a client that has not said its name (RFC 2971).
+		// Nobody else is told.
+		if !c.identified && c.Has("ID") && c.Has("X-CM-EXT-1") {
 			if err := c.identify(); err != nil {
 				return err
 			}
@@ -91,7 +93,10 @@ func (c *Client) open(ctx context.Context, folder string, before fetch.Status) (
 // selectAndSearch opens the folder and lists what it holds, or what came since before. It returns no listing where that does not
 // add up with what the server says.
 func (c *Client) selectAndSearch(folder string, before fetch.Status) (*fetch.Listing, error) {
-	since := sinceCriteria(before)
+	since := &imapwire.SearchCriteria{}
+	if before.Next != 0 {
+		since.UID = []imapwire.UIDSet{{{Start: imapwire.UID(before.Next), Stop: 0}}} // n:*
+	}
 	said, err := c.askFor(folder, since)
 	if err != nil {
 		return nil, err
@@ -220,14 +225,6 @@ func (c *Client) askFor(folder string, among *imapwire.SearchCriteria) (a answer
 		a.marksAsked, a.markErr, a.large = false, nil, nil // for they were asked for as early
 	}
 	return a, nil
-}
-
-// sinceCriteria are those for the messages that came after a listing, or for all if there was none.
-func sinceCriteria(before fetch.Status) *imapwire.SearchCriteria {
-	if before.Next == 0 {
-		return &imapwire.SearchCriteria{}
-	}
-	return &imapwire.SearchCriteria{UID: []imapwire.UIDSet{{{Start: imapwire.UID(before.Next), Stop: 0}}}} // n:*
 }
 
 // searches are the SEARCH commands that go out with SELECT. One that is to wait, or is not wanted, is nil.

@@ -36,18 +36,14 @@ func handshakeError(err error) error {
 		unknown x509.UnknownAuthorityError
 		network net.Error
 	)
+	closed := []error{io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, syscall.ECONNRESET, syscall.EPIPE} // by the peer
 	switch {
 	case errors.As(err, &record):
 		e.Advice = "this port does not speak TLS; is it one for STARTTLS?"
 	case errors.As(err, &unknown):
 		e.Advice = "the certificate's authority is not trusted here"
-	case errors.As(err, &network) && network.Timeout(), hungUp(err):
+	case errors.As(err, &network) && network.Timeout(), slices.ContainsFunc(closed, func(end error) bool { return errors.Is(err, end) }):
 		e.Kind = fetch.Unreachable
 	}
 	return e
-}
-
-// hungUp reports whether the peer has closed the connection.
-func hungUp(err error) bool {
-	return slices.ContainsFunc([]error{io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, syscall.ECONNRESET, syscall.EPIPE}, func(end error) bool { return errors.Is(err, end) })
 }

@@ -71,7 +71,8 @@ func (c *Client) offered(cred sasl.Credentials) []string {
 		return []string{sasl.XOAUTH2}
 	}
 	apop := timestamp(c.banner) != ""
-	silent := len(offered) == 0 && !apop && (c.secure || !c.has("STLS"))
+	waits := !c.secure && c.has("STLS")
+	silent := len(offered) == 0 && !apop && !waits
 	if c.caps == nil || c.has("USER") || silent {
 		offered = append(offered, sasl.User)
 	}

@@ -173,14 +173,6 @@ func (o *owner) turn(within time.Duration) {
 	}
 }
 
-// waits reports that a pass waits for its slot.
-func (o *owner) waits(waited time.Duration) {
-	o.turn(recheck)
-	if o.loop.OnWait != nil {
-		o.loop.OnWait(o.account.Name, waited)
-	}
-}
-
 // now returns the wall clock, without the monotonic reading that would hide steps.
 func (o *owner) now() time.Time {
 	if o.loop.Now != nil {
@@ -214,7 +206,7 @@ func (o *owner) plan(base time.Time) {
 		makeUp = now.Add(time.Until(o.makeUp))
 	}
 	for _, at := range []time.Time{o.first, makeUp} {
-		if !at.IsZero() && (o.due.IsZero() || at.Before(o.due)) {
+		if sooner := o.due.IsZero() || at.Before(o.due); sooner && !at.IsZero() {
 			o.due = at
 		}
 	}
@@ -285,7 +277,13 @@ func (o *owner) wait(ctx context.Context) bool {
 func (o *owner) pass(ctx context.Context) {
 	slot := o.slots.Ask(o.account.Host)
 	defer slot.Give()
-	if !slot.Wait(ctx, o.waits) {
+	waits := func(waited time.Duration) {
+		o.turn(recheck)
+		if o.loop.OnWait != nil {
+			o.loop.OnWait(o.account.Name, waited)
+		}
+	}
+	if !slot.Wait(ctx, waits) {
 		return
 	}
 	o.turn(0)

@@ -320,7 +320,7 @@ const failureParts = "\x1e"
 // failure is how Error, Hint and Exit are stored.
 func (p *Pass) failure() string {
 	text := cut(strings.ReplaceAll(p.Error, failureParts, "?"))
-	if p.Error == "" || (p.Hint == "" && p.Exit == 0) {
+	if bare := p.Hint == "" && p.Exit == 0; bare || p.Error == "" {
 		return text
 	}
 	return strings.Join([]string{text, cut(strings.ReplaceAll(p.Hint, failureParts, "?")), strconv.Itoa(p.Exit)}, failureParts)

@@ -42,9 +42,13 @@ func (l *Ledger) BriefsBut(ctx context.Context, account, folder string, validity
 // briefs returns those of BriefsBut that fit a condition, by UID and content.
 func (l *Ledger) briefs(ctx context.Context, account, folder string, validity uint32, settled func([]Brief) bool, condition string, arg ...any) (slab []Brief, err error) {
 	defer func() { err = l.unchanged(ctx, err) }()
+	lives := live
+	if l.version < 7 {
+		lives = `(disposed = 0 OR absent = 0)`
+	}
 	from := ` FROM record WHERE mailbox =
 		(SELECT id FROM mailbox WHERE account = ? AND folder = ? AND validity = ?)
-		AND ` + l.whereLive() + " AND " + condition + "\n"
+		AND ` + lives + " AND " + condition + "\n"
 	args := append([]any{account, folder, int64(validity)}, arg...)
 	var count int // only a hint: the writer goes on
 	if settled == nil {

@@ -41,14 +41,7 @@ func isCode(n int64) bool { return n == flagOn || n == flagOff }
 // live is the condition of [Ledger.Briefs]. A row whose flags are damaged meets it.
 const live = `(disposed <> ` + sqlOn + ` OR absent <> ` + sqlOn + `)`
 
-// whereLive is live in the words of the file's version, whereUpstream the condition that a message is upstream as far as is known.
-func (l *Ledger) whereLive() string {
-	if l.version < 7 {
-		return `(disposed = 0 OR absent = 0)`
-	}
-	return live
-}
-
+// whereUpstream is the condition that a message is upstream as far as is known, in the words of the file's version.
 func (l *Ledger) whereUpstream() string {
 	if l.version < 7 {
 		return `disposed = 0 AND absent = 0`

@@ -67,7 +67,9 @@ func Open(ctx context.Context, o Options) (*Ledger, error) {
 		l.pool.Close()
 		return nil, err
 	}
-	l.writer = startWriter(l.pool, l.name, o)
+	l.writer = &writer{name: l.name, pool: l.pool, patience: cmp.Or(o.Patience, patience), verdictPatience: cmp.Or(o.VerdictPatience, verdictPatience),
+		pause: 100 * time.Millisecond, reply: replyTime, wake: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{})}
+	go l.writer.run()
 	return l, nil
 }
 
@@ -353,12 +355,6 @@ type mailboxes struct {
 	ids map[string]map[mailbox]int64
 }
 
-func (m *mailboxes) get(of mailbox) int64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.ids[of.account][of]
-}
-
 func (m *mailboxes) set(of mailbox, id int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -381,7 +377,10 @@ func (m *mailboxes) forget(account string) {
 // mailbox returns the number of the mailbox of k. If there is none, add inserts it; else the number is 0.
 func (l *Ledger) mailbox(ctx context.Context, k *ledger.Key, add bool) (id int64, err error) {
 	of := mailboxOf(k)
-	if id := l.boxes.get(of); id != 0 {
+	l.boxes.mu.Lock()
+	id = l.boxes.ids[of.account][of]
+	l.boxes.mu.Unlock()
+	if id != 0 {
 		return id, nil
 	}
 	if err := checkAccount(k.Account); err != nil {

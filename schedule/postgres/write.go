@@ -114,13 +114,6 @@ func (l *Ledger) write(ctx context.Context, w *write) error {
 	}
 }
 
-func startWriter(pool *pgxpool.Pool, name string, o Options) *writer {
-	w := &writer{name: name, pool: pool, patience: cmp.Or(o.Patience, patience), verdictPatience: cmp.Or(o.VerdictPatience, verdictPatience),
-		pause: 100 * time.Millisecond, reply: replyTime, wake: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{})}
-	go w.run()
-	return w
-}
-
 // stop ends run after the group in hand. Writes that still wait fail.
 func (w *writer) stop() {
 	w.mu.Lock()

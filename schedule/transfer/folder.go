@@ -35,7 +35,9 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 	if err := r.checkSource(ctx, at); err != nil {
 		return r.passOver(err)
 	}
-	if isAsItWas(since, listing) {
+	// A folder that was empty is not as it was where the server counts messages and lists none.
+	asMany := len(listing.Refs) == 0 && listing.Unlisted == 0 && listing.Earlier == int(since.Messages)
+	if asMany && listing.Validity == since.Validity && since != (fetch.Status{}) { // nothing has come, and nothing has gone
 		r.report.emit(Event{Kind: Listed, Folder: folder, Plan: Counts{Listed: listing.Earlier, Known: listing.Earlier}})
 		return nil
 	}

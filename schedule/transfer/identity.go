@@ -145,7 +145,8 @@ func (id identity) knownByContent(records []ledger.Record, listed uidCounts, cla
 func (id identity) knownElsewhere(records []ledger.Record, rules identityRules) identity {
 	key := id.record.Key
 	for _, old := range records {
-		if id.recognition == unfinished && (old.State != ledger.Delivered || old.Folder == key.Folder) {
+		done := old.State == ledger.Delivered && old.Folder != key.Folder
+		if id.recognition == unfinished && !done {
 			continue // a person may have asked for what only some have
 		}
 		if isVerdict(old.State) {

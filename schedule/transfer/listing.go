@@ -125,7 +125,13 @@ func newPlan(listing *fetch.Listing, known map[string][]ledger.Brief, rules list
 		p.listed = uidCountsOf(listing.Refs)
 	}
 	p.countUIDs(listing)
-	if fresh := len(listing.Refs) - p.listed.settled(); len(known) == 0 && fresh > 0 { // as at the first pass: very many, perhaps
+	fresh := len(listing.Refs)
+	for _, one := range p.listed {
+		if one.settled {
+			fresh--
+		}
+	}
+	if len(known) == 0 && fresh > 0 { // as at the first pass: very many, perhaps
 		p.retrieve = make([]fetch.Ref, 0, fresh)
 	}
 	return p

@@ -297,8 +297,11 @@ func (r *run) isElsewhere(ctx context.Context, gone *ledger.Record) (bool, error
 	}
 	records, err := r.pass.Ledger.ByHashAnywhere(ctx, gone.Account, gone.Hash)
 	return slices.ContainsFunc(records, func(other ledger.Record) bool {
+		if other.Folder == gone.Folder {
+			return false
+		}
 		isThere := !other.Absent && !other.Disposed
-		return other.Folder != gone.Folder && (isThere || isVerdict(other.State))
+		return isThere || isVerdict(other.State)
 	}), err
 }
 

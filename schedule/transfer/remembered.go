@@ -52,13 +52,6 @@ func sinceLast(last ledger.Listing, rules sinceRules) fetch.Status {
 	return fetch.Status{Validity: last.Validity, Next: last.Next, Messages: last.Messages, ModSeq: last.ModSeq}
 }
 
-// isAsItWas reports whether nothing has come to a folder, or gone from it, since it had this status. A folder that was empty is not as it
-// was where the server counts messages and lists none.
-func isAsItWas(since fetch.Status, listing *fetch.Listing) bool {
-	asMany := len(listing.Refs) == 0 && listing.Unlisted == 0 && listing.Earlier == int(since.Messages)
-	return since != fetch.Status{} && listing.Validity == since.Validity && asMany
-}
-
 // rulesOf sums up what of the configuration says what there is to do with messages that have their verdict.
 func (p *Pass) rulesOf() string {
 	return fmt.Sprintf("%v %v %v %v %v %v", p.OnDelivered, p.OnRefused, p.DeleteAfter, p.RefusedGrace, p.MarkDelivered, p.Search)

@@ -31,16 +31,6 @@ func uidCountsOf(refs []fetch.Ref) uidCounts {
 	return all
 }
 
-// settled is how many UIDs are.
-func (all uidCounts) settled() (n int) {
-	for _, one := range all {
-		if one.settled {
-			n++
-		}
-	}
-	return n
-}
-
 // settle reports whether the records of a UID say that there is nothing to do with its message whatever the pass meets with, and notes that. It is
 // for UIDs that never come to name another message. A message that was not read is left out only where nothing is known of its size,
 // for by that it may be told apart under a new UID.
@@ -48,7 +38,8 @@ func (all uidCounts) settle(briefs []ledger.Brief, rules listingRules) bool {
 	b := briefs[0]
 	one := all[b.UID]
 	disposal, _ := rules.disposal.of(b.State, rules.account-b.Ran, b.Judged)
-	stays := disposal.Action == fetch.Keep || (disposal.Action == fetch.Flag && b.Disposed)
+	flagged := disposal.Action == fetch.Flag && b.Disposed
+	stays := flagged || disposal.Action == fetch.Keep
 	switch {
 	case len(briefs) != 1, b.UID == "", one.listed != 1: // shared, or not there
 		one.settled = false

@@ -165,7 +165,14 @@ func foreseen(plan *importer.Plan, yaml []byte, stops error) []byte {
 
 // importSource reads the file, and finds out whose it is.
 func (p *program) importSource(name, secrets string) ([]byte, importer.Options, error) {
-	o := importer.Options{Secrets: secrets, ReadFile: readBounded, ReadDir: namesIn}
+	o := importer.Options{Secrets: secrets, ReadFile: readBounded, ReadDir: func(dir string) ([]string, error) {
+		entries, err := os.ReadDir(dir) // in order of the names
+		names := make([]string, len(entries))
+		for i, e := range entries {
+			names[i] = e.Name()
+		}
+		return names, err
+	}}
 	owner := os.Getuid()
 	var text []byte
 	dir, err := filepath.Abs(filepath.Dir(name))
@@ -226,16 +233,6 @@ func readBounded(path string) ([]byte, error) {
 		return nil, fmt.Errorf("is larger than %d octets", maxState)
 	}
 	return data, err
-}
-
-// namesIn returns the names in a directory, in order.
-func namesIn(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	names := make([]string, len(entries))
-	for i, e := range entries {
-		names[i] = e.Name()
-	}
-	return names, err
 }
 
 // forgotten returns an error where the program keeps mail upstream and its record of what it has fetched was not found:

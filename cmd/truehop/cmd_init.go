@@ -109,18 +109,19 @@ func questions(d *config.Draft) []question {
 		{"user", "User name at the upstream (often the whole address)", &d.User, "user", wanted},
 		{"provider", "Provider (see truehop providers), or auto", &d.Provider, "provider", noProvider},
 		{"host", "Host name of the upstream, nothing where the provider has one for all", &d.Host, "host", func(string) string { return "" }},
-		{"password-file", "File that holds the password", &d.PasswordFile, "password_file", noFullPath},
+		{"password-file", "File that holds the password", &d.PasswordFile, "password_file", func(answer string) string {
+			if !filepath.IsAbs(answer) {
+				return "give its full path"
+			}
+			return ""
+		}},
 		{"recipient", "Local address that the mail is delivered to", &d.Recipient, "recipients", wanted},
 	}
-	needless := map[string]bool{"provider": d.Host != "", "host": d.Provider != "" && !hostless(d.Provider), "password-file": len(d.PasswordCommand) > 0}
-	return slices.DeleteFunc(all, func(q question) bool { return *q.answer != "" || needless[q.flag] })
-}
-
-// hostless reports whether a provider has no host that is the same for all of its customers.
-func hostless(provider string) bool {
-	return slices.ContainsFunc(config.Providers(), func(known config.Published) bool {
-		return known.Provider == provider && known.IMAP == nil
+	hostless := slices.ContainsFunc(config.Providers(), func(known config.Published) bool { // its customers have different hosts
+		return known.Provider == d.Provider && known.IMAP == nil
 	})
+	needless := map[string]bool{"provider": d.Host != "", "host": d.Provider != "" && !hostless, "password-file": len(d.PasswordCommand) > 0}
+	return slices.DeleteFunc(all, func(q question) bool { return *q.answer != "" || needless[q.flag] })
 }
 
 func wanted(answer string) string {
@@ -148,13 +149,6 @@ func noProvider(answer string) string {
 		return "there is none of this name; did you mean " + meant + "?"
 	}
 	return "there is none of this name; nothing stands for auto"
-}
-
-func noFullPath(answer string) string {
-	if !filepath.IsAbs(answer) {
-		return "give its full path"
-	}
-	return ""
 }
 
 // fromHome reads ~/ in front of a path as a shell does.

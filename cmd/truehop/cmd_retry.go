@@ -31,11 +31,16 @@ delivered is never tried again by this, and nobody who has a message gets it aga
 			if err != nil {
 				return err
 			}
-			named := len(args) > 1
-			switch {
-			case all == named && len(of) == 0, (all || named) && len(of) > 0:
+			ways := 0
+			for _, given := range []bool{len(args) > 1, len(of) > 0, all} {
+				if given {
+					ways++
+				}
+			}
+			if ways != 1 {
 				return usage("retry wants either messages, by UID or ID, or --state, or --all")
-			case all:
+			}
+			if all {
 				of = triable()
 			}
 			for _, s := range of {

@@ -56,16 +56,6 @@ func (m *manager) ready(accounts int) string {
 	return daemon.SdNotifyReady + "\n" + m.told
 }
 
-// reloading is told when the configuration is read again. With Type=notify-reload the time has to be there.
-func (m *manager) reloading() string {
-	return daemon.SdNotifyReloading + "\n" + strings.TrimSuffix(daemon.SdNotifyMonotonicUsec(), "\n")
-}
-
-// stopping is told when the service begins to end.
-func (m *manager) stopping() string {
-	return daemon.SdNotifyStopping + "\nSTATUS=waiting for the passes under way"
-}
-
 // ended is told when a pass has ended, "" if that changes nothing.
 func (m *manager) ended(account string, err error) string {
 	m.mu.Lock()

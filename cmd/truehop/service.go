@@ -5,8 +5,11 @@ import (
 	"errors"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
@@ -298,7 +301,7 @@ func (s *service) obey(ctx context.Context, read func(now *config.Config) (*conf
 			s.mu.Lock()
 			s.ready = false
 			s.mu.Unlock()
-			s.notify(s.manager.stopping())
+			s.notify(daemon.SdNotifyStopping + "\nSTATUS=waiting for the passes under way")
 			return
 		}
 	}
@@ -307,7 +310,8 @@ func (s *service) obey(ctx context.Context, read func(now *config.Config) (*conf
 // reload goes on by the configuration as it is now, or as before where it cannot be used. The service manager has its answer before
 // the log, whose reader may be slow.
 func (s *service) reload(ctx context.Context, read func(now *config.Config) (*config.Config, *ui.Log, error)) {
-	s.notify(s.manager.reloading())
+	// With Type=notify-reload the time has to be there.
+	s.notify(daemon.SdNotifyReloading + "\n" + strings.TrimSuffix(daemon.SdNotifyMonotonicUsec(), "\n"))
 	before := s.cfg // only this goroutine changes it
 	next, log, err := read(before)
 	if err == nil {

@@ -126,8 +126,9 @@ func (k checker) selection(at string, items fetch.Selection) {
 	for _, item := range items {
 		out, excludes := strings.CutPrefix(item, "!")
 		use, special := strings.CutPrefix(out, `\`)
+		malformed := use == "" || strings.ContainsFunc(use, func(r rune) bool { return !letterOrDigit(r) })
 		switch {
-		case special && (use == "" || strings.ContainsFunc(use, func(r rune) bool { return !letterOrDigit(r) })):
+		case special && malformed:
 			k.wrong(at+"/folders", `%s is no special use, as \Junk is`, show(item))
 		case excludes:
 			excluding++

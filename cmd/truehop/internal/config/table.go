@@ -34,11 +34,6 @@ type Row struct {
 	Changed time.Time
 }
 
-// equal reports whether two readings of a row say the same.
-func (r Row) equal(other Row) bool {
-	return r.Name == other.Name && r.Enabled == other.Enabled && r.Changed.Equal(other.Changed) && bytes.Equal(r.Settings, other.Settings) && bytes.Equal(r.Secret, other.Secret)
-}
-
 // SkippedRow is a row that is no account, and why.
 type SkippedRow struct {
 	Name     string
@@ -81,7 +76,9 @@ func NewTable(base *Config) *Table {
 // Set reads rows, in place of those of the same names.
 func (t *Table) Set(rows ...Row) {
 	for _, row := range rows {
-		if known, ok := t.rows[row.Name]; !ok || !known.equal(row) {
+		known, ok := t.rows[row.Name]
+		same := ok && known.Enabled == row.Enabled && known.Changed.Equal(row.Changed)
+		if !same || !bytes.Equal(known.Settings, row.Settings) || !bytes.Equal(known.Secret, row.Secret) {
 			t.rows[row.Name] = t.read(row)
 		}
 	}

@@ -26,8 +26,9 @@ func Fetchmail(file string, text []byte, o Options) (*Plan, error) {
 		{"softbounce", "what the MTA refuses stays upstream, is not offered again and wants a person; see on_refused for other ways"},
 		{"invisible", "truehop adds no Received field; the MTA's own names the true client"},
 	} {
-		usual := o.name != "bouncemail" && o.name != "softbounce" // to turn it off
-		if g, ok := f.globals[o.name]; ok && (!g.off || !usual) {
+		g, ok := f.globals[o.name]
+		asUsual := g.off && o.name != "bouncemail" && o.name != "softbounce" // for these two it is off that is unusual
+		if ok && !asUsual {
 			no := ""
 			if g.off {
 				no = "no "
@@ -301,7 +302,11 @@ func (f *fetchmail) user(a *Account, e *fetchmailEntry, u *fetchmailUser, protoc
 	f.password(a, u.place, value)
 	if folders, ok := u.options["folder"]; ok {
 		if protocol == "imap" {
-			a.set("folders", folderNames(folders.values))
+			names := make([]string, len(folders.values))
+			for i, name := range folders.values {
+				names[i] = folderName(name)
+			}
+			a.set("folders", names)
 		} else {
 			f.note(folders.place, a.Name, "folder: POP3 has none")
 		}
@@ -348,8 +353,10 @@ func (f *fetchmail) user(a *Account, e *fetchmailEntry, u *fetchmailUser, protoc
 		domain = "localhost"
 	}
 	local := u.options["smtpname"].text()
-	if len(u.locals) == 1 && (local == "" || strings.Contains(u.locals[0].local, "@")) {
-		local = u.locals[0].local
+	if len(u.locals) == 1 {
+		if only := u.locals[0].local; local == "" || strings.Contains(only, "@") {
+			local = only
+		}
 	}
 	if local == "" && domain != "localhost" {
 		local = f.options.User

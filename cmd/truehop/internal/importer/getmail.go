@@ -311,7 +311,7 @@ func (g *getmail) disposal(a *Account, protocol string, _ bool) error {
 		a.set("on_delivered", "move:"+move)
 	case deletes:
 		a.set("on_delivered", "delete")
-	case protocol == "imap" && (marks || !peek):
+	case protocol == "imap" && marks, protocol == "imap" && !peek:
 		a.set("on_delivered", "seen")
 	default:
 		a.set("on_delivered", "keep")

@@ -303,14 +303,6 @@ func folderName(raw string) string {
 	return raw
 }
 
-func folderNames(raw []string) []string {
-	names := make([]string, len(raw))
-	for i, name := range raw {
-		names[i] = folderName(name)
-	}
-	return names
-}
-
 // seconds writes a duration.
 func seconds(n int) string {
 	switch {

@@ -95,7 +95,7 @@ func (c *Checked) Print(w io.Writer, all bool) {
 		case all:
 			say(w, "  "+indented(f.Text))
 		}
-		if f.Hint != nil && (all || f.Level > OK) {
+		if shown := all || f.Level > OK; shown && f.Hint != nil {
 			say(w, "  "+indented(*f.Hint))
 		}
 	}
@@ -201,20 +201,16 @@ func (c *Checked) Secured(version string, end, now time.Time) {
 		return
 	}
 	left := end.Sub(now)
-	text := fmt.Sprintf("%s, certificate good for %s, until %s", version, days(left), end.UTC().Format(time.DateOnly))
+	goodFor := count(int(left/(24*time.Hour)), "day")
+	if left < 48*time.Hour {
+		goodFor = count(int(left/time.Hour), "hour")
+	}
+	text := fmt.Sprintf("%s, certificate good for %s, until %s", version, goodFor, end.UTC().Format(time.DateOnly))
 	if left < expiresSoon {
 		c.Warn(text, "see that the certificate is renewed: when it has expired, no mail comes any more")
 		return
 	}
 	c.note("%s", text)
-}
-
-// days says a time in days, or in hours where that is less than two.
-func days(d time.Duration) string {
-	if d < 48*time.Hour {
-		return count(int(d/time.Hour), "hour")
-	}
-	return count(int(d/(24*time.Hour)), "day")
 }
 
 // Token says how long an account's access token lasts.

@@ -49,7 +49,11 @@ func maskWithin(text string, how config.AddressDetail) string {
 			b.WriteString(text)
 			return b.String()
 		}
-		start, end := localPart(text[:at]), at+1
+		start := strings.LastIndexAny(text[:at], " \t<>(),;:\"[]") + 1 // of the local part
+		if quoted, ok := strings.CutSuffix(text[:at], `"`); ok {
+			start = max(strings.LastIndexByte(quoted, '"'), 0)
+		}
+		end := at + 1
 		if n := strings.IndexAny(text[end:], " \t<>(),;\"'"); n >= 0 {
 			end += n
 		} else {
@@ -67,12 +71,4 @@ func maskWithin(text string, how config.AddressDetail) string {
 		}
 		text = text[end:]
 	}
-}
-
-// localPart returns where the local part begins that a text ends with.
-func localPart(text string) int {
-	if quoted, ok := strings.CutSuffix(text, `"`); ok {
-		return max(strings.LastIndexByte(quoted, '"'), 0)
-	}
-	return strings.LastIndexAny(text, " \t<>(),;:\"[]") + 1
 }

@@ -35,15 +35,6 @@ func (v *Verdicts) Add(e transfer.Event) {
 	}
 }
 
-// sorted returns the verdicts by account, folder and message.
-func (v *Verdicts) sorted() []transfer.Event {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return slices.SortedStableFunc(slices.Values(v.events), func(a, b transfer.Event) int {
-		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Ref.Folder, b.Ref.Folder), cmp.Compare(a.Ref.Seq, b.Ref.Seq))
-	})
-}
-
 // The demo is as wide as the narrowest terminal.
 const (
 	demoColumns = 80
@@ -52,7 +43,7 @@ const (
 	thisHost = "127.0.0.1"
 )
 
-// PrintDemo writes of every message which it is, who its client would be to the MTA and who it is, and what the MTA said.
+// PrintDemo writes of every message, by account, folder and message, which it is, who its client would be to the MTA and who it is, and what the MTA said.
 // describe says what is special about the n-th message of an account.
 func (v *Verdicts) PrintDemo(w io.Writer, color bool, describe func(account string, n uint32) string) {
 	paint := func(sgr, text string) string {
@@ -62,7 +53,12 @@ func (v *Verdicts) PrintDemo(w io.Writer, color bool, describe func(account stri
 		return sgr + text + sgrReset
 	}
 	columns := demoColumns - len(demoIndent)
-	for _, e := range v.sorted() {
+	v.mu.Lock()
+	sorted := slices.SortedStableFunc(slices.Values(v.events), func(a, b transfer.Event) int {
+		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Ref.Folder, b.Ref.Folder), cmp.Compare(a.Ref.Seq, b.Ref.Seq))
+	})
+	v.mu.Unlock()
+	for _, e := range sorted {
 		for i, line := range wrapped(headingText(e.Heading), columns) {
 			first := demoIndent
 			if i == 0 {

@@ -1,6 +1,7 @@
 package received
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -146,7 +147,7 @@ func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 		return Boundary{}, goOn // RFC 2033, 5: not over a wide area network
 	case h.Kind == HTTP && !public && !toStore:
 		return w.origin(i, OutcomeWebmail, webmail), end
-	case h.Authenticated && h.Kind != HTTP && !w.listed(h.Addr):
+	case h.Authenticated && h.Kind != HTTP && !w.relayLoggedIn(h):
 		return w.submission(i), end
 	case unknown && h.Kind == ByOnly && mx && indexFold(h.With, "SMTP") >= 0:
 		// Somebody spoke SMTP to a host that faces the Internet. It may have been the sender.
@@ -195,6 +196,17 @@ func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 		return w.answer(i, "it is the first public peer of the provider's MX"), end
 	}
 	return w.answer(i, "it is a public peer that spoke to an inner host of the provider"), end
+}
+
+// relayLoggedIn reports whether the peer of a hop that logged in is a relay: one in a network that the account's
+// owner names. A network of the built-in provider's is its balancer's, which hides the user's address.
+func (w *walk) relayLoggedIn(h *Hop) bool {
+	pr := w.policy.profile
+	if pr == nil {
+		return w.listed(h.Addr)
+	}
+	own := slices.ContainsFunc(pr.nets, func(n string) bool { return netip.MustParsePrefix(n).Contains(h.Addr) })
+	return !own && w.listed(h.Addr)
 }
 
 // hidesClient reports whether the private peer of hop i may hide a client. It does

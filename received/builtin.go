@@ -105,8 +105,11 @@ var builtin = [...]profile{
 		// Apple's alone. Since about 2021 a gateway on top names the MX, without
 		// its address, and both have names of one label (seen in public code that
 		// reads such mail); where the MX hands over by SMTP it says its whole name
-		// in cloud.apple.com (public list archives of 2025). Before, the MX was
-		// stNNp00im-smtpinNNN.me.com, before a store in mac.com or me.com.
+		// in cloud.apple.com (public list archives of 2025). Until then the gateway names
+		// a host *-qukt*.me.com, which is MX and takes users' logins (headers of 2023 and
+		// 2024 in public repositories). Before, the MX was stNNp00im-smtpinNNN.me.com,
+		// before a store in mac.com or me.com. Mail of one user to another comes to the
+		// gateway from the host that he logged in to, *-asmtp-*.
 		name:     "icloud",
 		accounts: []string{"*.mail.me.com", "*.mail.icloud.com", "*.icloud.com", "*.me.com", "*.mac.com"},
 		marks: []string{
@@ -114,8 +117,8 @@ var builtin = [...]profile{
 			"p*-mailgateway-*", "p*-icloudmta-smtpin-*",
 		},
 		mx: []string{
-			"*.mail.icloud.com", "*smtpin*.me.com", "*smtpin*.mac.com", "*smtpin*.icloud.com",
-			"p*-icloudmta-smtpin-*", "p*-icloudmta-smtpin-*.*.*.*.*.*.*.*.apple.com",
+			"*.mail.icloud.com", "*smtpin*.me.com", "*smtpin*.mac.com", "*smtpin*.icloud.com", "*-qukt*.me.com",
+			"p*-icloudmta-smtpin-*", "p*-icloudmta-smtpin-*.*.*.*.*.*.*.*.apple.com", "p*-icloudmta-asmtp-*",
 		},
 		internal: []string{"*.me.com", "*.mac.com", "*.icloud.com", "p*-mailgateway-*"},
 		nets:     []string{"17.0.0.0/8", "2620:149::/32"},

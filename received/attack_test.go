@@ -17,6 +17,7 @@ func TestAttacks(t *testing.T) {
 	yahoo, _ := Profile("yahoo")
 	fastmail, _ := Profile("fastmail")
 	kernel, _ := Profile("kernel.org")
+	yandex, _ := Profile("yandex")
 	named := Policy{MX: []string{"mx.uni.example"}, Internal: []string{"store.uni.example", "scan2.uni.example"}}
 	wide := Policy{MX: []string{"mx.uni.example"}, Internal: []string{"*.uni.example", "localhost"}}
 	edge := wide
@@ -37,6 +38,8 @@ func TestAttacks(t *testing.T) {
 		"Received: from evil.example (evil.example. [203.0.113.66]) by mx.google.com with ESMTPS id x1" + date
 	eop := "Received: from A1.eurprd08.prod.outlook.com (2603:10a6:20b:5::9) by B1.eurprd08.prod.outlook.com (2603:10a6:102:5::8)" + secure +
 		"Received: from evil.example (203.0.113.66) by X1.mail.protection.outlook.com (10.13.1.1)" + frontend
+	stored := "Received: from postback7c.mail.yandex.net (postback7c.mail.yandex.net [2a02:6b8:c03:500::107]) by mail-notsolitesrv-production-main-7.vla.yp-c.yandex.net (notsolitesrv) with LMTPS id a3" + date +
+		"Received: from mail-nwsmtp-mxfront-production-main-7.vla.yp-c.yandex.net (mail-nwsmtp-mxfront-production-main-7.vla.yp-c.yandex.net [2a02:6b8:c0d:700::7]) by postback7c.mail.yandex.net (Yandex) with ESMTPS id a2" + date
 	for _, tt := range []struct {
 		name     string
 		policies []Policy
@@ -100,6 +103,14 @@ func TestAttacks(t *testing.T) {
 			"Received: from A9.eurprd08.prod.outlook.com (2603:10a6:20b:5::9) by A9.eurprd08.prod.outlook.com (2603:10a6:20b:5::9) with mapi id 15.20.7181.15" + date},
 		{"iCloud, HELO of the MX", []Policy{auto, icloud}, "Received: from p00-icloudmta-smtpin-us-west-1 ([17.1.1.1]) by p00-mailgateway-smtp-1 (mailgateway 1) with SMTP id 1" + date +
 			"Received: from p00-icloudmta-smtpin-us-west-1 (unknown [203.0.113.66]) by p00-icloudmta-smtpin-us-west-1 (Postfix) with ESMTPS id 4A" + date + forgery("p00-icloudmta-smtpin-us-west-1")},
+		{"iCloud, HELO of an MX that users log in to", []Policy{auto, icloud}, "Received: from xx77p00im-qukt07070707.me.com by p77-mailgateway-smtp-7 (mailgateway 1) with SMTP id 1" + date +
+			line("xx77p00im-qukt07070708.me.com", attacker, "xx77p00im-qukt07070707.me.com") + forgery("xx77p00im-qukt07070708.me.com")},
+		{"Yandex, HELO of another MX", []Policy{auto, yandex}, stored + "Received: from mail-nwsmtp-mxfront-production-main-8.vla.yp-c.yandex.net (unknown [203.0.113.66]) by mail-nwsmtp-mxfront-production-main-7.vla.yp-c.yandex.net (mxfront) with ESMTPS id a1" + date +
+			forgery("mail-nwsmtp-mxfront-production-main-8.vla.yp-c.yandex.net")},
+		{"Yandex, a machine of its network under a name of its own", []Policy{auto, yandex}, stored + "Received: from mail-nwsmtp-mxfront-production-main-8.vla.yp-c.yandex.net (evil.example [2a02:6b8:c0d:700::66]) by mail-nwsmtp-mxfront-production-main-7.vla.yp-c.yandex.net (mxfront) with ESMTPS id a1" + date +
+			forgery("mail-nwsmtp-mxfront-production-main-8.vla.yp-c.yandex.net")},
+		{"Yandex, the webmail's host below", []Policy{auto, yandex}, stored + "Received: from evil.example (evil.example [203.0.113.66]) by mail-nwsmtp-mxfront-production-main-7.vla.yp-c.yandex.net (mxfront) with ESMTPS id a1" + date +
+			"Received: from mail.yandex.ru (2a02:6b8:c0d:700::77 [2a02:6b8:c0d:700::77]) by mail-nwsmtp-mxback-production-main-7.vla.yp-c.yandex.net (mxback) with HTTPS id a0" + date},
 		{"Yahoo, the proof below", []Policy{auto, yahoo}, "Received: from 127.0.0.1 by atlas1.free.mail.ne1.yahoo.com with HTTPS" + date + "X-Originating-Ip: [203.0.113.66]\r\n" +
 			"Received: from 203.0.113.66 (EHLO evil.example) by 10.1.2.3 with SMTPs (version=TLS1_3 cipher=X)" + date + "X-Originating-Ip: [198.51.100.7]\r\n" +
 			"Received: from 198.51.100.7 (EHLO x) by 10.1.2.3 with SMTPs (version=TLS1_3 cipher=X)" + date},

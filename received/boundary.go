@@ -178,6 +178,8 @@ func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 		return w.answer(i, "it is the first public peer of the gateway before the provider"), end
 	case w.mayBeGateway(i):
 		return w.none(i, OutcomeAmbiguous, "the peer calls itself a gateway, and the provider did not verify its name: name its networks in gateways"), end
+	case h.Kind == HTTP && !toStore && w.policy.profile != nil && w.policy.profile.serves(h):
+		return w.origin(i, OutcomeWebmail, webmail), end // and handed over by a host of the webmail's
 	case h.Kind == HTTP && h.Form != "exchange":
 		return w.answer(i, "it is the browser of a user of the provider's webmail"), end
 	case w.infers:

@@ -134,13 +134,21 @@ var builtin = [...]profile{
 		edge:     true,
 	},
 	{
-		// Yandex. The MX hands over to itself by LMTP; older mail has a
-		// forwarding host between, which is not stepped over: strict.
+		// Yandex. Until 2020 the MX hands over to itself by LMTP. In 2021 and 2022 all hosts
+		// are containers, whose names do not tell the MX from the store. Today a host
+		// postback* stands between the MX and the store, with an address of the service's
+		// own (headers of 2021 to 2026 in public repositories). A forwarding host of the
+		// first years is not stepped over.
 		name:     "yandex",
 		accounts: []string{"*.yandex.ru", "*.yandex.com", "*.yandex.net"},
-		marks:    []string{"*.mail.yandex.net", "*.yp-c.yandex.net"},
-		mx:       []string{"mxfront*.mail.yandex.net", "mxback*.mail.yandex.net", "*mxfront*.yp-c.yandex.net", "*mxfront*.*.yp-c.yandex.net"},
+		marks:    []string{"*.mail.yandex.net", "*.yp-c.yandex.net", "*.qloud-c.yandex.net"},
+		mx: []string{
+			"mxfront*.mail.yandex.net", "mxback*.mail.yandex.net", "*mxfront*.yp-c.yandex.net", "*mxfront*.*.yp-c.yandex.net",
+			"*.qloud-c.yandex.net",
+		},
 		internal: []string{"*.mail.yandex.net", "*.yp-c.yandex.net"},
+		service:  []netip.Prefix{netip.MustParsePrefix("2a02:6b8:c00::/40")},
+		form:     "yandex",
 	},
 	{
 		// Mail.ru. One line, in Exim's form.

@@ -109,12 +109,16 @@ func (w *walk) known(i int) bool {
 	for j := range builtin {
 		pr := &builtin[j]
 		byName := h.NameVerified && matchAny(pr.relays, h.Name)
-		byAddr := pr.service != nil && h.Form == pr.form && slices.ContainsFunc(pr.service, func(n netip.Prefix) bool { return n.Contains(h.Addr) })
+		byAddr := pr.serves(h)
 		if !byName && !byAddr {
 			continue
 		}
 		ours := matchAny(pr.mx, h.By) || matchAny(pr.internal, h.By)
 		if !ours || !w.wroteNext(i, h.HELO) {
+			continue
+		}
+		// The reverse zone of a service's own addresses is the service's: a name in it says which host that is.
+		if !byName && h.Name != "" && !w.wroteNext(i, h.Name) {
 			continue
 		}
 		// A client access host of Exchange Online, which users log in to, takes no mail from the MX: that is a

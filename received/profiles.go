@@ -26,6 +26,11 @@ type profile struct {
 	form    string
 }
 
+// serves reports whether the peer of a hop has an address of the service's own.
+func (pr *profile) serves(h *Hop) bool {
+	return h.Form == pr.form && slices.ContainsFunc(pr.service, func(n netip.Prefix) bool { return n.Contains(h.Addr) })
+}
+
 func (pr *profile) policy() Policy {
 	p := Policy{Provider: pr.name, MX: slices.Clone(pr.mx), Internal: slices.Clone(pr.internal), Edge: pr.edge, profile: pr}
 	for _, n := range pr.nets {

@@ -64,12 +64,13 @@ var builtin = [...]profile{
 	},
 	{
 		// Fastmail. A Cyrus store, a proxy in the .internal zone, a Postfix
-		// beside it, the Authentication Milter on the MX, and the MX itself.
+		// beside it, the Authentication Milter on the MX, and the MX itself. In mail
+		// of 2011 to 2013 the zone is nyi.mail.srv.osa.
 		name:     "fastmail",
 		accounts: []string{"*.fastmail.com", "*.messagingengine.com"},
 		marks:    []string{"*.messagingengine.com"},
 		mx:       []string{"*.messagingengine.com"},
-		internal: []string{"*.internal", "slot*"},
+		internal: []string{"*.internal", "*.nyi.mail.srv.osa", "slot*"},
 		proofs:   []string{"x-spam-source"},
 	},
 	{
@@ -161,13 +162,14 @@ var builtin = [...]profile{
 	},
 	{
 		// OVH (MX Plan). qmail on the store, Postfix relays with private
-		// addresses, the MX in*.mail.ovh.net. Customers' servers have names in
-		// ovh.net too, so only these patterns count.
+		// addresses, the MX in*.mail.ovh.net. In 2023 the store calls itself by an
+		// address, as in the provider's own documentation. Customers' servers have
+		// names in ovh.net too, so only these patterns count.
 		name:     "ovh",
 		accounts: []string{"*.mail.ovh.net", "ssl0.ovh.net", "imap.mail.ovh.net", "pop.mail.ovh.net"},
 		marks:    []string{"*.mail.ovh.net", "*.ha.ovh.net"},
 		mx:       []string{"in*.mail.ovh.net", "mx*.mail.ovh.net"},
-		internal: []string{"localhost", "*.ha.ovh.net", "*.mail.ovh.net"},
+		internal: []string{"localhost", "192.168.*", "*.ha.ovh.net", "*.mail.ovh.net"},
 		edge:     true,
 	},
 	{
@@ -192,12 +194,13 @@ var builtin = [...]profile{
 	},
 	{
 		// Posteo. Two proxies and a store by LMTP, a filter that knows the MX by the
-		// loopback interface, and the MX. Drawn from a message of 2023 in a public archive.
+		// loopback interface, and the MX. Drawn from a message of 2023 in a public archive;
+		// in one of 2020 the store is in posteo.local.
 		name:     "posteo",
 		accounts: []string{"posteo.de", "*.posteo.de"},
-		marks:    []string{"dovecot*.posteo.name", "proxy*.posteo.name", "proxy*.posteo.de", "mailin*.posteo.de", "mx*.posteo.de"},
+		marks:    []string{"dovecot*.posteo.name", "dovecot*.posteo.local", "proxy*.posteo.name", "proxy*.posteo.de", "mailin*.posteo.de", "mx*.posteo.de"},
 		mx:       []string{"mx*.posteo.de"},
-		internal: []string{"dovecot*.posteo.name", "proxy*.posteo.name", "proxy*.posteo.de", "mailin*.posteo.de"},
+		internal: []string{"dovecot*.posteo.name", "dovecot*.posteo.local", "proxy*.posteo.name", "proxy*.posteo.de", "mailin*.posteo.de"},
 		edge:     true,
 	},
 	{

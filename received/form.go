@@ -115,6 +115,12 @@ func (p *parser) classify() {
 	if cipher, ok := strings.CutPrefix(w, "ESMTP/TLS/"); ok { // Cisco
 		p.negotiated("", cipher)
 	}
+	smtp := "" // behind the name of the software, as in MailEnable ESMTPA
+	for word := range strings.FieldsSeq(w) {
+		if smtp == "" && indexFold(word, "SMTP") >= 0 {
+			smtp = word
+		}
+	}
 	w, _, _ = strings.Cut(w, " ")
 	switch {
 	case hasPrefixFold(w, "LMTP"), hasPrefixFold(w, "UTF8LMTP"):
@@ -131,11 +137,11 @@ func (p *parser) classify() {
 	case h.Kind != Noise && p.isLocal():
 		h.Kind = Local
 	}
-	h.ESMTP = indexFold(w, "ESMTP") >= 0 || hasPrefixFold(w, "UTF8SMTP") || p.by.esmtp
-	if hasSuffixFold(w, "SMTPA") || hasSuffixFold(w, "SMTPSA") || hasSuffixFold(w, "asmtp") {
+	h.ESMTP = indexFold(smtp, "ESMTP") >= 0 || hasPrefixFold(smtp, "UTF8SMTP") || p.by.esmtp
+	if hasSuffixFold(smtp, "SMTPA") || hasSuffixFold(smtp, "SMTPSA") || hasSuffixFold(smtp, "asmtp") {
 		h.Authenticated = true
 	}
-	if hasSuffixFold(w, "SMTPS") || hasSuffixFold(w, "SMTPSA") {
+	if hasSuffixFold(smtp, "SMTPS") || hasSuffixFold(smtp, "SMTPSA") {
 		h.TLS = true
 	}
 }

@@ -18,6 +18,7 @@ func TestLogin(t *testing.T) {
 		{"Yahoo of years ago", "from unknown (HELO pc) (user@192.0.2.10 with login) by smtp101.mail.yahoo.com with SMTP"},
 		{"CommuniGate", "from [192.0.2.10] (account user HELO pc) by mx.example.org (CommuniGate Pro SMTP 3.5.7) with ESMTP id 2"},
 		{"behind the writer's name", "from dsl.example.net (192.0.2.10) by mx.example.org (7.0.028) (authenticated as user) id 4B for user@example.org"},
+		{"MailEnable, its name before the protocol", "from PC ([192.0.2.10]) by mx.example.org with MailEnable ESMTPA"},
 		{"a browser", "from 192.0.2.10 (SquirrelMail authenticated user user) by webmail.example.org with HTTP"},
 		{"a browser behind a proxy", "from proxy.example.net ([192.0.2.10]) (proxying for 10.1.2.3) (SquirrelMail authenticated user user) by webmail.example.org with HTTP"},
 	} {

@@ -64,6 +64,7 @@ func (p *parser) clauses(t []token) {
 			i += p.phrase(t[i+1:], &p.hop.With)
 		case t[i].key == kwVia:
 			i += p.phrase(t[i+1:], &p.hop.Via)
+		case t[i].key == kwID && i+2 < len(t) && t[i+1].key == kwFor && t[i+2].kind == angle: // Tencent gives none
 		case t[i].key == kwID:
 			i += p.value(t[i+1:], &p.hop.ID)
 		case t[i].key == kwFor:

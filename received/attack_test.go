@@ -18,6 +18,7 @@ func TestAttacks(t *testing.T) {
 	fastmail, _ := Profile("fastmail")
 	kernel, _ := Profile("kernel.org")
 	yandex, _ := Profile("yandex")
+	strato, _ := Profile("strato")
 	named := Policy{MX: []string{"mx.uni.example"}, Internal: []string{"store.uni.example", "scan2.uni.example"}}
 	wide := Policy{MX: []string{"mx.uni.example"}, Internal: []string{"*.uni.example", "localhost"}}
 	edge := wide
@@ -115,6 +116,7 @@ func TestAttacks(t *testing.T) {
 			"Received: from 203.0.113.66 (EHLO evil.example) by 10.1.2.3 with SMTPs (version=TLS1_3 cipher=X)" + date + "X-Originating-Ip: [198.51.100.7]\r\n" +
 			"Received: from 198.51.100.7 (EHLO x) by 10.1.2.3 with SMTPs (version=TLS1_3 cipher=X)" + date},
 		{"Fastmail, an inner slot below", []Policy{auto, fastmail}, line("evil.example", attacker, "mx1.messagingengine.com") + "Received: from slot1 ([10.0.0.1]) by slot2 (Cyrus) with LMTPA" + date + forgery("mx1.messagingengine.com")},
+		{"Strato, a certificate that tells of a login", []Policy{auto, strato}, `Received: from evil.example ([203.0.113.66]) by smtpin.rzone.de (RZmta 49.6.6 OK) with ESMTPS id x9 (using TLSv1.3 with cipher X (256 bits)) (Client CN "x) (authenticated) (y", Issuer "z" (not verified))` + date},
 		{"kernel.org, HELO of its relay", []Policy{auto, kernel}, line("smtp.kernel.org", attacker, "dfw.source.kernel.org") + "Received: by smtp.kernel.org (Postfix) id 4A" + date + forgery("smtp.kernel.org")},
 
 		// Gateways.

@@ -31,9 +31,9 @@ func (p *parser) readWriter() {
 	}
 }
 
-// clauses reads what stands behind the writer's name. The sender and the recipient are words of
-// the client's, and a quoted local-part may hold blanks and parentheses: what looks like the
-// writer's behind them may be his.
+// clauses reads what stands behind the writer's name. The sender, the recipient and the subject of
+// a certificate are words of the client's, which may hold parentheses: what looks like the writer's
+// behind them may be his.
 func (p *parser) clauses(t []token) {
 	words := false    // the client's words have begun
 	protocol := false // the protocol stands behind them
@@ -43,6 +43,7 @@ func (p *parser) clauses(t []token) {
 			c := strings.TrimSpace(p.text(t[i]))
 			sender, ok := senderOf(c)
 			if !ok {
+				words = words || namesCertificate(c)
 				p.writerComment(c, i == 0, words)
 				continue
 			}
@@ -88,6 +89,12 @@ func senderOf(c string) (sender string, ok bool) {
 	key, sender, ok := strings.Cut(c, " ")
 	known := foldEqual(key, "envelope-from") || foldEqual(key, "envelope-sender")
 	return sender, ok && known
+}
+
+// namesCertificate reports whether a comment gives the subject of the client's certificate:
+// Postfix's and Strato's "Client CN "name", Issuer "name"", Momentum's subject="/CN=name".
+func namesCertificate(c string) bool {
+	return hasPrefixFold(c, "Client CN ") || indexFold(c, "subject=") >= 0
 }
 
 // isWhole reports whether a sender was read to its end: the bracket that it begins with is

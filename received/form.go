@@ -170,8 +170,9 @@ func (p *parser) isLocal() bool {
 	if p.isFrom {
 		t := p.tokens(p.peer)
 		if len(t) == 1 && t[0].kind == word && p.by.nameFirst {
+			// Exim puts a host in brackets, or a comment behind it. T-Online's shows no address.
 			_, _, isAddr := parseAddrPort(p.raw(t[0]))
-			return !isAddr // Exim puts a host in brackets, or a comment behind it
+			return !isAddr && indexFold(p.hop.With, "SMTP") < 0
 		}
 		return len(t) == 3 && foldEqual(p.s[t[0].pos:t[2].end], "mail pickup service")
 	}

@@ -19,6 +19,7 @@ func TestAttacks(t *testing.T) {
 	kernel, _ := Profile("kernel.org")
 	yandex, _ := Profile("yandex")
 	strato, _ := Profile("strato")
+	tonline, _ := Profile("t-online")
 	named := Policy{MX: []string{"mx.uni.example"}, Internal: []string{"store.uni.example", "scan2.uni.example"}}
 	wide := Policy{MX: []string{"mx.uni.example"}, Internal: []string{"*.uni.example", "localhost"}}
 	edge := wide
@@ -39,6 +40,7 @@ func TestAttacks(t *testing.T) {
 		"Received: from evil.example (evil.example. [203.0.113.66]) by mx.google.com with ESMTPS id x1" + date
 	eop := "Received: from A1.eurprd08.prod.outlook.com (2603:10a6:20b:5::9) by B1.eurprd08.prod.outlook.com (2603:10a6:102:5::8)" + secure +
 		"Received: from evil.example (203.0.113.66) by X1.mail.protection.outlook.com (10.13.1.1)" + frontend
+	hotmail := "Received: from COL004-MC7F77.hotmail.com (10.152.92.70) by BN3NAM04FT007.mail.protection.outlook.com (10.152.92.71)" + frontend
 	stored := "Received: from postback7c.mail.yandex.net (postback7c.mail.yandex.net [2a02:6b8:c03:500::107]) by mail-notsolitesrv-production-main-7.vla.yp-c.yandex.net (notsolitesrv) with LMTPS id a3" + date +
 		"Received: from mail-nwsmtp-mxfront-production-main-7.vla.yp-c.yandex.net (mail-nwsmtp-mxfront-production-main-7.vla.yp-c.yandex.net [2a02:6b8:c0d:700::7]) by postback7c.mail.yandex.net (Yandex) with ESMTPS id a2" + date
 	for _, tt := range []struct {
@@ -102,6 +104,17 @@ func TestAttacks(t *testing.T) {
 		{"Outlook, HELO of a host of the service", []Policy{auto, outlook}, strings.ReplaceAll(eop, "from evil.example", "from X9.mail.protection.outlook.com") + "Received: from bank.example (198.51.100.7) by X9.mail.protection.outlook.com (10.13.1.1)" + frontend},
 		{"Outlook, a rented machine of IPv6 says it is a hub", []Policy{auto, outlook}, strings.ReplaceAll(strings.ReplaceAll(eop, "from evil.example", "from A9.eurprd08.prod.outlook.com"), "203.0.113.66", "2603:1020:201:10::9") +
 			"Received: from A9.eurprd08.prod.outlook.com (2603:10a6:20b:5::9) by A9.eurprd08.prod.outlook.com (2603:10a6:20b:5::9) with mapi id 15.20.7181.15" + date},
+		{"Outlook, HELO of the filter, to an inner host", []Policy{auto, outlook}, "Received: from inbound.mail.protection.outlook.com (203.0.113.66) by DM7PR07CA0007.outlook.office365.com (10.172.77.7)" + frontend +
+			"Received: from bank.example (198.51.100.7) by BY2NAM07FT007.eop-nam07.prod.protection.outlook.com (10.152.92.71)" + frontend},
+		{"Outlook, HELO of the filter, to the MX", []Policy{auto, outlook}, strings.ReplaceAll(eop, "from evil.example", "from inbound.mail.protection.outlook.com") +
+			"Received: from bank.example (198.51.100.7) by BY2NAM07FT007.eop-nam07.prod.protection.outlook.com (10.152.92.71)" + frontend},
+		{"Hotmail, a private peer without a proof", []Policy{auto, outlook}, hotmail + forgery("COL004-MC7F77.hotmail.com")},
+		{"Hotmail, a proof of the sender's own address", []Policy{auto, outlook}, "Received-SPF: Pass (protection.outlook.com: x) client-ip=203.0.113.66\r\n" + hotmail + forgery("COL004-MC7F77.hotmail.com")},
+		{"Hotmail, a proof below", []Policy{auto, outlook}, hotmail + "Received-SPF: Pass (protection.outlook.com: x) client-ip=198.51.100.7\r\n" + forgery("COL004-MC7F77.hotmail.com")},
+		{"Hotmail, HELO of another MX", []Policy{auto, outlook}, "Received-SPF: Pass (protection.outlook.com: x) client-ip=203.0.113.66\r\n" + hotmail +
+			"Received: from COL004-MC7F78.hotmail.com ([203.0.113.66]) by COL004-MC7F77.hotmail.com with Microsoft SMTPSVC(7.5.7601.23143)" + date + forgery("COL004-MC7F78.hotmail.com")},
+		{"AOL, HELO of another MX", []Policy{auto, yahoo}, "Received: from rly-me07.mx.aol.com (rly-me07.mail.aol.com [172.20.83.7]) by air-me07.mail.aol.com (v126.13) with ESMTP id 1" + date +
+			"Received: from rly-me08.mx.aol.com (evil.example [203.0.113.66]) by rly-me07.mx.aol.com (v125.7) with ESMTP id 1" + date + forgery("rly-me08.mx.aol.com")},
 		{"iCloud, HELO of the MX", []Policy{auto, icloud}, "Received: from p00-icloudmta-smtpin-us-west-1 ([17.1.1.1]) by p00-mailgateway-smtp-1 (mailgateway 1) with SMTP id 1" + date +
 			"Received: from p00-icloudmta-smtpin-us-west-1 (unknown [203.0.113.66]) by p00-icloudmta-smtpin-us-west-1 (Postfix) with ESMTPS id 4A" + date + forgery("p00-icloudmta-smtpin-us-west-1")},
 		{"iCloud, HELO of an MX that users log in to", []Policy{auto, icloud}, "Received: from xx77p00im-qukt07070707.me.com by p77-mailgateway-smtp-7 (mailgateway 1) with SMTP id 1" + date +
@@ -117,6 +130,9 @@ func TestAttacks(t *testing.T) {
 			"Received: from 198.51.100.7 (EHLO x) by 10.1.2.3 with SMTPs (version=TLS1_3 cipher=X)" + date},
 		{"Fastmail, an inner slot below", []Policy{auto, fastmail}, line("evil.example", attacker, "mx1.messagingengine.com") + "Received: from slot1 ([10.0.0.1]) by slot2 (Cyrus) with LMTPA" + date + forgery("mx1.messagingengine.com")},
 		{"Strato, a certificate that tells of a login", []Policy{auto, strato}, `Received: from evil.example ([203.0.113.66]) by smtpin.rzone.de (RZmta 49.6.6 OK) with ESMTPS id x9 (using TLSv1.3 with cipher X (256 bits)) (Client CN "x) (authenticated) (y", Issuer "z" (not verified))` + date},
+		{"T-Online, a balancer, a proof of the sender's own address, a forged login from there", []Policy{auto, tonline}, "Received-SPF: pass (mailin7.mgt.mul.t-online.de: x) client-ip=203.0.113.66; receiver=mailin7.mgt.mul.t-online.de\r\n" +
+			"Received: from mailin8.mgt.mul.t-online.de ([10.1.1.1]) by mailin7.mgt.mul.t-online.de with esmtp id 1vaUJg-0uW7E77" + date +
+			"Received: from bank.example ([203.0.113.66]) (Authenticated sender: user) by mailin8.mgt.mul.t-online.de with ESMTPSA id 1vaUJg-0uW7E78" + date},
 		{"kernel.org, HELO of its relay", []Policy{auto, kernel}, line("smtp.kernel.org", attacker, "dfw.source.kernel.org") + "Received: by smtp.kernel.org (Postfix) id 4A" + date + forgery("smtp.kernel.org")},
 
 		// Gateways.

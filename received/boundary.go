@@ -160,7 +160,7 @@ func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 		return Boundary{}, goOn // it names the MX, and no client speaks to an inner host
 	case unknown:
 		return w.none(i, OutcomeUnparseable, "the provider's field does not record the peer's address"), end
-	case edge && !public:
+	case edge && !public && !w.fromHotmail(i):
 		return w.none(i, OutcomePrivatePeer, "the provider's MX shows a peer without a public address"), end
 	case w.listed(h.Addr):
 		return Boundary{}, goOn

@@ -27,11 +27,12 @@ var builtin = [...]profile{
 		// hubs in *.prod.outlook.com speak to each other over public
 		// addresses, under the names they give themselves. The first line by
 		// *.mail.protection.outlook.com shows the client; a sender on the same
-		// service leaves more of them below.
+		// service leaves more of them below. Until 2017 Hotmail's MX, such as
+		// COL004-MC7F77.hotmail.com, stood before it: what SPF saw tells so.
 		name:     "outlook",
 		accounts: []string{"outlook.office365.com", "*.outlook.com", "*.office365.com", "*.hotmail.com", "*.live.com", "*.office.com"},
-		marks:    []string{"*.prod.outlook.com", "*.outlook.office365.com", "*.protection.outlook.com", "*.prod.exchangelabs.com"},
-		mx:       []string{"*.mail.protection.outlook.com"},
+		marks:    []string{"*.prod.outlook.com", "*.outlook.office365.com", "*.protection.outlook.com", "*.prod.exchangelabs.com", "*-mc*.hotmail.com", "*-mc*.*.hotmail.com"},
+		mx:       []string{"*.mail.protection.outlook.com", "*-mc*.hotmail.com", "*-mc*.*.hotmail.com"},
 		internal: []string{"*.prod.outlook.com", "*.outlook.office365.com", "*.prod.protection.outlook.com", "*.prod.exchangelabs.com"},
 		proofs:   []string{"received-spf", "authentication-results"},
 		edge:     true,
@@ -43,12 +44,13 @@ var builtin = [...]profile{
 		// X.omega.yahoo.com .. with HTTP", and the MX names itself by an
 		// address of 10/8: that line counts only with X-Originating-Ip above
 		// it. Before about 2020 mta*.mail.*.yahoo.com wrote the client's
-		// address as the second one, and AOL's *.mx.aol.com in sendmail's way.
+		// address as the second one, and AOL's *.mx.aol.com in sendmail's way. Until
+		// 2010 AOL's air-*.mail.aol.com stood above.
 		name:     "yahoo",
 		accounts: []string{"*.yahoo.com", "*.aol.com", "*.ymail.com"},
-		marks:    []string{"*.yahoo.com", "*.mx.aol.com"},
+		marks:    []string{"*.yahoo.com", "*.mx.aol.com", "air-*.mail.aol.com"},
 		mx:       []string{"10.*", "*.mail.*.yahoo.com", "*.mx.aol.com"},
-		internal: []string{"*.omega.yahoo.com"},
+		internal: []string{"*.omega.yahoo.com", "air-*.mail.aol.com"},
 		proofs:   []string{"x-originating-ip"},
 		confirm:  []string{"10.*"},
 	},

@@ -114,7 +114,8 @@ func (w *walk) known(i int) bool {
 			continue
 		}
 		ours := matchAny(pr.mx, h.By) || matchAny(pr.internal, h.By)
-		if !ours || !w.wroteNext(i, h.HELO) {
+		handsIn := byAddr && pr.form == "exchange" && w.fromFilter(i)
+		if !ours || !w.wroteNext(i, h.HELO) && !handsIn {
 			continue
 		}
 		// The reverse zone of a service's own addresses is the service's: a name in it says which host that is.
@@ -131,6 +132,25 @@ func (w *walk) known(i int) bool {
 		}
 	}
 	return false
+}
+
+// fromFilter reports whether the peer of hop i gives the name of Exchange Online's filter instead of
+// its own, as its hosts did in 2017, and one of them wrote the next field.
+func (w *walk) fromFilter(i int) bool {
+	if i+1 >= len(w.chain.Hops) || !foldEqual(w.chain.Hops[i].HELO, "inbound.mail.protection.outlook.com") {
+		return false
+	}
+	by := w.chain.Hops[i+1].By
+	return hasSuffixFold(by, ".prod.protection.outlook.com") && w.wroteNext(i, by)
+}
+
+// fromHotmail reports whether the private peer of hop i, at an MX of Exchange Online, is Hotmail's MX
+// of the years until 2017. It names itself, and the proof shows that it saw the client. Elsewhere a
+// private peer may be a balancer, and the next field the words of a sender who writes his own
+// address there, with a name or a login that he has not.
+func (w *walk) fromHotmail(i int) bool {
+	h := &w.chain.Hops[i]
+	return h.Form == "exchange" && isMicrosoft(h.By) && w.wroteNext(i, h.HELO) && w.chain.Hops[i+1].Form == "smtpsvc" && w.proofLinks(i)
 }
 
 // proofLinks reports whether the provider's own fields above hop i name the peer

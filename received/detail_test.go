@@ -25,6 +25,8 @@ func TestDetails(t *testing.T) {
 		{"Exim of earlier years", "from a.example ([192.0.2.10]) by mx.example.org with esmtps (TLSv1.2:ECDHE-RSA-AES256-GCM-SHA384:256) (Exim 4.84) id 1brmdT-0002PM-4t; Mon, 15 Jan 2024 10:00:00 +0000",
 			"", "TLSv1.2", "ECDHE-RSA-AES256-GCM-SHA384", "+0000", nil},
 		{"qmail", "from unknown (HELO a.example) (192.0.2.10) by mx.example.org with AES256-SHA encrypted SMTP; 15 Jan 2024 10:00:00 -0000", "", "", "AES256-SHA", "-0000", nil},
+		{"T-Online", "from a.example ([192.0.2.10]) by mailin7.example.org with (TLSv1.3:TLS_AES_256_GCM_SHA384 encrypted) esmtp id 1vaUJg-0uW7E77; Mon, 15 Jan 2024 10:00:00 +0100", "", "TLSv1.3", "TLS_AES_256_GCM_SHA384", "+0100", nil},
+		{"Axigen", "from a.example (192.0.2.10) by mx.example.org (Axigen) with (ECDHE-RSA-AES128-GCM-SHA256 encrypted) ESMTPS id 7B77A7; Mon, 15 Jan 2024 10:00:00 +0000", "", "", "ECDHE-RSA-AES128-GCM-SHA256", "+0000", nil},
 		{"Cisco", "from a.example ([192.0.2.10]) by mx.example.org with ESMTP/TLS/AES128-SHA; 15 Jan 2024 10:00:00 -0400", "", "", "AES128-SHA", "-0400", nil},
 		{"a list", "(majordomo@vger.kernel.org) by vger.kernel.org via listexpand id S1 (ORCPT <rfc822;u@example.org>); Mon, 15 Jan 2024 10:00:00 EST", "listexpand", "", "", "EST", nil},
 		{"two recipients", "from a (a.example [192.0.2.10])" + by + " for <u@example.org>, <v@example.org>; Mon, 15 Jan 2024 10:00:00 +0000", "", "", "", "+0000", []string{"u@example.org", "v@example.org"}},
@@ -42,6 +44,9 @@ func TestDetails(t *testing.T) {
 			if v.got != v.want {
 				t.Errorf("%s: the %s is %q, want %q", tt.name, v.what, v.got, v.want)
 			}
+		}
+		if tt.cipher != "" && !h.TLS && tt.name != "a version that is none" {
+			t.Errorf("%s: the session was encrypted", tt.name)
 		}
 		if h.Err != nil || !slices.Equal(h.Recipients(), tt.to) {
 			t.Errorf("%s: the recipients are %q, want %q; %v", tt.name, h.Recipients(), tt.to, h.Err)

@@ -113,6 +113,7 @@ func (p *parser) classify() {
 		p.negotiated("", cipher)
 	}
 	if cipher, ok := strings.CutPrefix(w, "ESMTP/TLS/"); ok { // Cisco
+		h.TLS = true
 		p.negotiated("", cipher)
 	}
 	smtp := "" // behind the name of the software, as in MailEnable ESMTPA

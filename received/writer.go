@@ -61,6 +61,7 @@ func (p *parser) clauses(t []token) {
 			protocol = words && p.hop.With == ""
 			if i+1 < len(t) && t[i+1].kind == comment {
 				i++ // with (CIPHER encrypted) ESMTPS
+				p.encrypted(p.text(t[i]))
 			}
 			i += p.phrase(t[i+1:], &p.hop.With)
 		case t[i].key == kwVia:
@@ -81,6 +82,21 @@ func (p *parser) clauses(t []token) {
 			i += p.value(t[i+1:], &p.hop.TLSCipher)
 		}
 	}
+}
+
+// encrypted reads the comment before a protocol: Axigen's "CIPHER encrypted", T-Online's
+// "VERSION:CIPHER encrypted".
+func (p *parser) encrypted(c string) {
+	cipher, ok := strings.CutSuffix(c, " encrypted")
+	if !ok {
+		return
+	}
+	p.hop.TLS = true
+	if version, behind, both := strings.Cut(cipher, ":"); both {
+		p.negotiated(version, behind)
+		return
+	}
+	p.negotiated("", cipher)
 }
 
 // senderOf returns the envelope sender of a comment that gives it: Exim's and Dovecot's

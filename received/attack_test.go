@@ -19,6 +19,7 @@ func TestAttacks(t *testing.T) {
 	kernel, _ := Profile("kernel.org")
 	yandex, _ := Profile("yandex")
 	strato, _ := Profile("strato")
+	proton, _ := Profile("proton")
 	tonline, _ := Profile("t-online")
 	named := Policy{MX: []string{"mx.uni.example"}, Internal: []string{"store.uni.example", "scan2.uni.example"}}
 	wide := Policy{MX: []string{"mx.uni.example"}, Internal: []string{"*.uni.example", "localhost"}}
@@ -128,8 +129,15 @@ func TestAttacks(t *testing.T) {
 		{"Yahoo, the proof below", []Policy{auto, yahoo}, "Received: from 127.0.0.1 by atlas1.free.mail.ne1.yahoo.com with HTTPS" + date + "X-Originating-Ip: [203.0.113.66]\r\n" +
 			"Received: from 203.0.113.66 (EHLO evil.example) by 10.1.2.3 with SMTPs (version=TLS1_3 cipher=X)" + date + "X-Originating-Ip: [198.51.100.7]\r\n" +
 			"Received: from 198.51.100.7 (EHLO x) by 10.1.2.3 with SMTPs (version=TLS1_3 cipher=X)" + date},
+		{"Yahoo, a store that shows the MX by its address, the MX's HELO", []Policy{auto, yahoo}, "Received: from 10.1.2.3 by atlas7.free.mail.ne1.yahoo.com with HTTPS" + date + "X-Originating-Ip: [203.0.113.66]\r\n" +
+			"Received: from 203.0.113.66 (EHLO 10.1.2.3) by 10.1.2.3 with SMTPs (version=TLS1_3 cipher=X)" + date + "X-Originating-Ip: [198.51.100.7]\r\n" +
+			"Received: from 198.51.100.7 (EHLO x) by 10.1.2.3 with SMTPs (version=TLS1_3 cipher=X)" + date},
+		{"Yahoo, the same store without the MX's field", []Policy{auto, yahoo}, "Received: from 10.1.2.3 by atlas7.free.mail.ne1.yahoo.com with HTTPS" + date + "X-Originating-Ip: [203.0.113.66]\r\n" +
+			"Received: from 198.51.100.7 (EHLO x) by 10.1.2.3 with SMTPs (version=TLS1_3 cipher=X)" + date},
 		{"Fastmail, an inner slot below", []Policy{auto, fastmail}, line("evil.example", attacker, "mx1.messagingengine.com") + "Received: from slot1 ([10.0.0.1]) by slot2 (Cyrus) with LMTPA" + date + forgery("mx1.messagingengine.com")},
 		{"Strato, a certificate that tells of a login", []Policy{auto, strato}, `Received: from evil.example ([203.0.113.66]) by smtpin.rzone.de (RZmta 49.6.6 OK) with ESMTPS id x9 (using TLSv1.3 with cipher X (256 bits)) (Client CN "x) (authenticated) (y", Issuer "z" (not verified))` + date},
+		{"Proton, a user's field below", []Policy{auto, proton}, line("mail.protonmail.ch", attacker, "mailin051.protonmail.ch") + "Received: from mail.protonmail.ch by mail.protonmail.ch" + date},
+		{"Proton, the same with a protocol, on top", []Policy{auto, proton}, "Received: from mail.protonmail.ch by mail.protonmail.ch with ESMTP" + date + forgery("mail.protonmail.ch")},
 		{"T-Online, a balancer, a proof of the sender's own address, a forged login from there", []Policy{auto, tonline}, "Received-SPF: pass (mailin7.mgt.mul.t-online.de: x) client-ip=203.0.113.66; receiver=mailin7.mgt.mul.t-online.de\r\n" +
 			"Received: from mailin8.mgt.mul.t-online.de ([10.1.1.1]) by mailin7.mgt.mul.t-online.de with esmtp id 1vaUJg-0uW7E77" + date +
 			"Received: from bank.example ([203.0.113.66]) (Authenticated sender: user) by mailin8.mgt.mul.t-online.de with ESMTPSA id 1vaUJg-0uW7E78" + date},

@@ -158,6 +158,8 @@ func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 		return w.origin(i, OutcomeWebmail, webmail), end
 	case unknown && !mx && !w.infers && h.Err == nil && w.wroteNext(i, h.HELO) && matchAny(w.policy.MX, w.chain.Hops[i+1].By):
 		return Boundary{}, goOn // it names the MX, and no client speaks to an inner host
+	case unknown && w.betweenUsers(h):
+		return w.origin(i, OutcomeInternal, "a user of the provider's wrote to another"), end
 	case unknown:
 		return w.none(i, OutcomeUnparseable, "the provider's field does not record the peer's address"), end
 	case edge && !public && !w.fromHotmail(i):
@@ -209,6 +211,12 @@ func (w *walk) relayLoggedIn(h *Hop) bool {
 	}
 	own := slices.ContainsFunc(pr.nets, func(n string) bool { return netip.MustParsePrefix(n).Contains(h.Addr) })
 	return !own && w.listed(h.Addr)
+}
+
+// betweenUsers reports whether a hop is the one of a user's mail to another, which no client brought.
+func (w *walk) betweenUsers(h *Hop) bool {
+	pr := w.policy.profile
+	return pr != nil && pr.users != "" && h.Err == nil && h.With == "" && foldEqual(h.By, pr.users) && foldEqual(h.HELO, pr.users)
 }
 
 // hidesClient reports whether the private peer of hop i may hide a client. It does

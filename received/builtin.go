@@ -76,11 +76,13 @@ var builtin = [...]profile{
 		proofs:   []string{"x-spam-source"},
 	},
 	{
-		// Proton, through its Bridge. One line, by the MX.
+		// Proton, through its Bridge. One line, by the MX, or for the mail of one user
+		// to another "from mail.protonmail.ch by mail.protonmail.ch" and nothing else.
 		name:     "proton",
 		accounts: []string{"*.protonmail.com", "*.proton.me", "*.protonmail.ch"},
 		marks:    []string{"*.protonmail.ch", "*.proton.ch"},
 		mx:       []string{"mailin*.protonmail.ch", "mail*.protonmail.ch"},
+		users:    "mail.protonmail.ch",
 		edge:     true,
 	},
 	{

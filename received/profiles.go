@@ -17,6 +17,7 @@ type profile struct {
 	proofs   []string // proof fields of the provider, in lower case
 	writer   []string // hosts that sign them; empty where they are not signed
 	confirm  []string // writers whose hop counts only if a proof agrees
+	users    string   // the host that names itself for the peer of one user's mail to another
 	edge     bool     // the MX has no peers inside: one without a public address is no answer
 
 	// Relays of the provider's own that call themselves otherwise than they are

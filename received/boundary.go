@@ -232,6 +232,8 @@ func (w *walk) hidesClient(i int, mx bool) bool {
 		return false // Exchange Online's MX is known by its name
 	case mx && w.proofLinks(i), w.withinService(i):
 		return false
+	case h.Kind == HTTP && w.wroteNext(i, h.Addr.String()):
+		return false // a store shows the MX by the address that the MX calls itself by
 	case i+1 >= len(w.chain.Hops):
 		return !h.NameVerified || !strings.EqualFold(h.Name, h.By) // else the host spoke to itself
 	case mx:

@@ -144,7 +144,7 @@ func (t *transaction) dialogue(ctx context.Context) *end {
 	if err := s.w.unsolicited(); err != nil {
 		return t.interrupted(err)
 	}
-	return t.dot()
+	return t.dot(accepted)
 }
 
 // admit checks the session and the envelope before anything is sent.
@@ -330,8 +330,8 @@ func (t *transaction) interrupted(err error) *end {
 	return refusal(stageDATA, reply)
 }
 
-// dot sends the dot or the last chunk, and takes the verdict.
-func (t *transaction) dot() *end {
+// dot sends the dot or the last chunk, and takes the verdict on so many recipients.
+func (t *transaction) dot(accepted int) *end {
 	s := t.s
 	if t.chunked {
 		s.putChunk(" LAST")
@@ -344,9 +344,11 @@ func (t *transaction) dot() *end {
 	// Some commands may be sent before the reply to the dot (RFC 2920 section 3.1 lets content
 	// begin a group): QUIT if the message is the session's last, else the next message's
 	// XCLIENT if the session can be reset in place. A session that has served messages in vain may not be
-	// the next one's.
+	// the next one's. Where LMTP is to bring several verdicts, nothing goes along: a server that says too few of them
+	// would be heard with the reply to that.
+	several := s.o.Dialect == LMTP && accepted > 1
 	switch {
-	case !s.ext.pipelining, s.o.Carrier != XCLIENT:
+	case several, !s.ext.pipelining, s.o.Carrier != XCLIENT:
 	case t.last:
 		s.w.put("QUIT")
 		s.state = quitSent

@@ -115,6 +115,8 @@ func rcptVerdict(reply Reply) (Outcome, *end) {
 func dotVerdict(reply Reply, chunked bool) *end {
 	var e *end
 	switch {
+	case reply.Code == 220, reply.Code == 221: // those to XCLIENT and QUIT: never a word about content
+		return doubt(&Error{Kind: Protocol, Op: stageDot, Reply: reply, Text: "unexpected reply"})
 	case reply.class() == 2:
 		return verdict(stageDot, Delivered, reply)
 	case reply.class() == 4:

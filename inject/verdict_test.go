@@ -94,6 +94,8 @@ func TestDotVerdict(t *testing.T) {
 		dot, chunked in
 	}{
 		{200, in{Delivered, Unclassified, idle}, in{Delivered, Unclassified, idle}},
+		{220, in{InDoubt, Protocol, broken}, in{InDoubt, Protocol, broken}},
+		{221, in{InDoubt, Protocol, broken}, in{InDoubt, Protocol, broken}},
 		{250, in{Delivered, Unclassified, idle}, in{Delivered, Unclassified, idle}},
 		{354, in{InDoubt, Protocol, broken}, in{InDoubt, Protocol, broken}},
 		{421, in{Deferred, Unclassified, broken}, in{Deferred, Unclassified, broken}},

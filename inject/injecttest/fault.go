@@ -78,6 +78,8 @@ const (
 	// Dead answers "503 5.7.0 Error: access denied" to everything but QUIT from then on,
 	// as Postfix does behind a refused XCLIENT.
 	Dead
+	// Mute goes on with the dialogue without a reply.
+	Mute
 )
 
 // fault returns the fault set for this arrival at a stage, nil if there is none.
@@ -139,6 +141,8 @@ func (c *conn) misbehave(f *Fault, text string) bool {
 	switch f.Then {
 	case Dead:
 		c.dead = true
+		return false
+	case Mute:
 		return false
 	case GoOn:
 		return positive(text)

@@ -27,6 +27,8 @@ type replyReader struct {
 	text  []byte   // of all lines of the reply at hand
 	ends  []int    // of each line in text
 	lines []string // of the last reply
+	// err ends the reading: the last reply went wrong.
+	err error
 }
 
 func newReplyReader(r io.Reader) *replyReader {
@@ -35,37 +37,19 @@ func newReplyReader(r io.Reader) *replyReader {
 
 // read reads one reply. The lines are its texts as sent, in a slice that is valid until the
 // next call; they serve EHLO. Errors wrap errMalformed, or come from the reader below.
+// A reply that says no and then goes wrong has said no: its error is left to the next call, for
+// nothing behind it can be told apart.
 func (rr *replyReader) read() (Reply, []string, error) {
-	rr.text, rr.ends = rr.text[:0], rr.ends[:0]
-	code := 0
-	for more := true; more; {
-		line, err := rr.r.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) {
-			line = bytes.Clone(line)
-			line[len(line)-1] = '\n'
-			err = rr.skipLine()
-		}
-		switch {
-		case errors.Is(err, io.EOF) && len(line) > 0:
-			return Reply{}, nil, io.ErrUnexpectedEOF
-		case err != nil:
-			return Reply{}, nil, err
-		case len(rr.ends) == maxReplyLines:
-			return Reply{}, nil, fmt.Errorf("%w: more than %d lines", errMalformed, maxReplyLines)
-		}
-		line = bytes.TrimSuffix(line[:len(line)-1], []byte("\r")) // a bare LF ends it too
-		first := code
-		var text []byte
-		if code, more, text, err = parseReplyLine(line); err != nil {
-			return Reply{}, nil, err
-		}
-		// RFC 5321 section 4.2.1: all lines carry the same code. One that does
-		// not may belong to another reply.
-		if first != 0 && code != first {
-			return Reply{}, nil, fmt.Errorf("%w: code %d continued by %d", errMalformed, first, code)
-		}
-		rr.text = append(rr.text, text...)
-		rr.ends = append(rr.ends, len(rr.text))
+	if rr.err != nil {
+		return Reply{}, nil, rr.err
+	}
+	code, err := rr.readLines()
+	switch {
+	case err == nil:
+	case code >= 400:
+		rr.err = err
+	default:
+		return Reply{}, nil, err
 	}
 	// One allocation makes strings of all lines, for an EHLO reply comes with each message.
 	text, start := string(rr.text), 0
@@ -75,6 +59,51 @@ func (rr *replyReader) read() (Reply, []string, error) {
 		start = end
 	}
 	return makeReply(code, rr.lines), rr.lines, nil
+}
+
+// readLines reads the lines of one reply. With an error it returns the code that the lines before had, 0 where there was
+// none.
+func (rr *replyReader) readLines() (code int, err error) {
+	rr.text, rr.ends = rr.text[:0], rr.ends[:0]
+	for more := true; more; {
+		line, err := rr.r.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			line = append(bytes.Clone(line), '\n')
+			err = rr.skipLine()
+		}
+		switch {
+		case len(rr.ends) == maxReplyLines:
+			line, err = nil, fmt.Errorf("%w: more than %d lines", errMalformed, maxReplyLines)
+		case errors.Is(err, io.EOF) && len(line) > 0:
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil && len(line) == 0 {
+			return code, err
+		}
+		line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")) // a bare LF ends it too
+		now, goesOn, text, bad := parseReplyLine(line)
+		switch {
+		case bad != nil && err != nil:
+			return code, err
+		case bad != nil:
+			return code, bad
+		case code != 0 && now != code:
+			// RFC 5321 section 4.2.1: all lines carry the same code. One that does
+			// not may belong to another reply. Two that say no are taken for the milder.
+			err = fmt.Errorf("%w: code %d continued by %q", errMalformed, code, sanitize(string(line)))
+			if min(code, now) < 400 {
+				return 0, err
+			}
+			return min(code, now), err
+		}
+		code, more = now, goesOn
+		rr.text = append(rr.text, text...)
+		rr.ends = append(rr.ends, len(rr.text))
+		if err != nil {
+			return code, err
+		}
+	}
+	return code, nil
 }
 
 // skipLine reads up to the end of a line of which the beginning has been read.

@@ -72,8 +72,11 @@ func TestReadReplyErrors(t *testing.T) {
 		{"150 x\r\n", errMalformed},
 		{"650 x\r\n", errMalformed},
 		{"250-a\r\n251 b\r\n", errMalformed},
-		{"550 " + strings.Repeat("x", 2*maxSkipped) + "\r\n", errMalformed},
-		{"550 " + strings.Repeat("x", 2*maxReplyLine), io.ErrUnexpectedEOF},
+		{"250 " + strings.Repeat("x", 2*maxSkipped) + "\r\n", errMalformed},
+		{"250 " + strings.Repeat("x", 2*maxReplyLine), io.ErrUnexpectedEOF},
+		{"250-a\r\n550 b\r\n", errMalformed},
+		{"550-a\r\n250 b\r\n", errMalformed},
+		{"55", io.ErrUnexpectedEOF},
 		{"250-" + strings.Repeat("x", 2*maxReplyLine) + "\r\n251 b\r\n", errMalformed},
 		{strings.Repeat("2", 1<<20), errMalformed},
 		{strings.Repeat("250-x\r\n", 10000) + "250 x\r\n", errMalformed},
@@ -88,6 +91,45 @@ func TestReadReplyErrors(t *testing.T) {
 	}
 	if _, got, err := newReplyReader(strings.NewReader(lines.String() + "250 x\r\n")).read(); err != nil || len(got) != maxReplyLines {
 		t.Errorf("a reply of %d lines: %d lines, %v", maxReplyLines, len(got), err)
+	}
+}
+
+// TestBrokenRefusal: a reply that says no and then goes wrong has said no. Nothing is read behind it.
+func TestBrokenRefusal(t *testing.T) {
+	for _, c := range []struct {
+		in   string
+		want Reply
+		end  error
+	}{
+		{"554-5.7.1 blocked\r\nsee https://example.net/why\r\n554 end\r\n", Reply{554, "5.7.1", "blocked"}, errMalformed},
+		{"450-later\r\n451 much later\r\n250 ok\r\n", Reply{450, "", "later"}, errMalformed},
+		{"554-no\r\n450 or later\r\n", Reply{450, "", "no"}, errMalformed}, // the milder one
+		{"554 5.7.1 rejected by pol", Reply{554, "5.7.1", "rejected by pol"}, io.ErrUnexpectedEOF},
+		{"554", Reply{Code: 554}, io.ErrUnexpectedEOF},
+		{"421-closing\r\n", Reply{421, "", "closing"}, io.EOF},
+		{"554-no\r\n55", Reply{554, "", "no"}, io.ErrUnexpectedEOF},
+		{"550 5.7.1 " + strings.Repeat("x", 2*maxSkipped) + "\r\n", Reply{550, "5.7.1", strings.Repeat("x", 400) + "..."}, errMalformed},
+		{strings.Repeat("550-x\r\n", 10000), Reply{550, "", ""}, errMalformed},
+	} {
+		rr := newReplyReader(strings.NewReader(c.in))
+		got, _, err := rr.read()
+		if c.want.Text == "" {
+			got.Text = ""
+		}
+		if err != nil || got != c.want {
+			t.Errorf("%.60q: %+v, %v; want %+v", c.in, got, err, c.want)
+		}
+		if got, _, err := rr.read(); !errors.Is(err, c.end) {
+			t.Errorf("%.60q: then %+v, %v; want %v", c.in, got, err, c.end)
+		}
+	}
+}
+
+// TestMixedReplyIsTold: where the codes of a reply differ, the words are told that make the difference.
+func TestMixedReplyIsTold(t *testing.T) {
+	_, _, err := newReplyReader(strings.NewReader("220-mx.example.net\r\n521 5.7.1 blocked by a list\r\n")).read()
+	if err == nil || !strings.Contains(err.Error(), "521 5.7.1 blocked by a list") {
+		t.Error(err)
 	}
 }
 

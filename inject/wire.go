@@ -153,6 +153,7 @@ func (w *wire) read(d time.Duration) (Reply, []string, error) {
 	w.arm(d)
 	reply, lines, err := w.in.read()
 	w.fail(err)
+	w.fail(w.in.err) // of a refusal: nothing can be said behind it
 	if reply.class() >= 4 {
 		w.negative++
 	}

@@ -102,6 +102,7 @@ func TestDotVerdict(t *testing.T) {
 		{451, in{Deferred, Unclassified, idle}, in{Deferred, Unclassified, inMail}},
 		{500, in{Refused, Unclassified, idle}, in{Deferred, Protocol, broken}},
 		{503, in{Refused, Unclassified, idle}, in{Deferred, Protocol, broken}},
+		{530, in{Refused, Unclassified, idle}, in{Refused, Unclassified, inMail}}, // of a rule for the content
 		{521, in{Refused, Unclassified, broken}, in{Refused, Unclassified, broken}},
 		{552, in{Refused, Unclassified, idle}, in{Refused, Unclassified, inMail}},
 		{554, in{Refused, Unclassified, idle}, in{Refused, Unclassified, inMail}},
@@ -135,6 +136,18 @@ func TestXCLIENTReply(t *testing.T) {
 		{Reply{Code: 503}, in{Deferred, Protocol, broken}, ""},
 		{Reply{Code: 521}, in{Refused, Unclassified, broken}, ""},
 		{Reply{Code: 550, Text: "Error: insufficient authorization"}, in{Deferred, Misconfigured, leaving}, ""},
+		{Reply{Code: 550, Text: "Not authorized"}, in{Deferred, Misconfigured, leaving}, ""},
+		{Reply{Code: 550, Text: "Error: not allowed"}, in{Deferred, Misconfigured, leaving}, ""},
+		{Reply{Code: 550, Text: "XCLIENT command used when not advertised"}, in{Deferred, Misconfigured, leaving}, ""},
+		{Reply{Code: 550, Text: "Not authorized."}, in{Deferred, Misconfigured, leaving}, ""},
+		{Reply{Code: 550, Enhanced: "5.7.14", Text: "You are not from trusted IP"}, in{Deferred, Misconfigured, leaving}, ""},
+		{Reply{Code: 554, Text: "XCLIENT not allowed for this host"}, in{Deferred, Misconfigured, leaving}, ""},
+		{Reply{Code: 530, Text: "Must issue a STARTTLS command first"}, in{Deferred, Misconfigured, leaving}, ""},
+		{Reply{Code: 538}, in{Deferred, Misconfigured, leaving}, ""},
+		{Reply{Code: 550, Text: "<xclient.example.net[192.0.2.1]>: Client host rejected: Access denied"}, in{Refused, Unclassified, leaving}, ""},
+		{Reply{Code: 503, Text: "XCLIENT not permitted while reading mail"}, in{Deferred, Protocol, broken}, ""},
+		{Reply{Code: 550, Text: "192.0.2.1 is not authorized to send mail"}, in{Refused, Unclassified, leaving}, ""},
+		{Reply{Code: 554, Enhanced: "5.7.1", Text: "Service unavailable; Client host [xclient.example.net] blocked using dbl.example.org"}, in{Refused, Unclassified, leaving}, ""},
 		{Reply{Code: 550, Text: "Client host rejected"}, in{Refused, Unclassified, leaving}, ""},
 		{Reply{Code: 554}, in{Refused, Unclassified, leaving}, ""},
 	} {
@@ -168,6 +181,8 @@ func TestGreetingRefused(t *testing.T) {
 		503: {Deferred, Protocol, broken},
 		504: {Refused, Unclassified, leaving},
 		521: {Refused, Unclassified, broken},
+		530: {Deferred, Misconfigured, leaving},
+		538: {Deferred, Misconfigured, leaving},
 		550: {Refused, Unclassified, leaving},
 	} {
 		reply := Reply{Code: code}

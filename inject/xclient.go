@@ -182,11 +182,12 @@ func (t *transaction) lostByHELO() string {
 // xclientRefused is the end by a reply to XCLIENT other than 220. Postfix answers everything after
 // it with 503, so only this reply counts, and the session serves no other message.
 func xclientRefused(reply Reply, client Client) *end {
-	text := strings.ToLower(reply.Text)
 	var e *end
 	switch {
 	case reply.class() == 4:
 		e = verdict(stageXCLIENT, Deferred, reply)
+	case wantsCredentials(reply):
+		e = refusal(stageXCLIENT, reply)
 	case reply.Code == 501:
 		// The attributes before the bad one have been applied, so the session must not go on.
 		e = failure(stageXCLIENT, &Error{Kind: Protocol, Op: stageXCLIENT, Reply: reply, Text: "attribute refused"})
@@ -203,18 +204,28 @@ func xclientRefused(reply Reply, client Client) *end {
 			// The client is known, and other clients fare better: its mail waits for the listener to be mended.
 			e.err.Kind, e.err.Text = Misconfigured, "the MTA does not take the address; for IPv6 its listener needs inet_protocols=all"
 		}
-	case reply.Code == 550 && strings.Contains(text, "insufficient authorization"):
-		return misconfigured(reply, "not authorised for XCLIENT", "put this host into smtpd_authorized_xclient_hosts of this listener")
 	case reply.class() < 4, reply.Code == 500, reply.Code == 502:
 		// postscreen's built-in engine answers 250 or 502 and ignores the attributes.
 		return misconfigured(reply, "XCLIENT was not carried out", "point the injector at an smtpd listener of Postfix 2.3 or newer, not at postscreen or a proxy")
 	case reply.Code == 503:
 		e = failure(stageXCLIENT, &Error{Kind: Protocol, Op: stageXCLIENT, Reply: reply, Text: "session out of step"})
+	case notAuthorized(reply.Text):
+		return misconfigured(reply, "not authorised for XCLIENT", "put this host into smtpd_authorized_xclient_hosts of this listener")
 	default:
 		e = verdict(stageXCLIENT, Refused, reply)
 	}
 	e.session = max(e.session, leaving)
 	return e
+}
+
+// notAuthorized reports whether a text says who may send XCLIENT, in the words of Postfix, Exim, Dovecot, Haraka and Nodemailer,
+// and not who the client may be. It looks behind what the text may quote, which is the client's; and a client may have the name xclient.
+func notAuthorized(text string) bool {
+	text = strings.Trim(strings.ToLower(text[strings.LastIndexByte(text, '>')+1:]), ". ")
+	all := strings.TrimPrefix(text, "error: ")
+	says := func(words string) bool { return strings.Contains(text, words) }
+	return all == "not authorized" || all == "not allowed" || strings.HasPrefix(all, "xclient ") ||
+		slices.ContainsFunc([]string{"insufficient authorization", "not from trusted ip"}, says)
 }
 
 // greetingRefused is the end by a failed EHLO in the client's name. A refusal is the MTA's verdict
@@ -224,6 +235,8 @@ func greetingRefused(err *Error) *end {
 	switch {
 	case err.Reply.class() == 4:
 		e = verdict(err.Op, Deferred, err.Reply)
+	case wantsCredentials(err.Reply):
+		e = refusal(err.Op, err.Reply)
 	case err.Reply.class() == 5 && !commandError(err.Reply):
 		e = verdict(err.Op, Refused, err.Reply)
 	case err.Kind == Misconfigured:

@@ -51,7 +51,8 @@ const (
 	causeRecipient = "this reply is about the recipient, not about the message: correct recipients, or have the MTA take their mail"
 	causeRoute     = "the MTA cannot route it, or takes it for a loop"
 	causeSize      = "larger than the MTA takes, or has room for"
-	causeParameter = "the MTA does not know a parameter that it was sent"
+	causeParameter = "the MTA does not know a parameter that it was sent, or misses one"
+	causeMTA       = "the MTA itself is set up wrongly: see its log"
 	causeStandIn   = "the address that stands for its client was refused, not its own: give the MTA rules for that address, or send such mail to inject.plain; then truehop retry"
 )
 
@@ -76,20 +77,31 @@ func otherCause(stage string, r inject.Reply) string {
 	switch {
 	case r.Enhanced == "5.3.4", r.Enhanced == "5.3.1", r.Enhanced == "5.2.3", r.Code == 552 && r.Enhanced == "":
 		return causeSize
-	case r.Code == 555:
+	case r.Code == 555, r.Enhanced == "5.6.3", r.Enhanced == "5.6.7":
 		return causeParameter
+	case r.Enhanced == "5.3.3", r.Enhanced == "5.3.5":
+		return causeMTA
 	}
 	switch stage {
+	case "MAIL": // before the recipient was named
+		if r.Enhanced == "5.5.4" {
+			return causeParameter
+		}
+		return ""
 	case "RCPT":
 		// 551 and 556 (RFC 7504) are about the recipient, others unless an enhanced code says what they are about.
 		byCode := r.Code == 551 || r.Code == 556
 		unspecific := r.Enhanced == "" && slices.Contains([]int{501, 550, 553}, r.Code)
-		if byCode || unspecific || deniesRelay(r.Text) {
+		incomplete := r.Enhanced == "5.5.2" && strings.Contains(behindQuotes(r.Text), "recipient address rejected")
+		switch {
+		case r.Enhanced == "5.5.4":
+			return causeParameter
+		case byCode, unspecific, incomplete, deniesRelay(r.Text):
 			return causeRecipient
 		}
 	case "DATA", "dot":
 	default:
-		return "" // before the recipient was named
+		return ""
 	}
 	_, detail, _ := strings.Cut(r.Enhanced, ".")
 	subject, _, _ := strings.Cut(detail, ".")
@@ -108,10 +120,15 @@ func otherCause(stage string, r inject.Reply) string {
 }
 
 // deniesRelay reports whether a text says that the MTA is not responsible for the recipient's domain, for which there is
-// no status code of its own: the words of Postfix, sendmail, Exim, Exchange, and qmail. They come behind the
-// addresses that the text may quote, in which a sender can write what it likes.
+// no status code of its own: the words of Postfix, sendmail, Exim, Exchange, and qmail.
 func deniesRelay(text string) bool {
-	text = strings.ToLower(text[strings.LastIndexByte(text, '>')+1:])
+	text = behindQuotes(text)
 	return slices.ContainsFunc([]string{"relay access denied", "relaying denied", "relay denied", "relay not permitted", "relaying not",
 		"relaying is not", "unable to relay", "not permitted to relay", "allowed rcpthosts"}, func(words string) bool { return strings.Contains(text, words) })
+}
+
+// behindQuotes returns what a text says behind the addresses that it may quote, in which a sender can write what it likes, in
+// lower case.
+func behindQuotes(text string) string {
+	return strings.ToLower(text[strings.LastIndexByte(text, '>')+1:])
 }

@@ -65,6 +65,8 @@ func TestOtherCause(t *testing.T) {
 		{"RCPT", 550, "5.7.1", "alice@example.net... Relaying denied. Proper authentication required.", causeRecipient},
 		{"RCPT", 550, "5.7.54", "SMTP; Unable to relay recipient in non-accepted domain", causeRecipient},
 		{"RCPT", 550, "5.2.1", "Mailbox disabled", causeRecipient},
+		{"RCPT", 504, "5.5.2", "<alice>: Recipient address rejected: need fully-qualified address", causeRecipient},
+		{"RCPT", 504, "5.5.2", "<recipient address rejected>: Helo command rejected: need fully-qualified hostname", ofTheMessage},
 		{"dot", 550, "5.1.1", "LMTP: user unknown", causeRecipient},
 		{"dot", 552, "5.2.2", "mailbox is full", causeRecipient},
 		{"DATA", 554, "5.1.1", "user unknown", causeRecipient},
@@ -84,6 +86,20 @@ func TestOtherCause(t *testing.T) {
 		// The way it was said.
 		{"MAIL", 555, "5.5.4", "Unsupported option: SMTPUTF8", causeParameter},
 		{"RCPT", 555, "", "NOTIFY is not for you", causeParameter},
+		{"MAIL", 501, "5.5.4", "Unknown BODY value", causeParameter},
+		{"MAIL", 504, "5.5.4", "SIZE not implemented", causeParameter},
+		{"RCPT", 501, "5.5.4", "Error: Bad NOTIFY parameter syntax", causeParameter},
+		{"EHLO", 501, "5.5.4", "Invalid domain name", ofTheMessage},
+		{"dot", 554, "5.6.3", "8-bit content, and 8BITMIME was not declared", causeParameter},
+		{"RCPT", 553, "5.6.7", "Must declare SMTPUTF8 to send unicode address", causeParameter},
+		// The MTA itself.
+		{"XCLIENT", 554, "5.3.5", "Local configuration error", causeMTA},
+		{"MAIL", 554, "5.3.5", "Local configuration error", causeMTA},
+		{"RCPT", 550, "5.3.5", "system incorrectly configured", causeMTA},
+		{"DATA", 554, "5.3.3", "not capable of that", causeMTA},
+		{"dot", 554, "5.3.5", "mail system misconfigured", causeMTA},
+		{"RCPT", 550, "5.3.2", "Service currently unavailable", ofTheMessage}, // postscreen, to a client that it denies
+		{"RCPT", 550, "5.3.0", "access denied", ofTheMessage},                 // sendmail's access database
 	} {
 		r := inject.Reply{Code: c.code, Enhanced: c.enhanced, Text: c.text}
 		if got := otherCause(c.stage, r); got != c.want {

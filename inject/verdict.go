@@ -103,6 +103,8 @@ func rcptVerdict(reply Reply) (Outcome, *end) {
 		return Deferred, refusal(stageRCPT, reply)
 	case reply.Code == 521: // RFC 7504: the connection is closed, and the other recipients are undecided
 		return Refused, verdict(stageRCPT, Deferred, reply)
+	case reply.Enhanced == "5.2.3", reply.Enhanced == "5.3.4": // too large, which it will be tomorrow
+		return Refused, nil
 	case reply.Code == 552: // RFC 5321 section 4.5.3.1.10: take it for 452
 		return Deferred, nil
 	case reply.class() == 5:

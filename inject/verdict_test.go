@@ -86,6 +86,16 @@ func TestRcptVerdict(t *testing.T) {
 	}
 }
 
+// Test552ToRecipient: 552 to RCPT is about the number of recipients or a full mailbox, and passes; one about the message's size,
+// as per-mailbox limits say it, never does.
+func Test552ToRecipient(t *testing.T) {
+	for enhanced, want := range map[string]Outcome{"": Deferred, "5.5.3": Deferred, "5.2.2": Deferred, "5.2.3": Refused, "5.3.4": Refused} {
+		if got, e := rcptVerdict(Reply{Code: 552, Enhanced: enhanced}); got != want || e != nil {
+			t.Errorf("552 %s: %v, ends %v; want %v", enhanced, got, e != nil, want)
+		}
+	}
+}
+
 // TestDotVerdict: what the reply to the dot means, and to the last chunk, which may leave the mail
 // transaction open.
 func TestDotVerdict(t *testing.T) {

@@ -1,6 +1,9 @@
 package inject
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // end is how the dialogue of a transaction ended: the verdict, and what becomes of the session. A
 // step returns nil if the dialogue goes on.
@@ -73,8 +76,14 @@ func closing(r Reply) bool { return r.Code == 421 || r.Code == 521 }
 
 // commandError reports whether a reply says that the command was wrong, not its argument (RFC 5321
 // section 4.2.1). Such a reply is no verdict: the dialogue is out of step. Postfix answers
-// everything with 503 on a session that it has refused.
-func commandError(r Reply) bool { return r.Code == 500 || r.Code == 502 || r.Code == 503 }
+// everything with 503 on a session that it has refused. Postfix and Exim say 554 where a command came too early.
+func commandError(r Reply) bool {
+	if r.Code == 554 {
+		text := strings.ToLower(r.Text[strings.LastIndexByte(r.Text, '>')+1:]) // behind what a sender wrote
+		return strings.Contains(text, "protocol synchronization") || strings.Contains(text, "synchronization error")
+	}
+	return r.Code == 500 || r.Code == 502 || r.Code == 503
+}
 
 // wantsCredentials reports whether a reply asks for AUTH or STARTTLS first (RFC 4954 section 6, RFC
 // 3207 section 4). That is a matter of configuration, not of a message or recipient.

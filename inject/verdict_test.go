@@ -201,6 +201,26 @@ func TestGreetingRefused(t *testing.T) {
 	checkEnd(t, "no reply", greetingRefused(classify(stageEHLO, io.EOF)), stageEHLO, in{Deferred, Unreachable, broken})
 }
 
+// TestOutOfStepInWords: 554 can say that the dialogue is out of step, and not that anything is refused. A text that quotes what
+// a sender wrote cannot pass for that.
+func TestOutOfStepInWords(t *testing.T) {
+	quoted := Reply{Code: 554, Enhanced: "5.7.1", Text: "<smtp protocol synchronization@example.net>: Sender address rejected: no"}
+	if e := refusal(stageMAIL, quoted); e.outcome != Refused {
+		t.Errorf("%v: %v", quoted, e.outcome)
+	}
+	for _, reply := range []Reply{{Code: 554, Enhanced: "5.5.0", Text: "Error: SMTP protocol synchronization"}, {Code: 554, Text: "SMTP synchronization error"}} {
+		outOfStep := in{Deferred, Protocol, broken}
+		checkEnd(t, reply.String(), xclientRefused(reply, Client{}), stageXCLIENT, outOfStep)
+		checkEnd(t, reply.String(), greetingRefused(hostRefused(stageEHLO, reply)), stageEHLO, outOfStep)
+		checkEnd(t, reply.String(), refusal(stageMAIL, reply), stageMAIL, outOfStep)
+		_, e := rcptVerdict(reply)
+		if e == nil {
+			t.Fatalf("%v: no end", reply)
+		}
+		checkEnd(t, reply.String(), e, stageRCPT, outOfStep)
+	}
+}
+
 // TestStale: after which ends another attempt on a fresh connection may help, and can do no harm.
 func TestStale(t *testing.T) {
 	unanswered := lost(stageMAIL, io.EOF)

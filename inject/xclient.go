@@ -207,7 +207,7 @@ func xclientRefused(reply Reply, client Client) *end {
 	case reply.class() < 4, reply.Code == 500, reply.Code == 502:
 		// postscreen's built-in engine answers 250 or 502 and ignores the attributes.
 		return misconfigured(reply, "XCLIENT was not carried out", "point the injector at an smtpd listener of Postfix 2.3 or newer, not at postscreen or a proxy")
-	case reply.Code == 503:
+	case commandError(reply):
 		e = failure(stageXCLIENT, &Error{Kind: Protocol, Op: stageXCLIENT, Reply: reply, Text: "session out of step"})
 	case notAuthorized(reply.Text):
 		return misconfigured(reply, "not authorised for XCLIENT", "put this host into smtpd_authorized_xclient_hosts of this listener")

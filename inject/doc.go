@@ -34,7 +34,7 @@
 //   - What a used session has against it is not the next message's: Postfix counts errors and junk commands
 //     across XCLIENT, so a session is replaced after a few messages in a row that were not delivered. Where the MTA
 //     ends a used session before content was sent (421, "too many messages"), the message is tried again on a
-//     fresh one, whose reply counts.
+//     fresh one, whose reply counts. Where it ends a session at one recipient, the others are tried without that one.
 //
 // # How it is built
 //

@@ -45,7 +45,8 @@ func TestRecipients(t *testing.T) {
 		{"MAIL refused, 354 all the same", []injecttest.Fault{{Stage: injecttest.MAIL, Nth: 1, Reply: "450 4.7.1 later"}, {Stage: injecttest.DATA, Nth: 1, Reply: "354 go ahead"}}, nil, inject.Deferred, "deferred deferred", 450, 2},
 		{"all refused, and lost at DATA", []injecttest.Fault{rcpt(0, "550 5.1.1 unknown"), {Stage: injecttest.DATA, Nth: 1, Then: injecttest.CloseConn}}, nil, inject.Refused, "refused refused", 550, 2},
 		{"MAIL refused", []injecttest.Fault{{Stage: injecttest.MAIL, Nth: 1, Reply: "450 4.7.1 later"}}, nil, inject.Deferred, "deferred deferred", 450, 1},
-		{"421 in the middle", []injecttest.Fault{rcpt(2, "421 4.3.2 closing")}, nil, inject.Deferred, "deferred deferred", 421, 2},
+		{"421 in the middle", []injecttest.Fault{rcpt(2, "421 4.3.2 closing")}, nil, inject.Deferred, "delivered deferred", 421, 2},
+		{"one unknown, DATA refused for good and closed", []injecttest.Fault{rcpt(1, "550 5.1.1 unknown"), {Stage: injecttest.DATA, Nth: 1, Reply: "521 5.7.1 never"}}, nil, inject.Refused, "refused refused", 521, 2},
 		{"dot refused", []injecttest.Fault{{Stage: injecttest.DOT, Nth: 1, Reply: "554 5.6.0 no"}, rcpt(1, "450 4.2.0 later")}, nil, inject.Deferred, "deferred refused", 554, 1},
 		{"dot in doubt", []injecttest.Fault{{Stage: injecttest.DOT, Nth: 1, Then: injecttest.CloseConn}, rcpt(1, "550 5.1.1 unknown")}, nil, inject.InDoubt, "refused in-doubt", 0, 2},
 	} {

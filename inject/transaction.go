@@ -420,6 +420,7 @@ func (t *transaction) leave(e *end) {
 	if s.w.err != nil {
 		e.session = broken
 	}
+	e.others = t.others(e)
 	if t.last {
 		e.session = max(e.session, leaving)
 	}

@@ -24,6 +24,8 @@ type end struct {
 	unanswered bool
 	// begun says that content of the message may have been sent.
 	begun bool
+	// others are the recipients for whom another attempt is due, without the one that ended this one.
+	others []string
 	// beforeClient says that it went wrong before the client was presented.
 	beforeClient bool
 }

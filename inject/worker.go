@@ -185,7 +185,7 @@ func (w *worker) dismiss() {
 }
 
 // deliver delivers one job. It makes another attempt if a used session may have failed for reasons
-// of its own, and another one if the MTA refused an attribute. It returns false where another worker has taken
+// of its own, another one if the MTA refused an attribute, and another one without a recipient that ended the session. It returns false where another worker has taken
 // the job over.
 func (w *worker) deliver(j *job) (r Receipt, mine bool) {
 	ctx, cancel := context.WithCancelCause(j.ctx)
@@ -201,6 +201,8 @@ func (w *worker) deliver(j *job) (r Receipt, mine bool) {
 		}
 		return w.p.undelivered(j.m, &Error{Kind: Aborted, Op: stageConnect, Err: context.Cause(ctx)}, client, notes), true
 	}
+	m := j.m
+	var first *Receipt // of the attempt that one recipient ended for all
 	for refused := false; ; {
 		// If XCLIENT is pipelined, it is this message's: the job was held for that.
 		if s := w.session; s != nil && s.state != pipelined {
@@ -208,24 +210,29 @@ func (w *worker) deliver(j *job) (r Receipt, mine bool) {
 			case s.w.unsolicited() != nil:
 				s.Abort() // the MTA has closed it, or it is out of step
 				w.session = nil
-			case !s.strain.bears(len(j.m.To)):
+			case !s.strain.bears(len(m.To)):
 				w.dismiss()
 			}
 		}
 		if w.session == nil {
 			waiting := w.p.waiting
-			if refused {
+			if refused || first != nil {
 				waiting = nil // what has been learned of this message is here
 			}
 			e, mine := w.open(ctx, j, client, waiting)
 			switch {
 			case !mine:
 				return Receipt{}, false
+			case e != nil && first != nil:
+				return *first, true
 			case e != nil:
 				return w.p.undelivered(j.m, e, client, notes), true
 			}
 		}
-		receipt, e := w.session.deliver(ctx, j.m, client, notes, w.next)
+		receipt, e := w.session.deliver(ctx, m, client, notes, w.next)
+		if first != nil {
+			receipt = first.with(receipt)
+		}
 		switch {
 		case e.attribute == "ADDR":
 			return receipt, true // a client that is known is not made an unknown one
@@ -240,6 +247,9 @@ func (w *worker) deliver(j *job) (r Receipt, mine bool) {
 		case w.used && !j.stale && e.stale():
 			j.stale = true
 			w.giveUpSpare()
+		case first == nil && len(e.others) > 0:
+			first, m = &receipt, m.only(e.others)
+			notes = append(notes, "the MTA ended the session at one recipient: the others were tried without it")
 		default:
 			w.used = true
 			return receipt, true

@@ -1,0 +1,45 @@
+package inject
+
+import "slices"
+
+// others returns the recipients that may get the message without the one at which the MTA ended the session: by 421 or 521
+// to its RCPT, or by closing the connection behind a 4xx or 5xx. Else that one would keep the message from them at each try.
+// It returns nil where no recipient was refused or deferred.
+func (t *transaction) others(e *end) []string {
+	refused := func(r RecipientReceipt) bool { return r.Reply.class() >= 4 }
+	ended := e.session == broken && e.outcome == Deferred
+	if t.begun || !ended || !slices.ContainsFunc(t.recipients, refused) {
+		return nil
+	}
+	var others []string
+	for _, r := range t.recipients {
+		if !refused(r) {
+			others = append(others, r.Address)
+		}
+	}
+	return others
+}
+
+// only returns m for some of its recipients.
+func (m *Message) only(recipients []string) *Message {
+	some := *m
+	some.To = recipients
+	return &some
+}
+
+// with returns a receipt completed by that of a later attempt, which was for some of the recipients in the same order. What
+// ended the first attempt counts no more.
+func (r Receipt) with(later Receipt) Receipt {
+	r.Recipients = slices.Clone(r.Recipients)
+	left := later.Recipients
+	for i, to := range r.Recipients {
+		if len(left) > 0 && to.Address == left[0].Address {
+			r.Recipients[i], left = left[0], left[1:]
+		}
+	}
+	r.Outcome = outcomeOf(r.Recipients)
+	decided := func(to RecipientReceipt) bool { return to.Outcome == r.Outcome }
+	to := r.Recipients[slices.IndexFunc(r.Recipients, decided)]
+	r.Stage, r.Reply, r.QueueID, r.Note, r.Err = to.Stage, to.Reply, later.QueueID, later.Note, later.Err
+	return r
+}

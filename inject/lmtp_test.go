@@ -1,6 +1,8 @@
 package inject_test
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/truehop/truehop/inject"
@@ -27,6 +29,27 @@ func TestLMTPRepliesTooFew(t *testing.T) {
 			r := session.Deliver(t.Context(), m, func() *inject.Message { return message(2) })
 			if want := "refused in-doubt"; outcomes(r) != want {
 				t.Errorf("%s, want %s: %v", outcomes(r), want, r.Recipients)
+			}
+		})
+	}
+}
+
+// TestOtherDialect: a listener that does not know our greeting speaks the other protocol, and the hint says which key is to change.
+func TestOtherDialect(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		s    injecttest.Options
+		o    inject.Options
+		want string
+	}{
+		{"SMTP to LMTP", injecttest.Options{LMTP: true}, inject.Options{}, "protocol: lmtp"},
+		{"LMTP to SMTP", injecttest.Options{}, inject.Options{Dialect: inject.LMTP}, "protocol: smtp"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := inject.Open(t.Context(), newServer(t, c.s).Dial, c.o)
+			var e *inject.Error
+			if !errors.As(err, &e) || e.Kind != inject.Misconfigured || !strings.Contains(e.Hint(), c.want) {
+				t.Fatalf("%v, hint %q; want %q in it", err, e.Hint(), c.want)
 			}
 		})
 	}

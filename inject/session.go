@@ -142,13 +142,17 @@ func (s *Session) begin(c *Client) *Error {
 			return proxyNotTaken(e.Reply)
 		case s.proxied != nil && errors.Is(e, errUnsolicited): // or came before EHLO was said
 			return proxyNotTaken(Reply{})
-		case s.o.Dialect == LMTP, !unknown:
+		case !unknown:
 			return e
+		case s.o.Dialect == LMTP:
+			return otherDialect(stageEHLO, e.Reply, SMTP)
 		}
 		reply, _, err := s.w.command(s.o.Timeouts.Command, "HELO "+name)
 		switch {
 		case err != nil:
 			return classify(stageHELO, err)
+		case reply.Code == 500, reply.Code == 502:
+			return otherDialect(stageHELO, reply, LMTP)
 		case reply.Code != 250:
 			return hostRefused(stageHELO, reply)
 		}
@@ -231,6 +235,12 @@ func hostRefused(op string, reply Reply) *Error {
 			Advice: "allow this host to connect to the listener, before any client is presented"}
 	}
 	return &Error{Kind: Protocol, Op: op, Reply: reply, Text: "unexpected reply"}
+}
+
+// otherDialect is the error for a listener that does not know our greeting: it may speak d (RFC 2033 section 4.1).
+func otherDialect(op string, reply Reply, d Dialect) *Error {
+	return &Error{Kind: Misconfigured, Op: op, Reply: reply, Text: "the listener does not know this greeting",
+		Advice: "if it speaks " + strings.ToUpper(d.String()) + ", set protocol: " + d.String()}
 }
 
 // authenticate holds the exchange of RFC 4954.

@@ -124,6 +124,9 @@ func (s *Session) begin(c *Client) *Error {
 		e := classify(stageGreeting, err)
 		if e.Kind == Unreachable && !s.o.Carrier.byProxy() {
 			e.Advice = "a listener that waits for a PROXY header is silent, too: it needs carrier: proxy-v1 or proxy-v2"
+			if _, secure := s.w.conn.(*tls.Conn); !secure {
+				e.Advice += "; and one that waits for TLS: it needs tls: implicit"
+			}
 		}
 		return e
 	case s.proxied != nil && noProxyHeader(reply):

@@ -54,6 +54,12 @@ func (c *Client) lost(op string, err error) error {
 		return c.byeError(op)
 	}
 	e := &fetch.Error{Kind: fetch.Unreachable, Op: op, Err: err}
+	if last := []byte(c.g.noted().prose); len(last) > 0 { // "421 too busy", for one
+		e.Text = fetch.Sanitize(string(last))
+		if kind, _ := judge(fetch.Entry, code{}, last); kind == fetch.Busy {
+			e.Kind = kind
+		}
+	}
 	var alert *net.OpError // package tls has no type for an alert
 	switch {
 	case op == "greeting" && errors.Is(err, os.ErrDeadlineExceeded):

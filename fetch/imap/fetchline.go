@@ -34,7 +34,7 @@ func (x *lexer) fetched(line []byte, first bool) error {
 		}
 		line = line[1:]
 	} else if x.depth == 0 {
-		if len(line) == 0 || !bytes.ContainsRune([]byte(" \t)"), rune(line[0])) {
+		if len(line) == 0 || !bytes.ContainsRune([]byte(" \t)"), rune(line[0])) && !x.beginsItem(line) {
 			return errors.New("more text than the literal was said to have")
 		}
 	}
@@ -63,6 +63,26 @@ func (x *lexer) fetched(line []byte, first bool) error {
 		}
 		line = rest
 	}
+}
+
+// needless reports whether a FETCH response that cannot be read can be passed over: it holds no message and announces no literal. Servers tell the
+// flags that others have changed unasked, and in forms of their own.
+func needless(line []byte) bool {
+	upper := bytes.ToUpper(line)
+	message := bytes.Contains(upper, []byte("BODY")) || bytes.Contains(upper, []byte("RFC822"))
+	_, literal := announced(bytes.TrimRight(line, " \t"))
+	return !message && !literal
+}
+
+// beginsItem reports whether another item follows a literal that ended in LF, without the space that should come first.
+func (x *lexer) beginsItem(line []byte) bool {
+	name, _, ok := cutItem(line)
+	return x.line && ok && (name == "FLAGS" || isKnown(name))
+}
+
+// isKnown reports whether an item is one that a server we know of may send.
+func isKnown(name string) bool {
+	return slices.ContainsFunc(knownItems[:], func(begin string) bool { return strings.HasPrefix(name, begin) })
 }
 
 // endFetch says what is left to be said at the end of a FETCH response.
@@ -163,9 +183,8 @@ func cutFlags(value []byte) (rest []byte, err error) {
 		}
 		rest = bytes.TrimLeft(value[i+1:], " \t")
 		name, _, item := cutItem(rest)
-		known := slices.ContainsFunc(knownItems[:], func(begin string) bool { return strings.HasPrefix(name, begin) })
 		switch {
-		case len(bytes.Trim(rest, ") \t")) == 0 && bytes.Count(rest, []byte(")")) == 1, item && known:
+		case len(bytes.Trim(rest, ") \t")) == 0 && bytes.Count(rest, []byte(")")) == 1, item && isKnown(name):
 			return rest, nil
 		}
 	}

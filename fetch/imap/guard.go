@@ -77,6 +77,7 @@ type guard struct {
 // notes are what the server said beside its answers.
 type notes struct {
 	bye      string          // the text of BYE, not sanitised
+	prose    string          // the last line that is no response, likewise
 	caps     map[string]bool // the last capabilities it announced, in upper case
 	asked    []question      // the SEARCH commands under way, in their order
 	searches int             // how many of those that have ended had a response
@@ -124,7 +125,7 @@ func newGuard(conn net.Conn, o Options) *guard {
 	if o.MaxSize > 0 {
 		g.lex.limit = min(o.MaxSize+largeSlack, maxBody)
 	}
-	g.lex.uidOf, g.lex.asked, g.lex.bodies = g.uidOf, g.asksFor, g.asksForBodies
+	g.lex.uidOf, g.lex.asked, g.lex.bodies, g.lex.prose = g.uidOf, g.asksFor, g.asksForBodies, g.passesProse
 	g.notes.arrived = make(chan struct{}, 1)
 	g.br = bufio.NewReaderSize(readerFunc(g.receive), 32<<10)
 	return g
@@ -267,6 +268,7 @@ func (g *guard) Read(p []byte) (int, error) {
 			if err != nil {
 				return 0, io.EOF
 			}
+			g.lex.line = n > 0 && p[n-1] == '\n'
 			if !g.drop && n > 0 {
 				return n, nil
 			}
@@ -295,7 +297,7 @@ func (g *guard) nextLine() ([]byte, error) {
 	if err := g.lex.next(line); err != nil {
 		return nil, g.broken(err.Error(), line)
 	}
-	g.drop = !g.lex.body
+	g.drop, g.lex.line = !g.lex.body, false
 	g.mu.Lock()
 	g.lines--
 	switch {

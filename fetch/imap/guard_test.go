@@ -19,10 +19,10 @@ func through(t testing.TB, said string, change func(*guard)) (string, error) {
 	t.Helper()
 	client, server := net.Pipe()
 	g := guardOver(client, Options{Timeouts: Timeouts{Idle: 5 * time.Second}})
+	g.begin(0)
 	if change != nil {
 		change(g)
 	}
-	g.begin(0)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -77,6 +77,8 @@ func TestGuardSaysAnew(t *testing.T) {
 		"* esearch  (tag T3)uid  MIN 1 COUNT 3 all \"1:3\" \r\n":   "* ESEARCH (TAG \"T3\") UID ALL 1:3\r\n",
 		"* ESEARCH (TAG \"T3\") UID\r\n* ESEARCH (TAG \"T4\")\r\n": "* ESEARCH (TAG \"T3\") UID\r\n* ESEARCH (TAG \"T4\") UID\r\n",
 		"*\r\n* \r\n* 1 FETCH\r\n* 1 EXISTS\r\n":                   "* 1 EXISTS\r\n",
+		"* 1 EXISTS\r\r\n* SEARCH 1 2\r\r\n":                       "* 1 EXISTS\r\n* SEARCH 1 2\r\n",
+		"* OK[X y\r\nT1 OK[READ-WRITE] x\r\n* LIST() \"/\" a\r\n":  "* OK (X y\r\nT1 OK [READ-WRITE] x\r\n",
 		"* OK a\rb\x00c\r\n* OK\r\n":                               "* OK a?b?c\r\n* OK \r\n",
 		// Capabilities.
 		"* CAPABILITY IMAP4rev1 IMAP4rev2 IDLE\r\n":                 "* CAPABILITY IMAP4rev1 IMAP4rev1 IDLE\r\n",
@@ -112,10 +114,52 @@ func TestGuardSaysAnew(t *testing.T) {
 		"* 1 FETCH (FLAGS (\\Seen))\r\n* 1 FETCH ()\r\n":                                  nothing,
 		"* 1 FETCH (UID 7 BODY[] {1}\r\nx FLAGS (\\Seen) UID 7)\r\n":                      "* 1 FETCH (UID 7 BODY[] {1}\r\nx)\r\n",
 		"* 1 FETCH (UID 7 BODY[] {1}\r\nx BODY[] {2}\r\nyz BODY[] NIL)\r\n":               "* 1 FETCH (UID 7 BODY[] {1}\r\nx)\r\n",
-		"* 1 FETCH (BODY[]<0> {3}\r\nabc UID 7 BODY[TEXT] \"x\")\r\n":                     "* 1 FETCH (UID 7)\r\n",
+		"* 1 FETCH (UID 7 BODY[] {2}\r\n\r\nFLAGS (\\Seen) UID 7)\r\n":                    "* 1 FETCH (UID 7 BODY[] {2}\r\n\r\n)\r\n",
+		"* 1 FETCH(UID 7 BODY[] {3}\r\r\nabc)\r\r\n":                                      "* 1 FETCH (UID 7 BODY[] {3}\r\nabc)\r\n",
+		// FETCH that cannot be read and holds nothing.
+		"* 1 FETCH (UID 1\r\n* 1 FETCH UID 1)\r\n* 1 FETCH (FLAGS \\Seen)\r\n* 1 FETCH (UID 99999999999)\r\n": nothing,
+		"* 1 FETCH (FLAGS (\\Seen)UID 7)\r\n* 1 FETCH (X \"a\r\n* 2 FETCH (UID 7)\r\n":                        "* 1 FETCH (UID 7)\r\n* 2 FETCH (UID 7)\r\n",
+		"* 1 FETCH (BODY[]<0> {3}\r\nabc UID 7 BODY[TEXT] \"x\")\r\n":                                         "* 1 FETCH (UID 7)\r\n",
 	} {
 		if got, err := through(t, said, nil); got != want || err != io.ErrUnexpectedEOF {
 			t.Errorf("of %.80q\npassed %q, want\n%q (%v)", said, got, want, err)
+		}
+	}
+}
+
+// A list of UIDs that falls all the way is sorted before the library gets it.
+func TestGuardSortsALongList(t *testing.T) {
+	var falling, rising []string
+	for n := range 3000 {
+		falling = append(falling, fmt.Sprint(3000-n))
+		rising = append(rising, fmt.Sprint(1+n))
+	}
+	for form, separator := range map[string]string{"* SEARCH %s\r\n": " ", "* ESEARCH (TAG \"T3\") UID ALL %s,3001:3003\r\n": ","} {
+		said, want := fmt.Sprintf(form, strings.Join(falling, separator)), fmt.Sprintf(form, strings.Join(rising, separator))
+		if got, err := through(t, said, nil); got != want || err != io.ErrUnexpectedEOF {
+			t.Errorf("of %.80q\npassed %.80q, want\n%.80q (%v)", said, got, want, err)
+		}
+	}
+}
+
+// A line that is no response is passed over where the library reads and no message can be meant.
+func TestGuardPassesProse(t *testing.T) {
+	const ends = "T1 OK in\r\n"
+	for said, pass := range map[string]bool{
+		"Please delete some mail.\r\n":          true,
+		"* (see https://example.org/quota)\r\n": true,
+		"421 too busy\r\n":                      true,
+		"Is that so {12}\r\n":                   false,
+		"T1 OKAY\r\n":                           false,
+		"T1 SEARCH 1\r\n":                       false,
+		"* 4294967296 EXISTS\r\n":               false,
+	} {
+		for _, bodies := range []bool{false, true} {
+			got, err := through(t, said+ends, func(g *guard) { g.secured, g.notes.bodies = true, bodies })
+			_, broken := err.(*brokenError)
+			if want := pass && !bodies; broken == want || (got == ends) != want {
+				t.Errorf("of %q, bodies asked for: %t, passed %q (%v)", said, bodies, got, err)
+			}
 		}
 	}
 }
@@ -149,43 +193,43 @@ func TestGuardFindsTheUIDBehindTheBody(t *testing.T) {
 func TestGuardRefuses(t *testing.T) {
 	deep := strings.Repeat("(", 100_000)
 	for name, said := range map[string]string{
-		"reply OKAY":                 "T1 OKAY done\r\n",
-		"reply NONE":                 "T1 NONE\r\n",
-		"literal {-1}":               "* 1 FETCH (UID 1 BODY[] {-1}\r\nabc)\r\n",
-		"literal {99999999999}":      "* 1 FETCH (UID 1 BODY[] {99999999999}\r\nabc)\r\n",
-		"literal of 20 digits":       "* 1 FETCH (UID 1 BODY[] {18446744073709551617}\r\nabc)\r\n",
-		"literal {+3}":               "* 1 FETCH (UID 1 BODY[] {+3}\r\nabc)\r\n",
-		"more than stated, as items": "* 1 FETCH (UID 1 BODY[] {3}\r\nabcFLAGS ())\r\n",
-		"longer than stated":         "* 1 FETCH (UID 1 BODY[] {3}\r\nabc more text\r\n)\r\n",
-		"shorter than stated":        "* 1 FETCH (UID 1 BODY[] {30}\r\nabc)\r\nT1 OK done\r\n* 1 EXISTS and more\r\n",
-		"nested without end":         "* 1 FETCH (BODYSTRUCTURE " + deep + "\r\n",
-		"nested too deep, no end":    "* 1 FETCH (BODYSTRUCTURE " + deep[:40] + "\r\n",
-		"nested too deep, closed":    "* 1 FETCH (BODYSTRUCTURE " + deep[:40] + strings.Repeat(")", 41) + "\r\n",
-		"other literal too long":     "* LIST () \"/\" {65537}\r\n",
-		"header as a literal":        "* 1 FETCH (UID 7 BODY[HEADER] {65537}\r\n",
-		"literal in status text":     "* OK {5}\r\nBODY[] {4}\r\n",
-		"text behind literal":        "* 1 FETCH (UID 1 BODY[] {3} x\r\nabc)\r\n",
-		"ESEARCH of words":           "* ESEARCH (TAG \"T3\") UID ALL one\r\n",
-		"ESEARCH of numbers":         "* ESEARCH (TAG \"T3\") ALL 1:3\r\n",
-		"SEARCH in parentheses":      "* SEARCH (1 2)\r\n",
-		"string over the line":       "* 1 FETCH (UID 1 BODY[] \"abc\r\n{5}\r\n\")\r\n",
-		"escaped quote":              "* 1 FETCH (UID 1 BODY[] \"abc\\\"\r\n",
-		"open parenthesis":           "* 1 FETCH (UID 1\r\n",
-		"closing parenthesis":        "* 1 FETCH UID 1)\r\n",
-		"no response":                "hello\r\n",
-		"two UIDs":                   "* 1 FETCH (UID 1 BODY[] {1}\r\nx UID 2)\r\n",
-		"SEARCH of words":            "* SEARCH 1 two\r\n",
-		"CR in a FETCH":              "* 1 FETCH (UID 1\rBODY[] {3}\r\nabc)\r\n",
-		"33 bits":                    "* 4294967296 EXISTS\r\n",
-		"numbered status":            "* 1 OK [X] y\r\n",
-		"name in brackets":           "* OK[X y\r\n",
-		"tagged data":                "T1 SEARCH 1\r\n",
-		"long line":                  "* OK " + strings.Repeat("x", 70_000) + "\r\n",
-		"line without end":           "* OK " + strings.Repeat("x", 200_000),
-		"long SEARCH":                "* SEARCH " + strings.Repeat("1", maxSearchLine) + "\r\n",
-		"SEARCH in no order":         "* SEARCH " + strings.Repeat("9 1 ", 2000) + "\r\n",
-		"100,001 lines":              strings.Repeat("* 1 EXISTS\r\n", 100_001),
-		"lines without end":          strings.Repeat("* OK "+strings.Repeat("x", 60_000)+"\r\n", 50),
+		"reply OKAY":                        "T1 OKAY done\r\n",
+		"reply NONE":                        "T1 NONE\r\n",
+		"literal {-1}":                      "* 1 FETCH (UID 1 BODY[] {-1}\r\nabc)\r\n",
+		"literal {99999999999}":             "* 1 FETCH (UID 1 BODY[] {99999999999}\r\nabc)\r\n",
+		"literal of 20 digits":              "* 1 FETCH (UID 1 BODY[] {18446744073709551617}\r\nabc)\r\n",
+		"literal {+3}":                      "* 1 FETCH (UID 1 BODY[] {+3}\r\nabc)\r\n",
+		"more than stated, as no item":      "* 1 FETCH (UID 1 BODY[] {2}\r\n\r\nD 7)\r\n",
+		"empty, and more than stated":       "* 1 FETCH (UID 1 BODY[] {2}\r\n\r\n BODY[TEXT] {0}\r\nUID 7)\r\n",
+		"a literal in FETCH without an end": "* 1 FETCH (X \"abc {5}\r\n",
+		"a message in FETCH without an end": "* 1 FETCH (UID 1 BODY[] \"abc\r\n",
+		"more than stated, as items":        "* 1 FETCH (UID 1 BODY[] {3}\r\nabcFLAGS ())\r\n",
+		"longer than stated":                "* 1 FETCH (UID 1 BODY[] {3}\r\nabc more text\r\n)\r\n",
+		"shorter than stated":               "* 1 FETCH (UID 1 BODY[] {30}\r\nabc)\r\nT1 OK done\r\n* 1 EXISTS and more\r\n",
+		"nested without end":                "* 1 FETCH (BODYSTRUCTURE " + deep + "\r\n",
+		"nested too deep, no end":           "* 1 FETCH (BODYSTRUCTURE " + deep[:40] + "\r\n",
+		"nested too deep, closed":           "* 1 FETCH (BODYSTRUCTURE " + deep[:40] + strings.Repeat(")", 41) + "\r\n",
+		"other literal too long":            "* LIST () \"/\" {65537}\r\n",
+		"header as a literal":               "* 1 FETCH (UID 7 BODY[HEADER] {65537}\r\n",
+		"literal in status text":            "* OK {5}\r\nBODY[] {4}\r\n",
+		"text behind literal":               "* 1 FETCH (UID 1 BODY[] {3} x\r\nabc)\r\n",
+		"ESEARCH of words":                  "* ESEARCH (TAG \"T3\") UID ALL one\r\n",
+		"ESEARCH of numbers":                "* ESEARCH (TAG \"T3\") ALL 1:3\r\n",
+		"SEARCH in parentheses":             "* SEARCH (1 2)\r\n",
+		"string over the line":              "* 1 FETCH (UID 1 BODY[] \"abc\r\n{5}\r\n\")\r\n",
+		"escaped quote":                     "* 1 FETCH (UID 1 BODY[] \"abc\\\"\r\n",
+		"no response":                       "hello\r\n",
+		"two UIDs":                          "* 1 FETCH (UID 1 BODY[] {1}\r\nx UID 2)\r\n",
+		"SEARCH of words":                   "* SEARCH 1 two\r\n",
+		"CR in a FETCH":                     "* 1 FETCH (UID 1\rBODY[] {3}\r\nabc)\r\n",
+		"33 bits":                           "* 4294967296 EXISTS\r\n",
+		"numbered status":                   "* 1 OK [X] y\r\n",
+		"tagged data":                       "T1 SEARCH 1\r\n",
+		"long line":                         "* OK " + strings.Repeat("x", 70_000) + "\r\n",
+		"line without end":                  "* OK " + strings.Repeat("x", 200_000),
+		"long SEARCH":                       "* SEARCH " + strings.Repeat("1", maxSearchLine) + "\r\n",
+		"100,001 lines":                     strings.Repeat("* 1 EXISTS\r\n", 100_001),
+		"lines without end":                 strings.Repeat("* OK "+strings.Repeat("x", 60_000)+"\r\n", 50),
 	} {
 		t.Run(name, func(t *testing.T) {
 			passed, err := through(t, said, nil)

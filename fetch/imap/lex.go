@@ -22,7 +22,7 @@ const (
 	lineAllowance = 4         // lines more for each message that the call is about
 	allowance     = 256       // octets more, likewise
 	maxDepth      = 32        // of parentheses
-	maxDescents   = 1000      // in a list of UIDs; the library sorts by insertion
+	maxDescents   = 1000      // in a list of UIDs that the library gets as it came
 	maxBody       = 1<<32 - 1 // of a message; RFC 3501 section 4.3 knows no more
 	largeSlack    = 64 << 20  // how much larger than its limit a message is let pass, to be skipped
 )
@@ -37,6 +37,7 @@ const (
 	untagged                 // a status response: OK, NO, BAD, BYE, PREAUTH
 	tagged                   // the status response that ends a command
 	continuation
+	prose // no response at all: the second line of an alert, for one
 )
 
 // lexer reads the server's stream line by line and says anew, in pass, what of it the library needs. The library ends
@@ -63,15 +64,24 @@ type lexer struct {
 	// asked returns the tag of the SEARCH command that a response to tag, "" for an unknown one, can only belong to, and whether
 	// it asks for the listing of a folder.
 	asked func(tag string) (string, bool)
+	// prose reports whether a line that is no response may be passed over.
+	prose func() bool
+	// line says that the literal which has just been read ended in LF.
+	line bool
 }
 
 // next takes one line with its end, which should be CRLF and is LF with a few servers.
 func (x *lexer) next(line []byte) error {
 	x.literal, x.body, x.pass = -1, false, x.pass[:0]
-	rest := bytes.TrimSuffix(line[:len(line)-1], []byte("\r"))
+	rest := bytes.TrimRight(line[:len(line)-1], "\r") // CR CR LF has been seen, too
 	first := !x.partial
 	if first {
-		if err := x.head(rest); err != nil {
+		err := x.head(rest)
+		if errors.Is(err, errNoResponse) && x.isProse(rest) {
+			x.kind, x.name, x.text, x.pass = prose, nil, rest, x.pass[:0]
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		rest = x.text
@@ -97,7 +107,12 @@ func (x *lexer) next(line []byte) error {
 	case data:
 		switch string(x.name) {
 		case "FETCH":
-			return x.fetched(rest, first)
+			err := x.fetched(rest, first)
+			if err != nil && first && needless(rest) {
+				x.pass, x.partial, x.depth = x.pass[:0], false, 0
+				return nil
+			}
+			return err
 		case "CAPABILITY":
 			if list := capabilityList(string(x.text)); list != "" {
 				x.say(" CAPABILITY ", []byte(list))
@@ -147,7 +162,7 @@ func (x *lexer) head(line []byte) error {
 		x.kind, x.name, x.text = other, nil, nil
 		return nil
 	}
-	x.name, x.text = cutWord(rest)
+	x.name, x.text = cutName(rest)
 	numbered := isNumber(x.name)
 	if numbered {
 		n, err := strconv.ParseUint(string(x.name), 10, 32)
@@ -155,15 +170,15 @@ func (x *lexer) head(line []byte) error {
 			return errors.New("number beyond 32 bits")
 		}
 		x.number = uint32(n)
-		x.name, x.text = cutWord(x.text)
+		x.name, x.text = cutName(x.text)
 	}
 	star := string(first) == "*"
-	if star && !numbered && len(x.name) == 0 { // nothing is said
+	if star && !numbered && len(x.name)+len(x.text) == 0 { // nothing is said
 		x.kind = other
 		return nil
 	}
 	if tag := star || isWord(first); !tag || !isWord(x.name) || isNumber(x.name) {
-		return errors.New("line is no response")
+		return errNoResponse
 	}
 	x.name = bytes.ToUpper(x.name)
 	switch string(x.name) {
@@ -179,14 +194,36 @@ func (x *lexer) head(line []byte) error {
 	status := x.kind == untagged
 	switch {
 	case numbered && status, numbered && !star:
-		return errors.New("line is no response")
+		return errNoResponse
 	case !star && !status:
-		return errors.New("tagged line is none of OK, NO, BAD")
+		return fmt.Errorf("tagged line is none of OK, NO, BAD: %w", errNoResponse)
 	case !star:
 		x.kind = tagged
 	}
 	x.pass = append(x.pass, first...)
 	return nil
+}
+
+// errNoResponse is the error of a line that is no response.
+var errNoResponse = errors.New("line is no response")
+
+// isProse reports whether a line that is no response says nothing to truehop and can be passed over: servers break their alerts over lines. What
+// bears a tag of truehop's own is no prose, and neither is what might be the beginning of a literal.
+func (x *lexer) isProse(line []byte) bool {
+	first, _ := cutWord(line)
+	number, tagged := bytes.CutPrefix(bytes.ToUpper(first), []byte("T")) // as the library writes its tags
+	ours := tagged && len(number) > 0 && isNumber(number)
+	_, literal := announced(line)
+	return !ours && !literal && x.prose != nil && x.prose()
+}
+
+// cutName is cutWord for the name of a response. A few servers leave out the space before the parenthesis or bracket behind it.
+func cutName(s []byte) (name, rest []byte) {
+	name, rest = cutWord(s)
+	if end := bytes.IndexAny(name, "(["); end >= 0 {
+		return name[:end], bytes.TrimLeft(s, " \t")[end:]
+	}
+	return name, rest
 }
 
 // cutWord splits at the first blanks, after those that s begins with.
@@ -329,12 +366,12 @@ func capabilityList(text string) string {
 	return strings.Join(list, " ")
 }
 
-// found says SEARCH and ESEARCH anew. What a server may add behind the numbers (RFC 7162 section 3.1.5) is left out. A result
-// that cannot be read counts as none where it should be the listing of a folder, for which there is another way.
+// found says SEARCH and ESEARCH anew, in ascending order where it matters. What a server may add behind the numbers (RFC 7162 section 3.1.5) is
+// left out. A result that cannot be read counts as none where it should be the listing of a folder, for which there is another way.
 func (x *lexer) found() error {
 	tag, uids, err := x.result()
 	if err == nil {
-		err = ascends(uids)
+		uids, err = inOrder(uids)
 	}
 	asked, isListing := "", false
 	if x.asked != nil {
@@ -420,13 +457,17 @@ func announced(line []byte) (octets int64, ok bool) {
 	return n, true
 }
 
-// ascends refuses a list of UIDs that falls more than now and then.
-func ascends(s []byte) error {
+// inOrder sorts a list of UIDs that falls more than now and then, as that of a server does which lists the newest first: the library sorts by
+// insertion. One that is beyond 32 bits is errNotRead.
+func inOrder(s []byte) ([]byte, error) {
 	last, n, descents := uint64(0), uint64(0), 0
-	for _, c := range s {
-		if '0' <= c && c <= '9' {
-			n = min(n*10+uint64(c-'0'), 1<<40)
+	for i := 0; i <= len(s); i++ {
+		if i < len(s) && '0' <= s[i] && s[i] <= '9' {
+			n = min(n*10+uint64(s[i]-'0'), 1<<40)
 			continue
+		}
+		if n > 1<<32-1 {
+			return nil, errNotRead
 		}
 		if n > 0 && n < last {
 			descents++
@@ -435,8 +476,19 @@ func ascends(s []byte) error {
 			last, n = n, 0
 		}
 	}
-	if descents > maxDescents {
-		return errors.New("UIDs in no order")
+	if descents <= maxDescents {
+		return s, nil
 	}
-	return nil
+	separator := ","
+	if bytes.IndexByte(s, ' ') >= 0 {
+		separator = " "
+	}
+	items := strings.Split(string(s), separator)
+	first := func(item string) uint64 {
+		begin, _, _ := strings.Cut(item, ":")
+		n, _ := strconv.ParseUint(begin, 10, 32) // "*" is 0, and refused later
+		return n
+	}
+	slices.SortStableFunc(items, func(a, b string) int { return cmp.Compare(first(a), first(b)) })
+	return []byte(strings.Join(items, separator)), nil
 }

@@ -195,7 +195,7 @@ func (c *Client) startTLS(ctx context.Context) error {
 	c.g.conn = t
 	c.g.mu.Unlock()
 	// Everything the server said before is forgotten.
-	c.g.lex = lexer{limit: c.g.lex.limit, uidOf: c.g.lex.uidOf, asked: c.g.lex.asked, bodies: c.g.lex.bodies}
+	c.g.lex = lexer{limit: c.g.lex.limit, uidOf: c.g.lex.uidOf, asked: c.g.lex.asked, bodies: c.g.lex.bodies, prose: c.g.lex.prose}
 	c.g.amend(func(n *notes) { *n = notes{arrived: n.arrived} })
 	c.secure, c.caps = true, nil
 	return nil
@@ -271,7 +271,7 @@ func (c *Client) try(mechanism string, client gosasl.Client) (unparsed bool, err
 		}
 	}
 	// A server that echoes the command would have the password logged, or the token, or either in base64.
-	said := c.g.noted().bye // by the server: what is shown may be cut within the secret
+	said := c.g.noted().bye + " " + c.g.noted().prose // by the server: what is shown may be cut within the secret
 	switch {
 	case reply != nil:
 		said += " " + string(reply.Code) + " " + reply.Text

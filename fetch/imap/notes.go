@@ -19,6 +19,7 @@ func (g *guard) note() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := &g.notes
+	n.prose = ""
 	switch g.lex.kind {
 	case untagged:
 		g.noteStatus()
@@ -46,6 +47,8 @@ func (g *guard) note() {
 		n.asked = slices.Delete(n.asked, i, i+1)
 	case data, other:
 		g.noteData()
+	case prose:
+		n.prose = string(g.lex.text[:min(len(g.lex.text), 1000)])
 	case search:
 		// The response belongs to the command under way that ESEARCH names (RFC 4466 section 2.6.2), else to the first. The
 		// library does the same.
@@ -254,6 +257,10 @@ func (g *guard) uidOf(number uint32) uint32 {
 	}
 	return g.notes.view.at(number)
 }
+
+// passesProse reports whether a line that is no response may be passed over. Before the library takes over it is what tells that the server does
+// not speak IMAP; and where messages come, it may be the rest of one that is longer than it was said to be.
+func (g *guard) passesProse() bool { return g.secured && !g.asksForBodies() }
 
 // asksForBodies reports whether whole messages are asked for.
 func (g *guard) asksForBodies() bool {

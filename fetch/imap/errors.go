@@ -34,7 +34,13 @@ func (c *Client) failed(op string, err error) error {
 		if reply.Code != "" {
 			text = "[" + string(reply.Code) + "] " + text
 		}
-		return statusError(op, string(reply.Type), []byte(text))
+		e := statusError(op, string(reply.Type), []byte(text))
+		if e.Kind == fetch.Auth && c.g.noted().bye != "" { // "LOGIN failed", of a server that has hung up over too many connections
+			if bye := c.byeError(op); bye.Kind == fetch.Busy {
+				return bye
+			}
+		}
+		return e
 	case cause != nil && !errors.Is(cause, errLibrary):
 		return c.lost(op, cause)
 	}
@@ -71,7 +77,7 @@ func (c *Client) lost(op string, err error) error {
 }
 
 // byeError classifies a BYE.
-func (c *Client) byeError(op string) error {
+func (c *Client) byeError(op string) *fetch.Error {
 	bye := []byte(c.g.noted().bye)
 	e := &fetch.Error{Op: op, Text: fetch.Sanitize(string(bye)), Ends: true}
 	if e.Kind, e.Advice = judge(fetch.Entry, readCode(bye), bye); e.Kind == fetch.Unclassified {

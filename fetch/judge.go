@@ -104,7 +104,8 @@ var judgedWords = []struct {
 	{kind: Busy, phrases: []string{
 		"unavailable", "not available", "busy", "overload", "maintenance", "server error", "internal error", "system error",
 		"unable to lock", "could not lock", "mailbox locked", "maildrop locked", "mailbox is locked", "maildrop is locked", "already locked", "in use",
-		"cannot lock", "can t lock", "failed to lock", "for lock ", "another client", "another session", "another process",
+		"cannot lock", "can not lock", "can t lock", "failed to lock", "for lock ", "lock failed", "lock busy", "locked by", "locking",
+		"another client", "another session", "another process", "another pop", "another imap",
 	}},
 	{kind: Busy, weak: true, anywhere: true, phrases: []string{"try again", "retry later"}},
 	{kind: Busy, weak: true, phrases: []string{

@@ -55,3 +55,57 @@ func TestTargetIsCreatedWhereStatusIsRefusedWithoutReason(t *testing.T) {
 		})
 	}
 }
+
+// TestTargetIsCreatedWhereMoveIsRefusedWithoutReason: RFC 9051 section 6.4.7 has TRYCREATE for a target that does not exist, and there are servers
+// that say so in words of their own, or by BAD.
+func TestTargetIsCreatedWhereMoveIsRefusedWithoutReason(t *testing.T) {
+	for name, test := range map[string]struct {
+		refusal string // of the command that names the target, until that exists
+		created string // the answer to CREATE, "" for that of the server
+		moved   int
+	}{
+		"no code":           {refusal: "NO Mailbox doesn't exist: New", moved: 2},
+		"BAD":               {refusal: "BAD The folder could not be found.", moved: 2},
+		"a code":            {refusal: "NO [TRYCREATE] no", moved: 2},
+		"cannot be created": {refusal: "NO over quota", created: "NO it exists"},
+		"will pass":         {refusal: "NO [UNAVAILABLE] later", created: "BAD who asked?"},
+	} {
+		for _, without := range [][]string{nil, {"MOVE"}} {
+			t.Run(name+strings.Join(without, ""), func(t *testing.T) {
+				box := fakeserver.NewStore()
+				fetchtest.Fill(box, 3)
+				s := server(box)
+				s.Without = without
+				var exists, asked atomic.Bool
+				s.Reply = func(verb, args string) (string, bool) {
+					switch {
+					case verb == "CREATE":
+						exists.Store(test.created == "")
+						asked.Store(true)
+						return "%T " + test.created + "\r\n", test.created != ""
+					case exists.Load(), !strings.Contains(args, "New"):
+						return "", false
+					}
+					return "%T " + test.refusal + "\r\n", true
+				}
+				opts := plaintext()
+				opts.CreateFolders = true
+				c, refs := open(t, s, opts)
+				failures, err := c.Settle(t.Context(), fetch.Disposal{Action: fetch.Move, Target: "New"}, refs[1:3])
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := len(box.UIDs("New")); got != test.moved || len(failures) != 2-test.moved {
+					t.Errorf("%d messages were moved, want %d; failures %v", got, test.moved, failures)
+				}
+				_, words, _ := strings.Cut(test.refusal, " ")
+				if slices.ContainsFunc(failures, func(f fetch.Failure) bool { return !strings.Contains(f.Err.Error(), words) }) {
+					t.Errorf("failures %v do not say %q", failures, words)
+				}
+				if passes := name == "will pass"; passes == asked.Load() {
+					t.Errorf("CREATE was sent: %t", asked.Load())
+				}
+			})
+		}
+	}
+}

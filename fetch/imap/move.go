@@ -139,17 +139,22 @@ func (s *settlement) copyTo(target string, uids []uint32) ([]result, error) {
 	})
 }
 
-// toTarget sends MOVE or COPY for messages. Where the target does not exist and may be created, it is, and what was refused for
-// that is sent once more (RFC 9051 section 6.4.7: TRYCREATE).
+// toTarget sends MOVE or COPY for messages. Where the target may be created and there is a refusal that it may be the reason of, it is, and
+// what was refused so is sent once more. RFC 9051 section 6.4.7 has TRYCREATE for that, but there are servers that say it in words; CREATE of a
+// folder that exists is refused and changes nothing.
 func (s *settlement) toTarget(target string, uids []uint32, send func(imapwire.UIDSet) pending) ([]result, error) {
 	results, err := s.each(sets(uids), send)
 	if err != nil || !s.c.opts.CreateFolders || s.created {
 		return results, err
 	}
+	lacking := func(r result) bool {
+		kind := fetch.KindOf(r.err)
+		return r.err != nil && (kind == fetch.NoFolder || kind == fetch.Refused)
+	}
 	var refused []imapwire.UIDSet
 	var done []result
 	for _, r := range results {
-		if fetch.KindOf(r.err) == fetch.NoFolder {
+		if lacking(r) {
 			refused = append(refused, r.set)
 		} else {
 			done = append(done, r)

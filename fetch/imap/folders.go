@@ -88,12 +88,25 @@ func (l *listLine) gather(name, text []byte, first, partial bool) (f fetch.Folde
 		f.Name = string(l.name)
 		return f, f.Name != ""
 	}
-	f.Name, _, ok = cutString(rest)
+	f.Name, ok = lastName(rest)
 	return f, ok && f.Name != ""
 }
 
-// cutString takes a quoted string or an atom off the front. Servers are known to leave blanks in an atom unquoted, but
-// nobody can tell these from the end.
+// lastName reads the name that ends a LIST response. Exchange and Notes leave out the quotes around blanks: such a name goes on to the end of the
+// line, or to the extended data behind it (RFC 5258 section 6), which are lists in a list.
+func lastName(s []byte) (name string, ok bool) {
+	s = bytes.Trim(s, " ")
+	if len(s) > 0 && s[0] == '"' {
+		name, _, ok = cutString(s)
+		return name, ok
+	}
+	if plain, _, found := bytes.Cut(s, []byte(" (")); found && bytes.HasSuffix(s, []byte("))")) {
+		s = bytes.TrimRight(plain, " ")
+	}
+	return string(s), true
+}
+
+// cutString takes a quoted string or an atom off the front.
 func cutString(s []byte) (text string, rest []byte, ok bool) {
 	s = bytes.TrimLeft(s, " \t")
 	if len(s) == 0 || s[0] != '"' {

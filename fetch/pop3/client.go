@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -36,6 +37,8 @@ type Options struct {
 	MaxSize int64
 	// MaxMessages bounds a listing; 0 means 200,000.
 	MaxMessages int
+	// NoCAPA spares a server that hangs up at CAPA (see [ErrHungUpAtCAPA]) that command.
+	NoCAPA bool
 	// OneByOne sends no command before the last is answered, whatever the server announces.
 	OneByOne bool
 	// OutOfStep, if not nil, is called when the replies to commands that were sent together do not fit: the next session should be OneByOne.
@@ -162,9 +165,20 @@ func (c *Client) login(ctx context.Context) error {
 // maxCapabilities bounds a reply to CAPA, in lines.
 const maxCapabilities = 200
 
+// ErrHungUpAtCAPA is the cause of an error of [New] where the server has ended the connection instead of a reply to CAPA. A few old ones do that at
+// any command that they do not know.
+var ErrHungUpAtCAPA = errors.New("the server hung up instead of a reply")
+
 // capa asks what the server can do. A server without CAPA is not an error.
 func (c *Client) capa() error {
+	if c.opts.NoCAPA {
+		return nil
+	}
 	r, err := c.w.command("CAPA")
+	var lost *fetch.Error
+	if errors.As(err, &lost) && lost.Kind == fetch.Unreachable && !errors.Is(err, os.ErrDeadlineExceeded) {
+		lost.Err = fmt.Errorf("%w: %w", ErrHungUpAtCAPA, lost.Err)
+	}
 	if err != nil || !r.ok {
 		return err
 	}

@@ -139,10 +139,32 @@ func TestWithoutCAPA(t *testing.T) {
 		hangup`, plaintext())
 }
 
+// TestHangUpAtCAPA: there are servers that end the connection at a command which they do not know. The error says so, and the next session can
+// do without.
+func TestHangUpAtCAPA(t *testing.T) {
+	for script, hungUp := range map[string]bool{
+		"S: +OK\nC: CAPA\nclose":                      true,
+		"S: +OK\nC: CAPA\nS: +OK\nS: USER\nclose":     false,
+		"S: +OK\nC: CAPA\nS: -ERR\nC~ USER .*\nclose": false,
+		"S: +OK\nC: CAPA\nS: what\nhangup":            false,
+	} {
+		_, err := pop3.New(t.Context(), fetchtest.Play(t, script), plaintext())
+		if errors.Is(err, pop3.ErrHungUpAtCAPA) != hungUp || err == nil {
+			t.Errorf("%q: %v", script, err)
+		}
+	}
+	opts := plaintext()
+	opts.NoCAPA = true
+	_, listing := play(t, "S: +OK ready\nC: USER alice@example.org\nS: +OK\nC: PASS sesame\nS: +OK\nC: UIDL\n"+multiline("1 a")+"C: LIST\n"+multiline("1 10")+"hangup", opts)
+	if len(listing.Refs) != 1 {
+		t.Errorf("got %+v, want a message", listing.Refs)
+	}
+}
+
 // TestRepliesOfOddForm: what a reply says counts, not how it is written.
 func TestRepliesOfOddForm(t *testing.T) {
 	for _, ok := range []string{"+ok", "+OK\t", "  +OK hello", "+OK, hello", "+Ok-", "\r\n\r\n+OK"} {
-		for _, end := range []string{"\r\n", "\n"} {
+		for _, end := range []string{"\r\n", "\n", "\r\r\n"} {
 			client, listing := play(t, fmt.Sprintf("S= %[1]q\nC: CAPA\nS= %[2]q\nC: USER alice@example.org\nS= %[1]q\nC: PASS sesame\nS= %[1]q\nC: CAPA\nS= %[2]q\nC: UIDL\nS= %[3]q\nC: LIST\nS= %[4]q\nC: QUIT\nS= %[1]q\nhangup",
 				ok+end, ok+end+"USER"+end+"UIDL"+end+"."+end, ok+end+"1 a"+end+"."+end, ok+end+"1 10"+end+"."+end), plaintext())
 			if want := []fetch.Ref{{Seq: 1, UID: "a", Size: 10}}; !slices.Equal(listing.Refs, want) {

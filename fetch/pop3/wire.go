@@ -212,12 +212,12 @@ func (w *wire) anyLine(op string) ([]byte, error) {
 	return line, nil
 }
 
-// listLine reads one line of a multi-line reply that is not a message. A few servers end those in LF.
+// listLine reads one line of a multi-line reply that is not a message. A few servers end those in LF, or in CR CR LF.
 func (w *wire) listLine(op string) (line []byte, end bool, err error) {
 	if line, err = w.anyLine(op); err != nil {
 		return nil, false, err
 	}
-	line = bytes.TrimSuffix(line[:len(line)-1], []byte("\r"))
+	line = bytes.TrimRight(line[:len(line)-1], "\r")
 	if len(line) > 0 && line[0] == '.' {
 		return line[1:], len(line) == 1, nil
 	}

@@ -98,8 +98,16 @@ func logInBy(ctx context.Context, a *config.Account, proof *Proof, secure *tls.C
 	return open(ctx, a, proof.Credentials, secure, log, outOfStep)
 }
 
-// open connects and authenticates.
+// open connects and authenticates. A POP3 server that hangs up at CAPA is connected to once more, and not asked for it.
 func open(ctx context.Context, a *config.Account, credentials upstream.Credentials, secure *tls.Config, log *slog.Logger, outOfStep func()) (fetch.Mailbox, error) {
+	mailbox, err := openOnce(ctx, a, credentials, secure, log, outOfStep, false)
+	if errors.Is(err, pop3.ErrHungUpAtCAPA) {
+		return openOnce(ctx, a, credentials, secure, log, outOfStep, true)
+	}
+	return mailbox, err
+}
+
+func openOnce(ctx context.Context, a *config.Account, credentials upstream.Credentials, secure *tls.Config, log *slog.Logger, outOfStep func(), noCAPA bool) (fetch.Mailbox, error) {
 	conn, err := reach(ctx, a, log)
 	if err != nil {
 		return nil, err
@@ -121,7 +129,7 @@ func open(ctx context.Context, a *config.Account, credentials upstream.Credentia
 	}
 	if a.Protocol == config.POP3 {
 		o := POP3Options(a, credentials, secure, log)
-		o.OutOfStep = outOfStep
+		o.OutOfStep, o.NoCAPA = outOfStep, noCAPA
 		return opened(pop3.New(ctx, conn, o))
 	}
 	o := IMAPOptions(a, credentials, secure, log)

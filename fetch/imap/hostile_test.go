@@ -218,6 +218,20 @@ C: T3 UID SEARCH RETURN (ALL) ALL
 	}
 }
 
+// TestOpenTellsWhyNothingIsListed: a server without the UID commands says so when it refuses them.
+func TestOpenTellsWhyNothingIsListed(t *testing.T) {
+	const in = "S: * OK [CAPABILITY IMAP4rev1] ready\nC~ T1 LOGIN .*\nS: T1 OK [CAPABILITY IMAP4rev1] in\nC: T2 SELECT INBOX\nC: T3 UID SEARCH ALL\nS: * 3 EXISTS\nS: T2 OK x\n"
+	for _, script := range []string{
+		"S: T3 BAD UID not supported\nC: T4 UID FETCH 1:* (UID)\nS: T4 BAD UID not supported\n",
+		"S: T3 BAD UID not supported\nC: T4 UID FETCH 1:* (UID)\nS: T4 OK x\n",
+		"S: * SEARCH\nS: T3 OK x\nC: T4 UID FETCH 1:* (UID)\nS: T4 BAD UID not supported\n",
+	} {
+		if _, _, err := play(t, in+script); err == nil || !strings.Contains(err.Error(), "UID not supported") {
+			t.Errorf("%q: %v", script, err)
+		}
+	}
+}
+
 // What is odd but does no harm.
 func TestOpenOdd(t *testing.T) {
 	const in = `

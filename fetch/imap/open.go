@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -148,7 +149,7 @@ func (c *Client) selectAndSearch(folder string, before fetch.Status) (*fetch.Lis
 		exists = int(seen.count)
 	}
 	if earlier+len(uids) < exists {
-		if uids, unlisted, err = c.listByFetch(uids, exists); err != nil {
+		if uids, unlisted, err = c.listByFetch(uids, exists, said.searchErr); err != nil {
 			return nil, err
 		}
 	}
@@ -301,8 +302,8 @@ func (c *Client) notSelected(folder string, err error) error {
 }
 
 // listByFetch lists the open folder in another way, as UID SEARCH was refused or has named but some of so many messages. It returns how
-// many are still missing: there are servers that hide a message which they cannot read.
-func (c *Client) listByFetch(found []uint32, exists int) (uids []uint32, unlisted int, err error) {
+// many are still missing: there are servers that hide a message which they cannot read. refusal is that of UID SEARCH.
+func (c *Client) listByFetch(found []uint32, exists int, refusal error) (uids []uint32, unlisted int, err error) {
 	if exists > c.opts.MaxMessages {
 		return nil, 0, protocolError("SELECT", fmt.Sprintf("%d messages, more than %d", exists, c.opts.MaxMessages), nil)
 	}
@@ -319,8 +320,9 @@ func (c *Client) listByFetch(found []uint32, exists int) (uids []uint32, unliste
 			}
 		}
 	}
-	if err := c.failed("FETCH", cmd.Close()); fetch.EndsSession(err) {
-		return nil, 0, err
+	again := c.failed("FETCH", cmd.Close())
+	if fetch.EndsSession(again) {
+		return nil, 0, again
 	}
 	slices.Sort(found)
 	uids = slices.Compact(found)
@@ -328,7 +330,11 @@ func (c *Client) listByFetch(found []uint32, exists int) (uids []uint32, unliste
 	exists = min(exists, int(seen.count)) // one may have been expunged meanwhile
 	unlisted = max(0, exists-len(uids))
 	if unlisted > 0 && len(uids) == 0 {
-		return nil, 0, &fetch.Error{Kind: fetch.Incomplete, Op: "UID SEARCH", Err: fmt.Errorf("the folder has %d messages, and the server lists none", exists)}
+		e := &fetch.Error{Kind: fetch.Incomplete, Op: "UID SEARCH", Err: fmt.Errorf("the folder has %d messages, and the server lists none", exists)}
+		if refused := (*fetch.Error)(nil); errors.As(cmp.Or(again, refusal), &refused) {
+			e.Text = refused.Text
+		}
+		return nil, 0, e
 	}
 	if unlisted > 0 {
 		c.opts.Logger.LogAttrs(context.Background(), slog.LevelWarn, "the server does not list all messages",

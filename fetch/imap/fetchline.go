@@ -16,6 +16,8 @@ type fetchResponse struct {
 	short   string // the body if it is no literal: NIL, or a quoted string
 	given   bool   // the body, a literal, has been passed on
 	guessed bool   // uid is by the message's number, and the server has yet to confirm it
+	blank   bool   // an empty line came behind a literal
+	groups  int    // parentheses around items that are open
 }
 
 // fetched reads a line of a FETCH response and says anew what truehop asks for: UID, RFC822.SIZE and BODY[], in this
@@ -34,6 +36,10 @@ func (x *lexer) fetched(line []byte, first bool) error {
 		}
 		line = line[1:]
 	} else if x.depth == 0 {
+		if len(line) == 0 && !f.blank { // Domino ends a line there
+			f.blank, x.partial = true, true
+			return nil
+		}
 		if len(line) == 0 || !bytes.ContainsRune([]byte(" \t)"), rune(line[0])) && !x.beginsItem(line) {
 			return errors.New("more text than the literal was said to have")
 		}
@@ -52,6 +58,14 @@ func (x *lexer) fetched(line []byte, first bool) error {
 			return errors.New("line ends inside parentheses")
 		case line[0] == ')' && len(bytes.TrimRight(line[1:], " \t")) == 0:
 			return x.endFetch()
+		case line[0] == '(' && f.groups < maxDepth: // Domino puts some items in parentheses of their own
+			f.groups++
+			line = line[1:]
+			continue
+		case line[0] == ')' && f.groups > 0:
+			f.groups--
+			line = line[1:]
+			continue
 		}
 		name, value, ok := cutItem(line)
 		if !ok {
@@ -74,10 +88,10 @@ func needless(line []byte) bool {
 	return !message && !literal
 }
 
-// beginsItem reports whether another item follows a literal that ended in LF, without the space that should come first.
+// beginsItem reports whether another item follows a literal that ended in LF, or an empty line, without the space that should come first.
 func (x *lexer) beginsItem(line []byte) bool {
 	name, _, ok := cutItem(line)
-	return x.line && ok && (name == "FLAGS" || isKnown(name))
+	return (x.line || x.fetch.blank) && ok && (name == "FLAGS" || isKnown(name))
 }
 
 // isKnown reports whether an item is one that a server we know of may send.

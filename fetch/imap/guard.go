@@ -95,6 +95,7 @@ type notes struct {
 	modseq   uint64          // the last HIGHESTMODSEQ, 0 for none
 	count    uint32          // EXISTS less EXPUNGE
 	counted  bool            // there was an EXISTS
+	awaited  string          // the tag of the command under way to which a continuation may come, in upper case
 	bodies   bool            // whole messages are asked for
 	alone    uint32          // the UID of the only one, 0 if there are more
 	arrived  chan struct{}   // holds one token if count rose
@@ -107,16 +108,6 @@ type notes struct {
 	view     *view           // nil if it is not certain what sequence numbers mean
 	copied   []uidRange      // the sources of all COPYUIDs in this call (RFC 4315 section 3)
 }
-
-// prompts says how the library gets the continuations of an exchange of AUTHENTICATE. It takes them for base64, and an empty one for
-// the request to send an initial response, while servers write prose there and leave out prompts that have no content.
-type prompts uint8
-
-const (
-	asTheyAre  prompts = iota
-	firstEmpty         // the first asks for the response that the client has ready; then as they are
-	noContent          // none of them matters to the client
-)
 
 func newGuard(conn net.Conn, o Options) *guard {
 	g := &guard{raw: conn, conn: conn, t: o.Timeouts, log: o.Logger}
@@ -326,13 +317,7 @@ func (g *guard) nextLine() ([]byte, error) {
 		g.mu.Unlock()
 	}
 	if g.lex.kind == continuation {
-		switch g.prompts {
-		case firstEmpty:
-			g.prompts = asTheyAre
-			return []byte("+ \r\n"), nil
-		case noContent:
-			return []byte("+ =\r\n"), nil // RFC 9051 section 6.2.2: no octets, and not none
-		}
+		return g.continued(), nil
 	}
 	return g.lex.pass, nil
 }
@@ -381,6 +366,7 @@ func (g *guard) Write(p []byte) (int, error) {
 	}
 	inside := g.inside
 	g.inside = bytes.HasSuffix(p, []byte("}\r\n"))
+	g.await(p, inside)
 	if !inside { // a password may read "x close"
 		// Nothing here sends these two, but for plainExpunge the first; the library's Move would, were it ever called wrongly.
 		switch _, command := cutWord(bytes.ToUpper(bytes.TrimSpace(p))); string(command) {

@@ -79,6 +79,7 @@ func TestGuardSaysAnew(t *testing.T) {
 		"*\r\n* \r\n* 1 FETCH\r\n* 1 EXISTS\r\n":                   "* 1 EXISTS\r\n",
 		"* 1 EXISTS\r\r\n* SEARCH 1 2\r\r\n":                       "* 1 EXISTS\r\n* SEARCH 1 2\r\n",
 		"* OK[X y\r\nT1 OK[READ-WRITE] x\r\n* LIST() \"/\" a\r\n":  "* OK (X y\r\nT1 OK [READ-WRITE] x\r\n",
+		"\x00\x00* 1 EXISTS\r\n\x00T1 OK x\r\n\x00\r\n":            "* 1 EXISTS\r\nT1 OK x\r\n",
 		"* OK a\rb\x00c\r\n* OK\r\n":                               "* OK a?b?c\r\n* OK \r\n",
 		// Capabilities.
 		"* CAPABILITY IMAP4rev1 IMAP4rev2 IDLE\r\n":                 "* CAPABILITY IMAP4rev1 IMAP4rev1 IDLE\r\n",

@@ -76,6 +76,7 @@ func (x *lexer) next(line []byte) error {
 	rest := bytes.TrimRight(line[:len(line)-1], "\r") // CR CR LF has been seen, too
 	first := !x.partial
 	if first {
+		rest = bytes.TrimLeft(rest, "\x00") // some servers pad
 		err := x.head(rest)
 		if errors.Is(err, errNoResponse) && x.isProse(rest) {
 			x.kind, x.name, x.text, x.pass = prose, nil, rest, x.pass[:0]

@@ -24,6 +24,9 @@ func (g *guard) note() {
 	case untagged:
 		g.noteStatus()
 	case tagged: // which may be the end of a search
+		if strings.EqualFold(string(g.lex.tag), n.awaited) {
+			n.awaited = ""
+		}
 		g.noteStatus()
 		if string(g.lex.tag) == n.selected {
 			n.selected = ""

@@ -116,17 +116,24 @@ func EndsSession(err error) bool {
 	return false
 }
 
-// MarkOutOfStep marks err if it may come from commands that were sent together: a breach of the protocol, or silence.
-func MarkOutOfStep(err error) error {
+// MarkOutOfStep marks err if it may come from commands that were sent together: a breach of the protocol, silence or, if they were the first of
+// their session, the end of the connection.
+func MarkOutOfStep(err error, first bool) error {
 	var e *Error
 	if !errors.As(err, &e) {
 		return err
 	}
 	silent := e.Kind == Unreachable && errors.Is(e.Err, os.ErrDeadlineExceeded)
-	if e.Kind == Protocol || silent {
+	if e.Kind == Protocol || silent || first && HungUp(err) {
 		e.OutOfStep, e.Advice = true, cmp.Or(e.Advice, "the server may not bear commands that are sent together: set pipelining: off")
 	}
 	return err
+}
+
+// HungUp reports whether err is a connection that ended without a word.
+func HungUp(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Kind == Unreachable && !e.Ends && !errors.Is(e.Err, os.ErrDeadlineExceeded)
 }
 
 // IsOutOfStep reports whether err is so marked.

@@ -41,8 +41,9 @@ type Options struct {
 	CreateFolders bool
 	// OneByOne opens a folder by one command at a time.
 	OneByOne bool
-	// OutOfStep, if not nil, is called when the replies to commands that were sent together do not fit: the next session should be OneByOne.
-	OutOfStep func()
+	// OutOfStep, if not nil, is called when the replies to commands that were sent together do not fit: the next session should be OneByOne. hungUp
+	// says that the connection ended at the first of them, which may have another cause.
+	OutOfStep func(hungUp bool)
 	// Timeouts bound how long the server may take.
 	Timeouts Timeouts
 	// Logger gets what is odd but harmless at Warn and the dialogue at Debug,
@@ -137,7 +138,7 @@ func (c *Client) run(ctx context.Context, messages int, call func() error) error
 	err := call()
 	c.g.end()
 	if fetch.IsOutOfStep(err) && c.opts.OutOfStep != nil {
-		c.opts.OutOfStep()
+		c.opts.OutOfStep(fetch.HungUp(err))
 	}
 	if !stop() {
 		err = ctx.Err()

@@ -287,7 +287,7 @@ func (c *Client) together(err error) error {
 	if c.opts.OneByOne {
 		return err
 	}
-	return fetch.MarkOutOfStep(err)
+	return fetch.MarkOutOfStep(err, true)
 }
 
 // notSelected classifies the refusal of SELECT and names the folder. After a login that was accepted with a fault, a refusal without

@@ -75,16 +75,23 @@ func TestOutOfStep(t *testing.T) {
 		single bool
 		told   int
 	}{
-		"another's tag": {"C: T2 SELECT INBOX\nC: T3 UID SEARCH ALL\nS: T9 OK x\nhangup", false, 1},
-		"silence":       {"C: T2 SELECT INBOX\nC: T3 UID SEARCH ALL\nS: T2 OK x\nhangup", false, 1},
-		"refused":       {"C: T2 SELECT INBOX\nC: T3 UID SEARCH ALL\nS: T2 NO x\nS: T3 NO x\nhangup", false, 0},
-		"closed":        {"C: T2 SELECT INBOX\nC: T3 UID SEARCH ALL\nclose", false, 0},
-		"one by one":    {"C: T2 SELECT INBOX\nS: T9 OK x\nhangup", true, 0},
+		"another's tag":      {"C: T2 SELECT INBOX\nC: T3 UID SEARCH ALL\nS: T9 OK x\nhangup", false, 1},
+		"silence":            {"C: T2 SELECT INBOX\nC: T3 UID SEARCH ALL\nS: T2 OK x\nhangup", false, 1},
+		"refused":            {"C: T2 SELECT INBOX\nC: T3 UID SEARCH ALL\nS: T2 NO x\nS: T3 NO x\nhangup", false, 0},
+		"closed":             {"C: T2 SELECT INBOX\nC: T3 UID SEARCH ALL\nclose", false, 1},
+		"closed, one by one": {"C: T2 SELECT INBOX\nclose", true, 0},
+		"BYE":                {"C: T2 SELECT INBOX\nC: T3 UID SEARCH ALL\nS: * BYE x\nclose", false, 0},
+		"one by one":         {"C: T2 SELECT INBOX\nS: T9 OK x\nhangup", true, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			told := 0
 			o := plaintext()
-			o.OneByOne, o.OutOfStep = test.single, func() { told++ }
+			o.OneByOne, o.OutOfStep = test.single, func(hungUp bool) {
+				told++
+				if hungUp != (name == "closed") {
+					t.Errorf("hung up: %t", hungUp)
+				}
+			}
 			o.Timeouts = Timeouts{Idle: 200 * time.Millisecond}
 			c, err := New(t.Context(), fetchtest.Play(t, "S: * OK [CAPABILITY IMAP4rev1] ready\nC~ T1 LOGIN .*\nS: T1 OK [CAPABILITY IMAP4rev1] in\n"+test.script), o)
 			if err != nil {

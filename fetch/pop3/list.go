@@ -102,11 +102,11 @@ func (c *Client) list(l fetch.Listing) (fetch.Listing, error) {
 	}
 	refs, unread, noUIDL, err := c.readList("UIDL", !together)
 	if err != nil {
-		return l, c.asSent(together, err)
+		return l, c.asSent(together, true, err)
 	}
 	sizes, unreadSizes, noLIST, err := c.readList("LIST", !together)
 	if err != nil {
-		return l, c.asSent(together, err)
+		return l, c.asSent(together, true, err)
 	}
 	empty := noLIST == nil && len(sizes)+unreadSizes == 0
 	if noLIST != nil && noUIDL != nil && noUIDL.Kind == fetch.Refused { // as some servers do where there is nothing to list
@@ -141,10 +141,10 @@ func (c *Client) list(l fetch.Listing) (fetch.Listing, error) {
 	return l, nil
 }
 
-// asSent marks an error of commands that were sent together.
-func (c *Client) asSent(together bool, err error) error {
+// asSent marks an error of commands that were sent together, with first if no others were before.
+func (c *Client) asSent(together, first bool, err error) error {
 	if together {
-		return fetch.MarkOutOfStep(err)
+		return fetch.MarkOutOfStep(err, first)
 	}
 	return err
 }

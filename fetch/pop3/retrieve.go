@@ -114,16 +114,16 @@ func (c *Client) pipeline(verb string, refs []fetch.Ref, each func(fetch.Ref, re
 		}
 		r, err := c.w.reply(verb)
 		if err != nil {
-			return c.asSent(together, err)
+			return c.asSent(together, false, err)
 		}
 		outstanding -= len(appendCommand(nil, verb, ref.Seq))
 		if err := each(ref, r); err != nil {
-			return c.asSent(together, err)
+			return c.asSent(together, false, err)
 		}
 	}
 	if n := c.w.br.Buffered(); n > 0 && together { // else the next command tells
 		extra, _ := c.w.br.Peek(n)
-		return c.asSent(together, protocolError(verb, "more replies than commands", extra))
+		return c.asSent(together, false, protocolError(verb, "more replies than commands", extra))
 	}
 	return nil
 }

@@ -20,11 +20,13 @@ func TestOutOfStep(t *testing.T) {
 		told   int
 		kind   fetch.Kind
 	}{
-		"LIST lost":       {login + "C: UIDL\nC: LIST\nS: +OK\nS: .\nhangup", false, 1, fetch.Unreachable},
-		"replies mixed":   {login + "C: UIDL\nC: LIST\nS: 1 a\nS: .\nhangup", false, 1, fetch.Protocol},
-		"second RETR":     {login + listed + "C: RETR 1\nC: RETR 2\nS: +OK\nS: x\nS: .\nhangup", false, 1, fetch.Unreachable},
-		"one RETR twice":  {login + listed + "C: RETR 1\nC: RETR 2\nS= \"+OK\\r\\nx\\r\\n.\\r\\n+OK\\r\\nx\\r\\n.\\r\\n+OK\\r\\ny\\r\\n.\\r\\n\"\nhangup", false, 1, fetch.Protocol},
-		"connection lost": {login + "C: UIDL\nC: LIST\nclose", false, 0, fetch.Unreachable},
+		"LIST lost":                   {login + "C: UIDL\nC: LIST\nS: +OK\nS: .\nhangup", false, 1, fetch.Unreachable},
+		"replies mixed":               {login + "C: UIDL\nC: LIST\nS: 1 a\nS: .\nhangup", false, 1, fetch.Protocol},
+		"second RETR":                 {login + listed + "C: RETR 1\nC: RETR 2\nS: +OK\nS: x\nS: .\nhangup", false, 1, fetch.Unreachable},
+		"one RETR twice":              {login + listed + "C: RETR 1\nC: RETR 2\nS= \"+OK\\r\\nx\\r\\n.\\r\\n+OK\\r\\nx\\r\\n.\\r\\n+OK\\r\\ny\\r\\n.\\r\\n\"\nhangup", false, 1, fetch.Protocol},
+		"connection lost":             {login + "C: UIDL\nC: LIST\nclose", false, 1, fetch.Unreachable},
+		"connection lost, one by one": {login + "C: UIDL\nclose", true, 0, fetch.Unreachable},
+		"connection lost at RETR":     {login + listed + "C: RETR 1\nC: RETR 2\nclose", false, 0, fetch.Unreachable},
 		"one by one": {login + "C: UIDL\nS= \"+OK\\r\\n1 a\\r\\n2 b\\r\\n.\\r\\n\"\nC: LIST\nS= \"+OK\\r\\n1 9\\r\\n2 9\\r\\n.\\r\\n\"\n" +
 			"C: RETR 1\nS: +OK\nS: x\nS: .\nC: RETR 2\nS: +OK\nS: x\nS: .\nhangup", true, 0, 0},
 	} {
@@ -32,7 +34,12 @@ func TestOutOfStep(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				told := 0
 				o := plaintext()
-				o.OneByOne, o.OutOfStep = test.single, func() { told++ }
+				o.OneByOne, o.OutOfStep = test.single, func(hungUp bool) {
+					told++
+					if hungUp != (name == "connection lost") {
+						t.Errorf("hung up: %t", hungUp)
+					}
+				}
 				o.Timeouts = pop3.Timeouts{Idle: time.Minute}
 				c, err := pop3.New(t.Context(), fetchtest.Play(t, test.script), o)
 				if err != nil {

@@ -55,7 +55,7 @@ func carryShifted(t *testing.T, messages int, d *shifting, disposal fetch.Dispos
 		servers.Go(func() { server.Serve(theirs) })
 		return pop3.New(ctx, ours, pop3.Options{
 			Credentials: sasl.Credentials{User: "u", Password: "p", AllowPlaintext: true},
-			OneByOne:    single, OutOfStep: func() { single = true },
+			OneByOne:    single, OutOfStep: func(bool) { single = true },
 		})
 	}
 	if d.defers {

@@ -26,6 +26,7 @@ type logins struct {
 type way struct {
 	auth     sasl.Mechanism // what it took after it had refused another, "" if that was not so
 	oneByOne bool           // its replies to commands that were sent together were out of step
+	once     bool           // it hung up at such commands, perhaps for another cause: one session sends them one by one
 }
 
 // adapt returns the account as the next login should see it. What the configuration says comes first.
@@ -37,8 +38,12 @@ func (l *logins) adapt(account *config.Account) *config.Account {
 	if adapted.Auth == "" {
 		adapted.Auth = known.auth
 	}
-	if known.oneByOne {
+	if known.oneByOne || known.once {
 		adapted.Pipelining = config.NoPipelining
+	}
+	if known.once {
+		known.once = false
+		l.ways[account.Name] = known
 	}
 	return &adapted
 }
@@ -101,11 +106,17 @@ func (l *logins) await(ctx context.Context, account string) {
 
 // logIn opens a session with an account's upstream, and remembers whether that could be done.
 func (a *App) logIn(ctx context.Context, account *config.Account) (fetch.Mailbox, error) {
-	mailbox, err := connect(ctx, a.logins.adapt(account), a.setup().opts.Logger, func() {
-		a.logins.learn(account.Name, func(w *way) { w.oneByOne = true })
+	mailbox, err := connect(ctx, a.logins.adapt(account), a.setup().opts.Logger, func(hungUp bool) {
+		level, text := slog.LevelWarn, "replies came out of step; from here on one command is sent at a time (pipelining: off spares the attempt)"
+		if hungUp {
+			level, text = slog.LevelInfo, "the server hung up at commands that were sent together; one is sent at a time in another session (pipelining: off spares the attempt)"
+		}
+		a.logins.learn(account.Name, func(w *way) {
+			w.once = hungUp
+			w.oneByOne = w.oneByOne || !hungUp
+		})
 		if a.setup().opts.Logger != nil {
-			a.setup().opts.Logger.LogAttrs(ctx, slog.LevelWarn, "replies came out of step; from here on one command is sent at a time (pipelining: off spares the attempt)",
-				slog.String("account", account.Name))
+			a.setup().opts.Logger.LogAttrs(ctx, level, text, slog.String("account", account.Name))
 		}
 	})
 	a.logins.note(account.Name, err)

@@ -2,7 +2,6 @@ package app
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"net"
 	"strings"
@@ -15,8 +14,9 @@ import (
 
 // clumsy is a POP3 server that offers what it cannot do: AUTH PLAIN, and to take commands together.
 type clumsy struct {
-	mu    sync.Mutex
-	heard []string
+	hangsUp bool // instead of a reply that is none
+	mu      sync.Mutex
+	heard   []string
 }
 
 func (s *clumsy) serve(conn net.Conn) {
@@ -37,6 +37,8 @@ func (s *clumsy) serve(conn net.Conn) {
 			say("+OK\nUSER\nUIDL\nPIPELINING\nSASL PLAIN\n.\n")
 		case verb == "AUTH":
 			say("-ERR unknown mechanism\n")
+		case verb == "UIDL" && in.Buffered() > 0 && s.hangsUp:
+			return
 		case verb == "UIDL" && in.Buffered() > 0:
 			say("oops\n")
 		case verb == "UIDL":
@@ -57,14 +59,14 @@ func (s *clumsy) since() string {
 	return heard
 }
 
-// TestLoginsLearn: what a server cannot do is not asked of it again in the life of the process.
-func TestLoginsLearn(t *testing.T) {
+// opening returns a function that logs in to a server and opens the inbox.
+func opening(t *testing.T, s *clumsy, account *config.Account) func() error {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = listener.Close() })
-	var s clumsy
 	go func() {
 		for {
 			conn, err := listener.Accept()
@@ -74,11 +76,12 @@ func TestLoginsLearn(t *testing.T) {
 			go s.serve(conn)
 		}
 	}()
-	account := &config.Account{Name: "work", Protocol: config.POP3, Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port,
+	*account = config.Account{Name: "work", Protocol: config.POP3, Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port,
 		TLS: config.NoTLS, AllowPlaintext: true}
 	account.User, account.PasswordCommand = "joe", []string{"/bin/echo", "secret"}
 	var a App
-	open := func(ctx context.Context) error {
+	return func() error {
+		ctx := t.Context()
 		mailbox, err := a.logIn(ctx, account)
 		if err != nil {
 			return err
@@ -87,13 +90,20 @@ func TestLoginsLearn(t *testing.T) {
 		_, err = mailbox.Open(ctx, "")
 		return err
 	}
-	if err := open(t.Context()); !fetch.IsOutOfStep(err) {
+}
+
+// TestLoginsLearn: what a server cannot do is not asked of it again in the life of the process.
+func TestLoginsLearn(t *testing.T) {
+	var s clumsy
+	var account config.Account
+	open := opening(t, &s, &account)
+	if err := open(); !fetch.IsOutOfStep(err) {
 		t.Fatalf("the server bore commands that were sent together: %v", err)
 	}
 	if heard, want := s.since(), "CAPA AUTH USER PASS UIDL"; !strings.HasPrefix(heard, want) {
 		t.Errorf("the server heard %s, want %s", heard, want)
 	}
-	if err := open(t.Context()); err != nil {
+	if err := open(); err != nil {
 		t.Fatal(err)
 	}
 	// The LIST that went out with UIDL may have come to the server's ears after the first session was given up.
@@ -102,5 +112,17 @@ func TestLoginsLearn(t *testing.T) {
 	}
 	if account.Auth != "" || account.Pipelining != config.AutoPipelining {
 		t.Errorf("the configuration was changed: %+v", account)
+	}
+}
+
+// TestLoginsAfterAHangUp: a server that hangs up at commands which are sent together gets one at a time in the next session, and
+// only there: the end of a connection may have another cause.
+func TestLoginsAfterAHangUp(t *testing.T) {
+	s := clumsy{hangsUp: true}
+	open := opening(t, &s, &config.Account{})
+	for n, outOfStep := range []bool{true, false, true, false} {
+		if err := open(); fetch.IsOutOfStep(err) != outOfStep || (err != nil) != outOfStep {
+			t.Errorf("session %d: %v", n, err)
+		}
 	}
 }

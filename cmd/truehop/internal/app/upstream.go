@@ -32,7 +32,7 @@ func Examine(ctx context.Context, a *config.Account, secured func(tls.Connection
 }
 
 // connect is Upstream that calls outOfStep, if not nil, where the server does not bear commands that are sent together.
-func connect(ctx context.Context, a *config.Account, log *slog.Logger, outOfStep func()) (fetch.Mailbox, error) {
+func connect(ctx context.Context, a *config.Account, log *slog.Logger, outOfStep func(hungUp bool)) (fetch.Mailbox, error) {
 	return explained(a)(logIn(ctx, a, log, outOfStep, nil))
 }
 
@@ -51,7 +51,7 @@ func explained(a *config.Account) func(fetch.Mailbox, error) (fetch.Mailbox, err
 }
 
 // logIn is connect without its hint.
-func logIn(ctx context.Context, a *config.Account, log *slog.Logger, outOfStep func(), secured func(tls.ConnectionState)) (fetch.Mailbox, error) {
+func logIn(ctx context.Context, a *config.Account, log *slog.Logger, outOfStep func(hungUp bool), secured func(tls.ConnectionState)) (fetch.Mailbox, error) {
 	if log != nil {
 		log = log.With("account", a.Name)
 	}
@@ -80,7 +80,7 @@ func logIn(ctx context.Context, a *config.Account, log *slog.Logger, outOfStep f
 
 // logInBy logs in by what is shown. An access token that the server refuses is renewed once: it may have ended before its
 // time, or the clocks differ.
-func logInBy(ctx context.Context, a *config.Account, proof *Proof, secure *tls.Config, log *slog.Logger, outOfStep func()) (fetch.Mailbox, error) {
+func logInBy(ctx context.Context, a *config.Account, proof *Proof, secure *tls.Config, log *slog.Logger, outOfStep func(hungUp bool)) (fetch.Mailbox, error) {
 	if err := proof.fetch(ctx); err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func logInBy(ctx context.Context, a *config.Account, proof *Proof, secure *tls.C
 }
 
 // open connects and authenticates. A POP3 server that hangs up at CAPA is connected to once more, and not asked for it.
-func open(ctx context.Context, a *config.Account, credentials upstream.Credentials, secure *tls.Config, log *slog.Logger, outOfStep func()) (fetch.Mailbox, error) {
+func open(ctx context.Context, a *config.Account, credentials upstream.Credentials, secure *tls.Config, log *slog.Logger, outOfStep func(hungUp bool)) (fetch.Mailbox, error) {
 	mailbox, err := openOnce(ctx, a, credentials, secure, log, outOfStep, false)
 	if errors.Is(err, pop3.ErrHungUpAtCAPA) {
 		return openOnce(ctx, a, credentials, secure, log, outOfStep, true)
@@ -107,7 +107,7 @@ func open(ctx context.Context, a *config.Account, credentials upstream.Credentia
 	return mailbox, err
 }
 
-func openOnce(ctx context.Context, a *config.Account, credentials upstream.Credentials, secure *tls.Config, log *slog.Logger, outOfStep func(), noCAPA bool) (fetch.Mailbox, error) {
+func openOnce(ctx context.Context, a *config.Account, credentials upstream.Credentials, secure *tls.Config, log *slog.Logger, outOfStep func(hungUp bool), noCAPA bool) (fetch.Mailbox, error) {
 	conn, err := reach(ctx, a, log)
 	if err != nil {
 		return nil, err

@@ -62,7 +62,7 @@ type lexer struct {
 	// bodies reports whether whole messages are asked for.
 	bodies func() bool
 	// asked returns the tag of the SEARCH command that a response to tag, "" for an unknown one, can only belong to, and whether
-	// it asks for the listing of a folder.
+	// there is another way to what it asks for.
 	asked func(tag string) (string, bool)
 	// prose reports whether a line that is no response may be passed over.
 	prose func() bool
@@ -368,19 +368,19 @@ func capabilityList(text string) string {
 }
 
 // found says SEARCH and ESEARCH anew, in ascending order where it matters. What a server may add behind the numbers (RFC 7162 section 3.1.5) is
-// left out. A result that cannot be read counts as none where it should be the listing of a folder, for which there is another way.
+// left out. A result that cannot be read counts as none where there is another way.
 func (x *lexer) found() error {
 	tag, uids, err := x.result()
 	if err == nil {
 		uids, err = inOrder(uids)
 	}
-	asked, isListing := "", false
+	asked, dispensable := "", false
 	if x.asked != nil {
-		asked, isListing = x.asked(tag)
+		asked, dispensable = x.asked(tag)
 	}
 	tag = cmp.Or(tag, asked)
 	switch extended := string(x.name) == "ESEARCH"; {
-	case errors.Is(err, errNotRead) && isListing, err == nil && extended && tag == "":
+	case errors.Is(err, errNotRead) && dispensable, err == nil && extended && tag == "":
 		x.kind, x.pass = other, x.pass[:0]
 		return nil
 	case err != nil:

@@ -191,18 +191,18 @@ type question struct {
 	answered bool
 }
 
-// asksFor returns the tag of the SEARCH command under way that a response to tag can only belong to, and whether it asks for the listing.
+// asksFor returns the tag of the SEARCH command under way that a response to tag can only belong to, and whether there is another way to what it asks for.
 // Without a tag, that is certain where there is but one.
 func (g *guard) asksFor(tag string) (string, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	asked := g.notes.asked
 	if tag == "" && len(asked) == 1 {
-		return asked[0].tag, asked[0].listing
+		return asked[0].tag, asked[0].listing || asked[0].large
 	}
 	for _, q := range asked {
 		if strings.EqualFold(q.tag, tag) {
-			return q.tag, q.listing
+			return q.tag, q.listing || q.large
 		}
 	}
 	return "", false

@@ -26,6 +26,8 @@ func TestLargeMessages(t *testing.T) {
 		"it is not named":                    {empty + "%T OK x\r\n", [][]string{opening, bodies, bye}},
 		"the search is refused":              {"%T NO not here\r\n", [][]string{opening, sizes, bodies, bye}},
 		"the search is not understood":       {"%T BAD what\r\n", [][]string{opening, sizes, bodies, bye}},
+		"the result names no UIDs":           {"* ESEARCH (TAG \"%T\") ALL 1:3\r\n%T OK x\r\n", [][]string{opening, sizes, bodies, bye}},
+		"the result cannot be read":          {"* ESEARCH (TAG \"%T\") UID ALL two\r\n%T OK x\r\n", [][]string{opening, sizes, bodies, bye}},
 		"OK without a result":                {"%T OK x\r\n", [][]string{opening, sizes, bodies, bye}},
 	} {
 		t.Run(name, func(t *testing.T) {

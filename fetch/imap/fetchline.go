@@ -84,7 +84,7 @@ func (x *lexer) fetched(line []byte, first bool) error {
 func needless(line []byte) bool {
 	upper := bytes.ToUpper(line)
 	message := bytes.Contains(upper, []byte("BODY")) || bytes.Contains(upper, []byte("RFC822"))
-	_, literal := announced(bytes.TrimRight(line, " \t"))
+	literal := bytes.HasSuffix(bytes.TrimRight(line, " \t"), []byte("}"))
 	return !message && !literal
 }
 
@@ -140,6 +140,9 @@ func cutItem(s []byte) (name string, rest []byte, ok bool) {
 	end := bytes.IndexAny(s, " \t[()")
 	if end <= 0 || !isWord(s[:end]) {
 		return "", nil, false
+	}
+	if behind := bytes.TrimLeft(s[end:], " \t"); len(behind) > 0 && behind[0] == '[' { // which a blank may part from the name
+		s = append(bytes.Clone(s[:end]), behind...)
 	}
 	if s[end] == '[' {
 		closing := bytes.IndexByte(s, ']')
@@ -303,12 +306,12 @@ func (x *lexer) leave(s []byte) (rest []byte, err error) {
 	return nil, errors.New("line ends inside parentheses")
 }
 
-// announce reads "{123}", which must be the last of its line. A few servers write blanks behind it, or "{123+}", which is a client's
+// announce reads "{123}", which must be the last of its line. A few servers write blanks in or behind it, or "{123+}", which is a client's
 // form (RFC 7888).
 func (x *lexer) announce(s []byte, limit int64) error {
 	s = bytes.TrimRight(s, " \t")
-	if inner, ok := bytes.CutSuffix(s, []byte("+}")); ok {
-		s = append(bytes.Clone(inner), '}')
+	if inner, ok := bytes.CutSuffix(s[min(1, len(s)):], []byte("}")); ok {
+		s = append([]byte("{"), append(bytes.Trim(bytes.TrimSuffix(inner, []byte("+")), " \t"), '}')...)
 	}
 	n, ok := announced(s)
 	if !ok || bytes.IndexByte(s, '}') != len(s)-1 {

@@ -117,6 +117,7 @@ func TestGuardSaysAnew(t *testing.T) {
 		"* 1 FETCH (UID 7 BODY[] {1}\r\nx BODY[] {2}\r\nyz BODY[] NIL)\r\n":               "* 1 FETCH (UID 7 BODY[] {1}\r\nx)\r\n",
 		"* 1 FETCH (UID 7 BODY[] {2}\r\n\r\nFLAGS (\\Seen) UID 7)\r\n":                    "* 1 FETCH (UID 7 BODY[] {2}\r\n\r\n)\r\n",
 		"* 1 FETCH(UID 7 BODY[] {3}\r\r\nabc)\r\r\n":                                      "* 1 FETCH (UID 7 BODY[] {3}\r\nabc)\r\n",
+		"* 1 FETCH ( UID 7 BODY [] { 3 }\r\nabc BODY (\"x\") BODY [TEXT] NIL )\r\n":       "* 1 FETCH (UID 7 BODY[] {3}\r\nabc)\r\n",
 		// FETCH that cannot be read and holds nothing.
 		"* 1 FETCH (UID 1\r\n* 1 FETCH UID 1)\r\n* 1 FETCH (FLAGS \\Seen)\r\n* 1 FETCH (UID 99999999999)\r\n": nothing,
 		"* 1 FETCH (FLAGS (\\Seen)UID 7)\r\n* 1 FETCH (X \"a\r\n* 2 FETCH (UID 7)\r\n":                        "* 1 FETCH (UID 7)\r\n* 2 FETCH (UID 7)\r\n",

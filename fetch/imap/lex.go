@@ -214,7 +214,7 @@ func (x *lexer) isProse(line []byte) bool {
 	first, _ := cutWord(line)
 	number, tagged := bytes.CutPrefix(bytes.ToUpper(first), []byte("T")) // as the library writes its tags
 	ours := tagged && len(number) > 0 && isNumber(number)
-	_, literal := announced(line)
+	literal := bytes.HasSuffix(bytes.TrimRight(line, " \t"), []byte("}"))
 	return !ours && !literal && x.prose != nil && x.prose()
 }
 

@@ -124,7 +124,8 @@ func MarkOutOfStep(err error, first bool) error {
 		return err
 	}
 	silent := e.Kind == Unreachable && errors.Is(e.Err, os.ErrDeadlineExceeded)
-	if e.Kind == Protocol || silent || first && HungUp(err) {
+	hungUp := first && HungUp(err)
+	if e.Kind == Protocol || silent || hungUp {
 		e.OutOfStep, e.Advice = true, cmp.Or(e.Advice, "the server may not bear commands that are sent together: set pipelining: off")
 	}
 	return err

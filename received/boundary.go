@@ -121,8 +121,7 @@ func (w *walk) trusts(i int) (mx, own bool) {
 // the cases matters: each relies on those before it.
 func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 	h := &w.chain.Hops[i]
-	public := Public(h.Addr)
-	unknown := !h.Addr.IsValid() || h.AddrUncertain
+	public, unknown := Public(h.Addr), !h.Addr.IsValid() || h.AddrUncertain
 	// The stores of Yahoo and Exchange speak HTTP. Elsewhere HTTP is a user's browser.
 	toStore := softwareOf(h.Form).storeHTTP && !h.Authenticated
 	edge := mx && w.policy.Edge && !w.behind
@@ -137,8 +136,7 @@ func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 	case h.Kind == MAPI:
 		return w.origin(i, OutcomeInternal, "the message was written in the provider's own store"), end
 	case h.Kind == LMTP && public && !w.byAddrOnly():
-		// No client on the Internet speaks LMTP to a provider. The peer must
-		// still be the writer of the next field.
+		// No client on the Internet speaks LMTP to a provider. The peer must still be the writer of the next field.
 		if i+1 < len(w.chain.Hops) && sameHost(h.HELO, w.chain.Hops[i+1].By) {
 			return Boundary{}, goOn
 		}

@@ -115,7 +115,7 @@ func (w *walk) known(i int) bool {
 		}
 		ours := matchAny(pr.mx, h.By) || matchAny(pr.internal, h.By)
 		handsIn := byAddr && pr.form == "exchange" && w.fromFilter(i)
-		if !ours || !w.wroteNext(i, h.HELO) && !handsIn {
+		if wrote := handsIn || w.wroteNext(i, h.HELO); !ours || !wrote {
 			continue
 		}
 		// The reverse zone of a service's own addresses is the service's: a name in it says which host that is.

@@ -43,7 +43,9 @@ func (p *parser) clauses(t []token) {
 			c := strings.TrimSpace(p.text(t[i]))
 			sender, ok := senderOf(c)
 			if !ok {
-				words = words || namesCertificate(c)
+				// The subject of the client's certificate: Postfix's and Strato's "Client CN "name", Issuer "name"",
+				// Momentum's subject="/CN=name".
+				words = words || hasPrefixFold(c, "Client CN ") || indexFold(c, "subject=") >= 0
 				p.writerComment(c, i == 0, words)
 				continue
 			}
@@ -105,12 +107,6 @@ func senderOf(c string) (sender string, ok bool) {
 	key, sender, ok := strings.Cut(c, " ")
 	known := foldEqual(key, "envelope-from") || foldEqual(key, "envelope-sender")
 	return sender, ok && known
-}
-
-// namesCertificate reports whether a comment gives the subject of the client's certificate:
-// Postfix's and Strato's "Client CN "name", Issuer "name"", Momentum's subject="/CN=name".
-func namesCertificate(c string) bool {
-	return hasPrefixFold(c, "Client CN ") || indexFold(c, "subject=") >= 0
 }
 
 // isWhole reports whether a sender was read to its end: the bracket that it begins with is

@@ -40,7 +40,13 @@ func (x *lexer) fetched(line []byte, first bool) error {
 			f.blank, x.partial = true, true
 			return nil
 		}
-		if len(line) == 0 || !bytes.ContainsRune([]byte(" \t)"), rune(line[0])) && !x.beginsItem(line) {
+		// Another item may follow a literal that ended in LF, or an empty line, without the space that should come first.
+		name, _, isItem := cutItem(line)
+		known := name == "FLAGS" || isKnown(name)
+		anew := f.blank || x.line
+		switch {
+		case len(line) > 0 && bytes.ContainsRune([]byte(" \t)"), rune(line[0])), anew && isItem && known:
+		default:
 			return errors.New("more text than the literal was said to have")
 		}
 	}
@@ -86,12 +92,6 @@ func needless(line []byte) bool {
 	message := bytes.Contains(upper, []byte("BODY")) || bytes.Contains(upper, []byte("RFC822"))
 	literal := bytes.HasSuffix(bytes.TrimRight(line, " \t"), []byte("}"))
 	return !message && !literal
-}
-
-// beginsItem reports whether another item follows a literal that ended in LF, or an empty line, without the space that should come first.
-func (x *lexer) beginsItem(line []byte) bool {
-	name, _, ok := cutItem(line)
-	return (x.line || x.fetch.blank) && ok && (name == "FLAGS" || isKnown(name))
 }
 
 // isKnown reports whether an item is one that a server we know of may send.

@@ -116,7 +116,10 @@ func newGuard(conn net.Conn, o Options) *guard {
 	if o.MaxSize > 0 {
 		g.lex.limit = min(o.MaxSize+largeSlack, maxBody)
 	}
-	g.lex.uidOf, g.lex.asked, g.lex.bodies, g.lex.prose = g.uidOf, g.asksFor, g.asksForBodies, g.passesProse
+	g.lex.uidOf, g.lex.asked, g.lex.bodies = g.uidOf, g.asksFor, g.asksForBodies
+	// Before the library takes over it is a line that is no response which tells that the server does not speak IMAP; and where messages
+	// come, it may be the rest of one that is longer than it was said to be.
+	g.lex.prose = func() bool { return g.secured && !g.asksForBodies() }
 	g.notes.arrived = make(chan struct{}, 1)
 	g.br = bufio.NewReaderSize(readerFunc(g.receive), 32<<10)
 	return g

@@ -148,8 +148,7 @@ func (s *settlement) toTarget(target string, uids []uint32, send func(imapwire.U
 		return results, err
 	}
 	lacking := func(r result) bool {
-		kind := fetch.KindOf(r.err)
-		return r.err != nil && (kind == fetch.NoFolder || kind == fetch.Refused)
+		return r.err != nil && slices.Contains([]fetch.Kind{fetch.NoFolder, fetch.Refused}, fetch.KindOf(r.err))
 	}
 	var refused []imapwire.UIDSet
 	var done []result

@@ -261,10 +261,6 @@ func (g *guard) uidOf(number uint32) uint32 {
 	return g.notes.view.at(number)
 }
 
-// passesProse reports whether a line that is no response may be passed over. Before the library takes over it is what tells that the server does
-// not speak IMAP; and where messages come, it may be the rest of one that is longer than it was said to be.
-func (g *guard) passesProse() bool { return g.secured && !g.asksForBodies() }
-
 // asksForBodies reports whether whole messages are asked for.
 func (g *guard) asksForBodies() bool {
 	g.mu.Lock()

@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"io"
 	"strings"
 	"testing"
 
@@ -41,6 +42,43 @@ func TestRefusedFolder(t *testing.T) {
 			_, err = c.Open(t.Context(), "Old mail")
 			if fetch.KindOf(err) != test.kind || !strings.Contains(err.Error(), `SELECT "Old mail": server said`) {
 				t.Errorf("got %v of Kind %v, want Kind %v", err, fetch.KindOf(err), test.kind)
+			}
+		})
+	}
+}
+
+// A set that the server refuses leaves open which of its messages is to blame: what came has come, the rest is left to
+// the caller, and the session goes on.
+func TestRefusedSetCanBeAskedForInParts(t *testing.T) {
+	two := strings.NewReplacer("* SEARCH 7", "* SEARCH 7 8 9", "ALL 7", "ALL 7:9").Replace(begin)
+	if two == begin {
+		t.Fatal("the dialogue lists no UID 7")
+	}
+	for words, kind := range map[string]fetch.Kind{"cannot": fetch.Refused, "[SERVERBUG] x": fetch.Busy, "[UNAVAILABLE] x": fetch.Busy} {
+		t.Run(words, func(t *testing.T) {
+			c, listing, err := play(t, two+"C: T4 UID FETCH 7:9 (UID BODY.PEEK[])\nS: * 1 FETCH (UID 7 BODY[] {3}\nS: abc)\nS: T4 NO "+words+
+				"\nC: T5 UID FETCH 9 (UID BODY.PEEK[])\nS: * 3 FETCH (UID 9 BODY[] {3}\nS: def)\nS: T5 OK x\n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			sink := func(m fetch.Message) error {
+				if m.Err != nil {
+					t.Errorf("%s: %v", m.Ref.UID, m.Err)
+					return nil
+				}
+				raw, err := io.ReadAll(m.Body)
+				got = append(got, m.Ref.UID+" "+string(raw))
+				return err
+			}
+			if err := c.Retrieve(t.Context(), listing.Refs, sink); fetch.KindOf(err) != kind || fetch.EndsSession(err) {
+				t.Errorf("Retrieve: %v, want kind %v and the session to go on", err, kind)
+			}
+			if err := c.Retrieve(t.Context(), listing.Refs[2:], sink); err != nil {
+				t.Errorf("Retrieve: %v", err)
+			}
+			if want := "7 abc,9 def"; strings.Join(got, ",") != want {
+				t.Errorf("%q came, want %q", got, want)
 			}
 		})
 	}

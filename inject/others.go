@@ -20,13 +20,6 @@ func (t *transaction) others(e *end) []string {
 	return others
 }
 
-// only returns m for some of its recipients.
-func (m *Message) only(recipients []string) *Message {
-	some := *m
-	some.To = recipients
-	return &some
-}
-
 // with returns a receipt completed by that of a later attempt, which was for some of the recipients in the same order. What
 // ended the first attempt counts no more.
 func (r Receipt) with(later Receipt) Receipt {

@@ -109,15 +109,8 @@ func (p *Pool) turnedAway(err *Error, again bool) bool {
 // others counts the sessions that there are, or may be in a moment.
 func (p *Pool) others() int64 { return p.opening.Load() + p.open.Load() } // in this order: none is missed that has just been opened
 
-// superfluous reports whether there are more workers than there should be, and one that has a session, or has none, is
-// to be among those that end: first those without.
-func (p *Pool) superfluous(session bool) bool {
-	p.pacing.Lock()
-	defer p.pacing.Unlock()
-	return p.tooMany(session)
-}
-
-// tooMany is superfluous for those who hold pacing.
+// tooMany reports, to those who hold pacing, whether there are more workers than there should be, and one that has a session,
+// or has none, is to be among those that end: first those without.
 func (p *Pool) tooMany(session bool) bool {
 	if p.running <= p.pace.connections {
 		return false

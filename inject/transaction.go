@@ -434,7 +434,7 @@ func (t *transaction) leave(e *end) {
 	s.w.negative = 0
 }
 
-// receipt makes the receipt of the message. It is the only function that makes one.
+// receipt makes the receipt of the message. It is the only function that makes one; [Receipt.with] puts two together.
 func (t *transaction) receipt(e *end) Receipt {
 	r := Receipt{Outcome: e.outcome, Stage: e.stage, Reply: e.reply, Recipients: t.recipients, Presented: t.presented, Told: t.told,
 		Note: strings.Join(t.notes, "; "), Err: e.err, BeforeClient: e.beforeClient}

@@ -137,7 +137,10 @@ func (w *worker) adopt(s *Session, used bool) {
 
 // next takes the next job ahead of time, if one is waiting.
 func (w *worker) next() *Message {
-	if w.p.superfluous(true) {
+	w.p.pacing.Lock()
+	ends := w.p.tooMany(true)
+	w.p.pacing.Unlock()
+	if ends {
 		return nil
 	}
 	if w.held = w.ahead(); w.held == nil {
@@ -185,8 +188,8 @@ func (w *worker) dismiss() {
 }
 
 // deliver delivers one job. It makes another attempt if a used session may have failed for reasons
-// of its own, another one if the MTA refused an attribute, and another one without a recipient that ended the session. It returns false where another worker has taken
-// the job over.
+// of its own, another one if the MTA refused an attribute, and another one without a recipient that
+// ended the session. It returns false where another worker has taken the job over.
 func (w *worker) deliver(j *job) (r Receipt, mine bool) {
 	ctx, cancel := context.WithCancelCause(j.ctx)
 	defer cancel(nil)
@@ -248,7 +251,9 @@ func (w *worker) deliver(j *job) (r Receipt, mine bool) {
 			j.stale = true
 			w.giveUpSpare()
 		case first == nil && len(e.others) > 0:
-			first, m = &receipt, m.only(e.others)
+			some := *m
+			some.To = e.others
+			first, m = &receipt, &some
 			notes = append(notes, "the MTA ended the session at one recipient: the others were tried without it")
 		default:
 			w.used = true

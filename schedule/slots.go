@@ -84,7 +84,9 @@ func (p *Slot) Wait(ctx context.Context, idle func(waited time.Duration)) bool {
 			late.Stop()
 			return ctx.Err() == nil
 		case <-late.C:
-			p.slots.look()
+			p.slots.mu.Lock()
+			p.slots.serve() // if there are some by now
+			p.slots.mu.Unlock()
 		case <-again.C:
 			idle(time.Since(began))
 		case <-ctx.Done():
@@ -107,13 +109,6 @@ func (s *Slots) untilLate() time.Duration {
 		sleep = min(sleep, s.patience-time.Since(s.counting[0].since))
 	}
 	return sleep
-}
-
-// look gives slots to those who wait, if there are some by now.
-func (s *Slots) look() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.serve()
 }
 
 // Give gives the slot back, or waits no longer for it. Only the first call counts.

@@ -48,22 +48,19 @@ func (k checker) state(c *Config) {
 func (k checker) database(key, value, aside, instead string) {
 	scheme, _, isURL := strings.Cut(value, "://")
 	isURL = isURL && slices.Contains([]string{"postgres", "postgresql"}, scheme)
-	switch u, err := url.Parse(value); {
+	u, err := url.Parse(value)
+	inAddress := false
+	if u != nil {
+		_, has := u.User.Password()
+		words := strings.Join(strings.Fields(u.Path), "") // libpq takes spaces around =
+		inAddress = has || u.Query().Has("password") || strings.Contains(words, "password=")
+	}
+	switch {
 	case !isURL && !strings.HasPrefix(value, "service="):
 		k.wrong(key, "want postgres://USER@HOST/DATABASE or service=NAME, got %s%s", show(value), aside)
 	case isURL && err != nil:
 		k.wrong(key, "cannot be read as an address; write postgres://USER@HOST/DATABASE") // err quotes it, with what may be a password
-	case hasPassword(u), strings.Contains(strings.Join(strings.Fields(value), ""), "password="):
+	case inAddress, strings.Contains(strings.Join(strings.Fields(value), ""), "password="):
 		k.wrong(key, "holds a password, which everybody sees who is shown the configuration; %s", instead)
 	}
-}
-
-// hasPassword reports whether an address holds a password. u is nil where it could not be read.
-func hasPassword(u *url.URL) bool {
-	if u == nil {
-		return false
-	}
-	_, has := u.User.Password()
-	words := strings.Join(strings.Fields(u.Path), "") // libpq takes spaces around =
-	return has || u.Query().Has("password") || strings.Contains(words, "password=")
 }

@@ -6,6 +6,7 @@ package metrics
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -120,18 +121,12 @@ func (m *Metrics) Event(e transfer.Event) {
 	if e.Kind != transfer.Verdict {
 		return
 	}
-	m.verdicts.WithLabelValues(e.Account, state(e.State)).Inc()
-	m.octets.WithLabelValues(e.Account).Add(float64(max(0, e.Size)))
-}
-
-// state bounds the label.
-func state(s string) string {
-	for _, known := range ledger.States() {
-		if s == string(known) {
-			return s
-		}
+	state := "other" // bounds the label
+	if slices.Contains(ledger.States(), ledger.State(e.State)) {
+		state = e.State
 	}
-	return "other"
+	m.verdicts.WithLabelValues(e.Account, state).Inc()
+	m.octets.WithLabelValues(e.Account).Add(float64(max(0, e.Size)))
 }
 
 // Pass counts a pass that has ended.

@@ -133,7 +133,7 @@ func (a *App) Pass(ctx context.Context, account *config.Account, o PassOptions) 
 	}
 	began := now.opts.Now()
 	if !o.Now {
-		if err := a.loginWaits(ctx, account, began); err != nil {
+		if err := a.loginWaits(ctx, account); err != nil {
 			return summary, err
 		}
 	}

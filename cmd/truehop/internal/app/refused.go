@@ -75,8 +75,9 @@ func refusedAgain(r ledger.Refusal, at attempt) ledger.Refusal {
 }
 
 // loginWaits returns a [*RefusedError] if an account must not log in yet.
-func (a *App) loginWaits(ctx context.Context, account *config.Account, now time.Time) error {
+func (a *App) loginWaits(ctx context.Context, account *config.Account) error {
 	r, err := a.ledger.Refusal(ctx, account.Name)
+	now := a.setup().opts.Now() // not earlier: a watcher may have been refused in between
 	if err != nil || !holds(r, now, account.LoginBasis(a.setup().cfg.Path)) {
 		return err
 	}

@@ -1,9 +1,12 @@
 package app
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"time"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
@@ -73,4 +76,28 @@ func TestRefusalsGrowApart(t *testing.T) {
 			t.Errorf("it counted for itself: %+v", got)
 		}
 	})
+}
+
+// refusedMeanwhile is a record in which a refusal is noted at the moment that somebody asks for it.
+type refusedMeanwhile struct {
+	Ledger
+	clock *time.Time
+	basis string
+}
+
+func (l refusedMeanwhile) Refusal(context.Context, string) (ledger.Refusal, error) {
+	*l.clock = l.clock.Add(time.Second)
+	return ledger.Refusal{Times: 1, Last: *l.clock, Next: l.clock.Add(time.Minute), Basis: l.basis}, nil
+}
+
+// TestLoginWaitsForARefusalOfThisMoment: what a watcher has just met with is no sign of a clock that was set back.
+func TestLoginWaitsForARefusalOfThisMoment(t *testing.T) {
+	clock := time.Date(2026, 11, 26, 15, 0, 0, 0, time.UTC)
+	account := &config.Account{Name: "work"}
+	a := &App{ledger: refusedMeanwhile{clock: &clock, basis: account.LoginBasis("")},
+		current: setup{cfg: &config.Config{}, opts: Options{Now: func() time.Time { return clock }}}}
+	var waits *RefusedError
+	if err := a.loginWaits(t.Context(), account); !errors.As(err, &waits) {
+		t.Errorf("the login does not wait: %v", err)
+	}
 }

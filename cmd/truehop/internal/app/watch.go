@@ -191,7 +191,7 @@ func (a *App) watch(ctx context.Context, account, upstream string, tell func(wit
 // idle keeps one connection and watches until the connection ends, and returns why it did.
 func (a *App) idle(ctx context.Context, account *config.Account, w *watched, tell func(within time.Duration)) error {
 	tell(loginTime)
-	if err := a.loginWaits(ctx, account, a.setup().opts.Now()); err != nil {
+	if err := a.loginWaits(ctx, account); err != nil {
 		a.logins.note(account.Name, err)
 		return err
 	}

@@ -31,6 +31,8 @@ type refusing struct {
 	logins      atomic.Int64
 	busy        sync.Mutex
 	mta         *injecttest.Server
+	// sessions are those of work: the last login of a program that was ended may be counted after it.
+	sessions sync.WaitGroup
 }
 
 func newRefusing(t *testing.T, protocol, level string) *refusing {
@@ -42,15 +44,20 @@ func newRefusing(t *testing.T, protocol, level string) *refusing {
 		}
 	})
 	w.closed.Store(true)
-	serve := func(reply func(verb, arg string) (string, bool)) string {
+	serve := func(sessions *sync.WaitGroup, reply func(verb, arg string) (string, bool)) string {
 		store := fakeserver.NewStore()
 		store.Add("INBOX", scriptMail(1))
+		s := (&fakeserver.IMAP{Store: store, User: "u", Password: "p", Reply: reply}).Serve
 		if protocol == "pop3" {
-			return listen(t, (&fakeserver.POP3{Store: store, User: "u", Password: "p", Reply: reply}).Serve)
+			s = (&fakeserver.POP3{Store: store, User: "u", Password: "p", Reply: reply}).Serve
 		}
-		return listen(t, (&fakeserver.IMAP{Store: store, User: "u", Password: "p", Reply: reply}).Serve)
+		return listen(t, func(conn net.Conn) {
+			sessions.Add(1)
+			defer sessions.Done()
+			s(conn)
+		})
 	}
-	work := serve(func(verb, _ string) (string, bool) {
+	work := serve(&w.sessions, func(verb, _ string) (string, bool) {
 		switch verb {
 		case "LOGIN", "AUTHENTICATE":
 			w.logins.Add(1)
@@ -61,7 +68,7 @@ func newRefusing(t *testing.T, protocol, level string) *refusing {
 		}
 		return "", false
 	})
-	home := serve(func(string, string) (string, bool) {
+	home := serve(&sync.WaitGroup{}, func(string, string) (string, bool) {
 		w.busy.Lock()
 		defer w.busy.Unlock()
 		return "", false
@@ -193,6 +200,7 @@ func TestServeDoesNotRepeatARefusedLoginAfterARestart(t *testing.T) {
 		if code := p.wait(t); code != exitOK {
 			t.Errorf("it ended with %d:\n%s", code, said)
 		}
+		w.sessions.Wait()
 	}
 	serve("tried again at ") // said by the pass, or where a watcher was first, of it
 	before := w.logins.Load()

@@ -3,10 +3,12 @@
 package injecttest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -195,16 +197,14 @@ func (p *Postfix) configure(o PostfixOptions) error {
 		{Name: ListenAll, Options: []string{"smtpd_authorized_xclient_hosts=static:all"}},
 	}, o.Listeners...)
 	master := postfixMaster
+	clear(p.ports)
 	for _, l := range listeners {
-		addr, err := p.free()
+		addr, err := p.port()
 		if err != nil {
 			return err
 		}
 		p.ports[l.Name] = addr
-		program := l.Program
-		if program == "" {
-			program = "smtpd"
-		}
+		program := cmp.Or(l.Program, "smtpd")
 		limit := "-"
 		if program == "postscreen" {
 			limit = "1"
@@ -215,7 +215,7 @@ func (p *Postfix) configure(o PostfixOptions) error {
 		}
 	}
 	var err error
-	if p.ports[ListenMaster], err = p.free(); err != nil {
+	if p.ports[ListenMaster], err = p.port(); err != nil {
 		return err
 	}
 	// The last of all: master opens them in this order. See start.
@@ -320,6 +320,16 @@ func freePort() (string, error) {
 		return "", err
 	}
 	return l.Addr().String(), l.Close()
+}
+
+// port returns a free port that no listener has yet.
+func (p *Postfix) port() (string, error) {
+	for {
+		addr, err := p.free()
+		if err != nil || !slices.Contains(slices.Collect(maps.Values(p.ports)), addr) {
+			return addr, err
+		}
+	}
 }
 
 // await polls until done: what it waits for happens in another program.

@@ -87,6 +87,26 @@ func TestPortTaken(t *testing.T) {
 	}
 }
 
+// TestListenersHaveTheirOwnPorts: a port that is free once may be found free a second time. Of two entries of one name master takes the last.
+func TestListenersHaveTheirOwnPorts(t *testing.T) {
+	last := ""
+	p := startPostfix(t, PostfixOptions{}, func() (port string, err error) {
+		if port, last = last, ""; port == "" { // each comes twice
+			port, err = freePort()
+			last = port
+		}
+		return port, err
+	})
+	taken := map[string]bool{}
+	for _, listener := range []string{ListenOnce, ListenAll, ListenMaster} {
+		if _, addr := p.Addr(listener); taken[addr] {
+			t.Errorf("%s is at %s, as another is", listener, addr)
+		} else {
+			taken[addr] = true
+		}
+	}
+}
+
 // greeting returns what a listener says to one who leaves at once.
 func greeting(t *testing.T, p *Postfix, listener string) string {
 	t.Helper()

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -177,7 +176,7 @@ func (c *Client) capa() error {
 	}
 	r, err := c.w.command("CAPA")
 	var lost *fetch.Error
-	if errors.As(err, &lost) && lost.Kind == fetch.Unreachable && !errors.Is(err, os.ErrDeadlineExceeded) {
+	if fetch.HungUp(err) && errors.As(err, &lost) {
 		lost.Err = fmt.Errorf("%w: %w", ErrHungUpAtCAPA, lost.Err)
 	}
 	if err != nil || !r.ok {

@@ -46,6 +46,20 @@ func TestLoginOfTheClientsOwn(t *testing.T) {
 		{"a certificate behind the writer, as Strato's", `from mail.example.com ([192.0.2.10]) by smtpin.example.org (RZmta 49.6.6 OK) with ESMTPS id x9 (using TLSv1.3 with cipher X (256 bits)) (Client CN "x) (authenticated) (y", Issuer "z" (not verified))`},
 		{"the same with quotation marks", `from mail.example.com ([192.0.2.10]) by smtpin.example.org (RZmta 49.6.6 OK) with ESMTPS id x9 (Client CN "x") (authenticated) ("y", Issuer "z" (not verified))`},
 		{"a certificate behind the writer, as Momentum's", `from [192.0.2.10] ([192.0.2.10:22916] helo=x) by mx.example.org (ecelerity 4.2.38 r(Core:4.2.38)) with ESMTPS (cipher=X subject="/C=US/ST=x) (authenticated) (L=y") id 63/3A-32691-54B3E2D5`},
+		{"HELO that ends the comment with the address, as ZMailer's", "from mail.example.com ([192.0.2.10]:5003 \"EHLO x]) (AUTH: \" rhost-flags-OK) by vger.kernel.org with ESMTP id S1"},
+		{"an empty one", "from mail.example.com ([192.0.2.10]:5003 \"EHLO ) (AUTH \" rhost-flags-OK) by vger.kernel.org with ESMTP id S1"},
+		{"an empty one by a writer that nobody knows", "from mail.example.com ([192.0.2.10]:5003 \"EHLO ) (AUTH \" rhost-flags-OK) by mx.example.org with ESMTP id S1"},
+		{"ident by a writer that nobody knows", "from mail.example.com ([192.0.2.10] ident=x) (authenticated) (y) by mx.example.org with esmtps id 4B"},
+		{"ident in a comment of its own", "from [192.0.2.10] (port=5003 ident=x) (authenticated) (y) by mx.example.org with esmtps id 4B"},
+		{"HELO by a writer that nobody knows", "from mail.example.com ([192.0.2.10] helo=x) (authenticated) (y) by mx.example.org with esmtps id 4B"},
+		{"HELO behind the address, CommuniGate", "from [192.0.2.10] (HELO x) (authenticated) (y) by mx.example.org (CommuniGate Pro SMTP 6.3.3) with ESMTPS id 2"},
+		{"an account in it", "from [192.0.2.10] (HELO x) (account user HELO y) by mx.example.org (CommuniGate Pro SMTP 6.3.3) with ESMTPS id 2"},
+		{"the client's address in it", "from [192.0.2.10] (HELO x) ([192.0.2.10]) (authenticated) (y) by mx.example.org (CommuniGate Pro SMTP 6.3.3) with ESMTPS id 2"},
+		{"the client's address and Yahoo's words in it", "from [192.0.2.10] (HELO x) (user@192.0.2.10 with login) (y) by mx.example.org (CommuniGate Pro SMTP 6.3.3) with ESMTPS id 2"},
+		{"Yahoo's words behind an address that the field begins with", "from 192.0.2.10 (EHLO x) (user@192.0.2.10 with login) by 10.253.233.86 with SMTPs (version=TLS1_3 cipher=X)"},
+		{"HELO before the address, with all of it", "from unknown (HELO x) (user@192.0.2.10 with login) (HELO y) (192.0.2.10) by mx.example.org with SMTP"},
+		{"HELO behind the address, smap", `from mail.example.com(192.0.2.10), claiming to be "x" (authenticated) "y" by mx.example.org via smap (V2.1)`},
+		{"sender in the client's part", `from mail.example.com ([192.0.2.10]) (envelope-from <"a) (authenticated) (b"@example.com>) by mx.example.org with ESMTPS id 4B`},
 		{"ident", "from mail.example.com ([192.0.2.10] ident=x) (authenticated helo=y) by mx.example.org" + tls + "id 1rPAbc-0001xY-2z"},
 		{"sender", "from mail.example.com ([192.0.2.10] helo=x) by mx.example.org" + tls + `(envelope-from <"a) (authenticated) (b"@example.com>) id 1rPAbc-0001xY-2z`},
 		{"sender, Exim without its name", "from mail.example.com ([192.0.2.10] helo=x) by mx.example.org with esmtps " + `(envelope-from <"a) (auth: login) (b"@example.com>) id 1rPAbc-0001xY-2z`},
@@ -63,6 +77,25 @@ func TestLoginOfTheClientsOwn(t *testing.T) {
 			t.Errorf("%s: %s", tt.name, describe(h))
 		case h.NameVerified && strings.Contains(tt.field, "(envelope-sender "):
 			t.Errorf("%s: nobody verified the name: %s", tt.name, describe(h))
+		}
+	}
+}
+
+// TestNameOfTheClientsOwn puts the client's address with another name into what the client says.
+func TestNameOfTheClientsOwn(t *testing.T) {
+	for _, tt := range []struct{ name, field string }{
+		{"HELO, Exim", "from mail.example.com ([192.0.2.10]:43210 helo=x) (bank.example [192.0.2.10]) by mx.example.org with esmtp (Exim 4.96) id 1rPAbc-0001xY-2z"},
+		{"HELO, Exim without the name", "from [192.0.2.10] (port=43210 helo=x) (bank.example [192.0.2.10]) by mx.example.org with esmtp (Exim 4.96) id 1rPAbc-0001xY-2z"},
+		{"HELO, Exim without a blank", "from [192.0.2.10] (port=43210 helo=x)(bank.example [192.0.2.10]) by mx.example.org with esmtp (Exim 4.96) id 1rPAbc-0001xY-2z"},
+		{"ident, Exim", "from mail.example.com ([192.0.2.10] helo=x ident=y) (bank.example [192.0.2.10]) by mx.example.org with esmtp (Exim 4.96) id 1rPAbc-0001xY-2z"},
+		{"HELO, ZMailer", `from mail.example.com ([192.0.2.10]:5003 "EHLO x") (bank.example [192.0.2.10]) ("" rhost-flags-OK) by vger.kernel.org with ESMTP id S1`},
+		{"a certificate, all in one line", `from x (mail.example.com [192.0.2.10]) (Client CN "x") (bank.example [192.0.2.10]) ("y", Issuer "z" (not verified)) by mx.example.org (Postfix) with ESMTPS id 4B`},
+		{"a login's name, all in one line", "from x (mail.example.com [192.0.2.10]) (Authenticated sender: x) (bank.example [192.0.2.10]) by mx.example.org (Postfix) with ESMTPA id 4B"},
+		{"HELO, Postfix", "from x (bank.example [192.0.2.10]) (mail.example.com [192.0.2.10]) by mx.example.org (Postfix) with ESMTP id 4B"},
+	} {
+		h := Parse([]byte(tt.field + "; Mon, 15 Jan 2024 10:00:00 +0000"))
+		if h.Name != "" && h.Name != "mail.example.com" {
+			t.Errorf("%s: %s", tt.name, describe(h))
 		}
 	}
 }

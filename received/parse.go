@@ -51,15 +51,19 @@ type parser struct {
 	isFrom bool // the field begins with "from"
 	isBy   bool // there is a writer's part
 
+	name       token  // what the peer's part begins with, unless that is a comment
 	found      socket // what the peer's part says about the connection
 	helo       string // from a comment (HELO ...) or helo=
 	hasHELO    bool
 	port       uint16 // from a comment without an address: (port=1 helo=HELO)
 	local      bool   // the peer came over a socket of the writer's own host
+	twice      bool   // the address stands there twice, with words of the client's between
+	remarked   bool   // a remark with words of the client's was read: a login, a certificate
 	unknown    bool   // a comment of no known form holds an address
 	stray      bool   // an address stands where the form has HELO text only
 	submission bool   // a comment behind "by" says that the client logged in
 	login      bool   // so does one of the peer's part, behind the address
+	words      bool   // the comment that was read last in the peer's part, or one before it, holds the client's words
 }
 
 // split finds the clauses that every form has: from, by, and the date behind the

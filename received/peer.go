@@ -39,6 +39,7 @@ func (p *parser) readPeer() {
 	for name.kind == word && len(rest) > 0 && p.glued(rest[0]) && rest[0].kind != comment {
 		name.end, rest = rest[0].end, rest[1:] // Computer_[192.168.1.1], x;y
 	}
+	p.name = name
 	remark := ""
 	for i, t := range rest {
 		switch t.kind {
@@ -50,15 +51,16 @@ func (p *parser) readPeer() {
 		case literal:
 			p.bracket(p.text(t), remark, i > 0 && rest[i-1].kind == comment)
 		case word:
-			if i+3 < len(rest) && p.is(t, "claiming") && p.is(rest[i+2], "be") {
+			if p.found.addr.IsValid() && i+3 < len(rest) && p.is(t, "claiming") && p.is(rest[i+2], "be") {
 				p.setHelo(p.text(rest[i+3]), false) // smap: UNKNOWN(ip), claiming to be "HELO"
+				p.words = true
 			}
 			if port, ok := strings.CutPrefix(p.raw(t), ":"); ok && p.glued(t) && p.found.addr.IsValid() {
 				p.found.port, _ = parsePort(port)
 			}
 		}
 	}
-	p.setPeer(name)
+	p.setPeer()
 }
 
 // bracket reads an address in brackets outside a comment. Behind a comment it is
@@ -97,9 +99,36 @@ func (p *parser) candidate(s socket) {
 		p.fail(s.bad)
 	case p.found.addr.IsValid() && p.found.addr != s.addr:
 		p.fail(ErrTwoAddresses)
+	case p.words && p.addrSeen():
+		// Once more, in the client's words or behind them: who wrote which nobody knows.
+		if p.login || s.login {
+			p.fail(ErrTwoAddresses)
+		}
+		p.agree(&s)
+		p.found, p.login, p.twice = s, false, true
 	default:
-		p.found, p.login = s, s.login // a remark before the address is in the client's HELO
+		if p.remarked && p.found.addr.IsValid() {
+			p.agree(&s)
+		}
+		p.found, p.login, p.words = s, s.login, s.words // a remark before the address is in the client's HELO
 	}
+}
+
+// agree takes the name out of a second reading of the address that has another one.
+func (p *parser) agree(s *socket) {
+	if s.name != p.found.name {
+		s.name = ""
+	}
+}
+
+// addrSeen reports whether the client's address has been read already, or is what the
+// field begins with.
+func (p *parser) addrSeen() bool {
+	if p.found.addr.IsValid() {
+		return true
+	}
+	a, _, ok := parseAddrPort(p.text(p.name))
+	return ok && !a.IsLoopback() // Yahoo used to write 127.0.0.1
 }
 
 // trustedRelay is what a patch to qmail glues to the address of a client that logged in.
@@ -109,7 +138,7 @@ const trustedRelay = "_trustedrelay"
 // was found in it.
 func (p *parser) peerComment(c string) bool {
 	if p.found.addr.IsValid() && p.by.comments && isSessionRemark(c) {
-		return p.note(c, &p.login) // whatever it holds: the writer's own comment was before it
+		return p.peerNote(c) // whatever it holds: the writer's own comment was before it
 	}
 	if i := strings.IndexByte(c, '('); i >= 0 && hidesAddr(c[i:]) {
 		p.fail(ErrTwoAddresses) // the writer's own, in a comment that the client opened
@@ -119,11 +148,13 @@ func (p *parser) peerComment(c string) bool {
 	switch {
 	case isHeloComment(c):
 		p.setHelo(strings.TrimSpace(c[4:]), c[0]|0x20 == 'e')
+		p.words = true
 	case hasPrefixFold(c, "envelope-from "), hasPrefixFold(c, "envelope-sender "):
 		p.hop.EnvelopeFrom = unangle(c[strings.IndexByte(c, ' '):])
+		p.words = true
 	case hasPrefixFold(c, "proxying for "), hasPrefixFold(c, "original mail from"):
 	default:
-		remark = p.note(c, &p.login)
+		remark = p.peerNote(c)
 	}
 	if remark {
 		_, _, ident := parseAddrPort(strings.Trim(c[strings.LastIndexByte(c, '@')+1:], "[]"))
@@ -144,11 +175,31 @@ func (p *parser) peerComment(c string) bool {
 		p.unknown = p.unknown || hidesAddr(c)
 		user := p.by.userAtLocalhost && hasSuffixFold(c, "@localhost")
 		p.local = p.local || s.local || user
-		p.login = p.login || s.login
+		if s.login && !p.words {
+			p.login = true
+		}
+		p.words = p.words || s.words
 		return s.hasHELO
 	}
 	p.candidate(s)
 	return true
+}
+
+// peerNote is note for the peer's part: behind the client's words, which may have ended
+// their comment, there is no login.
+func (p *parser) peerNote(c string) bool {
+	login := false
+	known := p.note(c, &login)
+	switch {
+	case login && p.twice:
+		p.fail(ErrTwoAddresses)
+	case login && !p.words:
+		p.login = true
+	}
+	if login || hasPrefixFold(c, "client") {
+		p.remarked = true
+	}
+	return known
 }
 
 // isHeloComment reports whether c is "HELO name" or the like; the name may be
@@ -170,8 +221,8 @@ func (p *parser) setHelo(h string, ehlo bool) {
 
 // setPeer sets what the first token means in the writer's form: the HELO name,
 // the looked-up name or the address.
-func (p *parser) setPeer(name token) {
-	h := &p.hop
+func (p *parser) setPeer() {
+	h, name := &p.hop, p.name
 	h.HELO = p.helo
 	first := p.text(name)
 	addr, _, isAddr := parseAddrPort(first)

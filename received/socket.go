@@ -12,6 +12,7 @@ type socket struct {
 	name    string // from the writer's lookup
 	helo    string
 	hasHELO bool
+	words   bool        // words of the client's stand behind the address, or without one
 	forged  bool        // sendmail: "(may be forged)"
 	login   bool        // the comment says that the client logged in
 	local   bool        // the peer came over a socket of the writer's own host
@@ -37,7 +38,7 @@ func readSocket(c string, by *software) (socket, bool) {
 	head := c
 	if by.commaHELO {
 		if addr, helo, ok := strings.Cut(c, ", HELO "); ok {
-			s.helo, s.hasHELO = helo, true
+			s.helo, s.hasHELO, s.words = helo, true, true
 			return s.bare(addr)
 		}
 	}
@@ -47,6 +48,7 @@ func readSocket(c string, by *software) (socket, bool) {
 		head = c[max(strings.LastIndexByte(c, '['), 0):]
 		if i := strings.LastIndex(c, " HELO "); i > 0 {
 			s.helo, s.hasHELO, head = c[i+6:], true, ""
+			s.words = true
 		}
 	case by.account:
 	case strings.IndexByte(c, '=') >= 0:
@@ -137,9 +139,12 @@ func (s *socket) takeInner(c string, quoted bool) (head, after string) {
 		return c, ""
 	}
 	head, after = strings.TrimSpace(c[:i]), c[i:]
-	if quoted && len(after) > 6 && isHeloComment(after[1:6]) {
-		s.helo, _, _ = strings.Cut(after[6:], "\"")
-		s.hasHELO, s.ehlo = true, lower(after[1]) == 'e'
+	if quoted {
+		s.words = true
+		quote, _, _ := strings.Cut(after[1:], "\"")
+		if len(quote) > len("EHLO ") && isHeloComment(quote) {
+			s.helo, s.hasHELO, s.ehlo = quote[len("EHLO "):], true, lower(quote[0]) == 'e'
+		}
 	}
 	return head, after
 }
@@ -151,21 +156,26 @@ func quotesHelo(c string) bool {
 	}
 	_, rest, _ := strings.Cut(c, "]:")
 	_, rest, ok := strings.Cut(rest, " \"")
-	return ok && len(rest) > 5 && isHeloComment(rest[:5])
+	return ok && isHeloComment(rest)
 }
 
 // takeHelo cuts off "helo=...", "ident=..." and what follows: that text is the
 // client's. Exim writes port= before it.
 func (s *socket) takeHelo(c string) string {
 	head := c
-	if at := indexKey(c, "helo="); at >= 0 {
+	helo := indexKey(c, "helo=")
+	at := helo
+	if at < 0 {
+		at = indexKey(c, "ident=")
+	}
+	if s.words = at >= 0; s.words {
 		head = strings.TrimSpace(c[:at])
-		s.helo, s.hasHELO = c[at+len("helo="):], true
+	}
+	if helo >= 0 {
+		s.helo, s.hasHELO = c[helo+len("helo="):], true
 		if i := strings.LastIndex(s.helo, " ident="); i >= 0 {
 			s.helo = s.helo[:i]
 		}
-	} else if at := indexKey(c, "ident="); at >= 0 {
-		head = strings.TrimSpace(c[:at])
 	}
 	if hasPrefixFold(head, "port=") {
 		port, rest, _ := strings.Cut(head[len("port="):], " ")

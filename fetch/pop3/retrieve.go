@@ -117,6 +117,11 @@ func (c *Client) pipeline(verb string, refs []fetch.Ref, each func(fetch.Ref, re
 			return c.asSent(together, false, err)
 		}
 		outstanding -= len(appendCommand(nil, verb, ref.Seq))
+		if together && r.ok && verb == "RETR" {
+			if err := c.notRefused(); err != nil {
+				return c.asSent(together, false, err)
+			}
+		}
 		if err := each(ref, r); err != nil {
 			return c.asSent(together, false, err)
 		}
@@ -124,6 +129,23 @@ func (c *Client) pipeline(verb string, refs []fetch.Ref, each func(fetch.Ref, re
 	if n := c.w.br.Buffered(); n > 0 && together { // else the next command tells
 		extra, _ := c.w.br.Peek(n)
 		return c.asSent(together, false, protocolError(verb, "more replies than commands", extra))
+	}
+	return nil
+}
+
+// notRefused returns an error if "-ERR" is what a message begins with. A server that says +OK before it opens the message
+// ends such a one with no dot, and the next would be read as its rest.
+func (c *Client) notRefused() error {
+	const refusal = "-ERR"
+	head, err := c.w.br.Peek(1)
+	if err == nil && head[0] == refusal[0] {
+		head, err = c.w.br.Peek(len(refusal))
+	}
+	switch {
+	case err != nil:
+		return c.w.lost("RETR", err)
+	case string(head) == refusal:
+		return protocolError("RETR", "-ERR behind +OK", head)
 	}
 	return nil
 }

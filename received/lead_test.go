@@ -15,3 +15,16 @@ func TestCommentWithoutAName(t *testing.T) {
 		}
 	}
 }
+
+// TestHELOThatEndsTheLeadingComment: where the peer stands in the comment before "by", the HELO may end that comment.
+func TestHELOThatEndsTheLeadingComment(t *testing.T) {
+	const by = " by mx.example.org (NAVGW 2.5.1.18) with SMTP id M2; Mon, 23 Nov 2026 12:00:00 +0000"
+	if h := Parse([]byte("(from client.example [192.0.2.10])" + by)); h.Addr != real {
+		t.Errorf("without it: %s", describe(h))
+	}
+	for _, helo := range []string{"x [198.51.100.7]) (y", "x [198.51.100.7])(", "x [198.51.100.7]) y (z"} {
+		if h := Parse([]byte("(from " + helo + " [192.0.2.10])" + by)); h.Addr.IsValid() && h.Addr != real {
+			t.Errorf("%s", describe(h))
+		}
+	}
+}

@@ -65,6 +65,8 @@ func TestLoginOfTheClientsOwn(t *testing.T) {
 		{"sender, Exim without its name", "from mail.example.com ([192.0.2.10] helo=x) by mx.example.org with esmtps " + `(envelope-from <"a) (auth: login) (b"@example.com>) id 1rPAbc-0001xY-2z`},
 		{"sender that ends the bracket", "from mail.example.com ([192.0.2.10] helo=x) by mx.example.org with esmtps " + `(envelope-from <"a>) (authenticated) (b"@example.com>) id 1rPAbc-0001xY-2z`},
 		{"sender outside a comment", `from x (mail.example.com [192.0.2.10]) by mx.example.org (Haraka/3.0.3) with ESMTPS id 4B envelope-from <"a (authenticated) b"@example.com>`},
+		{"sender behind the date, PowerMTA", `from mail.example.com (192.0.2.10) by pmta.example.org id h2; Mon, 15 Jan 2024 10:00:00 +0000 (envelope-from <"a>) with LMTP; Mon, 15 Jan 2024 10:00:00 +0000 (b"@example.com>)`},
+		{"the same with a login", `from mail.example.com (192.0.2.10) by pmta.example.org id h2; Mon, 15 Jan 2024 10:00:00 +0000 (envelope-from <a>) with ESMTPA (authenticated)`},
 		{"recipient", `from x (mail.example.com [192.0.2.10]) by mx.example.org with ESMTPS id 4B for <"a (authenticated) b"@example.org>`},
 		{"sender, before the protocol", `from x (mail.example.com [192.0.2.10]) by mx.example.org (envelope-sender <"a) with local (b"@example.com>) with ESMTPS id 4B`},
 		{"sender without its quotation marks", "from x (mail.example.com [192.0.2.10]) by mx.example.org (envelope-sender <a>) with LMTP (b@example.com>) with ESMTPS id 4B"},

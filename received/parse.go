@@ -110,12 +110,16 @@ func (p *parser) split() {
 		p.peer = span{i, end}
 	}
 	// The sender may stand behind the date, or before it, and hold one of his own.
-	for _, c := range p.tokens(p.writer) {
+	for i, c := range p.tokens(p.writer) {
 		if c.kind != semi {
 			continue
 		}
-		if other, _ := parseTime(p.s[c.end:]); !other.IsZero() && !other.Equal(p.hop.Time) {
-			p.hop.Time, p.hop.Zone = time.Time{}, ""
+		behind, _, _ := strings.Cut(p.s[c.end:], ";")
+		if other, _ := parseTime(behind); !other.IsZero() {
+			if !other.Equal(p.hop.Time) {
+				p.hop.Time, p.hop.Zone = time.Time{}, ""
+			}
+			p.writer.to = p.writer.from + i // no writer has a clause behind its date
 			break
 		}
 	}

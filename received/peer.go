@@ -21,7 +21,8 @@ func (p *parser) readPeer() {
 		open := strings.LastIndex(text, " [")
 		p.hop.HELO = strings.TrimSpace(text[:open])
 		a, port, ok := parseAddrPort(text[open+2:])
-		if !ok || hidesAddr(p.hop.HELO) {
+		more := p.lead.to > 1 || p.writer.from > p.lead.to+1 // before "by": what ended the comment may be the HELO
+		if !ok || more || hidesAddr(p.hop.HELO) {
 			p.fail(ErrUnknownPeer)
 			return
 		}

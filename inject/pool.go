@@ -18,6 +18,10 @@ type Pool struct {
 	dial  Dialer
 	o     *Options
 	queue chan *job
+	// expected is received from by a worker that has no session and nothing to do.
+	expected chan struct{}
+	// ready hands the job of a worker without a session to one that has nothing to do and has a session, or is opening one.
+	ready chan *job
 	// waiting offers the jobs of workers that wait for the MTA to open a session to those that have one.
 	waiting  chan *job
 	ctx      context.Context // ends when Close gives up
@@ -54,6 +58,8 @@ func NewPool(dial Dialer, o Options) *Pool {
 	// Room for one message ahead of each session that there is at first, so that its XCLIENT can go out early.
 	p.queue = make(chan *job, least)
 	p.waiting = make(chan *job)
+	p.expected = make(chan struct{})
+	p.ready = make(chan *job)
 	p.ending = make(chan struct{})
 	p.pace = pace{least: least, most: most, connections: least}
 	p.running = least
@@ -140,6 +146,22 @@ func (p *Pool) leaveIdle(lost bool) bool {
 	p.running--
 	p.pace.left(p.running, lost)
 	return true
+}
+
+// Expect says that so many messages are about to be submitted: the pool opens sessions for them meanwhile, as many as it begins
+// with, unless it has them. With PROXY, where a connection presents one client, it opens none. It does not wait. A session
+// that cannot be opened is at no message's cost: it is tried again for the first message.
+func (p *Pool) Expect(messages int) {
+	if p.o.Carrier.byProxy() {
+		return
+	}
+	for range messages {
+		select {
+		case p.expected <- struct{}{}:
+		default: // no worker is idle
+			return
+		}
+	}
 }
 
 // Submit queues m and blocks while the queue is full. If it returns nil, done is called exactly

@@ -87,6 +87,29 @@ func (w *worker) take() *job {
 			return j
 		}
 	}
+	for {
+		if j, ends := w.takeWhile(); j != nil || ends {
+			return j
+		}
+		select {
+		case j := <-w.p.queue:
+			return j
+		default:
+		}
+		if w.p.leaveIdle(true) { // it has no session that the MTA has shown to bear
+			return nil
+		}
+		select {
+		case j := <-w.p.queue:
+			return j
+		case <-w.p.expected:
+			w.begin()
+		}
+	}
+}
+
+// takeWhile waits for the next job while there is a session, or one is being opened. ends is true where the worker is to end.
+func (w *worker) takeWhile() (j *job, ends bool) {
 	idle := time.NewTimer(w.p.o.Timeouts.Idle)
 	defer idle.Stop()
 	for w.session != nil || w.spare != nil {
@@ -99,9 +122,11 @@ func (w *worker) take() *job {
 		}
 		select {
 		case j := <-waiting:
-			return j
+			return j, false
+		case j := <-w.p.ready:
+			return j, false
 		case j := <-w.p.queue:
-			return j
+			return j, j == nil
 		case o := <-coming:
 			w.spare.cancel()
 			w.spare = nil
@@ -109,19 +134,11 @@ func (w *worker) take() *job {
 		case <-idle.C:
 			w.retire()
 			if w.p.leaveIdle(false) {
-				return nil
+				return nil, true
 			}
 		}
 	}
-	select {
-	case j := <-w.p.queue:
-		return j
-	default:
-	}
-	if w.p.leaveIdle(true) { // it has no session that the MTA has shown to bear
-		return nil
-	}
-	return <-w.p.queue
+	return nil, false
 }
 
 // adopt makes s, which may be nil, the worker's session.
@@ -304,6 +321,13 @@ func (w *worker) open(ctx context.Context, j *job, client Client, waiting chan<-
 		s, err := open(ctx, p.dial, p.o, p.sessions.Add(1), &client)
 		w.adopt(s, false)
 		return err, true
+	}
+	if w.spare == nil && waiting != nil {
+		select {
+		case p.ready <- j:
+			return nil, false
+		default:
+		}
 	}
 	again := false
 	for patience := time.Now().Add(p.o.Timeouts.Greeting); ; {

@@ -92,6 +92,9 @@ func (r *run) carry(ctx context.Context, at folderKey, p *plan, there *presence)
 		planned.Octets += max(ref.Size, 0) // -1 where the server does not say
 	}
 	r.report.emit(planned)
+	if w.pass.Expect != nil && planned.Messages > 0 {
+		w.pass.Expect(planned.Messages)
+	}
 	w.feeding, w.stop = context.WithCancelCause(ctx)
 	w.feeder.Go(func() {
 		defer close(w.messages)

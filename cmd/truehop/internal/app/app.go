@@ -202,7 +202,7 @@ func (a *App) plan(now setup, account *config.Account, o PassOptions) transfer.P
 			return mailbox, err
 		},
 		LookupName: func(ctx context.Context, addr netip.Addr) transfer.Name { return lookupName(ctx, now.names, addr) },
-		MTA:        awaiting{to.mta, &a.awaited, now.receipts(target.Name)}, Ledger: a.ledger, Policy: policy(account),
+		MTA:        awaiting{to.mta, &a.awaited, now.receipts(target.Name)}, Expect: to.mta.Expect, Ledger: a.ledger, Policy: policy(account),
 		Recipients: account.Recipients, Sender: account.Sender,
 		Recipient:   transfer.RecipientRule{From: account.RecipientFrom, Domains: account.RecipientDomains, StripPrefix: account.RecipientStripPrefix},
 		Client:      clientRules(account, target),

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/truehop/truehop/inject/injecttest"
 )
 
 // What fetchmail hands on: its own field below the local MTA's, and the provider's below that. The message comes from sender.example.com, 93.1.2.7.
@@ -64,14 +65,7 @@ func startRspamd(t *testing.T) func(strategy, message string) string {
 		notInstalled(t, "rspamd")
 	}
 	dir := t.TempDir()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	addr := injecttest.Port(t)
 	for name, text := range map[string]string{
 		"rspamd.conf": fmt.Sprintf(`options { pidfile = "%[1]s/pid"; filters = ""; disable_hyperscan = true; hs_cache_dir = "%[1]s"; url_tld = "%[1]s/tld"; local_addrs = "127.0.0.0/8"; tempdir = "%[1]s"; dns { nameserver = ["127.0.0.1:5"]; } }
 logging { type = "console"; level = "warning"; }

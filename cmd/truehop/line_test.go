@@ -210,7 +210,7 @@ func TestMailComesThroughAProxy(t *testing.T) {
 				keys += ", proxy_password_file: " + w.write(t, "proxy.pass", tc.password+"\n")
 			}
 			if tc.unreachable {
-				w.upstream = closedPort(t)
+				w.upstream = injecttest.Port(t)
 			}
 			p := w.run(t, tc.want, keys)
 			if shown := p.stderr.String(); !strings.Contains(shown, tc.says) || strings.Contains(shown, "sesame") || strings.Contains(shown, "\x1b") {
@@ -221,17 +221,6 @@ func TestMailComesThroughAProxy(t *testing.T) {
 			}
 		})
 	}
-}
-
-// closedPort is one that nobody listens at.
-func closedPort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // TestConnectionByCommand: a program's input and output are the connection, with TLS in it and without; what it
@@ -253,7 +242,7 @@ func TestConnectionByCommand(t *testing.T) {
 		})
 		t.Run(protocol+" and the program fails", func(t *testing.T) {
 			w := newLineWorld(t, protocol, nil)
-			p := w.run(t, exitUnavailable, fmt.Sprintf("protocol: %s, tls: none, connect_command: [%s, %q]", protocol, program, closedPort(t)))
+			p := w.run(t, exitUnavailable, fmt.Sprintf("protocol: %s, tls: none, connect_command: [%s, %q]", protocol, program, injecttest.Port(t)))
 			if shown := p.stderr.String(); !strings.Contains(shown, "exit status 3: relay: dial tcp") {
 				t.Errorf("how the program ended is not told:\n%s", shown)
 			}

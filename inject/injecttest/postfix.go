@@ -84,7 +84,7 @@ type TB interface {
 // right to run it, the test is skipped, or fails if TRUEHOP_REQUIRE_SERVERS=1.
 func StartPostfix(t TB, o PostfixOptions) *Postfix {
 	t.Helper()
-	return startPostfix(t, o, freePort)
+	return startPostfix(t, o, func() (string, error) { return port(t) })
 }
 
 func startPostfix(t TB, o PostfixOptions, free func() (string, error)) *Postfix {
@@ -199,7 +199,7 @@ func (p *Postfix) configure(o PostfixOptions) error {
 	master := postfixMaster
 	clear(p.ports)
 	for _, l := range listeners {
-		addr, err := p.port()
+		addr, err := p.nextPort()
 		if err != nil {
 			return err
 		}
@@ -215,7 +215,7 @@ func (p *Postfix) configure(o PostfixOptions) error {
 		}
 	}
 	var err error
-	if p.ports[ListenMaster], err = p.port(); err != nil {
+	if p.ports[ListenMaster], err = p.nextPort(); err != nil {
 		return err
 	}
 	// The last of all: master opens them in this order. See start.
@@ -314,16 +314,8 @@ func (p *Postfix) makeDir(path string, mode fs.FileMode, uid, gid string) error 
 	return errors.Join(uerr, gerr, os.MkdirAll(path, mode), os.Chown(path, u, g), os.Chmod(path, mode))
 }
 
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
-}
-
-// port returns a free port that no listener has yet.
-func (p *Postfix) port() (string, error) {
+// nextPort returns a port that no listener has yet.
+func (p *Postfix) nextPort() (string, error) {
 	for {
 		addr, err := p.free()
 		if err != nil || !slices.Contains(slices.Collect(maps.Values(p.ports)), addr) {

@@ -47,8 +47,8 @@ func TestMainCF(t *testing.T) {
 // TestPortTaken: a stranger who has the port that was chosen is never taken for Postfix, and
 // costs an attempt, no more.
 func TestPortTaken(t *testing.T) {
-	for port := range 3 {
-		t.Run(fmt.Sprintf("port %d", port+1), func(t *testing.T) {
+	for n := range 3 {
+		t.Run(fmt.Sprintf("port %d", n+1), func(t *testing.T) {
 			taken, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
@@ -70,10 +70,10 @@ func TestPortTaken(t *testing.T) {
 				Main:   []string{"smtpd_banner = $myhostname ESMTP {etc}"},
 				Master: []string{"{addr} inet n - n - - smtpd"},
 			}, func() (string, error) {
-				if asked++; asked == port+1 {
+				if asked++; asked == n+1 {
 					return taken.Addr().String(), nil
 				}
-				return freePort()
+				return port(t)
 			})
 			if asked < 6 {
 				t.Errorf("it asked for %d ports, want 6: a second attempt", asked)
@@ -90,12 +90,12 @@ func TestPortTaken(t *testing.T) {
 // TestListenersHaveTheirOwnPorts: a port that is free once may be found free a second time. Of two entries of one name master takes the last.
 func TestListenersHaveTheirOwnPorts(t *testing.T) {
 	last := ""
-	p := startPostfix(t, PostfixOptions{}, func() (port string, err error) {
-		if port, last = last, ""; port == "" { // each comes twice
-			port, err = freePort()
-			last = port
+	p := startPostfix(t, PostfixOptions{}, func() (addr string, err error) {
+		if addr, last = last, ""; addr == "" { // each comes twice
+			addr, err = port(t)
+			last = addr
 		}
-		return port, err
+		return addr, err
 	})
 	taken := map[string]bool{}
 	for _, listener := range []string{ListenOnce, ListenAll, ListenMaster} {
@@ -212,4 +212,36 @@ func TestMailBesideWhatACleanupLeft(t *testing.T) {
 	if mail := p.Mail(); len(mail) != 0 {
 		t.Errorf("%d messages were delivered", len(mail))
 	}
+}
+
+// TestPort: nobody finds a port free that a test has, a server can listen there nevertheless, and before it does a connection
+// is refused.
+func TestPort(t *testing.T) {
+	ours := Port(t)
+	if conn, err := net.Dial("tcp", ours); err == nil {
+		_ = conn.Close()
+		t.Errorf("somebody listens at %s", ours)
+	}
+	for range 100 {
+		if other := Port(t); other == ours {
+			t.Fatalf("%s is given to another", ours)
+		}
+	}
+	l, err := net.Listen("tcp", ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var served sync.WaitGroup
+	served.Go(func() {
+		if conn, err := l.Accept(); err == nil {
+			_ = conn.Close()
+		}
+	})
+	conn, err := net.Dial("tcp", ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	served.Wait()
 }

@@ -309,8 +309,8 @@ func TestAdaptiveAfterAnOutage(t *testing.T) {
 		mu.Lock()
 		down, mta.peak = false, 0
 		mu.Unlock()
-		if delivered := submit(t, p, 0, 40); delivered != 40 || mta.peak != 4 {
-			t.Errorf("after the outage %d of 40 were delivered on %d connections at most, want 4", delivered, mta.peak)
+		if delivered := submit(t, p, 0, 15); delivered != 15 || mta.peak != 4 {
+			t.Errorf("after the outage %d of 15 were delivered on %d connections at most, want 4", delivered, mta.peak)
 		}
 		if err := p.Close(t.Context()); err != nil {
 			t.Error(err)

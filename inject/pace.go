@@ -58,6 +58,8 @@ func (c Connections) limits(carrier Carrier) (least, most int) {
 // pace finds how many connections make an MTA fastest. It doubles them while messages wait and that raises the rate of verdicts,
 // and takes the last step back if it did not: a filter that has as many processes as there are connections already gains nothing by
 // more, and other senders lose.
+//
+// It compares the rates of so many verdicts that chance does not matter, and looks earlier where they take long.
 type pace struct {
 	least, most int
 	connections int // as many as there should be
@@ -81,6 +83,11 @@ type pace struct {
 const (
 	// paceWindow is how many verdicts a connection has, on average, before the rate is compared.
 	paceWindow = 16
+	// paceEarly is how many it has where they took paceSlow, and the last step has made the MTA paceClear times faster, or there was
+	// none. With an MTA that is far away, or whose filter takes a second for a message, 192 messages take long.
+	paceEarly = 4
+	paceSlow  = time.Second / 2
+	paceClear = 1.5
 	// paceGain is how much faster twice as many connections must be.
 	paceGain = 1.1
 	// paceDeferred is how many messages may be deferred after a step for each in a window, beyond what was before it.
@@ -134,10 +141,17 @@ func (p *pace) verdict(now time.Time, v paced) {
 		p.settled, p.halfRate = false, 0
 		p.window(now)
 	}
-	if p.settled || p.verdicts < size {
+	took := max(now.Sub(p.began), time.Millisecond)
+	rate := float64(p.verdicts) / took.Seconds()
+	switch early := p.verdicts >= paceEarly*p.connections && took >= paceSlow && rate >= p.halfRate*paceClear; {
+	case p.settled:
 		return
+	case p.verdicts >= size:
+	case !early:
+		return
+	case p.done > 0:
+		p.share = float64(p.deferred) / float64(p.done)
 	}
-	rate := float64(p.verdicts) / max(now.Sub(p.began), time.Millisecond).Seconds()
 	switch {
 	case rate < p.halfRate*paceGain:
 		p.come(max(p.half, p.least), true)

@@ -15,13 +15,16 @@ func TestPaceFindsTheFastest(t *testing.T) {
 		most  int
 		after map[int]int // connections after so many verdicts
 	}{
-		"an MTA whose time goes into waiting":     {rate: limited(1000), most: 16, after: map[int]int{64: 4, 65: 8, 193: 16, 2000: 16}},
-		"a filter with five processes":            {rate: limited(50), most: 16, after: map[int]int{65: 8, 193: 16, 449: 8, 1000: 8}},
-		"a filter with four processes":            {rate: limited(40), most: 16, after: map[int]int{65: 8, 193: 4, 1000: 4}},
-		"an MTA that more connections slow down":  {rate: func(n int) float64 { return 100 / float64(n) }, most: 16, after: map[int]int{65: 8, 193: 4, 1000: 4}},
+		"an MTA whose time goes into waiting":     {rate: limited(1000), most: 16, after: map[int]int{20: 4, 21: 8, 60: 8, 61: 16, 2000: 16}},
+		"one that takes ten seconds for each":     {rate: func(n int) float64 { return float64(n) / 10 }, most: 16, after: map[int]int{16: 4, 17: 8, 48: 8, 49: 16, 2000: 16}},
+		"one that is fast":                        {rate: func(n int) float64 { return 100 * float64(n) }, most: 16, after: map[int]int{64: 4, 65: 8, 193: 16, 2000: 16}},
+		"one whose gain is no clear one":          {rate: func(n int) float64 { return 10 + 5*float64(n)/4 }, most: 16, after: map[int]int{17: 8, 17 + 127: 8, 17 + 129: 16, 2000: 16}},
+		"a filter with five processes":            {rate: limited(50), most: 16, after: map[int]int{21: 8, 149: 16, 149 + 257: 8, 1000: 8}},
+		"a filter with four processes":            {rate: limited(40), most: 16, after: map[int]int{21: 8, 150: 4, 1000: 4}},
+		"an MTA that more connections slow down":  {rate: func(n int) float64 { return 100 / float64(n) }, most: 16, after: map[int]int{17: 8, 150: 4, 1000: 4}},
 		"as many as were asked for, and no more":  {rate: limited(1000), most: 4, after: map[int]int{1000: 4}},
-		"an MTA that is looked at again in time":  {rate: limited(40), most: 16, after: map[int]int{193: 4, 193 + 16*64: 4, 193 + 17*64: 8, 193 + 19*64: 4}},
-		"a bound that is no power of two times 4": {rate: limited(1000), most: 10, after: map[int]int{65: 8, 193: 10, 1000: 10}},
+		"an MTA that is looked at again in time":  {rate: limited(40), most: 16, after: map[int]int{150: 4, 150 + 16*64 - 2: 4, 150 + 16*64 + 22: 8, 150 + 19*64 + 30: 4}},
+		"a bound that is no power of two times 4": {rate: limited(1000), most: 10, after: map[int]int{21: 8, 60: 8, 61: 10, 1000: 10}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := pace{least: 4, most: c.most, connections: 4}

@@ -149,7 +149,7 @@ func (p *pace) verdict(now time.Time, v paced) {
 	case p.verdicts >= size:
 	case !early:
 		return
-	case p.done > 0:
+	case p.done >= p.verdicts: // else share is that of a window which ended in this one
 		p.share = float64(p.deferred) / float64(p.done)
 	}
 	switch {

@@ -11,7 +11,7 @@ import (
 // ErrClosed is returned by [Pool.Submit] on a pool that was closed.
 var ErrClosed = errors.New("inject: pool closed")
 
-// Pool delivers messages over several sessions at a time. It dials when there is work. Where the MTA serves fewer
+// Pool delivers messages over several sessions at a time. It dials when there is work, or is expected. Where the MTA serves fewer
 // sessions than that, whether it lets the others wait for a greeting, turns them away with 4xx or closes them, those
 // that there are deliver all.
 type Pool struct {

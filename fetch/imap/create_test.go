@@ -42,16 +42,7 @@ func TestTargetIsCreatedWhereStatusIsRefusedWithoutReason(t *testing.T) {
 			opts := plaintext()
 			opts.PlainExpunge, opts.CreateFolders = true, test.creates
 			c, refs := open(t, s, opts)
-			failures, err := c.Settle(t.Context(), fetch.Disposal{Action: fetch.Move, Target: "New"}, refs[1:3])
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := len(box.UIDs("New")); got != test.moved || len(failures) != 2-test.moved {
-				t.Errorf("%d messages were moved, want %d; failures %v", got, test.moved, failures)
-			}
-			if slices.ContainsFunc(failures, func(f fetch.Failure) bool { return !strings.Contains(f.Err.Error(), test.words) }) {
-				t.Errorf("failures %v do not say %q", failures, test.words)
-			}
+			mustMove(t, c, box, refs[1:3], test.moved, test.words)
 		})
 	}
 }
@@ -91,21 +82,27 @@ func TestTargetIsCreatedWhereMoveIsRefusedWithoutReason(t *testing.T) {
 				opts := plaintext()
 				opts.CreateFolders = true
 				c, refs := open(t, s, opts)
-				failures, err := c.Settle(t.Context(), fetch.Disposal{Action: fetch.Move, Target: "New"}, refs[1:3])
-				if err != nil {
-					t.Fatal(err)
-				}
-				if got := len(box.UIDs("New")); got != test.moved || len(failures) != 2-test.moved {
-					t.Errorf("%d messages were moved, want %d; failures %v", got, test.moved, failures)
-				}
 				_, words, _ := strings.Cut(test.refusal, " ")
-				if slices.ContainsFunc(failures, func(f fetch.Failure) bool { return !strings.Contains(f.Err.Error(), words) }) {
-					t.Errorf("failures %v do not say %q", failures, words)
-				}
+				mustMove(t, c, box, refs[1:3], test.moved, words)
 				if passes := name == "will pass"; passes == asked.Load() {
 					t.Errorf("CREATE was sent: %t", asked.Load())
 				}
 			})
 		}
+	}
+}
+
+// mustMove moves messages to the folder New, and wants so many of them to be there and words in the error of each other.
+func mustMove(t *testing.T, c *Client, box *fakeserver.Store, refs []fetch.Ref, moved int, words string) {
+	t.Helper()
+	failures, err := c.Settle(t.Context(), fetch.Disposal{Action: fetch.Move, Target: "New"}, refs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(box.UIDs("New")); got != moved || len(failures) != len(refs)-moved {
+		t.Errorf("%d messages were moved, want %d; failures %v", got, moved, failures)
+	}
+	if slices.ContainsFunc(failures, func(f fetch.Failure) bool { return !strings.Contains(f.Err.Error(), words) }) {
+		t.Errorf("failures %v do not say %q", failures, words)
 	}
 }

@@ -154,6 +154,12 @@ func parseReplyLine(line []byte) (code int, more bool, text []byte, err error) {
 	return code, more, line[4:], nil
 }
 
+// BehindQuotes returns what Text says behind the addresses that it may quote, in which a sender can write what it likes, in
+// lower case.
+func (r Reply) BehindQuotes() string {
+	return strings.ToLower(r.Text[strings.LastIndexByte(r.Text, '>')+1:])
+}
+
 func makeReply(code int, lines []string) Reply {
 	reply := Reply{Code: code}
 	var rest string

@@ -81,7 +81,7 @@ func closing(r Reply) bool { return r.Code == 421 || r.Code == 521 }
 // everything with 503 on a session that it has refused. Postfix and Exim say 554 where a command came too early.
 func commandError(r Reply) bool {
 	if r.Code == 554 {
-		text := strings.ToLower(r.Text[strings.LastIndexByte(r.Text, '>')+1:]) // behind what a sender wrote
+		text := r.BehindQuotes()
 		return strings.Contains(text, "protocol synchronization") || strings.Contains(text, "synchronization error")
 	}
 	return r.Code == 500 || r.Code == 502 || r.Code == 503

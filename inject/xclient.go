@@ -209,7 +209,7 @@ func xclientRefused(reply Reply, client Client) *end {
 		return misconfigured(reply, "XCLIENT was not carried out", "point the injector at an smtpd listener of Postfix 2.3 or newer, not at postscreen or a proxy")
 	case commandError(reply):
 		e = failure(stageXCLIENT, &Error{Kind: Protocol, Op: stageXCLIENT, Reply: reply, Text: "session out of step"})
-	case notAuthorized(reply.Text):
+	case notAuthorized(reply):
 		return misconfigured(reply, "not authorised for XCLIENT", "put this host into smtpd_authorized_xclient_hosts of this listener")
 	default:
 		e = verdict(stageXCLIENT, Refused, reply)
@@ -218,10 +218,10 @@ func xclientRefused(reply Reply, client Client) *end {
 	return e
 }
 
-// notAuthorized reports whether a text says who may send XCLIENT, in the words of Postfix, Exim, Dovecot, Haraka and Nodemailer,
+// notAuthorized reports whether a reply says who may send XCLIENT, in the words of Postfix, Exim, Dovecot, Haraka and Nodemailer,
 // and not who the client may be. It looks behind what the text may quote, which is the client's; and a client may have the name xclient.
-func notAuthorized(text string) bool {
-	text = strings.Trim(strings.ToLower(text[strings.LastIndexByte(text, '>')+1:]), ". ")
+func notAuthorized(reply Reply) bool {
+	text := strings.Trim(reply.BehindQuotes(), ". ")
 	all := strings.TrimPrefix(text, "error: ")
 	says := func(words string) bool { return strings.Contains(text, words) }
 	return all == "not authorized" || all == "not allowed" || strings.HasPrefix(all, "xclient ") ||

@@ -92,11 +92,11 @@ func otherCause(stage string, r inject.Reply) string {
 		// 551 and 556 (RFC 7504) are about the recipient, others unless an enhanced code says what they are about.
 		byCode := r.Code == 551 || r.Code == 556
 		unspecific := r.Enhanced == "" && slices.Contains([]int{501, 550, 553}, r.Code)
-		incomplete := r.Enhanced == "5.5.2" && strings.Contains(behindQuotes(r.Text), "recipient address rejected")
+		incomplete := r.Enhanced == "5.5.2" && strings.Contains(r.BehindQuotes(), "recipient address rejected")
 		switch {
 		case r.Enhanced == "5.5.4":
 			return causeParameter
-		case byCode, unspecific, incomplete, deniesRelay(r.Text):
+		case byCode, unspecific, incomplete, deniesRelay(r):
 			return causeRecipient
 		}
 	case "DATA", "dot":
@@ -119,16 +119,10 @@ func otherCause(stage string, r inject.Reply) string {
 	return ""
 }
 
-// deniesRelay reports whether a text says that the MTA is not responsible for the recipient's domain, for which there is
+// deniesRelay reports whether a reply says that the MTA is not responsible for the recipient's domain, for which there is
 // no status code of its own: the words of Postfix, sendmail, Exim, Exchange, and qmail.
-func deniesRelay(text string) bool {
-	text = behindQuotes(text)
+func deniesRelay(r inject.Reply) bool {
+	text := r.BehindQuotes()
 	return slices.ContainsFunc([]string{"relay access denied", "relaying denied", "relay denied", "relay not permitted", "relaying not",
 		"relaying is not", "unable to relay", "not permitted to relay", "allowed rcpthosts"}, func(words string) bool { return strings.Contains(text, words) })
-}
-
-// behindQuotes returns what a text says behind the addresses that it may quote, in which a sender can write what it likes, in
-// lower case.
-func behindQuotes(text string) string {
-	return strings.ToLower(text[strings.LastIndexByte(text, '>')+1:])
 }

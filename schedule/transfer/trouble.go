@@ -76,7 +76,7 @@ func recipientComplaint(r *inject.Receipt, multidrop bool) string {
 		return ""
 	}
 	switch {
-	case deniesRelay(r.Reply.Text):
+	case deniesRelay(r.Reply):
 		return "relay"
 	case r.Reply.Enhanced == "5.1.2":
 		return r.Reply.Enhanced

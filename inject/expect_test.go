@@ -98,3 +98,93 @@ func TestExpectedSessionIsClosedWhenNoMessageComes(t *testing.T) {
 		}
 	})
 }
+
+// TestFailedOpeningIsTheMessagesThatWaitsForIt: a message that comes while the session that was opened for it is still being opened does
+// not begin anew where that fails.
+func TestFailedOpeningIsTheMessagesThatWaitsForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dials int
+		silent := func(context.Context) (net.Conn, error) {
+			dials++
+			here, there := net.Pipe() // nobody says a word there
+			t.Cleanup(func() { _ = there.Close() })
+			return here, nil
+		}
+		pool := inject.NewPool(silent, inject.Options{Connections: 1, Timeouts: inject.Timeouts{Greeting: time.Minute, Idle: time.Second}})
+		synctest.Wait()
+		pool.Expect(1)
+		time.Sleep(10 * time.Second)
+		began := time.Now()
+		done := make(chan inject.Receipt, 1)
+		if err := pool.Submit(t.Context(), message(0), func(r inject.Receipt) { done <- r }); err != nil {
+			t.Fatal(err)
+		}
+		r := <-done
+		if took := time.Since(began); r.Outcome != inject.Deferred || took > time.Minute || dials != 1 {
+			t.Errorf("%v after %v and %d connections", r.Outcome, took, dials)
+		}
+		if err := pool.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestIdleSessionIsForWhatIsExpected: what comes now and then goes on the session that there is, however often it is announced; what is
+// announced together gets as many as there are messages.
+func TestIdleSessionIsForWhatIsExpected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, injecttest.Options{})
+		pool := inject.NewPool(s.Dial, inject.Options{Connections: 4})
+		synctest.Wait()
+		for n := range 4 {
+			pool.Expect(1)
+			synctest.Wait()
+			done := make(chan struct{})
+			if err := pool.Submit(t.Context(), message(n), func(inject.Receipt) { close(done) }); err != nil {
+				t.Fatal(err)
+			}
+			<-done
+			synctest.Wait()
+			if got := s.Sessions(); got != 1 {
+				t.Errorf("%d sessions after message %d", got, n+1)
+			}
+		}
+		pool.Expect(3)
+		time.Sleep(time.Second)
+		if got := s.Sessions(); got != 3 {
+			t.Errorf("%d sessions for three messages", got)
+		}
+		if err := pool.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestMTAThatGreetsLate: a session that was opened ahead is not given up, idle as it seems, while it is still being opened.
+func TestMTAThatGreetsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, injecttest.Options{})
+		var dials int
+		late := func(ctx context.Context) (net.Conn, error) {
+			dials++
+			time.Sleep(12 * time.Second)
+			return s.Dial(ctx)
+		}
+		pool := inject.NewPool(late, inject.Options{Connections: 1, Timeouts: inject.Timeouts{Idle: 10 * time.Second}})
+		synctest.Wait()
+		pool.Expect(1)
+		time.Sleep(11 * time.Second)
+		began := time.Now()
+		done := make(chan inject.Receipt, 1)
+		if err := pool.Submit(t.Context(), message(0), func(r inject.Receipt) { done <- r }); err != nil {
+			t.Fatal(err)
+		}
+		r := <-done
+		if took := time.Since(began); r.Outcome != inject.Delivered || took > 2*time.Second || dials != 1 {
+			t.Errorf("%v after %v and %d connections", r.Outcome, took, dials)
+		}
+		if err := pool.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -20,6 +20,8 @@ type Pool struct {
 	queue chan *job
 	// expected is received from by a worker that has no session and nothing to do.
 	expected chan struct{}
+	// unpromised is received from by a worker that has nothing to do and a session that no message is expected for.
+	unpromised chan struct{}
 	// ready hands the job of a worker without a session to one that has nothing to do and has a session, or is opening one.
 	ready chan *job
 	// waiting offers the jobs of workers that wait for the MTA to open a session to those that have one.
@@ -58,7 +60,7 @@ func NewPool(dial Dialer, o Options) *Pool {
 	// Room for one message ahead of each session that there is at first, so that its XCLIENT can go out early.
 	p.queue = make(chan *job, least)
 	p.waiting = make(chan *job)
-	p.expected = make(chan struct{})
+	p.expected, p.unpromised = make(chan struct{}), make(chan struct{})
 	p.ready = make(chan *job)
 	p.ending = make(chan struct{})
 	p.pace = pace{least: least, most: most, connections: least}
@@ -150,12 +152,17 @@ func (p *Pool) leaveIdle(lost bool) bool {
 
 // Expect says that so many messages are about to be submitted: the pool opens sessions for them meanwhile, as many as it begins
 // with, unless it has them. With PROXY, where a connection presents one client, it opens none. It does not wait. A session
-// that cannot be opened is at no message's cost: it is tried again for the first message.
+// that could not be opened before the first message came is tried again for it.
 func (p *Pool) Expect(messages int) {
 	if p.o.Carrier.byProxy() {
 		return
 	}
 	for range messages {
+		select {
+		case p.unpromised <- struct{}{}:
+			continue
+		default:
+		}
 		select {
 		case p.expected <- struct{}{}:
 		default: // no worker is idle

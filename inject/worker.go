@@ -17,6 +17,8 @@ type worker struct {
 	// spare is a session being opened: for a message that has been waiting for it, or ahead of need for MTAs
 	// where each session serves one message only.
 	spare *spare
+	// promised says that the session, or the one being opened, is for a message that is expected and has not come yet.
+	promised bool
 	// turnedAway is when the MTA last took no further connection of this worker.
 	turnedAway time.Time
 }
@@ -29,6 +31,8 @@ const turnedAwayPause = 5 * time.Second
 type spare struct {
 	opened chan opened
 	cancel context.CancelFunc
+	// expected says that it is opened for a message that is expected: what comes of it is for the first message that waits for it.
+	expected bool
 }
 
 // opened is what became of a session being opened.
@@ -104,6 +108,7 @@ func (w *worker) take() *job {
 			return j
 		case <-w.p.expected:
 			w.begin()
+			w.spare.expected, w.promised = true, true
 		}
 	}
 }
@@ -115,10 +120,14 @@ func (w *worker) takeWhile() (j *job, ends bool) {
 	for w.session != nil || w.spare != nil {
 		var waiting chan *job
 		var coming chan opened
-		if w.session != nil {
-			waiting = w.p.waiting
-		} else {
+		var unpromised chan struct{}
+		switch {
+		case w.session == nil:
 			coming = w.spare.opened
+		case w.promised:
+			waiting = w.p.waiting
+		default:
+			waiting, unpromised = w.p.waiting, w.p.unpromised
 		}
 		select {
 		case j := <-waiting:
@@ -131,7 +140,14 @@ func (w *worker) takeWhile() (j *job, ends bool) {
 			w.spare.cancel()
 			w.spare = nil
 			w.adopt(o.session, true)
+			idle.Reset(w.p.o.Timeouts.Idle)
+		case <-unpromised:
+			w.promised = true
+			idle.Reset(w.p.o.Timeouts.Idle)
 		case <-idle.C:
+			if w.session == nil && w.spare.expected {
+				continue // the timeouts of opening bound it, and a message that comes now is not to begin anew
+			}
 			w.retire()
 			if w.p.leaveIdle(false) {
 				return nil, true
@@ -210,6 +226,7 @@ func (w *worker) dismiss() {
 func (w *worker) deliver(j *job) (r Receipt, mine bool) {
 	ctx, cancel := context.WithCancelCause(j.ctx)
 	defer cancel(nil)
+	w.promised = false
 	stop := context.AfterFunc(w.p.ctx, func() { cancel(context.Cause(w.p.ctx)) })
 	defer stop()
 
@@ -331,13 +348,14 @@ func (w *worker) open(ctx context.Context, j *job, client Client, waiting chan<-
 	}
 	again := false
 	for patience := time.Now().Add(p.o.Timeouts.Greeting); ; {
-		ahead := w.spare != nil
+		begun := w.spare != nil
+		ahead := begun && !w.spare.expected // it may have failed for reasons that are over
 		var coming <-chan opened
 		var later <-chan time.Time
-		if pause := time.Until(w.turnedAway.Add(turnedAwayPause)); !ahead && pause > 0 && p.others() > 0 {
+		if pause := time.Until(w.turnedAway.Add(turnedAwayPause)); !begun && pause > 0 && p.others() > 0 {
 			later = time.After(pause)
 		} else {
-			if !ahead {
+			if !begun {
 				w.begin()
 			}
 			coming = w.spare.opened

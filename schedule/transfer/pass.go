@@ -65,8 +65,8 @@ type Pass struct {
 	Dial func(context.Context) (fetch.Mailbox, error)
 	// MTA takes the messages.
 	MTA Injector
-	// Expect, if not nil, is told how many messages of a folder are to come before the first of them is retrieved, so that
-	// the MTA can be reached meanwhile.
+	// Expect, if not nil, is told how many messages of a folder are likely to be injected before the first of them is retrieved, so
+	// that the MTA can be reached meanwhile.
 	Expect func(messages int)
 	// Plain takes messages past the rules about clients: those put into quarantine, and stale ones if Stale says so. nil where nothing asks for it.
 	Plain Injector

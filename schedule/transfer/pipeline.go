@@ -92,8 +92,13 @@ func (r *run) carry(ctx context.Context, at folderKey, p *plan, there *presence)
 		planned.Octets += max(ref.Size, 0) // -1 where the server does not say
 	}
 	r.report.emit(planned)
-	if w.pass.Expect != nil && planned.Messages > 0 {
-		w.pass.Expect(planned.Messages)
+	fresh := p.counts.New
+	if p.adopt {
+		fresh = len(p.spared)
+	}
+	// What is retrieved to be looked at only, or to be adopted or deleted, does not go to the MTA.
+	if n := min(planned.Messages, fresh+p.counts.Again); w.pass.Expect != nil && n > 0 && !p.onlyOverdue {
+		w.pass.Expect(n)
 	}
 	w.feeding, w.stop = context.WithCancelCause(ctx)
 	w.feeder.Go(func() {

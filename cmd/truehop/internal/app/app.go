@@ -219,6 +219,9 @@ func (a *App) plan(now setup, account *config.Account, o PassOptions) transfer.P
 		p.Arriving = func(octets int64) { arriving(account.Name, octets) }
 	}
 	if to.plain != nil {
+		if !account.Filter { // then all goes there
+			p.Expect = to.plain.Expect
+		}
 		p.Plain = awaiting{to.plain, &a.awaited, now.receipts(target.Name)}
 	}
 	return p

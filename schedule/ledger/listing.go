@@ -5,6 +5,9 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"errors"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -93,15 +96,29 @@ func (n *Listing) checksum(account, folder string) int64 {
 
 // BriefsOf is [Ledger.Briefs] for these UIDs only.
 func (l *Ledger) BriefsOf(ctx context.Context, account, folder string, validity uint32, uids []string) (map[string][]Brief, error) {
-	byUID := map[string][]Brief{}
-	for _, uid := range uids {
-		found, err := l.briefs(ctx, account, folder, validity, nil, "uid = ?", []byte(uid))
+	return l.briefsOf(ctx, account, folder, validity, l.lives(), uids)
+}
+
+// Removed returns those of the records with these UIDs that [Ledger.Briefs] leaves out: messages that were disposed of and have gone since.
+func (l *Ledger) Removed(ctx context.Context, account, folder string, validity uint32, uids []string) (map[string][]Brief, error) {
+	return l.briefsOf(ctx, account, folder, validity, "NOT "+l.lives(), uids)
+}
+
+// briefsOf returns the records with these UIDs that meet a condition.
+func (l *Ledger) briefsOf(ctx context.Context, account, folder string, validity uint32, condition string, uids []string) (map[string][]Brief, error) {
+	const atOnce = 500 // SQLite takes some ten thousand parameters
+	found := map[string][]Brief{}
+	none := func([]Brief) bool { return false }
+	for some := range slices.Chunk(uids, atOnce) {
+		octets := make([]any, len(some))
+		for i, uid := range some {
+			octets[i] = []byte(uid)
+		}
+		slab, err := l.briefs(ctx, account, folder, validity, none, condition+" AND uid IN (?"+strings.Repeat(", ?", len(some)-1)+")", octets...)
 		if err != nil {
 			return nil, err
 		}
-		if len(found) > 0 {
-			byUID[uid] = found
-		}
+		maps.Copy(found, byUID(slab))
 	}
-	return byUID, nil
+	return found, nil
 }

@@ -23,10 +23,23 @@ func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity ui
 // BriefsBut returns what [Ledger.Briefs] does, but for the UIDs whose records are settled, which is told of each UID's in turn: those take no memory.
 // settled must not use the ledger. nil is for none.
 func (l *Ledger) BriefsBut(ctx context.Context, account, folder string, validity uint32, settled func([]Brief) bool) (map[string][]Brief, error) {
-	slab, err := l.briefs(ctx, account, folder, validity, settled, "TRUE")
+	slab, err := l.briefs(ctx, account, folder, validity, settled, l.lives())
 	if err != nil {
 		return nil, err
 	}
+	return byUID(slab), nil
+}
+
+// lives is the condition of Briefs, in the words of the file's version.
+func (l *Ledger) lives() string {
+	if l.version < 7 {
+		return `(disposed = 0 OR absent = 0)`
+	}
+	return live
+}
+
+// byUID makes a map of briefs that are sorted by their UIDs.
+func byUID(slab []Brief) map[string][]Brief {
 	byUID := make(map[string][]Brief, len(slab))
 	for from := 0; from < len(slab); {
 		to := from + 1
@@ -36,19 +49,15 @@ func (l *Ledger) BriefsBut(ctx context.Context, account, folder string, validity
 		byUID[slab[from].UID] = slab[from:to:to]
 		from = to
 	}
-	return byUID, nil
+	return byUID
 }
 
-// briefs returns those of BriefsBut that fit a condition, by UID and content.
+// briefs returns the records that fit a condition and are not settled, by UID and content.
 func (l *Ledger) briefs(ctx context.Context, account, folder string, validity uint32, settled func([]Brief) bool, condition string, arg ...any) (slab []Brief, err error) {
 	defer func() { err = l.unchanged(ctx, err) }()
-	lives := live
-	if l.version < 7 {
-		lives = `(disposed = 0 OR absent = 0)`
-	}
 	from := ` FROM record WHERE mailbox =
 		(SELECT id FROM mailbox WHERE account = ? AND folder = ? AND validity = ?)
-		AND ` + lives + " AND " + condition + "\n"
+		AND ` + condition + "\n"
 	args := append([]any{account, folder, int64(validity)}, arg...)
 	var count int // only a hint: the writer goes on
 	if settled == nil {

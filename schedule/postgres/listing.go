@@ -75,6 +75,16 @@ func (b *batch) forgetListings(keys []ledger.Key) {
 
 // BriefsOf is [Ledger.Briefs] for these UIDs only.
 func (l *Ledger) BriefsOf(ctx context.Context, account, folder string, validity uint32, uids []string) (map[string][]ledger.Brief, error) {
+	return l.briefsOf(ctx, account, folder, validity, lives, uids)
+}
+
+// Removed returns those of the records with these UIDs that Briefs leaves out: messages that were disposed of and have gone since.
+func (l *Ledger) Removed(ctx context.Context, account, folder string, validity uint32, uids []string) (map[string][]ledger.Brief, error) {
+	return l.briefsOf(ctx, account, folder, validity, "NOT "+lives, uids)
+}
+
+// briefsOf returns the records with these UIDs that meet a condition.
+func (l *Ledger) briefsOf(ctx context.Context, account, folder string, validity uint32, where string, uids []string) (map[string][]ledger.Brief, error) {
 	if len(uids) == 0 {
 		return map[string][]ledger.Brief{}, nil
 	}
@@ -82,8 +92,11 @@ func (l *Ledger) BriefsOf(ctx context.Context, account, folder string, validity 
 	for i, uid := range uids {
 		octets[i] = []byte(uid)
 	}
-	return l.briefs(ctx, nil, "uid = ANY($4)", account, []byte(folder), int64(validity), octets)
+	return l.briefs(ctx, nil, where+" AND uid = ANY($4)", account, []byte(folder), int64(validity), octets)
 }
+
+// lives is the condition of Briefs: a message that was disposed of and has gone since does not meet it.
+const lives = "(NOT (disposed AND absent))"
 
 // briefs returns the records of one generation of a folder for which a condition holds, by UID.
 func (l *Ledger) briefs(ctx context.Context, settled func([]ledger.Brief) bool, where string, args ...any) (map[string][]ledger.Brief, error) {
@@ -106,7 +119,7 @@ func (l *Ledger) briefs(ctx context.Context, settled func([]ledger.Brief) bool, 
 		return nil
 	}, "SELECT uid, hash, "+recordColumns+` FROM truehop.record WHERE mailbox =
 		(SELECT id FROM truehop.mailbox WHERE account = $1 AND folder = $2 AND validity = $3)
-		AND NOT (disposed AND absent) AND `+where+` ORDER BY uid, hash`, args...)
+		AND `+where+` ORDER BY uid, hash`, args...)
 	if err != nil {
 		return nil, err
 	}

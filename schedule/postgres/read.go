@@ -52,7 +52,7 @@ func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity ui
 // BriefsBut returns what Briefs does, but for the UIDs whose records are settled, which is told of each UID's in turn, perhaps more than once where
 // the connection breaks: those take no memory. settled must not use the ledger. nil is for none.
 func (l *Ledger) BriefsBut(ctx context.Context, account, folder string, validity uint32, settled func([]ledger.Brief) bool) (map[string][]ledger.Brief, error) {
-	return l.briefs(ctx, settled, "true", account, []byte(folder), int64(validity))
+	return l.briefs(ctx, settled, lives, account, []byte(folder), int64(validity))
 }
 
 // ByHash returns the records of a folder, of all generations, that have this content.

@@ -41,12 +41,14 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 		r.report.emit(Event{Kind: Listed, Folder: folder, Plan: Counts{Listed: listing.Earlier, Known: listing.Earlier}})
 		return nil
 	}
-	todo, err := r.plan(ctx, at, v)
+	isSetBack := setBack(listing, last)
+	todo, err := r.plan(ctx, at, v, isSetBack)
 	if err != nil {
 		return err
 	}
 	if !p.DryRun {
-		if last != (ledger.Listing{}) { // until this visit has come to its end
+		// Until this visit has come to its end; one that is cut short must find again that the folder was set back.
+		if last != (ledger.Listing{}) && !isSetBack {
 			if err := p.Ledger.SetLastListing(ctx, at.account, at.name, ledger.Listing{}); err != nil {
 				return err
 			}
@@ -94,6 +96,9 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 // noteListing records what the listing shows to have gone, to have come back, or to be no new mail, and decides whether the pass
 // has time for more than what is to be deleted.
 func (r *run) noteListing(ctx context.Context, at folderKey, todo *plan) error {
+	if err := r.pass.Ledger.SetDisposed(ctx, todo.notDisposed, false); err != nil {
+		return err
+	}
 	if err := r.pass.Ledger.SetAbsent(ctx, todo.absent, true); err != nil {
 		return err
 	}
@@ -117,7 +122,7 @@ func (r *run) noteListing(ctx context.Context, at folderKey, todo *plan) error {
 
 // plan compares the open folder with the ledger, and tells what it holds at the first visit. At another one, only what the first
 // has left is planned.
-func (r *run) plan(ctx context.Context, at folderKey, v *visit) (*plan, error) {
+func (r *run) plan(ctx context.Context, at folderKey, v *visit, isSetBack bool) (*plan, error) {
 	p, listing := r.pass, r.session.listing
 	disposal := disposalRules{onDelivered: p.OnDelivered, onRefused: p.OnRefused, deleteAfter: p.DeleteAfter, brake: Brake{Grace: p.RefusedGrace}}
 	if p.OnRefused.Action != fetch.Keep {
@@ -128,10 +133,16 @@ func (r *run) plan(ctx context.Context, at folderKey, v *visit) (*plan, error) {
 	}
 	rules := listingRules{
 		retry: p.Retry, disposal: disposal, sendingUntil: p.SendingUntil, now: r.clock.now(), account: r.clock.account, lastPass: p.Last, failed: p.Failed, mark: p.MarkDelivered,
+		setBack: isSetBack,
 	}
 	known, err := r.briefs(ctx, at, &rules)
 	if err != nil {
 		return nil, err
+	}
+	if isSetBack {
+		if rules.sizes, err = r.sizesOfKnown(ctx, known); err != nil {
+			return nil, err
+		}
 	}
 	isUnknown := func(ref fetch.Ref) bool { return listing.Reusable || len(known[ref.UID]) == 0 }
 	if len(p.Search) > 0 && slices.ContainsFunc(listing.Refs, isUnknown) {

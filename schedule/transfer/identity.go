@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
@@ -75,6 +76,9 @@ type identity struct {
 type identityRules struct {
 	now    time.Time
 	giveUp time.Duration
+	// disposal says what has become of messages, account what the account's clock shows.
+	disposal disposalRules
+	account  time.Duration
 }
 
 // knownByUID looks for a message among the records of its UID, by its content.
@@ -115,7 +119,9 @@ func (id identity) knownByContent(records []ledger.Record, listed uidCounts, cla
 		}
 		isNamed := old.Validity == key.Validity && old.UID != "" && !old.Absent
 		stillListed := isNamed && listed[old.UID].listed > 0
-		if stillListed || old.Disposed || claimed[old.Key] {
+		disposal, _ := rules.disposal.of(old.State, rules.account-old.Ran, old.Judged)
+		isRemoved := old.Disposed && disposal.Action != fetch.Flag
+		if stillListed || isRemoved || claimed[old.Key] {
 			continue
 		}
 		id.claimed, id.known = old.Key, true

@@ -58,8 +58,9 @@ type plan struct {
 	leftOut map[fetch.Ref]bool
 	// marked are messages without a record that the upstream says were delivered.
 	marked []fetch.Ref
-	// absent and back are records whose messages have gone from the listing, or come back.
-	absent, back []ledger.Key
+	// absent and back are records whose messages have gone from the listing, or come back; notDisposed are those of absent that were flagged
+	// and no more: whoever removed them, it was not truehop.
+	absent, back, notDisposed []ledger.Key
 	// vanished is the number of absent ones that no pass can have disposed of.
 	vanished int
 	// heldGone says that a message which is held, and so was never delivered, is not listed.
@@ -101,9 +102,12 @@ type listingRules struct {
 	disposal disposalRules
 	// sendingUntil is that of the [Pass].
 	sendingUntil time.Time
-	now          time.Time
-	account      time.Duration // what the account's clock shows
-	lastPass     time.Time     // when the last pass began, zero if there was none
+	// setBack says that the server may have given UIDs anew, since the folder was set back: then sizes holds those of its messages.
+	setBack  bool
+	sizes    map[fetch.Ref]int64
+	now      time.Time
+	account  time.Duration // what the account's clock shows
+	lastPass time.Time     // when the last pass began, zero if there was none
 	// failed says that the last pass went wrong. One that died may have disposed of messages without a record of it.
 	failed bool
 	// mark says that delivered messages are to be marked upstream.
@@ -117,7 +121,7 @@ type listingRules struct {
 // newPlan returns the plan for a listing before its messages are gone through.
 func newPlan(listing *fetch.Listing, known map[string][]ledger.Brief, rules listingRules) *plan {
 	p := &plan{
-		known: known, listed: rules.uids, lastingUIDs: !listing.Reusable, disposal: rules.disposal,
+		known: known, listed: rules.uids, lastingUIDs: !listing.Reusable && !rules.setBack, disposal: rules.disposal,
 		disposals: map[fetch.Disposal]int{}, starved: map[fetch.Ref]bool{}, leftOut: map[fetch.Ref]bool{}, mark: rules.mark && listing.MarkError == nil,
 		partial: listing.Earlier > 0, mayHaveMoved: listing.Earlier > 0, // what may have moved is not known
 	}
@@ -173,7 +177,8 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 			}
 		}
 		p.due = rules.disposal.soonest(p.due, known[ref.UID])
-		c := classify(known[ref.UID], ref.Size, listing.Reusable, rules)
+		size := max(ref.Size, rules.sizes[ref])
+		c := classify(known[ref.UID], size, listing.Reusable || rules.setBack, rules)
 		if p.numberedAnew && c.step == leaveAlone && c.brief.Hash != noHash {
 			c.step = look
 		}
@@ -207,7 +212,7 @@ func (p *plan) add(at folderKey, ref fetch.Ref, c classified, rules listingRules
 	case disposeUnread:
 		p.counts.Unsettled++
 		p.disposals[c.disposal]++
-		p.settle = append(p.settle, settlement{ref: ref, key: at.key(ref.UID, c.brief.Hash), token: c.brief.Token, disposal: c.disposal, mark: owesMark, again: rules.disposal.isAgain(c.brief.Disposed, c.disposal)})
+		p.settle = append(p.settle, settlement{ref: ref, key: at.key(ref.UID, c.brief.Hash), token: c.brief.Token, disposal: c.disposal, mark: owesMark})
 		return false
 	case deliver:
 		p.counts.New++
@@ -290,18 +295,23 @@ func (p *plan) notePresence(at folderKey, incomplete bool, rules listingRules) {
 	for uid, briefs := range p.known {
 		listed := p.listed[uid].listed > 0
 		for _, b := range briefs {
+			disposal, _ := rules.disposal.of(b.State, rules.account-b.Ran, b.Judged)
+			isFlagged := b.Disposed && disposal.Action == fetch.Flag // and was not removed by that
+			isRemoved := b.Disposed && !isFlagged
 			switch key := at.key(uid, b.Hash); {
-			case listed && b.Absent && p.lastingUIDs: // else only its content tells whether it is the same message
+			case listed && b.Absent && p.lastingUIDs && !isRemoved: // else only its content tells whether it is the same message
 				p.back = append(p.back, key)
 			case !listed && !b.Absent && !incomplete:
 				p.absent = append(p.absent, key)
-				disposal, _ := rules.disposal.of(b.State, rules.account-b.Ran, b.Judged)
+				if isFlagged {
+					p.notDisposed = append(p.notDisposed, key)
+				}
 				mayHaveRemoved := rules.failed && !stays(disposal.Action) // the last pass, and not recorded it
-				if !b.Disposed && !mayHaveRemoved {
+				if !isRemoved && !mayHaveRemoved {
 					p.vanished++
 				}
 			}
-			if !listed && !b.Disposed {
+			if !listed && !isRemoved {
 				p.mayHaveMoved = true
 				p.heldGone = p.heldGone || b.State == ledger.Held
 			}
@@ -365,6 +375,9 @@ func classify(briefs []ledger.Brief, size int64, reusable bool, rules listingRul
 	disposal, _ := rules.disposal.of(b.State, rules.account-b.Ran, b.Judged)
 	// A flag that was set once may have been removed by a person since, whose wish counts.
 	isDone := b.Disposed && disposal.Action == fetch.Flag
+	isRemoved := b.Disposed && !(isDone && rules.setBack) // then its size tells
+	wasSeenGone := b.Disposed && b.Absent
+	hadGone := wasSeenGone || rules.disposal.isAgain(b.Disposed, disposal) // as the server said
 	c := classified{brief: b, disposal: disposal, step: leaveAlone}
 	isRead := b.Hash != noHash // else nothing here has seen the message that would go
 	pending := isRead && disposal.Action != fetch.Keep && !isDone
@@ -374,6 +387,8 @@ func classify(briefs []ledger.Brief, size int64, reusable bool, rules listingRul
 	case reusable && b.Hash == noHash && b.State == ledger.Held && resized(&b, size):
 		c.step = look // likewise
 	case b.Hash == noHash: // held without being retrieved: nothing to compare, nothing to settle
+	case !reusable && hadGone:
+		c.step = look // a server that was set back may have given its UID to another
 	case !reusable && pending:
 		c.step = disposeUnread
 	case !reusable: // leave it alone
@@ -385,7 +400,7 @@ func classify(briefs []ledger.Brief, size int64, reusable bool, rules listingRul
 			grace = rules.disposal.brake.Grace
 		}
 		c.step, c.overdueFor = disposeAfterLook, stayed-grace
-	case pending || b.Absent || b.Disposed || resized(&b, size):
+	case pending || b.Absent || isRemoved || resized(&b, size):
 		c.step = look
 	}
 	return c

@@ -331,7 +331,7 @@ func (w *pipeline) notRetrieved(ref fetch.Ref, cause error) error {
 func (w *pipeline) recognise(m *message) (done bool, err error) {
 	p := w.pass
 	key := w.folder.key(m.ref.UID, m.spool.hash)
-	rules := identityRules{now: w.clock.now(), giveUp: p.Retry.GiveUp}
+	rules := identityRules{now: w.clock.now(), giveUp: p.Retry.GiveUp, disposal: w.plan.disposal, account: w.clock.account}
 	briefs := w.plan.known[m.ref.UID]
 	w.there.readAs(m.ref, m.spool.size)
 	if slices.ContainsFunc(briefs, func(b ledger.Brief) bool { return b.Hash == m.spool.whole }) {

@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -79,21 +80,47 @@ func (r *run) since(ctx context.Context, folder string) (since fetch.Status, las
 
 // briefs returns what the ledger has of the open folder, of one that is not listed as a whole what it has of the messages listed. What it leaves
 // out of the former, being settled, it notes in the uids of rules.
-func (r *run) briefs(ctx context.Context, at folderKey, rules *listingRules) (map[string][]ledger.Brief, error) {
+func (r *run) briefs(ctx context.Context, at folderKey, rules *listingRules) (known map[string][]ledger.Brief, err error) {
 	listing, p := r.session.listing, r.pass
-	if listing.Earlier == 0 {
-		mayNeedAll := listing.Reusable || p.MarkDelivered || len(p.Search) > 0
-		if mayNeedAll {
-			return p.Ledger.Briefs(ctx, at.account, at.name, at.validity)
+	mayNeedAll := listing.Reusable || p.MarkDelivered || len(p.Search) > 0 || rules.setBack
+	switch {
+	case listing.Earlier > 0:
+		uids := make([]string, len(listing.Refs))
+		for i, ref := range listing.Refs {
+			uids[i] = ref.UID
 		}
+		known, err = p.Ledger.BriefsOf(ctx, at.account, at.name, at.validity, uids)
+	case mayNeedAll:
+		known, err = p.Ledger.Briefs(ctx, at.account, at.name, at.validity)
+	default:
 		rules.uids = uidCountsOf(listing.Refs)
-		return p.Ledger.BriefsBut(ctx, at.account, at.name, at.validity, func(of []ledger.Brief) bool { return rules.uids.settle(of, *rules) })
+		known, err = p.Ledger.BriefsBut(ctx, at.account, at.name, at.validity, func(of []ledger.Brief) bool { return rules.uids.settle(of, *rules) })
 	}
-	uids := make([]string, len(listing.Refs))
+	if err != nil || listing.Reusable { // then its content tells what a message is
+		return known, err
+	}
+	// What was removed may be listed again, where a mailbox was set back.
+	var unknown []string
 	for i, ref := range listing.Refs {
-		uids[i] = ref.UID
+		if len(known[ref.UID]) == 0 && !rules.uids[ref.UID].settled {
+			unknown = append(unknown, ref.UID)
+		}
+		if last := i == len(listing.Refs)-1; last || len(unknown) == batchSize {
+			removed, err := p.Ledger.Removed(ctx, at.account, at.name, at.validity, unknown)
+			if err != nil {
+				return nil, err
+			}
+			maps.Copy(known, removed)
+			unknown = unknown[:0]
+		}
 	}
-	return r.pass.Ledger.BriefsOf(ctx, at.account, at.name, at.validity, uids)
+	return known, nil
+}
+
+// setBack reports whether a folder was set back since it was last seen, as to a copy of it: UIDNEXT never falls (RFC 9051 section 2.3.1.1),
+// so what has come since may have the UIDs of messages that the ledger knows.
+func setBack(listing *fetch.Listing, last ledger.Listing) bool {
+	return !listing.Reusable && listing.Validity == last.Validity && listing.Status.Next != 0 && listing.Status.Next < last.Next
 }
 
 // notListedBefore leaves out the records of messages that are upstream and not in a partial listing, because they are as they were: what is

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -52,6 +53,21 @@ func (r *run) checkSource(ctx context.Context, at folderKey) error {
 	}
 	r.sources[at.name] = p.Mailbox
 	return p.Ledger.SetSource(ctx, ledger.Source{Account: at.account, Folder: at.name, Mailbox: p.Mailbox})
+}
+
+// sizesOfKnown asks for the sizes of the listed messages whose content a record has, and lets each record have one to compare with.
+func (r *run) sizesOfKnown(ctx context.Context, known map[string][]ledger.Brief) (map[fetch.Ref]int64, error) {
+	var refs []fetch.Ref
+	for _, ref := range r.session.listing.Refs {
+		briefs := known[ref.UID]
+		for i := range briefs {
+			briefs[i].Listed = cmp.Or(briefs[i].Listed, briefs[i].Size)
+		}
+		if len(briefs) > 0 {
+			refs = append(refs, ref)
+		}
+	}
+	return r.askSizes(ctx, refs)
 }
 
 // comparables returns the newest of the listed messages that must have the size of their record, if that is of this mailbox.

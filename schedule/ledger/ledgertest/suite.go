@@ -22,13 +22,14 @@ type Home interface {
 	Replace(ctx context.Context, r ledger.Record, replaced []ledger.Key) error
 	PutJudged(ctx context.Context, r ledger.Record, replaced []ledger.Key, j ledger.Judgement) error
 	BeginJudged(ctx context.Context, r ledger.Record, replaced []ledger.Key, j ledger.Judgement) ledger.Pending
-	SetDisposed(ctx context.Context, keys []ledger.Key) error
+	SetDisposed(ctx context.Context, keys []ledger.Key, disposed bool) error
 	SetAbsent(ctx context.Context, keys []ledger.Key, absent bool) error
 	SetListed(ctx context.Context, key ledger.Key, size int64) error
 	Remove(ctx context.Context, keys []ledger.Key) error
 
 	Briefs(ctx context.Context, account, folder string, validity uint32) (map[string][]ledger.Brief, error)
 	BriefsBut(ctx context.Context, account, folder string, validity uint32, settled func([]ledger.Brief) bool) (map[string][]ledger.Brief, error)
+	Removed(ctx context.Context, account, folder string, validity uint32, uids []string) (map[string][]ledger.Brief, error)
 	BriefsOf(ctx context.Context, account, folder string, validity uint32, uids []string) (map[string][]ledger.Brief, error)
 	ByHash(ctx context.Context, account, folder string, hash [sha256.Size]byte) ([]ledger.Record, error)
 	ByHashAnywhere(ctx context.Context, account string, hash [sha256.Size]byte) ([]ledger.Record, error)

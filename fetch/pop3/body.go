@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // body reads the octets of one message from the wire and undoes dot-stuffing
@@ -72,11 +73,25 @@ func (b *body) copyBuffered(p []byte) (int, error) {
 	}
 	if string(head) == ".\r\n" {
 		_, _ = br.Discard(3) // cannot fail after Peek
+		if rest, _ := br.Peek(br.Buffered()); !mayBeReply(rest) {
+			return 0, protocolError("RETR", "text behind the end of a message", rest)
+		}
 		return 0, io.EOF
 	}
 	b.lineStart, b.cr = false, false
 	_, err = br.Discard(1)
 	return 0, err
+}
+
+// maxReplyBegin is how many octets are looked at for the begin of a reply.
+const maxReplyBegin = 64
+
+// mayBeReply reports whether what has come behind the end of a message may be a reply, be it one that nobody asked for. Where it is not, a
+// server that does not stuff dots has sent a line with one alone: what came before it is half of the message.
+func mayBeReply(rest []byte) bool {
+	begin := strings.ToUpper(strings.TrimLeft(string(rest[:min(len(rest), maxReplyBegin)]), " \t\r\n"))
+	isPrefix := func(status string) bool { return strings.HasPrefix(begin, status[:min(len(begin), len(status))]) }
+	return isPrefix("+OK") || isPrefix("-ERR")
 }
 
 // unstuff copies data to p without the dots that start a line. It stops at one that

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,7 +73,7 @@ func TestRetrieveOutOfStep(t *testing.T) {
 				return nil
 			})
 			wantKind(t, err, test.kind, "RETR")
-			none := test.kind == fetch.Unreachable || name == "refused behind +OK"
+			none := test.kind == fetch.Unreachable || slices.Contains([]string{"refused behind +OK", "unstuffed dot", "octets after it"}, name)
 			if none && complete != nil {
 				t.Errorf("messages %v were taken as complete", complete)
 			}
@@ -94,6 +95,22 @@ func TestExtraOctets(t *testing.T) {
 		t.Fatalf("got %q, %v", octets[listing.Refs[0]], err)
 	}
 	wantKind(t, client.Close(t.Context()), fetch.Protocol, "belong to no reply")
+}
+
+// TestUnstuffedDotEndsNoMessage: a server that does not stuff dots sends a line with one alone in the middle of a message. What comes before
+// it is not the message, though nothing else was asked for; what may be a reply nobody asked for does no harm.
+func TestUnstuffedDotEndsNoMessage(t *testing.T) {
+	for rest, whole := range map[string]bool{`b\r\n.\r\n`: false, `\r\nb\r\n.\r\n`: false, `+\r\n.\r\n`: false, `-- \r\nb\r\n.\r\n`: false, `-ERR\r\n`: true, `\r\n`: true, ``: true} {
+		client, listing := play(t, twoListed+`
+			C: RETR 1
+			S= "+OK\r\na\r\n.\r\n`+rest+`"
+			hangup`, plaintext())
+		octets, _, err := fetchtest.Collect(t.Context(), client, listing.Refs[:1])
+		if got := err == nil && string(octets[listing.Refs[0]]) == "a\r\n"; got != whole {
+			t.Errorf("%q behind the dot: got %q, %v", rest, octets[listing.Refs[0]], err)
+		}
+		client.Abort()
+	}
 }
 
 func TestUnstuffing(t *testing.T) {

@@ -122,8 +122,20 @@ func (a *App) Reload(cfg *config.Config, o Options) error {
 		return &config.Error{Problems: []config.Problem{{Source: cfg.Path, Key: "state_dir",
 			Text: fmt.Sprintf("cannot change while the service runs, for other accounts are in the record in %s; restart it", before.cfg.StateDir)}}}
 	}
-	if before.cfg.State != cfg.State {
-		return &config.Error{Problems: []config.Problem{{Source: cfg.Path, Key: "state", Text: "cannot change while the service runs; restart it"}}}
+	for _, key := range []struct {
+		name    string
+		changed bool
+	}{ // by which the record was opened
+		{"state", before.cfg.State != cfg.State},
+		{"state_password_file", before.cfg.StatePasswordFile != cfg.StatePasswordFile},
+		{"state_password_command", !slices.Equal(before.cfg.StatePasswordCommand, cfg.StatePasswordCommand)},
+		{"state_password_credential", before.cfg.StatePasswordCredential != cfg.StatePasswordCredential},
+		{"lease", before.cfg.Lease != cfg.Lease},
+		{"sending_wait", before.cfg.SendingWait != cfg.SendingWait},
+	} {
+		if key.changed {
+			return &config.Error{Problems: []config.Problem{{Source: cfg.Path, Key: key.name, Text: "cannot change while the service runs; restart it"}}}
+		}
 	}
 	next, err := setUp(cfg, o, before)
 	if err != nil {

@@ -70,10 +70,19 @@ func TestReloadOfTargets(t *testing.T) {
 	if err := a.Reload(elsewhere, Options{}); err == nil || !strings.Contains(err.Error(), "state_dir") {
 		t.Errorf("another state_dir: %v", err)
 	}
-	database := read(`b: {address: "unix:/b"}`, "b")
-	database.State = "service=truehop"
-	if err := a.Reload(database, Options{}); err == nil || !strings.Contains(err.Error(), "state:") {
-		t.Errorf("a database in its place: %v", err)
+	for key, change := range map[string]func(*config.Config){
+		"state":                     func(c *config.Config) { c.State = "service=truehop" },
+		"state_password_file":       func(c *config.Config) { c.StatePasswordFile = "/p" },
+		"state_password_command":    func(c *config.Config) { c.StatePasswordCommand = []string{"/p"} },
+		"state_password_credential": func(c *config.Config) { c.StatePasswordCredential = "p" },
+		"lease":                     func(c *config.Config) { c.Lease++ },
+		"sending_wait":              func(c *config.Config) { c.SendingWait++ },
+	} {
+		changed := read(`b: {address: "unix:/b"}`, "b")
+		change(changed)
+		if err := a.Reload(changed, Options{}); err == nil || !strings.Contains(err.Error(), key+": cannot change") {
+			t.Errorf("another %s: %v", key, err)
+		}
 	}
 	if err := a.Close(t.Context()); err != nil {
 		t.Error(err)

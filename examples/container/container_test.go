@@ -282,8 +282,10 @@ type deployment struct {
 		Template struct {
 			Spec struct {
 				SecurityContext struct {
-					RunAsUser  int `yaml:"runAsUser"`
-					RunAsGroup int `yaml:"runAsGroup"`
+					RunAsUser           int    `yaml:"runAsUser"`
+					RunAsGroup          int    `yaml:"runAsGroup"`
+					FSGroup             int    `yaml:"fsGroup"`
+					FSGroupChangePolicy string `yaml:"fsGroupChangePolicy"`
 				} `yaml:"securityContext"`
 				Containers []struct {
 					Env []struct {
@@ -369,6 +371,7 @@ func TestKubernetes(t *testing.T) {
 	}
 	if d.Spec.Replicas != 1 || d.Spec.Strategy.Type != "Recreate" || !c.SecurityContext.ReadOnlyRootFilesystem ||
 		i.user != fmt.Sprintf("%d:%d", pod.SecurityContext.RunAsUser, pod.SecurityContext.RunAsGroup) ||
+		pod.SecurityContext.FSGroupChangePolicy != "OnRootMismatch" ||
 		!maps.Equal(mounted, map[string]string{"state": "/state", "secrets": "/run/secrets"}) {
 		t.Errorf("the test runs another pod than %+v", d)
 	}
@@ -386,6 +389,10 @@ func TestKubernetes(t *testing.T) {
 	env["TRUEHOP_METRICS"] = "unix:/state/metrics"
 	delete(env, "TRUEHOP_METRICS_PUBLIC")
 	e := newEngine(t, i, w, env)
+	// The kubelet gives a volume to root and fsGroup, and lets that group write.
+	if err := errors.Join(os.Chown(e.state, 0, pod.SecurityContext.FSGroup), os.Chmod(e.state, 0o775|os.ModeSetgid)); err != nil {
+		t.Fatal(err)
+	}
 	e.probe = live.Path
 	e.live(t, i, w, c.ReadinessProbe.Exec.Command)
 }

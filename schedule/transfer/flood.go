@@ -11,7 +11,7 @@ import (
 // Flood guards against a mailbox that looks new and is not: a new UIDVALIDITY,
 // renumbered unique-ids, a lost ledger.
 type Flood struct {
-	// Limit is the number of unknown messages from which on such a listing stops the pass.
+	// Limit is the number of unknown messages above which such a listing stops the pass.
 	Limit int
 	// First says what to do with a mailbox that the ledger has never seen.
 	First FirstRun

@@ -175,8 +175,8 @@ type Target struct {
 	// Networks that are never presented as a client, beside loopback, private and other special
 	// ones: this host's own addresses and whatever $mynetworks or an allow list would trust.
 	NeverPresent []netip.Prefix `koanf:"never_present"`
-	// Stand-in: what the MTA is shown for a client that is not known, in place of ADDR=[UNAVAILABLE], of which filters
-	// behind it die. An address that no host has: 192.0.0.8, or one of 198.18.0.0/15, 192.0.2.0/24, 198.51.100.0/24,
+	// Stand-in: what the MTA is shown for a client that is not known, in place of ADDR=[UNAVAILABLE], which makes some
+	// filters behind it crash. An address that no host has: 192.0.0.8, or one of 198.18.0.0/15, 192.0.2.0/24, 198.51.100.0/24,
 	// 203.0.113.0/24. Block lists of impossible addresses (bogons) and the DMARC reports of the MTA see it.
 	UnknownClientAddress Address `koanf:"unknown_client_address" default:"192.0.0.8"`
 	// Stand-in for mail that began at the upstream and never had a client. Another one, so that the MTA can have
@@ -389,8 +389,8 @@ type Account struct {
 	// recipient that the MTA does not take mail for, or impossible to put to it. Nobody gets a bounce.
 	OnRefused transfer.Refusal `koanf:"on_refused" default:"keep"`
 	// How long refused mail stays upstream at least before on_refused deletes or moves it, in time that truehop
-	// has been running. Behind that it stays until the MTA, reached in the same way, has taken mail of three known
-	// clients since the refusal, and of as many as it has refused.
+	// has been running. After that it still stays until the same MTA has, since the refusal, taken mail of three known
+	// clients, and of at least as many as it has refused.
 	RefusedGrace time.Duration `koanf:"refused_grace" default:"3d" min:"0" max:"365d"`
 	// What happens to mail whose client was not found, or is never presented. present: the MTA is shown
 	// inject.unknown_client_address, which no host has, and judges; what it then refuses is held, not refused.

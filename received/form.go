@@ -19,9 +19,13 @@ func (p *parser) findSoftware() *software {
 	case hasPrefixFold(p.hop.With, "Microsoft SMTP Server"):
 		return softwareOf("exchange")
 	}
-	comments, words := 0, false // the sender's words may look like a mark
-	for _, t := range p.tokens(p.writer) {
+	comments, words := 0, false // those of the client, the sender or the recipient may look like a mark
+	for i, t := range p.tokens(p.writer) {
 		if t.kind != comment {
+			begins := t.key == kwFor || t.key == kwFrom || p.is(t, "envelope-from")
+			if begins && i > 0 { // else it is the writer's name
+				words = true
+			}
 			continue
 		}
 		c := strings.TrimLeft(p.text(t), " ")
@@ -30,8 +34,7 @@ func (p *parser) findSoftware() *software {
 		case w.senderFirst, !words:
 			return w
 		}
-		_, sender := senderOf(c)
-		words = words || sender
+		words = words || hasClientsWords(c)
 		if comments++; comments == markedComments {
 			break // no writer has so many
 		}
@@ -225,6 +228,9 @@ func (p *parser) finish() {
 		// A remark says that the client logged in. One in the peer's part needs the
 		// address before it, except for a browser, which has no HELO.
 		h.Authenticated = true
+	}
+	if isPublic := h.Addr.IsGlobalUnicast() && !h.Addr.IsPrivate(); p.by.local && isPublic {
+		p.fail(ErrShape) // a mail program's own host has no such address for it
 	}
 	switch {
 	case h.Kind == SMTP && p.local && !h.Addr.IsValid():

@@ -60,6 +60,7 @@ type parser struct {
 	twice      bool   // the address stands there twice, with words of the client's between
 	remarked   bool   // a remark with words of the client's was read: a login, a certificate
 	unknown    bool   // a comment of no known form holds an address
+	heloAddr   bool   // one that seems to give the HELO looks like a name that was looked up, HELO, and an address
 	stray      bool   // an address stands where the form has HELO text only
 	submission bool   // a comment behind "by" says that the client logged in
 	login      bool   // so does one of the peer's part, behind the address

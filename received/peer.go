@@ -91,6 +91,7 @@ func (p *parser) bracket(text, remark string, behind bool) {
 		p.hop.AddrUncertain = !behind && !p.by.bracket
 	}
 	p.candidate(s)
+	p.words = p.words || p.by.nameFirst // Exim 3 writes the answer of the ident server behind it
 }
 
 // candidate records an address found in a place for the peer.
@@ -145,15 +146,30 @@ func (p *parser) peerComment(c string) bool {
 		p.fail(ErrTwoAddresses) // the writer's own, in a comment that the client opened
 		return true
 	}
+	if p.by.heloBehind && p.name.kind == literal {
+		p.words = true
+		if !hidesAddr(c) {
+			p.setHelo(c, true)
+			return true
+		}
+	}
 	remark := true // it is about something else than the address
+	socket := p.isNameAndAddr(c)
 	switch {
-	case isHeloComment(c):
-		p.setHelo(strings.TrimSpace(c[4:]), c[0]|0x20 == 'e')
+	case isHeloComment(c) && !(socket && p.by.comments):
+		helo := strings.TrimSpace(c[4:])
+		if p.found.addr.IsValid() && socket && !strings.Contains(helo, p.found.addr.String()) {
+			p.fail(ErrTwoAddresses) // the looked-up name may be HELO
+		}
+		p.heloAddr = p.heloAddr || socket
+		p.setHelo(helo, c[0]|0x20 == 'e')
 		p.words = true
 	case hasPrefixFold(c, "envelope-from "), hasPrefixFold(c, "envelope-sender "):
 		p.hop.EnvelopeFrom = unangle(c[strings.IndexByte(c, ' '):])
 		p.words = true
 	case hasPrefixFold(c, "proxying for "), hasPrefixFold(c, "original mail from"):
+	case socket: // whatever the name begins with: tls1.example.net, client-192-0-2-10.example.net
+		remark = false
 	default:
 		remark = p.peerNote(c)
 	}
@@ -186,6 +202,18 @@ func (p *parser) peerComment(c string) bool {
 	return true
 }
 
+// isNameAndAddr reports whether c is one word and an address in brackets.
+func (p *parser) isNameAndAddr(c string) bool {
+	name, behind, _ := strings.Cut(c, "[")
+	inside, _, closed := strings.Cut(behind, "]")
+	if name = strings.TrimSuffix(name, " "); !closed || name == "" || strings.ContainsAny(name, ` @="(:`) {
+		return false
+	}
+	inside, _, _ = strings.Cut(strings.TrimLeft(inside, " "), " ") // [ip port:1], [ ip ]
+	_, _, isAddr := p.by.addrPort(inside)
+	return isAddr
+}
+
 // peerNote is note for the peer's part: behind the client's words, which may have ended
 // their comment, there is no login.
 func (p *parser) peerNote(c string) bool {
@@ -200,6 +228,7 @@ func (p *parser) peerNote(c string) bool {
 	if login || hasPrefixFold(c, "client") {
 		p.remarked = true
 	}
+	p.words = p.words || hasClientsWords(c)
 	return known
 }
 
@@ -233,6 +262,11 @@ func (p *parser) setPeer() {
 	if p.stray && !p.found.addr.IsValid() {
 		p.fail(ErrUnknownPeer)
 	}
+	// The writer's address stands in a comment always, or in one that could not be read.
+	inComment := p.by.comments
+	if !p.by.addrFirst {
+		inComment = inComment || p.unknown || p.heloAddr
+	}
 	switch {
 	case p.found.addr.IsValid():
 		lookedUp := p.hasHELO || p.by.addrFirst
@@ -244,7 +278,7 @@ func (p *parser) setPeer() {
 			p.fail(ErrTwoAddresses)
 		}
 	case p.err == ErrDoubtfulAddress, p.err == ErrTwoAddresses:
-	case isAddr && p.by.comments:
+	case isAddr && inComment:
 		p.fail(ErrUnknownPeer)
 		h.HELO = first
 		return

@@ -197,6 +197,7 @@ func (sc *scanner) comment() {
 	if n := strings.IndexByte(sc.s[sc.i:], ')'); n > 0 {
 		inside := sc.s[sc.i+1 : sc.i+n]
 		if strings.IndexByte(inside, '(') < 0 && strings.IndexByte(inside, '\\') < 0 {
+			sc.checkSwallowed(inside)
 			sc.i += n + 1
 			return
 		}
@@ -216,8 +217,8 @@ func (sc *scanner) comment() {
 			if depth--; depth > 0 {
 				continue
 			}
-			// An inner comment with an address, and a "by": that is how the writer's own words look after the
-			// client's HELO has opened a comment and other text of the client's has closed it.
+			// The same within an inner comment.
+			sc.checkSwallowed(sc.s[sc.i+1 : i])
 			_, inner, nested := strings.Cut(sc.s[sc.i+1:i+1], "(")
 			by := strings.Contains(inner, "by ") || strings.Contains(inner, "BY ")
 			if nested && by && hidesAddr(inner) {
@@ -229,6 +230,14 @@ func (sc *scanner) comment() {
 	}
 	sc.fail(ErrUnclosed)
 	sc.i = len(sc.s)
+}
+
+// checkSwallowed fails where a comment holds an address and a "by": that is how the writer's own words look after the client's HELO has
+// opened a comment and other text of the client's, or the recipient, has closed it.
+func (sc *scanner) checkSwallowed(inside string) {
+	if strings.Contains(inside, " by ") && hidesAddr(inside) {
+		sc.fail(ErrTwoWriters)
+	}
 }
 
 // delimitsComment holds the octets that mean something inside a comment.

@@ -57,6 +57,10 @@ func readSocket(c string, by *software) (socket, bool) {
 			s.bad = ErrTwoAddresses // Exim's helo=a@b, or qmail's ident of "[ip] helo=a"
 			return s, false
 		}
+		if _, behind, ends := strings.Cut(c[len(head):], ")"); ends && strings.IndexByte(behind, '[') >= 0 {
+			s.bad = ErrTwoAddresses // the writer's own, in a comment that the client opened
+			return s, false
+		}
 	}
 	head, after := s.takeInner(head, quoted)
 	if hidesAddr(after) && !quoted {
@@ -293,7 +297,7 @@ func hidesAddr(c string) bool {
 }
 
 // hidesRun looks for an address among the runs of certain octets, with or
-// without the punctuation at its ends, and behind a tag such as the 6 of IPv6.
+// without the punctuation at its ends, behind a tag such as the 6 of IPv6, and joined to a port.
 func hidesRun(c, octets, punctuation string) bool {
 	for i := 0; i < len(c); i++ {
 		start := i
@@ -305,7 +309,8 @@ func hidesRun(c, octets, punctuation string) bool {
 			continue
 		}
 		_, tagged, _ := strings.Cut(run, ":")
-		for _, s := range [...]string{run, strings.Trim(run, punctuation), tagged, strings.TrimRight(tagged, punctuation)} {
+		portless := run[:max(strings.LastIndexByte(run, '.'), 0)] // Exim 3: 192.0.2.1.1025
+		for _, s := range [...]string{run, portless, strings.Trim(run, punctuation), tagged, strings.TrimRight(tagged, punctuation)} {
 			if _, ok := parseAddr(s); ok {
 				return true
 			}

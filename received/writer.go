@@ -43,9 +43,7 @@ func (p *parser) clauses(t []token) {
 			c := strings.TrimSpace(p.text(t[i]))
 			sender, ok := senderOf(c)
 			if !ok {
-				// The subject of the client's certificate: Postfix's and Strato's "Client CN "name", Issuer "name"",
-				// Momentum's subject="/CN=name".
-				words = words || hasPrefixFold(c, "Client CN ") || indexFold(c, "subject=") >= 0
+				words = words || hasClientsWords(c)
 				p.writerComment(c, i == 0, words)
 				continue
 			}
@@ -73,7 +71,13 @@ func (p *parser) clauses(t []token) {
 			i += p.value(t[i+1:], &p.hop.ID)
 		case t[i].key == kwFor:
 			words = true
-			i += p.recipients(t[i+1:])
+			taken := p.recipients(t[i+1:])
+			for _, to := range t[i+1 : i+1+taken] {
+				if p.s[to.pos] == '<' && to.kind != angle {
+					return // a comment has ended him: what follows may be his words
+				}
+			}
+			i += taken
 		case t[i].key == kwFrom, p.is(t[i], "envelope-from"):
 			words = true
 			i += p.value(t[i+1:], &p.hop.EnvelopeFrom)
@@ -84,6 +88,14 @@ func (p *parser) clauses(t []token) {
 			i += p.value(t[i+1:], &p.hop.TLSCipher)
 		}
 	}
+}
+
+// hasClientsWords reports whether a comment holds words of the client's, who may end it and begin others: the sender, or the subject of his
+// certificate, as in Postfix's and Strato's "Client CN "name", Issuer "name"", Momentum's subject="/CN=name", chasquid's "over SMTP, TLS-1.3,
+// envelope from "sender"".
+func hasClientsWords(c string) bool {
+	_, isSender := senderOf(c)
+	return isSender || hasPrefixFold(c, "Client CN ") || indexFold(c, "subject=") >= 0 || indexFold(c, "envelope from") >= 0
 }
 
 // encrypted reads the comment before a protocol: Axigen's "CIPHER encrypted", T-Online's

@@ -13,6 +13,7 @@ type software struct {
 	addrFirst  bool // the address stands in the place of the name where no name is known
 	bracket    bool // HELO [address]
 	nameFirst  bool // a word in front is the name that was looked up, not the HELO
+	heloBehind bool // [address] (HELO), years ago
 	heloInside bool // helo= stands in the comment with the address
 	dotPort    bool // the port may be joined to the address by a dot: [192.0.2.1.1025]
 	commaHELO  bool // the comment holds both: (address, HELO name)
@@ -64,7 +65,7 @@ var writers = [...]software{
 	{form: "fetchmail", marks: []string{"fetchmail"}, bracket: true},
 	{form: "getmail", marks: []string{"getmail"}},
 	{form: "mpop", marks: []string{"mpop"}},
-	{form: "chasquid", marks: []string{"chasquid"}},
+	{form: "chasquid", marks: []string{"chasquid"}, addrFirst: true, heloBehind: true},
 	{form: "dma", marks: []string{"DragonFly"}, local: true},
 	{form: "mailenable", marks: []string{"MailEnable"}},
 	{form: "mercury", marks: []string{"Mercury"}},

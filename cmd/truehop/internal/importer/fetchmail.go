@@ -201,13 +201,16 @@ func (f *fetchmail) tls(a *Account, e *fetchmailEntry, u *fetchmailUser) {
 	proto, protoGiven := u.options["sslproto"]
 	implicit := sslGiven && !ssl.off
 	_, plugged := e.options["plugin"]
+	clear := protoGiven && proto.text() == ""
+	withoutTLS := clear || slices.Contains([]string{"ssh", "implicit"}, e.options["auth"].text())
 	switch {
 	case implicit:
 		a.set("tls", "implicit")
-	case plugged:
+	case plugged && withoutTLS: // as by ssh; a plugin may as well be no more than a proxy
 		a.set("tls", "none")
+		f.note(e.options["plugin"].place, a.Name, "tls: none, as fetchmail was told: what the plugin leads through has to keep password and mail secret")
 		return
-	case protoGiven && proto.text() == "":
+	case clear:
 		a.set("tls", "none")
 		a.set("allow_plaintext", true)
 		f.note(proto.place, a.Name, "sslproto '' shows password and mail to everybody on the way, and so does tls: none")

@@ -118,10 +118,17 @@ func (f *fetchmail) multidrop(a *Account, e *fetchmailEntry, u *fetchmailUser) {
 	if envelope.skip > 0 {
 		f.note(envelope.place, a.Name, "envelope %d: truehop takes the topmost field that the upstream itself wrote, and counts none", envelope.skip)
 	}
-	domains := e.options["localdomains"].values
-	if len(domains) == 0 {
-		domains = aliasDomains(append(slices.Clone(e.options["aka"].values), e.name))
+	local := e.options["localdomains"]
+	domains := slices.Clone(local.values)
+	for _, d := range aliasDomains(append(slices.Clone(e.options["aka"].values), cmp.Or(e.options["via"].text(), e.name))) {
+		if !slices.Contains(domains, d) {
+			domains = append(domains, d)
+		}
+	}
+	if len(local.values) == 0 {
 		f.note(u.place, a.Name, "recipient_domains were made of aka and the name of the server: put there the domains whose mail the mailbox holds")
+	} else {
+		f.note(local.place, a.Name, "localdomains: subdomains count with fetchmail; recipient_domains wants each of them by its name")
 	}
 	a.set("recipient_domains", domains)
 	if g, ok := e.options["qvirtual"]; ok {

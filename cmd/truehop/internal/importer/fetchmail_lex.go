@@ -61,10 +61,7 @@ func fetchmailTokens(file string, text []byte) ([]token, error) {
 			if width = strings.IndexAny(s, "=;:, \t\r\n"); width < 0 {
 				width = len(s)
 			}
-			word := s[:width]
-			if strings.HasSuffix(word, `\`) && strings.HasPrefix(s[width:], "\n") { // a line that goes on
-				word = word[:width-1]
-			}
+			word := unescape(strings.TrimSuffix(s[:width], `\`)) // at the end of a line it goes on
 			if strings.IndexByte(word, 0) >= 0 || !utf8.ValidString(word) {
 				return nil, wrong(file, at, "%s holds a NUL octet, or is not UTF-8", show(word))
 			}
@@ -104,6 +101,21 @@ func quotedToken(file, s string, at place) (value string, width int, err error) 
 		}
 	}
 	return "", 0, wrong(file, at, "this quote is not closed")
+}
+
+// unescape reads a word without quotes, in which escapes mean the same.
+func unescape(word string) string {
+	var b strings.Builder
+	for {
+		before, behind, more := strings.Cut(word, `\`)
+		b.WriteString(before)
+		if !more || behind == "" {
+			return b.String()
+		}
+		octet, n := escape(behind)
+		b.WriteString(octet)
+		word = behind[n:]
+	}
 }
 
 // escape reads what stands behind a backslash, and returns how many octets that is.

@@ -64,7 +64,7 @@ func meanings() map[string][]meaning {
 			{"esmtpname x esmtppassword y", "user: x|password_file: /etc/truehop/secrets/inject-main", ""},
 		},
 		"poll mail.example.net proto imap %s user u is a b here pass p ssl": {
-			{"localdomains x.example y.example", "recipient_domains: [x.example, y.example]", ""}, {"aka z.example.org", "recipient_domains: [z.example.org, example.org, mail.example.net, example.net]", ""},
+			{"localdomains x.example y.example", "recipient_domains: [x.example, y.example, mail.example.net, example.net]", "each of them by its name"}, {"aka z.example.org", "recipient_domains: [z.example.org, example.org, mail.example.net, example.net]", ""},
 			{"envelope X-Original-To", "recipient_from: x-original-to", ""}, {"envelope \"Delivered-To:\"", "recipient_from: delivered-to", ""}, {"envelope 1 Delivered-To", "recipient_from: delivered-to", "counts none"},
 			{"envelope Received", "", ""}, {"envelope X-Other", "recipient_from: x-original-to", "truehop knows the fields"}, {"no envelope", "", "which the sender writes"}, {"noenvelope", "", "which the sender writes"},
 			{"qvirtual q-", "recipient_strip_prefix: q-", ""},

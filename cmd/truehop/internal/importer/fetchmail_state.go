@@ -55,17 +55,14 @@ func (f *fetchmail) seen(a *Account, e *fetchmailEntry, u *fetchmailUser, protoc
 
 // state reads the first of the files that exists, or the one that the person named; nil where none does.
 func (p *Plan) state(a *Account, places []string) ([]byte, error) {
-	switch p.options.Seen {
-	case "":
-	case NoState:
-		a.Missing = true
-		return nil, nil
-	default:
+	none := p.options.Seen == NoState // which excuses what is not there; of several accounts some may have a record
+	if !none && p.options.Seen != "" {
 		places = []string{p.options.Seen}
 	}
 	for _, path := range places {
 		data, err := p.options.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
+		excused := none || errors.Is(err, fs.ErrNotExist)
+		if err != nil && excused {
 			continue
 		}
 		if err != nil {
@@ -81,7 +78,9 @@ func (p *Plan) state(a *Account, places []string) ([]byte, error) {
 		}
 		return data, nil
 	}
-	a.StateFiles, a.Missing = places, true
+	if a.Missing = true; !none {
+		a.StateFiles = places
+	}
 	return nil, nil
 }
 

@@ -173,10 +173,11 @@ func TestFormsAreThoseOfFetchmail(t *testing.T) {
 	}
 }
 
-// TestFetchmailEscapes: what stands in quotes is read as fetchmail reads it.
+// TestFetchmailEscapes: what stands behind a backslash is read as fetchmail reads it, in quotes and without.
 func TestFetchmailEscapes(t *testing.T) {
 	for text, want := range map[string]string{
 		`"a b"`: "a b", `'a"b'`: `a"b`, `"a\"b"`: `a"b`, `"a\\b"`: `a\b`, `"\t\n"`: "\t\n", `"\x41\x4g"`: "A\x04g", `"\0101"`: "A", `"\65"`: "A", `"\q"`: "q",
+		`CORP\\joe`: `CORP\joe`, `a\x41b`: "aAb",
 	} {
 		tokens, err := fetchmailTokens("rc", []byte(text))
 		if err != nil || len(tokens) != 1 || tokens[0].text != want {

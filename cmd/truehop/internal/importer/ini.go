@@ -23,7 +23,7 @@ type iniSection struct {
 func parseINI(file string, text []byte) (map[string]*iniSection, error) {
 	sections := map[string]*iniSection{}
 	var section *iniSection
-	last := "" // the key whose value may go on
+	last, column := "", 1 // the key whose value may go on, on lines that are indented deeper than its own
 	number := 0
 	for line := range strings.Lines(string(text)) {
 		number++
@@ -34,7 +34,7 @@ func parseINI(file string, text []byte) (map[string]*iniSection, error) {
 		case strings.IndexByte(line, 0) >= 0 || !utf8.ValidString(line):
 			return nil, wrong(file, at, "this line holds a NUL octet, or is not UTF-8")
 		case word == "", word[0] == '#', word[0] == ';':
-		case at.column > 1 && last != "":
+		case at.column > column && last != "":
 			v := section.keys[last]
 			v.text = strings.TrimLeft(v.text+"\n"+word, "\n")
 			section.keys[last] = v
@@ -46,7 +46,7 @@ func parseINI(file string, text []byte) (map[string]*iniSection, error) {
 			if sections[name] != nil {
 				return nil, wrong(file, at, "section %s stands there twice", show(name))
 			}
-			section, last = &iniSection{at, name, map[string]iniValue{}}, ""
+			section, last, column = &iniSection{at, name, map[string]iniValue{}}, "", at.column
 			sections[name] = section
 		case section == nil:
 			return nil, wrong(file, at, "want a section such as [retriever] first, found %s", show(word))
@@ -55,7 +55,7 @@ func parseINI(file string, text []byte) (map[string]*iniSection, error) {
 			if i <= 0 {
 				return nil, wrong(file, at, "want key = value, found %s", show(word))
 			}
-			last = strings.ToLower(strings.TrimSpace(word[:i]))
+			last, column = strings.ToLower(strings.TrimSpace(word[:i])), at.column
 			if _, twice := section.keys[last]; twice {
 				return nil, wrong(file, at, "%s stands there twice", show(last))
 			}

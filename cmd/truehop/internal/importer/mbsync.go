@@ -380,6 +380,9 @@ func (m *mbsync) login(a *Account, s *mbsyncSection) error {
 
 // name is that of a folder in UTF-8.
 func (m *mbsync) name(raw string, at mbsyncSide) string {
+	if d := at.store.keys["pathdelimiter"].text(); d != "" {
+		raw = strings.ReplaceAll(raw, "/", d)
+	}
 	account := m.find("imapaccount", at.store.keys["account"].text())
 	for _, s := range []*mbsyncSection{at.store, account} {
 		if s != nil && slices.Contains([]string{"yes", "true", "on", "1"}, strings.ToLower(s.keys["useutf8mailboxes"].text())) {

@@ -25,9 +25,11 @@ func (m *mbsync) seen(a *Account, c *mbsyncSection, far, near mbsyncSide, isFar 
 		remote = near
 	}
 	prefix := remote.store.keys["path"].text()
+	unclear := false
 	for _, box := range boxes {
 		data, err := m.options.ReadFile(box.file)
-		if errors.Is(err, fs.ErrNotExist) || m.options.Seen == NoState {
+		excused := errors.Is(err, fs.ErrNotExist) || m.options.Seen == NoState
+		if err != nil && excused {
 			continue
 		}
 		if err != nil {
@@ -40,11 +42,18 @@ func (m *mbsync) seen(a *Account, c *mbsyncSection, far, near mbsyncSide, isFar 
 		known.Folder = "INBOX"
 		if box.folder != "" && !strings.EqualFold(box.folder, "INBOX") {
 			known.Folder = m.name(prefix+box.folder, remote)
+			_, told := remote.store.keys["pathdelimiter"]
+			if !told && strings.Contains(box.folder, "/") {
+				unclear = true
+			}
 		}
 		if len(a.Known) == 0 {
 			a.StateFiles = nil
 		}
 		a.Known, a.StateFiles = append(a.Known, known), append(a.StateFiles, box.file)
+	}
+	if unclear {
+		m.note(c.place, a.Name, "what was fetched of folders below others is recorded with a slash in their names; if the server has another separator, set PathDelimiter (and Path, if it wants INBOX. in front) in this file and import again")
 	}
 	a.Missing = len(a.Known) == 0
 	return nil
@@ -150,15 +159,20 @@ func (m *mbsync) besideMaildir(near mbsyncSide, box string, several bool) (boxes
 	return boxes, []string{inboxFile, filepath.Join(root, "*", name)}
 }
 
+// maxExpired bounds the UIDs that are taken for fetched without a line.
+const maxExpired = 1_000_000
+
 // mbsyncState reads a state file: lines of a keyword and a number, an empty line, then for each message the UID at the far side, that
 // at the near side, and flags.
 func mbsyncState(file string, data []byte, isFar bool) (Known, error) {
 	var k Known
 	validity, column := "FarUidValidity", 0
-	older := "MasterUidValidity"
+	older, highest := "MasterUidValidity", "MaxPulledUid"
 	if !isFar {
-		validity, older, column = "NearUidValidity", "SlaveUidValidity", 1
+		validity, older, highest, column = "NearUidValidity", "SlaveUidValidity", "MaxPushedUid", 1
 	}
+	// With MaxMessages the lines of older messages go, and what has a UID up to the highest is taken for fetched.
+	var fetched, expired uint64
 	number := 0
 	for line := range strings.Lines(string(data)) {
 		number++
@@ -170,6 +184,10 @@ func mbsyncState(file string, data []byte, isFar bool) (Known, error) {
 				return k, wrong(file, place{number, 1}, "%s is no UIDVALIDITY", show(words[1]))
 			}
 			k.Validity = uint32(n)
+		case len(words) == 2 && words[0] == highest:
+			fetched, _ = strconv.ParseUint(words[1], 10, 32)
+		case len(words) == 2 && strings.HasPrefix(words[0], "MaxExpired"):
+			expired, _ = strconv.ParseUint(words[1], 10, 32)
 		case len(words) < 2 || strings.Trim(words[0], "0123456789") != "": // a header, or the empty line behind it
 		default:
 			uid, err := strconv.ParseUint(words[column], 10, 32)
@@ -183,6 +201,21 @@ func mbsyncState(file string, data []byte, isFar bool) (Known, error) {
 	}
 	if k.Validity == 0 {
 		return k, wrong(file, place{1, 1}, "this is no state file of mbsync: it names no UIDVALIDITY")
+	}
+	if expired == 0 {
+		return k, nil
+	}
+	if fetched > maxExpired {
+		return k, wrong(file, place{1, 1}, "MaxMessages has removed the record of so many messages that they are not listed one by one; say --seen %s, and truehop adopt before the first pass", NoState)
+	}
+	listed := make(map[string]bool, len(k.UIDs))
+	for _, uid := range k.UIDs {
+		listed[uid] = true
+	}
+	for n := uint64(1); n <= fetched; n++ {
+		if uid := strconv.FormatUint(n, 10); !listed[uid] {
+			k.UIDs = append(k.UIDs, uid)
+		}
 	}
 	return k, nil
 }

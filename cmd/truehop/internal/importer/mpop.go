@@ -25,8 +25,12 @@ func Mpop(file string, text []byte, o Options) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range accounts {
+	for i, c := range accounts {
 		host := c.commands["host"].text
+		if same := slices.IndexFunc(accounts[:i], c.isSame); same >= 0 && host != "" { // account default : freemail
+			m.note(c.place, "", "account %s is %s again, and is not carried over", show(c.name), show(accounts[same].name))
+			continue
+		}
 		if host == "" {
 			m.note(c.place, "", "account %s has no host and is not carried over", show(c.name))
 			continue // it only serves others
@@ -63,6 +67,11 @@ func Mpop(file string, text []byte, o Options) (*Plan, error) {
 		return nil, wrong(file, place{}, "no account in it")
 	}
 	return m.Plan, nil
+}
+
+// isSame reports whether two accounts are one mailbox.
+func (c *mpopAccount) isSame(other *mpopAccount) bool {
+	return !slices.ContainsFunc([]string{"host", "port", "user"}, func(command string) bool { return c.commands[command].text != other.commands[command].text })
 }
 
 // mpop turns what an mpoprc says into a plan.

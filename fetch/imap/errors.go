@@ -1,10 +1,12 @@
 package imap
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 
 	imapwire "github.com/emersion/go-imap/v2"
@@ -88,7 +90,7 @@ func (c *Client) byeError(op string) *fetch.Error {
 
 // statusError classifies a NO or BAD. What its code and words leave open depends on the command.
 func statusError(op, name string, text []byte) *fetch.Error {
-	verb, _, _ := strings.Cut(op, " ")
+	verb, object, _ := strings.Cut(op, " ")
 	occasion, left := fetch.Entry, fetch.Refused
 	switch verb {
 	case "LOGIN", "AUTHENTICATE":
@@ -101,6 +103,10 @@ func statusError(op, name string, text []byte) *fetch.Error {
 	}
 	c := readCode(text)
 	e := &fetch.Error{Op: op, Text: cmp.Or(fetch.Sanitize(string(text)), fetch.Sanitize(name))}
+	// Exchange says the folder's name, and that may be Maintenance, or Suspicious mail.
+	if folder, err := strconv.Unquote(object); err == nil && folder != "" {
+		text = bytes.ReplaceAll(text, []byte(folder), nil)
+	}
 	e.Kind, e.Advice = judge(occasion, c, text)
 	switch {
 	case e.Kind == fetch.Unclassified:

@@ -194,6 +194,11 @@ func cutFlags(value []byte) (rest []byte, err error) {
 	if atom, rest := cutAtom(value); strings.EqualFold(string(atom), "NIL") {
 		return rest, nil
 	}
+	// The last parenthesis but one ends the list, where nothing but these follows.
+	end := bytes.LastIndexByte(value[:max(bytes.LastIndexByte(value, ')'), 0)], ')')
+	if end < len(bytes.TrimRight(value, ") \t"))-1 {
+		end = -1
+	}
 	for i := range value {
 		if value[i] != ')' {
 			continue
@@ -201,7 +206,7 @@ func cutFlags(value []byte) (rest []byte, err error) {
 		rest = bytes.TrimLeft(value[i+1:], " \t")
 		name, _, item := cutItem(rest)
 		switch {
-		case len(bytes.Trim(rest, ") \t")) == 0 && bytes.Count(rest, []byte(")")) == 1, item && isKnown(name):
+		case i == end, item && isKnown(name):
 			return rest, nil
 		}
 	}

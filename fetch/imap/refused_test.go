@@ -1,7 +1,9 @@
 package imap
 
 import (
+	"cmp"
 	"io"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -16,13 +18,17 @@ func TestRefusedFolder(t *testing.T) {
 	for name, test := range map[string]struct {
 		login, reply string
 		kind         fetch.Kind
+		folder       string // "Old mail" unless said
 	}{
-		"no reason":                    {"in", "NO SELECT failed", fetch.NoFolder},
-		"no reason after a faulty OK":  {exchange, "NO SELECT failed", fetch.Busy},
-		"a reason after a faulty OK":   {exchange, "NO [NONEXISTENT] x", fetch.NoFolder},
-		"not connected":                {exchange, "BAD User is authenticated but not connected.", fetch.Busy},
-		"limit":                        {"in", "NO Command limit exceeded", fetch.Busy},
-		"switched off at the provider": {"in", "NO [ALERT] Your account is not enabled for IMAP use.", fetch.Auth},
+		"its name tells of a refused login": {"in", "NO Suspicious mail doesn't exist.", fetch.NoFolder, "Suspicious mail"},
+		"its name tells of a busy server":   {"in", "NO Maintenance doesn't exist.", fetch.NoFolder, "Maintenance"},
+		"a busy server":                     {"in", "NO Server Unavailable. 15", fetch.Busy, "Maintenance"},
+		"no reason":                         {"in", "NO SELECT failed", fetch.NoFolder, ""},
+		"no reason after a faulty OK":       {exchange, "NO SELECT failed", fetch.Busy, ""},
+		"a reason after a faulty OK":        {exchange, "NO [NONEXISTENT] x", fetch.NoFolder, ""},
+		"not connected":                     {exchange, "BAD User is authenticated but not connected.", fetch.Busy, ""},
+		"limit":                             {"in", "NO Command limit exceeded", fetch.Busy, ""},
+		"switched off at the provider":      {"in", "NO [ALERT] Your account is not enabled for IMAP use.", fetch.Auth, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			// The library asks for the capabilities as well, at a time of its own: a server answers, where a script would be in step.
@@ -39,8 +45,9 @@ func TestRefusedFolder(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(c.Abort)
-			_, err = c.Open(t.Context(), "Old mail")
-			if fetch.KindOf(err) != test.kind || !strings.Contains(err.Error(), `SELECT "Old mail": server said`) {
+			folder := cmp.Or(test.folder, "Old mail")
+			_, err = c.Open(t.Context(), folder)
+			if fetch.KindOf(err) != test.kind || !strings.Contains(err.Error(), "SELECT "+strconv.Quote(folder)+": server said") {
 				t.Errorf("got %v of Kind %v, want Kind %v", err, fetch.KindOf(err), test.kind)
 			}
 		})

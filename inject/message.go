@@ -27,7 +27,7 @@ type Message struct {
 	EightBit bool
 	// NUL says that the content holds octets of value 0, see Options.NUL.
 	NUL bool
-	// UTF8 asks for SMTPUTF8 (RFC 6531). Addresses that are not ASCII ask for it by themselves.
+	// UTF8 asks for SMTPUTF8 (RFC 6531). A local-part that is not ASCII asks for it by itself; domains are sent in ASCII.
 	UTF8 bool
 	// BeforeDot, if not nil, is called once in each attempt, when all but the final
 	// dot or last chunk has been sent or buffered. An error means that it is not sent.

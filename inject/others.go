@@ -30,6 +30,20 @@ func (r Receipt) with(later Receipt) Receipt {
 			r.Recipients[i], left = left[0], left[1:]
 		}
 	}
+	return r.decided(later)
+}
+
+// and returns a receipt for the recipients of both.
+func (r Receipt) and(later Receipt) Receipt {
+	if len(r.Recipients) == 0 {
+		return later
+	}
+	later.Recipients = slices.Concat(r.Recipients, later.Recipients)
+	return later.decided(later)
+}
+
+// decided has what became of the recipients decide the outcome, where later is the last receipt.
+func (r Receipt) decided(later Receipt) Receipt {
 	r.Outcome = outcomeOf(r.Recipients)
 	decided := func(to RecipientReceipt) bool { return to.Outcome == r.Outcome }
 	to := r.Recipients[slices.IndexFunc(r.Recipients, decided)]

@@ -239,23 +239,20 @@ func (t *transaction) reset() *end {
 // envelope returns the commands MAIL, RCPT and DATA, with the parameters that are needed and offered.
 func (t *transaction) envelope() ([]command, *end) {
 	o, x := t.s.o, &t.s.ext
-	utf8 := t.m.UTF8 || !t.ascii()
+	// Also where SMTPUTF8 is offered: what was accepted with it can be delivered only by it, and an MTA bounces it where the next one, such as
+	// Dovecot's LMTP server, does not offer it (RFC 6531 section 3.2).
+	from, to, needed := t.inASCII()
 	switch {
-	case x.utf8:
-	case !t.ascii(): // a domain has a form in ASCII, a local-part has none
-		var ok bool
-		if t.from, ok = asciiPath(t.from); !ok {
-			return nil, withheld(stageMAIL, "SMTPUTF8 is not offered, and the sender is not ASCII before the @", nil)
+	case needed == nil:
+		if from != t.from || !slices.Equal(to, t.to) {
+			t.note("domains in ASCII")
 		}
-		for i := range t.to {
-			if t.to[i], ok = asciiPath(t.to[i]); !ok {
-				e := withheld(stageRCPT, "SMTPUTF8 is not offered, and a recipient is not ASCII before the @", nil)
-				e.err.Advice = "have the MTA offer it (Postfix: smtputf8_enable), or name a recipient in ASCII"
-				return nil, e
-			}
-		}
-		t.note("SMTPUTF8 not offered: domains in ASCII")
-	case t.m.UTF8:
+		t.from, t.to = from, to
+	case !x.utf8:
+		return nil, needed
+	}
+	utf8 := t.m.UTF8 || needed != nil
+	if utf8 && !x.utf8 {
 		t.note("SMTPUTF8 not offered: sent as it is")
 	}
 	mail := "MAIL FROM:<" + t.from + ">"
@@ -292,8 +289,23 @@ func (t *transaction) envelope() ([]command, *end) {
 	return commands, nil
 }
 
-// ascii reports whether no address of the envelope needs SMTPUTF8.
-func (t *transaction) ascii() bool { return ascii(t.from) && ascii(strings.Join(t.to, "")) }
+// inASCII returns the addresses of the envelope in ASCII, or why they need SMTPUTF8: a domain has a form in ASCII, a local-part has none.
+func (t *transaction) inASCII() (from string, to []string, needed *end) {
+	from, ok := asciiPath(t.from)
+	if !ok {
+		return "", nil, withheld(stageMAIL, "SMTPUTF8 is not offered, and the sender is not ASCII before the @", nil)
+	}
+	for _, each := range t.to {
+		each, ok := asciiPath(each)
+		if !ok {
+			e := withheld(stageRCPT, "SMTPUTF8 is not offered, and a recipient is not ASCII before the @", nil)
+			e.err.Advice = "have the MTA offer it (Postfix: smtputf8_enable), or name a recipient in ASCII"
+			return "", nil, e
+		}
+		to = append(to, each)
+	}
+	return from, to, nil
+}
 
 // unsent is the end of a message that goes no further than RCPT, because no recipient was accepted
 // or because it is a dry run. The first reply that decided becomes the receipt's.

@@ -220,25 +220,50 @@ func (w *worker) dismiss() {
 	w.session = nil
 }
 
-// deliver delivers one job. It makes another attempt if a used session may have failed for reasons
+// deliver delivers one job, in a transaction for all recipients or, if it is a bounce, in one for each. A transaction makes another attempt if a used session may have failed for reasons
 // of its own, another one if the MTA refused an attribute, and another one without a recipient that
 // ended the session. It returns false where another worker has taken the job over.
 func (w *worker) deliver(j *job) (r Receipt, mine bool) {
+	w.promised = false
+	isBounce := j.m.From == "" && len(j.m.To) > 1
+	if w.p.o.Dialect == LMTP || !isBounce {
+		return w.deliverOne(j, j.m, w.next, false)
+	}
+	// A client sends a bounce to one recipient, and MTAs refuse one for several (Postfix: reject_multi_recipient_bounce).
+	for i := range j.m.To {
+		m, next := *j.m, w.next
+		m.To = j.m.To[i : i+1]
+		if i < len(j.m.To)-1 {
+			next = func() *Message { return nil }
+		}
+		of, mine := w.deliverOne(j, &m, next, i > 0)
+		if !mine {
+			return Receipt{}, false
+		}
+		r = r.and(of)
+		if w.session != nil && !w.session.Reusable() {
+			w.dismiss()
+		}
+	}
+	return r, true
+}
+
+// deliverOne is deliver for one transaction. begun says that it is not the first one of the job, which stays here then.
+func (w *worker) deliverOne(j *job, whole *Message, next func() *Message, begun bool) (r Receipt, mine bool) {
 	ctx, cancel := context.WithCancelCause(j.ctx)
 	defer cancel(nil)
-	w.promised = false
 	stop := context.AfterFunc(w.p.ctx, func() { cancel(context.Cause(w.p.ctx)) })
 	defer stop()
 
-	client, why := j.m.Client.Safe(w.p.o.Never)
+	client, why := whole.Client.Safe(w.p.o.Never)
 	notes := []string{why}
 	if ctx.Err() != nil {
 		if w.session != nil && w.session.state == pipelined {
 			w.dismiss()
 		}
-		return w.p.undelivered(j.m, &Error{Kind: Aborted, Op: stageConnect, Err: context.Cause(ctx)}, client, notes), true
+		return w.p.undelivered(whole, &Error{Kind: Aborted, Op: stageConnect, Err: context.Cause(ctx)}, client, notes), true
 	}
-	m := j.m
+	m := whole
 	var first *Receipt // of the attempt that one recipient ended for all
 	for refused := false; ; {
 		// If XCLIENT is pipelined, it is this message's: the job was held for that.
@@ -253,7 +278,7 @@ func (w *worker) deliver(j *job) (r Receipt, mine bool) {
 		}
 		if w.session == nil {
 			waiting := w.p.waiting
-			if refused || first != nil {
+			if begun || refused || first != nil {
 				waiting = nil // what has been learned of this message is here
 			}
 			e, mine := w.open(ctx, j, client, waiting)
@@ -263,10 +288,10 @@ func (w *worker) deliver(j *job) (r Receipt, mine bool) {
 			case e != nil && first != nil:
 				return *first, true
 			case e != nil:
-				return w.p.undelivered(j.m, e, client, notes), true
+				return w.p.undelivered(whole, e, client, notes), true
 			}
 		}
-		receipt, e := w.session.deliver(ctx, m, client, notes, w.next)
+		receipt, e := w.session.deliver(ctx, m, client, notes, next)
 		if first != nil {
 			receipt = first.with(receipt)
 		}

@@ -158,6 +158,7 @@ func (t *transaction) introduce() *end {
 // offered. It returns "" if only the reuse of the session is lost, and round trips.
 func (t *transaction) lostByHELO() string {
 	o, x := t.s.o, &t.s.ext
+	_, _, needsUTF8 := t.inASCII()
 	size := t.m.length()
 	fits := size >= 0 && size <= x.sizeLimit
 	switch {
@@ -169,7 +170,7 @@ func (t *transaction) lostByHELO() string {
 		return "NOTIFY=NEVER, which keeps the MTA from bouncing to a forged sender"
 	case t.m.EightBit && x.eightBit:
 		return "BODY=8BITMIME"
-	case !t.ascii(), t.m.UTF8 && x.utf8:
+	case needsUTF8 != nil, t.m.UTF8 && x.utf8:
 		return "SMTPUTF8"
 	case o.Chunking && x.chunking:
 		return "BDAT"

@@ -208,7 +208,7 @@ func (m *message) compose(beforeDot func(context.Context) error) *inject.Message
 	return &inject.Message{
 		Client: m.client, From: from, To: to,
 		Header: []byte(header), Size: int64(len(top)) + spool.size - rest,
-		EightBit: spool.eightBit, NUL: spool.nul, UTF8: hasEightBit([]byte(from + strings.Join(to, ""))), // RFC 6531
+		EightBit: spool.eightBit, NUL: spool.nul,
 		DryRun: beforeDot == nil, BeforeDot: beforeDot,
 		Body: func() (io.ReadCloser, error) {
 			return io.NopCloser(io.MultiReader(strings.NewReader(top), spool.reader(rest))), nil

@@ -49,6 +49,7 @@ func combinedState(recipients []ledger.State) ledger.State {
 // What a 5xx says where it is not about the message or its client.
 const (
 	causeRecipient = "this reply is about the recipient, not about the message: correct recipients, or have the MTA take their mail"
+	causeSeveral   = "the MTA takes no such message for several recipients: name one, and let the MTA pass it on to the others"
 	causeRoute     = "the MTA cannot route it, or takes it for a loop"
 	causeSize      = "larger than the MTA takes, or has room for"
 	causeParameter = "the MTA does not know a parameter that it was sent, or misses one"
@@ -81,6 +82,8 @@ func otherCause(stage string, r inject.Reply) string {
 		return causeParameter
 	case r.Enhanced == "5.3.3", r.Enhanced == "5.3.5":
 		return causeMTA
+	case r.Enhanced == "5.5.3" && stage != "MAIL": // too many recipients
+		return causeSeveral
 	}
 	switch stage {
 	case "MAIL": // before the recipient was named

@@ -85,6 +85,8 @@ func TestOtherCause(t *testing.T) {
 		{"dot", 552, "5.3.1", "disk full", causeSize},
 		// The way it was said.
 		{"MAIL", 555, "5.5.4", "Unsupported option: SMTPUTF8", causeParameter},
+		{"DATA", 550, "5.5.3", "<DATA>: Data command rejected: Multi-recipient bounce", causeSeveral},
+		{"RCPT", 550, "5.5.3", "Multi-recipient bounce", causeSeveral},
 		{"RCPT", 555, "", "NOTIFY is not for you", causeParameter},
 		{"MAIL", 501, "5.5.4", "Unknown BODY value", causeParameter},
 		{"MAIL", 504, "5.5.4", "SIZE not implemented", causeParameter},

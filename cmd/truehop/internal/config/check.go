@@ -190,6 +190,10 @@ func (k checker) target(section string, in *Target) {
 			k.wrong(at+key, "has no effect with tls: none; remove it or set tls: starttls")
 		}
 	}
+	byPROXY := in.Carrier != inject.XCLIENT && in.Carrier != inject.XFORWARD
+	if byPROXY && in.User != "" { // AUTH comes behind the header
+		k.wrong(at+"user", "with carrier: %s each client that is presented would count as a user who has logged in, and might relay; remove it, and let the MTA know truehop by its address", in.Carrier)
+	}
 	if in.User != "" || len(in.sources()) > 0 {
 		k.credentials(section, &in.Credentials, nil, nil)
 	}

@@ -1,0 +1,55 @@
+package inject_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/inject/injecttest"
+)
+
+// TestBounceGoesToOneRecipientAtATime: as the client sent it, and as MTAs want it that refuse a bounce for several. The receipt is that of all.
+func TestBounceGoesToOneRecipientAtATime(t *testing.T) {
+	for name, test := range map[string]struct {
+		dialect inject.Dialect
+		from    string
+		want    [][]string
+	}{
+		"a bounce":            {inject.SMTP, "", [][]string{{"a@example.net"}, {"b@example.net"}, {"c@example.net"}}},
+		"mail with a sender":  {inject.SMTP, "x@example.org", [][]string{{"a@example.net", "b@example.net", "c@example.net"}}},
+		"a bounce, over LMTP": {inject.LMTP, "", [][]string{{"a@example.net", "b@example.net", "c@example.net"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, injecttest.Options{LMTP: test.dialect == inject.LMTP})
+			m := message(1)
+			m.From, m.To = test.from, []string{"a@example.net", "b@example.net", "c@example.net"}
+			rs := injectAll(t, s.Dial, inject.Options{Connections: 1, Dialect: test.dialect}, m, message(2))
+			if r := rs[0]; r.Outcome != inject.Delivered || len(r.Recipients) != 3 || r.Recipients[2].Address != "c@example.net" || rs[1].Outcome != inject.Delivered {
+				t.Errorf("%+v, then %v", r, rs[1].Outcome)
+			}
+			var got [][]string
+			for _, arrived := range s.Messages()[:len(s.Messages())-1] {
+				got = append(got, arrived.To)
+				if arrived.Client.Addr != m.Client.Addr.String() {
+					t.Errorf("for %v the client is %s", arrived.To, arrived.Client.Addr)
+				}
+			}
+			if !slices.EqualFunc(got, test.want, slices.Equal[[]string]) || s.Sessions() != 1 {
+				t.Errorf("recipients %v in %d sessions", got, s.Sessions())
+			}
+		})
+	}
+}
+
+// TestPostfixRefusesABounceForSeveral: with the restriction that postconf(5) shows for it, a bounce reaches each of its recipients.
+func TestPostfixRefusesABounceForSeveral(t *testing.T) {
+	p := injecttest.StartPostfix(t, injecttest.PostfixOptions{Listeners: []injecttest.Listener{
+		{Name: "main", Options: []string{"smtpd_authorized_xclient_hosts=static:all", "smtpd_data_restrictions=reject_multi_recipient_bounce"}},
+	}})
+	m := message(1)
+	m.From, m.To = "", []string{"user@example.org", "other@example.org"}
+	rs := injectAll(t, p.Dialer("main"), inject.Options{Connections: 1}, m)
+	if r := rs[0]; r.Outcome != inject.Delivered || len(r.Recipients) != 2 {
+		t.Errorf("%+v, err %v", r, r.Err)
+	}
+}

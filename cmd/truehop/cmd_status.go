@@ -146,6 +146,9 @@ func statusExit(s *ui.AccountStatus) int {
 	if s.Exit != exitOK {
 		code = s.Exit
 	}
+	if s.LoginRefused != nil { // of the watchers, too, whose passes do not begin then
+		code = worse(code, exitCredentials)
+	}
 	for _, m := range s.Open {
 		if m.State.WantsPerson() {
 			return worse(code, exitPerson)

@@ -33,6 +33,10 @@ const overdueLooks = 5
 // fleetLook is how often a service looks how the accounts are shared out.
 const fleetLook = 2 * time.Second
 
+// assertLooks is after how many looks it tells the database again which accounts it has: one that has left the configuration of another service is
+// not to be served by nobody.
+const assertLooks = 150
+
 // lookPatience is how long it waits for the answer: while the database says nothing, its leases run out.
 const lookPatience = 10 * time.Second
 
@@ -48,6 +52,8 @@ type fleet struct {
 	away bool
 	// alone says that the last look found no other service. It is run's.
 	alone bool
+	// looks counts the looks. It is run's.
+	looks int
 	// overdue counts the looks that found accounts which nobody serves, one after another. It is run's.
 	overdue int
 	// changing is held while accounts come into the schedule, or their configuration changes. It guards strangers, which others have in their
@@ -102,6 +108,15 @@ func (f *fleet) run(ctx, ended context.Context) {
 // share takes accounts or lets them go, so that this service has its share.
 func (f *fleet) share(ctx context.Context) {
 	f.part(ctx, f.lost()) // also while the database is away
+	if f.looks++; f.looks%assertLooks == 0 {
+		f.mu.Lock()
+		for _, account := range f.service.names() {
+			if _, newer := f.untold[account]; !newer {
+				f.untold[account] = true
+			}
+		}
+		f.mu.Unlock()
+	}
 	asking, cancel := context.WithTimeout(ctx, lookPatience)
 	standing, err := f.ledger.Standing(asking)
 	cancel()

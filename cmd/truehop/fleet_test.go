@@ -229,6 +229,32 @@ func TestFleetFollowsTheStanding(t *testing.T) {
 	})
 }
 
+// TestFleetAssertsItsAccounts: what another service has had taken out of the database is there again soon, as long as this one has it in its
+// configuration.
+func TestFleetAssertsItsAccounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := &config.Config{Passes: 1, Accounts: map[string]*config.Account{"a": {Name: "a", Protocol: config.POP3}}}
+		s := newService(cfg, ui.NewLog(io.Discard, config.Log{Format: config.TextFormat}, true))
+		s.app = &app.App{}
+		p := &pretended{held: map[string]bool{}, working: map[string]bool{}, handed: map[string]time.Time{}, standing: postgres.Standing{Nodes: 2}}
+		s.fleet = newFleet(s, p)
+		ctx, end := context.WithCancel(t.Context())
+		working, ended := context.WithCancel(t.Context())
+		s.loop(ctx)
+		var all sync.WaitGroup
+		all.Go(func() { s.fleet.run(ctx, working) })
+		time.Sleep((assertLooks + 1) * fleetLook)
+		p.mu.Lock()
+		if !slices.Equal(p.wanted, []string{"a"}) || len(p.unwanted) != 0 {
+			t.Errorf("wanted %v, not wanted %v", p.wanted, p.unwanted)
+		}
+		p.mu.Unlock()
+		end()
+		ended()
+		all.Wait()
+	})
+}
+
 // TestFleetKeepsItsShareWhileAnotherLeaves: an account that is out of the configuration is held until the pass over it has ended. Meanwhile
 // none of the others is handed over for it.
 func TestFleetKeepsItsShareWhileAnotherLeaves(t *testing.T) {

@@ -89,8 +89,8 @@ func (s *service) options(ctx context.Context, log *ui.Log) app.Options {
 	}
 	o.Session, o.Reset, o.Receipt = s.metrics.Session, s.metrics.Reset, s.metrics.Receipt
 	o.Watching = func(account, folder string, within time.Duration) {
-		if within == 0 { // for a pass, which shows its own life
-			within = passSilence
+		if within == 0 { // for a pass or for a person: the account's schedule shows life, and a refused login may stand for days
+			within = -1
 		}
 		s.pulse.beat("watcher of "+account+" "+fetch.Sanitize(folder), within)
 	}
@@ -102,6 +102,8 @@ func loopOf(account string) string { return "schedule of " + account }
 
 // run makes passes until ctx ends and those in progress have. read reads the configuration again.
 func (s *service) run(ctx context.Context, read func(now *config.Config) (*config.Config, *ui.Log, error)) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop() // where it cannot begin, the watchers that have begun end
 	for _, w := range s.cfg.Warnings {
 		s.log.Warning(w)
 	}

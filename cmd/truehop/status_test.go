@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -72,6 +73,34 @@ func TestStatusOfTheLastPass(t *testing.T) {
 				if !strings.Contains(string(object), want) {
 					t.Errorf("as JSON it is %s without %s", object, want)
 				}
+			}
+		})
+	}
+}
+
+// TestStatusOfARefusedLogin: watchers meet with it too, whose passes then do not begin.
+func TestStatusOfARefusedLogin(t *testing.T) {
+	for name, passed := range map[string]bool{"before the first pass": false, "after a good one": true} {
+		t.Run(name, func(t *testing.T) {
+			l, err := ledger.Open(t.Context(), t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			if passed {
+				err = l.PassEnded(t.Context(), "work", ledger.Pass{Began: time.Now(), Ended: time.Now(), OK: true})
+			}
+			if err := errors.Join(err, l.SetRefusal(t.Context(), "work", ledger.Refusal{Times: 1, Last: time.Now(), Next: time.Now().Add(time.Hour), Reason: "wrong password"})); err != nil {
+				t.Fatal(err)
+			}
+			s, err := readStatus(t.Context(), l, &config.Account{Name: "work"}, "mta")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var text bytes.Buffer
+			s.Print(&text, "/state", time.Now())
+			if code := statusExit(s); code != exitCredentials || !strings.Contains(text.String(), "login refused, 1 in a row") {
+				t.Errorf("%d:\n%s", code, &text)
 			}
 		})
 	}

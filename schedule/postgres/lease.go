@@ -143,11 +143,15 @@ const (
 	askPause = 100 * time.Millisecond
 )
 
+// epochStep is by how much an epoch rises. After a failover to a standby that had not seen the last steps another node takes them again, and must
+// not come to the same epoch: one of the two could not be told from the other.
+const epochStep = `1 + (random() * 1e9)::bigint`
+
 // takeLease takes a lease that is free, or that the same attempt has taken without having seen the reply, or that was handed to this node.
 const takeLease = `WITH me AS (SELECT id FROM truehop.node WHERE id = $2 AND expires > clock_timestamp() FOR SHARE)
 INSERT INTO truehop.lease AS l (account, node, holder, claim, epoch, expires)
-SELECT $1, me.id, $3, $4, 1, 'infinity' FROM me
-ON CONFLICT (account) DO UPDATE SET node = excluded.node, holder = excluded.holder, claim = excluded.claim, epoch = l.epoch + 1,
+SELECT $1, me.id, $3, $4, ` + epochStep + `, 'infinity' FROM me
+ON CONFLICT (account) DO UPDATE SET node = excluded.node, holder = excluded.holder, claim = excluded.claim, epoch = l.epoch + ` + epochStep + `,
 	expires = excluded.expires, asked = NULL
 WHERE l.expires <= clock_timestamp() OR (l.node = excluded.node AND l.claim IN ($4, ''))
 RETURNING epoch, ` + lostFor

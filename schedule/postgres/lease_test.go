@@ -374,6 +374,32 @@ func TestHandedOverLeaseHasAnotherEpoch(t *testing.T) {
 	}
 }
 
+// TestFailoverBehindTheLastSteps: after a failover to a standby that had not seen a lease being taken, another node takes it as well. It does not come
+// to the same epoch, so that the first one writes nothing more.
+func TestFailoverBehindTheLastSteps(t *testing.T) {
+	url := postgrestest.New(t)
+	first, second := openNode(t, url, "first"), openNode(t, url, "second")
+	serve(t, first, "work")
+	before := postgrestest.Ask[int64](t, url, "SELECT epoch FROM truehop.lease WHERE account = 'work'")
+	if got := take(t, first, 1); len(got) != 1 {
+		t.Fatalf("taken: %v", got)
+	}
+	record := ledger.Record{Key: ledger.Key{Account: "work", Folder: "INBOX", Validity: 1, UID: "1"}, State: ledger.Sending}
+	if err := first.Put(t.Context(), record); err != nil {
+		t.Fatal(err)
+	}
+	postgrestest.Exec(t, url, "UPDATE truehop.lease SET node = NULL, epoch = $1, expires = '-infinity' WHERE account = 'work'", before)
+	if got := take(t, second, 1); len(got) != 1 {
+		t.Fatalf("taken: %v", got)
+	}
+	if err := first.Put(t.Context(), record); err == nil {
+		t.Error("the first one still writes")
+	}
+	if err := second.Put(t.Context(), record); err != nil {
+		t.Errorf("the second one: %v", err)
+	}
+}
+
 // TestDueAfterADeadHolder: what the holder before a dead one has told says nothing of the dead one's passes, of which the last may have been cut off.
 func TestDueAfterADeadHolder(t *testing.T) {
 	url := postgrestest.New(t)

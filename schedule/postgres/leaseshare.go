@@ -32,6 +32,7 @@ func (l *Ledger) Serve(ctx context.Context, accounts []string) error {
 	}
 	sorted := slices.Sorted(slices.Values(accounts)) // all processes lock rows in one order
 	return l.exec(ctx, `INSERT INTO truehop.lease AS l (account, wanted) SELECT account, true FROM unnest($1::text[]) AS account
+		WHERE NOT EXISTS (SELECT FROM truehop.lease WHERE lease.account = account.account AND wanted)
 		ON CONFLICT (account) DO UPDATE SET wanted = true WHERE NOT l.wanted`, sorted)
 }
 
@@ -117,7 +118,7 @@ func (l *Ledger) Take(ctx context.Context, n int, but []string) ([]Taken, error)
 		rows, err := q.Query(ctx, `WITH me AS (SELECT id FROM truehop.node WHERE id = $1 AND expires > clock_timestamp() AND NOT draining FOR SHARE),
 			free AS (SELECT account, due FROM truehop.lease WHERE wanted AND node IS NULL AND expires <= clock_timestamp() AND account <> ALL(coalesce($4, ARRAY[]::text[]))
 				ORDER BY due LIMIT $5 FOR UPDATE SKIP LOCKED)
-			UPDATE truehop.lease SET node = me.id, holder = $2, claim = $3, epoch = epoch + 1, expires = 'infinity', asked = NULL, due = '-infinity'
+			UPDATE truehop.lease SET node = me.id, holder = $2, claim = $3, epoch = epoch + `+epochStep+`, expires = 'infinity', asked = NULL, due = '-infinity'
 			FROM me, free WHERE lease.account = free.account
 			RETURNING lease.account, epoch, `+lostFor+`, CASE WHEN free.due = '-infinity' THEN NULL ELSE free.due END`, node, l.holder, claim, l.leases.withOrphans(but), n)
 		if err != nil {
@@ -192,7 +193,7 @@ func (l *Ledger) HandOver(ctx context.Context, due map[string]time.Time) error {
 	if len(accounts) == 0 {
 		return nil
 	}
-	return l.exec(ctx, `UPDATE truehop.lease AS l SET node = n.id, holder = coalesce(n.name, ''), claim = '', epoch = l.epoch + 1, asked = NULL,
+	return l.exec(ctx, `UPDATE truehop.lease AS l SET node = n.id, holder = coalesce(n.name, ''), claim = '', epoch = l.epoch + `+epochStep+`, asked = NULL,
 			due = d.due, expires = CASE WHEN n.id IS NULL THEN '-infinity' ELSE 'infinity' END::timestamptz
 		FROM unnest($2::text[], $3::bigint[], $4::timestamptz[]) AS d (account, epoch, due)
 			JOIN truehop.lease AS was USING (account) LEFT JOIN truehop.node AS n ON n.id = was.asked AND n.expires > clock_timestamp()

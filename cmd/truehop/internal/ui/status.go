@@ -140,16 +140,23 @@ func (s *AccountStatus) Print(w io.Writer, dir string, now time.Time) {
 		say(w, fetch.Printable(name)+": no passes, for its row is wrong:\n  "+strings.ReplaceAll(lines(*s.Error), "\n", "\n  "))
 		return
 	}
-	if s.LastPass == nil {
-		// Another user's record may be another one (state_dir): it is named.
-		say(w, fmt.Sprintf("%s: no pass yet, by the record in %s", name, dir))
-		return
-	}
 	at := func(t *time.Time) string {
 		if t == nil || columnsOf(w) == 0 {
 			return when(t)
 		}
 		return when(t) + " " + t.Local().Format("MST") + ", " + distance(*t, now)
+	}
+	refused := func() {
+		if r := s.LoginRefused; r != nil {
+			say(w, fmt.Sprintf("  login refused, %d in a row, last %s: %s\n  tried again at %s, or when the credentials were changed; after correcting them: truehop check %s",
+				r.Times, at(&r.Last), lines(r.Reason), at(&r.Next), s.Account))
+		}
+	}
+	if s.LastPass == nil {
+		// Another user's record may be another one (state_dir): it is named.
+		say(w, fmt.Sprintf("%s: no pass yet, by the record in %s", name, dir))
+		refused()
+		return
 	}
 	last := fmt.Sprintf("%s: last pass %s", name, at(s.LastPass))
 	switch {
@@ -167,10 +174,7 @@ func (s *AccountStatus) Print(w io.Writer, dir string, now time.Time) {
 	if did := s.Pass; did != nil {
 		say(w, fmt.Sprintf("  it took %v%s", did.Ended.Sub(*s.LastPass).Round(time.Millisecond), did.counters()))
 	}
-	if r := s.LoginRefused; r != nil {
-		say(w, fmt.Sprintf("  login refused, %d in a row, last %s: %s\n  tried again at %s, or when the credentials were changed; after correcting them: truehop check %s",
-			r.Times, at(&r.Last), lines(r.Reason), at(&r.Next), s.Account))
-	}
+	refused()
 	if s.Restored {
 		say(w, "  the ledger is a copy and may be older than the mailbox: until a pass has ended well, mail is delivered with Truehop-Redelivery: possible")
 	}

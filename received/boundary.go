@@ -70,6 +70,8 @@ func (w *walk) run() Boundary {
 			return b
 		case h.Kind == Noise && softwareOf(h.Form).remarks:
 			continue
+		case h.Kind == Local && h.By == "" && w.handedBack(i):
+			return w.none(i, OutcomeAmbiguous, whyHandedBack)
 		case h.Kind == Local && h.By == "":
 			return w.origin(i, OutcomeInternal, "a user of one of the provider's hosts handed the message in")
 		case h.Kind == Noise:
@@ -96,6 +98,26 @@ func (w *walk) run() Boundary {
 		return w.none(len(hops), OutcomeForeign, "the chain has fewer Received fields than the policy's hops")
 	}
 	return w.origin(len(hops)-1, OutcomeInternal, "every field is the provider's own and shows no peer outside")
+}
+
+const whyHandedBack = "a program on the provider's host handed the message in, and the field below shows that it may have come from outside: a filter, a list or a forwarding"
+
+// handedBack reports whether a program on the provider's host that handed the message in, as hop i shows, may have had it from a client: a content filter
+// puts such a field on top of all mail. What stands below may be its own invention as well, so it is no client's to be believed.
+func (w *walk) handedBack(i int) bool {
+	nameless := w.chain.Hops[i].By == "" // a remark of qmail's
+	for i++; i < len(w.chain.Hops); i++ {
+		h := &w.chain.Hops[i]
+		if h.Kind == Noise && h.Err == nil {
+			continue
+		}
+		own := nameless
+		if !own {
+			_, own = w.trusts(i)
+		}
+		return own && h.Err == nil && h.Kind == SMTP && Public(h.Addr)
+	}
+	return false
 }
 
 // trusts reports whether the writer of hop i is a host of the provider's own, and
@@ -131,6 +153,8 @@ func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 		return Boundary{}, goOn // the user's own fetcher, on top of everything
 	case h.Kind == Fetch:
 		return w.none(i, OutcomeForeign, "a mail fetcher stands inside the provider's part"), end
+	case h.Kind == Local && w.handedBack(i):
+		return w.none(i, OutcomeAmbiguous, whyHandedBack), end
 	case h.Kind == Local:
 		return w.origin(i, OutcomeInternal, "a program on one of the provider's hosts handed the message in"), end
 	case h.Kind == MAPI:
@@ -224,7 +248,7 @@ func (w *walk) betweenUsers(h *Hop) bool {
 func (w *walk) hidesClient(i int, mx bool) bool {
 	h := &w.chain.Hops[i]
 	switch {
-	case h.NameVerified && w.wroteNext(i, h.Name):
+	case h.NameVerified && w.wroteNext(i, h.Name) && w.isHostName(i, mx):
 		return false
 	case h.Form == "exchange" && isMicrosoft(h.By):
 		return false // Exchange Online's MX is known by its name
@@ -241,10 +265,23 @@ func (w *walk) hidesClient(i int, mx bool) bool {
 	return org != "" && org != registered(h.By) && !w.named(h.HELO)
 }
 
+// isHostName reports whether the verified name of hop i's private peer says which host it is. A balancer that writes no field has a name, too, which
+// clouds give to each address, or a pattern for a whole domain fits.
+func (w *walk) isHostName(i int, mx bool) bool {
+	h := &w.chain.Hops[i]
+	switch {
+	case w.infers:
+		return registered(h.Name) != "" && !customer(h.Name, h.Addr)
+	case mx && w.policy.profile == nil:
+		return w.namedNarrowly(h.Name)
+	}
+	return true
+}
+
 // passedOn reports whether the loopback peer of hop i calls itself by a foreign domain, as a
 // proxy does that passes the client's HELO on and writes no field. What stands below is then
 // the client's. Names outside the domains of the Internet, such as pps.filterd, are a program's
-// own.
+// own. A client that calls itself by the provider's domain or by a short name is not seen through: [Policy.Edge] is for that.
 func (w *walk) passedOn(i int) bool {
 	h := &w.chain.Hops[i]
 	org, by := registered(h.HELO), registered(h.By)

@@ -253,7 +253,9 @@ var exchangeOnline = [...]netip.Prefix{
 	netip.MustParsePrefix("2603:1096::/32"),
 	netip.MustParsePrefix("2603:1026::/36"),
 	netip.MustParsePrefix("2603:1036::/36"),
-	netip.MustParsePrefix("2a01:111::/32"),
+	netip.MustParsePrefix("2a01:111:e400::/48"), // of 2a01:111::/32 others are Azure's, to be rented
+	netip.MustParsePrefix("2a01:111:f400::/48"),
+	netip.MustParsePrefix("2a01:111:f403::/48"),
 	netip.MustParsePrefix("65.55.88.0/24"),
 	netip.MustParsePrefix("65.55.169.0/24"),
 	netip.MustParsePrefix("94.245.120.64/26"),
@@ -267,6 +269,6 @@ var exchangeOnline = [...]netip.Prefix{
 	netip.MustParsePrefix("207.46.100.0/24"),
 	netip.MustParsePrefix("207.46.163.0/24"),
 	netip.MustParsePrefix("213.199.154.0/24"),
-	netip.MustParsePrefix("213.199.180.0/24"),
+	netip.MustParsePrefix("213.199.180.128/26"),
 	netip.MustParsePrefix("216.32.180.0/23"),
 }

@@ -25,7 +25,7 @@ func (w *walk) tie(i int, mx bool) tie {
 		return linked // the host spoke to itself
 	case w.byAddrOnly():
 		return stranger
-	case w.known(i), w.proofLinks(i):
+	case w.known(i), w.passesForOwn(i) && w.proofLinks(i):
 		return linked
 	case h.NameVerified && registered(h.Name) == "":
 		return stranger // such as localhost, which no lookup gives for a public address
@@ -54,6 +54,19 @@ func (w *walk) tie(i int, mx bool) tie {
 		return uncertain
 	}
 	return stranger
+}
+
+// passesForOwn reports whether the name of hop i's peer, verified where its writer verifies names, is one of the provider's: a proof may hold words of
+// the sender's, and does not make a stranger a host of the provider's.
+func (w *walk) passesForOwn(i int) bool {
+	h := &w.chain.Hops[i]
+	name := h.HELO
+	if softwareOf(h.Form).verifies {
+		if name = h.Name; !h.NameVerified {
+			return false
+		}
+	}
+	return w.named(name) || sameOrg(name, h.By)
 }
 
 // byAddrOnly reports whether addresses alone decide who is internal: the policy
@@ -166,6 +179,9 @@ func (w *walk) proofLinks(i int) bool {
 	}
 	if _, own := w.trusts(i + 1); !own {
 		return false
+	}
+	if h.Addr.IsValid() && w.proven(i+1, h.Addr) {
+		return false // the provider says that this peer was the client
 	}
 	return w.proven(i, next.Addr)
 }

@@ -94,22 +94,27 @@ var spfKeys = [...]string{"client-ip=", "sender IP is ", "smtp.remote-ip=", "smt
 
 // clientIn returns the address behind one of the keys, or before "is neither permitted". The
 // value also holds what the client said, its HELO and the sender, and either may look like
-// such a key. So a key counts only where a word begins, outside quotation marks. If two
+// such a key. So a key counts only where a word begins, and none where one stands between quotation marks. If two
 // addresses are left, neither counts.
 func clientIn(v string, keys []string) netip.Addr {
 	var found netip.Addr
+	if strings.IndexByte(v, '\\') >= 0 {
+		return found // of a quotation mark behind one nobody knows whether it ends the quotation
+	}
 	quoted := false
 	for i := 0; i < len(v); i++ {
 		if v[i] == '"' {
 			quoted = !quoted
 		}
 		begins := i == 0 || strings.IndexByte(" ;(", v[i-1]) >= 0
-		if quoted || !begins {
+		if !begins {
 			continue
 		}
 		a := clientAt(v[i:], keys)
 		switch {
 		case !a.IsValid():
+		case quoted:
+			return netip.Addr{} // somebody who quotes an address wants it read
 		case found.IsValid() && a != found:
 			return netip.Addr{}
 		default:

@@ -23,6 +23,7 @@ func qmailLine(helo, addr, by string) string {
 func TestBelief(t *testing.T) {
 	auto, _ := Profile("auto")
 	outlook, _ := Profile("outlook")
+	kernel, _ := Profile("kernel.org")
 	hosts := Policy{MX: []string{"mx.uni.example"}, Internal: []string{"store.uni.example", "scan2.uni.example"}}
 	wide := Policy{MX: []string{"mx.uni.example"}, Internal: []string{"*.uni.example"}}
 	const frontend = " with Microsoft SMTP Server (version=TLS1_2) id 15.20.7181.15 via Frontend Transport" + date
@@ -77,9 +78,26 @@ func TestBelief(t *testing.T) {
 		{"a machine behind the MX that writes a field of its own", []Policy{wide},
 			line("bob.uni.example", "bob.uni.example [203.0.113.66]", "store.uni.example") + forgery("bob.uni.example"), OutcomeAmbiguous, ""},
 		{"a customer's script", []Policy{auto, hosts},
-			"Received: (qmail 23123 invoked by uid 10001); 15 Jan 2024 10:00:00 -0000\r\n" + forgery("mx.uni.example"), OutcomeInternal, ""},
+			"Received: (qmail 23123 invoked by uid 10001); 15 Jan 2024 10:00:00 -0000\r\n" + forgery("mx.uni.example"), OutcomeAmbiguous, ""},
 		{"a customer's script behind sSMTP", []Policy{auto, hosts},
-			"Received: by store.uni.example (sSMTP sendmail emulation)" + date + forgery("mx.uni.example"), OutcomeInternal, ""},
+			"Received: by store.uni.example (sSMTP sendmail emulation)" + date + forgery("mx.uni.example"), OutcomeAmbiguous, ""},
+		{"a proof that holds the sender's words, and no relay", []Policy{kernel},
+			"Received: from smtp.subspace.kernel.org (relay.kernel.org [52.25.139.140]) by ny.mirrors.kernel.org (Postfix) with ESMTPS id 4B" + date +
+				line("localhost.localdomain", "localhost.localdomain [127.0.0.1]", "smtp.subspace.kernel.org") +
+				"Authentication-Results: smtp.subspace.kernel.org; dkim=pass (2048-bit key) header.d=evil.example header.i=x client-ip=198.51.100.7 y@evil.example header.b=\"QX+wc9+i\"\r\n" +
+				line("evil.example", "evil.example [203.0.113.66]", "smtp.subspace.kernel.org") +
+				"Authentication-Results: smtp.subspace.kernel.org; arc=none smtp.client-ip=203.0.113.66\r\n" + forgery("smtp.subspace.kernel.org"), OutcomeClient, "203.0.113.66"},
+		{"a proof in which the sender ends the quotation", []Policy{hosts},
+			"Received-SPF: none (x) receiver=mx.uni.example; identity=mailfrom; envelope-from=\"x\\\" client-ip=198.51.100.7 y@evil.example\"; helo=evil.example; client-ip=203.0.113.66\r\n" +
+				line("evil.example", "evil.example [203.0.113.66]", "mx.uni.example") + forgery("mx.uni.example"), OutcomeClient, "203.0.113.66"},
+		{"a machine rented at Azure, in a network that was Exchange Online's", []Policy{outlook},
+			"Authentication-Results: spf=none (sender IP is 2a01:111:f100:3002::66) smtp.mailfrom=evil.example; dkim=none\r\n" +
+				"Received: from X9.mail.protection.outlook.com (2a01:111:f100:3002::66) by AM0EUR04FT023.mail.protection.outlook.com (10.13.30.111)" + frontend +
+				"Received: from bank.example (198.51.100.7) by X9.mail.protection.outlook.com (10.13.1.1)" + frontend, OutcomeClient, "2a01:111:f100:3002::66"},
+		{"a balancer with the name that a cloud gives it", []Policy{auto},
+			line("evil.example", "ip-10-0-1-5.eu-west-1.compute.internal [10.0.1.5]", "mx.uni.example") + forgery("ip-10-0-1-5.eu-west-1.compute.internal"), OutcomePrivatePeer, ""},
+		{"a balancer with a name that a wide pattern fits", []Policy{wide},
+			line("evil.example", "lb1.uni.example [10.0.1.5]", "mx.uni.example") + forgery("lb1.uni.example"), OutcomePrivatePeer, ""},
 		{"a rented machine that says it is Exchange Online", []Policy{auto, outlook},
 			hub + "Received: from X9.mail.protection.outlook.com (40.113.72.205) by B1.eurprd08.prod.outlook.com (2603:10a6:102:5::8)" + frontend +
 				"Received: from bank.example (198.51.100.7) by X9.mail.protection.outlook.com (100.127.1.1)" + frontend, OutcomeAmbiguous, ""},

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -235,12 +236,15 @@ func TestReloadOfAccounts(t *testing.T) {
 			close(dot)
 			<-reply
 		}
-	}}, "")
+	}}, "log: {level: debug}\n")
+	answer := sync.OnceFunc(func() { close(reply) })
+	t.Cleanup(answer) // where the test has failed
 	s.account(t, "busy", nil).Add("INBOX", scriptMail(1))
 	s.account(t, "gone", nil)
 	changed := s.account(t, "changed", nil)
 	s.start(t, 0)
 	<-dot
+	s.await(t, `msg="next pass"`, "account=changed") // its first one found nothing
 	changed.Add("INBOX", scriptMail(2))
 	s.account(t, "new", nil).Add("INBOX", scriptMail(3))
 	if err := os.Remove(filepath.Join(s.dir, "conf.d/gone.yaml")); err != nil {
@@ -256,7 +260,7 @@ func TestReloadOfAccounts(t *testing.T) {
 	for range 2 {
 		s.await(t, "msg=delivered")
 	}
-	close(reply)
+	answer()
 	s.await(t, "msg=delivered", "account=busy")
 	s.await(t, "msg=pass", "account=busy", "delivered=1")
 	s.stop(t)

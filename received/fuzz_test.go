@@ -44,16 +44,19 @@ var heloFields = [...]string{
 	"from mail.example.com(192.0.2.10), claiming to be \"%\" by mx.example.org via smap (V2.1); Mon, 15 Jan 2024 10:00:00 +0000",
 	"from mail.example.com ([192.0.2.10] helo=%) by mx.example.org with esmtps id 4B; Mon, 15 Jan 2024 10:00:00 +0000",
 	"from unknown (HELO %) ([192.0.2.10]) by mx.example.org with ESMTP; 15 Jan 2024 10:00:00 -0000",
-	"from % (mail.example.com [192.0.2.10]) by mx.example.org (Postcow) with ESMTPS id 4B for <#>; Mon, 15 Jan 2024 10:00:00 +0000",
-	"from % (mail.example.com [192.0.2.10]) by mx.example.org (Haraka/3.0.3) with ESMTPS id 4B for <#>; Mon, 15 Jan 2024 10:00:00 +0000",
-	"from % (192.0.2.10) by pmta.example.org id h2 for <#>; Mon, 15 Jan 2024 10:00:00 +0000 (envelope-from <#>)",
+	"from % (mail.example.com [192.0.2.10]) by mx.example.org (Postcow) with ESMTPS id 4B for <\"#\"@example.org>; Mon, 15 Jan 2024 10:00:00 +0000",
+	"from % (mail.example.com [192.0.2.10]) by mx.example.org (Haraka/3.0.3) with ESMTPS id 4B for <\"#\"@example.org>; Mon, 15 Jan 2024 10:00:00 +0000",
+	"from % (192.0.2.10) by pmta.example.org id h2 for <\"#\"@example.org>; Mon, 15 Jan 2024 10:00:00 +0000 (envelope-from <#>)",
 	"from % ([192.0.2.10]) by mx.example.org (chasquid) with ESMTPS tls X (over SMTP, TLS-1.3, envelope from \"#\"); Mon, 15 Jan 2024 10:00:00 +0000",
 	"from [192.0.2.10] (%) by mx.example.org (chasquid) with ESMTPS tls X (over SMTP, TLS-1.3, envelope from \"#\"); Mon, 15 Jan 2024 10:00:00 +0000",
-	"from % [192.0.2.10] by mx.example.org [10.0.0.1] with ESMTP (MDaemon PRO v20.0.1) for <#>; Mon, 15 Jan 2024 10:00:00 +0000",
+	"from % [192.0.2.10] by mx.example.org [10.0.0.1] with ESMTP (MDaemon PRO v20.0.1) for <\"#\"@example.org>; Mon, 15 Jan 2024 10:00:00 +0000",
 	"from mail.example.com (%) [192.0.2.10.1033] (#) by mx.example.org with smtp (Exim 3.36) id 18TqZk-0003aC-00; Mon, 15 Jan 2024 10:00:00 +0000",
 	"from % ([192.0.2.10]) by smtpin.rzone.de (RZmta 49.6.6 OK) with ESMTPS id x9 (using TLSv1.3 with cipher X (256 bits)) (Client CN \"#\", Issuer \"z\" (not verified)) for <user@example.org>; Mon, 15 Jan 2024 10:00:00 +0000",
 	"from % (mail.example.com [192.0.2.10]) (Client CN \"#\", Issuer \"z\" (not verified)) by mx.example.org (Postcow) with ESMTPS id 4B; Mon, 15 Jan 2024 10:00:00 +0000",
 }
+
+// asQuoted returns s as it may stand between the quotation marks of a recipient, whom the MTA has read (RFC 5321 section 4.1.2).
+func asQuoted(s string) string { return strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) }
 
 // FuzzHELO puts words of the client's choosing where each form has them. The
 // address must be the peer's, or in doubt; never one out of those words. Nor do those words make
@@ -92,7 +95,8 @@ func FuzzHELO(f *testing.F) {
 	}
 	clean := strings.NewReplacer("\r", "", "\n", "", "\x00", "") // they end the command
 	f.Fuzz(func(t *testing.T, words, others string) {
-		client := strings.NewReplacer("%", clean.Replace(words), "#", clean.Replace(others))
+		others = clean.Replace(others)
+		client := strings.NewReplacer("%", clean.Replace(words), `<"#"@`, `<"`+asQuoted(others)+`"@`, "#", others)
 		for _, form := range heloFields {
 			field := client.Replace(form)
 			h := Parse([]byte(field))

@@ -155,21 +155,25 @@ func (p *parser) peerComment(c string) bool {
 	}
 	remark := true // it is about something else than the address
 	socket := p.isNameAndAddr(c)
+	noHELO := p.by.comments || p.by.heloBehind // no comment of the writer's gives the HELO in this way
 	switch {
-	case isHeloComment(c) && !(socket && p.by.comments):
+	case isHeloComment(c) && !(socket && noHELO):
 		helo := strings.TrimSpace(c[4:])
-		if p.found.addr.IsValid() && socket && !strings.Contains(helo, p.found.addr.String()) {
-			p.fail(ErrTwoAddresses) // the looked-up name may be HELO
+		if p.found.addr.IsValid() && socket { // the looked-up name may be HELO
+			p.login, p.twice = false, true
+			if !strings.Contains(helo, p.found.addr.String()) {
+				p.fail(ErrTwoAddresses)
+			}
 		}
 		p.heloAddr = p.heloAddr || socket
 		p.setHelo(helo, c[0]|0x20 == 'e')
 		p.words = true
+	case socket: // whatever the name begins with: tls1.example.net, client-192-0-2-10.example.net
+		remark = false
 	case hasPrefixFold(c, "envelope-from "), hasPrefixFold(c, "envelope-sender "):
 		p.hop.EnvelopeFrom = unangle(c[strings.IndexByte(c, ' '):])
 		p.words = true
 	case hasPrefixFold(c, "proxying for "), hasPrefixFold(c, "original mail from"):
-	case socket: // whatever the name begins with: tls1.example.net, client-192-0-2-10.example.net
-		remark = false
 	default:
 		remark = p.peerNote(c)
 	}

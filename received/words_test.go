@@ -40,7 +40,11 @@ func TestMixedWordsOfTheClient(t *testing.T) {
 		for range 1 + random.IntN(8) {
 			words.WriteString(strings.ReplaceAll(fragments[random.IntN(len(fragments))], "ADDR", p.plain.Addr.String()))
 		}
-		field := strings.ReplaceAll(p.field, "\x00", words.String())
+		said := words.String()
+		if strings.Contains(p.field, `<"`+"\x00") { // a recipient, whom the MTA has read
+			said = asQuoted(said)
+		}
+		field := strings.ReplaceAll(p.field, "\x00", said)
 		h := Parse([]byte(field))
 		hidden := p.plain.Authenticated && h.Kind == SMTP
 		switch {

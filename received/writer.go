@@ -72,9 +72,11 @@ func (p *parser) clauses(t []token) {
 		case t[i].key == kwFor:
 			words = true
 			taken := p.recipients(t[i+1:])
-			for _, to := range t[i+1 : i+1+taken] {
-				if p.s[to.pos] == '<' && to.kind != angle {
-					return // a comment has ended him: what follows may be his words
+			for n, to := range t[i+1 : i+1+taken] {
+				goesOn := i+n+2 < len(t) && t[i+n+2].kind != semi && p.glued(t[i+n+2])
+				ends := to.kind == angle && !goesOn && isWhole(p.raw(to)) && p.text(to) != ""
+				if p.s[to.pos] == '<' && !ends {
+					return // he has ended in the middle: what follows may be his words
 				}
 			}
 			i += taken
@@ -128,7 +130,7 @@ func isWhole(sender string) bool {
 	if strings.HasPrefix(address, "<") && !strings.HasSuffix(address, ">") {
 		return false
 	}
-	return strings.Count(sender, `"`)%2 == 0
+	return strings.Count(sender, `"`)%2 == 0 && strings.IndexByte(sender, '\\') < 0 // which quotes a mark
 }
 
 // value takes the token after a keyword as its value, unless there is one

@@ -70,10 +70,8 @@ func (w *walk) run() Boundary {
 			return b
 		case h.Kind == Noise && softwareOf(h.Form).remarks:
 			continue
-		case h.Kind == Local && h.By == "" && w.handedBack(i):
-			return w.none(i, OutcomeAmbiguous, whyHandedBack)
 		case h.Kind == Local && h.By == "":
-			return w.origin(i, OutcomeInternal, "a user of one of the provider's hosts handed the message in")
+			return w.handedIn(i, "a user of one of the provider's hosts handed the message in")
 		case h.Kind == Noise:
 			return w.none(i, OutcomeUnparseable, "a remark without a writer stands where the provider should have written")
 		}
@@ -100,24 +98,26 @@ func (w *walk) run() Boundary {
 	return w.origin(len(hops)-1, OutcomeInternal, "every field is the provider's own and shows no peer outside")
 }
 
-const whyHandedBack = "a program on the provider's host handed the message in, and the field below shows that it may have come from outside: a filter, a list or a forwarding"
-
-// handedBack reports whether a program on the provider's host that handed the message in, as hop i shows, may have had it from a client: a content filter
-// puts such a field on top of all mail. What stands below may be its own invention as well, so it is no client's to be believed.
-func (w *walk) handedBack(i int) bool {
-	nameless := w.chain.Hops[i].By == "" // a remark of qmail's
-	for i++; i < len(w.chain.Hops); i++ {
-		h := &w.chain.Hops[i]
+// handedIn decides about a message that somebody on the provider's host handed in, as hop i shows: it began there, unless the field below shows that
+// it may have come from a client. A content filter puts such a field on top of all mail. What stands below may be its own invention as well, so
+// it is no client's to be believed.
+func (w *walk) handedIn(i int, why string) Boundary {
+	by := w.chain.Hops[i].By // "" of a remark of qmail's
+	for below := i + 1; below < len(w.chain.Hops); below++ {
+		h := &w.chain.Hops[below]
 		if h.Kind == Noise && h.Err == nil {
 			continue
 		}
-		own := nameless
+		own := by == ""
 		if !own {
-			_, own = w.trusts(i)
+			_, own = w.trusts(below)
 		}
-		return own && h.Err == nil && h.Kind == SMTP && Public(h.Addr)
+		if own && h.Err == nil && h.Kind == SMTP && Public(h.Addr) {
+			return w.none(i, OutcomeAmbiguous, "a program on the provider's host handed the message in, and the field below shows that it may have come from outside: a filter, a list or a forwarding")
+		}
+		break
 	}
-	return false
+	return w.origin(i, OutcomeInternal, why)
 }
 
 // trusts reports whether the writer of hop i is a host of the provider's own, and
@@ -153,10 +153,8 @@ func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 		return Boundary{}, goOn // the user's own fetcher, on top of everything
 	case h.Kind == Fetch:
 		return w.none(i, OutcomeForeign, "a mail fetcher stands inside the provider's part"), end
-	case h.Kind == Local && w.handedBack(i):
-		return w.none(i, OutcomeAmbiguous, whyHandedBack), end
 	case h.Kind == Local:
-		return w.origin(i, OutcomeInternal, "a program on one of the provider's hosts handed the message in"), end
+		return w.handedIn(i, "a program on one of the provider's hosts handed the message in"), end
 	case h.Kind == MAPI:
 		return w.origin(i, OutcomeInternal, "the message was written in the provider's own store"), end
 	case h.Kind == LMTP && public && !w.byAddrOnly():

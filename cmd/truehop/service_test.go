@@ -273,23 +273,6 @@ func TestReloadOfAccounts(t *testing.T) {
 	}
 }
 
-// TestReloadKeepsTheRecord: a reload that names another state directory is refused: what is recorded would be lost to it.
-func TestReloadKeepsTheRecord(t *testing.T) {
-	catchHangup(t)
-	s := newServiceTrial(t, injecttest.Options{}, "")
-	s.account(t, "work", nil)
-	s.start(t, 0)
-	s.await(t, "msg=serving")
-	text, err := os.ReadFile(s.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.write(t, "truehop.yaml", strings.Replace(string(text), "/state\n", "/elsewhere\n", 1))
-	s.signal(t, syscall.SIGHUP)
-	s.await(t, `msg="not reloaded"`, "state_dir: cannot change while the service runs")
-	s.stop(t)
-}
-
 // TestWakeBySignal: SIGUSR1 begins a pass over each account that neither the clock nor the upstream would begin.
 func TestWakeBySignal(t *testing.T) {
 	s := newServiceTrial(t, injecttest.Options{}, "log: {level: debug}\n")
@@ -456,44 +439,6 @@ func TestMetricsOfServe(t *testing.T) {
 
 // TestWatchdogOfAStuckService: while a part of the service is late the watchdog is not fed, and the log says which; it is fed again
 // when that part shows that it lives.
-// TestWatcherThatWaitsForAPersonIsNotLate: while an account's credentials stand refused its watchers wait, for days perhaps, and the service is as
-// well as before.
-func TestWatcherThatWaitsForAPersonIsNotLate(t *testing.T) {
-	log := ui.NewLog(io.Discard, config.Log{Format: config.TextFormat}, true)
-	s := newService(&config.Config{}, log)
-	watching := s.options(t.Context(), log).Watching
-	watching("work", "INBOX", time.Minute)
-	in := time.Now().Add(24 * time.Hour)
-	if late := s.pulse.late(in); len(late) != 1 {
-		t.Errorf("late: %v, want a watcher that has said nothing for a day", late)
-	}
-	watching("work", "INBOX", 0)
-	if late := s.pulse.late(in); len(late) != 0 {
-		t.Errorf("late: %v", late)
-	}
-}
-
-// TestServeEndsWhereItCannotBegin: where the address for metrics is taken the service says so and ends, though accounts are watched.
-func TestServeEndsWhereItCannotBegin(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = taken.Close() }()
-	s := newServiceTrial(t, injecttest.Options{}, "metrics: "+taken.Addr().String()+"\n")
-	text, err := os.ReadFile(s.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.write(t, "truehop.yaml", strings.Replace(string(text), "idle: false", "idle: true", 1))
-	s.account(t, "work", nil)
-	s.start(t, 0)
-	s.hear()
-	if code := s.wait(t); code == exitOK || !strings.Contains(s.said.String(), taken.Addr().String()) {
-		t.Errorf("it ended with %d:\n%s", code, s.said.String())
-	}
-}
-
 func TestWatchdogOfAStuckService(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "notify")
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})

@@ -27,7 +27,13 @@ func Mpop(file string, text []byte, o Options) (*Plan, error) {
 	}
 	for i, c := range accounts {
 		host := c.commands["host"].text
-		if same := slices.IndexFunc(accounts[:i], c.isSame); same >= 0 && host != "" { // account default : freemail
+		mailbox := func(of *mpopAccount) string {
+			return of.commands["user"].text + "@" + host + ":" + of.commands["port"].text
+		}
+		isSame := func(other *mpopAccount) bool {
+			return other.commands["host"].text == host && mailbox(other) == mailbox(c)
+		}
+		if same := slices.IndexFunc(accounts[:i], isSame); same >= 0 && host != "" { // account default : freemail
 			m.note(c.place, "", "account %s is %s again, and is not carried over", show(c.name), show(accounts[same].name))
 			continue
 		}
@@ -67,11 +73,6 @@ func Mpop(file string, text []byte, o Options) (*Plan, error) {
 		return nil, wrong(file, place{}, "no account in it")
 	}
 	return m.Plan, nil
-}
-
-// isSame reports whether two accounts are one mailbox.
-func (c *mpopAccount) isSame(other *mpopAccount) bool {
-	return !slices.ContainsFunc([]string{"host", "port", "user"}, func(command string) bool { return c.commands[command].text != other.commands[command].text })
 }
 
 // mpop turns what an mpoprc says into a plan.

@@ -23,12 +23,12 @@ func TestBounceGoesToOneRecipientAtATime(t *testing.T) {
 			s := newServer(t, injecttest.Options{LMTP: test.dialect == inject.LMTP})
 			m := message(1)
 			m.From, m.To = test.from, []string{"a@example.net", "b@example.net", "c@example.net"}
-			rs := injectAll(t, s.Dial, inject.Options{Connections: 1, Dialect: test.dialect}, m, message(2))
-			if r := rs[0]; r.Outcome != inject.Delivered || len(r.Recipients) != 3 || r.Recipients[2].Address != "c@example.net" || rs[1].Outcome != inject.Delivered {
-				t.Errorf("%+v, then %v", r, rs[1].Outcome)
+			rs := injectAll(t, s.Dial, inject.Options{Connections: 1, Dialect: test.dialect}, message(3), m, message(2))
+			if r := rs[1]; r.Outcome != inject.Delivered || len(r.Recipients) != 3 || r.Recipients[2].Address != "c@example.net" || rs[0].Outcome != inject.Delivered || rs[2].Outcome != inject.Delivered {
+				t.Errorf("%v, then %+v, then %v", rs[0].Outcome, r, rs[2].Outcome)
 			}
 			var got [][]string
-			for _, arrived := range s.Messages()[:len(s.Messages())-1] {
+			for _, arrived := range s.Messages()[1 : len(s.Messages())-1] {
 				got = append(got, arrived.To)
 				if arrived.Client.Addr != m.Client.Addr.String() {
 					t.Errorf("for %v the client is %s", arrived.To, arrived.Client.Addr)

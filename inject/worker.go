@@ -236,6 +236,10 @@ func (w *worker) deliver(j *job) (r Receipt, mine bool) {
 		if i < len(j.m.To)-1 {
 			next = func() *Message { return nil }
 		}
+		if s := w.session; s != nil && s.state == pipelined && s.pipelined == j.m {
+			s.pipelined = &m // its XCLIENT was sent with the dot of the message before
+		}
+		j.stale = j.stale && i == 0
 		of, mine := w.deliverOne(j, &m, next, i > 0)
 		if !mine {
 			return Receipt{}, false

@@ -109,8 +109,9 @@ func (f *fleet) run(ctx, ended context.Context) {
 func (f *fleet) share(ctx context.Context) {
 	f.part(ctx, f.lost()) // also while the database is away
 	if f.looks++; f.looks%assertLooks == 0 {
+		names := f.service.names() // which must not be asked for under mu: a probe locks the other way round
 		f.mu.Lock()
-		for _, account := range f.service.names() {
+		for _, account := range names {
 			if _, newer := f.untold[account]; !newer {
 				f.untold[account] = true
 			}

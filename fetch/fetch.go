@@ -52,6 +52,8 @@ type Listing struct {
 	Unlisted int
 	// Status is what the folder holds, if a later session can find by that what is new; else it is zero.
 	Status Status
+	// NextGuessed says that the server did not say UIDNEXT: that of Status is one above the highest UID, and falls when that message goes.
+	NextGuessed bool
 	// Earlier is the number of messages that the folder holds beside those that are listed: what it held when it was listed
 	// before, see [Refresher].
 	Earlier int

@@ -210,8 +210,9 @@ func customer(name string, a netip.Addr) bool {
 	}
 	found := 0
 	for _, o := range octets {
-		if slices.Contains(numbers, strconv.Itoa(int(o))) {
+		if i := slices.Index(numbers, strconv.Itoa(int(o))); i >= 0 {
 			found++
+			numbers = slices.Delete(numbers, i, i+1) // mx1 is not 10.1.1.1
 		}
 	}
 	return found >= 3

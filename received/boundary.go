@@ -269,7 +269,7 @@ func (w *walk) isHostName(i int, mx bool) bool {
 	h := &w.chain.Hops[i]
 	switch {
 	case w.infers:
-		return registered(h.Name) != "" && !customer(h.Name, h.Addr)
+		return !customer(h.Name, h.Addr)
 	case mx && w.policy.profile == nil:
 		return w.namedNarrowly(h.Name)
 	}

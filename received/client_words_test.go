@@ -64,6 +64,26 @@ func TestHonestNamesThatLookLikeRemarks(t *testing.T) {
 	}
 }
 
+// TestHELOThatIsAnAddress: it is in no writer's way that shows the client's address elsewhere, and of a user who logged in chasquid shows nothing else.
+func TestHELOThatIsAnAddress(t *testing.T) {
+	for _, tt := range []struct {
+		name, field, helo string
+		certain           bool
+	}{
+		{"chasquid", "from 198.51.100.7 ([192.0.2.10]) by mx.example.org (chasquid) with ESMTPS tls X (over SMTP, TLS-1.3, envelope from \"a@example.com\")", "198.51.100.7", true},
+		{"Yahoo without TLS", "from 192.0.2.10 (EHLO [192.168.1.5]) by 10.253.233.86 with SMTP", "[192.168.1.5]", true},
+		{"qmail", "from unknown (HELO [192.168.1.5]) (192.0.2.10) by mx.example.org with SMTP", "[192.168.1.5]", true},
+		{"chasquid, of a user", "from [198.51.100.7] by mx.example.org (chasquid) with ESMTPSA tls X (over submission, TLS-1.3, envelope from \"a@example.com\")", "", false},
+	} {
+		h := Parse([]byte(tt.field + "; Mon, 15 Jan 2024 10:00:00 +0000"))
+		certain := h.Addr == real && !h.AddrUncertain && h.Err == nil
+		chosen := h.Addr.IsValid() && h.Addr != real && !h.AddrUncertain
+		if certain != tt.certain || chosen || certain && h.HELO != tt.helo {
+			t.Errorf("%s: %s", tt.name, describe(h))
+		}
+	}
+}
+
 // nameParts are what a name may be built of that a client's DNS gives: words that begin remarks, or stand for what there is not.
 var nameParts = [...]string{
 	"tls", "ssl", "using", "version", "auth", "authenticated", "smtp-auth", "smtpauth", "client", "client-1", "no", "helo", "ehlo", "ident", "account", "envelope-from", "proxying",

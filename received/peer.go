@@ -1,6 +1,9 @@
 package received
 
-import "strings"
+import (
+	"net/netip"
+	"strings"
+)
 
 // readPeer reads the tokens between "from" and "by". The forms, with the
 // client's words in capitals:
@@ -154,7 +157,7 @@ func (p *parser) peerComment(c string) bool {
 		}
 	}
 	remark := true // it is about something else than the address
-	socket := p.isNameAndAddr(c)
+	inside, socket := p.nameAndAddr(c)
 	noHELO := p.by.comments || p.by.heloBehind // no comment of the writer's gives the HELO in this way
 	switch {
 	case isHeloComment(c) && !(socket && noHELO):
@@ -165,7 +168,7 @@ func (p *parser) peerComment(c string) bool {
 				p.fail(ErrTwoAddresses)
 			}
 		}
-		p.heloAddr = p.heloAddr || socket
+		p.heloAddr = p.heloAddr || Public(inside) // a private address is a client's at home
 		p.setHelo(helo, c[0]|0x20 == 'e')
 		p.words = true
 	case socket: // whatever the name begins with: tls1.example.net, client-192-0-2-10.example.net
@@ -206,16 +209,16 @@ func (p *parser) peerComment(c string) bool {
 	return true
 }
 
-// isNameAndAddr reports whether c is one word and an address in brackets.
-func (p *parser) isNameAndAddr(c string) bool {
+// nameAndAddr returns the address if c is one word and an address in brackets.
+func (p *parser) nameAndAddr(c string) (netip.Addr, bool) {
 	name, behind, _ := strings.Cut(c, "[")
 	inside, _, closed := strings.Cut(behind, "]")
 	if name = strings.TrimSuffix(name, " "); !closed || name == "" || strings.ContainsAny(name, ` @="(:`) {
-		return false
+		return netip.Addr{}, false
 	}
 	inside, _, _ = strings.Cut(strings.TrimLeft(inside, " "), " ") // [ip port:1], [ ip ]
-	_, _, isAddr := p.by.addrPort(inside)
-	return isAddr
+	a, _, ok := p.by.addrPort(inside)
+	return a, ok
 }
 
 // peerNote is note for the peer's part: behind the client's words, which may have ended
@@ -274,6 +277,9 @@ func (p *parser) setPeer() {
 	switch {
 	case p.found.addr.IsValid():
 		lookedUp := p.hasHELO || p.by.addrFirst
+		if p.by.heloBehind && name.kind != literal {
+			lookedUp = false // it has brackets there always
+		}
 		inName := isAddr && lookedUp // elsewhere it is HELO text
 		switch {
 		case p.unknown: // the address in the remark may be the writer's, and the other one the client's
@@ -287,7 +293,8 @@ func (p *parser) setPeer() {
 		h.HELO = first
 		return
 	case isAddr: // and there is no other
-		h.AddrUncertain = !p.hasHELO && h.Kind != HTTP && !p.by.addrFirst // HTTP has no HELO
+		addrFirst := p.by.addrFirst && !p.by.heloBehind              // chasquid writes the HELO alone of a user who logged in
+		h.AddrUncertain = !p.hasHELO && h.Kind != HTTP && !addrFirst // HTTP has no HELO
 		p.found.addr = addr
 		first = ""
 	default:

@@ -270,10 +270,10 @@ func (l *Ledger) Replace(ctx context.Context, r Record, replaced []Key) error {
 	return l.write(ctx, r.State.settles(), func(tx *tx) error { return tx.replace(&r, replaced) })
 }
 
-// SetDisposed records whether these messages are settled upstream, in one
+// SetDisposed records that these messages are settled upstream, in one
 // transaction. Keys without a record are ignored.
-func (l *Ledger) SetDisposed(ctx context.Context, keys []Key, disposed bool) error {
-	return l.change(ctx, keys, func(tx *tx) *sql.Stmt { return tx.disposed }, codeOf(disposed))
+func (l *Ledger) SetDisposed(ctx context.Context, keys []Key) error {
+	return l.change(ctx, keys, func(tx *tx) *sql.Stmt { return tx.disposed })
 }
 
 // SetAbsent records whether a complete listing held these messages, in one

@@ -76,7 +76,7 @@ func newTx(ctx context.Context, db *sql.DB) (*tx, error) {
 		{&t.begin, "BEGIN IMMEDIATE"},
 		{&t.commit, "COMMIT"},
 		{&t.insert, insertRecord},
-		{&t.disposed, "UPDATE record SET disposed = ?4" + whereKey},
+		{&t.disposed, "UPDATE record SET disposed = " + sqlOn + whereKey},
 		{&t.absent, "UPDATE record SET absent = ?4" + whereKey},
 		{&t.row, "SELECT " + rowColumns(schemaVersion) + " FROM record" + whereKey},
 		{&t.listed, "UPDATE record SET listed = ?4, sum = ?5" + whereKey},

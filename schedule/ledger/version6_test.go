@@ -310,7 +310,7 @@ func wantNoUID(t *testing.T, l *Ledger, n int) {
 			keys = append(keys, r.Key)
 		}
 	}
-	if err := errors.Join(l.SetListed(t.Context(), keys[0], 4711), l.SetDisposed(t.Context(), keys, true), l.SetAbsent(t.Context(), keys[1:], true)); err != nil {
+	if err := errors.Join(l.SetListed(t.Context(), keys[0], 4711), l.SetDisposed(t.Context(), keys), l.SetAbsent(t.Context(), keys[1:], true)); err != nil {
 		t.Fatal(err)
 	}
 	briefs := must[map[string][]Brief](t)(l.Briefs(t.Context(), "work", "INBOX", 7))[""]

@@ -271,9 +271,9 @@ func (l *Ledger) beginJudged(ctx context.Context, r ledger.Record, replaced []le
 	return ledger.Begun(w.done)
 }
 
-// SetDisposed records whether these messages are settled upstream, in one transaction. Keys without a record are ignored.
-func (l *Ledger) SetDisposed(ctx context.Context, keys []ledger.Key, disposed bool) error {
-	return l.change(ctx, keys, "UPDATE truehop.record r SET disposed = $4 FROM "+theKeys, disposed)
+// SetDisposed records that these messages are settled upstream, in one transaction. Keys without a record are ignored.
+func (l *Ledger) SetDisposed(ctx context.Context, keys []ledger.Key) error {
+	return l.change(ctx, keys, "UPDATE truehop.record r SET disposed = true FROM "+theKeys)
 }
 
 // SetAbsent records whether a complete listing held these messages, in one transaction. Keys without a record are ignored.

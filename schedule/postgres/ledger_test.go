@@ -81,7 +81,7 @@ func TestSeveredSessionsAreReplaced(t *testing.T) {
 		"a write":  func() error { return l.Put(t.Context(), record) },
 		"a read":   func() error { _, err := l.Briefs(t.Context(), "work", "INBOX", 7); return err },
 		"a lock":   func() error { _, err := l.Lock("home"); return err },
-		"a change": func() error { return l.SetDisposed(t.Context(), []ledger.Key{record.Key}, true) },
+		"a change": func() error { return l.SetDisposed(t.Context(), []ledger.Key{record.Key}) },
 	} {
 		var reads sync.WaitGroup // so that there are several sessions
 		for range 5 {

@@ -96,9 +96,6 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 // noteListing records what the listing shows to have gone, to have come back, or to be no new mail, and decides whether the pass
 // has time for more than what is to be deleted.
 func (r *run) noteListing(ctx context.Context, at folderKey, todo *plan) error {
-	if err := r.pass.Ledger.SetDisposed(ctx, todo.notDisposed, false); err != nil {
-		return err
-	}
 	if err := r.pass.Ledger.SetAbsent(ctx, todo.absent, true); err != nil {
 		return err
 	}

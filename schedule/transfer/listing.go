@@ -58,9 +58,8 @@ type plan struct {
 	leftOut map[fetch.Ref]bool
 	// marked are messages without a record that the upstream says were delivered.
 	marked []fetch.Ref
-	// absent and back are records whose messages have gone from the listing, or come back; notDisposed are those of absent that were flagged
-	// and no more: whoever removed them, it was not truehop.
-	absent, back, notDisposed []ledger.Key
+	// absent and back are records whose messages have gone from the listing, or come back.
+	absent, back []ledger.Key
 	// vanished is the number of absent ones that no pass can have disposed of.
 	vanished int
 	// heldGone says that a message which is held, and so was never delivered, is not listed.
@@ -87,6 +86,8 @@ type plan struct {
 	// second copy.
 	outdated bool
 	trust    ledger.Trust
+	// sizes are those of the listingRules.
+	sizes map[fetch.Ref]int64
 	// disposal says what becomes of its messages.
 	disposal disposalRules
 	// mark says that its delivered messages are to be marked upstream.
@@ -121,7 +122,7 @@ type listingRules struct {
 // newPlan returns the plan for a listing before its messages are gone through.
 func newPlan(listing *fetch.Listing, known map[string][]ledger.Brief, rules listingRules) *plan {
 	p := &plan{
-		known: known, listed: rules.uids, lastingUIDs: !listing.Reusable && !rules.setBack, disposal: rules.disposal,
+		known: known, listed: rules.uids, lastingUIDs: !listing.Reusable && !rules.setBack, sizes: rules.sizes, disposal: rules.disposal,
 		disposals: map[fetch.Disposal]int{}, starved: map[fetch.Ref]bool{}, leftOut: map[fetch.Ref]bool{}, mark: rules.mark && listing.MarkError == nil,
 		partial: listing.Earlier > 0, mayHaveMoved: listing.Earlier > 0, // what may have moved is not known
 	}
@@ -295,23 +296,20 @@ func (p *plan) notePresence(at folderKey, incomplete bool, rules listingRules) {
 	for uid, briefs := range p.known {
 		listed := p.listed[uid].listed > 0
 		for _, b := range briefs {
-			disposal, _ := rules.disposal.of(b.State, rules.account-b.Ran, b.Judged)
-			isFlagged := b.Disposed && disposal.Action == fetch.Flag // and was not removed by that
-			isRemoved := b.Disposed && !isFlagged
+			inItsPlace := func(other ledger.Brief) bool { return other.Hash != b.Hash && !other.Absent }
 			switch key := at.key(uid, b.Hash); {
-			case listed && b.Absent && p.lastingUIDs && !isRemoved: // else only its content tells whether it is the same message
+			case listed && b.Absent && b.Disposed, listed && b.Absent && slices.ContainsFunc(briefs, inItsPlace): // another may have the UID by now
+			case listed && b.Absent && p.lastingUIDs: // else only its content tells whether it is the same message
 				p.back = append(p.back, key)
 			case !listed && !b.Absent && !incomplete:
 				p.absent = append(p.absent, key)
-				if isFlagged {
-					p.notDisposed = append(p.notDisposed, key)
-				}
+				disposal, _ := rules.disposal.of(b.State, rules.account-b.Ran, b.Judged)
 				mayHaveRemoved := rules.failed && !stays(disposal.Action) // the last pass, and not recorded it
-				if !isRemoved && !mayHaveRemoved {
+				if !b.Disposed && !mayHaveRemoved {
 					p.vanished++
 				}
 			}
-			if !listed && !isRemoved {
+			if !listed && !b.Disposed {
 				p.mayHaveMoved = true
 				p.heldGone = p.heldGone || b.State == ledger.Held
 			}

@@ -359,8 +359,9 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	if err := w.noteOthers(m.ref, key.Hash); err != nil {
 		return false, err
 	}
-	resized := id.recognition == sameUID && id.record.Listed != listedSize(m.ref)
-	id.record.Listed = listedSize(m.ref)
+	listed := cmp.Or(w.plan.sizes[m.ref], listedSize(m.ref))
+	resized := id.recognition == sameUID && id.record.Listed != listed
+	id.record.Listed = listed
 	finished := id.recognition != unrecognised && id.recognition != unfinished
 	mayBeCopy := w.plan.outdated || m.ref.Marked
 	if mayBeCopy && !finished {
@@ -385,7 +386,7 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 		err = cmp.Or(err, p.Ledger.Remove(w.lasting, id.replaces))
 	}
 	if err == nil && resized && !p.DryRun {
-		err = p.Ledger.SetListed(w.lasting, key, listedSize(m.ref)) // and need not be looked at again
+		err = p.Ledger.SetListed(w.lasting, key, listed) // and need not be looked at again
 	}
 	if err != nil {
 		return false, err

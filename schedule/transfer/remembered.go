@@ -120,7 +120,7 @@ func (r *run) briefs(ctx context.Context, at folderKey, rules *listingRules) (kn
 // setBack reports whether a folder was set back since it was last seen, as to a copy of it: UIDNEXT never falls (RFC 9051 section 2.3.1.1),
 // so what has come since may have the UIDs of messages that the ledger knows.
 func setBack(listing *fetch.Listing, last ledger.Listing) bool {
-	return !listing.Reusable && listing.Validity == last.Validity && listing.Status.Next != 0 && listing.Status.Next < last.Next
+	return !listing.Reusable && !listing.NextGuessed && listing.Validity == last.Validity && listing.Status.Next != 0 && listing.Status.Next < last.Next
 }
 
 // notListedBefore leaves out the records of messages that are upstream and not in a partial listing, because they are as they were: what is
@@ -141,6 +141,9 @@ func (r *run) remember(ctx context.Context, at folderKey, listing *fetch.Listing
 	now, certain := listingAfter(listing.Status, p, before, r.report.summary, afterRules{
 		last: last, began: r.clock.began, account: r.clock.account, rules: r.pass.rulesOf(), disposal: p.disposal,
 	})
+	if setBack(listing, last) && !certain {
+		now, certain = ledger.Listing{}, true // all was looked at: the next visit need not be told again that the folder was set back
+	}
 	if !certain {
 		return nil
 	}

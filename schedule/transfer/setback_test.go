@@ -5,6 +5,7 @@ import (
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/fetch/fakeserver"
+	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
@@ -73,7 +74,17 @@ func TestMailboxIsSetBack(t *testing.T) {
 				t.Errorf("%d messages were read, want the new one alone", read)
 			}
 			w.delivered(1, 2, 3, 4, 33)
-			w.run()
+			for range 3 { // and so it stays, also where the folder is listed as a whole
+				if err := w.ledger.SetLastListing(t.Context(), "work", "INBOX", ledger.Listing{}); err != nil {
+					t.Fatal(err)
+				}
+				w.run()
+				for _, e := range w.events {
+					if e.Kind == transfer.Retrieved {
+						t.Errorf("a message was read again: %+v", e.Ref)
+					}
+				}
+			}
 			w.delivered(1, 2, 3, 4, 33)
 		})
 	}

@@ -183,7 +183,7 @@ func (s *settler) confirm(ctx context.Context) error {
 		keys[i] = one.key
 	}
 	// A disposal that happened is recorded even if the pass is asked to end.
-	if err := s.ledger.SetDisposed(context.WithoutCancel(ctx), keys, true); err != nil {
+	if err := s.ledger.SetDisposed(context.WithoutCancel(ctx), keys); err != nil {
 		return err
 	}
 	for _, one := range s.disposed {

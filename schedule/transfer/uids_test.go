@@ -83,7 +83,6 @@ func TestSettledRecordsMakeNoDifference(t *testing.T) {
 				p.renumbered = true
 				slices.SortFunc(p.absent, compareKeys)
 				slices.SortFunc(p.back, compareKeys)
-				slices.SortFunc(p.notDisposed, compareKeys)
 			}
 			same("those to be looked for under new UIDs", newPresence(at, &listing, got).sizeOf, newPresence(at, &listing, want).sizeOf)
 			same("new ones", slices.DeleteFunc(slices.Clone(listing.Refs), got.isNew), slices.DeleteFunc(slices.Clone(listing.Refs), want.isNew))

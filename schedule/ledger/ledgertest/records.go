@@ -108,7 +108,7 @@ func (s suite) settledLeftOut(t *testing.T) {
 	twin.Hash = sha256.Sum256([]byte("other content"))
 	gone := record("5", ledger.Delivered)
 	put(t, l, record("1", ledger.Delivered), record("2", ledger.Delivered), twin, record("3", ledger.Deferred), record("4", ledger.Delivered), gone)
-	if err := l.SetDisposed(t.Context(), []ledger.Key{gone.Key}, true); err != nil {
+	if err := l.SetDisposed(t.Context(), []ledger.Key{gone.Key}); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.SetAbsent(t.Context(), []ledger.Key{gone.Key}, true); err != nil {
@@ -137,12 +137,6 @@ func (s suite) settledLeftOut(t *testing.T) {
 	if of := removed["5"]; len(removed) != 1 || len(of) != 1 || of[0].Hash != gone.Hash || !of[0].Disposed || !of[0].Absent {
 		t.Errorf("removed: %+v", removed)
 	}
-	if err := l.SetDisposed(t.Context(), []ledger.Key{gone.Key}, false); err != nil {
-		t.Fatal(err)
-	}
-	if removed := must[map[string][]ledger.Brief](t)(l.Removed(t.Context(), "work", "INBOX", 7, []string{"5"})); len(removed) != 0 {
-		t.Errorf("not disposed of, and removed: %+v", removed)
-	}
 }
 
 func (s suite) flags(t *testing.T) {
@@ -152,7 +146,7 @@ func (s suite) flags(t *testing.T) {
 	elsewhere := key("1")
 	elsewhere.Account = "home"
 	ctx := t.Context()
-	if err := l.SetDisposed(ctx, []ledger.Key{key("1"), unknown, elsewhere}, true); err != nil {
+	if err := l.SetDisposed(ctx, []ledger.Key{key("1"), unknown, elsewhere}); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.SetAbsent(ctx, []ledger.Key{key("1"), key("2")}, true); err != nil {
@@ -373,7 +367,7 @@ func (s suite) changeOfWhatHasNoRecord(t *testing.T) {
 	l := s.fresh(t).open(t)
 	keys := []ledger.Key{{Account: "work", Folder: "Never", UID: "1", Validity: 7}}
 	for name, err := range map[string]error{
-		"SetDisposed": l.SetDisposed(t.Context(), keys, true), "SetAbsent": l.SetAbsent(t.Context(), keys, true),
+		"SetDisposed": l.SetDisposed(t.Context(), keys), "SetAbsent": l.SetAbsent(t.Context(), keys, true),
 		"SetListed": l.SetListed(t.Context(), keys[0], 9), "Remove": l.Remove(t.Context(), keys),
 	} {
 		if err != nil {
@@ -400,7 +394,7 @@ func (s suite) concurrent(t *testing.T) {
 					err = l.Put(t.Context(), r)
 				}
 				if err == nil && i%2 == 0 {
-					err = l.SetDisposed(t.Context(), []ledger.Key{r.Key}, true)
+					err = l.SetDisposed(t.Context(), []ledger.Key{r.Key})
 				}
 				if err != nil {
 					t.Error(err)

@@ -22,7 +22,7 @@ type Home interface {
 	Replace(ctx context.Context, r ledger.Record, replaced []ledger.Key) error
 	PutJudged(ctx context.Context, r ledger.Record, replaced []ledger.Key, j ledger.Judgement) error
 	BeginJudged(ctx context.Context, r ledger.Record, replaced []ledger.Key, j ledger.Judgement) ledger.Pending
-	SetDisposed(ctx context.Context, keys []ledger.Key, disposed bool) error
+	SetDisposed(ctx context.Context, keys []ledger.Key) error
 	SetAbsent(ctx context.Context, keys []ledger.Key, absent bool) error
 	SetListed(ctx context.Context, key ledger.Key, size int64) error
 	Remove(ctx context.Context, keys []ledger.Key) error

@@ -5,8 +5,7 @@
 //
 // [Pass.Run] goes that way. It is a pipeline: retrieval runs ahead of injection
 // under a byte budget, verdicts are recorded in groups, and upstream commands go
-// out in batches, so that no step costs a round trip per message. What it
-// promises:
+// out in batches wherever the server allows that. What it promises:
 //
 //   - A message is disposed of upstream only when its verdict is durable.
 //   - The MTA hears of a message only once all of it has been retrieved.
@@ -16,11 +15,26 @@
 //   - What was retrieved and not delivered can be retrieved again.
 //   - A message that fails delays no other, and is recorded as failed; a peer that fails ends the pass.
 //
-// What to do is decided by functions without side effects, one file each: sinceLast (remembered.go), compare and
-// classify (listing.go), isSameMailbox (source.go), Flood.judge (flood.go), Flood.adoptable (firstrun.go), visit.pick and inTurn (limit.go), knownByUID and knownByContent (identity.go),
-// [Reader] (reading.go), [Present] (present.go), decide (outcome.go), troubleOf and streak (trouble.go), [Brake.Holds] (brake.go),
-// retrieval (retrieval.go) and rematch (session.go). What the upstream's own marks prove is told in mark.go.
-// A visit to a folder (folder.go) asks them in turn; the pipeline (pipeline.go) and the settler (settle.go) carry out what they say.
+// What to do is decided by functions without side effects, one file each:
+//
+//	remembered.go  sinceLast: whether a folder can have changed since the last pass
+//	listing.go     compare, classify: what is new, known or gone
+//	source.go      isSameMailbox: whether the records are of this mailbox
+//	flood.go       Flood.judge: whether so much new mail is likely
+//	firstrun.go    Flood.adoptable: what a first pass takes as delivered before
+//	limit.go       visit.pick, inTurn: which messages this pass retrieves, and in what order
+//	retrieval.go   retrieval: which of them are asked for together
+//	identity.go    knownByUID, knownByContent: whether the ledger has the message
+//	mark.go        what the upstream's own marks prove
+//	session.go     rematch: which messages a new session's listing still has
+//	reading.go     [Reader]: the client, the envelope and what else the header says
+//	present.go     [Present]: what the MTA is given of the client
+//	outcome.go     decide: what a reply means for the message
+//	trouble.go     troubleOf, streak: what stops the pass
+//	brake.go       [Brake.Holds]: whether refused mail may be disposed of
+//
+// A visit to a folder (folder.go) asks them in turn. The pipeline (pipeline.go) and the settler (settle.go)
+// carry out what they say.
 package transfer
 
 import (
@@ -52,7 +66,7 @@ type Name struct {
 	Temporary bool   // the lookup failed in a way that may pass
 }
 
-// Pass is one pass over one account. All fields but the optional ones named so must be set.
+// Pass is one pass over one account. A field must be set unless its comment says what its zero value means.
 type Pass struct {
 	// Account is the key of the ledger and of all events.
 	Account string
@@ -68,7 +82,8 @@ type Pass struct {
 	// Expect, if not nil, is told how many messages of a folder are likely to be injected before the first of them is retrieved, so
 	// that the MTA can be reached meanwhile.
 	Expect func(messages int)
-	// Plain takes messages past the rules about clients: those put into quarantine, and stale ones if Stale says so. nil where nothing asks for it.
+	// Plain takes messages past the rules about clients: those for the quarantine, those that Client sends there
+	// (Unknown, Internal, Stale), and all of them with Unfiltered. nil where nothing goes there.
 	Plain Injector
 	// Quarantine is the address that refused messages go to through Plain; "" leaves them where they are.
 	Quarantine string
@@ -211,7 +226,8 @@ type run struct {
 	sizesFailed bool              // the server failed when it was asked for sizes
 }
 
-// setbacks are the errors that do not stop a pass, of each kind the first. The pass ends with them.
+// setbacks are the errors that do not stop a pass, which returns them at its end: for folders the first
+// few (maxFolderErrors), of every other kind the first.
 type setbacks struct {
 	folder   error // folders were passed over: each of them, up to maxFolderErrors
 	folders  int   // how many

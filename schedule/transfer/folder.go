@@ -47,9 +47,8 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 		return err
 	}
 	if !p.DryRun {
-		// Until this visit has come to its end; one that is cut short must find again that the folder was set back.
-		if last != (ledger.Listing{}) && !isSetBack {
-			if err := p.Ledger.SetLastListing(ctx, at.account, at.name, ledger.Listing{}); err != nil {
+		if now := underWay(listing, last); now != last {
+			if err := p.Ledger.SetLastListing(ctx, at.account, at.name, now); err != nil {
 				return err
 			}
 		}
@@ -77,7 +76,7 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 		err = cmp.Or(err, r.findLost(ctx, there))
 	}
 	// What waits may never have been read, or by an older copy of the ledger have been delivered since.
-	if readAll := lookedAtAll && err == nil && !there.unread && todo.counts.Waiting == 0; !readAll {
+	if readAll := lookedAtAll && err == nil && !there.unread && !todo.unsized && todo.counts.Waiting == 0; !readAll {
 		return err
 	}
 	if todo.lastingUIDs { // else the UID may come to name another message, which must not pass for this one
@@ -136,18 +135,19 @@ func (r *run) plan(ctx context.Context, at folderKey, v *visit, isSetBack bool) 
 	if err != nil {
 		return nil, err
 	}
-	if isSetBack {
-		if rules.sizes, err = r.sizesOfKnown(ctx, known); err != nil {
-			return nil, err
-		}
+	isThere := func(b ledger.Brief) bool { return !b.Absent }
+	isUnknown := func(ref fetch.Ref) bool {
+		return listing.Reusable || isSetBack || !slices.ContainsFunc(known[ref.UID], isThere)
 	}
-	isUnknown := func(ref fetch.Ref) bool { return listing.Reusable || len(known[ref.UID]) == 0 }
 	if len(p.Search) > 0 && slices.ContainsFunc(listing.Refs, isUnknown) {
 		if rules.chosen, err = r.search(ctx, p.Search.On(r.clock.now())); err != nil {
 			return nil, err
 		}
 	}
-	todo := compare(at, listing, known, rules)
+	todo, err := r.compare(ctx, at, known, rules)
+	if err != nil {
+		return nil, err
+	}
 	if v.again() {
 		hadItsTurn := func(ref fetch.Ref) bool { return !v.left[ref.UID] }
 		todo.retrieve, todo.retries = slices.DeleteFunc(todo.retrieve, hadItsTurn), slices.DeleteFunc(todo.retries, hadItsTurn)

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
@@ -120,7 +119,7 @@ func (id identity) knownByContent(records []ledger.Record, listed uidCounts, cla
 		isNamed := old.Validity == key.Validity && old.UID != "" && !old.Absent
 		stillListed := isNamed && listed[old.UID].listed > 0
 		disposal, _ := rules.disposal.of(old.State, rules.account-old.Ran, old.Judged)
-		isRemoved := old.Disposed && disposal.Action != fetch.Flag
+		isRemoved := rules.disposal.isAgain(old.Disposed, disposal)
 		if stillListed || isRemoved || claimed[old.Key] {
 			continue
 		}

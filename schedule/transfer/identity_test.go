@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
@@ -61,6 +62,33 @@ func TestKnownByUID(t *testing.T) {
 	}
 }
 
+// TestDisposedIsKnownByContent: a record does not say how its message was disposed of. What was flagged is there still, whatever the
+// configuration says by now; what was deleted and is there again under another name is new.
+func TestDisposedIsKnownByContent(t *testing.T) {
+	seen := fetch.Disposal{Action: fetch.Flag, Target: `\Seen`}
+	at := folderKey{account: "work", name: "INBOX", validity: 7}
+	key := at.key("new", hashOf("content"))
+	old := ledger.Record{Key: folderKey{account: "work", name: "INBOX", validity: 6}.key("old", key.Hash), State: ledger.Delivered, Disposed: true}
+	for name, c := range map[string]struct {
+		disposal disposalRules
+		want     recognition
+	}{
+		"deleted":                              {disposalRules{onDelivered: fetch.Disposal{Action: fetch.Delete}}, unrecognised},
+		"flagged":                              {disposalRules{onDelivered: seen}, renamed},
+		"flagged before the account was kept":  {disposalRules{}, renamed},
+		"flagged, and overdue to be deleted":   {disposalRules{onDelivered: seen, deleteAfter: time.Hour}, renamed},
+		"flagged, and to be deleted some time": {disposalRules{onDelivered: seen, deleteAfter: 48 * time.Hour}, renamed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rules := identityRules{now: noon, account: 24 * time.Hour, disposal: c.disposal}
+			id := knownByUID(key, 99, nil, rules).knownByContent([]ledger.Record{old}, uidCounts{"new": {listed: 1}}, map[ledger.Key]bool{}, rules)
+			if id.recognition != c.want {
+				t.Errorf("recognition %d, want %d", id.recognition, c.want)
+			}
+		})
+	}
+}
+
 func TestKnownByContent(t *testing.T) {
 	const was, now = 6, 7
 	content := hashOf("content")
@@ -87,7 +115,6 @@ func TestKnownByContent(t *testing.T) {
 		{"delivered under a UID that is listed", []ledger.Record{listed}, nil, unrecognised, ""},
 		{"delivered under a UID that names another message by now", []ledger.Record{record(now, "listed", ledger.Delivered)}, nil, renamed, "token-listed"},
 		{"delivered under a UID that was listed before", []ledger.Record{record(was, "listed", ledger.Delivered)}, nil, renamed, "token-listed"},
-		{"delivered and deleted", []ledger.Record{disposed(old)}, nil, unrecognised, ""},
 		{"another message was recognised by it", []ledger.Record{old}, map[ledger.Key]bool{old.Key: true}, unrecognised, ""},
 		{"one record is taken, another is not", []ledger.Record{old, record(was, "second", ledger.Delivered)}, map[ledger.Key]bool{old.Key: true}, renamed, "token-second"},
 		{"deleted, and there again", []ledger.Record{disposed(record(now, "new", ledger.Delivered))}, nil, reappeared, "token-new"},

@@ -86,8 +86,11 @@ type plan struct {
 	// second copy.
 	outdated bool
 	trust    ledger.Trust
-	// sizes are those of the listingRules.
-	sizes map[fetch.Ref]int64
+	// sizes are those of the listingRules; unsized says that the server did not tell them. doubted are the messages that by their sizes are
+	// not those of the records with their UIDs.
+	sizes   map[fetch.Ref]int64
+	unsized bool
+	doubted map[fetch.Ref]bool
 	// disposal says what becomes of its messages.
 	disposal disposalRules
 	// mark says that its delivered messages are to be marked upstream.
@@ -103,9 +106,11 @@ type listingRules struct {
 	disposal disposalRules
 	// sendingUntil is that of the [Pass].
 	sendingUntil time.Time
-	// setBack says that the server may have given UIDs anew, since the folder was set back: then sizes holds those of its messages.
+	// setBack says that the server may have given UIDs anew, since the folder was set back. sizes are those of messages that were asked for,
+	// sized says that the server has told them, but for some perhaps.
 	setBack  bool
 	sizes    map[fetch.Ref]int64
+	sized    bool
 	now      time.Time
 	account  time.Duration // what the account's clock shows
 	lastPass time.Time     // when the last pass began, zero if there was none
@@ -123,9 +128,12 @@ type listingRules struct {
 func newPlan(listing *fetch.Listing, known map[string][]ledger.Brief, rules listingRules) *plan {
 	p := &plan{
 		known: known, listed: rules.uids, lastingUIDs: !listing.Reusable && !rules.setBack, sizes: rules.sizes, disposal: rules.disposal,
-		disposals: map[fetch.Disposal]int{}, starved: map[fetch.Ref]bool{}, leftOut: map[fetch.Ref]bool{}, mark: rules.mark && listing.MarkError == nil,
-		partial: listing.Earlier > 0, mayHaveMoved: listing.Earlier > 0, // what may have moved is not known
+		disposals: map[fetch.Disposal]int{}, starved: map[fetch.Ref]bool{}, leftOut: map[fetch.Ref]bool{}, doubted: map[fetch.Ref]bool{}, mark: rules.mark && listing.MarkError == nil,
+		partial: listing.Earlier > 0,
 	}
+	// Of a partial listing it is not known what has moved. What was flagged may leave the folder and come back at any time, and its record
+	// is not read once it has left.
+	p.mayHaveMoved = p.partial || rules.disposal.onDelivered.Action == fetch.Flag
 	if p.listed == nil {
 		p.listed = uidCountsOf(listing.Refs)
 	}
@@ -180,8 +188,13 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 		p.due = rules.disposal.soonest(p.due, known[ref.UID])
 		size := max(ref.Size, rules.sizes[ref])
 		c := classify(known[ref.UID], size, listing.Reusable || rules.setBack, rules)
-		if p.numberedAnew && c.step == leaveAlone && c.brief.Hash != noHash {
+		_, told := rules.sizes[ref]
+		unlike := p.numberedAnew || rules.setBack && rules.sized && !told
+		if unlike && c.step == leaveAlone && c.brief.Hash != noHash {
 			c.step = look
+		}
+		if told && c.step == look {
+			p.doubted[ref] = true
 		}
 		if again := p.add(at, ref, c, rules); again {
 			if due[ref] = c.brief.Next; c.brief.Next.Before(rules.lastPass) {
@@ -271,6 +284,20 @@ func (p *plan) countUIDs(listing *fetch.Listing) {
 // has lost it since, is not marked anew.
 func (p *plan) owesMark(ref fetch.Ref, s ledger.State, content [32]byte) bool {
 	return p.mark && s == ledger.Delivered && content != noHash && !ref.Marked
+}
+
+// lasts reports whether the UID of a message is proof of what it is.
+func (p *plan) lasts(ref fetch.Ref) bool { return p.lastingUIDs && !p.doubted[ref] }
+
+// removals are the messages that are to go by their UIDs alone.
+func (p *plan) removals() map[fetch.Ref]bool {
+	found := map[fetch.Ref]bool{}
+	for i := range p.settle {
+		if s := &p.settle[i]; !stays(s.disposal.Action) {
+			found[s.ref] = true
+		}
+	}
+	return found
 }
 
 // knownSize returns what the listing or a record says of a message's size, 0 if neither says it.
@@ -387,6 +414,8 @@ func classify(briefs []ledger.Brief, size int64, reusable bool, rules listingRul
 	case b.Hash == noHash: // held without being retrieved: nothing to compare, nothing to settle
 	case !reusable && hadGone:
 		c.step = look // a server that was set back may have given its UID to another
+	case !reusable && pending && resized(&b, size):
+		c.step = look // likewise
 	case !reusable && pending:
 		c.step = disposeUnread
 	case !reusable: // leave it alone

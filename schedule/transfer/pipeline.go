@@ -401,7 +401,7 @@ func (w *pipeline) identify(m *message, key ledger.Key, rules identityRules) (id
 	briefs := w.plan.known[m.ref.UID]
 	id := knownByUID(key, m.spool.size, briefs, rules)
 	// Where UIDs last and no record has lost its message, a new UID is a new message.
-	certain := w.plan.lastingUIDs && !w.plan.mayHaveMoved && m.ref.UID != ""
+	certain := w.plan.lasts(m.ref) && !w.plan.mayHaveMoved && m.ref.UID != ""
 	if id.recognition == unrecognised && !certain && !w.pass.DryRun {
 		records, err := w.recordsOf(m)
 		if err != nil {
@@ -413,7 +413,7 @@ func (w *pipeline) identify(m *message, key ledger.Key, rules identityRules) (id
 		}
 	}
 	if id.recognition == unrecognised && w.plan.hasOwnUID(m.ref) {
-		id = id.isAltered(briefs, m.spool.fingerprint, w.plan.lastingUIDs)
+		id = id.isAltered(briefs, m.spool.fingerprint, w.plan.lasts(m.ref))
 	}
 	isOpen := id.recognition == unrecognised || id.recognition == unfinished
 	mayBeElsewhere := w.run.several || w.plan.mayBeElsewhere
@@ -441,7 +441,7 @@ func (w *pipeline) recordsOf(m *message) ([]ledger.Record, error) {
 // noteOthers records that the messages which had this one's UID have gone: the UID is this one's alone, and their content
 // is another.
 func (w *pipeline) noteOthers(ref fetch.Ref, content [32]byte) error {
-	if w.pass.DryRun || w.plan.lastingUIDs || !w.plan.hasOwnUID(ref) {
+	if w.pass.DryRun || w.plan.lasts(ref) || !w.plan.hasOwnUID(ref) {
 		return nil
 	}
 	var gone []ledger.Key

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -41,7 +42,7 @@ func sinceLast(last ledger.Listing, rules sinceRules) fetch.Status {
 	}
 	age := rules.now.Sub(last.Whole)
 	switch {
-	case last == ledger.Listing{}, last.Rules != rules.rules:
+	case last == ledger.Listing{}, last.Rules != rules.rules, last.Next == setBackNext:
 		return fetch.Status{}
 	case rules.failed, rules.asked, rules.unfinished:
 		return fetch.Status{}
@@ -115,6 +116,22 @@ func (r *run) briefs(ctx context.Context, at folderKey, rules *listingRules) (kn
 		}
 	}
 	return known, nil
+}
+
+// setBackNext is remembered as the UIDNEXT of a folder that was set back, until a visit has looked at all of it: each that the server says
+// has fallen then, also once as much mail has come as was lost.
+const setBackNext = math.MaxUint32
+
+// underWay returns what is remembered of a folder while a visit is under way, and after one that was cut short: nothing that saves a whole
+// listing, but UIDNEXT, by which the next one finds that the folder was set back.
+func underWay(listing *fetch.Listing, last ledger.Listing) ledger.Listing {
+	switch {
+	case setBack(listing, last):
+		return ledger.Listing{Validity: last.Validity, Next: setBackNext}
+	case listing.Reusable, listing.NextGuessed, listing.Status.Next == 0:
+		return ledger.Listing{}
+	}
+	return ledger.Listing{Validity: listing.Validity, Next: listing.Status.Next}
 }
 
 // setBack reports whether a folder was set back since it was last seen, as to a copy of it: UIDNEXT never falls (RFC 9051 section 2.3.1.1),

@@ -1,6 +1,9 @@
 package transfer_test
 
 import (
+	"bytes"
+	"net"
+	"slices"
 	"testing"
 
 	"github.com/truehop/truehop/fetch"
@@ -8,6 +11,20 @@ import (
 	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
 )
+
+// goingDown is what a server says that closes the connection then, to the connection that it goes out on.
+const goingDown = "* BYE going down\r\n"
+
+// closing is the server's end of such a connection.
+type closing struct{ net.Conn }
+
+func (c closing) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if bytes.Contains(p, []byte(goingDown)) {
+		_ = c.Close() // the client sees the end
+	}
+	return n, err
+}
 
 // TestUIDOfARemovedMessageIsGivenAgain: a mailbox that is set back, as to a copy of it, gives new mail the UIDs of messages that were
 // deleted, or lists those again. What is new is delivered before it is deleted, what is not is deleted alone.
@@ -119,4 +136,126 @@ func TestFlaggedIsNotRemoved(t *testing.T) {
 			w.delivered(1, 2)
 		})
 	}
+}
+
+// TestFlaggedComesBackUnderAnotherUID: people take what was delivered and flagged out of a folder, and put it back.
+func TestFlaggedComesBackUnderAnotherUID(t *testing.T) {
+	for name, passes := range map[string]int{"between two passes": 0, "while a pass looked": 1} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.pass.OnDelivered = fetch.Disposal{Action: fetch.Flag, Target: `\Seen`}
+			w.overInbox(&fakeserver.IMAP{})
+			w.add(1)
+			w.add(2)
+			w.run()
+			w.run()
+			w.store.Remove("", 1)
+			for range passes {
+				w.run()
+			}
+			w.add(1)
+			if err := w.ledger.SetLastListing(t.Context(), "work", "INBOX", ledger.Listing{}); err != nil { // as once a day
+				t.Fatal(err)
+			}
+			w.run()
+			w.delivered(1, 2)
+		})
+	}
+}
+
+// TestSetBackIsNotForgotten: what a visit to a folder that was set back could not look at, a later one does, also when as much mail has
+// come by then as was lost.
+func TestSetBackIsNotForgotten(t *testing.T) {
+	for name, reply := range map[string]string{
+		"the server refuses to tell sizes": "%T NO not now\r\n",
+		"the server goes away":             goingDown,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.pass.OnDelivered = fetch.Disposal{}
+			w.overInbox(&fakeserver.IMAP{})
+			for n := range 4 {
+				w.add(n + 1)
+			}
+			w.run()
+			w.run()
+			w.store = fakeserver.NewStore() // of which the copy held the first two
+			w.overInbox(&fakeserver.IMAP{
+				Wrap:  func(c net.Conn) net.Conn { return closing{c} },
+				Reply: func(verb, _ string) (string, bool) { return reply, verb == "UID FETCH" },
+			})
+			w.add(1)
+			w.add(2)
+			w.add(33) // under the UID of the third
+			_, _ = w.try()
+			w.delivered(1, 2, 3, 4)
+			w.overInbox(&fakeserver.IMAP{})
+			w.add(34) // under that of the fourth: UIDNEXT is what it was
+			w.run()
+			w.delivered(1, 2, 3, 4, 33, 34)
+			w.run()
+			w.delivered(1, 2, 3, 4, 33, 34)
+		})
+	}
+}
+
+// TestMailUnderTheUIDOfOneThatWasToBeDeleted: a pass that delivers and cannot delete, and a server that comes back as an older copy, may leave
+// new mail under the UID of a message that is to be deleted.
+func TestMailUnderTheUIDOfOneThatWasToBeDeleted(t *testing.T) {
+	for name, test := range map[string]struct {
+		then int
+		want []int
+		read bool
+	}{
+		"another message": {33, []int{1, 2, 33}, true},
+		"the same one":    {2, []int{1, 2}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.overInbox(&fakeserver.IMAP{
+				Wrap:  func(c net.Conn) net.Conn { return closing{c} },
+				Reply: func(verb, _ string) (string, bool) { return goingDown, verb == "UID STORE" },
+			})
+			w.add(1)
+			w.add(2)
+			if _, err := w.try(); err == nil {
+				t.Fatal("the pass did not fail")
+			}
+			w.delivered(1, 2)
+			w.store = fakeserver.NewStore()
+			w.overInbox(&fakeserver.IMAP{})
+			w.add(1)
+			w.add(test.then)
+			w.pass.Failed = true
+			w.run()
+			w.delivered(test.want...)
+			read := slices.ContainsFunc(w.events, func(e transfer.Event) bool { return e.Kind == transfer.Retrieved })
+			if read != test.read {
+				t.Errorf("a message was read: %v, want %v", read, test.read)
+			}
+			w.run()
+			w.delivered(test.want...)
+			w.left(0)
+		})
+	}
+}
+
+// TestSearchInAFolderThatWasSetBack: new mail under a UID that is known is delivered only if the search finds it.
+func TestSearchInAFolderThatWasSetBack(t *testing.T) {
+	w := newWorld(t)
+	w.pass.OnDelivered, w.pass.Search = fetch.Disposal{}, fetch.Search{{Key: fetch.Seen, Not: true}}
+	w.overInbox(&fakeserver.IMAP{})
+	for n := range 4 {
+		w.add(n + 1)
+	}
+	w.run()
+	w.run()
+	w.store = fakeserver.NewStore()
+	w.overInbox(&fakeserver.IMAP{})
+	w.add(1)
+	w.add(2)
+	w.add(33)
+	w.see(true, 3)
+	w.run()
+	w.delivered(1, 2, 3, 4)
 }

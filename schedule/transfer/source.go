@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
@@ -55,19 +56,36 @@ func (r *run) checkSource(ctx context.Context, at folderKey) error {
 	return p.Ledger.SetSource(ctx, ledger.Source{Account: at.account, Folder: at.name, Mailbox: p.Mailbox})
 }
 
-// sizesOfKnown asks for the sizes of the listed messages whose content a record has, and lets each record have one to compare with.
-func (r *run) sizesOfKnown(ctx context.Context, known map[string][]ledger.Brief) (map[fetch.Ref]int64, error) {
-	var refs []fetch.Ref
-	for _, ref := range r.session.listing.Refs {
-		briefs := known[ref.UID]
-		for i := range briefs {
-			briefs[i].Listed = cmp.Or(briefs[i].Listed, briefs[i].Size)
+// compare compares the open folder with the ledger. Where a UID may name another message than the record says, the sizes tell: in a folder
+// that was set back, and after a pass that went wrong, which may have left mail undeleted that a server set back meanwhile no more has.
+func (r *run) compare(ctx context.Context, at folderKey, known map[string][]ledger.Brief, rules listingRules) (*plan, error) {
+	listing := r.session.listing
+	hasRecord := func(ref fetch.Ref) bool { return len(known[ref.UID]) > 0 }
+	asked := listing.Refs
+	if !rules.setBack {
+		todo := compare(at, listing, known, rules)
+		removals := todo.removals()
+		if !r.pass.Failed || len(removals) == 0 {
+			return todo, nil
 		}
-		if len(briefs) > 0 {
-			refs = append(refs, ref)
+		hasRecord = func(ref fetch.Ref) bool { return removals[ref] }
+	}
+	asked = slices.DeleteFunc(slices.Clone(asked), func(ref fetch.Ref) bool { return !hasRecord(ref) })
+	for _, ref := range asked {
+		of := known[ref.UID]
+		for i := range of { // each has a size to compare with
+			of[i].Listed = cmp.Or(of[i].Listed, of[i].Size)
 		}
 	}
-	return r.askSizes(ctx, refs)
+	r.sizesFailed = false // messages are told apart by this, so that it is worth another session
+	var err error
+	if rules.sizes, err = r.askSizes(ctx, asked); err != nil {
+		return nil, err
+	}
+	rules.sized = len(rules.sizes) > 0 && !r.sizesFailed
+	todo := compare(at, listing, known, rules)
+	todo.unsized = len(asked) > 0 && !rules.sized
+	return todo, nil
 }
 
 // comparables returns the newest of the listed messages that must have the size of their record, if that is of this mailbox.

@@ -1,7 +1,11 @@
 package inject_test
 
 import (
+	"context"
+	"net"
 	"slices"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/truehop/truehop/inject"
@@ -38,6 +42,33 @@ func TestBounceGoesToOneRecipientAtATime(t *testing.T) {
 				t.Errorf("recipients %v in %d sessions", got, s.Sessions())
 			}
 		})
+	}
+}
+
+// TestBounceAtAnMTAThatIsAway: the MTA is not tried for each recipient anew, which may take minutes each time.
+func TestBounceAtAnMTAThatIsAway(t *testing.T) {
+	dials := func(to ...string) int {
+		var dialed atomic.Int64
+		dial := func(context.Context) (net.Conn, error) {
+			dialed.Add(1)
+			return nil, syscall.ECONNREFUSED
+		}
+		m := message(1)
+		m.From, m.To = "", to
+		r := injectAll(t, dial, inject.Options{Connections: 1}, m)[0]
+		if r.Outcome != inject.Deferred || len(r.Recipients) != len(to) || !r.BeforeClient {
+			t.Errorf("to %v: %+v", to, r)
+		}
+		for i, of := range r.Recipients {
+			if of.Address != to[i] || of.Outcome != inject.Deferred {
+				t.Errorf("%+v, want %s deferred", of, to[i])
+			}
+		}
+		return int(dialed.Load())
+	}
+	one, several := dials("a@example.net"), dials("a@example.net", "b@example.net", "c@example.net")
+	if several != one {
+		t.Errorf("%d connections were tried for three recipients, %d for one", several, one)
 	}
 }
 

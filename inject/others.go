@@ -33,6 +33,14 @@ func (r Receipt) with(later Receipt) Receipt {
 	return r.decided(later)
 }
 
+// concernsAll reports whether what kept a message from one recipient keeps it from all: there is no session, or no time for one.
+func (r Receipt) concernsAll() bool {
+	if r.Err == nil {
+		return false
+	}
+	return r.BeforeClient || r.Err.Kind == Aborted
+}
+
 // and returns a receipt for the recipients of both.
 func (r Receipt) and(later Receipt) Receipt {
 	if len(r.Recipients) == 0 {

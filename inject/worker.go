@@ -248,6 +248,10 @@ func (w *worker) deliver(j *job) (r Receipt, mine bool) {
 		if w.session != nil && !w.session.Reusable() {
 			w.dismiss()
 		}
+		if rest := j.m.To[i+1:]; len(rest) > 0 && of.concernsAll() { // each would wait as long for an MTA that is silent
+			m.To = rest
+			return r.and(w.p.undelivered(&m, of.Err, of.Presented, nil)), true
+		}
 	}
 	return r, true
 }

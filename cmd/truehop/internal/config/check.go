@@ -45,7 +45,7 @@ func check(c *Config, r *report) {
 		_, notAddr := netip.ParseAddr(s)
 		_, notAddrPort := netip.ParseAddrPort(s)
 		if notAddr != nil && notAddrPort != nil {
-			k.wrong("resolver/server", "want the address of a name server, such as 192.0.2.53 or [2001:db8::53]:5353, got %s", show(s))
+			k.wrong("resolver/server", "want the address of a name server, such as 192.0.2.53 or [2001:db8::53]:5353%s", got(s))
 		}
 	}
 	if len(c.Accounts) == 0 && c.AccountsFrom == "" {
@@ -110,9 +110,14 @@ func (k checker) trouble(c *Config) {
 }
 
 func (k checker) absolute(path, value string) {
-	if value != "" && !filepath.IsAbs(value) {
-		k.wrong(path, "want an absolute path, got %s (~ and variables are not expanded)", show(value))
+	if value == "" || filepath.IsAbs(value) {
+		return
 	}
+	found := got(value)
+	if secretive(path) {
+		found = ""
+	}
+	k.wrong(path, "want an absolute path%s (~ and variables are not expanded)", found)
 }
 
 // choice checks which target takes an account's mail, and what needs that target's second listener.
@@ -240,7 +245,8 @@ func (k checker) credentials(at string, c *Credentials, keys, instead []string) 
 // credentialName checks the name of a systemd credential.
 func (k checker) credentialName(at, name string) {
 	if strings.ContainsAny(name, "/:") || strings.HasPrefix(name, ".") || len(name) > 255 {
-		k.wrong(at, "%s is no name of a credential; it is the part before the colon in LoadCredential=NAME:PATH", show(name))
+		// It is not repeated: it may be the password itself.
+		k.wrong(at, "is no name of a credential; that is the part before the colon in LoadCredential=NAME:PATH")
 	}
 }
 
@@ -363,8 +369,8 @@ func heloName(s string) bool {
 // splitHostPort reads HOST:PORT with a numeric port.
 func splitHostPort(s string) (string, int, error) {
 	host, port, err := net.SplitHostPort(s)
-	if err != nil {
-		return "", 0, fmt.Errorf("want unix:/PATH or HOST:PORT, got %s", show(s))
+	if err != nil || strings.Contains(s, "@") {
+		return "", 0, fmt.Errorf("want unix:/PATH or HOST:PORT%s", got(s))
 	}
 	n, err := strconv.Atoi(port)
 	if err != nil || n < 1 || n > 65535 {

@@ -32,7 +32,7 @@ func EditSettings(settings []byte, set, unset []string) ([]byte, error) {
 	for _, assignment := range set {
 		key, value, ok := strings.Cut(assignment, "=")
 		if !ok {
-			return nil, fmt.Errorf("want KEY=VALUE, got %s", show(assignment))
+			return nil, fmt.Errorf("want KEY=VALUE%s", got(assignment))
 		}
 		f, err := keyOfRow(key)
 		if err != nil {

@@ -99,7 +99,10 @@ func (e *environment) value(f field, s string) (any, string) {
 			continue
 		}
 		v, fault := scalar(f, f.typ.Elem(), item, bare)
-		if fault != "" {
+		switch {
+		case fault != "" && secretive(f.name):
+			return nil, fault
+		case fault != "":
 			return nil, fmt.Sprintf("%s: %s", show(item), fault)
 		}
 		out = append(out, v)

@@ -124,7 +124,11 @@ func (k checker) oauth(at string, o *OAuth) {
 		if address.value == "" {
 			continue
 		}
-		if err := oauth.CheckURL(address.value); err != nil {
+		switch err := oauth.CheckURL(address.value); {
+		case err == nil:
+		case discreet(address.value): // which err may repeat
+			k.wrong(at+address.key, "want an address of the form https://HOST/PATH, without a login")
+		default:
 			k.wrong(at+address.key, "%v", err)
 		}
 	}

@@ -108,6 +108,10 @@ func (s *schema) mapping(n *yaml.Node, path string, t reflect.Type) map[string]a
 			s.add(s.at(key), path, "a key is a word, not %s", kindOf(key))
 			continue
 		}
+		if word, glued := firstWord(key.Value); glued && t.Kind() == reflect.Struct {
+			s.add(s.at(key), join(path, word), "is followed by something else than a colon and a blank; write %s: VALUE", clip(word))
+			continue
+		}
 		if line, twice := seen[key.Value]; twice {
 			s.add(s.at(key), join(path, key.Value), "given before on line %d; keep one of the two", line)
 			continue
@@ -118,6 +122,16 @@ func (s *schema) mapping(n *yaml.Node, path string, t reflect.Type) map[string]a
 		}
 	}
 	return out
+}
+
+// firstWord returns the word that a key begins with, and whether more stands behind it: YAML takes password:x and password=x,
+// where a blank is missing, for keys as a whole, and what is behind the word is not to be shown.
+func firstWord(key string) (word string, more bool) {
+	i := strings.IndexAny(key, ":= \t\"'")
+	if i <= 0 {
+		return key, false
+	}
+	return key[:i], true
 }
 
 // member walks one key of a mapping and its value.
@@ -174,7 +188,11 @@ func (s *schema) member(key, value *yaml.Node, path string, t reflect.Type) (any
 // list walks a sequence of scalars.
 func (s *schema) list(n *yaml.Node, path string, f field) (any, bool) {
 	if n.Kind != yaml.SequenceNode {
-		s.add(s.at(n), path, "want a list, got %s; write [%s]", kindOf(n), clip(n.Value))
+		example := clip(n.Value)
+		if secretive(path) {
+			example = "/usr/bin/pass, show, mail"
+		}
+		s.add(s.at(n), path, "want a list, got %s; write [%s]", kindOf(n), example)
 		return nil, false
 	}
 	out := []any{}
@@ -250,7 +268,8 @@ func (s *schema) plain(n *yaml.Node, path string) bool {
 	case n.Kind == yaml.AliasNode || n.Anchor != "":
 		s.add(s.at(n), path, "anchors and aliases are not read here; put shared keys of accounts below defaults:")
 	case n.Style&yaml.TaggedStyle != 0:
-		s.add(s.at(n), path, "tags such as %s are not read here; remove it", clip(n.Tag))
+		// A password without quotes that begins with an exclamation mark looks like one.
+		s.add(s.at(n), path, "an exclamation mark begins a tag, which is not read here; remove it, or put the value in quotes")
 	case strings.Count(path, "/") > maxDepth:
 		s.add(s.at(n), path, "nested too deeply")
 	default:
@@ -295,8 +314,12 @@ func (r *report) badName(p place, path, name string) {
 	if path == injectKey {
 		whose = "a target"
 	}
+	called := show(name)
+	if discreet(name) {
+		called = "this"
+	}
 	r.problems = append(r.problems, problem(p, path,
-		"%s is no name for %s; use a-z, 0-9, dot, hyphen and underscore, 63 at most, and begin with a letter or digit", show(name), whose))
+		"%s is no name for %s; use a-z, 0-9, dot, hyphen and underscore, 63 at most, and begin with a letter or digit", called, whose))
 }
 
 // goodName reports whether s can name an account or a target: it becomes part of log

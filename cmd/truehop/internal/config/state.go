@@ -39,28 +39,24 @@ func (k checker) state(c *Config) {
 		}
 	}
 	k.absolute("state_password_file", c.StatePasswordFile)
-	if len(c.StatePasswordCommand) > 0 {
-		k.absolute("state_password_command", c.StatePasswordCommand[0])
-	}
+	k.program("state_password_command", c.StatePasswordCommand)
 }
 
 // database checks how a database is named. aside says what else may be meant, instead where a password belongs.
 func (k checker) database(key, value, aside, instead string) {
+	const form = "postgres://USER@HOST/DATABASE or service=NAME"
 	scheme, _, isURL := strings.Cut(value, "://")
 	isURL = isURL && slices.Contains([]string{"postgres", "postgresql"}, scheme)
-	u, err := url.Parse(value)
-	inAddress := false
-	if u != nil {
-		_, has := u.User.Password()
-		words := strings.Join(strings.Fields(u.Path), "") // libpq takes spaces around =
-		inAddress = has || u.Query().Has("password") || strings.Contains(words, "password=")
-	}
+	known := isURL || strings.HasPrefix(value, "service=")
+	_, err := url.Parse(value)
 	switch {
-	case !isURL && !strings.HasPrefix(value, "service="):
-		k.wrong(key, "want postgres://USER@HOST/DATABASE or service=NAME, got %s%s", show(value), aside)
+	case holdsPassword(value) && !known:
+		k.wrong(key, "holds a password, which everybody sees who is shown the configuration; %s, and name the database as %s", instead, form)
+	case holdsPassword(value):
+		k.wrong(key, "holds a password, which everybody sees who is shown the configuration; %s", instead)
+	case !known:
+		k.wrong(key, "want %s%s%s", form, got(value), aside)
 	case isURL && err != nil:
 		k.wrong(key, "cannot be read as an address; write postgres://USER@HOST/DATABASE") // err quotes it, with what may be a password
-	case inAddress, strings.Contains(strings.Join(strings.Fields(value), ""), "password="):
-		k.wrong(key, "holds a password, which everybody sees who is shown the configuration; %s", instead)
 	}
 }

@@ -15,6 +15,7 @@ func TestStateHoldsNoPassword(t *testing.T) {
 		"postgres://u@db.example.org/%zz":               "cannot be read as an address",
 		"dbname=x":                                      "want postgres://",
 		"service=a%zz":                                  "",
+		"postgres://db.example.org:5432/x?user=u@x":     "",
 		"postgres://u@db.example.org/x":                 "",
 	} {
 		_, err := Parse("test.yaml", []byte("state: "+state+"\n"), options())

@@ -31,6 +31,8 @@ func (s *schema) syntax(err error) {
 		s.add(p, "", "a tab in the indentation; YAML wants spaces")
 	case strings.Contains(reason, "mapping values are not allowed"):
 		s.add(p, "", "a colon where none can stand; put the value in quotes, or mend the indentation")
+	case strings.Contains(reason, "unknown anchor"): // whose name may be a password
+		s.add(p, "", "an asterisk begins an alias, which is not read here; put the value in quotes")
 	case strings.Contains(reason, "unknown escape character"):
 		s.add(p, "", "a backslash in double quotes begins an escape; put the text in single quotes: '\\Junk'")
 	case strings.Contains(reason, "quoted scalar") || strings.Contains(reason, "unexpected end of stream"):

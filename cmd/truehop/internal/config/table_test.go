@@ -295,7 +295,7 @@ func TestRowOrigin(t *testing.T) {
 func TestTableKeys(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"accounts_from: service=truehop\naccounts_key_file: key\n", "accounts_key_file: want an absolute path"},
-		{"accounts_from: service=truehop\naccounts_key_credential: a/b\n", "accounts_key_credential: \"a/b\" is no name of a credential"},
+		{"accounts_from: service=truehop\naccounts_key_credential: a/b\n", "accounts_key_credential: is no name of a credential"},
 		{"accounts_from: service=truehop\naccounts_key_file: /k\naccounts_key_credential: k\n", "accounts_key_credential: accounts_key_file and accounts_key_credential are both given"},
 		{"accounts_from: postgres\n", "accounts_from: postgres is the database that state names, and there is none"},
 		{"accounts_from: sqlite\n", `accounts_from: want postgres://USER@HOST/DATABASE or service=NAME, got "sqlite"`},

@@ -103,13 +103,33 @@ func (f *file) private() error {
 	}
 	k := keeping{mode: f.mode.Perm(), root: uid(info) == 0, mount: mountOf(f.File)}
 	groups, err := os.Getgroups()
+	group := -1
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && err == nil {
-		k.ourGroup = slices.Contains(append(groups, os.Getegid()), int(st.Gid))
+		group = int(st.Gid)
+		k.ourGroup = slices.Contains(append(groups, os.Getegid()), group)
 	}
-	if k.private() {
+	switch {
+	case k.private():
 		return nil
+	case k.ofGroup() && os.Geteuid() == 0:
+		// No word of chmod alone: a service whose group that is could not read the file any more. And root does not know who is in it.
+		name, member := groupName(group)
+		return fmt.Errorf("mode %04o lets the group %s read it, and truehop runs as root, who is not in it: where the service is a user of that group, run it as that user, as by sudo -u %s truehop check; where it is root, chmod 600 %s",
+			f.mode.Perm(), name, member, strconv.Quote(f.path))
 	}
 	return fmt.Errorf("mode %04o lets others read it: chmod 600 %s", f.mode.Perm(), strconv.Quote(f.path))
+}
+
+// groupName is a group's name, or its id where it has none, and the user who is called as the group is, as sudo -u takes it; USER if there is none.
+func groupName(id int) (name, member string) {
+	g, err := user.LookupGroupId(strconv.Itoa(id))
+	if err != nil {
+		return strconv.Itoa(id), "USER"
+	}
+	if _, err := user.Lookup(g.Name); err != nil {
+		return g.Name, "USER"
+	}
+	return g.Name, g.Name
 }
 
 // keeping is how a file with a secret in it is kept.
@@ -143,6 +163,9 @@ func (k keeping) private() bool {
 	// Those that every host has are no container's secrets.
 	return k.mount.tmpfs && !slices.Contains([]string{"", "/", "/run", "/tmp", "/var/tmp", "/dev/shm"}, k.mount.point)
 }
+
+// ofGroup reports whether a group that we are not in may read a file of root's, and nobody else may.
+func (k keeping) ofGroup() bool { return k.root && !k.ourGroup && k.mode&0o077 == 0o040 }
 
 // mountPoint returns the highest directory above path on the same file system, "" if it cannot be told.
 func mountPoint(path string) string {

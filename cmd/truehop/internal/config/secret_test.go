@@ -222,6 +222,46 @@ func TestForeignOwner(t *testing.T) {
 	})
 }
 
+// TestRootOnASecretForAGroup: what root has for the group of a service is not told to be taken from it, in a password file and in a
+// configuration that holds a password; root itself does not read it, for it does not know who is in that group.
+func TestRootOnASecretForAGroup(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to give files away")
+	}
+	const daemon, nameless = 1, 54321
+	for _, c := range []struct {
+		name  string
+		mode  os.FileMode
+		group int
+		want  []string // nil is accepted
+	}{
+		{"root's group", 0o640, 0, nil},
+		{"a group of a user's", 0o640, daemon, []string{"mode 0640 lets the group daemon read it", "run it as that user, as by sudo -u daemon truehop check"}},
+		{"a group of a user's, to read", 0o440, daemon, []string{"mode 0440 lets the group daemon read it", "sudo -u daemon truehop check"}},
+		{"a group without a name", 0o640, nameless, []string{"lets the group 54321 read it", "sudo -u USER truehop check"}},
+		{"a group and all others", 0o644, daemon, []string{"mode 0644 lets others read it: chmod 600"}},
+	} {
+		t.Run(strings.ReplaceAll(c.name, ",", ""), func(t *testing.T) {
+			secret, file := configFile(t, c.mode, canary), configFile(t, c.mode, withPassword)
+			if err := errors.Join(os.Chown(secret, 0, c.group), os.Chown(file, 0, c.group)); err != nil {
+				t.Fatal(err)
+			}
+			_, ofSecret := (&Credentials{PasswordFile: secret}).Password(t.Context())
+			_, ofFile := Load(file, options())
+			for _, err := range []error{ofSecret, ofFile} {
+				if (err == nil) != (c.want == nil) {
+					t.Errorf("got %v, want %q", err, c.want)
+				}
+				for _, want := range c.want {
+					if !strings.Contains(fmt.Sprint(err), want) {
+						t.Errorf("%v; want %q", err, want)
+					}
+				}
+			}
+		})
+	}
+}
+
 func refused(t *testing.T, path, want string) {
 	t.Helper()
 	_, err := Load(path, options())

@@ -56,11 +56,13 @@ type Config struct {
 	// over it has ended well for an hour, and when its mail was refused, held or lost: once a day at most for each of these
 	// and each account. The mail goes to inject.plain of the account's target, from the null sender. Default: nobody.
 	TroubleMail string `koanf:"trouble_mail"`
-	// Accounts worked on at the same time by `run` and `serve`: so many connections with upstreams are open at most, but for those that wait
-	// for new mail. One that takes longer than five minutes does not count any more.
+	// Passes made at the same time by `run` and `serve`. Each has one connection to its upstream; connections
+	// that wait for new mail are extra. A pass longer than five minutes no longer counts, so that accounts which
+	// hang do not delay others.
 	Passes int `koanf:"passes" default:"64" min:"1" max:"1000"`
-	// The same for accounts of one upstream, by their host and port as they are written there; here one counts as long as it lasts. An account whose
-	// upstream is busy waits, and no other behind it. Many providers and servers allow few connections from one address (Courier: 4 unless told otherwise).
+	// The same for accounts with the same host and port in their configuration. Here a pass counts until it ends.
+	// An account whose upstream is busy waits without holding up others. Many providers and servers allow few
+	// connections from one address (Courier: 4 unless told otherwise).
 	PassesPerHost int `koanf:"passes_per_host" default:"4" min:"1" max:"1000"`
 	// Connections on which `serve` waits for new mail (see idle), over all accounts. What finds no room is fetched by its schedule,
 	// and a line in the log says so.
@@ -371,8 +373,10 @@ type Account struct {
 	// or restored from an old backup. Leave it off where two installations fetch one mailbox: each
 	// would take for delivered what the other has marked.
 	MarkDelivered bool `koanf:"mark_delivered" default:"false"`
-	// How long delivered mail stays upstream that on_delivered keeps or flags, in time that truehop has been
-	// running; then it is deleted. Only what the record says was delivered goes, whoever has read it. 0: it stays.
+	// How long delivered mail stays upstream that on_delivered keeps or flags; then it is deleted. The time is
+	// counted from pass to pass over the account, at most a day for each gap: a machine that was off for longer,
+	// or a clock that was set ahead, counts as one day. Only what the record says was delivered goes, whoever has
+	// read it. 0: it stays.
 	DeleteAfter time.Duration `koanf:"delete_after" default:"0" min:"0" max:"3650d"`
 	// Allows to delete and to move at an IMAP server without UIDPLUS, by EXPUNGE, which removes what any client has
 	// marked as deleted. It is said only where the server, asked just before, names no other marked message.
@@ -388,9 +392,9 @@ type Account struct {
 	// that no MTA refused is held, whatever stands here: deferred for too long, too large, to a
 	// recipient that the MTA does not take mail for, or impossible to put to it. Nobody gets a bounce.
 	OnRefused transfer.Refusal `koanf:"on_refused" default:"keep"`
-	// How long refused mail stays upstream at least before on_refused deletes or moves it, in time that truehop
-	// has been running. After that it still stays until the same MTA has, since the refusal, taken mail of three known
-	// clients, and of at least as many as it has refused.
+	// How long refused mail stays upstream at least before on_refused deletes or moves it, counted from pass to
+	// pass as for delete_after. After that it still stays until the same MTA has, since the refusal, taken mail of
+	// three known clients, and of at least as many as it has refused.
 	RefusedGrace time.Duration `koanf:"refused_grace" default:"3d" min:"0" max:"365d"`
 	// What happens to mail whose client was not found, or is never presented. present: the MTA is shown
 	// inject.unknown_client_address, which no host has, and judges; what it then refuses is held, not refused.

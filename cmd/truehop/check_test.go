@@ -15,6 +15,12 @@ import (
 	"github.com/truehop/truehop/schedule"
 )
 
+// judgedOf is what the only target of a configuration is to take and judge.
+func judgedOf(cfg *config.Config) load {
+	judged, _ := loads(cfg, slices.Collect(maps.Values(cfg.Accounts)), cfg.Inject["main"])
+	return judged
+}
+
 // TestCheckPresentsNobodyUnasked: a client without an address, of which filters behind an MTA can die, is presented only
 // where a run would do it too. The stand-ins, and a client with an address of IPv6, are presented always.
 func TestCheckPresentsNobodyUnasked(t *testing.T) {
@@ -34,7 +40,7 @@ func TestCheckPresentsNobodyUnasked(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out strings.Builder
-		found := checkMTA(t.Context(), cfg.Inject["main"], slices.Collect(maps.Values(cfg.Accounts)), os.Geteuid())
+		found := checkMTA(t.Context(), cfg.Inject["main"], judgedOf(cfg), os.Geteuid())
 		found.Print(&out, true)
 		if found.code != exitOK {
 			t.Errorf("{%s}: exit code %d\n%s", keys, found.code, &out)
@@ -71,7 +77,7 @@ func TestCheckFindsAnMTAWithoutIPv6(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	found := checkMTA(t.Context(), cfg.Inject["main"], slices.Collect(maps.Values(cfg.Accounts)), os.Geteuid())
+	found := checkMTA(t.Context(), cfg.Inject["main"], judgedOf(cfg), os.Geteuid())
 	found.Print(&out, true)
 	if found.code != exitConfig || !strings.Contains(out.String(), "inet_protocols=all") {
 		t.Errorf("exit %d; want the configuration at fault, and what helps\n%s", found.code, &out)
@@ -112,7 +118,7 @@ func TestCheckOfEachReceiver(t *testing.T) {
 				t.Fatal(err)
 			}
 			var out strings.Builder
-			found := checkMTA(t.Context(), cfg.Inject["main"], slices.Collect(maps.Values(cfg.Accounts)), os.Geteuid())
+			found := checkMTA(t.Context(), cfg.Inject["main"], judgedOf(cfg), os.Geteuid())
 			found.Print(&out, true)
 			if !strings.Contains(out.String(), c.want) {
 				t.Errorf("it does not say %q:\n%s", c.want, &out)

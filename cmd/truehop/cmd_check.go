@@ -27,7 +27,8 @@ func (p *program) checkCommand() *cobra.Command {
 		Long: `check looks whether run has all that it needs: the configuration; the state directory and the
 spool, for the user that they belong to; each upstream, with its TLS, its login, its folders and those
 that mail is moved to; the clients of the last messages; and each MTA, with its TLS, the largest
-message that it takes, the recipients, and whether it lets itself be told of clients by XCLIENT.
+message that it takes, the recipients, and whether it lets itself be told of clients by XCLIENT,
+and its listener plain where mail may go there.
 Accounts are looked at together. Each is a line with ok, WARN or FAILED, and below it what is wrong and
 what to do; with --verbose, all that was found. It changes nothing anywhere; after a login
 that went well, the next pass over the account does not wait because of one that was refused.`,
@@ -63,33 +64,9 @@ func (p *program) check(ctx context.Context, names []string, o checkOptions) err
 	if err != nil {
 		return err
 	}
-	user := stateUser(cfg.StateDir)
-	tasks := []checking{
-		{"", func() *checked {
-			c := &checked{Checked: ui.CheckConfiguration(cfg)}
-			c.fail(readable(user, "configuration", cfg.Path))
-			return c
-		}},
-		{"", func() *checked { return checkState(ctx, cfg, user) }},
-		{"", func() *checked { return checkSpool(cfg, user) }},
-	}
-	for _, a := range accounts {
-		tasks = append(tasks, checking{a.Upstream(), func() *checked {
-			return checkAccount(ctx, a, app.NewPresenter(cfg, a).Policy, cfg, user)
-		}})
-	}
-	for _, target := range cfg.Targets() {
-		filtered, unfiltered := accountsOf(cfg, accounts, target)
-		if len(filtered) > 0 {
-			tasks = append(tasks, checking{"", func() *checked { return checkMTA(ctx, target, filtered, user) }})
-		}
-		if len(unfiltered) > 0 {
-			tasks = append(tasks, checking{"", func() *checked { return checkPlain(ctx, target, unfiltered, user) }})
-		}
-	}
 	code := exitOK
 	var all []*ui.Checked
-	for _, done := range together(tasks, schedule.NewSlots(cfg.Passes, cfg.PassesPerHost, schedule.Patience)) {
+	for _, done := range together(checkings(ctx, cfg, accounts), schedule.NewSlots(cfg.Passes, cfg.PassesPerHost, schedule.Patience)) {
 		c := <-done
 		code = worse(code, c.code)
 		all = append(all, c.Checked)
@@ -111,6 +88,31 @@ func (p *program) check(ctx context.Context, names []string, o checkOptions) err
 type checking struct {
 	upstream string
 	look     func() *checked
+}
+
+// checkings are the parts of what these accounts need, in the order in which they are shown.
+func checkings(ctx context.Context, cfg *config.Config, accounts []*config.Account) []checking {
+	user := stateUser(cfg.StateDir)
+	tasks := []checking{
+		{"", func() *checked { return checkConfiguration(cfg, user) }},
+		{"", func() *checked { return checkState(ctx, cfg, user) }},
+		{"", func() *checked { return checkSpool(cfg, user) }},
+	}
+	for _, a := range accounts {
+		tasks = append(tasks, checking{a.Upstream(), func() *checked {
+			return checkAccount(ctx, a, app.NewPresenter(cfg, a).Policy, cfg, user)
+		}})
+	}
+	for _, target := range cfg.Targets() {
+		judged, plain := loads(cfg, accounts, target)
+		if len(judged.accounts) > 0 {
+			tasks = append(tasks, checking{"", func() *checked { return checkMTA(ctx, target, judged, user) }})
+		}
+		if len(plain.accounts)+len(plain.to) > 0 {
+			tasks = append(tasks, checking{"", func() *checked { return checkPlain(ctx, target, plain, user) }})
+		}
+	}
+	return tasks
 }
 
 // together runs the tasks, as many at a time as slots allow, and returns where each hands over its result, in their order.
@@ -148,6 +150,13 @@ func readable(user int, key, path string) error {
 		return &config.SecretError{Source: key, Err: err}
 	}
 	return nil
+}
+
+// checkConfiguration says what is odd about the configuration, and whether it can be read.
+func checkConfiguration(cfg *config.Config, user int) *checked {
+	c := &checked{Checked: ui.CheckConfiguration(cfg)}
+	c.fail(readable(user, "configuration", cfg.Path))
+	return c
 }
 
 // checkState looks whether the ledger can be kept, and read.

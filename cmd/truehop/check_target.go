@@ -90,6 +90,9 @@ func checkPlain(ctx context.Context, target *config.Target, mail load, user int)
 func checkMTA(ctx context.Context, target *config.Target, mail load, user int) *checked {
 	c := &checked{Checked: ui.CheckMTA(target)}
 	c.fail(reachable(user, target.Address))
+	for _, f := range []config.NamedFile{{Key: "password_file", Path: target.PasswordFile}, {Key: "tls_ca_file", Path: target.TLSCAFile}} {
+		c.fail(readable(user, target.Section()+"."+f.Key+" "+f.Path, f.Path))
+	}
 	dial, options, err := app.MTA(target)
 	if err != nil {
 		c.fail(err)

@@ -155,13 +155,17 @@ func readable(user int, key, path string) error {
 // checkConfiguration says what is odd about the configuration, and whether it can be read.
 func checkConfiguration(cfg *config.Config, user int) *checked {
 	c := &checked{Checked: ui.CheckConfiguration(cfg)}
-	c.fail(readable(user, "configuration", cfg.Path))
+	for _, path := range cfg.Files() {
+		c.fail(readable(user, "configuration", path))
+	}
+	c.fail(readable(user, "accounts_key_file "+cfg.AccountsKeyFile, cfg.AccountsKeyFile))
 	return c
 }
 
 // checkState looks whether the ledger can be kept, and read.
 func checkState(ctx context.Context, cfg *config.Config, user int) *checked {
 	c := &checked{Checked: ui.CheckState(cfg.Record(), ledger.UserName(user))}
+	c.fail(readable(user, "state_password_file "+cfg.StatePasswordFile, cfg.StatePasswordFile))
 	if err := ledger.CheckDir(cfg.StateDir, user); err != nil {
 		c.fail(err)
 		return c

@@ -30,6 +30,7 @@ type AccessError struct {
 	// User is the name of the user.
 	User  string
 	right Right
+	dir   bool // it is a directory that is in the way
 }
 
 // Error says who may not do what.
@@ -51,6 +52,9 @@ func (e *AccessError) Hint() string {
 	}
 	if e.right&MayWrite != 0 {
 		return fmt.Sprintf("add %s to the group of the file", e.User)
+	}
+	if e.dir { // not by chown: root believes no file below a directory of somebody else's
+		return fmt.Sprintf("give %s the right to read it, as by chmod go+rx %s or chgrp", e.User, e.At)
 	}
 	return fmt.Sprintf("chown %s %s", e.User, e.Path)
 }
@@ -81,7 +85,7 @@ func Access(path string, id int, right Right) error {
 		}
 		st, ok := info.Sys().(*syscall.Stat_t)
 		if ok && !permits(info.Mode(), int(st.Uid), int(st.Gid), id, groups, want) {
-			return &AccessError{Path: path, At: at, User: ledger.UserName(id), right: right}
+			return &AccessError{Path: path, At: at, User: ledger.UserName(id), right: right, dir: info.IsDir()}
 		}
 		if at == filepath.Dir(at) {
 			return nil

@@ -63,6 +63,19 @@ func fragments(path string) []document {
 	return all
 }
 
+// Files are what has to be read for this configuration: its files, and the directory conf.d where there is one; nothing where the
+// environment alone is the configuration.
+func (c *Config) Files() []string {
+	if len(c.files) == 0 {
+		return nil
+	}
+	dir := filepath.Join(filepath.Dir(c.files[0]), confDir)
+	if _, err := os.Stat(dir); err != nil {
+		return c.files
+	}
+	return append([]string{dir}, c.files...)
+}
+
 // unreadable says why a file cannot be read, without its name.
 func unreadable(err error) string {
 	var pe *fs.PathError

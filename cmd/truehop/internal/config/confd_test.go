@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -165,5 +166,28 @@ func TestLoginBasisOfConfDir(t *testing.T) {
 	}
 	if basis() == before {
 		t.Error("another password has the same basis")
+	}
+}
+
+// TestFilesOfAConfiguration: whoever is to read a configuration needs all that was read for it, and nothing that was not.
+func TestFilesOfAConfiguration(t *testing.T) {
+	path := confTree(t, mainWithAccount, map[string]string{"a.yaml": added("work"), "b.yml": "{", ".c.yaml": "{"}, nil)
+	dir := filepath.Join(filepath.Dir(path), confDir)
+	cfg, err := Load(path, options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := cfg.Files(), []string{dir, path, filepath.Join(dir, "a.yaml")}; !slices.Equal(got, want) {
+		t.Errorf("with conf.d: %q, want %q", got, want)
+	}
+	alone := configFile(t, 0o600, withPassword)
+	if cfg, err = Load(alone, options()); err != nil {
+		t.Fatal(err)
+	}
+	if got := cfg.Files(); !slices.Equal(got, []string{alone}) {
+		t.Errorf("without conf.d: %q", got)
+	}
+	if got := mustParse(t, one(""), options()).Files(); len(got) > 0 {
+		t.Errorf("without a file: %q", got)
 	}
 }

@@ -99,8 +99,9 @@ type Config struct {
 	// accounts: as here.
 	Accounts map[string]*Account `koanf:"accounts"`
 
-	// Path is the file that was read.
-	Path string `koanf:"-"`
+	// Path is the file that was read; files are all that were, those of conf.d behind it.
+	Path  string `koanf:"-"`
+	files []string
 	// places are where keys were given, see [Config.Settings].
 	places map[string]place `koanf:"-"`
 	// How long a service that shares its accounts keeps them when it says nothing more, as when its machine dies; then others take them over. A

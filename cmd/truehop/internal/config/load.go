@@ -155,6 +155,11 @@ func parse(documents []document, o Options) (*Config, error) {
 		return nil, fmt.Errorf("config: %w", err)
 	}
 	c.Path, c.places = name, r.places
+	for _, s := range documents {
+		if s.file != nil {
+			c.files = append(c.files, s.name)
+		}
+	}
 	c.complete(o, r.given)
 	for _, a := range c.Accounts {
 		if i := slices.IndexFunc(documents, func(s document) bool { return s.name == r.places["accounts/"+a.Name].source }); i > 0 {

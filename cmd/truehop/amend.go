@@ -45,7 +45,7 @@ func named(ctx context.Context, l app.Ledger, account string, names []string) ([
 	seen := map[ledger.Key]bool{}
 	for _, name := range names {
 		before := len(found)
-		for _, f := range []ledger.Filter{{Account: account, UID: name}, {Account: account, Token: name}} {
+		for _, f := range []ledger.Filter{{Account: account, UID: name}, {Account: account, Tokens: []string{name}}} {
 			records, err := l.List(ctx, f)
 			if err != nil {
 				return nil, err

@@ -182,7 +182,8 @@ type Filter struct {
 	Account string
 	States  []State
 	UID     string
-	Token   string
+	// Tokens selects the messages with one of these Truehop-IDs.
+	Tokens []string
 	// Client, Sender and QueueID are compared as they stand in the record.
 	Client, Sender, QueueID string
 	// MessageID is compared with that of the heading.

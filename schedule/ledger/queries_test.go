@@ -1,6 +1,41 @@
 package ledger
 
-import "testing"
+import (
+	"database/sql"
+	"strings"
+	"testing"
+)
+
+// TestTokensAreLookedForAmongAnAccountsRecords: a stranger writes what is looked for, and a ledger of years holds a million records of others.
+func TestTokensAreLookedForAmongAnAccountsRecords(t *testing.T) {
+	l := open(t, t.TempDir())
+	list(t, l, Filter{Account: "work", Tokens: []string{"tok-1", "tok-2"}, Limit: 1})
+	list(t, l, Filter{Account: "work", Tokens: []string{"tok-3"}, Limit: 1})
+	if got := len(l.queries.prepared); got != 1 {
+		t.Errorf("%d queries, want one for any number of tokens", got)
+	}
+	for query := range l.queries.prepared {
+		if plan := planOf(t, l, query); !strings.Contains(plan, "SEARCH record USING PRIMARY KEY (mailbox=?)") {
+			t.Errorf("SQLite reads %s", plan)
+		}
+	}
+}
+
+// planOf returns how SQLite answers a query.
+func planOf(t *testing.T, l *Ledger, query string) (plan string) {
+	t.Helper()
+	rows := must[*sql.Rows](t)(l.db.Query("EXPLAIN QUERY PLAN "+query, make([]any, strings.Count(query, "?"))...))
+	defer rows.Close()
+	for rows.Next() {
+		var id, parent, unused int
+		var detail string
+		if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+			t.Fatal(err)
+		}
+		plan += detail + "; "
+	}
+	return plan
+}
 
 // TestQueriesStayPrepared: a query is parsed once for each text, and what there is no room for is answered all the same.
 func TestQueriesStayPrepared(t *testing.T) {

@@ -171,8 +171,12 @@ func (l *Ledger) List(ctx context.Context, f Filter) ([]Record, error) {
 	if f.UID != "" {
 		and("uid = ?", []byte(f.UID))
 	}
-	if f.Token != "" {
-		and("token = ?", f.Token)
+	if len(f.Tokens) > 0 {
+		text, err := json.Marshal(f.Tokens)
+		if err != nil {
+			return nil, err
+		}
+		and("token IN (SELECT value FROM json_each(?))", string(text)) // one query for any number: it stays prepared
 	}
 	if f.Client != "" {
 		and("client = ?", f.Client)

@@ -79,7 +79,7 @@ func (l *Ledger) List(ctx context.Context, f ledger.Filter) ([]ledger.Record, er
 		conds = append(conds, cond+strconv.Itoa(len(args)))
 	}
 	for _, equal := range []struct{ column, value string }{
-		{"uid", f.UID}, {"token", f.Token}, {"client", f.Client}, {"sender", f.Sender}, {"queueid", f.QueueID}, {"messageid", f.MessageID},
+		{"uid", f.UID}, {"client", f.Client}, {"sender", f.Sender}, {"queueid", f.QueueID}, {"messageid", f.MessageID},
 	} {
 		if equal.value != "" {
 			and(equal.column+" = $", []byte(equal.value))
@@ -87,6 +87,14 @@ func (l *Ledger) List(ctx context.Context, f ledger.Filter) ([]ledger.Record, er
 	}
 	if f.Account != "" {
 		and("account = $", f.Account)
+	}
+	if len(f.Tokens) > 0 {
+		var octets [][]byte
+		for _, token := range f.Tokens {
+			octets = append(octets, []byte(token))
+		}
+		args = append(args, octets)
+		conds = append(conds, "token = ANY($"+strconv.Itoa(len(args))+"::bytea[])")
 	}
 	if !f.Since.IsZero() {
 		and("last >= $", ledger.Millis(f.Since))

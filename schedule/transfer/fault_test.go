@@ -431,7 +431,7 @@ func (l lossy) Submit(ctx context.Context, m *inject.Message, done func(inject.R
 }
 
 // TestUnreadableLedgerHoldsNothing damages a record that is read only to prepare a message, one of another
-// account: the pass ends, and what could not be prepared is no mail loop, and not to be delivered either.
+// folder: the pass ends, and what could not be prepared is no mail loop, and not to be delivered either.
 func TestUnreadableLedgerHoldsNothing(t *testing.T) {
 	const id, uid, damaged = "aaaaaaaaaaaaaaaaaaaaaaaaaa", "the-uid-before", "the-uid-behind"
 	w, dir := newWorld(t), t.TempDir()
@@ -459,7 +459,8 @@ func TestUnreadableLedgerHoldsNothing(t *testing.T) {
 	spare := w.ledger
 	open()
 	defer func() { _ = w.ledger.Close(); w.ledger = spare }()
-	if err := w.ledger.Put(t.Context(), ledger.Record{Key: ledger.Key{Account: "other", UID: uid}, State: ledger.Delivered, Token: id}); err != nil {
+	of := ledger.Record{Key: ledger.Key{Account: "work", Folder: "Elsewhere", UID: uid}, State: ledger.Delivered, Token: id}
+	if err := w.ledger.Put(t.Context(), of); err != nil {
 		t.Fatal(err)
 	}
 	replace(uid, damaged)
@@ -473,7 +474,7 @@ func TestUnreadableLedgerHoldsNothing(t *testing.T) {
 	}
 	w.delivered()
 	w.left(1)
-	w.states(map[ledger.State]int{})
+	w.states(map[ledger.State]int{ledger.Delivered: 1})
 	if !w.pass.Budget.TryAcquire(w.pass.BudgetSize) {
 		t.Fatal("the message still weighs on the budget")
 	}
@@ -481,5 +482,5 @@ func TestUnreadableLedgerHoldsNothing(t *testing.T) {
 	replace(damaged, uid)
 	w.run()
 	w.delivered()
-	w.states(map[ledger.State]int{ledger.Held: 1})
+	w.states(map[ledger.State]int{ledger.Delivered: 1, ledger.Held: 1})
 }

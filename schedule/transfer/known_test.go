@@ -3,6 +3,7 @@ package transfer_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -208,6 +209,31 @@ func TestMailLoopIsHeld(t *testing.T) {
 	}
 	w.delivered(1, 3)
 	w.left(1)
+}
+
+// TestMailLoopThroughAccounts: what another account has injected may come to this one, once. A loop through them
+// comes back with an ID of this account, below those of all the others.
+func TestMailLoopThroughAccounts(t *testing.T) {
+	w := newWorld(t)
+	var others []string
+	for n := range 12 {
+		id := fmt.Sprintf("anotheraccountsmessage%04d", n)
+		others = append(others, "Truehop-ID: "+id)
+		of := ledger.Record{Key: ledger.Key{Account: "home" + id, UID: "1"}, State: ledger.Delivered, Token: id}
+		if err := w.ledger.Put(t.Context(), of); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.add(1, others[0])
+	if s := w.run(); s.Held != 0 || s.Delivered != 1 {
+		t.Fatalf("summary %+v, want what comes from another account delivered", s)
+	}
+	ours := strings.TrimSuffix(w.mta.taken[0].header, "\r\n")
+	w.add(2, append(others, ours)...)
+	if s := w.run(); s.Held != 1 || s.Delivered != 0 {
+		t.Errorf("summary %+v, want what comes back held", s)
+	}
+	w.delivered(1)
 }
 
 func TestDeliveredToIsRenamed(t *testing.T) {

@@ -12,8 +12,9 @@ import (
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
-// maxLoopIDs bounds the Truehop-IDs of one message that are looked for: a sender may write any number.
-const maxLoopIDs = 4
+// maxLoopIDs bounds the Truehop-IDs of one message that are looked for: a sender may write any number. A loop through
+// that many accounts is recognised, for each puts its own above those of the others.
+const maxLoopIDs = 16
 
 // whyAltered is what a person is told of a message that a server shows with another content than before.
 const whyAltered = "the server shows this message with another content than before: it may have been delivered as it was"
@@ -74,19 +75,11 @@ func (w *pipeline) prepare(m *message) (ready bool, err error) {
 		m.rule(ledger.Held, m.defect.Why)
 		return false, nil
 	}
-	// Another instance's Truehop-ID, on mail that passed through it, is no loop.
-	for _, id := range reading.ids {
-		if len(id) != tokenLength {
-			continue
-		}
-		found, err := p.Ledger.List(w.lasting, ledger.Filter{Token: id, Limit: 1})
-		if err != nil {
-			return false, err
-		}
-		if len(found) > 0 {
-			m.rule(ledger.Held, "the message carries the Truehop-ID "+id+" of one that was injected here: a mail loop")
-			return false, nil
-		}
+	if id, err := w.loopID(reading.ids); err != nil {
+		return false, err
+	} else if id != "" {
+		m.rule(ledger.Held, "the message carries the Truehop-ID "+id+" of one that was injected here: a mail loop")
+		return false, nil
 	}
 	if p.Recipient.From != "" {
 		if reading.noRecipient != "" {
@@ -126,6 +119,22 @@ func (w *pipeline) prepare(m *message) (ready bool, err error) {
 		m.record().Client = shown.Client.Addr.String()
 	}
 	return true, nil
+}
+
+// loopID returns which of the Truehop-IDs that a message carries is one of this account, or "". Others come with mail
+// that has passed through another account or another instance, which is no loop yet: a loop through several accounts
+// comes back to each of them, and is recognised then. To look among the records of all would have a sender, who may
+// write any ID, decide that the whole ledger is read.
+func (w *pipeline) loopID(ids []string) (string, error) {
+	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return len(id) != tokenLength })
+	if len(ids) == 0 {
+		return "", nil
+	}
+	found, err := w.pass.Ledger.List(w.lasting, ledger.Filter{Account: w.pass.Account, Tokens: ids, Limit: 1})
+	if err != nil || len(found) == 0 {
+		return "", err
+	}
+	return found[0].Token, nil
 }
 
 // leaveOutServed leaves out the recipients that had their verdict at an earlier attempt, by the record that it left.

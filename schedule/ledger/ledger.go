@@ -163,12 +163,6 @@ type Brief struct {
 	Fingerprint Fingerprint
 }
 
-// Generation is one UIDVALIDITY of a folder and the number of records under it.
-type Generation struct {
-	Validity uint32
-	Count    int
-}
-
 // Turn is when messages of a folder had their turn, a millisecond after what [Ledger.Tick] showed: one that was tried for the first time, and one
 // that was tried again; 0 if none was.
 type Turn struct {

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestTokensAreLookedForAmongAnAccountsRecords: a stranger writes what is looked for, and a ledger of years holds a million records of others.
+// TestTokensAreLookedForAmongAnAccountsRecords: a stranger writes what is looked for, and a ledger of years holds a
+// million records of others.
 func TestTokensAreLookedForAmongAnAccountsRecords(t *testing.T) {
 	l := open(t, t.TempDir())
 	list(t, l, Filter{Account: "work", Tokens: []string{"tok-1", "tok-2"}, Limit: 1})
@@ -16,6 +17,23 @@ func TestTokensAreLookedForAmongAnAccountsRecords(t *testing.T) {
 	}
 	for query := range l.queries.prepared {
 		if plan := planOf(t, l, query); !strings.Contains(plan, "SEARCH record USING PRIMARY KEY (mailbox=?)") {
+			t.Errorf("SQLite reads %s", plan)
+		}
+	}
+}
+
+// TestGenerationsCountNothing: each pass with a new message asks, and of a folder of a million records one of each
+// generation is enough.
+func TestGenerationsCountNothing(t *testing.T) {
+	l := open(t, t.TempDir())
+	if _, err := l.Generations(t.Context(), "work", "INBOX"); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(l.queries.prepared); got != 1 {
+		t.Fatalf("%d queries, want one", got)
+	}
+	for query := range l.queries.prepared {
+		if plan := planOf(t, l, query); !strings.Contains(plan, "EXISTS") && !strings.Contains(plan, "CORRELATED SCALAR SUBQUERY") {
 			t.Errorf("SQLite reads %s", plan)
 		}
 	}

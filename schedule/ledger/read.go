@@ -252,22 +252,21 @@ func (l *Ledger) records(ctx context.Context, where string, limit int, args ...a
 
 // Generations returns the UIDVALIDITYs under which a folder has records, the
 // lowest first.
-func (l *Ledger) Generations(ctx context.Context, account, folder string) ([]Generation, error) {
-	rows, err := l.db.QueryContext(ctx, `SELECT validity, count(*) FROM mailbox JOIN record ON mailbox = id
-		WHERE account = ? AND folder = ? GROUP BY validity ORDER BY validity`, account, folder)
+func (l *Ledger) Generations(ctx context.Context, account, folder string) (validities []uint32, err error) {
+	rows, err := l.queries.ask(ctx, l.db, `SELECT validity FROM mailbox WHERE account = ? AND folder = ?
+		AND EXISTS (SELECT 1 FROM record WHERE mailbox = id) ORDER BY validity`, account, folder)
 	if err != nil {
 		return nil, l.readError(err)
 	}
 	defer rows.Close()
-	var gs []Generation
 	for rows.Next() {
-		var g Generation
-		if err := rows.Scan(&g.Validity, &g.Count); err != nil {
+		var validity uint32
+		if err := rows.Scan(&validity); err != nil {
 			return nil, l.readError(err)
 		}
-		gs = append(gs, g)
+		validities = append(validities, validity)
 	}
-	return gs, l.readError(rows.Err())
+	return validities, l.readError(rows.Err())
 }
 
 // Folders returns the folders of an account that have records, by name.

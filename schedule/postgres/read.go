@@ -131,17 +131,15 @@ func (l *Ledger) records(ctx context.Context, where string, limit int, args ...a
 }
 
 // Generations returns the UIDVALIDITYs under which a folder has records, the lowest first.
-func (l *Ledger) Generations(ctx context.Context, account, folder string) (gs []ledger.Generation, err error) {
-	err = l.each(ctx, func() { gs = nil }, func(rows pgx.Rows) error {
+func (l *Ledger) Generations(ctx context.Context, account, folder string) (validities []uint32, err error) {
+	err = l.each(ctx, func() { validities = nil }, func(rows pgx.Rows) error {
 		var validity int64
-		var g ledger.Generation
-		err := rows.Scan(&validity, &g.Count)
-		g.Validity = uint32(validity)
-		gs = append(gs, g)
+		err := rows.Scan(&validity)
+		validities = append(validities, uint32(validity))
 		return err
-	}, `SELECT validity, count(*) FROM truehop.mailbox JOIN truehop.record ON mailbox = id
-		WHERE account = $1 AND folder = $2 GROUP BY validity ORDER BY validity`, account, []byte(folder))
-	return gs, err
+	}, `SELECT validity FROM truehop.mailbox WHERE account = $1 AND folder = $2
+		AND EXISTS (SELECT FROM truehop.record WHERE mailbox = id) ORDER BY validity`, account, []byte(folder))
+	return validities, err
 }
 
 // Folders returns the folders of an account that have records, by name.

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/truehop/truehop/fetch"
-	"github.com/truehop/truehop/schedule/ledger"
 )
 
 // Flood guards against a mailbox that looks new and is not: a new UIDVALIDITY,
@@ -25,7 +24,7 @@ type Flood struct {
 type sighting struct {
 	folder folderKey
 	// generations are all UIDVALIDITYs under which the ledger has records of the folder.
-	generations []ledger.Generation
+	generations []uint32
 	// listed messages are in the folder, unknown of them have no record. known UIDs have one, and
 	// vanished messages were not listed, and no pass can have disposed of them.
 	listed, unknown, known, vanished int
@@ -40,7 +39,7 @@ type sighting struct {
 
 // renumbered reports whether the ledger has records of the folder under another UIDVALIDITY.
 func (s *sighting) renumbered() bool {
-	return slices.ContainsFunc(s.generations, func(g ledger.Generation) bool { return g.Validity != s.folder.validity })
+	return slices.ContainsFunc(s.generations, func(validity uint32) bool { return validity != s.folder.validity })
 }
 
 // stays reports whether mail that was delivered long ago may be listed, if this becomes of it.

@@ -5,14 +5,13 @@ import (
 	"testing"
 
 	"github.com/truehop/truehop/fetch"
-	"github.com/truehop/truehop/schedule/ledger"
 )
 
 func TestFloodJudge(t *testing.T) {
 	const here, before = 7, 6
-	same := []ledger.Generation{{Validity: here, Count: 50}}
-	other := []ledger.Generation{{Validity: before, Count: 50}}
-	both := []ledger.Generation{{Validity: before, Count: 50}, {Validity: here, Count: 1}}
+	same := []uint32{here}
+	other := []uint32{before}
+	both := []uint32{before, here}
 	const deliver, adopt = "deliver", "adopt"
 	const limit = 10
 	for _, c := range []struct {

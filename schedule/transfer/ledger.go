@@ -30,7 +30,7 @@ type Ledger interface {
 	ByHashAnywhere(ctx context.Context, account string, hash [sha256.Size]byte) ([]ledger.Record, error)
 	Unfinished(ctx context.Context, account string) ([]ledger.Record, error)
 	List(ctx context.Context, f ledger.Filter) ([]ledger.Record, error)
-	Generations(ctx context.Context, account, folder string) ([]ledger.Generation, error)
+	Generations(ctx context.Context, account, folder string) ([]uint32, error)
 	Turns(ctx context.Context, account string) (map[string]ledger.Turn, error)
 
 	Tick(ctx context.Context, account string, now time.Time) (ran time.Duration, err error)

@@ -35,7 +35,7 @@ type Home interface {
 	ByHashAnywhere(ctx context.Context, account string, hash [sha256.Size]byte) ([]ledger.Record, error)
 	Unfinished(ctx context.Context, account string) ([]ledger.Record, error)
 	List(ctx context.Context, f ledger.Filter) ([]ledger.Record, error)
-	Generations(ctx context.Context, account, folder string) ([]ledger.Generation, error)
+	Generations(ctx context.Context, account, folder string) ([]uint32, error)
 	Folders(ctx context.Context, account string) ([]string, error)
 	Turns(ctx context.Context, account string) (map[string]ledger.Turn, error)
 	Counts(ctx context.Context, account string) (map[ledger.State]int, error)

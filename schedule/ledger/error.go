@@ -27,7 +27,7 @@ const (
 	Permission
 	// Full: no space left.
 	Full
-	// Busy: another process works on the account, or holds the database.
+	// Busy: another process works on the account, or opens the ledger or has it open in another format.
 	Busy
 	// IO: the disk failed. Later writes fail too, until the ledger is opened
 	// again: after a failed fsync it is not known what the disk holds.
@@ -47,7 +47,8 @@ const (
 	Fenced
 	// Misnamed: the configuration names the database in a way that cannot be used, or not safely.
 	Misnamed
-	// Slow: the database server did not do in time what it was asked, or others were in its way. Unlike with Busy nobody else works on the account.
+	// Slow: the database did not do in time what it was asked, or others were in its way. Unlike with Busy nobody
+	// else works on the account.
 	Slow
 )
 
@@ -118,6 +119,7 @@ const (
 	hintOlder   = "restart truehop serve, and let other runs of it end; then the ledger can be brought to the new format"
 	hintOwner   = "the state directory must belong to the user that runs truehop, with mode 0700"
 	hintFull    = "free some space on this file system"
+	hintSlow    = "another process keeps the ledger busy, as truehop adopt of a large mailbox does: let it end"
 	hintIO      = "check the disk, then start truehop again"
 )
 
@@ -136,6 +138,8 @@ func failed(op, path string, err error) error {
 		e.Advice = hintOwner
 	case Full:
 		e.Advice = hintFull
+	case Slow:
+		e.Advice = hintSlow
 	case IO:
 		e.Advice = hintIO
 	}
@@ -168,7 +172,7 @@ func kindOfCode(code int) Kind {
 	case sqlite3.SQLITE_FULL:
 		return Full
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-		return Busy
+		return Slow
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_CANTOPEN:
 		return Permission
 	}

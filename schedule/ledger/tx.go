@@ -115,10 +115,15 @@ func (t *tx) exec(query string, args ...any) error {
 	return err
 }
 
+// notBegun is why a transaction could not begin: nothing was applied.
+type notBegun struct{ error }
+
+func (e *notBegun) Unwrap() error { return e.error }
+
 // run makes a transaction of what apply does. An error means that nothing of it is in the database.
 func (t *tx) run(apply func() error) error {
 	if _, err := t.begin.Exec(); err != nil {
-		return err
+		return &notBegun{err}
 	}
 	t.numbered, t.judges = false, false
 	err := apply()

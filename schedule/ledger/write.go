@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"runtime"
 	"slices"
 	"sync"
@@ -17,6 +18,11 @@ const (
 	// patience is how long a write that nobody is kept waiting by waits for others, to go to the disk with them: by then the
 	// session that began it has come to its next message, if there is one.
 	patience = 10 * time.Millisecond
+	// busyPatience is how long a group is tried again while another process has the database, as one that adopts a
+	// large mailbox: less than the 90 seconds that a unit gives a service to end. busyPause is between two tries;
+	// each waits for 10 seconds itself.
+	busyPatience = time.Minute
+	busyPause    = 100 * time.Millisecond
 )
 
 // write is one caller's change on its way to the writer.
@@ -223,17 +229,43 @@ func (w *writer) serve(group []*write) {
 			group = w.turnAway(group, err)
 		}
 	}
-	err := w.commit(group)
+	err := w.persist(group)
 	if noRoom(err) {
 		// SQLite does not tell a disk that fails from a quota that is used up.
 		group = w.turnAway(group, cmp.Or(w.reserve.tryWrite(), error(syscall.ENOSPC)))
 		w.reserve.release()
-		err = w.commit(group)
+		err = w.persist(group)
 	}
-	if err != nil && !noRoom(err) && kindOfCause(err) != Busy {
+	if err != nil && !noRoom(err) && kindOfCause(err) != Slow {
 		w.broken = failed("write failed", w.path, err)
 	}
 	answer(group, failed("write failed", w.path, err))
+}
+
+// persist commits a group. While another process has the database nothing of it has begun, and it is tried again: a
+// message that the MTA has taken would be delivered twice if that were not recorded.
+func (w *writer) persist(group []*write) error {
+	began := time.Now()
+	for {
+		err := w.commit(group)
+		var waits *notBegun
+		if !errors.As(err, &waits) || kindOfCause(err) != Slow {
+			return err
+		}
+		if time.Since(began) >= busyPatience || !w.pause() {
+			return err
+		}
+	}
+}
+
+// pause lets a moment pass before the next try. It returns false once the writer is to end.
+func (w *writer) pause() bool {
+	select {
+	case <-w.quit:
+		return false
+	case <-time.After(busyPause):
+		return true
+	}
 }
 
 // turnAway fails the writes that must not use the reserve, and returns the rest. cause is why there is no room but that.

@@ -23,6 +23,7 @@ func (p *program) forgetCommand() *cobra.Command {
 		Long: `forget removes the record of messages, which are named by UID or by Truehop-ID, as history
 prints them. If such a message is still upstream, the next pass takes it for a new one and
 delivers it, even if it was delivered before. Its copies in other folders are forgotten with it. With mark_delivered the copy is labelled as a possible redelivery.
+Where messages of several folders have the UID, none is forgotten, and forget says by what else to name each.
 --all forgets every message of the account, so that all that is upstream comes again; it wants --yes.`,
 		Args:              wantsAccount,
 		ValidArgsFunction: p.completeMessages(nil),
@@ -70,7 +71,7 @@ func withCopies(ctx context.Context, l app.Ledger, found []ledger.Record) ([]led
 // forgetMessages removes records: of those named, or, without names, of all. What is marked upstream would be known by that, so such a message keeps a record, as of one
 // that is to be delivered; its second copy is labelled.
 func forgetMessages(ctx context.Context, l app.Ledger, a *config.Account, names []string) (string, error) {
-	found, err := named(ctx, l, a.Name, names)
+	found, err := named(ctx, l, a, names)
 	if err == nil {
 		found, err = withCopies(ctx, l, found)
 	}

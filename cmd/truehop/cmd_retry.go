@@ -23,7 +23,8 @@ func (p *program) retryCommand() *cobra.Command {
 		Long: `retry makes messages of an account due at once: those that the MTA refused, for all recipients or
 for some, those held for a person, and those deferred, whose time has not come yet. They are named
 by UID or by Truehop-ID, as history prints them. The next pass fetches them again. What was
-delivered is never tried again by this, and nobody who has a message gets it again; see forget.`,
+delivered is never tried again by this, and nobody who has a message gets it again; see forget.
+Where messages of several folders have the UID, none is tried again, and retry says by what else to name each.`,
 		Args:              wantsAccount,
 		ValidArgsFunction: p.completeMessages(triable()),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -66,7 +67,7 @@ func triable() []ledger.State {
 
 // retryMessages makes messages due at once: those named, or, without names, all in these states.
 func retryMessages(ctx context.Context, l app.Ledger, a *config.Account, names []string, states []ledger.State) (string, error) {
-	found, err := named(ctx, l, a.Name, names)
+	found, err := named(ctx, l, a, names)
 	if len(names) == 0 {
 		found, err = l.List(ctx, ledger.Filter{Account: a.Name, States: states})
 	}

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
@@ -53,6 +56,53 @@ func TestRetry(t *testing.T) {
 				t.Errorf("it is given up counting from %v", r.First)
 			}
 		})
+	}
+}
+
+// TestRetryOfAUIDThatSeveralHave: what was not named is not tried again.
+func TestRetryOfAUIDThatSeveralHave(t *testing.T) {
+	l, err := ledger.Open(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	for _, folder := range []string{"INBOX", "Lists", "Old"} {
+		key := ledger.Key{Account: "work", Folder: folder, UID: "5", Hash: sha256.Sum256([]byte(folder))}
+		r := ledger.Record{Key: key, State: ledger.Held, Token: "id-" + folder, Absent: folder == "Old"}
+		if err := l.Put(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held := func() (folders []string) {
+		records, err := l.List(t.Context(), ledger.Filter{States: []ledger.State{ledger.Held}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range records {
+			folders = append(folders, r.Folder)
+		}
+		slices.Sort(folders)
+		return folders
+	}
+	account := &config.Account{Name: "work"}
+	_, err = retryMessages(t.Context(), l, account, []string{"5"}, nil)
+	said := fmt.Sprint(err)
+	if exitCode(err) != exitUsage || len(held()) != 3 || !strings.Contains(said, "id-INBOX ") || strings.Contains(said, "id-Old") {
+		t.Errorf("%v, and %v are held", err, held())
+	}
+	key := ledger.Key{Account: "work", Folder: "Copies", UID: "6", Hash: [32]byte{6}}
+	gone := ledger.Record{Key: key, State: ledger.Delivered, Absent: true}
+	still := gone
+	still.Folder, still.State, still.Absent = "Shared", ledger.Deferred, false
+	if err := l.PutAll(t.Context(), []ledger.Record{gone, still}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := retryMessages(t.Context(), l, account, []string{"6"}, nil); err != nil {
+		t.Errorf("a copy that has gone is in the way: %v", err)
+	}
+	_, err = retryMessages(t.Context(), l, account, []string{"id-INBOX"}, nil)
+	if err != nil || !slices.Equal(held(), []string{"Lists", "Old"}) {
+		t.Errorf("by its ID: %v, and %v are held", err, held())
 	}
 }
 

@@ -139,7 +139,8 @@ func writeMetrics(cfg *config.Config, a *app.App, log *ui.Log) {
 	if cfg.MetricsFile == "" {
 		return
 	}
-	if err := metrics.WriteFile(cfg.MetricsFile, a.Overviews); err != nil {
+	record := metrics.Record{Overviews: a.Overviews, Counts: a.Counts, NotCounted: log.NotCounted}
+	if err := metrics.WriteFile(cfg.MetricsFile, record); err != nil {
 		log.NotMeasured(err)
 	}
 }

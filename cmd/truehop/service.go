@@ -61,7 +61,11 @@ func newService(cfg *config.Config, log *ui.Log) *service {
 		cfg: cfg, log: log, served: map[string]served{}, due: map[string]time.Time{},
 		hangups: make(chan struct{}, 1), wakes: make(chan struct{}, 1), updates: make(chan schedule.Update), changes: make(chan accountsChange),
 	}
-	s.metrics = metrics.New(func(ctx context.Context) ([]ledger.Overview, error) { return s.app.Overviews(ctx) })
+	s.metrics = metrics.New(metrics.Record{
+		Overviews:  func(ctx context.Context) ([]ledger.Overview, error) { return s.app.Overviews(ctx) },
+		Counts:     func(ctx context.Context) (map[string]map[ledger.State]int, error) { return s.app.Counts(ctx) },
+		NotCounted: func(err error) { s.logger().NotCounted(err) },
+	})
 	return s
 }
 

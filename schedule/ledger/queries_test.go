@@ -33,8 +33,32 @@ func TestGenerationsCountNothing(t *testing.T) {
 		t.Fatalf("%d queries, want one", got)
 	}
 	for query := range l.queries.prepared {
-		if plan := planOf(t, l, query); !strings.Contains(plan, "EXISTS") && !strings.Contains(plan, "CORRELATED SCALAR SUBQUERY") {
+		plan := planOf(t, l, query)
+		if !strings.Contains(plan, "EXISTS") && !strings.Contains(plan, "CORRELATED SCALAR SUBQUERY") {
 			t.Errorf("SQLite reads %s", plan)
+		}
+	}
+}
+
+// TestMonitorSortsNoRecords: it asks every few seconds, of a ledger with a million records: what waits is found by the
+// index of what is unfinished, and all others are counted in the order in which they are there.
+func TestMonitorSortsNoRecords(t *testing.T) {
+	l, of := open(t, t.TempDir()), []string{"work"}
+	if _, err := l.Overviews(t.Context(), of); err != nil {
+		t.Fatal(err)
+	}
+	for query := range l.queries.prepared {
+		if plan := planOf(t, l, query); !strings.Contains(plan, "SCAN record USING INDEX record_unfinished") {
+			t.Errorf("for what waits SQLite reads %s", plan)
+		}
+	}
+	l = open(t, t.TempDir())
+	if _, err := l.CountsByAccount(t.Context(), of); err != nil {
+		t.Fatal(err)
+	}
+	for query := range l.queries.prepared {
+		if plan := planOf(t, l, query); strings.Contains(plan, "B-TREE") || !strings.Contains(plan, "SCAN record;") {
+			t.Errorf("to count SQLite reads %s", plan)
 		}
 	}
 }

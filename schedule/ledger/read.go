@@ -311,30 +311,6 @@ func (l *Ledger) Turns(ctx context.Context, account string) (map[string]Turn, er
 	return turns, l.readError(rows.Err())
 }
 
-// Counts returns the number of records in each state, of all accounts if account is "".
-func (l *Ledger) Counts(ctx context.Context, account string) (map[State]int, error) {
-	// One scan; GROUP BY would sort all records.
-	states := states()
-	var numbers [len(states)]int
-	var sums []string
-	var into []any
-	for i, s := range states {
-		sums = append(sums, "count(*) FILTER (WHERE state = '"+string(s)+"')")
-		into = append(into, &numbers[i])
-	}
-	if err := l.db.QueryRowContext(ctx, "SELECT "+strings.Join(sums, ", ")+` FROM record
-		WHERE ?1 = '' OR mailbox IN (SELECT id FROM mailbox WHERE account = ?1)`, account).Scan(into...); err != nil {
-		return nil, l.readError(err)
-	}
-	counts := make(map[State]int)
-	for i, s := range states {
-		if numbers[i] > 0 {
-			counts[s] = numbers[i]
-		}
-	}
-	return counts, nil
-}
-
 // LastPass returns the last pass that began over account, and when one last
 // ended OK. Both are zero if there was none.
 func (l *Ledger) LastPass(ctx context.Context, account string) (last Pass, lastSuccess time.Time, err error) {

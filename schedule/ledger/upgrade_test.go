@@ -221,6 +221,7 @@ func TestReaderAcrossAnUpgrade(t *testing.T) {
 		"List":      func(l *Ledger) error { _, err := l.List(ctx, Filter{}); return err },
 		"upstream":  func(l *Ledger) error { _, err := l.List(ctx, Filter{Upstream: true}); return err },
 		"Briefs":    func(l *Ledger) error { _, err := l.Briefs(ctx, "work", "INBOX", 7); return err },
+		"Counts":    func(l *Ledger) error { _, err := l.CountsByAccount(ctx, []string{"work"}); return err },
 		"Overviews": func(l *Ledger) error { _, err := l.Overviews(ctx, []string{"work"}); return err },
 	} {
 		t.Run(name, func(t *testing.T) {

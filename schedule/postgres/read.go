@@ -181,31 +181,48 @@ func (l *Ledger) Counts(ctx context.Context, account string) (counts map[ledger.
 	return counts, err
 }
 
-// Overviews returns the overviews of these accounts, in their order. An account that the record does not know has an empty one.
+// CountsByAccount returns the number of records in each state of each of these accounts. All of their records are read
+// for that, which takes long in a large record.
+func (l *Ledger) CountsByAccount(ctx context.Context, accounts []string) (all map[string]map[ledger.State]int, err error) {
+	reset := func() {
+		all = map[string]map[ledger.State]int{}
+		for _, name := range accounts {
+			all[name] = map[ledger.State]int{}
+		}
+	}
+	err = l.each(ctx, reset, func(rows pgx.Rows) error {
+		var account, state string
+		var count int
+		err := rows.Scan(&account, &state, &count)
+		if err == nil {
+			all[account][ledger.State(state)] = count
+		}
+		return err
+	}, `SELECT account, state, count(*) FROM truehop.record JOIN truehop.mailbox ON id = mailbox
+		WHERE account = ANY($1) GROUP BY account, state`, accounts)
+	return all, err
+}
+
+// Overviews returns the overviews of these accounts, in their order. An account that the record does not know has an
+// empty one. No more is read than passes and what is unfinished: see [Ledger.CountsByAccount].
 func (l *Ledger) Overviews(ctx context.Context, accounts []string) ([]ledger.Overview, error) {
 	known := map[string]*ledger.Overview{}
 	reset := func() {
 		for _, name := range accounts {
-			known[name] = &ledger.Overview{Account: name, Counts: map[ledger.State]int{}}
+			known[name] = &ledger.Overview{Account: name}
 		}
 	}
 	err := l.each(ctx, reset, func(rows pgx.Rows) error {
-		var account, state string
-		var count int
+		var account string
 		var first int64
-		if err := rows.Scan(&account, &state, &count, &first); err != nil {
-			return err
+		err := rows.Scan(&account, &first)
+		if err == nil {
+			known[account].Oldest = ledger.FromMillis(first)
 		}
-		o := known[account]
-		o.Counts[ledger.State(state)] = count
-		oldest := ledger.FromMillis(first)
-		if older := o.Oldest.IsZero() || oldest.Before(o.Oldest); older && first > 0 {
-			o.Oldest = oldest
-		}
-		return nil
-	}, `SELECT account, state, count(*),
-		coalesce(min(first) FILTER (WHERE NOT disposed AND NOT absent AND state IN ('sending', 'deferred', 'doubt')), 0)
-		FROM truehop.record JOIN truehop.mailbox ON id = mailbox WHERE account = ANY($1) GROUP BY account, state`, accounts)
+		return err
+	}, `SELECT account, min(first) FROM truehop.record JOIN truehop.mailbox ON id = mailbox
+		WHERE account = ANY($1) AND `+unfinished+` AND state IN ('sending', 'deferred', 'doubt')
+		AND first > 0 AND NOT disposed AND NOT absent GROUP BY account`, accounts)
 	if err != nil {
 		return nil, err
 	}

@@ -39,6 +39,7 @@ type Home interface {
 	Folders(ctx context.Context, account string) ([]string, error)
 	Turns(ctx context.Context, account string) (map[string]ledger.Turn, error)
 	Counts(ctx context.Context, account string) (map[ledger.State]int, error)
+	CountsByAccount(ctx context.Context, accounts []string) (map[string]map[ledger.State]int, error)
 	Overviews(ctx context.Context, accounts []string) ([]ledger.Overview, error)
 
 	PassBegan(ctx context.Context, account string, p ledger.Pass) error

@@ -25,6 +25,7 @@ type Ledger interface {
 	SetRefusal(ctx context.Context, account string, r ledger.Refusal) error
 
 	Overviews(ctx context.Context, accounts []string) ([]ledger.Overview, error)
+	CountsByAccount(ctx context.Context, accounts []string) (map[string]map[ledger.State]int, error)
 	Counts(ctx context.Context, account string) (map[ledger.State]int, error)
 	Folders(ctx context.Context, account string) ([]string, error)
 	Ran(ctx context.Context, account string) (time.Duration, error)

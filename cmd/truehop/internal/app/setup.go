@@ -167,3 +167,8 @@ func (a *App) Reload(cfg *config.Config, o Options) error {
 func (a *App) Overviews(ctx context.Context) ([]ledger.Overview, error) {
 	return a.ledger.Overviews(ctx, a.setup().cfg.Names())
 }
+
+// Counts returns how many messages of each account of the configuration are in each state.
+func (a *App) Counts(ctx context.Context) (map[string]map[ledger.State]int, error) {
+	return a.ledger.CountsByAccount(ctx, a.setup().cfg.Names())
+}

@@ -21,7 +21,7 @@ const monitoring = "../../../../examples/monitoring/"
 // exposition is all that the metrics of a service that has done something show, by series and label.
 func exposition(t *testing.T) map[string][]string {
 	t.Helper()
-	m := New(known)
+	m := New(known())
 	m.Serve([]string{"work"}, []string{"main"}, nil, nil)
 	m.Event(transfer.Event{Kind: transfer.Verdict, Account: "work", State: "delivered"})
 	m.Pass("work", time.Second, false)

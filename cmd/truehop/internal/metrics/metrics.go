@@ -39,8 +39,8 @@ type Metrics struct {
 	reloads   *prometheus.CounterVec
 }
 
-// New returns the metrics of a service. What the ledger knows is read at each scrape, from overviews.
-func New(overviews Overviews) *Metrics {
+// New returns the metrics of a service.
+func New(record Record) *Metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
@@ -57,7 +57,7 @@ func New(overviews Overviews) *Metrics {
 		reloads:  counter("truehop_reloads_total", "Reloads of the configuration, by how they ended: ok or failed.", labelResult),
 	}
 	m.registry.MustRegister(m.passes, m.durations, m.verdicts, m.octets, m.sessions, m.replies, m.resets, m.reloads,
-		newStanding(overviews), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		newStanding(record, scrapeTime), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -161,9 +161,9 @@ func (m *Metrics) Receipt(target string, r inject.Receipt) {
 }
 
 // WriteFile writes what the ledger knows for the textfile collector of node_exporter. The file is replaced as a whole.
-func WriteFile(path string, overviews Overviews) error {
+func WriteFile(path string, record Record) error {
 	registry := prometheus.NewRegistry()
-	if err := registry.Register(newStanding(overviews)); err != nil {
+	if err := registry.Register(newStanding(record, overviewTime)); err != nil {
 		return err
 	}
 	if err := prometheus.WriteToTextfile(path, registry); err != nil {

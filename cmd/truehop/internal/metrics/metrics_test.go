@@ -19,13 +19,20 @@ import (
 )
 
 // known is a ledger of two accounts, of which one has had no pass.
-func known(context.Context) ([]ledger.Overview, error) {
+func known() Record {
 	began := time.UnixMilli(1_700_000_000_500)
-	return []ledger.Overview{
-		{Account: "work", Last: ledger.Pass{Began: began, Ended: began.Add(2 * time.Second), OK: true}, Success: began,
-			Counts: map[ledger.State]int{ledger.Delivered: 7, ledger.Held: 1}, Oldest: time.Now().Add(-time.Hour)},
-		{Account: "new"},
-	}, nil
+	return Record{
+		Overviews: func(context.Context) ([]ledger.Overview, error) {
+			return []ledger.Overview{
+				{Account: "work", Last: ledger.Pass{Began: began, Ended: began.Add(2 * time.Second), OK: true}, Success: began,
+					Oldest: time.Now().Add(-time.Hour)},
+				{Account: "new"},
+			}, nil
+		},
+		Counts: func(context.Context) (map[string]map[ledger.State]int, error) {
+			return map[string]map[ledger.State]int{"work": {ledger.Delivered: 7, ledger.Held: 1}, "new": {}}, nil
+		},
+	}
 }
 
 // scrape returns the lines of a reply, without comments.
@@ -55,7 +62,7 @@ func at(socket string) *http.Client {
 // nothing of that.
 func TestLeases(t *testing.T) {
 	for shared, want := range map[bool]bool{false: false, true: true} {
-		m := New(known)
+		m := New(known())
 		if shared {
 			m.Share(func() Shared { return Shared{Held: 5, Taken: 7, Lost: 2, Services: 3, Accounts: 14, Overdue: 1} })
 		}
@@ -79,7 +86,7 @@ func TestLeases(t *testing.T) {
 
 // TestSeries: what is counted of accounts and targets, by label, and that a series ends with what it tells of.
 func TestSeries(t *testing.T) {
-	m := New(known)
+	m := New(known())
 	m.Serve([]string{"work", "gone"}, []string{"main", "former"}, nil, nil)
 	m.Event(transfer.Event{Kind: transfer.Verdict, Account: "work", State: "delivered", Size: 700})
 	m.Event(transfer.Event{Kind: transfer.Verdict, Account: "work", State: "refused", Size: 300})
@@ -142,14 +149,14 @@ func TestHealth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(known).Listen("unix", socket, nil); err == nil {
+	if _, err := New(known()).Listen("unix", socket, nil); err == nil {
 		t.Fatal("another process's socket was taken")
 	}
 	left.(*net.UnixListener).SetUnlinkOnClose(false) // as a process leaves it that is killed
 	if err := left.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(known).Listen("unix", socket, func() ([]string, bool) { return late, ready })
+	s, err := New(known()).Listen("unix", socket, func() ([]string, bool) { return late, ready })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,10 +184,10 @@ func TestOverviewsAreKeptForAMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reads := 0
 		var fails error
-		s := newStanding(func(ctx context.Context) ([]ledger.Overview, error) {
+		s := newStanding(Record{Overviews: func(ctx context.Context) ([]ledger.Overview, error) {
 			reads++
 			return nil, fails
-		})
+		}}, scrapeTime)
 		for _, c := range []struct {
 			after time.Duration
 			fails error
@@ -195,25 +202,117 @@ func TestOverviewsAreKeptForAMoment(t *testing.T) {
 	})
 }
 
+// uncounted is a record that cannot count its messages while it fails, and what is told of that.
+func uncounted(fails *error, told *[]error) Record {
+	r := known()
+	r.Counts = func(context.Context) (map[string]map[ledger.State]int, error) {
+		return map[string]map[ledger.State]int{"work": {ledger.Held: 1}}, *fails
+	}
+	r.NotCounted = func(err error) { *told = append(*told, err) }
+	return r
+}
+
+// TestMessagesThatCannotBeCounted: of a record so large that it cannot be counted in time, all else is still shown.
+// That is told once, and once when they can be counted again.
+func TestMessagesThatCannotBeCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fails := errors.New("it takes too long")
+		var told []error
+		m := New(uncounted(&fails, &told))
+		for _, counts := range []bool{false, false, true, true} {
+			if counts {
+				fails = nil
+			}
+			families, err := m.registry.Gather()
+			if err != nil {
+				t.Fatalf("a monitor is shown nothing: %v", err)
+			}
+			shown := map[string]bool{}
+			for _, f := range families {
+				shown[f.GetName()] = true
+			}
+			if shown["truehop_messages"] != counts || !shown["truehop_last_pass_success"] || !shown["go_goroutines"] {
+				t.Errorf("counted %v: shown are %v", counts, shown)
+			}
+		}
+		if len(told) != 2 || told[0] == nil || told[1] != nil {
+			t.Errorf("told are %v", told)
+		}
+	})
+}
+
+// TestCountingTakesItsTime: no scrape waits longer for it than Prometheus does, and what took long is not asked again
+// at once.
+func TestCountingTakesItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		takes, counts := time.Hour, 0
+		s := newStanding(Record{Counts: func(ctx context.Context) (map[string]map[ledger.State]int, error) {
+			counts++
+			select {
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			case <-time.After(takes):
+				return map[string]map[ledger.State]int{}, nil
+			}
+		}}, scrapeTime)
+		for _, c := range []struct {
+			after, takes, waits time.Duration
+			counts              int
+			fails               bool
+		}{
+			{0, time.Hour, scrapeTime, 1, true},
+			{overviewAge, time.Second, 0, 1, true},
+			{countRest * scrapeTime, time.Second, time.Second, 2, false},
+			{overviewAge - time.Second, 0, 0, 2, false},
+			{time.Second, 0, 0, 3, false},
+			{overviewAge - time.Second, 0, 0, 3, false},
+			{time.Second, 5 * time.Second, 5 * time.Second, 4, false},
+			{49 * time.Second, 0, 0, 4, false},
+		} {
+			time.Sleep(c.after)
+			takes = c.takes
+			began := time.Now()
+			got := s.counted()
+			if waited := time.Since(began); waited != c.waits || counts != c.counts || (got == nil) != c.fails {
+				t.Errorf("%v later it took %v, and is %v at count %d; want %+v", c.after, waited, got, counts, c)
+			}
+			if c.fails && !strings.Contains(s.notCounted.Error(), scrapeTime.String()) {
+				t.Errorf("it says %v", s.notCounted)
+			}
+		}
+	})
+}
+
 // TestWriteFile: the file for node_exporter is replaced as a whole, or not at all.
 func TestWriteFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "truehop.prom")
 	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	down := func(context.Context) ([]ledger.Overview, error) { return nil, errors.New("the record is down") }
+	down := known()
+	down.Overviews = func(context.Context) ([]ledger.Overview, error) { return nil, errors.New("the record is down") }
 	if err := WriteFile(path, down); err == nil || !strings.Contains(err.Error(), "the record is down") {
 		t.Errorf("without a record: %v", err)
 	}
 	if text, err := os.ReadFile(path); err != nil || string(text) != "old" {
 		t.Errorf("without a record the file is %q, %v", text, err)
 	}
-	if err := WriteFile(path, known); err != nil {
+	if err := WriteFile(path, known()); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil || !strings.Contains(string(text), "\ntruehop_messages{account=\"work\",state=\"delivered\"} 7\n") || strings.Contains(string(text), "_total") {
 		t.Errorf("%v, it holds\n%s", err, text)
+	}
+	fails, told := errors.New("it takes too long"), []error(nil)
+	if err := WriteFile(path, uncounted(&fails, &told)); err != nil || len(told) != 1 {
+		t.Errorf("without counts: %v, told are %v", err, told)
+	}
+	text, err = os.ReadFile(path)
+	counted := strings.Contains(string(text), "truehop_messages")
+	rest := strings.Contains(string(text), "\ntruehop_last_pass_success{")
+	if err != nil || counted || !rest {
+		t.Errorf("without counts: %v, it holds\n%s", err, text)
 	}
 	if files, err := os.ReadDir(filepath.Dir(path)); err != nil || len(files) != 1 {
 		t.Errorf("%d files are left, %v", len(files), err)

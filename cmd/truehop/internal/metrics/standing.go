@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -10,32 +11,50 @@ import (
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
-// Overviews reads what the ledger knows of each account.
-type Overviews func(context.Context) ([]ledger.Overview, error)
+// Record is where what the ledger knows is read from, at each scrape.
+type Record struct {
+	// Overviews reads what is known of each account.
+	Overviews func(context.Context) ([]ledger.Overview, error)
+	// Counts counts the messages of each account by state: all of the record is read for that.
+	Counts func(context.Context) (map[string]map[ledger.State]int, error)
+	// NotCounted is told why the messages could not be counted, once, and with nil that they can be again. nil is for
+	// nobody who wants to know.
+	NotCounted func(error)
+}
 
 const (
-	// overviewAge is how old the overviews may be: the whole record is read for them.
+	// overviewAge is how old may be what was read before.
 	overviewAge = 15 * time.Second
 	// overviewTime bounds the reading.
 	overviewTime = 30 * time.Second
+	// scrapeTime bounds the counting for a scrape: Prometheus waits for 10 seconds for all of it.
+	scrapeTime = 8 * time.Second
+	// countRest is how many times as long as a count took the next one waits: a large record is not read all the time.
+	countRest = 10
 )
 
 // standing is the collector of what the ledger knows.
 type standing struct {
-	read                                                  Overviews
+	record                                                Record
+	countTime                                             time.Duration // bounds the counting
 	success, last, succeeded, duration, waiting, messages *prometheus.Desc
 
 	mu  sync.Mutex // guards what follows
 	at  time.Time
 	all []ledger.Overview
+	// counts are those of the last count, nil if it failed with notCounted; the next one is made from next on.
+	counts     map[string]map[ledger.State]int
+	notCounted error
+	next       time.Time
 }
 
-func newStanding(read Overviews) *standing {
+func newStanding(record Record, countTime time.Duration) *standing {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, append([]string{labelAccount}, labels...), nil)
 	}
 	return &standing{
-		read:      read,
+		record:    record,
+		countTime: countTime,
 		success:   desc("truehop_last_success_timestamp_seconds", "When a pass over an account last ended well, 0 if none ever has."),
 		last:      desc("truehop_last_pass_timestamp_seconds", "When the last pass over an account began, 0 if there was none."),
 		succeeded: desc("truehop_last_pass_success", "Whether the last pass over an account ended well: 1 or 0."),
@@ -52,13 +71,14 @@ func (s *standing) Describe(to chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements [prometheus.Collector].
+// Collect implements [prometheus.Collector]. Messages that could not be counted are left out, and the rest is there.
 func (s *standing) Collect(to chan<- prometheus.Metric) {
 	all, err := s.overviews()
 	if err != nil {
 		to <- prometheus.NewInvalidMetric(s.last, err)
 		return
 	}
+	counts := s.counted()
 	for _, o := range all {
 		gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 			to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{o.Account}, labels...)...)
@@ -78,8 +98,11 @@ func (s *standing) Collect(to chan<- prometheus.Metric) {
 			waiting = max(0, time.Since(o.Oldest).Seconds())
 		}
 		gauge(s.waiting, waiting)
+		if counts == nil {
+			continue
+		}
 		for _, state := range ledger.States() {
-			gauge(s.messages, float64(o.Counts[state]), string(state))
+			gauge(s.messages, float64(counts[o.Account][state]), string(state))
 		}
 	}
 }
@@ -93,11 +116,46 @@ func (s *standing) overviews() ([]ledger.Overview, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), overviewTime)
 	defer cancel()
-	all, err := s.read(ctx)
+	all, err := s.record.Overviews(ctx)
 	if err == nil {
 		s.all, s.at = all, time.Now()
 	}
 	return all, err
+}
+
+// counted returns how many messages each account has, as of a moment ago, or nil where they could not be counted.
+func (s *standing) counted() map[string]map[ledger.State]int {
+	counts, told, tell := s.count()
+	if tell && s.record.NotCounted != nil {
+		s.record.NotCounted(told)
+	}
+	return counts
+}
+
+// count counts unless it has done so of late. told is why it could not, or nil, and tell says that this is news.
+func (s *standing) count() (counts map[string]map[ledger.State]int, told error, tell bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	began := time.Now()
+	if began.Before(s.next) {
+		return s.counts, nil, false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.countTime)
+	defer cancel()
+	before := s.notCounted
+	if s.counts, s.notCounted = s.record.Counts(ctx); s.notCounted != nil {
+		s.counts = nil
+	}
+	if s.notCounted != nil && ctx.Err() != nil {
+		s.notCounted = fmt.Errorf("it takes more than %v: %w", s.countTime, s.notCounted)
+	}
+	took := time.Since(began)
+	rest := countRest * took
+	if s.notCounted == nil {
+		rest = max(rest, overviewAge)
+	}
+	s.next = began.Add(took + rest)
+	return s.counts, s.notCounted, (s.notCounted == nil) != (before == nil)
 }
 
 // seconds is a time as Prometheus has it.

@@ -41,6 +41,7 @@ const (
 	logNotListening = "not listening"
 	logStuck        = "stuck"
 	logNotMeasured  = "no metrics"
+	logNotCounted   = "messages not counted"
 	logSharing      = "sharing"
 	logTrouble      = "trouble mail"
 	logNext         = "next pass"
@@ -174,6 +175,15 @@ func (l *Log) NotListening(err error) { l.Warn(logNotListening, "error", err.Err
 
 // NotMeasured logs that a monitor sees nothing.
 func (l *Log) NotMeasured(err error) { l.Warn(logNotMeasured, "error", fetch.Printable(err.Error())) }
+
+// NotCounted logs that a monitor does not see how many messages there are, or with nil that it does again.
+func (l *Log) NotCounted(err error) {
+	if err != nil {
+		l.Warn(logNotCounted, "error", fetch.Printable(err.Error()), "hint", orDash(Hint(err)))
+		return
+	}
+	l.Info(logNotCounted, "why", "they can be counted again")
+}
 
 // Sharing logs that this service cannot see how the accounts are shared out among all, or with nil that it can again. It goes on with those that it
 // has, as long as their leases last.

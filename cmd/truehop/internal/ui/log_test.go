@@ -67,6 +67,19 @@ func TestStackOfADefect(t *testing.T) {
 	}
 }
 
+// TestNotCounted: that messages are not counted is a warning, with what to do about it; that they are again is none.
+func TestNotCounted(t *testing.T) {
+	var b strings.Builder
+	log := NewLog(&b, config.Log{Format: config.TextFormat}, false)
+	log.NotCounted(&ledger.Error{Kind: ledger.Slow, Op: "cannot be read", Advice: "see what keeps it busy"})
+	log.NotCounted(nil)
+	const warning = `level=WARN msg="messages not counted" error="ledger: cannot be read" hint="see what keeps it busy"`
+	warned := strings.Contains(b.String(), warning)
+	if !warned || !strings.Contains(b.String(), `level=INFO msg="messages not counted" why="they can be counted again"`) {
+		t.Errorf("it logs %q", b.String())
+	}
+}
+
 // TestSharingSaysWhatToDo: a service that cannot see the others logs one line, with what to do about it.
 func TestSharingSaysWhatToDo(t *testing.T) {
 	var b strings.Builder

@@ -134,23 +134,24 @@ type Failure struct {
 // the server may still be under way.
 type Mailbox interface {
 	// Open selects folder ("" means the inbox) and lists it. It may be called
-	// again for another folder. It changes nothing upstream.
+	// again for another folder. It changes nothing upstream but IMAP's flag \Recent.
 	Open(ctx context.Context, folder string) (*Listing, error)
 
 	// Retrieve fetches the messages of the open folder that refs name. It calls sink once
-	// for each, in any order, from the calling goroutine. The number of round trips does not
-	// depend on the number of refs. Nothing changes upstream, not even a \Seen flag. A nil
-	// result means that sink was called for every ref; a message that has gone comes
-	// with Kind Gone. After an error for which [EndsSession] is false the refs that sink was not
-	// called for may be asked for again, fewer at a time: the server refused them as a set. An error of Kind TooLarge means that the message which sink had last was so
-	// far beyond the limit that the session was ended.
+	// for each, in any order, from the calling goroutine. Commands go out together where the
+	// server allows that, else one by one (POP3 without PIPELINING). Nothing changes upstream, not
+	// even a \Seen flag. A nil result means that sink was called for every ref; a message that
+	// has gone comes with Kind Gone. After an error for which [EndsSession] is false the refs that
+	// sink was not called for may be asked for again, fewer at a time: the server refused them as a
+	// set. An error of Kind TooLarge means that the message which sink had last was so far beyond
+	// the limit that the session was ended.
 	Retrieve(ctx context.Context, refs []Ref, sink Sink) error
 
-	// Settle disposes of messages in a constant number of round trips. It never
-	// touches a message that is not in refs. The result names those that could not be
-	// settled; a message that an IMAP server claims to have removed and still has is one of
-	// them. The error is about the session as a whole. With POP3, deletions take
-	// effect only when Close succeeds (RFC 1939 section 6).
+	// Settle disposes of messages, with as few round trips as the server allows. It touches no
+	// message that is not in refs, but for what imap.Options.PlainExpunge may remove. The result
+	// names those that could not be settled; a message that an IMAP server claims to have removed
+	// and still has is one of them. The error is about the session as a whole. With POP3,
+	// deletions take effect only when Close succeeds (RFC 1939 section 6).
 	Settle(ctx context.Context, d Disposal, refs []Ref) ([]Failure, error)
 
 	// Close ends the session as the protocol asks and makes deletions final. After an error

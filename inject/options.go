@@ -30,7 +30,7 @@ const (
 type Mode uint8
 
 const (
-	// Required sends nothing to an MTA that does not offer XCLIENT with NAME and ADDR.
+	// Required sends nothing to an MTA that does not offer XCLIENT with ADDR.
 	Required Mode = iota
 	// IfAvailable goes without where XCLIENT is not offered: the MTA then takes this
 	// host for the client.

@@ -11,9 +11,9 @@ import (
 // ErrClosed is returned by [Pool.Submit] on a pool that was closed.
 var ErrClosed = errors.New("inject: pool closed")
 
-// Pool delivers messages over several sessions at a time. It dials when there is work, or is expected. Where the MTA serves fewer
-// sessions than that, whether it lets the others wait for a greeting, turns them away with 4xx or closes them, those
-// that there are deliver all.
+// Pool delivers messages over several sessions at a time. It connects when there is work, or work is expected. If the MTA
+// serves fewer sessions than the pool wants, because it delays the greeting, answers 4xx or closes, the open sessions
+// deliver everything.
 type Pool struct {
 	dial  Dialer
 	o     *Options
@@ -94,8 +94,8 @@ func (p *Pool) joined(session bool) {
 	}
 }
 
-// turnedAway reports whether err is that of an MTA that takes no more connections than those that are open now, and counts
-// that. At first those that are being opened show that as well; again says that there was time to see what became of them.
+// turnedAway reports whether err means that the MTA takes no more connections than are open, and records that. At a first
+// attempt the connections that are being opened count as open; again says that they have had time to finish.
 func (p *Pool) turnedAway(err *Error, again bool) bool {
 	if err == nil {
 		return false

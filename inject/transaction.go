@@ -22,7 +22,7 @@ type transaction struct {
 
 	// last says that this is the session's last message.
 	last bool
-	// presented is what the MTA was told of the client, and told that it was told anything.
+	// presented are the attributes of the client that the MTA was given; told says that it was given any.
 	presented Client
 	told      bool
 	// introduced is the reply to XCLIENT.
@@ -446,7 +446,7 @@ func (t *transaction) leave(e *end) {
 	s.w.negative = 0
 }
 
-// receipt makes the receipt of the message. It is the only function that makes one; [Receipt.with] puts two together.
+// receipt makes the receipt of the message. It is the only function that makes one; [Receipt.with] and [Receipt.and] combine two.
 func (t *transaction) receipt(e *end) Receipt {
 	r := Receipt{Outcome: e.outcome, Stage: e.stage, Reply: e.reply, Recipients: t.recipients, Presented: t.presented, Told: t.told,
 		Note: strings.Join(t.notes, "; "), Err: e.err, BeforeClient: e.beforeClient}

@@ -10,28 +10,28 @@ import (
 // The options that have a closed set of values, and the words for them. A configuration holds the types
 // themselves: a new value is a constant and its word.
 
-// Words returns the words by the numbers of the constants.
+// Words returns the configuration word of each constant, indexed by its value.
 func (Dialect) Words() []string { return []string{SMTP: "smtp", LMTP: "lmtp"} }
 
-// Words returns the words by the numbers of the constants.
+// Words returns the configuration word of each constant, indexed by its value.
 func (Mode) Words() []string {
 	return []string{Required: "required", IfAvailable: "if-available", Off: "off"}
 }
 
-// Words returns the words by the numbers of the constants.
+// Words returns the configuration word of each constant, indexed by its value.
 func (Carrier) Words() []string {
 	return []string{XCLIENT: "xclient", XFORWARD: "xforward", PROXYv1: "proxy-v1", PROXYv2: "proxy-v2"}
 }
 
-// Words returns the words by the numbers of the constants.
+// Words returns the configuration word of each constant, indexed by its value.
 func (DSN) Words() []string { return []string{DSNDefault: "default", DSNNever: "never"} }
 
-// Words returns the words by the numbers of the constants.
+// Words returns the configuration word of each constant, indexed by its value.
 func (EightBitPolicy) Words() []string {
 	return []string{SendAnyway: "send", RefuseEightBit: "refuse"}
 }
 
-// Words returns the words by the numbers of the constants.
+// Words returns the configuration word of each constant, indexed by its value.
 func (NULPolicy) Words() []string { return []string{SendNUL: "send", RefuseNUL: "refuse"} }
 
 // String, MarshalText and UnmarshalText speak in those words.

@@ -22,7 +22,7 @@ func (p *program) demoCommand() *cobra.Command {
 		Short: "Show the whole path on embedded servers; needs nothing installed",
 		Long: `demo starts mailboxes in the shapes of several providers (IMAP and POP3, with TLS) and an
 MTA with XCLIENT and access rules, all inside this process and on loopback ports, and makes two
-passes with the real program: the second settles what was deferred and delivers nothing again.`,
+passes with the real program: the second delivers what was deferred, and nothing twice.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return p.demo(c.Context(), serve) },
 	}

@@ -148,7 +148,7 @@ func noProvider(answer string) string {
 	if meant := config.Similar(answer, providerNames()); meant != "" {
 		return "there is none of this name; did you mean " + meant + "?"
 	}
-	return "there is none of this name; nothing stands for auto"
+	return "there is no provider of this name; for auto leave the answer empty"
 }
 
 // fromHome reads ~/ in front of a path as a shell does.
@@ -160,7 +160,8 @@ func fromHome(path string) string {
 	return path
 }
 
-// refusedAs says why the configuration of a draft, of which the rest is made up, would be refused for the value of a key.
+// refusedAs returns what is wrong with the value of one key of a draft, "" if nothing. It fills in what the draft
+// lacks, and parses the result.
 func refusedAs(d config.Draft, key string) string {
 	d.User, d.Recipient = cmp.Or(d.User, "user"), cmp.Or(d.Recipient, "user@example.net")
 	if len(d.PasswordCommand) == 0 {

@@ -42,7 +42,7 @@ func (p *program) login(ctx context.Context, name string, headless bool) error {
 	}
 	account := cfg.Accounts[name]
 	if account.OAuth.Provider == "" {
-		return unfit("account %s has no key oauth, so that there is nobody to log in at", name)
+		return unfit("account %s does not use OAuth 2: it has no key oauth", name)
 	}
 	source, err := app.Tokens(account)
 	if err != nil {

@@ -46,7 +46,7 @@ Where messages of several folders have the UID, none is tried again, and retry s
 			}
 			for _, s := range of {
 				if !slices.Contains(triable(), s) {
-					return unfit("what is %s is never tried again by this; truehop forget makes the next pass take it for a new one", s)
+					return unfit("retry does not act on messages that are %s; truehop forget has the next pass take one for new", s)
 				}
 			}
 			return p.amend(c.Context(), args[0], args[1:], func(ctx context.Context, l app.Ledger, a *config.Account, names []string) (string, error) {

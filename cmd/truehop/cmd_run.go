@@ -168,14 +168,14 @@ type teller interface {
 	Awaiting(messages int)
 }
 
-// tellsPerson reports whether a person at a terminal reads what run says, who wants sentences: who has chosen a format of the
-// log, or its debug level, wants that.
+// tellsPerson reports whether run writes sentences: at a terminal, unless the configuration asks for a format of
+// the log or for its debug level.
 func (p *program) tellsPerson(cfg *config.Config) bool {
 	return isTerminal(p.stderr) && cfg.Log.Format == config.AutoFormat && cfg.Log.Level > slog.LevelDebug
 }
 
-// passes makes a pass over each account, as many at a time as slots allow, and returns the worst exit code. seen says that a person sees what is
-// told, who is told all of it, and who does not count as whoever reads the log.
+// passes makes a pass over each account, as many at a time as slots allow, and returns the worst exit code. seen says
+// that somebody reads the output now: then everything is shown, and nothing is recorded as already said in the log.
 func passes(ctx context.Context, a *app.App, slots *schedule.Slots, accounts []*config.Account, options func(string) app.PassOptions, told teller, seen bool) int {
 	var mu sync.Mutex
 	code := exitOK

@@ -20,7 +20,8 @@ or SIGINT; a pass in progress then ends cleanly.
 SIGHUP has it read the configuration again: accounts come, change and go, and passes over the others
 are not touched; the pass over an account that changed ends cleanly first. A configuration that cannot
 be used changes nothing, and serve says what is wrong with it. SIGUSR1 begins a pass over every account
-now, as new mail does; truehop run ACCOUNT does that for one.
+now, as new mail does. truehop run ACCOUNT makes a pass of its own over one account; where serve is in
+one over it already, serve makes another right after that.
 
 Under systemd it says when it is ready, reloads and stops, and feeds the watchdog as long as
 every account's schedule and watcher show that they live.`,

@@ -2,12 +2,11 @@
 // SMTP client that the upstream's MX saw, and injects the message into the local MTA with XCLIENT, so
 // that the MTA judges the real client.
 //
-// # The way of one message
+// # The path of one message
 //
 // The command run reads the configuration (config.Load) and opens what all accounts share: the ledger, the
 // sessions with the MTA, the resolver (app.Open). app.App.Pass locks an account and turns its
-// configuration into a transfer.Pass (app.App.Plan). transfer.Pass.Run then takes each message along
-// this road:
+// configuration into a transfer.Pass. transfer.Pass.Run then takes each message along this path:
 //
 //	app.Upstream             connects and logs in, by imap.New or pop3.New, with a password or what
 //	                         oauth.Source hands out
@@ -19,14 +18,17 @@
 //	received.Chain.Boundary  finds the client in them
 //	transfer.Present         decides what the MTA is given: this client, or why none
 //	rdns.Resolver.Name       finds the client's name where the upstream recorded none
-//	inject.Session.Deliver   says XCLIENT, EHLO, MAIL, RCPT and DATA; before the final dot the ledger
-//	                         says "sending", and after the reply it has the verdict
+//	inject.Pool.Submit       gives the message to a session that sends XCLIENT, EHLO, MAIL, RCPT and DATA;
+//	                         before the final dot the ledger says "sending", and after the reply it has
+//	                         the verdict
 //	fetch.Mailbox.Settle     deletes, moves or flags the message upstream, or leaves it
 //
-// Each step is reported as a transfer.Event to the function in app.Options.Observe, which is
-// ui.Log.Event, ui.Screen.Event where run has a person at a terminal, or ui.DryRun.Add for a dry run. The summary and the error of the pass become the exit
-// code in exit.go. The command serve does the same by the clock of schedule.Loop and when app.App.Watch
-// notices new mail; it is put together in service.go, which also reads the configuration again (app.App.Reload).
+// What becomes of a message is reported as a transfer.Event to the function in app.Options.Observe: ui.Log.Event,
+// ui.Screen.Event where run has a person at a terminal, ui.DryRun.Add for a dry run; demo and serve have
+// functions of their own around these. The summary and the error of the pass become the exit code in exit.go. The
+// command serve does the same by the clock of schedule.Loop and when app.App.Watch notices new mail; it is put
+// together in service.go, which also reads the configuration again (app.App.Reload). The command explain goes
+// the same path up to transfer.Present; check tries logins and listeners alone.
 //
 // # The files
 //
@@ -46,23 +48,24 @@
 //	internal/config      file and environment become a config.Config, or a list of all that is wrong
 //	internal/sealed      passwords in a database, encrypted for a key that is elsewhere
 //	internal/app         the one place where the packages are put together
-//	internal/ui          tables, the log, JSON, errors: all that a person, a journal or a script reads
+//	internal/ui          tables, the log, JSON, errors and progress
 //	internal/metrics     what a monitor sees
 //	internal/importer    configurations of other mail retrievers, and what they remember, become those of truehop
 //	internal/demo        the servers, messages and names of the command demo
 //	internal/manual      the macros of manual pages, which cmd_docs.go fills
-//	version.go           what --version tells
+//	version.go           what --version prints
 //
 // # Who imports whom
 //
 // TestImports holds the sources to this: received, fetch, inject and schedule import none of the other
 // packages. Packages below fetch import fetch and one another downwards. Package transfer joins fetch,
 // received, inject and ledger. Package config has the option types of the packages that it configures.
-// Packages ledger and postgres are two homes of the record; postgres imports ledger for the record's types, and no other package
-// than app and cmd/truehop imports postgres. Package sealed imports none of ours, and config imports it, since a sealed password is one of an account's sources.
-// Package app sees everything but ui, and ui everything but app: app emits events and returns values,
-// ui is given values and writes them, and a command stands above both. Packages importer and demo know none of
-// them. Each dependency outside the module has one home, and the program does not link package testing.
+// Packages ledger and postgres are two homes of the record; postgres imports ledger for the record's types, and no
+// other package than app and cmd/truehop imports postgres. Package sealed imports none of ours, and config imports
+// it, since a sealed password is one of an account's sources. Package app sees the packages of mail and config, and
+// not ui; ui sees the types that it prints, and not app: app emits events and returns values, ui is given values and
+// writes them, and a command stands above both. Packages importer, demo, metrics and manual know neither app nor ui.
+// Each dependency outside the module has one home, and the program does not link package testing.
 //
 // # Words
 //
@@ -73,16 +76,26 @@
 //	present      to give the MTA the client, by XCLIENT, XFORWARD or PROXY
 //	stand-in     an address that no host has, presented where a message has no client that can be told
 //	target       an MTA and the way to it, below inject; an account chooses one
-//	token        what OAuth 2 shows in place of a password
+//	token        what OAuth 2 shows in place of a password; of a record or an event, its Truehop-ID
+//	Truehop-ID   the name of a message, made of its account, UID and content: the same at each attempt
 //	verdict      what became of a message: one of the states of package ledger
 //	deliver      the MTA took the message
 //	heading      what a message says of itself: author, subject, date, Message-ID
 //	refuse       the MTA said 5xx about the message or its client
 //	defer        not now; another pass tries again
 //	hold         no MTA refused it; a person has to decide
-//	in doubt     the dot was sent and no reply came
+//	in doubt     the dot was sent, and no reply came or none that can be understood
 //	lost         gone from the mailbox before it was delivered
 //	settle       what happens to a message upstream after its verdict
+//	listing      what a folder holds at one moment, by UIDs
+//	generation   the records of a folder under one UIDVALIDITY
+//	set back     of a folder: it is an older copy of itself under the same UIDVALIDITY
+//	flood        so much mail that seems new that it may be old mail under new names
+//	adopt        to record what a mailbox held before the first pass as done, and not to deliver it
+//	proof        what in a header shows that a Received field was written by the upstream's own host
+//	carrier      how the client is presented: XCLIENT, XFORWARD or PROXY
+//	quarantine   the address that refused mail may go to, through the listener without rules
+//	suspect      a message that a session ended at
 //
 // Where several machines share the accounts and the record:
 //
@@ -108,18 +121,23 @@
 // reference in README.md and examples/full.yaml are compared with the fields. A new value of a key
 // with a closed set of values: one constant and one word beside it, in the package that acts on it.
 //
-// A provider: a profile in received/builtin.go and a chain below received/testdata/chains.
+// A provider: a profile in received/builtin.go and a chain below received/testdata/chains; in config/preset.go its host
+// and what a login there needs; an example below examples.
 //
 // A writer of Received fields: a row in received/writers.go and fields in received/testdata/fields.txt.
 //
-// A home of the record: a package below schedule with the methods of app.Ledger, which ledgertest.Run holds to what every home promises. app.OpenLedger
-// chooses one. schedule/postgres is one for several machines; its tests have a private server of postgrestest.
+// A home of the record: a package below schedule with the methods of app.Ledger, which ledgertest.Run holds to what
+// every home promises. app.OpenLedger chooses one. schedule/postgres is one for several machines; its tests have a
+// private server of postgrestest.
+//
+// A package: a row in mayImport of layers_test.go, and for a dependency from outside one in homes.
 //
 // A kind of error: a constant in the Kind of the package that speaks the protocol; exit.go gives it its
 // exit code. A new type of error has a method Hint, which returns what to do about it; ui prints that below
 // the error.
 //
-// An event of the log: a method of ui.Log.
+// An event of the log: a constant in ui/log.go, and a method of ui.Log. An event of a pass: a transfer.EventKind, its
+// name in eventNames, and what reporter.emit, ui.Log.Event and ui.Screen.Event make of it.
 //
 // A test with real servers: fetchtest.StartDovecot and injecttest.StartPostfix start private ones in a
 // temporary directory. It skips where they are not installed, unless TRUEHOP_REQUIRE_SERVERS is 1. A

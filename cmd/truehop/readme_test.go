@@ -126,7 +126,7 @@ func TestReadmeQuotes(t *testing.T) {
 	found.Folder("INBOX", &fetch.Listing{Unlisted: 2})
 	found.Print(&said, true)
 	text := readText(t, root+"/README.md")
-	for _, words := range []string{"waiting for the MTA's word on 1 message; again to end now", "the server counts 2 more and does not list them"} {
+	for _, words := range []string{"waiting for the MTA's reply about 1 message; press Ctrl-C again to stop now", "the server counts 2 more and does not list them"} {
 		if !strings.Contains(said.String(), words) || !slices.Contains(spans(text), words) {
 			t.Errorf("the README quotes %q: %v; the program says\n%s", words, slices.Contains(spans(text), words), &said)
 		}

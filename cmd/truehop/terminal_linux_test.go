@@ -157,7 +157,7 @@ func TestCtrlCBehindTheDot(t *testing.T) {
 	k := silentTrial(t, func() {
 		tty := <-begun
 		tty.press(t, ctrlC)
-		tty.await(t, "waiting for the MTA's word on 1 message; again to end now")
+		tty.await(t, "waiting for the MTA's reply about 1 message; press Ctrl-C again to stop now")
 		tty.press(t, ctrlC)
 		<-dead // not a word
 	})
@@ -185,7 +185,7 @@ func TestCtrlCAndTheReply(t *testing.T) {
 	k := silentTrial(t, func() {
 		tty := <-begun
 		tty.press(t, ctrlC)
-		tty.await(t, "waiting for the MTA's word on 1 message")
+		tty.await(t, "waiting for the MTA's reply about 1 message")
 	})
 	p, tty := onTerminal(t, "run", "--config", k.config)
 	p.start(t)

@@ -139,9 +139,10 @@ func (s *settlement) copyTo(target string, uids []uint32) ([]result, error) {
 	})
 }
 
-// toTarget sends MOVE or COPY for messages. Where the target may be created and there is a refusal that it may be the reason of, it is, and
-// what was refused so is sent once more. RFC 9051 section 6.4.7 has TRYCREATE for that, but there are servers that say it in words; CREATE of a
-// folder that exists is refused and changes nothing.
+// toTarget sends MOVE or COPY for messages. If that was refused, perhaps because the target folder is missing, and
+// CreateFolders allows it, toTarget creates the folder and sends the command once more for what was refused. RFC 9051
+// section 6.4.7 has TRYCREATE for that, but some servers say it in words only; CREATE of a folder that exists is refused
+// and changes nothing.
 func (s *settlement) toTarget(target string, uids []uint32, send func(imapwire.UIDSet) pending) ([]result, error) {
 	results, err := s.each(sets(uids), send)
 	if err != nil || !s.c.opts.CreateFolders || s.created {

@@ -48,7 +48,8 @@ type Key struct {
 	Validity        uint32
 	// UID is opaque: any octets, at most 1 KiB, "" where the server gives none.
 	UID string
-	// Hash is the SHA-256 of the message as retrieved.
+	// Hash is the SHA-256 of the message without the header fields in which servers keep notes of their own
+	// (Status, X-UID and the like). Records of older versions have that of the whole message.
 	Hash [sha256.Size]byte
 }
 

@@ -193,8 +193,8 @@ func isVerdict(s ledger.State) bool {
 	return false
 }
 
-// isAltered says of a message that no record has the content of whether one has its UID, and is of the same message: where
-// UIDs last, by the UID alone, else by what the message says of where it comes from. Its record is replaced if it is not final.
+// isAltered checks a message whose content has no record: does a record have its UID, and is it of the same message? Where
+// UIDs last the UID is enough, else the fingerprint decides. A record that is not final is replaced.
 func (id identity) isAltered(briefs []ledger.Brief, fingerprint ledger.Fingerprint, lastingUIDs bool) identity {
 	for _, b := range briefs {
 		same := b.Fingerprint == fingerprint && fingerprint != ledger.Fingerprint{}

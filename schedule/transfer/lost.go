@@ -105,14 +105,14 @@ func (p *presence) readAs(ref fetch.Ref, size int64) {
 	}
 }
 
-// under returns what a record shares with all of its UIDVALIDITY that have its size.
+// under returns the UIDVALIDITY and the size of a record, by which messages that were never read are matched.
 func under(r *ledger.Record) sizeUnder { return sizeUnder{r.Validity, max(r.Size, 0)} }
 
 // candidates counts the messages that may be one of the records under an earlier UIDVALIDITY that were not read.
 func (p *presence) candidates(of sizeUnder) int { return p.sizes[of.size] - p.taken[of] }
 
-// serves reports whether each candidate for a record is one of the records like it. Where there are more of them, one may be
-// new, and the message of the record lost.
+// serves reports whether there are at most as many candidates for a record as there are records like it, so that each
+// candidate must be the message of one. Where there are more, one may be new, and the message of the record lost.
 func (p *presence) serves(of sizeUnder) bool {
 	like := 0
 	for i := range p.unreadBefore {
@@ -176,8 +176,8 @@ func (p *presence) succeed(ref fetch.Ref) []ledger.Key {
 	return keys
 }
 
-// superseded reports whether a record names a message that is listed under a new UIDVALIDITY, and so has a record of its
-// own there. RFC 3501 section 2.3.1.1: its UID means nothing any more, and it was never read. So each listed message whose
+// superseded reports whether the message of a record that was never read is listed under the new UIDVALIDITY, and so has
+// a record of its own there. RFC 3501 section 2.3.1.1: its UID means nothing any more. So each listed message whose
 // record under the old UIDVALIDITY is not known serves for one there that has its size, unless there are more of that size
 // than records.
 func (p *presence) superseded(r *ledger.Record) bool {

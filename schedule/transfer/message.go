@@ -23,7 +23,7 @@ const whyAltered = "the server shows this message with another content than befo
 type message struct {
 	ref    fetch.Ref
 	spool  *spooled
-	weight int64 // what it takes of the budget
+	weight int64 // octets that it takes of the budget
 	// identity holds what the ledger is to say of it.
 	identity identity
 	boundary received.Boundary

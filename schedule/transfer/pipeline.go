@@ -18,7 +18,7 @@ const (
 	// aheadLimit bounds the number of messages retrieved and not yet injected,
 	// beside the budget, which bounds their octets.
 	aheadLimit = 512
-	// leastWeight is what a message costs of the budget at least.
+	// leastWeight is the least that a message takes of the budget, in octets.
 	leastWeight = 4 << 10
 	// lookupLimit bounds the name look-ups of one pass that go on at once.
 	lookupLimit = 64

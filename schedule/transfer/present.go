@@ -29,7 +29,8 @@ type ClientRules struct {
 	// StaleAfter is the age, by the upstream's own stamp, from which on a client is not presented any
 	// more: an address that was clean then may be listed today. 0 means never.
 	StaleAfter time.Duration
-	// Stale is for messages whose client is. A stand-in for it is the one for an unknown client.
+	// Stale is for messages whose client was seen longer ago than that. If a stand-in is presented, it is the
+	// one for an unknown client.
 	Stale NoClient
 }
 

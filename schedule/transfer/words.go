@@ -10,17 +10,17 @@ import (
 // The rules that have a closed set of values, and the words for them. A configuration holds the types
 // themselves: a new value is a constant and its word.
 
-// Words returns the words by the numbers of the constants.
+// Words returns the configuration word of each constant, indexed by its value.
 func (NoClient) Words() []string {
 	return []string{PresentStandIn: "present", SendPlain: "plain", Hold: "hold", Skip: "skip", PresentUnavailable: "unavailable"}
 }
 
-// Words returns the words by the numbers of the constants.
+// Words returns the configuration word of each constant, indexed by its value.
 func (Submission) Words() []string {
 	return []string{SubmissionRelay: "relay", SubmissionClient: "client", SubmissionUnavailable: "unavailable"}
 }
 
-// Words returns the words by the numbers of the constants.
+// Words returns the configuration word of each constant, indexed by its value.
 func (NameSource) Words() []string { return []string{RecordedName: "recorded", LookedUpName: "lookup"} }
 
 // Words returns the fields that a recipient can be taken from.

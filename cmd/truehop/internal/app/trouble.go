@@ -256,7 +256,7 @@ func (t trouble) text(account string, s transfer.Summary, failed error) string {
 	case refusedLogin:
 		fmt.Fprintf(&b, "The upstream of account %s refuses the login, or the password cannot be read. Its mail is not fetched.\n", account)
 	case stoppedMailbox:
-		fmt.Fprintf(&b, "The pass over account %s has stopped before it delivered anything, and somebody has to say how it goes on.\n", account)
+		fmt.Fprintf(&b, "The pass over account %s has stopped, and you have to decide how it goes on.\n", account)
 	case failingPasses:
 		fmt.Fprintf(&b, "For an hour no pass over account %s has ended well.\n", account)
 	case openMail:
@@ -270,7 +270,7 @@ func (t trouble) text(account string, s transfer.Summary, failed error) string {
 			fmt.Fprintf(&b, "\nWhat to do: %s\n", bounded(hinted.Hint()))
 		}
 	}
-	fmt.Fprintf(&b, "\nMore is said by: truehop status %s\n\nOf this kind of trouble with this account there is no other mail within a day.\n", account)
+	fmt.Fprintf(&b, "\nFor details: truehop status %s\n\nThere will be no other mail about this problem with this account for a day.\n", account)
 	return b.String()
 }
 

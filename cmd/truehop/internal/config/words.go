@@ -84,28 +84,28 @@ const (
 	TLS13 TLSVersion = tls.VersionTLS13
 )
 
-// Words returns the words by the numbers of the constants.
+// Words returns the configuration word of each constant, indexed by its value.
 func (Protocol) Words() []string { return []string{IMAP: "imap", POP3: "pop3"} }
 
-// Words returns the words by the numbers of the constants.
+// Words returns the configuration word of each constant, indexed by its value.
 func (TLSMode) Words() []string {
 	return []string{ImplicitTLS: "implicit", StartTLS: "starttls", NoTLS: "none"}
 }
 
-// Words returns the words by the numbers of the constants.
+// Words returns the configuration word of each constant, indexed by its value.
 func (Pipelining) Words() []string { return []string{AutoPipelining: "auto", NoPipelining: "off"} }
 
-// Words returns the words by the numbers of the constants.
+// Words returns the configuration word of each constant, indexed by its value.
 func (LogFormat) Words() []string {
 	return []string{AutoFormat: "auto", TextFormat: "text", JSONFormat: "json", JournalFormat: "journal"}
 }
 
-// Words returns the words by the numbers of the constants.
+// Words returns the configuration word of each constant, indexed by its value.
 func (AddressDetail) Words() []string {
 	return []string{DomainOnly: "domain", FullAddress: "full", NoAddress: "none"}
 }
 
-// Words returns the words by the numbers of the constants.
+// Words returns the configuration word of each constant, indexed by its value.
 func (AddressFamily) Words() []string {
 	return []string{AnyFamily: "any", IPv4Only: "ipv4", IPv6Only: "ipv6"}
 }

@@ -6,7 +6,7 @@ import "strings"
 // those set aside for documentation (RFC 2606, RFC 5737, RFC 3849).
 type mail struct {
 	account string
-	// from is the author's name, subject what it is about, what is what is special about it.
+	// from is the author's name, subject the subject, and what describes the case that the message shows.
 	from, subject, what string
 	arrives             bool // the MTA takes it in the end
 	header              string

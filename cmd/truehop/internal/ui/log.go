@@ -54,8 +54,9 @@ const (
 	logSMTP         = "smtp"
 )
 
-// Log is the program's log. Each of its methods writes one kind of event. The embedded logger is for the packages
-// that log the dialogue with an upstream.
+// Log is the program's log. Its methods are the only way to write to it, so that the list of events is closed:
+// Event writes what a pass reports, Begin nothing, and each other method one kind of event. The embedded logger is
+// for the packages that log the dialogue with an upstream.
 type Log struct {
 	*slog.Logger
 	addresses config.AddressDetail

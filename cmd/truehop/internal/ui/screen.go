@@ -213,7 +213,7 @@ func (s *Screen) Warning(text string) {
 func (s *Screen) Awaiting(messages int) {
 	switch {
 	case messages > 0:
-		s.print(fmt.Sprintf("waiting for the MTA's word on %s; again to end now\n", count(messages, "message")))
+		s.print(fmt.Sprintf("waiting for the MTA's reply about %s; press Ctrl-C again to stop now\n", count(messages, "message")))
 	case !s.o.Quiet:
 		s.print("ending; no message is with the MTA\n")
 	}

@@ -153,7 +153,7 @@ func TestQuietScreen(t *testing.T) {
 
 // TestCtrlCIsAnswered: also where nothing is waited for.
 func TestCtrlCIsAnswered(t *testing.T) {
-	for messages, want := range map[int]string{0: "ending; no message is with the MTA\n", 1: "waiting for the MTA's word on 1 message; again to end now\n"} {
+	for messages, want := range map[int]string{0: "ending; no message is with the MTA\n", 1: "waiting for the MTA's reply about 1 message; press Ctrl-C again to stop now\n"} {
 		var b strings.Builder
 		NewScreen(&b, ScreenOptions{Now: noon}).Awaiting(messages)
 		if b.String() != want {

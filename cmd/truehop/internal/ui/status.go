@@ -137,7 +137,7 @@ func (s *AccountStatus) Print(w io.Writer, dir string, now time.Time) {
 		name += " to " + s.Target
 	}
 	if s.skipped {
-		say(w, fetch.Printable(name)+": no passes, for its row is wrong:\n  "+strings.ReplaceAll(lines(*s.Error), "\n", "\n  "))
+		say(w, fetch.Printable(name)+": no passes: its row in the table is wrong:\n  "+strings.ReplaceAll(lines(*s.Error), "\n", "\n  "))
 		return
 	}
 	at := func(t *time.Time) string {

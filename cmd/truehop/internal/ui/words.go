@@ -1,4 +1,5 @@
-// Package ui writes all that a person, a journal or a script reads. What goes where:
+// Package ui formats tables, log lines, JSON, errors and progress. A command prints its own confirmation of a
+// line, and package app writes the mail to the postmaster. What goes where:
 //   - what was asked for goes to standard output; everything else to standard error;
 //   - an error is one line, "truehop: what is wrong", and below it "  what to do about it";
 //   - the log has one line for each event of a closed list, the methods of [Log];
@@ -94,7 +95,7 @@ func count(n int, word string) string {
 
 // PrintAwaited says to a person who has pressed Ctrl-C why the program goes on, over the ^C that the terminal shows.
 func PrintAwaited(w io.Writer, messages int) {
-	fmt.Fprintf(w, "\rwaiting for the MTA's word on %s; again to end now\n", count(messages, "message"))
+	fmt.Fprintf(w, "\rwaiting for the MTA's reply about %s; press Ctrl-C again to stop now\n", count(messages, "message"))
 }
 
 // PrintServing says to a person who has started the service at a terminal what it does and how it ends.

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
 // token is a word of a fetchmailrc.
@@ -62,8 +61,8 @@ func fetchmailTokens(file string, text []byte) ([]token, error) {
 				width = len(s)
 			}
 			word := unescape(strings.TrimSuffix(s[:width], `\`)) // at the end of a line it goes on
-			if strings.IndexByte(word, 0) >= 0 || !utf8.ValidString(word) {
-				return nil, wrong(file, at, "%s holds a NUL octet, or is not UTF-8", show(word))
+			if strings.IndexByte(word, 0) >= 0 {
+				return nil, wrong(file, at, "a word with a NUL octet") // not shown, for it may be a password
 			}
 			tokens = append(tokens, token{text: word, place: at})
 		}

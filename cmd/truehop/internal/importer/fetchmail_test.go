@@ -186,6 +186,24 @@ func TestFetchmailEscapes(t *testing.T) {
 	}
 }
 
+// TestFetchmailPasswordsInAnyEncoding: fetchmail hands octets on as they are, in quotes and without. A word that cannot be taken is not shown.
+func TestFetchmailPasswordsInAnyEncoding(t *testing.T) {
+	for text, want := range map[string]string{"gr\xfcn": "gr\xfcn", "'gr\xfcn'": "gr\xfcn", "gr\u00fcn": "gr\u00fcn"} {
+		plan, err := Read("fetchmailrc", "rc", []byte("poll h proto pop3 user u pass "+text+" ssl"), options(nil))
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+			continue
+		}
+		if got := plan.Secrets()[0].Reveal(); got != want {
+			t.Errorf("%q: the password is %q", text, got)
+		}
+	}
+	_, err := Read("fetchmailrc", "rc", []byte("poll h proto pop3 user u pass hunter\x002"), options(nil))
+	if got := fmt.Sprint(err); !strings.HasPrefix(got, "rc:1:31: ") || strings.Contains(got, "hunter") {
+		t.Errorf("a NUL octet: %v", err)
+	}
+}
+
 // TestHostileFiles: whatever a file holds, there is one error with the place, fit to be shown, and no secret in it.
 func TestHostileFiles(t *testing.T) {
 	long := strings.Repeat("x", 1<<20)

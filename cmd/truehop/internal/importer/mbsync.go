@@ -101,6 +101,8 @@ func (m *mbsync) parse(text []byte) error {
 			m.sections = append(m.sections, section)
 		case !slices.Contains(keywords, keyword):
 			return wrong(m.file, at, "unknown keyword %s", show(words[0]))
+		case len(words) < 2:
+			return wrong(m.file, at, "%s lacks its value; put a value that begins with # in quotes, for else it is a comment", words[0])
 		case section == nil:
 			m.globals[keyword] = mbsyncValue{at, words[1:]}
 		case keyword == "pattern", keyword == "patterns":
@@ -113,17 +115,17 @@ func (m *mbsync) parse(text []byte) error {
 	return nil
 }
 
-// mbsyncWords splits a line. Double quotes hold words together, a backslash takes the meaning of the next character.
+// mbsyncWords splits a line. Double quotes hold words together, a backslash takes the meaning of the next character, and a number
+// sign that begins a word begins a comment.
 func mbsyncWords(file, line string, at place) ([]string, error) {
-	if strings.HasPrefix(line, "#") {
-		return nil, nil
-	}
 	var words []string
 	var word strings.Builder
 	in, quoted := false, false
 	for i := 0; i < len(line); i++ {
 		c := line[i]
 		switch {
+		case c == '#' && !in:
+			return words, nil
 		case c == '\\' && i+1 < len(line):
 			i++
 			word.WriteByte(line[i])

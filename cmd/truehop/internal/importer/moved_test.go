@@ -122,3 +122,19 @@ func TestMbsyncSubfolders(t *testing.T) {
 		}
 	}
 }
+
+// TestCommentsOfMbsync: behind a number sign that begins an argument without quotes all is a comment.
+func TestCommentsOfMbsync(t *testing.T) {
+	for line, want := range map[string]string{
+		"Patterns INBOX Lists # not all of it": "Patterns|INBOX|Lists", "Patterns INBOX #all": "Patterns|INBOX", `Pass "#a b" # c`: "Pass|#a b", `Pass \#a#b #c`: "Pass|#a#b",
+		`Path "" # none`: "Path|", "# Host h": "", "Pass a#b": "Pass|a#b", `Pass ""#b`: "Pass|#b",
+	} {
+		if words, err := mbsyncWords("rc", line, place{1, 1}); err != nil || strings.Join(words, "|") != want {
+			t.Errorf("%s: %q, %v, want %q", line, words, err, want)
+		}
+	}
+	_, err := Read("mbsyncrc", "rc", []byte("IMAPStore r\nHost h\nUser u\n  Pass #secret\n"), options(nil))
+	if got := fmt.Sprint(err); !strings.HasPrefix(got, "rc:4:3: Pass ") || !strings.Contains(got, "quotes") || strings.Contains(got, "secret") {
+		t.Errorf("a password that is a comment: %v", err)
+	}
+}

@@ -1,12 +1,10 @@
 package importer
 
 import (
-	"bytes"
 	"cmp"
 	"maps"
 	"net"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -75,7 +73,7 @@ func Getmail(file string, text []byte, o Options) (*Plan, error) {
 	for _, o := range []struct{ key, text string }{
 		{"record_mailbox", "the log says which folder a message came from"},
 		{"use_kerberos", "Kerberos is not spoken"},
-		{"imap_on_delete", "on_delivered says what becomes of delivered mail"},
+		{"imap_on_delete", "on_delivered says what becomes of delivered mail; other flags than \\Seen are not set"},
 		{"ssl_version", "truehop speaks TLS 1.2 and later"}, {"ssl_ciphers", "the ciphers are those of Go"},
 		{"delete_dup_msgids", "messages that share a unique-id are told apart by their content"},
 	} {
@@ -271,25 +269,80 @@ func (g *getmail) mailboxes(a *Account, protocol string, _ bool) error {
 		return err
 	}
 	a.set("folders", folders)
-	if v, ok := g.retriever.keys["imap_search"]; ok {
-		words := strings.Fields(strings.ToLower(strings.Trim(v.text, "() ")))
-		for _, w := range words {
-			if !slices.Contains([]string{"all", "seen", "unseen", "flagged", "answered", "draft", "not"}, w) {
-				g.note(v.place, a.Name, "imap_search %s: say it in the words of the key search", show(v.text))
-				return nil
-			}
+	marks, err := g.isOn(g.options, "mark_read", false)
+	if err != nil {
+		return err
+	}
+	v := g.retriever.keys["imap_search"]
+	words := searched(v.text)
+	if unread := []string{"unseen"}; marks && !slices.Equal(words, unread) {
+		if words != nil {
+			g.note(v.place, a.Name, "mark_read: getmail fetches what is unread then, whatever imap_search says")
 		}
-		words = slices.DeleteFunc(words, func(w string) bool { return w == "all" })
-		if len(words) > 0 {
-			a.set("search", strings.Join(words, " "))
+		words = unread
+	}
+	for _, w := range words {
+		if !slices.Contains([]string{"seen", "unseen", "flagged", "answered", "draft", "not"}, w) {
+			g.note(v.place, a.Name, "imap_search %s: say it in the words of the key search", show(v.text))
+			return nil
 		}
+	}
+	if len(words) > 0 {
+		a.set("search", strings.Join(words, " "))
 	}
 	return nil
 }
 
+// searched are the words of imap_search, nil where it takes all messages.
+func searched(search string) []string {
+	var words []string
+	for _, w := range strings.Fields(strings.ToLower(strings.Trim(search, "() "))) {
+		if w != "all" {
+			words = append(words, w)
+		}
+	}
+	return words
+}
+
+// getmailEnd is what getmail does upstream with a message when it is done with it: it may copy the message to another folder, and
+// sets flags, of which one deletes.
+type getmailEnd struct {
+	// asked says that it does so at once.
+	asked bool
+	// folder is where the copy goes, "" where there is none.
+	folder string
+	// deletes and reads say what the flags do.
+	deletes, reads bool
+	// unread says that it passes over what is read.
+	unread bool
+}
+
+// end reads what is done in the end. mark_read means another flag, whatever is asked for beside it.
+func (g *getmail) end(protocol string) (e getmailEnd, err error) {
+	marks, err := g.isOn(g.options, "mark_read", false)
+	if err != nil {
+		return e, err
+	}
+	if e.asked, err = g.isOn(g.options, "delete", false); err != nil {
+		return e, err
+	}
+	if protocol != "imap" { // where there are no flags
+		e.deletes = true
+		return e, nil
+	}
+	flags := strings.ToLower(cmp.Or(g.retriever.keys["imap_on_delete"].text, `\deleted \seen`))
+	if marks {
+		e.asked, flags = true, `\seen`
+	}
+	e.folder = g.retriever.keys["move_on_delete"].text
+	e.deletes, e.reads = strings.Contains(flags, `\deleted`), strings.Contains(flags, `\seen`)
+	e.unread = marks || slices.Equal(searched(g.retriever.keys["imap_search"].text), []string{"unseen"})
+	return e, nil
+}
+
 // disposal says what becomes of delivered mail upstream.
 func (g *getmail) disposal(a *Account, protocol string, _ bool) error {
-	deletes, err := g.isOn(g.options, "delete", false)
+	end, err := g.end(protocol)
 	if err != nil {
 		return err
 	}
@@ -297,34 +350,50 @@ func (g *getmail) disposal(a *Account, protocol string, _ bool) error {
 	if err != nil {
 		return err
 	}
-	marks, err := g.isOn(g.options, "mark_read", false)
-	if err != nil {
-		return err
-	}
-	days, err := g.number(g.options, "delete_after")
-	if err != nil {
-		return err
-	}
-	move := g.retriever.keys["move_on_delete"].text
+	gone := end.asked && end.deletes
 	switch {
-	case deletes && move != "" && protocol == "imap":
-		a.set("on_delivered", "move:"+move)
-	case deletes:
+	case gone && end.folder != "":
+		a.set("on_delivered", "move:"+end.folder)
+	case gone:
 		a.set("on_delivered", "delete")
-	case protocol == "imap" && marks, protocol == "imap" && !peek:
+	case end.asked && end.reads, protocol == "imap" && !end.asked && !peek:
 		a.set("on_delivered", "seen")
 	default:
 		a.set("on_delivered", "keep")
 	}
-	a.Remembers = !deletes
-	if days > 0 && !deletes {
-		a.set("delete_after", strconv.Itoa(min(days, 3650))+"d")
-		g.note(g.options.keys["delete_after"].place, a.Name, "delete_after: what getmail fetched stays upstream, for truehop deletes only what it delivered itself; delete it by hand")
+	a.Remembers = !gone
+	if end.asked && !gone && end.folder != "" {
+		g.note(g.retriever.keys["move_on_delete"].place, a.Name, "move_on_delete: getmail copies mail to %s and only marks it where it was, which truehop does not do; on_delivered: move:%s moves it", show(end.folder), end.folder)
 	}
-	if all, err := g.isOn(g.options, "read_all", true); err != nil {
+	if err := g.deletesLater(a, end); err != nil {
 		return err
-	} else if all && !deletes {
+	}
+	all, err := g.isOn(g.options, "read_all", true)
+	if err != nil {
+		return err
+	}
+	passesOver := end.asked && end.reads && end.unread
+	if all && !gone && !passesOver {
 		g.note(g.options.keys["read_all"].place, a.Name, "read_all fetches the same mail again and again; truehop delivers each message once")
+	}
+	return nil
+}
+
+// deletesLater carries delete_after over, which for getmail puts off what it does in the end, whatever that is.
+func (g *getmail) deletesLater(a *Account, end getmailEnd) error {
+	days, err := g.number(g.options, "delete_after")
+	at := g.options.keys["delete_after"].place
+	switch {
+	case err != nil:
+		return err
+	case days == 0, end.asked && end.deletes:
+	case !end.deletes:
+		g.note(at, a.Name, "delete_after is not carried over: with imap_on_delete or mark_read getmail marks mail by then and deletes none; set delete_after if truehop is to delete what it has delivered")
+	case end.folder != "":
+		g.note(at, a.Name, "delete_after is not carried over: getmail moves mail to %s by then; truehop can move it at once (on_delivered: move:%s), or delete it by then (delete_after)", show(end.folder), end.folder)
+	default:
+		a.set("delete_after", strconv.Itoa(min(days, 3650))+"d")
+		g.note(at, a.Name, "delete_after: what getmail fetched stays upstream, for truehop deletes only what it delivered itself; delete it by hand")
 	}
 	return nil
 }
@@ -408,93 +477,4 @@ func (g *getmail) deliver(a *Account, _ string, _ bool) error {
 	a.set("recipient_domains", aliasDomains([]string{domain, g.retriever.keys["server"].text}))
 	g.note(g.retriever.place, a.Name, "recipient_domains were made of user and server: put there the domains whose mail the mailbox holds")
 	return nil
-}
-
-// seen loads what getmail has fetched already, from its oldmail files.
-func (g *getmail) seen(a *Account, protocol string, ssl bool) error {
-	if g.retriever.keys["type"].text == "BrokenUIDLPOP3Retriever" || g.retriever.keys["type"].text == "BrokenUIDLPOP3SSLRetriever" {
-		g.note(g.retriever.keys["type"].place, a.Name, "without unique-ids getmail knows messages by a sum of its own, which truehop cannot use: the first pass with --adopt %s records all that is there as fetched", a.Name)
-		a.Remembers = false
-		return nil
-	}
-	port := cmp.Or(g.retriever.keys["port"].text, usualPort(protocol, ssl))
-	name := strip("oldmail-"+g.retriever.keys["server"].text+"-"+port+"-"+g.retriever.keys["username"].text, "-")
-	if protocol == "pop3" {
-		data, err := g.state(a, g.oldmail(name))
-		if err != nil || data == nil {
-			return err
-		}
-		known := Known{}
-		for id := range oldIDs(data) {
-			known.UIDs = append(known.UIDs, id)
-		}
-		if slices.ContainsFunc(known.UIDs, func(id string) bool { return strings.Contains(id, "-") }) {
-			g.note(g.retriever.place, a.Name, "getmail writes a slash in a unique-id as a hyphen: look with truehop run --dry-run whether old mail looks new, and if so run once with --adopt %s", a.Name)
-		}
-		a.Known = []Known{known}
-		return nil
-	}
-	folders, err := g.folders()
-	if err != nil {
-		return err
-	}
-	var files []string
-	missing := true
-	for _, folder := range folders {
-		data, err := g.state(a, g.oldmail(name+"-"+strip(folder, ".")))
-		if err != nil {
-			return err
-		}
-		missing = missing && data == nil
-		files = append(files, a.StateFiles...)
-		a.Known = append(a.Known, oldIMAP(folder, data)...)
-	}
-	a.StateFiles, a.Missing = files, missing
-	return nil
-}
-
-// oldmail is where getmail has one of its files.
-func (g *getmail) oldmail(name string) []string {
-	return []string{filepath.Join(filepath.Dir(g.file), name), filepath.Join(g.Plan.options.Home, ".config/getmail", name), filepath.Join(g.Plan.options.Home, ".getmail", name)}
-}
-
-// strip replaces what getmail has in no file name.
-func strip(name, by string) string {
-	return regexp.MustCompile(`[/:;<>|]+`).ReplaceAllLiteralString(name, by)
-}
-
-// oldIDs goes through an oldmail file: an id, NUL and a time on each line.
-func oldIDs(data []byte) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for line := range bytes.Lines(data) {
-			id, _, ok := strings.Cut(strings.TrimSpace(string(line)), "\x00")
-			if ok && id != "" && len(id) <= maxUID && !yield(id) {
-				return
-			}
-		}
-	}
-}
-
-// oldIMAP reads the oldmail file of a folder: UIDVALIDITY/UID, in old files UIDVALIDITY/FOLDER/UID.
-func oldIMAP(folder string, data []byte) []Known {
-	byValidity := map[uint32]*Known{}
-	var all []Known
-	for id := range oldIDs(data) {
-		parts := strings.Split(id, "/")
-		validity, err := strconv.ParseUint(parts[0], 10, 32)
-		uid, uidErr := strconv.ParseUint(parts[len(parts)-1], 10, 32)
-		if len(parts) < 2 || err != nil || uidErr != nil {
-			continue
-		}
-		k := byValidity[uint32(validity)]
-		if k == nil {
-			k = &Known{Folder: folder, Validity: uint32(validity)}
-			byValidity[k.Validity] = k
-		}
-		k.UIDs = append(k.UIDs, strconv.FormatUint(uid, 10))
-	}
-	for _, v := range slices.Sorted(maps.Keys(byValidity)) {
-		all = append(all, *byValidity[v])
-	}
-	return all
 }

@@ -11,7 +11,7 @@ func TestWhatBecomesOfOptionsOfGetmail(t *testing.T) {
 	whatBecomes(t, "getmailrc", map[string][]meaning{
 		"[options]\n%s\n" + imap + "password = p\n" + mbox: {
 			{"verbose = 2", "", ""}, {"fingerprint = true", "", ""}, {"skip_imap_fetch_size = true", "", ""}, {"to_oldmail_on_each_mail = true", "", ""},
-			{"read_all = false", "", ""}, {"read_all = true", "", ""}, {"delete = true", "on_delivered: delete", ""}, {"delete_after = 30", "delete_after: 30d", "by hand"}, {"mark_read = true", "on_delivered: seen", ""},
+			{"read_all = false", "", ""}, {"read_all = true", "", ""}, {"delete = true", "on_delivered: delete", ""}, {"delete_after = 30", "delete_after: 30d", "by hand"}, {"mark_read = true", "search: unseen|on_delivered: seen", ""},
 			{"delete_bigger_than = 5", "", "never deleted"}, {"max_message_size = 2048", "max_size: 2KiB", "held"}, {"max_messages_per_session = 7", "max_messages: 7", ""}, {"max_bytes_per_session = 4096", "max_bytes: 4KiB", ""},
 			{"delivered_to = false", "", "the MTA writes"}, {"received = false", "", "the MTA writes"}, {"message_log = /x", "", "the journal"}, {"logfile = /x", "", "the journal"}, {"message_log_verbose = true", "", ""}, {"message_log_syslog = true", "", ""},
 			{"use_netrc = true", "", ""}, {"netrc_file = /n", "", ""}, {"speed = 9", "", "no such key"},
@@ -22,7 +22,15 @@ func TestWhatBecomesOfOptionsOfGetmail(t *testing.T) {
 			{"use_peek = false", "on_delivered: seen", ""}, {"mailboxes = (\"INBOX\", \"Entw\u00fcrfe\")", "folders: [INBOX, \"Entw\u00fcrfe\"]", ""}, {"mailboxes = ALL", "folders: [all]", ""}, {"imap_search = (UNSEEN)", "search: unseen", ""}, {"imap_search = (SINCE 1-Jan-2026)", "", "the key search"},
 			{"move_on_delete = Done", "", ""}, {"imap_on_delete = (\\Seen)", "", "on_delivered"}, {"record_mailbox = true", "", "which folder"}, {"imap_id_extension = true", "", ""}, {"delete_dup_msgids = true", "", "content"}, {"colour = red", "", "no such key"},
 		},
-		"[options]\ndelete = true\n" + imap + "%s\npassword = p\n" + mbox: {{"move_on_delete = Done", "on_delivered: move:Done", ""}},
+		"[options]\ndelete = true\n" + imap + "%s\npassword = p\n" + mbox: {
+			{"move_on_delete = Done", "on_delivered: move:Done", ""}, {"imap_on_delete = \\Seen", "on_delivered: seen", "other flags"}, {"imap_on_delete = \\Flagged", "on_delivered: keep", "other flags"},
+			{"imap_on_delete = (\\Seen \\DELETED)", "", "other flags"}, {"imap_on_delete = (\\Seen)\nmove_on_delete = Done", "on_delivered: seen", `copies mail to "Done"`},
+			{"imap_search = UNSEEN\nimap_on_delete = \\Seen", "search: unseen|on_delivered: seen", "^imap_on_delete[^|]*$"},
+		},
+		"[options]\ndelete = true\n%s\n" + imap + "password = p\n" + mbox:           {{"mark_read = true", "search: unseen|on_delivered: seen", ""}},
+		"[options]\n%s\n" + imap + "password = p\nmove_on_delete = Done\n" + mbox:   {{"delete_after = 30", "", `moves mail to "Done"`}, {"mark_read = true", "search: unseen|on_delivered: seen", `copies mail to "Done"`}},
+		"[options]\n%s\n" + imap + "password = p\nimap_on_delete = \\Seen\n" + mbox: {{"delete_after = 30", "", `marks mail by then and deletes none`}},
+		"[options]\n%s\n" + imap + "password = p\nimap_search = FLAGGED\n" + mbox:   {{"mark_read = true", "search: unseen|on_delivered: seen", `whatever imap_search says`}},
 		imap + "%s\n" + mbox: {
 			{"password = p", "", ""}, {"password_command = (\"/usr/bin/pass\", \"me\")", "password_command: [/usr/bin/pass, me]", ""}, {"password_command = (\"pass\", \"me\")", "password_command: [/usr/bin/env, pass, me]", ""},
 			{"use_xoauth2 = true\npassword_command = (\"/usr/bin/token\",)", "token_command: [/usr/bin/token]", ""},
@@ -84,6 +92,40 @@ func TestNameOfTheRecordOfGetmail(t *testing.T) {
 		}
 		if looked := plan.Accounts[0].StateFiles; !strings.HasSuffix(looked[0], "/"+name) {
 			t.Errorf("%s: looked for in %v, want %s", user, looked, name)
+		}
+	}
+}
+
+// TestWhatGetmailLeavesUpstream: what getmail marks or keeps is not deleted, and was fetched already if its record says so.
+func TestWhatGetmailLeavesUpstream(t *testing.T) {
+	const imap, pop3 = "SimpleIMAPSSLRetriever", "SimplePOP3SSLRetriever"
+	for _, c := range []struct {
+		kind, options, retriever string
+		want                     string
+		remembers                bool
+	}{
+		{imap, "", "", "keep", true},
+		{imap, "delete = true", "", "delete", false},
+		{imap, "delete = true", "imap_on_delete = (\\Deleted \\Seen)", "delete", false},
+		{imap, "delete = true", "move_on_delete = Done", "move:Done", false},
+		{imap, "delete = true", "imap_on_delete = \\Seen", "seen", true},
+		{imap, "delete = true", "imap_on_delete = \\Answered", "keep", true},
+		{imap, "delete = true", "imap_on_delete = \\Seen\nmove_on_delete = Done", "seen", true},
+		{imap, "", "imap_on_delete = \\Seen", "keep", true},
+		{imap, "mark_read = true", "", "seen", true},
+		{imap, "mark_read = true\ndelete = true", "", "seen", true},
+		{imap, "mark_read = true\ndelete = true", "imap_on_delete = \\Deleted", "seen", true},
+		{imap, "", "use_peek = false", "seen", true},
+		{pop3, "mark_read = true", "", "keep", true},
+		{pop3, "delete = true", "imap_on_delete = \\Seen", "delete", false},
+	} {
+		plan, err := Read("getmailrc", "rc", []byte("[options]\n"+c.options+"\n[retriever]\ntype = "+c.kind+"\nserver = h\nusername = u\npassword = p\n"+c.retriever+"\n[destination]\ntype = Mboxrd\npath = /x\n"), options(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := plan.Accounts[0]
+		if !strings.Contains(string(plan.YAML()), "on_delivered: "+c.want+"\n") || a.Remembers != c.remembers {
+			t.Errorf("%s, %q, %q: remembers %v, want %v, and on_delivered: %s in\n%s", c.kind, c.options, c.retriever, a.Remembers, c.remembers, c.want, plan.YAML())
 		}
 	}
 }

@@ -35,16 +35,23 @@ func Mbsync(file string, text []byte, o Options) (*Plan, error) {
 	if err := m.parse(text); err != nil {
 		return nil, err
 	}
+	var channels []*mbsyncChannel
 	for _, s := range m.sections {
-		if s.kind != "channel" {
-			continue
-		}
-		if err := m.channel(s); err != nil {
+		c, err := m.channel(s)
+		if err != nil {
 			return nil, err
 		}
+		if c != nil {
+			channels = append(channels, c)
+		}
 	}
-	if !m.added() {
+	if len(channels) == 0 {
 		return nil, wrong(file, place{}, "no channel in it that fetches mail from an IMAP server")
+	}
+	for _, c := range channels {
+		if err := m.take(c); err != nil {
+			return nil, err
+		}
 	}
 	for _, a := range m.Accounts[m.before.accounts:] {
 		m.usualTarget(a)
@@ -188,25 +195,54 @@ func (m *mbsync) side(c *mbsyncSection, names ...string) (mbsyncSide, error) {
 	return mbsyncSide{}, wrong(m.file, c.place, "channel %s lacks %s", show(c.name), names[0])
 }
 
-// channel makes an account of a channel between an IMAP server and a maildir.
-func (m *mbsync) channel(c *mbsyncSection) error {
-	far, err := m.side(c, "far", "master")
+// mbsyncChannel is a channel between an IMAP server and a maildir store.
+type mbsyncChannel struct {
+	*mbsyncSection
+	far, near mbsyncSide
+	// isFar says that the server is at the far side.
+	isFar bool
+}
+
+// remote is the side of the server.
+func (c *mbsyncChannel) remote() mbsyncSide {
+	if c.isFar {
+		return c.far
+	}
+	return c.near
+}
+
+// local is the side of the maildir store.
+func (c *mbsyncChannel) local() mbsyncSide {
+	if c.isFar {
+		return c.near
+	}
+	return c.far
+}
+
+// channel reads a section, nil where it is no channel between an IMAP server and a maildir.
+func (m *mbsync) channel(s *mbsyncSection) (*mbsyncChannel, error) {
+	if s.kind != "channel" {
+		return nil, nil
+	}
+	far, err := m.side(s, "far", "master")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	near, err := m.side(c, "near", "slave")
+	near, err := m.side(s, "near", "slave")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	remote, local, isFar := far, near, true
-	if far.store.kind != "imapstore" {
-		remote, local, isFar = near, far, false
+	c := &mbsyncChannel{s, far, near, far.store.kind == "imapstore"}
+	if c.remote().store.kind != "imapstore" || c.local().store.kind != "maildirstore" {
+		m.note(s.place, "", "channel %s is not between an IMAP server and a maildir, and is not carried over", show(s.name))
+		return nil, nil
 	}
-	if remote.store.kind != "imapstore" || local.store.kind != "maildirstore" {
-		m.note(c.place, "", "channel %s is not between an IMAP server and a maildir, and is not carried over", show(c.name))
-		return nil
-	}
-	account := remote.store
+	return c, nil
+}
+
+// take makes an account of a channel.
+func (m *mbsync) take(c *mbsyncChannel) error {
+	remote, account := c.remote(), c.remote().store
 	if name := remote.store.keys["account"].text(); name != "" {
 		if account = m.find("imapaccount", name); account == nil {
 			return wrong(m.file, remote.store.place, "there is no IMAPAccount %s", show(name))
@@ -223,7 +259,7 @@ func (m *mbsync) channel(c *mbsyncSection) error {
 	if err := m.login(a, account); err != nil {
 		return err
 	}
-	m.folders(a, c, remote)
+	m.folders(a, c)
 	a.set("on_delivered", "keep")
 	a.Remembers = true
 	size := 0
@@ -239,7 +275,7 @@ func (m *mbsync) channel(c *mbsyncSection) error {
 	}
 	a.set("max_size", octets(size))
 	m.recipients(a, c.place, nil, "the user whose file it is")
-	m.note(local.store.place, a.Name, "the maildir is not written by truehop: let the MTA or its delivery agent put mail there (Postfix: home_mailbox)")
+	m.note(c.local().store.place, a.Name, "the maildir is not written by truehop: let the MTA or its delivery agent put mail there (Postfix: home_mailbox)")
 	for _, s := range []map[string]mbsyncValue{c.keys, remote.store.keys, account.keys, m.globals} {
 		for _, key := range slices.Sorted(maps.Keys(s)) {
 			text := ""
@@ -266,7 +302,7 @@ func (m *mbsync) channel(c *mbsyncSection) error {
 			}
 		}
 	}
-	return m.seen(a, c, far, near, isFar)
+	return m.seen(a, c)
 }
 
 // server says where the mailbox is and how it is reached.
@@ -378,60 +414,4 @@ func (m *mbsync) login(a *Account, s *mbsyncSection) error {
 		m.note(v.place, a.Name, "UseKeychain: password_command can ask the keychain, see README.md")
 	}
 	return nil
-}
-
-// name is that of a folder in UTF-8.
-func (m *mbsync) name(raw string, at mbsyncSide) string {
-	if d := at.store.keys["pathdelimiter"].text(); d != "" {
-		raw = strings.ReplaceAll(raw, "/", d)
-	}
-	account := m.find("imapaccount", at.store.keys["account"].text())
-	for _, s := range []*mbsyncSection{at.store, account} {
-		if s != nil && slices.Contains([]string{"yes", "true", "on", "1"}, strings.ToLower(s.keys["useutf8mailboxes"].text())) {
-			return raw
-		}
-	}
-	return folderName(raw)
-}
-
-// folders says what is fetched from.
-func (m *mbsync) folders(a *Account, c *mbsyncSection, remote mbsyncSide) {
-	prefix := remote.store.keys["path"].text()
-	patterns, ok := c.keys["patterns"]
-	if !ok {
-		name := m.name(prefix+remote.mailbox, remote)
-		if remote.mailbox == "" || strings.EqualFold(remote.mailbox, "INBOX") {
-			name = "INBOX"
-		}
-		a.set("folders", []string{name})
-		return
-	}
-	var items []string
-	wild, inbox := false, false
-	for _, p := range patterns.words {
-		name, out := strings.CutPrefix(p, "!")
-		if !out {
-			wild = wild || strings.ContainsAny(name, "*%")
-		}
-		switch {
-		case strings.EqualFold(name, "INBOX"):
-			name, inbox = "INBOX", true
-		default:
-			name = m.name(prefix+remote.mailbox+name, remote)
-		}
-		if out {
-			name = "!" + name
-		}
-		items = append(items, name)
-	}
-	switch {
-	case !wild: // then there is nothing to take out of
-		items = slices.DeleteFunc(items, func(i string) bool { return strings.HasPrefix(i, "!") })
-	case !inbox:
-		items = append(items, "!INBOX") // mbsync's wildcards never mean it
-	}
-	a.set("folders", items)
-	if slices.ContainsFunc(items, func(i string) bool { return strings.TrimLeft(i, "!*%") != "" && strings.TrimLeft(i, "!") != "INBOX" }) {
-		m.note(patterns.place, a.Name, "Patterns: truehop wants names as the server has them, with its separator in place of the slash, and with the prefix that mbsync leaves out (INBOX.Lists.go); truehop check shows the folders")
-	}
 }

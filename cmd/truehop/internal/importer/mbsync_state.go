@@ -10,21 +10,19 @@ import (
 	"strings"
 )
 
-// mbsyncBox is a mailbox whose state mbsync has kept: its name at the server, and the file.
-type mbsyncBox struct{ folder, file string }
+// stateName is the name of a state file in a maildir.
+const stateName = ".mbsyncstate"
+
+// mbsyncBox is a mailbox whose state mbsync has kept: what mbsync calls it at the server, and the file.
+type mbsyncBox struct{ mailbox, file string }
 
 // seen loads what mbsync has fetched already, from its state files.
-func (m *mbsync) seen(a *Account, c *mbsyncSection, far, near mbsyncSide, isFar bool) error {
-	boxes, looked := m.boxes(c, far, near)
+func (m *mbsync) seen(a *Account, c *mbsyncChannel) error {
+	boxes, looked := m.boxes(c)
 	if m.options.Seen != "" && m.options.Seen != NoState {
-		boxes = []mbsyncBox{{"", m.options.Seen}}
+		boxes = []mbsyncBox{{c.remote().mailbox, m.options.Seen}}
 	}
 	a.StateFiles = looked
-	remote := far
-	if !isFar {
-		remote = near
-	}
-	prefix := remote.store.keys["path"].text()
 	unclear := false
 	for _, box := range boxes {
 		data, err := m.options.ReadFile(box.file)
@@ -35,43 +33,48 @@ func (m *mbsync) seen(a *Account, c *mbsyncSection, far, near mbsyncSide, isFar 
 		if err != nil {
 			return wrong(box.file, place{}, "cannot be read: %v", err)
 		}
-		known, err := mbsyncState(box.file, data, isFar)
+		known, err := mbsyncState(box.file, data, c.isFar)
 		if err != nil {
 			return err
 		}
-		known.Folder = "INBOX"
-		if box.folder != "" && !strings.EqualFold(box.folder, "INBOX") {
-			known.Folder = m.name(prefix+box.folder, remote)
-			_, told := remote.store.keys["pathdelimiter"]
-			if !told && strings.Contains(box.folder, "/") {
-				unclear = true
-			}
-		}
+		known.Folder = m.serverName(box.mailbox, c.remote().store)
+		unclear = unclear || unclearName(box.mailbox, c.remote().store)
 		if len(a.Known) == 0 {
 			a.StateFiles = nil
 		}
 		a.Known, a.StateFiles = append(a.Known, known), append(a.StateFiles, box.file)
 	}
 	if unclear {
-		m.note(c.place, a.Name, "what was fetched of folders below others is recorded with a slash in their names; if the server has another separator, set PathDelimiter (and Path, if it wants INBOX. in front) in this file and import again")
+		m.note(c.place, a.Name, "what was fetched of folders other than INBOX is recorded by the names that mbsync has for them; if truehop check shows them with a prefix (INBOX.) or another separator than the slash, set Path and PathDelimiter in this file and import again")
 	}
 	a.Missing = len(a.Known) == 0
 	return nil
 }
 
-// boxes returns the mailboxes of a channel for which there may be state, and where that was looked for.
-func (m *mbsync) boxes(c *mbsyncSection, far, near mbsyncSide) (boxes []mbsyncBox, looked []string) {
-	_, several := c.keys["patterns"]
-	box := near.mailbox
-	if box == "" {
-		box = "INBOX"
+// unclearName reports whether only the server knows what it calls a mailbox: its separator, or what it has in front of all names.
+func unclearName(mailbox string, s *mbsyncSection) bool {
+	if mailbox == "" || isInbox(mailbox) {
+		return false
 	}
+	_, path := s.keys["path"]
+	_, delimiter := s.keys["pathdelimiter"]
+	namespace, told := s.keys["usenamespace"]
+	prefixed := !path && !inInbox(mailbox)
+	if told {
+		prefixed = prefixed && isYes(namespace)
+	}
+	separated := !delimiter && strings.Contains(flatten(s, mailbox), "/")
+	return prefixed || separated
+}
+
+// boxes returns the mailboxes of a channel for which there may be state, and where that was looked for.
+func (m *mbsync) boxes(c *mbsyncChannel) (boxes []mbsyncBox, looked []string) {
 	state, own := c.keys["syncstate"]
 	if !own {
 		state = m.globals["syncstate"]
 	}
 	if state.text() == "*" {
-		return m.besideMaildir(near, box, several)
+		return m.besideMaildir(c)
 	}
 	// One file for each mailbox, in a directory for all, or behind a prefix of the channel's.
 	prefixes := []string{filepath.Join(m.options.Home, ".mbsync") + "/", filepath.Join(m.options.Home, ".local/state/isync") + "/"}
@@ -82,13 +85,9 @@ func (m *mbsync) boxes(c *mbsyncSection, far, near mbsyncSide) (boxes []mbsyncBo
 		}
 	}
 	for _, prefix := range prefixes {
-		if !several {
-			name := flatName(box)
-			if !own {
-				name = ":" + far.store.name + ":" + flatName(cmp.Or(far.mailbox, "INBOX")) + "_:" + near.store.name + ":" + flatName(box)
-			}
-			looked = append(looked, prefix+name)
-			boxes = append(boxes, mbsyncBox{far.mailbox, prefix + name})
+		if _, several := c.keys["patterns"]; !several {
+			file := prefix + m.stateOf(c, own)
+			looked, boxes = append(looked, file), append(boxes, mbsyncBox{c.remote().mailbox, file})
 			continue
 		}
 		dir, begin := filepath.Split(prefix)
@@ -98,65 +97,65 @@ func (m *mbsync) boxes(c *mbsyncSection, far, near mbsyncSide) (boxes []mbsyncBo
 			continue // it is not there
 		}
 		for _, name := range names {
-			folder, ours := strings.CutPrefix(name, begin)
-			if !own {
-				folder, ours = strings.CutPrefix(name, ":"+far.store.name+":")
-				var both bool
-				folder, _, both = strings.Cut(folder, "_:"+near.store.name+":")
-				ours = ours && both
-			}
+			rest, ours := strings.CutPrefix(name, begin)
 			beside := strings.HasSuffix(name, ".lock") || strings.HasSuffix(name, ".journal") || strings.HasSuffix(name, ".new")
-			if ours && !beside {
-				boxes = append(boxes, mbsyncBox{strings.ReplaceAll(folder, "!", "/"), filepath.Join(dir, name)})
+			mailbox, found := m.mailboxOf(c, own, rest)
+			if ours && found && !beside {
+				boxes = append(boxes, mbsyncBox{mailbox, filepath.Join(dir, name)})
 			}
 		}
 	}
 	return boxes, looked
 }
 
-// flatName is a mailbox in the name of a state file.
-func flatName(mailbox string) string { return strings.ReplaceAll(mailbox, "/", "!") }
+// delimiter stands between the fields in the name of a state file.
+func (m *mbsync) delimiter() string { return cmp.Or(m.globals["fielddelimiter"].text(), ":") }
 
-// maxDepth bounds how deep maildirs are looked for below each other.
-const maxDepth = 8
+// stateOf is the name of the state file of a channel without patterns. own says that the channel has files of its own.
+func (m *mbsync) stateOf(c *mbsyncChannel, own bool) string {
+	d := m.delimiter()
+	flat := func(s mbsyncSide) string {
+		return strings.ReplaceAll(flatten(s.store, cmp.Or(s.mailbox, "INBOX")), "/", "!")
+	}
+	if own {
+		return flat(c.near)
+	}
+	return d + c.far.store.name + d + flat(c.far) + "_" + d + c.near.store.name + d + flat(c.near)
+}
 
-// besideMaildir finds state files in the maildirs themselves.
-func (m *mbsync) besideMaildir(near mbsyncSide, box string, several bool) (boxes []mbsyncBox, looked []string) {
-	const name = ".mbsyncstate"
-	inbox := near.store.keys["inbox"].text()
-	if inbox == "" {
-		inbox = "~/Maildir"
-	}
-	path := near.store.keys["path"].text()
-	inboxFile := filepath.Join(m.expand(inbox), name)
-	if !several && strings.EqualFold(box, "INBOX") {
-		return []mbsyncBox{{"INBOX", inboxFile}}, []string{inboxFile}
-	}
-	if !several {
-		file := filepath.Join(m.expand(path+box), name)
-		return []mbsyncBox{{box, file}}, []string{file}
-	}
-	boxes = []mbsyncBox{{"INBOX", inboxFile}}
-	var walk func(dir, folder string, depth int)
-	walk = func(dir, folder string, depth int) {
-		names, err := m.options.ReadDir(dir)
-		if err != nil || depth > maxDepth {
-			return
+// mailboxOf reads from the name of a state file what mbsync calls the mailbox at the server.
+func (m *mbsync) mailboxOf(c *mbsyncChannel, own bool, name string) (mailbox string, ok bool) {
+	levels := func(s mbsyncSide, name string) string {
+		if _, flat := s.store.keys["flatten"]; flat {
+			return unflatten(s.store, name)
 		}
-		for _, sub := range names {
-			if sub == "cur" || sub == "new" || sub == "tmp" || strings.HasPrefix(sub, ".mbsync") {
-				continue
-			}
-			below := strings.TrimPrefix(folder+"/"+strings.TrimPrefix(sub, "."), "/")
-			if filepath.Join(dir, sub, name) != inboxFile {
-				boxes = append(boxes, mbsyncBox{below, filepath.Join(dir, sub, name)})
-			}
-			walk(filepath.Join(dir, sub), below, depth+1)
-		}
+		return strings.ReplaceAll(name, "!", "/")
 	}
-	root := m.expand(path)
-	walk(root, near.mailbox, 0)
-	return boxes, []string{inboxFile, filepath.Join(root, "*", name)}
+	if own {
+		return c.across(levels(c.near, name))
+	}
+	d := m.delimiter()
+	name, ours := strings.CutPrefix(name, d+c.far.store.name+d)
+	far, near, both := strings.Cut(name, "_"+d+c.near.store.name+d)
+	if !ours || !both {
+		return "", false
+	}
+	if c.isFar {
+		return levels(c.far, far), true
+	}
+	return levels(c.near, near), true
+}
+
+// across returns what mbsync calls a mailbox of the near side at the server.
+func (c *mbsyncChannel) across(near string) (mailbox string, ok bool) {
+	if !c.isFar {
+		return near, true
+	}
+	if mapped := c.near.store.keys["mapinbox"].text(); mapped != "" && isInbox(near) {
+		near = mapped
+	}
+	name, ours := strings.CutPrefix(near, c.near.mailbox)
+	return c.far.mailbox + name, ours && name != ""
 }
 
 // maxExpired bounds the UIDs that are taken for fetched without a line.

@@ -109,7 +109,10 @@ func TestMbsyncSubfolders(t *testing.T) {
 	for path, test := range map[string]struct {
 		folder string
 		told   bool
-	}{"": {"Lists/go", true}, "PathDelimiter .\n": {"Lists.go", false}, "PathDelimiter .\nPath INBOX.\n": {"INBOX.Lists.go", false}} {
+	}{
+		"": {"Lists/go", true}, "PathDelimiter .\n": {"Lists.go", true}, "PathDelimiter .\nPath INBOX.\n": {"INBOX.Lists.go", false}, // without Path the server may say that INBOX. comes first
+		"PathDelimiter .\nUseNamespace no\n": {"Lists.go", false}, "UseNamespace no\n": {"Lists/go", true}, "PathDelimiter .\nPath \"\"\n": {"Lists.go", false},
+	} {
 		o := options(map[string]string{"/home/me/.mbsync/:r:Lists!go_:l:Lists!go": state})
 		o.ReadDir = func(string) ([]string, error) { return []string{":r:Lists!go_:l:Lists!go"}, nil }
 		plan, err := Read("mbsyncrc", "rc", []byte("IMAPStore r\nHost h\nUser u\nPass p\n"+path+"\nMaildirStore l\nInbox /m\nPath /m/\n\nChannel c\nFar :r:\nNear :l:\nPatterns *\n"), o)

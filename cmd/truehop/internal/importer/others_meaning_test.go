@@ -70,7 +70,7 @@ func TestWhatBecomesOfOptionsOfMbsync(t *testing.T) {
 			{"Path Mail/", "", ""}, {"MapInbox x", "", "folders"}, {"Flatten .", "", "folders"}, {"SubscribedOnly yes", "", "folders"}, {"Trash T", "", "folders"}, {"TrashNewOnly yes", "", "folders"}, {"TrashRemoteNew yes", "", "folders"}, {"UseNamespace no", "", ""}, {"PathDelimiter .", "", ""}, {"MaxSize 4k", "max_size: 4KiB", "held"},
 		},
 		"IMAPStore r\nHost h\nUser u\nPass p\n" + stores + channel + "%s\n": {
-			{"Pattern INBOX Lists", "folders: [INBOX, Lists]", "INBOX.Lists.go"}, {"Patterns *", `folders: ["*", "!INBOX"]`, ""}, {"Patterns INBOX !Trash", "", ""}, {"Patterns * !Trash", `folders: ["*", "!Trash", "!INBOX"]`, "INBOX.Lists.go"}, {"Patterns Entw&APw-rfe", "folders: [\"Entw\u00fcrfe\"]", "prefix"},
+			{"Pattern INBOX Lists", "folders: [INBOX, Lists]", "INBOX.Lists.go"}, {"Patterns *", `folders: ["*"]`, ""}, {"Patterns INBOX !Trash", "", ""}, {"Patterns * !Trash", `folders: ["*", "!Trash"]`, "INBOX.Lists.go"}, {"Patterns Entw&APw-rfe", "folders: [\"Entw\u00fcrfe\"]", "prefix"},
 			{"MaxMessages 5", "", "never taken back"}, {"ExpireUnread yes", "", "never taken back"}, {"Sync Pull", "", "only brings new mail"}, {"Create Near", "", "no folder"}, {"Remove Both", "", "no folder"}, {"Expunge Both", "", "on_delivered"},
 			{"CopyArrivalDate yes", "", "mail arrives"}, {"SyncState *", "", ""}, {"\nGroup g c", "", ""},
 		},

@@ -60,14 +60,15 @@ func (f *fetchmail) entry(e *fetchmailEntry) error {
 		f.note(e.place, "", "skip %s is not carried over: write poll in its place if it is to be fetched", show(e.name))
 		return nil
 	}
-	protocol, refusal := "imap", ""
+	protocol, refusal, guess := "imap", "", ""
 	switch p := strings.ToLower(e.options["protocol"].text()); p {
 	case "imap":
 	case "pop3", "apop", "sdps":
 		protocol = "pop3"
 	case "", "auto":
-		if port, _ := fetchmailPort(e); port == 110 || port == 995 {
-			protocol = "pop3"
+		var err error
+		if protocol, guess, err = f.foundOut(e); err != nil {
+			return err
 		}
 	case "etrn", "odmr":
 		refusal = p + " has the server deliver by SMTP, where the client is not lost on the way; leave it to your MTA"
@@ -87,6 +88,9 @@ func (f *fetchmail) entry(e *fetchmailEntry) error {
 		if err != nil {
 			return err
 		}
+		if guess != "" {
+			f.note(e.place, a.Name, "fetchmail finds out the protocol, truehop is told: %s", guess)
+		}
 		f.server(a, e, u, protocol)
 		f.user(a, e, u, protocol)
 		f.tell(a, e, u)
@@ -95,6 +99,28 @@ func (f *fetchmail) entry(e *fetchmailEntry) error {
 		}
 	}
 	return nil
+}
+
+// foundOut returns the protocol where fetchmail finds it out, and why it is taken for that. What was fetched by POP3 is in a record.
+func (f *fetchmail) foundOut(e *fetchmailEntry) (protocol, why string, err error) {
+	port, _ := fetchmailPort(e)
+	switch port {
+	case 110, 995:
+		return "pop3", "pop3 was written, as the port is; if it is IMAP, write proto imap into this file and import again", nil
+	case 143, 993:
+		return "imap", "imap was written, as the port is; if it is POP3, write proto pop3 into this file and import again", nil
+	}
+	for _, u := range e.users {
+		var record Account
+		data, err := f.state(&record, f.records())
+		if err != nil {
+			return "", "", err
+		}
+		if len(fetchids(data, f.owner(e, u))) > 0 {
+			return "pop3", "pop3 was written, since " + record.StateFiles[0] + " has what it fetched that way", nil
+		}
+	}
+	return "imap", "imap was written; if it is POP3, write proto pop3 into this file and import again: what was fetched by POP3 is not looked for otherwise, and would come again", nil
 }
 
 // remoteName is the login, by default the name of the user whose file it is, and never a local name.
@@ -140,9 +166,6 @@ func (f *fetchmail) server(a *Account, e *fetchmailEntry, u *fetchmailUser, prot
 		a.set("port", port)
 	} else if g, ok := e.options["service"]; ok {
 		f.note(g.place, a.Name, "service %s is no port that truehop knows; set port", show(g.text()))
-	}
-	if g := e.options["protocol"]; g.text() == "" || strings.EqualFold(g.text(), "auto") {
-		f.note(e.place, a.Name, "fetchmail finds out the protocol, truehop is told: %s was written; change protocol if it is another", protocol)
 	}
 	f.tls(a, e, u)
 	if g, ok := e.options["plugin"]; ok {

@@ -2,6 +2,7 @@ package importer
 
 import (
 	"fmt"
+	"io/fs"
 	"maps"
 	"regexp"
 	"slices"
@@ -229,5 +230,56 @@ func TestLoginWhereNoneIsNamed(t *testing.T) {
 		if known := plan.Accounts[0].Known; !strings.Contains(string(plan.YAML()), "    user: me\n") || len(known) != 1 || !slices.Equal(known[0].UIDs, []string{"x"}) {
 			t.Errorf("%s: fetched already %v, by\n%s", users, known, plan.YAML())
 		}
+	}
+}
+
+// TestProtocolThatFetchmailFindsOut: without proto, what fetchmail remembers of a mailbox tells that it is POP3. Where nothing tells, the
+// note says what to do, for with the other protocol the record is not looked at.
+func TestProtocolThatFetchmailFindsOut(t *testing.T) {
+	const record = "u@h x\nu@h y\nv@other z\n"
+	for _, c := range []struct {
+		name, text, record string
+		want               string
+		known              int
+		told               string
+	}{
+		{"remembered", "poll h user u pass p ssl keep", record, "pop3", 2, "pop3 was written, since /home/me/.fetchids has what it fetched that way"},
+		{"remembered, auto", "poll h proto auto user u pass p ssl keep", record, "pop3", 2, "pop3 was written, since"},
+		{"remembered of one user of two", "poll h user w pass p ssl user u pass p ssl", record, "pop3", 0, "pop3 was written, since"},
+		{"remembered by the name behind via", "poll label via h user u pass p ssl", record, "pop3", 2, "pop3 was written, since"},
+		{"remembered of others", "poll h user v pass p ssl", record, "imap", 0, "write proto pop3 into this file and import again"},
+		{"no record", "poll h user u pass p ssl", "", "imap", 0, "write proto pop3 into this file and import again"},
+		{"told by the port", "poll h port 143 user u pass p", record, "imap", 0, "write proto pop3 into this file and import again"},
+		{"told by the other port", "poll h port 995 user u pass p ssl", "", "pop3", 0, "write proto imap into this file and import again"},
+		{"told", "poll h proto imap user u pass p ssl", record, "imap", 0, ""},
+	} {
+		files := map[string]string{}
+		if c.record != "" {
+			files["/home/me/.fetchids"] = c.record
+		}
+		plan, err := Read("fetchmailrc", "rc", []byte(c.text), options(files))
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		known := 0
+		for _, k := range plan.Accounts[0].Known {
+			known += len(k.UIDs)
+		}
+		report := string(plan.Report(""))
+		told := strings.Contains(report, c.told)
+		if c.told == "" {
+			told = !strings.Contains(report, "finds out the protocol")
+		}
+		if !strings.Contains(string(plan.YAML()), "protocol: "+c.want+"\n") || known != c.known || !told {
+			t.Errorf("%s: %d fetched already, want %d, protocol %s and told %q:\n%s%s", c.name, known, c.known, c.want, c.told, plan.YAML(), report)
+		}
+	}
+	o := options(nil)
+	o.ReadFile = func(path string) ([]byte, error) {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrPermission}
+	}
+	if _, err := Read("fetchmailrc", "rc", []byte("poll h user u pass p ssl"), o); err == nil || !strings.Contains(err.Error(), "/home/me/.fetchids: cannot be read: permission denied") {
+		t.Errorf("a record that is closed: %v", err)
 	}
 }

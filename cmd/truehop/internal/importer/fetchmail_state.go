@@ -37,20 +37,29 @@ func (f *fetchmail) seen(a *Account, e *fetchmailEntry, u *fetchmailUser, protoc
 		return nil
 	}
 	a.Remembers = u.on("keep")
+	data, err := f.state(a, f.records())
+	if err != nil || data == nil {
+		return err
+	}
+	a.Known = []Known{{UIDs: fetchids(data, f.owner(e, u))}}
+	return nil
+}
+
+// records are the places where fetchmail may have its record.
+func (f *fetchmail) records() []string {
+	if g, ok := f.globals["idfile"]; ok {
+		return []string{f.beside(g.text())}
+	}
 	places := slices.Compact([]string{filepath.Join(f.options.Home, ".fetchids"), filepath.Join(f.options.Dir, ".fetchids")})
 	if f.file == debianConfig || f.options.Home == debianHome {
 		places = append(places, filepath.Join(debianHome, ".fetchids"), filepath.Join(debianHome, ".fetchmail-UIDL-cache"))
 	}
-	if g, ok := f.globals["idfile"]; ok {
-		places = []string{f.beside(g.text())}
-	}
-	data, err := f.state(a, places)
-	if err != nil || data == nil {
-		return err
-	}
-	server := cmp.Or(e.options["via"].text(), e.name) // the name behind poll is a label then
-	a.Known = []Known{{UIDs: fetchids(data, u.remoteName(f.options.User)+"@"+server)}}
-	return nil
+	return places
+}
+
+// owner is whose a line of the record is. The name behind poll is a label where via names the server.
+func (f *fetchmail) owner(e *fetchmailEntry, u *fetchmailUser) string {
+	return u.remoteName(f.options.User) + "@" + cmp.Or(e.options["via"].text(), e.name)
 }
 
 // state reads the first of the files that exists, or the one that the person named; nil where none does.

@@ -94,10 +94,7 @@ func (p *program) importFiles(ctx context.Context, kind string, names []string, 
 		if err != nil {
 			return err
 		}
-		o.After, o.Recipient = plan, f.recipient
-		if len(names) == 1 { // of several, some may have a record
-			o.Seen = f.seen
-		}
+		o.After, o.Recipient, o.Seen, o.Several = plan, f.recipient, f.seen, len(names) > 1
 		if plan, err = importer.Read(kind, name, text, o); err != nil {
 			var mistake *importer.Error
 			if errors.As(err, &mistake) {
@@ -243,8 +240,8 @@ func forgotten(plan *importer.Plan, seen string) error {
 	}
 	for _, a := range plan.Accounts {
 		if a.Remembers && a.Missing {
-			return unfit("account %s keeps its mail upstream, and no record of what %s has fetched was found in %s; name it with --seen FILE, or say --seen %s if nothing was fetched yet",
-				a.Name, plan.Program, fetch.Printable(strings.Join(a.StateFiles, ", ")), importer.NoState)
+			return unfit("account %s keeps its mail upstream, and no record of what %s has fetched was found in %s; %s, or say --seen %s if nothing was fetched yet",
+				a.Name, plan.Program, fetch.Printable(strings.Join(a.StateFiles, ", ")), plan.Cure(a), importer.NoState)
 		}
 	}
 	return nil

@@ -239,7 +239,8 @@ func TestImportOfAFreshPredecessor(t *testing.T) {
 	}
 }
 
-// TestImportOfSeveralFilesWhereOneHasNoRecord: a person says that the one has fetched nothing, and the record of the other is not passed over.
+// TestImportOfSeveralFilesWhereOneHasNoRecord: a person says that the one has fetched nothing, or that its record cannot be read, and the
+// record of the other is not passed over. What would be refused is not advised.
 func TestImportOfSeveralFilesWhereOneHasNoRecord(t *testing.T) {
 	w := newImportWorld(t)
 	var files []string
@@ -249,7 +250,14 @@ func TestImportOfSeveralFilesWhereOneHasNoRecord(t *testing.T) {
 		files = append(files, rc)
 	}
 	w.write(t, filepath.Join(w.home, "oldmail-pop.example.net-995-joe"), "u1\x001700000000\nu2\x001700000000\n")
-	if code, said := w.call(append([]string{"getmailrc"}, files...)...); code != exitUsage || !strings.Contains(said, "account ann keeps its mail upstream") {
+	if code, said := w.call(append([]string{"getmailrc"}, files...)...); code != exitUsage || !strings.Contains(said, "account ann keeps its mail upstream") || strings.Contains(said, "--seen FILE") {
+		t.Errorf("it ended with %d and said\n%s", code, said)
+	}
+	closed := filepath.Join(w.home, "oldmail-pop.example.net-995-ann")
+	if err := os.Mkdir(closed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if code, said := w.call(append([]string{"getmailrc"}, files...)...); code != exitConfig || !strings.Contains(said, closed+": cannot be read") || !strings.Contains(said, "--seen none") || strings.Contains(said, "--seen FILE") {
 		t.Errorf("it ended with %d and said\n%s", code, said)
 	}
 	if code, said := w.call(append([]string{"--seen", "none", "getmailrc"}, files...)...); code != exitOK || !strings.Contains(said, "2 messages recorded") {

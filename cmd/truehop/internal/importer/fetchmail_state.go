@@ -65,8 +65,8 @@ func (f *fetchmail) owner(e *fetchmailEntry, u *fetchmailUser) string {
 // state reads the first of the files that exists, or the one that the person named; nil where none does.
 func (p *Plan) state(a *Account, places []string) ([]byte, error) {
 	none := p.options.Seen == NoState // which excuses what is not there; of several accounts some may have a record
-	if !none && p.options.Seen != "" {
-		places = []string{p.options.Seen}
+	if named := p.options.record(); named != "" {
+		places = []string{named}
 	}
 	for _, path := range places {
 		data, err := p.options.ReadFile(path)
@@ -75,11 +75,7 @@ func (p *Plan) state(a *Account, places []string) ([]byte, error) {
 			continue
 		}
 		if err != nil {
-			var pe *fs.PathError
-			if errors.As(err, &pe) {
-				err = pe.Err // without the path, which comes first
-			}
-			return nil, wrong(path, place{}, "cannot be read: %v; --seen FILE names the record, --seen %s says that there is none", err, NoState)
+			return nil, p.unreadable(a, path, err)
 		}
 		a.StateFiles = []string{path}
 		if data == nil {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/truehop/truehop/fetch"
 )
 
 // Getmail reads a getmailrc, which has one account.
@@ -253,8 +255,8 @@ func (g *getmail) folders() ([]string, error) {
 	switch {
 	case !ok:
 		return []string{"INBOX"}, nil
-	case strings.Trim(v.text, "() ,") == "ALL":
-		return []string{"all"}, nil
+	case strings.Trim(v.text, "() ,'\"") == "ALL":
+		return []string{fetch.AllFolders}, nil
 	}
 	return pythonTuple(g.file, v)
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/truehop/truehop/fetch"
 )
 
 // seen loads what getmail has fetched already, from its oldmail files.
@@ -38,6 +40,19 @@ func (g *getmail) seen(a *Account, protocol string, ssl bool) error {
 	folders, err := g.folders()
 	if err != nil {
 		return err
+	}
+	all := slices.Contains(folders, fetch.AllFolders)
+	a.parts = all || len(folders) != 1
+	at, named := g.retriever.keys["mailboxes"].place, g.Plan.options.record()
+	switch {
+	case all && named != "":
+		return wrong(g.file, at, "--seen FILE is the record of one folder; name the folders in place of ALL and leave --seen out, for getmail has a record of each, %s-FOLDER", name)
+	case a.parts && named != "":
+		return wrong(g.file, at, "--seen FILE is the record of one folder, and here are several; leave it out, for getmail has a record of each, %s-FOLDER", name)
+	case all: // there are records, of folders whose names the files do not quite tell
+		a.Missing, a.StateFiles = true, g.oldmail(name+"-*")
+		a.cure = "name the folders in place of ALL in mailboxes, for each has a record of its own"
+		return nil
 	}
 	var files []string
 	missing := true

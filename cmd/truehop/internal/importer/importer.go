@@ -39,12 +39,22 @@ type Options struct {
 	Recipient string
 	// Seen is the file in which the program remembers what it has fetched, "" for where it has it by itself, [NoState] for none.
 	Seen string
+	// Several says that there are other files, so that each record has to be where the program has it.
+	Several bool
 	// Secrets is the directory that the passwords go to.
 	Secrets string
 	// ReadFile reads what the file refers to. It bounds what it returns.
 	ReadFile func(path string) ([]byte, error)
 	// ReadDir returns the names in a directory.
 	ReadDir func(path string) ([]string, error)
+}
+
+// record is the file that a person has named, "" where none is.
+func (o Options) record() string {
+	if o.Seen == NoState {
+		return ""
+	}
+	return o.Seen
 }
 
 // Plan is what an import would do.
@@ -104,6 +114,10 @@ type Account struct {
 	Missing bool
 
 	keys []setting
+	// parts says that the record is in several files, or may be, of which no one can be named for all.
+	parts bool
+	// cure is what to do about a missing record, "" for what there mostly is.
+	cure string
 }
 
 // Known are messages of one folder that were fetched already.

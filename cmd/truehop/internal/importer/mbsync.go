@@ -35,20 +35,19 @@ func Mbsync(file string, text []byte, o Options) (*Plan, error) {
 	if err := m.parse(text); err != nil {
 		return nil, err
 	}
-	var channels []*mbsyncChannel
 	for _, s := range m.sections {
 		c, err := m.channel(s)
 		if err != nil {
 			return nil, err
 		}
 		if c != nil {
-			channels = append(channels, c)
+			m.channels = append(m.channels, c)
 		}
 	}
-	if len(channels) == 0 {
+	if len(m.channels) == 0 {
 		return nil, wrong(file, place{}, "no channel in it that fetches mail from an IMAP server")
 	}
-	for _, c := range channels {
+	for _, c := range m.channels {
 		if err := m.take(c); err != nil {
 			return nil, err
 		}
@@ -65,6 +64,8 @@ type mbsync struct {
 	*Plan
 	globals  map[string]mbsyncValue
 	sections []*mbsyncSection
+	// channels are those that become accounts.
+	channels []*mbsyncChannel
 }
 
 // parse reads keywords line by line. A section ends at an empty line.

@@ -19,36 +19,64 @@ type mbsyncBox struct{ mailbox, file string }
 // seen loads what mbsync has fetched already, from its state files.
 func (m *mbsync) seen(a *Account, c *mbsyncChannel) error {
 	boxes, looked := m.boxes(c)
-	if m.options.Seen != "" && m.options.Seen != NoState {
-		boxes = []mbsyncBox{{c.remote().mailbox, m.options.Seen}}
+	patterns, chooses := c.keys["patterns"]
+	a.parts = chooses || len(m.channels) > 1
+	if !m.namesRecord(a) {
+		a.cure = "put it there or correct SyncState in the file"
+	}
+	if named := m.options.record(); named != "" {
+		switch {
+		case chooses:
+			return wrong(m.file, patterns.place, "--seen FILE is the record of one folder, and Patterns may choose several; leave it out, and let SyncState say where the records are")
+		case a.parts:
+			return wrong(m.file, m.channels[1].place, "--seen FILE is the record of one folder, and this is a second channel; leave it out, and let SyncState say where the records are")
+		}
+		boxes, looked = []mbsyncBox{{c.remote().mailbox, named}}, []string{named}
 	}
 	a.StateFiles = looked
 	unclear := false
 	for _, box := range boxes {
-		data, err := m.options.ReadFile(box.file)
-		excused := errors.Is(err, fs.ErrNotExist) || m.options.Seen == NoState
-		if err != nil && excused {
-			continue
-		}
-		if err != nil {
-			return wrong(box.file, place{}, "cannot be read: %v", err)
-		}
-		known, err := mbsyncState(box.file, data, c.isFar)
+		known, err := m.load(a, c, box)
 		if err != nil {
 			return err
 		}
-		known.Folder = m.serverName(box.mailbox, c.remote().store)
+		if known == nil {
+			continue
+		}
 		unclear = unclear || unclearName(box.mailbox, c.remote().store)
 		if len(a.Known) == 0 {
 			a.StateFiles = nil
 		}
-		a.Known, a.StateFiles = append(a.Known, known), append(a.StateFiles, box.file)
+		a.Known, a.StateFiles = append(a.Known, *known), append(a.StateFiles, box.file)
 	}
 	if unclear {
 		m.note(c.place, a.Name, "what was fetched of folders other than INBOX is recorded by the names that mbsync has for them; if truehop check shows them with a prefix (INBOX.) or another separator than the slash, set Path and PathDelimiter in this file and import again")
 	}
 	a.Missing = len(a.Known) == 0
 	return nil
+}
+
+// load reads the state file of a mailbox, nil where there is none, or where it cannot be used and a person says that there is none.
+func (m *mbsync) load(a *Account, c *mbsyncChannel, box mbsyncBox) (*Known, error) {
+	none := m.options.Seen == NoState
+	data, err := m.options.ReadFile(box.file)
+	excused := none || errors.Is(err, fs.ErrNotExist)
+	switch {
+	case err != nil && excused:
+		return nil, nil
+	case err != nil:
+		return nil, m.unreadable(a, box.file, err)
+	}
+	known, err := mbsyncState(box.file, data, c.isFar)
+	switch {
+	case err != nil && none:
+		m.note(c.place, a.Name, "%s is passed over, for you said --seen %s; truehop adopt %s, before the first pass, leaves alone what is in the folders by then", box.file, NoState, a.Name)
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	known.Folder = m.serverName(box.mailbox, c.remote().store)
+	return &known, nil
 }
 
 // unclearName reports whether only the server knows what it calls a mailbox: its separator, or what it has in front of all names.

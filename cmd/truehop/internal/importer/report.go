@@ -2,7 +2,9 @@ package importer
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -51,6 +53,32 @@ func (p *Plan) Secrets() []*Secret {
 		}
 	}
 	return all
+}
+
+// Cure says what a person can do about the record of an account that is missing, beside saying that there is none.
+func (p *Plan) Cure(a *Account) string {
+	switch {
+	case a.cure != "":
+		return a.cure
+	case p.namesRecord(a):
+		return "name it with --seen FILE"
+	}
+	return "put it there"
+}
+
+// namesRecord reports whether a person can name the file with the record of an account.
+func (p *Plan) namesRecord(a *Account) bool { return !a.parts && !p.options.Several }
+
+// unreadable is the error about a record that is there.
+func (p *Plan) unreadable(a *Account, path string, err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err // without the path, which comes first
+	}
+	if p.namesRecord(a) {
+		return wrong(path, place{}, "cannot be read: %v; --seen FILE names the record, --seen %s says that there is none", err, NoState)
+	}
+	return wrong(path, place{}, "cannot be read: %v; let whoever imports read it, or say --seen %s if nothing was fetched yet", err, NoState)
 }
 
 // Report says for a person what is different, where passwords go and what was fetched already, each line behind prefix.

@@ -380,7 +380,7 @@ func (c *dotConn) Write(b []byte) (int, error) {
 
 // awaitGone waits until a daemon of another program has ended.
 func awaitGone(p *injecttest.Postfix, daemon string) error {
-	for end := time.Now().Add(30 * time.Second); len(p.Processes(daemon)) > 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); len(p.Processes(daemon)) > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			return fmt.Errorf("%s does not end", daemon)
 		}

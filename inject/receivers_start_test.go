@@ -269,7 +269,7 @@ match from any for domain "example.org" action keep
 // awaitMail returns the message with that line from a mailbox that another program delivers to.
 func awaitMail(t *testing.T, dir, line string) string {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		found := ""
 		_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if raw, err := os.ReadFile(path); err == nil && strings.Contains(string(raw), line) {

@@ -141,7 +141,7 @@ func dialTo(t *testing.T, addr string) inject.Dialer {
 	t.Helper()
 	var d net.Dialer
 	dial := func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", addr) }
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		conn, err := dial(t.Context())
 		if err == nil {
 			_ = conn.Close()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
@@ -57,8 +56,7 @@ func TestDumpHoldsNoSecret(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // for a login that never came
-	defer cancel()
+	ctx := limited(t, 5*time.Minute) // for a login that never came
 	p := command(t, ctx, "run", "--config", filepath.Join(dir, "truehop.yaml"))
 	p.Dir, p.Env = dir, append(os.Environ(), "GOTRACEBACK=crash")
 	allowCores(t)

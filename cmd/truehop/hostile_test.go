@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/truehop/truehop/fetch/fakeserver"
@@ -160,7 +161,7 @@ func wantNothingRaw(t *testing.T, command, said string) {
 // serve runs the service until it has made a pass, and returns all that it said.
 func (w hostileWorld) serve(t *testing.T) string {
 	t.Helper()
-	p := command(t, t.Context(), "serve", "--config", w.config)
+	p := command(t, limited(t, 5*time.Minute), "serve", "--config", w.config)
 	p.Cmd.Stderr = nil
 	stderr, err := p.StderrPipe()
 	if err != nil {

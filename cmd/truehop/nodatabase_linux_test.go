@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"os"
@@ -158,9 +157,7 @@ func childrenOf(t *testing.T, pid int) (children string) {
 // TestDatabaseCostsNothingAtTheStart: what is linked for databases does next to nothing before a command begins.
 func TestDatabaseCostsNothingAtTheStart(t *testing.T) {
 	const enough = 32 << 10 // octets; they are some tables and errors
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	p := command(t, ctx, "--version")
+	p := command(t, limited(t, 5*time.Minute), "--version")
 	p.Env = append(os.Environ(), "GODEBUG=inittrace=1")
 	p.start(t)
 	if code := p.wait(t); code != exitOK {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 )
 
 // programPath is set in the environment of a test that runs in a process of its own to the path of the program that the first has built.
@@ -63,6 +64,17 @@ func command(t testing.TB, ctx context.Context, args ...string) *process {
 	p := &process{Cmd: exec.CommandContext(ctx, path, args...)}
 	p.Cmd.Stdout, p.Cmd.Stderr = &p.stdout, &p.stderr
 	return p
+}
+
+// limited is the context of a run of the program that may take so long from now on, when the program has been built.
+func limited(t testing.TB, limit time.Duration) context.Context {
+	t.Helper()
+	if _, err := built(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 // start begins the program.

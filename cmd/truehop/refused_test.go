@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
@@ -176,7 +177,7 @@ func TestServeDoesNotRepeatARefusedLoginAfterARestart(t *testing.T) {
 	defer free()
 	serve := func(until string) {
 		t.Helper()
-		p := command(t, t.Context(), "serve", "--config", w.config)
+		p := command(t, limited(t, 5*time.Minute), "serve", "--config", w.config)
 		p.Cmd.Stderr = nil
 		stderr, err := p.StderrPipe()
 		if err != nil {

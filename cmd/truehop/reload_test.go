@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/truehop/truehop/inject/injecttest"
 	"github.com/truehop/truehop/schedule/ledger"
@@ -32,7 +33,14 @@ func TestReloadDuringATransaction(t *testing.T) {
 	}
 	s.mta = s.startMTA(t, func(n int64) bool { return n == 1 })
 	s.start(t, "imap", "")
-	p := command(t, t.Context(), "serve", "--config", s.config)
+	text, err := os.ReadFile(s.config)
+	if err == nil { // a watcher's would be the first connection, which is the one that falls silent
+		err = os.WriteFile(s.config, []byte(strings.Replace(string(text), "    on_delivered: delete\n", "    on_delivered: delete\n    idle: false\n", 1)), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := command(t, limited(t, 5*time.Minute), "serve", "--config", s.config)
 	p.Cmd.Stderr = nil
 	stderr, err := p.StderrPipe()
 	if err != nil {

@@ -280,13 +280,16 @@ func (endless) Read(p []byte) (int, error) {
 	return n + copy(p[n:], strings.Repeat("\n", len(p)-n)), nil
 }
 
-// unusedAddr is an address where nobody listens.
-func unusedAddr(ts *testscript.TestScript) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	ts.Check(err)
-	defer l.Close()
-	return l.Addr().String()
-}
+// scriptTB is a script as injecttest wants a test.
+type scriptTB struct{ *testscript.TestScript }
+
+func (scriptTB) Helper()                             {}
+func (s scriptTB) Cleanup(f func())                  { s.Defer(f) }
+func (s scriptTB) Errorf(format string, args ...any) { s.Fatalf(format, args...) }
+func (s scriptTB) Skipf(format string, args ...any)  { s.Fatalf(format, args...) }
+
+// unusedAddr is an address where nobody listens until the script ends.
+func unusedAddr(ts *testscript.TestScript) string { return injecttest.Port(scriptTB{ts}) }
 
 // scriptMail is a message that the client 203.0.113.N sent.
 func scriptMail(n int) []byte {

@@ -93,6 +93,9 @@ func vanish(ts *testscript.TestScript, _ bool, _ []string) {
 	store.Remove("", store.UIDs("")...)
 }
 
+// scriptPatience is how long a script waits for something, on a machine with much else to do.
+const scriptPatience = 5 * time.Minute
+
 // empties waits until no message is left in the upstream's inbox.
 func empties(ts *testscript.TestScript, _ bool, _ []string) {
 	store := scriptWorld(ts).store
@@ -101,7 +104,11 @@ func empties(ts *testscript.TestScript, _ bool, _ []string) {
 		if len(store.UIDs("")) == 0 {
 			return
 		}
-		<-changed
+		select {
+		case <-changed:
+		case <-time.After(scriptPatience):
+			ts.Fatalf("nothing more leaves the inbox")
+		}
 	}
 }
 
@@ -127,7 +134,11 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	for range n {
-		<-scriptWorld(ts).accepted
+		select {
+		case <-scriptWorld(ts).accepted:
+		case <-time.After(scriptPatience):
+			ts.Fatalf("the MTA takes no more")
+		}
 	}
 }
 

@@ -101,9 +101,7 @@ func (s *serviceTrial) start(t *testing.T, watchdog time.Duration) {
 	if s.manager, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"}); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), s.limit)
-	t.Cleanup(cancel)
-	s.process = command(t, ctx, "serve", "--config", s.config)
+	s.process = command(t, limited(t, s.limit), "serve", "--config", s.config)
 	s.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket)
 	if watchdog > 0 {
 		s.Env = append(s.Env, fmt.Sprintf("WATCHDOG_USEC=%d", watchdog.Microseconds()))
@@ -345,6 +343,8 @@ func TestRunBesideServe(t *testing.T) {
 			<-reply
 		}
 	}}, "log: {level: debug}\n")
+	answer := sync.OnceFunc(func() { close(reply) })
+	t.Cleanup(answer) // where the test has failed
 	work := s.account(t, "work", nil)
 	s.start(t, 0)
 	s.await(t, `msg="next pass"`)
@@ -360,7 +360,7 @@ func TestRunBesideServe(t *testing.T) {
 		t.Errorf("beside a busy service run says\n%s", &asks.stderr)
 	}
 	must(t, exitLater, "run", "--config", s.config, "--adopt", "work", "work") // it is not the same as a pass
-	close(reply)
+	answer()
 	s.await(t, "msg=delivered")
 	s.await(t, "msg=delivered")
 	s.stop(t)
@@ -476,6 +476,13 @@ func TestWatchdogOfAStuckService(t *testing.T) {
 			t.Errorf("the manager is told %q, %v; want %q", buf[:n], err, want)
 		}
 	}
+	go func() { // what is told until it ends: a full socket would hold it up
+		for buf := make([]byte, 100); ; {
+			if _, err := manager.Read(buf); err != nil {
+				return
+			}
+		}
+	}()
 	cancel()
 	<-fed
 	if err := mark.Close(); err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -77,9 +76,7 @@ func TestSecondSignal(t *testing.T) {
 	}
 	s.mta = s.startMTA(t, func(n int64) bool { return n == 1 })
 	s.start(t, "imap", "")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // for a signal that never came
-	t.Cleanup(cancel)
-	p := command(t, ctx, "run", "--config", s.config)
+	p := command(t, limited(t, 5*time.Minute), "run", "--config", s.config) // for a signal that never came
 	p.Cmd.Stderr = nil
 	stderr, err := p.StderrPipe()
 	if err != nil {
@@ -178,7 +175,7 @@ func TestHangupOfServe(t *testing.T) {
 	taken := make(chan int64, killMessages+1)
 	s.mta = s.startMTA(t, func(n int64) bool { taken <- n; return false })
 	s.start(t, "imap", "")
-	p := command(t, t.Context(), "serve", "--config", s.config)
+	p := command(t, limited(t, 5*time.Minute), "serve", "--config", s.config)
 	p.Cmd.Stderr = nil
 	stderr, err := p.StderrPipe()
 	if err != nil {
@@ -315,9 +312,7 @@ func (c *stalling) Close() error {
 
 func (s *signalTrial) run(t *testing.T, args ...string) *process {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // for a signal that never came
-	t.Cleanup(cancel)
-	p := command(t, ctx, args...)
+	p := command(t, limited(t, 5*time.Minute), args...) // for a signal that never came
 	p.start(t)
 	s.victim(p)
 	return p

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/inject/injecttest"
@@ -178,14 +179,7 @@ func TestASizeLimitIsThatOfTheTarget(t *testing.T) {
 func TestADeadTargetStopsItsAccountsOnly(t *testing.T) {
 	w := newCrossroads(t, "a", "b")
 	alive := startMTA(t, injecttest.Options{})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	dead := injecttest.Port(t)
 	w.configure(t, fmt.Sprintf("passes: 1\ninject: {dead: {address: %q}, alive: {address: %q}}", dead, alive.Addr()), map[string]string{"a": "inject: dead", "b": "inject: alive"})
 	p := must(t, exitUnavailable, "run", "--config", w.config)
 	if got, want := senders(alive), "sender2@example.com 203.0.113.2"; got != want {
@@ -268,7 +262,7 @@ func TestServeGoesToEachTarget(t *testing.T) {
 	one, two, three := mta("one"), mta("two"), mta("three")
 	targets := fmt.Sprintf("log: {format: text}\ninject: {one: {address: %q}, two: {address: %q}, three: {address: %q}}", one.Addr(), two.Addr(), three.Addr())
 	w.configure(t, targets, map[string]string{"a": "inject: one", "b": "inject: two"})
-	p := command(t, t.Context(), "serve", "--config", w.config)
+	p := command(t, limited(t, 5*time.Minute), "serve", "--config", w.config)
 	p.Cmd.Stderr = nil
 	stderr, err := p.StderrPipe()
 	if err != nil {

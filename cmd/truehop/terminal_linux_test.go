@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -49,9 +48,7 @@ func onTerminal(t *testing.T, args ...string) (*process, *terminal) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = slave.Close() })
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // for a program that ends by no key
-	t.Cleanup(cancel)
-	p := command(t, ctx, args...)
+	p := command(t, limited(t, 5*time.Minute), args...) // for a program that ends by no key
 	p.Stdin, p.Cmd.Stdout, p.Cmd.Stderr = slave, slave, slave
 	p.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	return p, &terminal{File: master, lines: bufio.NewReader(master), far: slave}

@@ -36,7 +36,7 @@ func Alone(t *testing.T, args ...string) bool {
 			t.Fatal(err)
 		}
 		resolv := filepath.Join(t.TempDir(), "resolv.conf")
-		if err := os.WriteFile(resolv, []byte("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"), 0o644); err != nil {
+		if err := os.WriteFile(resolv, []byte("nameserver 127.0.0.1\noptions timeout:5 attempts:4\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		Mount(t, resolv, "/etc/resolv.conf")
@@ -215,7 +215,7 @@ func StartFilter(t *testing.T, into io.Writer, addr string, argv ...string) (sto
 		<-ended
 	})
 	t.Cleanup(stop)
-	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if conn, err := net.Dial("tcp", addr); err == nil {
 			conn.Close()
 			return stop

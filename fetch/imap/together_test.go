@@ -2,6 +2,7 @@ package imap
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/truehop/truehop/fetch"
@@ -83,7 +84,7 @@ func TestOutOfStep(t *testing.T) {
 		"BYE":                {"C: T2 SELECT INBOX\nC: T3 UID SEARCH ALL\nS: * BYE x\nclose", false, 0},
 		"one by one":         {"C: T2 SELECT INBOX\nS: T9 OK x\nhangup", true, 0},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, inBubble(func(t *testing.T) {
 			told := 0
 			o := plaintext()
 			o.OneByOne, o.OutOfStep = test.single, func(hungUp bool) {
@@ -92,7 +93,7 @@ func TestOutOfStep(t *testing.T) {
 					t.Errorf("hung up: %t", hungUp)
 				}
 			}
-			o.Timeouts = Timeouts{Idle: 200 * time.Millisecond}
+			o.Timeouts = Timeouts{Idle: time.Minute}
 			c, err := New(t.Context(), fetchtest.Play(t, "S: * OK [CAPABILITY IMAP4rev1] ready\nC~ T1 LOGIN .*\nS: T1 OK [CAPABILITY IMAP4rev1] in\n"+test.script), o)
 			if err != nil {
 				t.Fatal(err)
@@ -102,6 +103,11 @@ func TestOutOfStep(t *testing.T) {
 			if err == nil || told != test.told || fetch.IsOutOfStep(err) != (test.told > 0) {
 				t.Errorf("told %d times, want %d: %v", told, test.told, err)
 			}
-		})
+		}))
 	}
+}
+
+// inBubble is a test that runs by a clock of its own.
+func inBubble(test func(t *testing.T)) func(t *testing.T) {
+	return func(t *testing.T) { synctest.Test(t, test) }
 }

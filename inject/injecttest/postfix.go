@@ -326,9 +326,9 @@ func (p *Postfix) nextPort() (string, error) {
 
 // await polls until done: what it waits for happens in another program.
 func (p *Postfix) await(what string, done func() bool) error {
-	for end := time.Now().Add(30 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			return fmt.Errorf("waited 30 s for %s", what)
+			return fmt.Errorf("waited two minutes for %s", what)
 		}
 	}
 	return nil

@@ -48,13 +48,13 @@ func TestServerThatGoesSilentInALargeWrite(t *testing.T) {
 	for _, text := range []string{"begin", "INSERT INTO truehop.record", "commit"} {
 		t.Run(text, func(t *testing.T) {
 			network := &silence{text: []byte(text)}
-			l, err := postgres.Open(t.Context(), postgres.Options{URL: postgrestest.New(t), Dial: network.dial})
+			l, err := postgres.Open(t.Context(), postgres.Options{URL: postgrestest.New(t), Dial: network.dial, Patience: time.Minute})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer l.Close()
 			lock(t, l, "work")
-			postgres.SetReplyTime(l, 2*time.Second) // a busy machine may take half a second for such a write
+			postgres.SetReplyTime(l, 5*time.Second) // a busy machine may take half a second for such a write
 			large := make([]ledger.Record, 1000)
 			for i := range large {
 				large[i] = record

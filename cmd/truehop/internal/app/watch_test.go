@@ -3,7 +3,11 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,7 +16,10 @@ import (
 	"time"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/cmd/truehop/internal/sealed"
 	"github.com/truehop/truehop/fetch"
+	"github.com/truehop/truehop/fetch/fakeserver"
+	"github.com/truehop/truehop/fetch/fetchtest"
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
@@ -222,4 +229,80 @@ func TestWatchersKeepToTheirRoom(t *testing.T) {
 		cancel()
 		a.watchers.Wait()
 	})
+}
+
+// TestWatcherLogsInByTheSecretOfNow: where only the secret of a row of the table has changed, a watcher whose connection is lost shows the new
+// password, and not once more the old one.
+func TestWatcherLogsInByTheSecretOfNow(t *testing.T) {
+	const identity = "AGE-SECRET-KEY-1APTTL0MFF6QRTM9RCNVX38XKHN73P77N6UTSSNDJ69V2ZF03K3KQSNLUJ5" // it opens nothing but what tests seal
+	keys, err := sealed.ParseKeys([]byte(identity))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	keyFile := filepath.Join(dir, "key")
+	if err := os.WriteFile(keyFile, []byte(identity+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	base, err := config.Parse("truehop.yaml", []byte("state_dir: "+filepath.Join(dir, "state")+
+		"\naccounts_from: service=truehop\naccounts_key_file: "+keyFile+"\n"), config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	idles, conns := make(chan struct{}, 1), make(chan net.Conn, 1)
+	store := fakeserver.NewStore()
+	var password atomic.Value
+	upstream := fetchtest.Listen(t, func(conn net.Conn) {
+		conns <- conn
+		(&fakeserver.IMAP{Store: store, User: "joe", Password: password.Load().(string), Reply: func(verb, _ string) (string, bool) {
+			if verb == "IDLE" {
+				idles <- struct{}{}
+			}
+			return "", false
+		}}).Serve(conn)
+	}).Addr()
+	host, port, err := net.SplitHostPort(upstream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := fmt.Appendf(nil, `{"host": %q, "port": %s, "user": "joe", "tls": "none", "allow_plaintext": true,
+		"recipients": ["joe@example.org"]}`, host, port)
+	accountsBy := func(secret string) *config.Config {
+		password.Store(secret)
+		sealed, err := keys.Seal("work", secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		table := config.NewTable(base)
+		table.Set(config.Row{Name: "work", Settings: settings, Enabled: true, Secret: sealed})
+		cfg := table.Config()
+		if len(cfg.Skipped) > 0 {
+			t.Fatal(cfg.Skipped[0])
+		}
+		return cfg
+	}
+	cfg := accountsBy("old")
+	a, err := Open(t.Context(), cfg, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close(context.WithoutCancel(t.Context()))
+	account, w := cfg.Accounts["work"], &watched{folder: "INBOX", wake: make(chan struct{}, 1)}
+	for _, secret := range []string{"old", "new"} {
+		if err := a.Reload(accountsBy(secret), Options{}); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- a.idle(t.Context(), account, w, func(time.Duration) {}) }()
+		conn := <-conns
+		select {
+		case <-idles:
+		case err := <-ended:
+			t.Fatalf("with the %s password in the table it does not come to IDLE: %v", secret, err)
+		}
+		_ = conn.Close()
+		if err := <-ended; fetch.KindOf(err) != fetch.Unreachable {
+			t.Errorf("its connection was cut: %v", err)
+		}
+	}
 }

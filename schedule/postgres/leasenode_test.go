@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -98,6 +99,83 @@ func TestLeaseThatIsLostBeforeTheReply(t *testing.T) {
 	}
 	if taken, err := l.Take(t.Context(), 1, nil); err != nil || len(taken) != 1 || len(l.Held()) != 1 {
 		t.Errorf("the next node takes %v, %v, and holds %v", taken, err, l.Held())
+	}
+}
+
+// losing is a connection that has something happen once before it sends a question that holds some text.
+type losing struct {
+	net.Conn
+	text   string
+	happen func()
+	armed  *atomic.Bool
+}
+
+func (c losing) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte(c.text)) && c.armed.CompareAndSwap(true, false) {
+		c.happen()
+	}
+	return c.Conn.Write(p)
+}
+
+// TestStandingOfALostNode: leases that are lost while their node asks how it stands do not count as handed back: what was at its dot
+// is waited for.
+func TestStandingOfALostNode(t *testing.T) {
+	url := postgrestest.New(t)
+	var l *Ledger
+	var armed atomic.Bool
+	l, err := Open(t.Context(), Options{URL: url, Holder: "lost", Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		return losing{conn, "WHERE serves AND NOT draining", func() { l.lose() }, &armed}, err
+	}})
+	if err == nil {
+		defer l.Close()
+		err = l.Serve(t.Context(), []string{"work"})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if taken, err := l.Take(t.Context(), 1, nil); err != nil || len(taken) != 1 {
+		t.Fatalf("it takes %v, %v", taken, err)
+	}
+	postgrestest.Exec(t, url, "UPDATE truehop.node SET expires = clock_timestamp() - interval '3 minutes'")
+	armed.Store(true)
+	if s, err := l.Standing(t.Context()); err != nil || armed.Load() || s.Held != 0 {
+		t.Errorf("it stands as %+v, %v", s, err)
+	}
+	next, err := Open(t.Context(), Options{URL: url, Holder: "next"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	if _, err := next.Lock("work"); err != nil {
+		t.Fatal(err)
+	}
+	if left := time.Until(next.SendingUntil("work")); left < 9*time.Minute || left > 10*time.Minute {
+		t.Errorf("the next holder waits for %v, want what is left of 13 minutes", left)
+	}
+}
+
+// TestStandingFreesWhatItDoesNotKnow: a lease that was taken without the reply having come is free again after the next look of a node that lives,
+// and not by one whose own row is over.
+func TestStandingFreesWhatItDoesNotKnow(t *testing.T) {
+	for state, free := range map[string]bool{"clock_timestamp() + interval '1 minute'": true, "clock_timestamp() - interval '1 minute'": false} {
+		url := postgrestest.New(t)
+		l, err := Open(t.Context(), Options{URL: url, Holder: "one", Term: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		if err := l.Serve(t.Context(), []string{"work"}); err != nil {
+			t.Fatal(err)
+		}
+		postgrestest.Exec(t, url, `UPDATE truehop.lease SET node = (SELECT id FROM truehop.node), expires = 'infinity';
+			UPDATE truehop.node SET expires = `+state)
+		if s, err := l.Standing(t.Context()); err != nil || s.Held != 0 {
+			t.Errorf("it stands as %+v, %v", s, err)
+		}
+		if got := postgrestest.Ask[bool](t, url, "SELECT node IS NULL FROM truehop.lease"); got != free {
+			t.Errorf("of a node whose row lasts until %s: free %v", state, got)
+		}
 	}
 }
 

@@ -59,13 +59,15 @@ func (l *Ledger) Standing(ctx context.Context) (Standing, error) {
 	if err != nil {
 		return s, err
 	}
-	held := l.leases.accounts()
-	if s.Held == len(held) {
+	held, now := l.leases.accounts()
+	known := s.Held
+	s.Held = len(held)
+	if known == s.Held || now != node { // what was lost meanwhile was not handed back: a dot may be on its way
 		return s, nil
 	}
 	// What was taken without the reply having come is nobody's work.
-	s.Held = len(held)
-	return s, l.exec(ctx, "UPDATE truehop.lease SET node = NULL, expires = '-infinity' WHERE node = $1 AND account <> ALL($2)", node, held)
+	return s, l.exec(ctx, `UPDATE truehop.lease SET node = NULL, expires = '-infinity' WHERE node = $1 AND account <> ALL($2)
+		AND EXISTS (SELECT FROM truehop.node WHERE id = $1 AND expires > clock_timestamp())`, node, held)
 }
 
 // Held are the accounts whose leases this process holds: none where they could not be renewed in time, so that others may have them by now.
@@ -76,14 +78,15 @@ func (l *Ledger) Held() []string {
 	if over {
 		return nil
 	}
-	return l.leases.accounts()
+	held, _ := l.leases.accounts()
+	return held
 }
 
-// accounts are those whose leases were taken and neither handed back nor found lost.
-func (l *leases) accounts() []string {
+// accounts are those whose leases were taken and neither handed back nor found lost, and the node that holds them.
+func (l *leases) accounts() (held []string, node int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.AppendSeq(make([]string, 0, len(l.held)), maps.Keys(l.held))
+	return slices.AppendSeq(make([]string, 0, len(l.held)), maps.Keys(l.held)), l.node
 }
 
 // Losses counts the leases that this process has lost since it began.

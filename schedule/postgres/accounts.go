@@ -64,6 +64,8 @@ type Account struct {
 type Accounts struct {
 	pool *pgxpool.Pool
 	name string
+	// reply bounds the wait for a reply to who listens.
+	reply time.Duration
 }
 
 // accountConnections is one for reading and one for listening.
@@ -80,7 +82,7 @@ func OpenAccounts(ctx context.Context, o Options, readOnly bool) (*Accounts, err
 		pool.Close()
 		return nil, err
 	}
-	return &Accounts{pool: pool, name: name}, nil
+	return &Accounts{pool: pool, name: name, reply: replyTime}, nil
 }
 
 // Close ends the connections.
@@ -203,7 +205,10 @@ func (a *Accounts) Listen(ctx context.Context, full time.Duration, changed func(
 	defer func() { _ = conn.Hijack().Close(context.WithoutCancel(ctx)) }()
 	for {
 		// Said again it changes nothing, and shows whether the connection still lives.
-		if _, err := conn.Exec(ctx, "LISTEN truehop_account"); err != nil {
+		asking, cancel := context.WithTimeout(ctx, a.reply)
+		_, err := conn.Exec(asking, "LISTEN truehop_account")
+		cancel()
+		if err != nil {
 			return failed("cannot be listened to", a.name, err)
 		}
 		if err := changed(nil); err != nil {

@@ -179,6 +179,8 @@ func withMode(text string) string {
 
 // ready refuses a server that would not keep what it has been told, or that only follows another.
 func ready(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, replyTime) // who waits for the connection may have gone, and it would keep its place in the pool
+	defer cancel()
 	var recovering bool
 	var fsync string
 	var s session

@@ -15,3 +15,6 @@ func Setting(ctx context.Context, l *Ledger, name string) (value string) {
 
 // SetReplyTime bounds the wait for each reply to the writer of l.
 func SetReplyTime(l *Ledger, limit time.Duration) { l.writer.reply = limit }
+
+// SetListenReplyTime bounds the wait for each reply to who listens to a.
+func SetListenReplyTime(a *Accounts, limit time.Duration) { a.reply = limit }

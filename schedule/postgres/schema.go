@@ -144,7 +144,9 @@ const migrationLock = 0x54686f70
 // nothing is written, so that a role without the right to change tables can open it.
 func migrate(ctx context.Context, pool *pgxpool.Pool, name string, readOnly bool) error {
 	want := int64(len(steps()))
-	version, err := versionOf(ctx, pool)
+	asking, cancel := context.WithTimeout(ctx, replyTime) // a server that says nothing is not waited for in silence
+	version, err := versionOf(asking, pool)
+	cancel()
 	if err != nil {
 		return failed("cannot be read", name, err)
 	}

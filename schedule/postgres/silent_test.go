@@ -5,10 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/postgres"
@@ -112,6 +116,74 @@ func TestLargeWriteIsGivenUp(t *testing.T) {
 			if counts, err := l.Counts(t.Context(), "work"); err != nil || len(counts) != 1 || counts[record.State] != 1 {
 				t.Errorf("the record has %v, %v; want what was written behind it", counts, err)
 			}
+		})
+	}
+}
+
+// TestListenToAServerThatGoesSilent: who listens for changes of accounts learns that the server says nothing any more.
+func TestListenToAServerThatGoesSilent(t *testing.T) {
+	network := &silence{text: []byte("LISTEN truehop_account")}
+	a, err := postgres.OpenAccounts(t.Context(), postgres.Options{URL: postgrestest.New(t), Dial: network.dial}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	postgres.SetListenReplyTime(a, 2*time.Second)
+	network.armed.Store(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel() // before Close, which waits for whoever listens
+	ended := make(chan error, 1)
+	go func() {
+		ended <- a.Listen(ctx, time.Hour, func([]string) error { return errors.New("it listens") })
+	}()
+	select {
+	case err := <-ended:
+		if ledger.KindOf(err) != ledger.Away {
+			t.Errorf("it ends with %v", err)
+		}
+	case <-time.After(50 * time.Second):
+		t.Fatal("it waits for the reply without a limit")
+	}
+}
+
+// mute is a server that takes a connection, lets anybody in, and then says nothing more.
+func mute(_ context.Context, _, _ string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	go func() {
+		defer theirs.Close()
+		client := pgproto3.NewBackend(theirs, theirs)
+		if _, err := client.ReceiveStartupMessage(); err != nil {
+			return
+		}
+		client.Send(&pgproto3.AuthenticationOk{})
+		client.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+		if client.Flush() == nil {
+			_, _ = io.Copy(io.Discard, theirs)
+		}
+	}()
+	return ours, nil
+}
+
+// TestServerThatIsSilentFromTheStart: a record or a table of accounts is not opened for ever.
+func TestServerThatIsSilentFromTheStart(t *testing.T) {
+	for name, open := range map[string]func(context.Context, postgres.Options) error{
+		"record": func(ctx context.Context, o postgres.Options) error { _, err := postgres.Open(ctx, o); return err },
+		"accounts": func(ctx context.Context, o postgres.Options) error {
+			_, err := postgres.OpenAccounts(ctx, o, true)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				err := open(ctx, postgres.Options{URL: "postgres://node@127.0.0.1/truehop?sslmode=disable", Dial: mute})
+				if took := time.Since(began); ledger.KindOf(err) != ledger.Away || took > 2*time.Minute {
+					t.Errorf("it is opened for %v, and ends with %v", took, err)
+				}
+				time.Sleep(time.Minute) // the bubble's: pgx ends what it has given up behind our back
+			})
 		})
 	}
 }

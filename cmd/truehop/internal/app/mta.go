@@ -1,12 +1,14 @@
 package app
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 
 	"github.com/emersion/go-sasl"
@@ -18,19 +20,25 @@ import (
 // pools are the sessions with the listeners of one target. Targets share none, whatever their addresses.
 type pools struct {
 	target *config.Target
-	traced bool
-	mta    *inject.Pool
+	// authorities is what the file of its authorities held.
+	authorities []byte
+	traced      bool
+	mta         *inject.Pool
 	// plain is the way to its listener plain, nil where there is none.
 	plain *inject.Pool
 	// users are the passes that use them.
 	users sync.WaitGroup
 }
 
-// openPools readies the ways to all targets; it connects to nobody. Those to targets that were the same before are taken over.
+// openPools readies the ways to all targets; it connects to nobody. Those to targets that were the same before, as
+// were the authorities that may vouch for them, are taken over.
 func openPools(cfg *config.Config, o Options, before map[string]*pools) (map[string]*pools, error) {
 	all := map[string]*pools{}
 	for _, in := range cfg.Targets() {
-		if old := before[in.Name]; old != nil && o.Trace == nil && !old.traced && old.target.Same(in) {
+		trusted := authorities(in) // read before they are put in force: of two changes close together none is missed
+		old := before[in.Name]
+		same := old != nil && old.target.Same(in) && bytes.Equal(old.authorities, trusted)
+		if same && o.Trace == nil && !old.traced {
 			all[in.Name] = old
 			continue
 		}
@@ -47,7 +55,7 @@ func openPools(cfg *config.Config, o Options, before map[string]*pools) (map[str
 		if o.Reset != nil {
 			options.OnReset = func() { o.Reset(in.Name) }
 		}
-		p := &pools{target: in, traced: o.Trace != nil, mta: inject.NewPool(told(dial, in.Name, o.Session), options)}
+		p := &pools{target: in, authorities: trusted, traced: o.Trace != nil, mta: inject.NewPool(told(dial, in.Name, o.Session), options)}
 		if in.Plain != (config.Endpoint{}) {
 			dial, options := Plain(in)
 			p.plain = inject.NewPool(told(dial, in.Name, o.Session), options)
@@ -55,6 +63,18 @@ func openPools(cfg *config.Config, o Options, before map[string]*pools) (map[str
 		all[in.Name] = p
 	}
 	return all, nil
+}
+
+// authorities returns what the file of a target's authorities holds, nil where there is none or it cannot be read, which [MTA] tells.
+func authorities(in *config.Target) []byte {
+	if in.TLS == config.NoTLS || in.TLSCAFile == "" {
+		return nil
+	}
+	held, err := os.ReadFile(in.TLSCAFile)
+	if err != nil {
+		return nil
+	}
+	return held
 }
 
 // told is dial that tells of each connection.

@@ -1,14 +1,22 @@
 package app
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
+	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/fetch/fakeserver"
+	"github.com/truehop/truehop/fetch/fetchtest"
 	"github.com/truehop/truehop/inject"
+	"github.com/truehop/truehop/inject/injecttest"
 )
 
 // TestReloadOfTargets: a target that is the same keeps its sessions; those of one that changed, or is gone, stay open for the passes that
@@ -114,4 +122,67 @@ func TestForgetsWhatChanged(t *testing.T) {
 			t.Error("what was learned of the former server holds")
 		}
 	})
+}
+
+// TestReloadOfAuthorities: a target whose file of authorities holds others since then is trusted by those, and by none that is gone. One whose
+// file says the same keeps its sessions, and one that cannot be read changes nothing.
+func TestReloadOfAuthorities(t *testing.T) {
+	dir, before, after := t.TempDir(), fakeserver.NewCA(), fakeserver.NewCA()
+	file := filepath.Join(dir, "ca.pem")
+	write := func(pem []byte) {
+		t.Helper()
+		if err := os.WriteFile(file, pem, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mta := injecttest.New(injecttest.Options{})
+	defer mta.Close()
+	secure := &tls.Config{Certificates: []tls.Certificate{after.Issue(fakeserver.Leaf{})}}
+	address := fetchtest.Listen(t, func(conn net.Conn) { mta.Serve(tls.Server(conn, secure)) }).Addr()
+	text := fmt.Appendf(nil, `state_dir: %s
+inject: {address: %q, tls: implicit, tls_ca_file: %s}
+accounts: {work: {host: imap.invalid, user: joe, password_file: /p, recipients: [joe@example.org]}}
+`, filepath.Join(dir, "state"), address, file)
+	read := func() *config.Config {
+		t.Helper()
+		cfg, err := config.Parse("truehop.yaml", text, config.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cfg
+	}
+	write(before.PEM())
+	a, err := Open(t.Context(), read(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close(context.WithoutCancel(t.Context()))
+	takes := func() *inject.Error {
+		t.Helper()
+		receipts := make(chan inject.Receipt, 1)
+		message := &inject.Message{To: []string{"joe@example.org"}, DryRun: true}
+		to := a.setup().mtas[config.MainTarget].mta
+		if err := to.Submit(t.Context(), message, func(r inject.Receipt) { receipts <- r }); err != nil {
+			t.Fatal(err)
+		}
+		return (<-receipts).Err
+	}
+	if err := takes(); err == nil {
+		t.Error("an MTA is trusted for which nobody vouches")
+	}
+	write(after.PEM())
+	if err := a.Reload(read(), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := takes(); err != nil {
+		t.Errorf("after another authority was put into the file: %v", err)
+	}
+	now := a.setup().mtas[config.MainTarget]
+	if err := a.Reload(read(), Options{}); err != nil || a.setup().mtas[config.MainTarget] != now {
+		t.Errorf("where nothing has changed: another way to it, or %v", err)
+	}
+	write(nil)
+	if err := a.Reload(read(), Options{}); err == nil || a.setup().mtas[config.MainTarget] != now {
+		t.Errorf("by a file without any it goes on with %v", err)
+	}
 }

@@ -232,8 +232,15 @@ func (a *App) idle(ctx context.Context, account *config.Account, w *watched, tel
 		}
 	}
 	w.look(listing)
+	return attend(ctx, client, account, w, tell)
+}
+
+// attend watches the open folder until the connection ends, and returns why it did.
+func attend(ctx context.Context, client *imap.Client, account *config.Account, w *watched, tell func(within time.Duration)) error {
+	// Where IDLE is not to be had, a server that is slow may take its time for the reply to each question.
+	questions := account.IdleRenewal/time.Minute + 4
 	for {
-		tell(account.IdleRenewal + account.Timeout)
+		tell(account.IdleRenewal + questions*account.Timeout)
 		arrived, err := client.Watch(ctx, account.IdleRenewal)
 		if arrived {
 			w.arrived()

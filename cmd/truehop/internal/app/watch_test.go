@@ -20,6 +20,8 @@ import (
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/fetch/fakeserver"
 	"github.com/truehop/truehop/fetch/fetchtest"
+	"github.com/truehop/truehop/fetch/imap"
+	"github.com/truehop/truehop/fetch/sasl"
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
@@ -305,4 +307,48 @@ func TestWatcherLogsInByTheSecretOfNow(t *testing.T) {
 			t.Errorf("its connection was cut: %v", err)
 		}
 	}
+}
+
+// TestWatcherOfASlowServerIsNotLate: a server without IDLE that takes nearly as long as it may for each reply keeps its watcher
+// within the time that it has told.
+func TestWatcherOfASlowServerIsNotLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		account := &config.Account{Name: "work", Protocol: config.IMAP, TLS: config.NoTLS, AllowPlaintext: true, IdleRenewal: 9 * time.Minute}
+		account.Timeout = 3 * time.Minute
+		store := fakeserver.NewStore()
+		near, far := net.Pipe()
+		server := &fakeserver.IMAP{Store: store, User: "joe", Password: "p", Without: []string{"IDLE"}, Reply: func(verb, _ string) (string, bool) {
+			if verb == "NOOP" {
+				time.Sleep(account.Timeout - time.Second)
+			}
+			return "", false
+		}}
+		var serving sync.WaitGroup
+		serving.Go(func() { server.Serve(far) })
+		defer serving.Wait()
+		o := IMAPOptions(account, sasl.Credentials{User: "joe", Password: "p"}, nil, nil)
+		o.Secure = true // as far as it can know
+		client, err := imap.New(t.Context(), near, o)
+		if err == nil {
+			_, err = client.Open(t.Context(), "INBOX")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Abort()
+		var due time.Time
+		turns := 0
+		tell := func(within time.Duration) {
+			if turns++; turns > 1 && time.Now().After(due) {
+				t.Errorf("it is %v late", time.Since(due))
+			}
+			due = time.Now().Add(within)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+		defer cancel()
+		err = attend(ctx, client, account, &watched{folder: "INBOX", wake: make(chan struct{}, 1)}, tell)
+		if ctx.Err() == nil || turns < 10 {
+			t.Errorf("it ends after %d turns with %v", turns, err)
+		}
+	})
 }

@@ -91,6 +91,8 @@ func (s *service) options(ctx context.Context, log *ui.Log) app.Options {
 		s.metrics.Event(e)
 		observe(e)
 	}
+	// A large message over a slow line comes for hours without an event.
+	o.Arriving = func(account string, _ int64) { s.pulse.again(loopOf(account), passSilence) }
 	o.Session, o.Reset, o.Receipt = s.metrics.Session, s.metrics.Reset, s.metrics.Receipt
 	o.Watching = func(account, folder string, within time.Duration) {
 		if within == 0 { // for a pass or for a person: the account's schedule shows life, and a refused login may stand for days

@@ -4,9 +4,11 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
@@ -67,4 +69,27 @@ func TestReloadKeepsTheRecord(t *testing.T) {
 	s.signal(t, syscall.SIGHUP)
 	s.await(t, `msg="not reloaded"`, "state_dir: cannot change while the service runs")
 	s.stop(t)
+}
+
+// TestMessageThatComesSlowly: while octets of a message come its account's schedule lives, though nothing else happens for hours. Where none come
+// any more it does not.
+func TestMessageThatComesSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := ui.NewLog(io.Discard, config.Log{Format: config.TextFormat}, true)
+		s := newService(&config.Config{}, log)
+		arriving := s.options(t.Context(), log).Arriving
+		arriving("gone", 1)
+		s.pulse.beat(loopOf("work"), passSilence)
+		for octets := range int64(10) {
+			time.Sleep(passSilence)
+			arriving("work", octets)
+		}
+		if late := s.pulse.late(time.Now()); len(late) != 0 {
+			t.Errorf("late: %v", late)
+		}
+		time.Sleep(passSilence + 2*pulseGrace)
+		if late := s.pulse.late(time.Now()); !slices.Equal(late, []string{loopOf("work")}) {
+			t.Errorf("late: %v, want the pass that hears nothing any more", late)
+		}
+	})
 }

@@ -295,6 +295,7 @@ func (f *fleet) handOver(ctx context.Context) {
 	if len(due) == 0 {
 		return
 	}
+	f.service.notify(f.service.manager.forget(slices.Collect(maps.Keys(due)))) // what becomes of them is the next one's to tell
 	if err := f.ledger.HandOver(ctx, due); err != nil {
 		f.service.logger().Sharing(err) // they are free when this process has ended, or when it sees them next
 	}

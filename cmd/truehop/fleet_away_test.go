@@ -61,3 +61,18 @@ func TestDrainedServiceIsNotReady(t *testing.T) {
 		}
 	}
 }
+
+// TestManagerForgetsWhatIsHandedOver: a pass that failed here is not told of once another service has the account.
+func TestManagerForgetsWhatIsHandedOver(t *testing.T) {
+	s := newService(&config.Config{}, ui.NewLog(io.Discard, config.Log{Format: config.TextFormat}, true))
+	p := &pretended{held: map[string]bool{"here": true, "there": true}, handed: map[string]time.Time{}}
+	f := newFleet(s, p)
+	s.manager.ready(2)
+	s.manager.ended("here", errors.New("no connection"))
+	s.manager.ended("there", errors.New("no connection"))
+	f.left["there"] = true
+	f.handOver(t.Context())
+	if got, want := s.manager.told, "STATUS=serving 2 accounts, the last pass failed over here"; got != want {
+		t.Errorf("the service manager has been told %q, want %q", got, want)
+	}
+}

@@ -70,20 +70,27 @@ func (m *manager) ended(account string, err error) string {
 	default:
 		m.failing[account] = true
 	}
-	if state := m.state(); state != m.told {
-		m.told = state
-		return state
-	}
-	return ""
+	return m.changed()
 }
 
-// forget takes that accounts are gone.
-func (m *manager) forget(gone []string) {
+// forget is told of accounts that are gone, or are another service's now; "" if that changes nothing.
+func (m *manager) forget(gone []string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, name := range gone {
 		delete(m.failing, name)
 	}
+	return m.changed()
+}
+
+// changed returns the state where another one stands.
+func (m *manager) changed() string {
+	state := m.state()
+	if state == m.told {
+		return ""
+	}
+	m.told = state
+	return state
 }
 
 // notify tells the service manager, where there is one.

@@ -369,7 +369,7 @@ func (s *service) adopt(ctx context.Context, next *config.Config, log *ui.Log, t
 	s.metrics.Serve(next.Names(), next.TargetNames(), gone, goneTargets)
 	debug.SetMemoryLimit(memoryFor(len(next.Accounts)))
 	skipped := newlySkipped(s.cfg, next)
-	s.manager.forget(gone)
+	s.notify(s.manager.forget(gone))
 	s.change(ctx, next, log, come, gone, func() {
 		tell(come, gone)
 		s.tellSkipped(ctx, skipped)

@@ -32,20 +32,23 @@ every account's schedule and watcher show that they live.`,
 
 // serve makes passes until ctx ends, which is its ordinary end.
 func (p *program) serve(ctx context.Context) error {
+	// The database may be waited for, and the record checked or rewritten, before the first pass.
+	p.signals.endOrdinarily()
+	hangups, wakes := make(chan struct{}, 1), make(chan struct{}, 1)
+	p.signals.onHangup(func() { offer(hangups) })
+	p.signals.onWake(func() { offer(wakes) })
 	cfg, log, err := p.load(ctx)
 	if err != nil {
-		return err
+		return unlessTold(ctx, err)
 	}
 	s := newService(cfg, log)
-	p.signals.onHangup(func() { offer(s.hangups) })
-	p.signals.onWake(func() { offer(s.wakes) })
+	s.hangups, s.wakes = hangups, wakes
 	if s.app, err = app.Open(ctx, cfg, s.options(ctx, log)); err != nil {
-		return err
+		return unlessTold(ctx, err)
 	}
 	if shared := s.app.Shared(); shared != nil {
 		s.fleet = newFleet(s, shared)
 	}
-	p.signals.endOrdinarily()
 	p.tellAwaited(s.app, log)
 	watched := p.tellsPerson(cfg) && !p.quiet
 	if watched {
@@ -56,6 +59,14 @@ func (p *program) serve(ctx context.Context) error {
 	s.logger().Stopped()
 	if watched && err == nil {
 		ui.PrintServed(p.stderr)
+	}
+	return err
+}
+
+// unlessTold returns why serve could not begin, nil where it was told to end meanwhile: that is its ordinary end.
+func unlessTold(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
 	}
 	return err
 }

@@ -127,7 +127,7 @@ func (s *service) run(ctx context.Context, read func(now *config.Config) (*confi
 	s.notify(s.manager.ready(len(s.cfg.Accounts)))
 	if s.fleet != nil {
 		s.metrics.Share(s.fleet.shared)
-		if err := s.fleet.ledger.Serve(ctx, s.cfg.Names()); err != nil {
+		if err := s.fleet.ledger.Serve(ctx, s.cfg.Names()); err != nil && ctx.Err() == nil { // else it is told to end
 			return err
 		}
 	}

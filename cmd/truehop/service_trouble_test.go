@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
+	"github.com/truehop/truehop/fetch/fetchtest"
 	"github.com/truehop/truehop/inject/injecttest"
 )
 
@@ -92,4 +95,34 @@ func TestMessageThatComesSlowly(t *testing.T) {
 			t.Errorf("late: %v, want the pass that hears nothing any more", late)
 		}
 	})
+}
+
+// TestServeIsToldToEndBeforeItBegins: SIGTERM is the ordinary end also while a database that says nothing is waited for.
+func TestServeIsToldToEndBeforeItBegins(t *testing.T) {
+	dir, asked := t.TempDir(), make(chan struct{}, 10)
+	database := fetchtest.Listen(t, func(conn net.Conn) {
+		offer(asked)
+		_, _ = io.Copy(io.Discard, conn)
+	}).Addr()
+	for key, lines := range map[string]string{"state": "", "accounts_from": "accounts_from: postgres\n"} {
+		t.Run(key, func(t *testing.T) {
+			path := filepath.Join(dir, key+".yaml")
+			text := "state: postgres://u@" + database + "/x?sslmode=disable\n" + lines + "state_dir: " + filepath.Join(dir, "state") +
+				"\naccounts: {work: {host: imap.invalid, user: joe, password_file: /p, recipients: [joe@example.org]}}\n"
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // where it does not end
+			defer cancel()
+			p := command(t, ctx, "serve", "--config", path)
+			p.start(t)
+			<-asked
+			if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			if code := p.wait(t); code != exitOK || p.stderr.Len() > 0 {
+				t.Errorf("it ends with %d:\n%s", code, &p.stderr)
+			}
+		})
+	}
 }

@@ -256,7 +256,7 @@ func exitMeanings() []exitMeaning {
 		{exitUnavailable, "An upstream or the MTA cannot be reached."},
 		{exitInternal, "A fault of truehop."},
 		{exitCannotWrite, "The ledger or the spool cannot be written, or the database of the ledger cannot be reached."},
-		{exitLater, "Something was deferred and will be tried again, or another process is at work on the account."},
+		{exitLater, "Something was deferred and will be tried again, another process is at work on the account, or serve cannot listen at the address for metrics."},
 		{exitProtocol, "A peer broke the protocol, or TLS failed."},
 		{exitCredentials, "Credentials were refused or cannot be read, or an OAuth 2 token is missing."},
 		{exitConfig, "The configuration is wrong, here or at a peer."},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/truehop/truehop/cmd/truehop/internal/app"
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/cmd/truehop/internal/metrics"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/schedule/ledger"
@@ -23,7 +24,7 @@ const (
 	exitUnavailable = 69 // an upstream or the MTA cannot be reached
 	exitInternal    = 70 // a fault of truehop
 	exitCannotWrite = 73 // the ledger or the spool cannot be written
-	exitLater       = 75 // something was deferred, or another process is at work
+	exitLater       = 75 // something was deferred, or another process is at work or has the address for metrics
 	exitProtocol    = 76 // a peer broke the protocol, or TLS failed
 	exitCredentials = 77 // credentials were refused or cannot be read
 	exitConfig      = 78 // the configuration is wrong, here or at a peer
@@ -112,6 +113,7 @@ func exitCode(err error) int {
 	var pass *transfer.Error
 	var file *writeError
 	var moved *app.MoveError
+	var monitored *metrics.ListenError
 	switch {
 	case errors.As(err, &file), errors.As(err, &moved):
 		return exitCannotWrite
@@ -125,6 +127,8 @@ func exitCode(err error) int {
 		return exitCredentials
 	case errors.As(err, &record):
 		return ledgerExit(record)
+	case errors.As(err, &monitored): // the next try may find it free
+		return exitLater
 	case errors.Is(err, context.Canceled): // whatever was under way then says nothing of who it was with
 		return exitLater
 	case errors.As(err, &up):

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"testing"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
+	"github.com/truehop/truehop/cmd/truehop/internal/metrics"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/schedule/ledger"
@@ -59,6 +61,7 @@ func TestExitCode(t *testing.T) {
 		{"cut short while the upstream was listened to", &fetch.Error{Kind: fetch.Protocol, Op: "greeting", Err: context.Canceled}, 75},
 		{"cut short while the MTA was", &inject.Error{Kind: inject.Unreachable, Op: "connect", Err: context.Canceled}, 75},
 		{"cut short, and the record failed", errors.Join(context.Canceled, record(ledger.Full)), 73},
+		{"address for metrics is taken", fmt.Errorf("x: %w", &metrics.ListenError{Err: syscall.EADDRINUSE}), 75},
 		{"too late", context.DeadlineExceeded, 75},
 		{"anything else", errors.New("x"), 70},
 		{"joined", errors.Join(errors.New("x"), up(fetch.Auth)), 77},

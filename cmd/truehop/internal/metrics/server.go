@@ -3,7 +3,6 @@ package metrics
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -29,11 +28,27 @@ type Server struct {
 // endTime is how long requests under way may take when the server ends.
 const endTime = 2 * time.Second
 
+// ListenError says that no monitor can be answered at an address.
+type ListenError struct{ Err error }
+
+func (e *ListenError) Error() string { return "metrics: " + e.Err.Error() }
+
+// Unwrap returns why.
+func (e *ListenError) Unwrap() error { return e.Err }
+
+// Hint says what to do about it.
+func (e *ListenError) Hint() string {
+	if errors.Is(e.Err, syscall.EADDRINUSE) {
+		return "another program has the address, which ss -lp names: end it, or set metrics to another address"
+	}
+	return "set metrics to an address of this host, or to a socket in a directory where truehop may write"
+}
+
 // Listen serves at a TCP address or on a UNIX socket, see [net.Listen].
 func (m *Metrics) Listen(network, address string, health Health) (*Server, error) {
 	listener, err := listen(network, address)
 	if err != nil {
-		return nil, fmt.Errorf("metrics: %w", err)
+		return nil, &ListenError{err}
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))

@@ -165,7 +165,7 @@ func TestWatchersAreLeased(t *testing.T) {
 		n.store.Add(folder, scriptMail(n.added))
 	}
 	n.idlers.mu.Unlock()
-	must(t, exitOK, "drain", "--config", n.all[1].config, name(n.all[2]))
+	n.drain(t, n.all[1], name(n.all[2]))
 	n.await(t, "two watch what the third has handed over", func() bool { return shared(n.all[:2]) })
 	n.await(t, "each account that it had was left for a moment", func() bool {
 		n.idlers.mu.Lock()

@@ -161,6 +161,18 @@ func (n *nodes) await(t *testing.T, what string, so func() bool) {
 	}
 }
 
+// drain has services hand over their accounts, by the configuration of a node. One that has lost its leases in this moment, as for want of a
+// processor, is none until its next look.
+func (n *nodes) drain(t *testing.T, by *node, whom string) (done *process) {
+	t.Helper()
+	n.await(t, "drain has drained "+whom, func() bool {
+		done = command(t, t.Context(), "drain", "--config", by.config, whom)
+		done.start(t)
+		return done.wait(t) == exitOK
+	})
+	return done
+}
+
 // empty reports whether all mail has been taken, and removed upstream.
 func (n *nodes) empty() bool {
 	for account := range n.accounts {
@@ -311,12 +323,12 @@ func TestCommandsBesideServices(t *testing.T) {
 		t.Errorf("drain of a machine without a service does not say which have one:\n%s", told)
 	}
 	leaves := fmt.Sprintf("pid %d on %s", n.all[0].Process.Pid, host)
-	drained := must(t, exitOK, "drain", "--config", third.config, leaves)
+	drained := n.drain(t, third, leaves)
 	if got := held("name = '" + leaves + "'"); got != 0 || drained.stderr.Len() > 0 {
 		t.Errorf("it holds %d accounts after, and drain warns\n%s%s", got, &drained.stdout, &drained.stderr)
 	}
 	n.await(t, "the other one has them all", func() bool { return held("name <> '"+leaves+"'") == 3 })
-	last := must(t, exitOK, "drain", "--config", third.config, host)
+	last := n.drain(t, third, host)
 	if told := last.stderr.String(); !strings.Contains(told, "no mail is fetched until one is started") {
 		t.Errorf("drain of the last service does not say that nobody serves the accounts:\n%s", told)
 	}

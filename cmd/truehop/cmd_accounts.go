@@ -108,7 +108,7 @@ func (p *program) accountsCheckCommand() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "check [ACCOUNT...]",
-		Short: "Find rows that cannot be used, and passwords that cannot be decrypted",
+		Short: "Find unusable rows, and passwords that cannot be decrypted",
 		Long: `check reads every row as a service does, and decrypts its password. It prints those with a problem, connects to
 no upstream, and ends with 78 where settings are wrong, and with 77 where a password cannot be had. truehop check
 ACCOUNT tries the login.`,

@@ -68,8 +68,8 @@ func withCopies(ctx context.Context, l app.Ledger, found []ledger.Record) ([]led
 	return found, nil
 }
 
-// forgetMessages removes records: of those named, or, without names, of all. What is marked upstream would be known by that, so such a message keeps a record, as of one
-// that is to be delivered; its second copy is labelled.
+// forgetMessages removes records: of those named, or, without names, of all. A message that carries the mark of delivered mail
+// upstream would be recognised by that, so it keeps a record, of one that is to be delivered; its second copy is labelled.
 func forgetMessages(ctx context.Context, l app.Ledger, a *config.Account, names []string) (string, error) {
 	found, err := named(ctx, l, a, names)
 	if err == nil {

@@ -121,7 +121,7 @@
 // reference in README.md and examples/full.yaml are compared with the fields. A new value of a key
 // with a closed set of values: one constant and one word beside it, in the package that acts on it.
 //
-// A provider: a profile in received/builtin.go and a chain below received/testdata/chains; in config/preset.go its host
+// A provider: a profile in received/builtin.go and a chain below received/testdata/chains; in internal/config/preset.go its host
 // and what a login there needs; an example below examples.
 //
 // A writer of Received fields: a row in received/writers.go and fields in received/testdata/fields.txt.
@@ -136,7 +136,7 @@
 // exit code. A new type of error has a method Hint, which returns what to do about it; ui prints that below
 // the error.
 //
-// An event of the log: a constant in ui/log.go, and a method of ui.Log. An event of a pass: a transfer.EventKind, its
+// An event of the log: a constant in internal/ui/log.go, and a method of ui.Log. An event of a pass: a transfer.EventKind, its
 // name in eventNames, and what reporter.emit, ui.Log.Event and ui.Screen.Event make of it.
 //
 // A test with real servers: fetchtest.StartDovecot and injecttest.StartPostfix start private ones in a

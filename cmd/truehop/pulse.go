@@ -22,7 +22,7 @@ type pulse struct {
 	due map[string]time.Time
 }
 
-// beat takes that who lives and will show it again within that time; less than 0 says that he has ended as he should.
+// beat records that who is alive and will report again within that time; less than 0 says that it has ended as it should.
 func (p *pulse) beat(who string, within time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -36,7 +36,7 @@ func (p *pulse) beat(who string, within time.Duration) {
 	p.due[who] = time.Now().Add(within + pulseGrace)
 }
 
-// again takes that who, if he is known, lives, and gives him at least that time from now.
+// again gives who, if it is known, that time from now on to report.
 func (p *pulse) again(who string, within time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -45,7 +45,7 @@ func (p *pulse) again(who string, within time.Duration) {
 	}
 }
 
-// late returns who should have shown by now that he lives, in alphabetical order.
+// late returns who has missed its time, in alphabetical order.
 func (p *pulse) late(now time.Time) []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -246,7 +246,7 @@ func (w *walk) betweenUsers(h *Hop) bool {
 func (w *walk) hidesClient(i int, mx bool) bool {
 	h := &w.chain.Hops[i]
 	switch {
-	case h.NameVerified && w.wroteNext(i, h.Name) && w.isHostName(i, mx):
+	case h.NameVerified && w.isHostName(i, mx) && w.wroteNext(i, h.Name): // in this order: wroteNext learns domains
 		return false
 	case h.Form == "exchange" && isMicrosoft(h.By):
 		return false // Exchange Online's MX is known by its name
@@ -263,13 +263,17 @@ func (w *walk) hidesClient(i int, mx bool) bool {
 	return org != "" && org != registered(h.By) && !w.named(h.HELO)
 }
 
-// isHostName reports whether the verified name of hop i's private peer says which host it is. A balancer that writes no field has a name, too, which
-// clouds give to each address, or a pattern for a whole domain fits.
+// isHostName reports whether the verified name of hop i's private peer says which host it is. A balancer that writes no
+// field has a name, too: which clouds and Docker give to each address (traefik.proxy_default), systemd to the gateway
+// (_gateway), a router at home to all behind it (nas.fritz.box), or that a pattern for a whole domain fits. A sender may
+// know it, and write a field in that name. So where the hosts are inferred, it must be of a domain that is known by now.
 func (w *walk) isHostName(i int, mx bool) bool {
 	h := &w.chain.Hops[i]
 	switch {
 	case w.infers:
-		return !customer(h.Name, h.Addr)
+		org := registered(h.Name)
+		known := org == registered(h.By) || slices.Contains(w.orgs, org)
+		return org != "" && known && !customer(h.Name, h.Addr)
 	case mx && w.policy.profile == nil:
 		return w.namedNarrowly(h.Name)
 	}

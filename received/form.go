@@ -222,11 +222,12 @@ func (p *parser) finish() {
 		p.by = softwareOf("qmail") // which does not name itself
 		h.Form = p.by.form
 	}
-	switch believed := h.Kind == HTTP || p.found.addr.IsValid(); {
+	isSeen := p.found.addr.IsValid() && !h.AddrUncertain
+	switch believed := h.Kind == HTTP || isSeen; {
 	case p.by.tellsLogin && hasPrefixFold(h.With, "ESMTP"): // classify knows it by the A
 	case p.submission, p.login && believed:
 		// A remark says that the client logged in. One in the peer's part needs the
-		// address before it, except for a browser, which has no HELO.
+		// address before it, and not one that may be HELO, except for a browser, which has no HELO.
 		h.Authenticated = true
 	}
 	if isPublic := h.Addr.IsGlobalUnicast() && !h.Addr.IsPrivate(); p.by.local && isPublic {

@@ -178,7 +178,13 @@ func (p *parser) peerComment(c string) bool {
 		p.words = true
 	case hasPrefixFold(c, "proxying for "), hasPrefixFold(c, "original mail from"):
 	default:
-		remark = p.peerNote(c)
+		if remark = p.peerNote(c); remark {
+			// The writer's own, tls.example.net/192.0.2.10, looks so too. A name holds no blank; a remark with an address,
+			// such as one about a certificate, does.
+			head, _, _ := strings.Cut(c, "(")
+			isPeer := strings.Count(strings.TrimSpace(head), " ") <= 1 && hidesAddr(head)
+			p.unknown = p.unknown || isPeer
+		}
 	}
 	if remark {
 		_, _, ident := parseAddrPort(strings.Trim(c[strings.LastIndexByte(c, '@')+1:], "[]"))
@@ -209,11 +215,12 @@ func (p *parser) peerComment(c string) bool {
 	return true
 }
 
-// nameAndAddr returns the address if c is one word and an address in brackets.
+// nameAndAddr returns the address if c is one word and an address in brackets. The word may be any that a reverse zone
+// can give, and no host name: tls=1.example.net.
 func (p *parser) nameAndAddr(c string) (netip.Addr, bool) {
 	name, behind, _ := strings.Cut(c, "[")
 	inside, _, closed := strings.Cut(behind, "]")
-	if name = strings.TrimSuffix(name, " "); !closed || name == "" || strings.ContainsAny(name, ` @="(:`) {
+	if name = strings.TrimSuffix(name, " "); !closed || name == "" || strings.ContainsAny(name, ` "(`) {
 		return netip.Addr{}, false
 	}
 	inside, _, _ = strings.Cut(strings.TrimLeft(inside, " "), " ") // [ip port:1], [ ip ]
@@ -271,7 +278,7 @@ func (p *parser) setPeer() {
 	}
 	// The writer's address stands in a comment always, or in one that could not be read.
 	inComment := p.by.comments
-	if !p.by.addrFirst {
+	if !p.by.addrFirst || p.by.heloBehind {
 		inComment = inComment || p.unknown || p.heloAddr
 	}
 	switch {

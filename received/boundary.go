@@ -98,24 +98,37 @@ func (w *walk) run() Boundary {
 	return w.origin(len(hops)-1, OutcomeInternal, "every field is the provider's own and shows no peer outside")
 }
 
-// handedIn decides about a message that somebody on the provider's host handed in, as hop i shows: it began there, unless the field below shows that
-// it may have come from a client. A content filter puts such a field on top of all mail. What stands below may be its own invention as well, so
-// it is no client's to be believed.
+// handedIn decides about a message that somebody on the provider's host handed in, as hop i shows. It began there, unless
+// what stands below shows a client or may hide one: a content filter, a forwarding and a list hand in what came from
+// outside. What stands below may be the program's own invention as well, so it is no client's to be believed.
 func (w *walk) handedIn(i int, why string) Boundary {
-	by := w.chain.Hops[i].By // "" of a remark of qmail's
-	for below := i + 1; below < len(w.chain.Hops); below++ {
-		h := &w.chain.Hops[below]
-		if h.Kind == Noise && h.Err == nil {
+	nameless := w.chain.Hops[i].By == "" // a remark of qmail's; the field below is of the same host
+below:
+	for j := i + 1; j < len(w.chain.Hops); j++ {
+		h := &w.chain.Hops[j]
+		remark := h.Kind == Local && h.By == ""
+		remark = remark || h.Kind == Noise
+		if remark && h.Err == nil {
 			continue
 		}
-		own := by == ""
-		if !own {
-			_, own = w.trusts(below)
+		mx, own := w.trusts(j)
+		switch {
+		case h.Err != nil: // a sender may have seen to it that nobody can read the field that shows him
+		case !own && !nameless:
+			break below
+		case h.Kind == Local:
+			continue
+		default:
+			b, v := w.peer(j, mx)
+			if v == goOn {
+				continue
+			}
+			if b.Authenticated || b.Internal() {
+				break below
+			}
 		}
-		if own && h.Err == nil && h.Kind == SMTP && Public(h.Addr) {
-			return w.none(i, OutcomeAmbiguous, "a program on the provider's host handed the message in, and the field below shows that it may have come from outside: a filter, a list or a forwarding")
-		}
-		break
+		return w.none(i, OutcomeAmbiguous, "a program on the provider's host handed the message in, and a field below shows "+
+			"that it may have come from outside: a filter, a list or a forwarding")
 	}
 	return w.origin(i, OutcomeInternal, why)
 }

@@ -81,6 +81,51 @@ func TestBoundary(t *testing.T) {
 	}
 }
 
+// TestHandedIn: a program on the provider's host handed the message in. It began there only if nothing below shows a
+// client, or may hide one: a filter, a forwarding and a list hand in what came from outside.
+func TestHandedIn(t *testing.T) {
+	auto, _ := Profile("auto")
+	pickup := "Received: by mx.example.org (Postfix, from userid 112) id 4A" + date
+	lmtp := "Received: from mx.example.org by mx.example.org with LMTP id Yx (envelope-from <a@example.com>) for <u@example.org>" + date
+	unreadable := "Received: from evil.example (unknown [192.0.2.66]) by mx.example.org (Postfix) with ESMTP id 4B\r\n\tfor <\"user+)\"@example.org>" + date
+	loopback := line("localhost", "localhost [127.0.0.1]", "mx.example.org")
+	for _, tt := range []struct {
+		name, below string
+		outcome     Outcome
+	}{
+		{"a client's field", mxHop, OutcomeAmbiguous},
+		{"a client's field, unreadable by a recipient of his choice", unreadable, OutcomeAmbiguous},
+		{"a field that nobody can read", "Received: hello\r\n", OutcomeAmbiguous},
+		{"a delivery by LMTP, as before a pipe", lmtp + mxHop, OutcomeAmbiguous},
+		{"the same, and the client's field unreadable", lmtp + unreadable, OutcomeAmbiguous},
+		{"a second queue", "Received: by mx.example.org (Postfix) id 4A" + date + mxHop, OutcomeAmbiguous},
+		{"a filter on the loopback interface", loopback + mxHop, OutcomeAmbiguous},
+		{"a second program", pickup + mxHop, OutcomeAmbiguous},
+		{"a second program, qmail's", "Received: (qmail 19328 invoked by uid 1008); 15 Jan 2024 10:00:01 -0000\r\n" + mxHop, OutcomeAmbiguous},
+		{"a peer that may hide a client", line("pc", "unknown [172.17.0.1]", "mx.example.org"), OutcomeAmbiguous},
+		{"a peer that is not recorded", "Received: by mx.example.org (Postfix) with ESMTP id 4A" + date, OutcomeAmbiguous},
+		{"a fetcher", "Received: from pop.example.org [203.0.113.4] by mx.example.org with POP3 (fetchmail-6.4.37)" + date, OutcomeAmbiguous},
+		{"nothing", "", OutcomeInternal},
+		{"a delivery by LMTP alone", lmtp, OutcomeInternal},
+		{"the loopback interface alone", loopback, OutcomeInternal},
+		{"a second program alone", pickup, OutcomeInternal},
+		{"a user who logged in", "Received: from pc (dsl.example.net [192.0.2.77]) by mx.example.org (Postfix) with ESMTPSA id 4B" + date, OutcomeInternal},
+		{"a user's browser", "Received: from 192.0.2.77 (SquirrelMail authenticated user u) by mx.example.org with HTTP" + date, OutcomeInternal},
+		{"a field of somebody else's", line("a", "b [198.51.100.7]", "mail.elsewhere.example"), OutcomeInternal},
+	} {
+		for _, p := range []Policy{own, auto} {
+			for _, above := range []string{pickup, ownHop + pickup} {
+				c := ReadChain([]byte(above + tt.below + "\r\n"))
+				b := c.Boundary(p)
+				if b.Outcome != tt.outcome || b.Found {
+					t.Errorf("%s, %q: %s, want %s: %s", tt.name, p.Provider, b.Outcome, tt.outcome, b.Why)
+				}
+				mustBeSafe(t, c, b)
+			}
+		}
+	}
+}
+
 // TestHops is the override by position.
 func TestHops(t *testing.T) {
 	foreign := line("a", "b [192.0.2.10]", "mx.elsewhere.example")

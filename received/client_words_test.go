@@ -82,6 +82,10 @@ func TestHELOThatIsAnAddress(t *testing.T) {
 		{"Yahoo without TLS", "from 192.0.2.10 (EHLO [192.168.1.5]) by 10.253.233.86 with SMTP", "[192.168.1.5]", true},
 		{"qmail", "from unknown (HELO [192.168.1.5]) (192.0.2.10) by mx.example.org with SMTP", "[192.168.1.5]", true},
 		{"chasquid, of a user", "from [198.51.100.7] by mx.example.org (chasquid) with ESMTPSA tls X (over submission, TLS-1.3, envelope from \"a@example.com\")", "", false},
+		{"the same with a comment of his", "from [198.51.100.7](x) by mx.example.org (chasquid) with ESMTPSA tls X (over submission, TLS-1.3, envelope from \"a@example.com\")", "", false},
+		{"the same in a comment of his", "from x([198.51.100.7]) by mx.example.org (chasquid) with ESMTPSA tls X (over submission, TLS-1.3, envelope from \"a@example.com\")", "", false},
+		{"the same, years ago", "from x(198.51.100.7:25) (authenticated as user@example.org) by mx.example.org (chasquid) (over submission TLS-1.3-X) (envelope from \"a@example.com\")", "", false},
+		{"chasquid, today or years ago", "from [198.51.100.7] ([192.0.2.10]) by mx.example.org (chasquid) with ESMTPS tls X (over SMTP, TLS-1.3, envelope from \"a@example.com\")", "", false},
 	} {
 		h := Parse([]byte(tt.field + "; Mon, 15 Jan 2024 10:00:00 +0000"))
 		certain := h.Addr == real && !h.AddrUncertain && h.Err == nil

@@ -230,6 +230,9 @@ func (p *parser) finish() {
 		// address before it, and not one that may be HELO, except for a browser, which has no HELO.
 		h.Authenticated = true
 	}
+	if h.Authenticated && p.by.hidesUsers { // whatever looks like an address or a name is HELO
+		h.AddrUncertain, h.Name = h.Addr.IsValid(), ""
+	}
 	if isPublic := h.Addr.IsGlobalUnicast() && !h.Addr.IsPrivate(); p.by.local && isPublic {
 		p.fail(ErrShape) // a mail program's own host has no such address for it
 	}

@@ -47,7 +47,9 @@ type Hop struct {
 
 	// AddrUncertain says that the field has one address, in the place of the
 	// name, and that the form does not show whether the writer saw it or the
-	// client gave it. Such an address is never the client of a [Boundary].
+	// client gave it; or that its writer shows no address of a user who logged
+	// in, and so it is his HELO. Such an address is never the client of a
+	// [Boundary].
 	AddrUncertain bool
 
 	By     string     // the writer, as it names itself: a host name or an address

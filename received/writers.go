@@ -23,6 +23,7 @@ type software struct {
 	verifies   bool // it looks a name up both ways, and says where they differ
 	esmtp      bool // all its sessions are ESMTP, whatever it calls them
 	tellsLogin bool // it writes the A of RFC 3848 for a client that logged in
+	hidesUsers bool // it shows the HELO alone of a client that logged in
 
 	storeHTTP       bool   // its stores speak HTTP; elsewhere HTTP is a user's browser
 	local           bool   // all its fields are of programs on its own host
@@ -65,7 +66,7 @@ var writers = [...]software{
 	{form: "fetchmail", marks: []string{"fetchmail"}, bracket: true},
 	{form: "getmail", marks: []string{"getmail"}},
 	{form: "mpop", marks: []string{"mpop"}},
-	{form: "chasquid", marks: []string{"chasquid"}, addrFirst: true, heloBehind: true},
+	{form: "chasquid", marks: []string{"chasquid"}, addrFirst: true, heloBehind: true, hidesUsers: true},
 	{form: "dma", marks: []string{"DragonFly"}, local: true},
 	{form: "mailenable", marks: []string{"MailEnable"}},
 	{form: "mercury", marks: []string{"Mercury"}},

@@ -16,7 +16,7 @@ func (w *walk) origin(i int, o Outcome, why string) Boundary {
 func (w *walk) submission(i int) Boundary {
 	h := &w.chain.Hops[i]
 	var b Boundary
-	if Public(h.Addr) && !w.listed(h.Addr) {
+	if Public(h.Addr) && !h.AddrUncertain && !w.listed(h.Addr) {
 		b = w.answer(i, "a user of the provider logged in there")
 		if !b.Found {
 			return b

@@ -162,13 +162,9 @@ func (p *parser) peerComment(c string) bool {
 	switch {
 	case isHeloComment(c) && !(socket && noHELO):
 		helo := strings.TrimSpace(c[4:])
-		if p.found.addr.IsValid() && socket { // the looked-up name may be HELO
-			p.login, p.twice = false, true
-			if !strings.Contains(helo, p.found.addr.String()) {
-				p.fail(ErrTwoAddresses)
-			}
+		if socket {
+			p.heloSocket(inside, helo)
 		}
-		p.heloAddr = p.heloAddr || Public(inside) // a private address is a client's at home
 		p.setHelo(helo, c[0]|0x20 == 'e')
 		p.words = true
 	case socket: // whatever the name begins with: tls1.example.net, client-192-0-2-10.example.net
@@ -213,6 +209,22 @@ func (p *parser) peerComment(c string) bool {
 	}
 	p.candidate(s)
 	return true
+}
+
+// heloSocket notes that a comment which seems to give an address as HELO may be the writer's own: a looked-up name that
+// is HELO, and the address. Then what stood before it are the client's words.
+func (p *parser) heloSocket(inside netip.Addr, helo string) {
+	p.login = false
+	if p.found.addr.IsValid() {
+		p.twice = true
+		if !strings.Contains(helo, p.found.addr.String()) {
+			p.fail(ErrTwoAddresses)
+		}
+	}
+	// A private address is a client's at home. The client's own one is the same in either reading.
+	named, _, _ := parseAddrPort(p.text(p.name))
+	isOther := Public(inside) && inside != named
+	p.heloAddr = p.heloAddr || isOther
 }
 
 // nameAndAddr returns the address if c is one word and an address in brackets. The word may be any that a reverse zone

@@ -22,6 +22,8 @@ func TestWordsOfTheClientElsewhere(t *testing.T) {
 		{"the same with a colon", "from x([198.51.100.7]) (tls:1.evil.example [192.0.2.10]) by mx.example.org (Haraka/3.0.3) with ESMTPS id 4B"},
 		{"the same with a sign of an address", "from x([198.51.100.7]) (tls@1.evil.example [192.0.2.10]) by mx.example.org (Haraka/3.0.3) with ESMTPS id 4B"},
 		{"the same with a bracket", "from x([198.51.100.7]) (tls[1.evil.example [192.0.2.10]) by mx.example.org (Haraka/3.0.3) with ESMTPS id 4B"},
+		{"the same with blanks in the writer's", "from x([192.0.2.10]) (authenticated[1.evil.example [ 192.0.2.10 ]) by mx.example.org with ESMTPS id 4B"},
+		{"HELO with an address, of a program on the host", "from x([198.51.100.7]) (host.example.org [local]) by host.example.org (OpenSMTPD) with ESMTP id 700fd087"},
 		{"name that begins as a remark, before a slash", "from 198.51.100.7 (HELO y) (tls.example.com/192.0.2.10) by mx.example.org with SMTP id 1"},
 		{"the same with a blank", "from x([198.51.100.7]) (tls.example.com 192.0.2.10) by mx.example.org with ESMTPS id 1"},
 		{"name that is HELO", "from x([198.51.100.7]) (helo [192.0.2.10]) by mx.example.org (Haraka/3.0.3) with ESMTPS id 4B"},

@@ -178,8 +178,9 @@ func (p *parser) peerComment(c string) bool {
 			// The writer's own, tls.example.net/192.0.2.10, looks so too. A name holds no blank; a remark with an address,
 			// such as one about a certificate, does.
 			head, _, _ := strings.Cut(c, "(")
-			isPeer := strings.Count(strings.TrimSpace(head), " ") <= 1 && hidesAddr(head)
-			p.unknown = p.unknown || isPeer
+			if hidesAddr(head) && isTwoWords(head) {
+				p.unknown, p.login = true, false
+			}
 		}
 	}
 	if remark {
@@ -238,6 +239,17 @@ func (p *parser) nameAndAddr(c string) (netip.Addr, bool) {
 	inside, _, _ = strings.Cut(strings.TrimLeft(inside, " "), " ") // [ip port:1], [ ip ]
 	a, _, ok := p.by.addrPort(inside)
 	return a, ok
+}
+
+// isTwoWords reports whether c may be a name and an address: "name/ip", "name ip", "name [ ip ]".
+func isTwoWords(c string) bool {
+	words := 0
+	for w := range strings.FieldsSeq(c) {
+		if strings.Trim(w, "[]") != "" {
+			words++
+		}
+	}
+	return words <= 2
 }
 
 // peerNote is note for the peer's part: behind the client's words, which may have ended
@@ -301,7 +313,7 @@ func (p *parser) setPeer() {
 		}
 		inName := isAddr && lookedUp // elsewhere it is HELO text
 		switch {
-		case p.unknown: // the address in the remark may be the writer's, and the other one the client's
+		case p.unknown, p.local: // the address in the remark may be the writer's, and the other one the client's
 			p.fail(ErrUnknownPeer)
 		case inName && addr != p.found.addr && !addr.IsLoopback(): // Yahoo used to write 127.0.0.1
 			p.fail(ErrTwoAddresses)

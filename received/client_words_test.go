@@ -27,6 +27,8 @@ func TestWordsOfTheClientElsewhere(t *testing.T) {
 		{"name that begins as a remark, before a slash", "from 198.51.100.7 (HELO y) (tls.example.com/192.0.2.10) by mx.example.org with SMTP id 1"},
 		{"the same with a blank", "from x([198.51.100.7]) (tls.example.com 192.0.2.10) by mx.example.org with ESMTPS id 1"},
 		{"name that is HELO", "from x([198.51.100.7]) (helo [192.0.2.10]) by mx.example.org (Haraka/3.0.3) with ESMTPS id 4B"},
+		{"name that is HELO, by a writer without brackets", "from x([198.51.100.7]) (helo 192.0.2.10) by mx.example.org with ESMTPS id 4B"},
+		{"name that is envelope-from, by a writer without brackets", "from x([198.51.100.7]) (envelope-from 192.0.2.10) by mx.example.org with ESMTPS id 4B"},
 		{"name that is HELO, by a writer that nobody knows", "from x([198.51.100.7]) (helo [192.0.2.10]) by mx.example.org with ESMTPS id 4B"},
 		{"name that is a remark, behind a comment in front", "(from x) from y ([198.51.100.7]) (tls [192.0.2.10]) by mx.example.org (NAVGW 2.5.1.18) with SMTP id M2"},
 		{"recipient with the mark of a program's mail", `from mail.example.com (mail.example.com [192.0.2.10]) by mx.example.org (Postcow) with ESMTPS id 4B for <"user+(DragonFly)"@example.org>`},

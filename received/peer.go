@@ -162,7 +162,9 @@ func (p *parser) peerComment(c string) bool {
 	switch {
 	case isHeloComment(c) && !(socket && noHELO):
 		helo := strings.TrimSpace(c[4:])
-		if socket {
+		_, _, bare := parseAddrPort(helo) // "name ip", of a writer without brackets, or an old client's HELO
+		again := bare && p.found.addr.IsValid() && !p.hop.AddrUncertain
+		if socket || again {
 			p.heloSocket(inside, helo)
 		}
 		p.setHelo(helo, c[0]|0x20 == 'e')
@@ -171,6 +173,8 @@ func (p *parser) peerComment(c string) bool {
 		remark = false
 	case hasPrefixFold(c, "envelope-from "), hasPrefixFold(c, "envelope-sender "):
 		p.hop.EnvelopeFrom = unangle(c[strings.IndexByte(c, ' '):])
+		_, _, bare := parseAddrPort(p.hop.EnvelopeFrom) // which is no sender
+		p.unknown = p.unknown || bare
 		p.words = true
 	case hasPrefixFold(c, "proxying for "), hasPrefixFold(c, "original mail from"):
 	default:

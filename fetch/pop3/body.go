@@ -16,6 +16,8 @@ import (
 type body struct {
 	w     *wire
 	limit int64 // octets, 0 for none
+	size  int64 // as LIST announced it, -1 for unknown
+	more  bool  // commands behind this one are under way
 	n     int64 // octets passed on
 	err   error // sticky; io.EOF after the terminator
 	cut   bool  // err is the limit's
@@ -73,25 +75,66 @@ func (b *body) copyBuffered(p []byte) (int, error) {
 	}
 	if string(head) == ".\r\n" {
 		_, _ = br.Discard(3) // cannot fail after Peek
-		if rest, _ := br.Peek(br.Buffered()); !mayBeReply(rest) {
-			return 0, protocolError("RETR", "text behind the end of a message", rest)
-		}
-		return 0, io.EOF
+		return 0, b.atEnd()
 	}
 	b.lineStart, b.cr = false, false
 	_, err = br.Discard(1)
 	return 0, err
 }
 
+// atEnd returns io.EOF at the end of the message, and an error where text is behind it: a server that does not stuff dots, as GreenMail up to
+// 1.6.9 and mailpit before May 2024, has sent a line with one alone, and what came is half of the message. One that writes line by line may not
+// have sent the next by then. So where LIST has announced more than came, the begin of the next reply is waited for: of one that is
+// under way, or else of NOOP's. For a message that is whole, of a server that counts otherwise, that costs a round trip.
+func (b *body) atEnd() error {
+	w, wait := b.w, 0
+	short := b.n < b.size
+	if short {
+		w.clock.restart()
+		wait = 1
+	}
+	if short && !b.more { // not by send: what is buffered may be the text
+		w.trace("C", "NOOP")
+		if err := w.write("NOOP", []byte("NOOP\r\n")); err != nil {
+			return err
+		}
+	}
+	for {
+		next, err := w.br.Peek(max(wait, w.br.Buffered()))
+		may, is := beginsReply(next)
+		switch {
+		case !may:
+			return protocolError("RETR", "text behind the end of a message", next)
+		case !short, is, err != nil && b.more: // that error is the next message's
+			return b.afterNoop(short && !b.more)
+		case err != nil:
+			return w.lost("NOOP", err)
+		}
+		wait = len(next) + 1
+	}
+}
+
+// afterNoop reads the reply to NOOP, if that was sent, and returns io.EOF. What the reply says does not matter.
+func (b *body) afterNoop(sent bool) error {
+	if sent {
+		if _, err := b.w.reply("NOOP"); err != nil {
+			return err
+		}
+	}
+	return io.EOF
+}
+
 // maxReplyBegin is how many octets are looked at for the begin of a reply.
 const maxReplyBegin = 64
 
-// mayBeReply reports whether what has come behind the end of a message may be a reply, be it one that nobody asked for. Where it is not, a
-// server that does not stuff dots has sent a line with one alone: what came before it is half of the message.
-func mayBeReply(rest []byte) bool {
+// beginsReply reports whether what has come behind the end of a message may be a reply, be it one that nobody asked for, and whether that is certain.
+func beginsReply(rest []byte) (may, is bool) {
 	begin := strings.ToUpper(strings.TrimLeft(string(rest[:min(len(rest), maxReplyBegin)]), " \t\r\n"))
-	isPrefix := func(status string) bool { return strings.HasPrefix(begin, status[:min(len(begin), len(status))]) }
-	return isPrefix("+OK") || isPrefix("-ERR")
+	for _, status := range []string{"+OK", "-ERR"} {
+		may = may || strings.HasPrefix(begin, status[:min(len(begin), len(status))])
+		is = is || strings.HasPrefix(begin, status)
+	}
+	return may, is || len(rest) >= maxReplyBegin
 }
 
 // unstuff copies data to p without the dots that start a line. It stops at one that

@@ -284,7 +284,7 @@ func (c *Client) Settle(ctx context.Context, d fetch.Disposal, refs []fetch.Ref)
 				ask = append(ask, ref)
 			}
 		}
-		return c.pipeline("DELE", ask, func(ref fetch.Ref, r reply) error {
+		return c.pipeline("DELE", ask, func(ref fetch.Ref, r reply, _ bool) error {
 			if r.ok {
 				c.deleted[ref.Seq] = true
 			} else {

@@ -85,7 +85,9 @@ func checkBody(t *testing.T, raw []byte, chunk int) {
 	want, rest, complete := unstuff(string(raw))
 	if complete {
 		left, _ := io.ReadAll(w.br)
-		ended := err == io.EOF || fetch.KindOf(err) == fetch.Protocol && !mayBeReply([]byte(rest))
+		may, _ := beginsReply([]byte(rest))
+		noticed := fetch.KindOf(err) == fetch.Protocol && !may
+		ended := err == io.EOF || noticed
 		if !ended || string(got) != want || string(left) != rest {
 			t.Errorf("from %q: got %q, %v, left %q; want %q and %q left", raw, got, err, left, want, rest)
 		}

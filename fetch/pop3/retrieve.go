@@ -36,7 +36,7 @@ func (c *Client) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sink
 				return c.stop(err)
 			}
 		}
-		return c.pipeline("RETR", ask, func(ref fetch.Ref, r reply) error {
+		return c.pipeline("RETR", ask, func(ref fetch.Ref, r reply, more bool) error {
 			m := fetch.Message{Ref: ref, Size: -1}
 			if !r.ok {
 				m.Err = r.messageFailure("RETR")
@@ -45,7 +45,7 @@ func (c *Client) Retrieve(ctx context.Context, refs []fetch.Ref, sink fetch.Sink
 				}
 				return nil
 			}
-			b := &body{w: c.w, limit: c.opts.MaxSize, lineStart: true}
+			b := &body{w: c.w, limit: c.opts.MaxSize, size: ref.Size, more: more, lineStart: true}
 			m.Body = b
 			if err := sink(m); err != nil {
 				return c.stop(err)
@@ -80,9 +80,9 @@ func (c *Client) stop(err error) error {
 	return err
 }
 
-// pipeline sends verb for each ref and calls each with every reply in order. It
+// pipeline sends verb for each ref and calls each with every reply in order, and whether more are to come. It
 // keeps up to window octets of commands under way and refills when half are answered.
-func (c *Client) pipeline(verb string, refs []fetch.Ref, each func(fetch.Ref, reply) error) error {
+func (c *Client) pipeline(verb string, refs []fetch.Ref, each func(ref fetch.Ref, r reply, more bool) error) error {
 	limit := 1 // octet under way, so that the next command waits for the reply to the last
 	if c.pipelines() {
 		limit = window
@@ -122,7 +122,7 @@ func (c *Client) pipeline(verb string, refs []fetch.Ref, each func(fetch.Ref, re
 				return c.asSent(together, false, err)
 			}
 		}
-		if err := each(ref, r); err != nil {
+		if err := each(ref, r, outstanding > 0); err != nil {
 			return c.asSent(together, false, err)
 		}
 	}

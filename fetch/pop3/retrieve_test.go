@@ -113,6 +113,60 @@ func TestUnstuffedDotEndsNoMessage(t *testing.T) {
 	}
 }
 
+// oneAtATime is the listing of a mailbox whose first message is longer than what comes of it before a line of one dot, without PIPELINING.
+const oneAtATime = withoutCAPA + `
+	C: UIDL
+	S= "+OK\r\n1 a\r\n2 b\r\n.\r\n"
+	C: LIST
+	S= "+OK\r\n1 9\r\n2 3\r\n.\r\n"
+`
+
+// TestUnstuffedDotLineByLine: of a server that does not stuff dots and writes line by line nothing is behind the dot yet. Where LIST has announced
+// more than came, the client waits for what is behind it, and else asks for nothing.
+func TestUnstuffedDotLineByLine(t *testing.T) {
+	const first, second = "S= \"+OK\\r\\na\\r\\n.\\r\\n\"\n", "S= \"+OK\\r\\nb\\r\\n.\\r\\n\"\n"
+	const together = loggedIn + "C: UIDL\nC: LIST\nS= \"+OK\\r\\n1 a\\r\\n2 b\\r\\n.\\r\\n+OK\\r\\n1 9\\r\\n2 3\\r\\n.\\r\\n\"\nC: RETR 1\nC: RETR 2\n"
+	for name, test := range map[string]struct {
+		script   string
+		messages int
+		kind     fetch.Kind
+		words    string
+	}{
+		"half of it":            {oneAtATime + "C: RETR 1\n" + first + "C: NOOP\nS: b\nS: .\nS: +OK\nhangup", 0, fetch.Protocol, "text behind the end of a message"},
+		"half, an empty line":   {oneAtATime + "C: RETR 1\n" + first + "C: NOOP\nS:\nS: c\nS: .\nS: +OK\nhangup", 0, fetch.Protocol, "text behind the end of a message"},
+		"half, a word":          {oneAtATime + "C: RETR 1\n" + first + "C: NOOP\nS: +OKAY, then\nhangup", 0, fetch.Protocol, "not a reply"},
+		"hung up":               {oneAtATime + "C: RETR 1\n" + first + "C: NOOP\nclose", 0, fetch.Unreachable, "NOOP"},
+		"sizes of its own":      {oneAtATime + "C: RETR 1\n" + first + "C: NOOP\nS: +OK\nC: RETR 2\n" + second + "hangup", 2, 0, ""},
+		"NOOP is refused":       {oneAtATime + "C: RETR 1\n" + first + "C: NOOP\nS: -ERR what?\nC: RETR 2\n" + second + "hangup", 2, 0, ""},
+		"reply octet by octet":  {oneAtATime + "C: RETR 1\n" + first + "C: NOOP\nS= \"+\"\nS= \"O\"\nS= \"K\"\nS= \"\\r\\n\"\nC: RETR 2\n" + second + "hangup", 2, 0, ""},
+		"together, half of it":  {together + first + "S= \"b\"\nS: \nS: .\n" + second + "hangup", 0, fetch.Protocol, "text behind the end of a message"},
+		"together, a signature": {together + first + "S= \"-\"\nS: - joe\nS: .\n" + second + "hangup", 0, fetch.Protocol, "text behind the end of a message"},
+		"together, whole":       {together + first + "S= \"+\"\nS: OK\nS: b\nS: .\nhangup", 2, 0, ""},
+		"together, hung up":     {together + first + "close", 1, fetch.Unreachable, "RETR"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, listing := play(t, test.script, plaintext())
+			whole := 0
+			err := client.Retrieve(t.Context(), listing.Refs, func(m fetch.Message) error {
+				_, err := io.Copy(io.Discard, m.Body)
+				if err == nil {
+					whole++
+				}
+				return err
+			})
+			if whole != test.messages {
+				t.Errorf("%d messages came whole, want %d: %v", whole, test.messages, err)
+			}
+			if test.kind == 0 && err != nil {
+				t.Error(err)
+			}
+			if test.kind != 0 {
+				wantKind(t, err, test.kind, test.words)
+			}
+		})
+	}
+}
+
 func TestUnstuffing(t *testing.T) {
 	// At most dots come out wrong. Only what starts a line is touched.
 	client, listing := play(t, twoListed+`

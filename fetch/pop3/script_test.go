@@ -31,7 +31,7 @@ const twoListed = loggedIn + `
 	C: UIDL
 	C: LIST
 	S= "+OK\r\n1 a\r\n2 b\r\n.\r\n"
-	S= "+OK\r\n1 100\r\n2 200\r\n.\r\n"
+	S= "+OK\r\n1 1\r\n2 2\r\n.\r\n"
 `
 
 // play logs in to a scripted server and opens the inbox.

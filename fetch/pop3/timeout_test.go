@@ -60,7 +60,7 @@ func drip(text string, pause time.Duration) func(net.Conn) {
 }
 
 // listed is what a server says up to the listing of one message.
-var listed = []string{"+OK\r\n", "-ERR no CAPA\r\n", "+OK\r\n", "+OK\r\n", "+OK\r\n1 a\r\n.\r\n", "+OK\r\n1 9\r\n.\r\n"}
+var listed = []string{"+OK\r\n", "-ERR no CAPA\r\n", "+OK\r\n", "+OK\r\n", "+OK\r\n1 a\r\n.\r\n", "+OK\r\n1 3\r\n.\r\n"}
 
 // upTo is the first n of them and one more.
 func upTo(n int, more string) []string {

@@ -51,7 +51,7 @@ type pipeline struct {
 	// sizeAsked are the messages whose sizes the server was asked for because they could not be read.
 	sizeAsked map[fetch.Ref]bool
 	// set are the messages that came of the set under way, unsure those of sets that did not all come, where the order of
-	// the answers is all that tells messages apart.
+	// the answers is all that tells messages apart, and the last ones before a breach of the protocol.
 	set, unsure []*message
 
 	// stop ends retrieval and feeding. Its argument is what stops the pass.

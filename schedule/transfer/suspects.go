@@ -48,8 +48,11 @@ func (w *pipeline) retrieveSet(ctx context.Context) error {
 	w.session.used = true
 	w.set = nil
 	err := w.session.mailbox.Retrieve(w.feeding, set, w.take)
-	if together := w.session.listing.Together && len(set) > 1; err != nil && together {
+	switch together := w.session.listing.Together && len(set) > 1; {
+	case err != nil && together:
 		w.unsure = append(w.unsure, w.set...)
+	case fetch.KindOf(err) == fetch.Protocol: // the text that broke it may be the rest of the last that came, which a line of one dot has cut
+		w.unsure = append(w.unsure, w.set[max(0, len(w.set)-1):]...)
 	}
 	var upstream *fetch.Error
 	switch {

@@ -192,12 +192,16 @@ func (a *App) Plan(account *config.Account, o PassOptions) transfer.Pass {
 func (a *App) plan(now setup, account *config.Account, o PassOptions) transfer.Pass {
 	target := now.cfg.Target(account)
 	to := now.mtas[target.Name]
+	who := aPass
+	if o.Now {
+		who = aPerson
+	}
 	p := transfer.Pass{
 		Account: account.Name, Mailbox: account.UserAtHost(), Folders: account.Selection(),
 		Dial: func(ctx context.Context) (fetch.Mailbox, error) {
-			mailbox, err := a.logInOnRecord(ctx, account)
+			mailbox, err := a.logInInTurn(ctx, account, who)
 			if fetch.KindOf(err) == fetch.Busy && a.shares.yield(account.Name) { // with our own watchers, which made room
-				return a.logInOnRecord(ctx, account)
+				return a.logInInTurn(ctx, account, who)
 			}
 			return mailbox, err
 		},

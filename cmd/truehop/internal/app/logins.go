@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/truehop/truehop/cmd/truehop/internal/config"
@@ -18,8 +19,51 @@ type logins struct {
 	mu      sync.Mutex
 	refused map[string]chan struct{} // closed when a login went well
 	ways    map[string]way
+	turns   map[string]turn
 	// recording is held while a refusal in the ledger is read and replaced.
 	recording sync.Mutex
+}
+
+// turn holds who may log in to an account's server now. Each place in it is for one: of several who show refused credentials at once, the server
+// counts each.
+type turn struct {
+	first chan struct{} // a watcher, which is the next but for a pass
+	now   chan struct{}
+}
+
+// enter waits for an account's turn to log in, or until ctx ends, and returns what gives it away. A pass waits for the login that is under way,
+// a watcher for those of other watchers before it and of a pass.
+func (l *logins) enter(ctx context.Context, account string, isWatcher bool) (leave func(), err error) {
+	l.mu.Lock()
+	if l.turns == nil {
+		l.turns = map[string]turn{}
+	}
+	here, ok := l.turns[account]
+	if !ok {
+		here = turn{make(chan struct{}, 1), make(chan struct{}, 1)}
+		l.turns[account] = here
+	}
+	l.mu.Unlock()
+	places := []chan struct{}{here.first, here.now}
+	if !isWatcher {
+		places = places[1:]
+	}
+	var taken []chan struct{}
+	leave = func() {
+		for _, place := range slices.Backward(taken) { // a pass that waits comes before the next watcher
+			<-place
+		}
+	}
+	for _, place := range places {
+		select {
+		case place <- struct{}{}:
+			taken = append(taken, place)
+		case <-ctx.Done():
+			leave()
+			return nil, ctx.Err()
+		}
+	}
+	return leave, nil
 }
 
 // way is how the next login to a server begins, by what the last ones met with.

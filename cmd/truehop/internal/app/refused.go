@@ -85,6 +85,31 @@ func (a *App) loginWaits(ctx context.Context, account *config.Account) error {
 		Err: &fetch.Error{Kind: fetch.Auth, Op: "last time", Err: errors.New(r.Reason)}}
 }
 
+// applicant is who wants to log in.
+type applicant uint8
+
+const (
+	aWatcher applicant = iota
+	aPass
+	aPerson // by a pass that does not wait for the time after a refusal
+)
+
+// logInInTurn is logInOnRecord when nobody else logs in to the account. Whoever was before may have been refused.
+func (a *App) logInInTurn(ctx context.Context, account *config.Account, who applicant) (fetch.Mailbox, error) {
+	leave, err := a.logins.enter(ctx, account.Name, who == aWatcher)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	if who != aPerson {
+		if err := a.loginWaits(ctx, account); err != nil {
+			a.logins.note(account.Name, err)
+			return nil, err
+		}
+	}
+	return a.logInOnRecord(ctx, account)
+}
+
 // logInOnRecord is logIn that records whether the credentials were refused.
 func (a *App) logInOnRecord(ctx context.Context, account *config.Account) (fetch.Mailbox, error) {
 	at := attempt{began: a.setup().opts.Now(), before: account.LoginBasis(a.setup().cfg.Path)}

@@ -199,11 +199,8 @@ func (a *App) plan(now setup, account *config.Account, o PassOptions) transfer.P
 	p := transfer.Pass{
 		Account: account.Name, Mailbox: account.UserAtHost(), Folders: account.Selection(),
 		Dial: func(ctx context.Context) (fetch.Mailbox, error) {
-			mailbox, err := a.logInInTurn(ctx, account, who)
-			if fetch.KindOf(err) == fetch.Busy && a.shares.yield(account.Name) { // with our own watchers, which made room
-				return a.logInInTurn(ctx, account, who)
-			}
-			return mailbox, err
+			logIn := func() (fetch.Mailbox, error) { return a.logInInTurn(ctx, account, who) }
+			return a.shares.logIn(account.Name, logIn)
 		},
 		LookupName: func(ctx context.Context, addr netip.Addr) transfer.Name { return lookupName(ctx, now.names, addr) },
 		MTA:        awaiting{to.mta, &a.awaited, now.receipts(target.Name)}, Expect: to.mta.Expect, Ledger: a.ledger, Policy: policy(account),

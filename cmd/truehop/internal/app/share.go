@@ -3,11 +3,13 @@ package app
 import (
 	"context"
 	"sync"
+
+	"github.com/truehop/truehop/fetch"
 )
 
 // shares keeps watchers and passes of an account from taking each other's connections, at servers that allow few. It finds out
 // by itself: where a pass is told that the server is busy while watchers are connected, they leave, and the
-// pass logs in once more. From then on they leave before each pass of that account and come back after it.
+// pass logs in once more. If that goes well, they leave before each pass of that account from then on, and come back after it.
 type shares struct {
 	mu       sync.Mutex
 	accounts map[string]*share
@@ -83,7 +85,7 @@ func (s *shares) begin(account string) {
 }
 
 // yield has the watchers of an account leave until end is called, and waits until they have. It reports whether there were
-// any: then the server has no room for them beside a pass.
+// any: then the server may have had no room for them beside a pass.
 func (s *shares) yield(account string) bool {
 	s.mu.Lock()
 	one := s.of(account)
@@ -91,13 +93,31 @@ func (s *shares) yield(account string) bool {
 		one.free = make(chan struct{})
 	}
 	any := len(one.watching) > 0
-	one.alone = one.alone || any
 	for _, cancel := range one.watching {
 		cancel()
 	}
 	s.mu.Unlock()
 	one.connected.Wait()
 	return any
+}
+
+// logIn is the login of a pass. It is made once more where the server was busy, perhaps with our own watchers, which have left by then.
+func (s *shares) logIn(account string, logIn func() (fetch.Mailbox, error)) (fetch.Mailbox, error) {
+	mailbox, err := logIn()
+	if fetch.KindOf(err) != fetch.Busy || !s.yield(account) {
+		return mailbox, err
+	}
+	if mailbox, err = logIn(); err == nil {
+		s.madeRoom(account)
+	}
+	return mailbox, err
+}
+
+// madeRoom takes that a server which was busy let a pass in once the watchers had left.
+func (s *shares) madeRoom(account string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.of(account).alone = true
 }
 
 // end lets the watchers come back after a pass.

@@ -37,9 +37,28 @@ func TestWatchersMakeRoomForPasses(t *testing.T) {
 		watching(2)
 		a.shares.begin("work")
 		watching(2) // nothing shows that there is no room
-		if !a.shares.yield("work") {
-			t.Error("nobody has made room")
+		busy := &fetch.Error{Kind: fetch.Busy, Op: "LOGIN"}
+		logIn := func(replies ...error) {
+			t.Helper()
+			_, err := a.shares.logIn("work", func() (fetch.Mailbox, error) {
+				reply := replies[0]
+				replies = replies[1:]
+				return nil, reply
+			})
+			if len(replies) > 0 {
+				t.Errorf("it ended with %v, and %v was to come", err, replies)
+			}
 		}
+		logIn(busy, busy)
+		watching(0)
+		a.shares.end("work")
+		watching(2)
+		a.shares.begin("work")
+		watching(2) // the server was busy without them, too
+		logIn(nil)
+		logIn(&fetch.Error{Kind: fetch.Unreachable, Op: "LOGIN"})
+		watching(2)
+		logIn(busy, nil)
 		watching(0)
 		if a.shares.yield("work") {
 			t.Error("somebody has made room though nobody was there: the pass would log in once more for nothing")

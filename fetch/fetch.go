@@ -147,7 +147,7 @@ type Mailbox interface {
 	// the limit that the session was ended.
 	Retrieve(ctx context.Context, refs []Ref, sink Sink) error
 
-	// Settle disposes of messages, with as few round trips as the server allows. It touches no
+	// Settle disposes of messages, a thousand at a time, with as few round trips as the server allows. It touches no
 	// message that is not in refs, but for what imap.Options.PlainExpunge may remove. The result
 	// names those that could not be settled; a message that an IMAP server claims to have removed
 	// and still has is one of them. The error is about the session as a whole. With POP3,

@@ -465,8 +465,16 @@ func TestExpungeWaits(t *testing.T) {
 				for i := 0; i < len(listing.Refs); i += 2 {
 					odd = append(odd, listing.Refs[i])
 				}
-				if failures, err := c.Settle(t.Context(), test.d, odd); err != nil || len(failures) > 0 {
-					t.Errorf("%d failures, %v", len(failures), err)
+				b, _ := c.accept(odd)
+				one := &settlement{c: c, batch: b, all: b.uids} // of more than Settle takes at once
+				err = c.run(t.Context(), len(odd), func() error {
+					if test.d.Action == fetch.Move {
+						return one.move(test.d.Target)
+					}
+					return one.remove(sets(one.uids))
+				})
+				if err != nil || len(one.failures) > 0 {
+					t.Errorf("%d failures, %v", len(one.failures), err)
 				}
 			})
 		})

@@ -91,11 +91,11 @@ func TestMarksAreAskedForWithTheListing(t *testing.T) {
 // TestFlagsAreConfirmedSetBySet: without ESEARCH nothing says whose result is whose, and a server may write the results of two
 // searches before it ends the first. So one search waits for the other, and no flag that was set is told as missing.
 func TestFlagsAreConfirmedSetBySet(t *testing.T) {
-	const many = 4000
+	const many = settledAtOnce
 	var listed, first, second strings.Builder
 	uids := make([]uint32, many) // no two of them next to each other
 	for n := range uids {
-		uids[n] = uint32(2*n + 10_000)
+		uids[n] = uint32(2*n + 1_000_000_000)
 		fmt.Fprintf(&listed, " %d", uids[n])
 	}
 	all := sets(uids)

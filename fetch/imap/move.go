@@ -56,12 +56,12 @@ func (s *settlement) move(target string) error {
 func (s *settlement) copyAndDelete(target string) error {
 	switch {
 	case !s.c.Has("UIDPLUS") && !s.c.opts.PlainExpunge:
-		s.addFailures(s.uids, &fetch.Error{Kind: fetch.Unsupported, Op: "UID MOVE",
+		s.giveUp(s.uids, &fetch.Error{Kind: fetch.Unsupported, Op: "UID MOVE",
 			Err:    errors.New("the server has neither MOVE nor UIDPLUS: nothing was moved"),
 			Advice: "set plain_expunge: true if no other client marks messages there, or settle by flag"})
 		return nil
 	case !s.c.box.keeps(imapwire.FlagDeleted): // RFC 4314 section 4: PERMANENTFLAGS shows what the login has a right to
-		s.addFailures(s.uids, &fetch.Error{Kind: fetch.Refused, Op: "UID MOVE",
+		s.giveUp(s.uids, &fetch.Error{Kind: fetch.Refused, Op: "UID MOVE",
 			Err:    errors.New("the server has no MOVE and lets nothing be marked \\Deleted here: nothing was copied"),
 			Advice: "get the rights to delete messages in the folder, or settle by flag"})
 		return nil
@@ -92,7 +92,7 @@ func (s *settlement) copyAndRemove(target string, marked []uint32) error {
 	}
 	isThere := len(results) > 0 && results[0].err == nil && len(s.c.g.unconfirmed(first)) > 0
 	if isThere && len(outside(first, s.c.g.noted().copied)) > 0 {
-		s.addFailures(s.uids, &fetch.Error{Kind: fetch.Unsupported, Op: "UID COPY",
+		s.giveUp(s.uids, &fetch.Error{Kind: fetch.Unsupported, Op: "UID COPY",
 			Err:    errors.New("the server does not say what it has copied: nothing is deleted"),
 			Advice: "choose delete, seen or a flag: the server has no MOVE"})
 		return nil
@@ -103,7 +103,7 @@ func (s *settlement) copyAndRemove(target string, marked []uint32) error {
 			return err
 		}
 		if why := stored[0].err; why != nil {
-			s.addFailures(s.uids, why)
+			s.giveUp(s.uids, why)
 			return nil
 		}
 	}
@@ -191,8 +191,8 @@ func (s *settlement) create(target string) error {
 // the target are counted before and after. What could not be removed afterwards would be copied again by the next pass, so
 // nothing is copied while others have messages marked \Deleted.
 func (s *settlement) copyAndExpunge(target string, marked []uint32) error {
-	if foreign := without(marked, s.uids); len(foreign) > 0 {
-		s.addFailures(s.uids, othersMarked(len(foreign)))
+	if foreign := without(marked, s.all); len(foreign) > 0 {
+		s.giveUp(s.uids, othersMarked(len(foreign)))
 		return nil
 	}
 	uncopied := without(s.uids, marked)

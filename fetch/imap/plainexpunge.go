@@ -34,8 +34,8 @@ func (s *settlement) plainExpunge(stored []result) error {
 		s.addFailures(ours, err)
 		return nil
 	}
-	if foreign := without(marked, s.uids); len(foreign) > 0 {
-		s.addFailures(ours, othersMarked(len(foreign)))
+	if foreign := without(marked, s.all); len(foreign) > 0 {
+		s.giveUp(ours, othersMarked(len(foreign)))
 		return nil
 	}
 	before := s.c.g.noted().expunged
@@ -46,7 +46,8 @@ func (s *settlement) plainExpunge(stored []result) error {
 		s.addFailures(s.c.g.unconfirmed(ours), err)
 		return nil
 	}
-	if more := s.c.g.noted().expunged - before - len(ours); more > 0 {
+	marks := len(ours) + len(without(marked, ours)) // an earlier session may have marked some whose turn is yet to come
+	if more := s.c.g.noted().expunged - before - marks; more > 0 {
 		s.c.opts.Logger.LogAttrs(context.Background(), slog.LevelWarn, "EXPUNGE removed more than was ours: another client had just marked it",
 			slog.String("folder", fetch.Sanitize(s.c.box.name)), slog.Int("messages", more))
 	}

@@ -18,6 +18,8 @@ import (
 // others marked \Deleted: there, Delete marks the messages and Move does nothing, and
 // all of them are Failures of Kind Unsupported, unless Options.PlainExpunge is set.
 //
+// Many messages go by settledAtOnce at a time, each of which has the time of a call.
+//
 // An OK is no proof that a message has gone, or has its flag: see confirm and confirmFlag. Where it has not, it is a Failure.
 func (c *Client) Settle(ctx context.Context, d fetch.Disposal, refs []fetch.Ref) ([]fetch.Failure, error) {
 	if d.Action == fetch.Keep || len(refs) == 0 {
@@ -32,7 +34,7 @@ func (c *Client) Settle(ctx context.Context, d fetch.Disposal, refs []fetch.Ref)
 	var s *settlement
 	err := c.run(ctx, len(refs), func() error {
 		b, foreign := c.accept(refs)
-		s = &settlement{c: c, batch: b}
+		s = &settlement{c: c, batch: b, all: b.uids}
 		for _, ref := range foreign {
 			s.failures = append(s.failures, fetch.Failure{Ref: ref, Err: foreignError("settle")})
 		}
@@ -43,19 +45,39 @@ func (c *Client) Settle(ctx context.Context, d fetch.Disposal, refs []fetch.Ref)
 			s.addFailures(s.uids, &fetch.Error{Kind: fetch.Refused, Op: "settle", Err: errors.New("the folder is read-only")})
 			return nil
 		}
-		switch d.Action {
-		case fetch.Delete:
-			return s.remove(sets(s.uids))
-		case fetch.Flag:
-			return s.flag(imapwire.Flag(d.Target))
-		default: // checkTarget knows no other
-			return s.move(d.Target)
-		}
+		return s.inTurn(len(refs), d)
 	})
 	if s == nil {
 		return nil, err
 	}
 	return s.failures, err
+}
+
+// settledAtOnce is how many messages one STORE, COPY or MOVE is for. A slow server may not end one for tens of thousands within the time of a
+// call, at no pass, and what it has done by then does not count for the next.
+const settledAtOnce = 1000
+
+// inTurn settles the messages, so many at a time, of messages in all.
+func (s *settlement) inTurn(messages int, d fetch.Disposal) error {
+	for s.later = s.all; len(s.later) > 0; {
+		n := min(len(s.later), settledAtOnce)
+		s.uids, s.later = s.later[:n], s.later[n:]
+		s.c.g.begin(messages) // EXPUNGE may remove more of them than these
+		err := s.c.checkValidity("settle")
+		switch {
+		case err != nil:
+		case d.Action == fetch.Delete:
+			err = s.remove(sets(s.uids))
+		case d.Action == fetch.Flag:
+			err = s.flag(imapwire.Flag(d.Target))
+		default: // checkTarget knows no other
+			err = s.move(d.Target)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkTarget refuses what cannot be sent.
@@ -82,10 +104,12 @@ func checkTarget(d fetch.Disposal) error {
 
 // settlement is one call of Settle.
 type settlement struct {
-	c *Client
-	batch
-	failures []fetch.Failure
-	created  bool // the target of Move
+	c     *Client
+	batch // its uids are those that are settled now
+	// all are those of the call, later those whose turn is yet to come.
+	all, later []uint32
+	failures   []fetch.Failure
+	created    bool // the target of Move
 }
 
 // addFailures records that messages could not be settled.
@@ -93,6 +117,13 @@ func (s *settlement) addFailures(uids []uint32, why error) {
 	for _, uid := range uids {
 		s.failures = append(s.failures, fetch.Failure{Ref: s.refs[uid], Err: why})
 	}
+}
+
+// giveUp records that neither these messages could be settled nor those whose turn is yet to come.
+func (s *settlement) giveUp(uids []uint32, why error) {
+	s.addFailures(uids, why)
+	s.addFailures(s.later, why)
+	s.later = nil
 }
 
 // result is how one command ended.
@@ -195,7 +226,7 @@ func (s *settlement) flag(flag imapwire.Flag) error {
 		flag = imapwire.FlagSeen
 	}
 	if !s.c.box.keeps(flag) {
-		s.addFailures(s.uids, notKept(flag))
+		s.giveUp(s.uids, notKept(flag))
 		return nil
 	}
 	stored, err := s.each(sets(s.uids), func(set imapwire.UIDSet) pending { return s.store(set, flag) })

@@ -68,6 +68,9 @@ type Client struct {
 	box    *box            // the open folder, nil if there is none
 	silent bool            // IDLE is refused, or announces nothing
 
+	// unannounced is how many times mail was found that IDLE had not announced, since it has announced some.
+	unannounced int
+
 	identified bool // the server was told who its client is
 
 	mechanism string   // what proved the user, "" after PREAUTH

@@ -14,6 +14,8 @@ const (
 	maxIdle = 25 * time.Minute
 	// pollEvery is how often a server is asked that announces nothing.
 	pollEvery = time.Minute
+	// maxUnannounced is how many times mail may be found at the end of an IDLE that has announced none.
+	maxUnannounced = 2
 )
 
 // CanWatch reports whether the server offers IDLE.
@@ -68,14 +70,16 @@ func (c *Client) askInstead(why string, refusal error) {
 	c.opts.Logger.LogAttrs(context.Background(), slog.LevelInfo, "the server is asked for new mail every minute", attrs...)
 }
 
-// idle is one IDLE. While it lasts the server may be silent. Where nothing was announced the server is asked once: if there is
-// new mail, its IDLE is good for nothing.
+// idle is one IDLE. While it lasts the server may be silent. Where nothing was announced the server is asked once. If there is
+// new mail, it may have come just then; if it is so the next time, too, and nothing was announced in between, its IDLE is good for nothing.
 func (c *Client) idle(period time.Duration) (arrived bool, err error) {
 	cmd, err := c.lib.Idle()
 	if err != nil {
 		return false, c.failed("IDLE", err)
 	}
-	arrived = c.await(period)
+	if arrived = c.await(period); arrived {
+		c.unannounced = 0
+	}
 	if err := cmd.Close(); err != nil {
 		return false, c.failed("IDLE", err)
 	}
@@ -86,6 +90,9 @@ func (c *Client) idle(period time.Duration) (arrived bool, err error) {
 		return false, err
 	}
 	if arrived, err = c.noop(); arrived {
+		c.unannounced++
+	}
+	if c.unannounced >= maxUnannounced {
 		c.askInstead("IDLE announces nothing here", nil)
 	}
 	return arrived, err

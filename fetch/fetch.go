@@ -52,8 +52,8 @@ type Listing struct {
 	Unlisted int
 	// Status is what the folder holds, if a later session can find by that what is new; else it is zero.
 	Status Status
-	// NextGuessed says that the server did not say UIDNEXT: that of Status is one above the highest UID, and falls when that message goes.
-	NextGuessed bool
+	// UIDNext is UIDNEXT as the server says it (RFC 9051 section 2.3.1.1), also of a listing without Status; 0 where it does not.
+	UIDNext uint32
 	// Earlier is the number of messages that the folder holds beside those that are listed: what it held when it was listed
 	// before, see [Refresher].
 	Earlier int

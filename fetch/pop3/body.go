@@ -127,7 +127,8 @@ func (b *body) afterNoop(sent bool) error {
 // maxReplyBegin is how many octets are looked at for the begin of a reply.
 const maxReplyBegin = 64
 
-// beginsReply reports whether what has come behind the end of a message may be a reply, be it one that nobody asked for, and whether that is certain.
+// beginsReply reports whether what has come behind the end of a message may be a reply, be it one that nobody asked for, and
+// whether that is certain.
 func beginsReply(rest []byte) (may, is bool) {
 	begin := strings.ToUpper(strings.TrimLeft(string(rest[:min(len(rest), maxReplyBegin)]), " \t\r\n"))
 	for _, status := range []string{"+OK", "-ERR"} {

@@ -43,25 +43,34 @@ type Listing struct {
 	Rules string
 }
 
-// LastListing returns what a folder held when a pass last came to its end. It is nothing where records were removed since, or the
-// ledger was restored from a copy.
+// LastListing returns what a folder held when a pass last came to its end. Where records were removed since, it is
+// UIDVALIDITY and UIDNEXT alone, by which a folder that was set back is known; where the ledger was restored from a copy, nothing.
 func (l *Ledger) LastListing(ctx context.Context, account, folder string) (Listing, error) {
 	if l.version < 8 {
 		return Listing{}, l.unchanged(ctx, nil) // it is open for reading only, and does not know
 	}
-	var n Listing
+	n, err := scanListing(l.db.QueryRowContext(ctx, selectListing, account, folder), account, folder)
+	if err != nil {
+		return Listing{}, l.readError(err)
+	}
+	return n, nil
+}
+
+const selectListing = `SELECT validity, next, messages, modseq, whole, due, rules, sum FROM listing
+	WHERE account = ? AND folder = ? AND restores = (SELECT restores FROM origin)`
+
+// scanListing reads a row of [selectListing]. One that is damaged is nothing: it only saves work.
+func scanListing(row *sql.Row, account, folder string) (n Listing, err error) {
 	var modseq, whole, due, sum int64
-	err := l.db.QueryRowContext(ctx, `SELECT validity, next, messages, modseq, whole, due, rules, sum FROM listing
-		WHERE account = ? AND folder = ? AND restores = (SELECT restores FROM origin)`, account, folder).
-		Scan(&n.Validity, &n.Next, &n.Messages, &modseq, &whole, &due, &n.Rules, &sum)
+	err = row.Scan(&n.Validity, &n.Next, &n.Messages, &modseq, &whole, &due, &n.Rules, &sum)
 	n.ModSeq, n.Whole, n.Due = uint64(modseq), fromMillis(whole), time.Duration(due)*time.Millisecond
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return Listing{}, nil
 	case err != nil:
-		return Listing{}, l.readError(err)
+		return Listing{}, err
 	case sum != n.checksum(account, folder):
-		return Listing{}, nil // it is damaged, and only saves work
+		return Listing{}, nil
 	}
 	return n, nil
 }
@@ -72,17 +81,33 @@ func (l *Ledger) SetLastListing(ctx context.Context, account, folder string, n L
 		return err
 	}
 	return l.write(ctx, true, func(tx *tx) error {
-		if n == (Listing{}) {
-			return tx.forgetListing(account, folder)
-		}
-		return tx.exec(`REPLACE INTO listing SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, restores, ? FROM origin`, account, folder,
-			int64(n.Validity), int64(n.Next), int64(n.Messages), int64(n.ModSeq), millis(n.Whole), n.Due.Milliseconds(), n.Rules, n.checksum(account, folder))
+		return tx.setListing(account, folder, n)
 	})
 }
 
-// forgetListing has the folder listed anew.
-func (t *tx) forgetListing(account, folder string) error {
-	return t.exec("DELETE FROM listing WHERE account = ? AND folder = ?", account, folder)
+func (t *tx) setListing(account, folder string, n Listing) error {
+	if n == (Listing{}) {
+		return t.exec("DELETE FROM listing WHERE account = ? AND folder = ?", account, folder)
+	}
+	return t.exec(`REPLACE INTO listing SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, restores, ? FROM origin`, account, folder,
+		int64(n.Validity), int64(n.Next), int64(n.Messages), int64(n.ModSeq), millis(n.Whole), n.Due.Milliseconds(), n.Rules, n.checksum(account, folder))
+}
+
+// outdateListing has the folder listed as a whole, and keeps UIDNEXT, by which it can be seen to have been set back.
+func (t *tx) outdateListing(account, folder string) error {
+	last, err := scanListing(t.conn.QueryRowContext(context.Background(), selectListing, account, folder), account, folder)
+	if err != nil {
+		return err
+	}
+	return t.setListing(account, folder, last.outdated())
+}
+
+// outdated returns what of a listing holds when records of its messages were removed.
+func (n Listing) outdated() Listing {
+	if n.Next == 0 {
+		return Listing{}
+	}
+	return Listing{Validity: n.Validity, Next: n.Next}
 }
 
 // checksum guards what a listing says: a damaged one could hide mail.

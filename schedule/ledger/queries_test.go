@@ -47,6 +47,13 @@ func TestMonitorSortsNoRecords(t *testing.T) {
 	if _, err := l.Overviews(t.Context(), of); err != nil {
 		t.Fatal(err)
 	}
+	one := func() {
+		t.Helper()
+		if len(l.queries.prepared) != 1 {
+			t.Fatalf("%d queries, want one", len(l.queries.prepared))
+		}
+	}
+	one()
 	for query := range l.queries.prepared {
 		if plan := planOf(t, l, query); !strings.Contains(plan, "SCAN record USING INDEX record_unfinished") {
 			t.Errorf("for what waits SQLite reads %s", plan)
@@ -56,6 +63,7 @@ func TestMonitorSortsNoRecords(t *testing.T) {
 	if _, err := l.CountsByAccount(t.Context(), of); err != nil {
 		t.Fatal(err)
 	}
+	one()
 	for query := range l.queries.prepared {
 		if plan := planOf(t, l, query); strings.Contains(plan, "B-TREE") || !strings.Contains(plan, "SCAN record;") {
 			t.Errorf("to count SQLite reads %s", plan)

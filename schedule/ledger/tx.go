@@ -188,7 +188,7 @@ func (t *tx) remove(keys []Key) error {
 		if done[folder] {
 			continue
 		}
-		if err := t.forgetListing(folder.account, folder.folder); err != nil {
+		if err := t.outdateListing(folder.account, folder.folder); err != nil {
 			return err
 		}
 		done[folder] = true

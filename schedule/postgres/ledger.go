@@ -237,7 +237,7 @@ func (l *Ledger) replacing(ctx context.Context, r ledger.Record, replaced []ledg
 	putOff := r.State == ledger.Deferred || r.State == ledger.Held
 	judged := j != nil && !putOff
 	return &write{accounts: []string{r.Account}, judgement: j, verdict: r.DotSent || judged, queue: func(b *batch) error {
-		b.forgetListings(replaced)
+		b.outdateListings(replaced)
 		b.change("DELETE FROM truehop.record r USING "+theKeys, gone)
 		if j == nil {
 			return b.put(id, r)
@@ -289,7 +289,7 @@ func (l *Ledger) SetListed(ctx context.Context, key ledger.Key, size int64) erro
 // Remove deletes the records with these keys, in one transaction, and has their folders listed anew. Keys without a record are ignored.
 func (l *Ledger) Remove(ctx context.Context, keys []ledger.Key) error {
 	return l.changing(ctx, keys, func(b *batch, at places) {
-		b.forgetListings(keys)
+		b.outdateListings(keys)
 		b.change("DELETE FROM truehop.record r USING "+theKeys, at)
 	})
 }

@@ -26,10 +26,13 @@ CREATE TABLE truehop.listing (
 );
 `
 
-const forgetListing = "DELETE FROM truehop.listing WHERE account = $1 AND folder = $2"
+const (
+	forgetListing  = "DELETE FROM truehop.listing WHERE account = $1 AND folder = $2"
+	outdateListing = "UPDATE truehop.listing SET messages = 0, modseq = 0, whole = $3, due = 0, rules = '' WHERE account = $1 AND folder = $2"
+)
 
-// LastListing returns what a folder held when a pass last came to its end. It is nothing where records were removed since, or the
-// database was restored from a copy.
+// LastListing returns what a folder held when a pass last came to its end. Where records were removed since, it is
+// UIDVALIDITY and UIDNEXT alone, by which a folder that was set back is known; where the database was restored from a copy, nothing.
 func (l *Ledger) LastListing(ctx context.Context, account, folder string) (n ledger.Listing, err error) {
 	var validity, next, messages, modseq, whole, due int64
 	var rules []byte
@@ -61,13 +64,13 @@ func (l *Ledger) SetLastListing(ctx context.Context, account, folder string, n l
 	}})
 }
 
-// forgetListings has the folders of these keys listed anew, since a message without a record is new.
-func (b *batch) forgetListings(keys []ledger.Key) {
+// outdateListings has the folders of these keys listed as a whole, since a message without a record is new.
+func (b *batch) outdateListings(keys []ledger.Key) {
 	done := map[[2]string]bool{}
 	for i := range keys {
 		at := [2]string{keys[i].Account, keys[i].Folder}
 		if !done[at] {
-			b.exec(forgetListing, at[0], []byte(at[1]))
+			b.exec(outdateListing, at[0], []byte(at[1]), ledger.Millis(time.Time{}))
 		}
 		done[at] = true
 	}

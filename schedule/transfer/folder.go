@@ -42,7 +42,7 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 		return nil
 	}
 	isSetBack := setBack(listing, last)
-	todo, err := r.plan(ctx, at, v, isSetBack)
+	todo, err := r.plan(ctx, at, v, last)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,12 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 		err = cmp.Or(err, r.findLost(ctx, there))
 	}
 	// What waits may never have been read, or by an older copy of the ledger have been delivered since.
-	if readAll := lookedAtAll && err == nil && !there.unread && !todo.unsized && todo.counts.Waiting == 0; !readAll {
+	readAll := lookedAtAll && err == nil && !there.unread && !todo.unsized
+	switch {
+	case readAll && todo.counts.Waiting == 0:
+	case readAll && isSetBack: // what waits is what it was, by its size
+		return p.Ledger.SetLastListing(ctx, at.account, at.name, underWay(listing, ledger.Listing{}))
+	default:
 		return err
 	}
 	if todo.lastingUIDs { // else the UID may come to name another message, which must not pass for this one
@@ -118,7 +123,7 @@ func (r *run) noteListing(ctx context.Context, at folderKey, todo *plan) error {
 
 // plan compares the open folder with the ledger, and tells what it holds at the first visit. At another one, only what the first
 // has left is planned.
-func (r *run) plan(ctx context.Context, at folderKey, v *visit, isSetBack bool) (*plan, error) {
+func (r *run) plan(ctx context.Context, at folderKey, v *visit, last ledger.Listing) (*plan, error) {
 	p, listing := r.pass, r.session.listing
 	disposal := disposalRules{onDelivered: p.OnDelivered, onRefused: p.OnRefused, deleteAfter: p.DeleteAfter, brake: Brake{Grace: p.RefusedGrace}}
 	if p.OnRefused.Action != fetch.Keep {
@@ -129,22 +134,23 @@ func (r *run) plan(ctx context.Context, at folderKey, v *visit, isSetBack bool) 
 	}
 	rules := listingRules{
 		retry: p.Retry, disposal: disposal, sendingUntil: p.SendingUntil, now: r.clock.now(), account: r.clock.account, lastPass: p.Last, failed: p.Failed, mark: p.MarkDelivered,
-		setBack: isSetBack,
+		setBack: setBack(listing, last),
 	}
 	known, err := r.briefs(ctx, at, &rules)
 	if err != nil {
 		return nil, err
 	}
 	isThere := func(b ledger.Brief) bool { return !b.Absent }
+	isUncertain := listing.Reusable || rules.setBack || p.Failed // a UID may name a message that its record is not of
 	isUnknown := func(ref fetch.Ref) bool {
-		return listing.Reusable || isSetBack || !slices.ContainsFunc(known[ref.UID], isThere)
+		return isUncertain || !slices.ContainsFunc(known[ref.UID], isThere)
 	}
 	if len(p.Search) > 0 && slices.ContainsFunc(listing.Refs, isUnknown) {
 		if rules.chosen, err = r.search(ctx, p.Search.On(r.clock.now())); err != nil {
 			return nil, err
 		}
 	}
-	todo, err := r.compare(ctx, at, known, rules)
+	todo, err := r.compare(ctx, at, known, rules, isLastTry(last))
 	if err != nil {
 		return nil, err
 	}

@@ -86,11 +86,11 @@ type plan struct {
 	// second copy.
 	outdated bool
 	trust    ledger.Trust
-	// sizes are those of the listingRules; unsized says that the server did not tell them. doubted are the messages that by their sizes are
-	// not those of the records with their UIDs.
-	sizes   map[fetch.Ref]int64
-	unsized bool
-	doubted map[fetch.Ref]bool
+	// sizes are those of the listingRules; unsized says that the server did not tell them. listedAgain are the messages that are left alone, or
+	// are to go, by a record whose message had gone; doubted those that by their sizes may not be those of the records with their UIDs.
+	sizes                map[fetch.Ref]int64
+	unsized              bool
+	listedAgain, doubted map[fetch.Ref]bool
 	// disposal says what becomes of its messages.
 	disposal disposalRules
 	// mark says that its delivered messages are to be marked upstream.
@@ -106,11 +106,11 @@ type listingRules struct {
 	disposal disposalRules
 	// sendingUntil is that of the [Pass].
 	sendingUntil time.Time
-	// setBack says that the server may have given UIDs anew, since the folder was set back. sizes are those of messages that were asked for,
-	// sized says that the server has told them, but for some perhaps.
+	// setBack says that the server may have given UIDs anew, since the folder was set back. asked are the messages that it was asked for the
+	// sizes of, since a UID alone is no proof, and sizes what it told.
 	setBack  bool
+	asked    map[fetch.Ref]bool
 	sizes    map[fetch.Ref]int64
-	sized    bool
 	now      time.Time
 	account  time.Duration // what the account's clock shows
 	lastPass time.Time     // when the last pass began, zero if there was none
@@ -128,7 +128,7 @@ type listingRules struct {
 func newPlan(listing *fetch.Listing, known map[string][]ledger.Brief, rules listingRules) *plan {
 	p := &plan{
 		known: known, listed: rules.uids, lastingUIDs: !listing.Reusable && !rules.setBack, sizes: rules.sizes, disposal: rules.disposal,
-		disposals: map[fetch.Disposal]int{}, starved: map[fetch.Ref]bool{}, leftOut: map[fetch.Ref]bool{}, doubted: map[fetch.Ref]bool{}, mark: rules.mark && listing.MarkError == nil,
+		disposals: map[fetch.Disposal]int{}, starved: map[fetch.Ref]bool{}, leftOut: map[fetch.Ref]bool{}, listedAgain: map[fetch.Ref]bool{}, doubted: map[fetch.Ref]bool{}, mark: rules.mark && listing.MarkError == nil,
 		partial: listing.Earlier > 0,
 	}
 	// Of a partial listing it is not known what has moved. What was flagged may leave the folder and come back at any time, and its record
@@ -188,13 +188,15 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 		p.due = rules.disposal.soonest(p.due, known[ref.UID])
 		size := max(ref.Size, rules.sizes[ref])
 		c := classify(known[ref.UID], size, listing.Reusable || rules.setBack, rules)
-		_, told := rules.sizes[ref]
-		unlike := p.numberedAnew || rules.setBack && rules.sized && !told
-		if unlike && c.step == leaveAlone && c.brief.Hash != noHash {
-			c.step = look
+		unlike := rules.asked[ref] && (size == 0 || resized(&c.brief, size))
+		if unlike || p.numberedAnew {
+			c.doubt(unlike)
 		}
-		if told && c.step == look {
+		switch {
+		case c.isLook() && rules.asked[ref]:
 			p.doubted[ref] = true
+		case !c.isLook() && c.brief.Absent && c.brief.Hash != noHash:
+			p.listedAgain[ref] = true
 		}
 		if again := p.add(at, ref, c, rules); again {
 			if due[ref] = c.brief.Next; c.brief.Next.Before(rules.lastPass) {
@@ -366,6 +368,20 @@ type classified struct {
 	overdueFor time.Duration
 }
 
+// isLook reports whether the content of the message is to tell which one it is.
+func (c *classified) isLook() bool { return c.step == look || c.step == disposeAfterLook }
+
+// doubt has a message looked at that is left alone by its UID alone, or is to go by that.
+func (c *classified) doubt(removal bool) {
+	switch {
+	case c.brief.Hash == noHash: // there is nothing to compare
+	case c.step == leaveAlone:
+		c.step = look
+	case c.step == disposeUnread && removal:
+		c.step = disposeAfterLook
+	}
+}
+
 // classify says what to do with a message that is listed with this size, given the records of its UID. reusable
 // says that the server may have given the UID to another message since.
 func classify(briefs []ledger.Brief, size int64, reusable bool, rules listingRules) classified {
@@ -392,7 +408,10 @@ func classify(briefs []ledger.Brief, size int64, reusable bool, rules listingRul
 		}
 		// A wait longer than any of ours comes from a clock that has been set back since.
 		d := b.Next.Sub(rules.now)
-		if b.State != ledger.Sending && d > 0 && d <= rules.retry.longest() {
+		if isWaiting := b.State != ledger.Sending && d > 0 && d <= rules.retry.longest(); isWaiting {
+			if rules.setBack && resized(&b, size) {
+				return classified{step: look, brief: b} // another has its UID
+			}
 			return classified{step: wait}
 		}
 		return classified{step: deliverAgain, brief: b}
@@ -414,8 +433,6 @@ func classify(briefs []ledger.Brief, size int64, reusable bool, rules listingRul
 	case b.Hash == noHash: // held without being retrieved: nothing to compare, nothing to settle
 	case !reusable && hadGone:
 		c.step = look // a server that was set back may have given its UID to another
-	case !reusable && pending && resized(&b, size):
-		c.step = look // likewise
 	case !reusable && pending:
 		c.step = disposeUnread
 	case !reusable: // leave it alone

@@ -356,7 +356,8 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 		id.replaces = append(id.replaces, w.there.succeed(m.ref)...)
 	}
 	id.record.Fingerprint = m.spool.fingerprint
-	if err := w.noteOthers(m.ref, key.Hash); err != nil {
+	others, err := w.noteOthers(m.ref, key.Hash)
+	if err != nil {
 		return false, err
 	}
 	listed := cmp.Or(w.plan.sizes[m.ref], listedSize(m.ref))
@@ -371,7 +372,8 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	m.redelivery = id.record.Doubts > 0 || id.record.DotSent // also where the MTA has deferred it since, or the ledger is older than the mailbox
 	rec := &id.record
 	if id.recognition == unrecognised && w.plan.leftOut[m.ref] && !id.known {
-		return true, nil // its UID was another's, whose record had it looked at
+		// Its UID was another's, whose record had it looked at. It has none, so that of the other must not stand for it once it is gone.
+		return true, p.Ledger.SetDisposed(w.lasting, others)
 	}
 	switch {
 	case id.recognition == unrecognised, id.recognition == unfinished:
@@ -438,19 +440,18 @@ func (w *pipeline) recordsOf(m *message) ([]ledger.Record, error) {
 	return append(records, older...), err
 }
 
-// noteOthers records that the messages which had this one's UID have gone: the UID is this one's alone, and their content
-// is another.
-func (w *pipeline) noteOthers(ref fetch.Ref, content [32]byte) error {
+// noteOthers records that the messages which had this one's UID have gone, and returns their keys: the UID is this one's alone, and their
+// content is another.
+func (w *pipeline) noteOthers(ref fetch.Ref, content [32]byte) (gone []ledger.Key, err error) {
 	if w.pass.DryRun || w.plan.lasts(ref) || !w.plan.hasOwnUID(ref) {
-		return nil
+		return nil, nil
 	}
-	var gone []ledger.Key
 	for _, b := range w.plan.known[ref.UID] {
 		if b.Hash != content && !b.Absent && b.State.Final() {
 			gone = append(gone, w.folder.key(ref.UID, b.Hash))
 		}
 	}
-	return w.pass.Ledger.SetAbsent(w.lasting, gone, true)
+	return gone, w.pass.Ledger.SetAbsent(w.lasting, gone, true)
 }
 
 // queueDisposal readies a retrieved message with a final verdict to be disposed of upstream.

@@ -122,22 +122,41 @@ func (r *run) briefs(ctx context.Context, at folderKey, rules *listingRules) (kn
 // has fallen then, also once as much mail has come as was lost.
 const setBackNext = math.MaxUint32
 
+// sizeTries is how many visits in a row ask for sizes in vain, until one looks at the messages themselves.
+const sizeTries = 3
+
+// isLastTry reports whether that many visits have come to nothing.
+func isLastTry(last ledger.Listing) bool { return last.Whole.IsZero() && last.Messages >= sizeTries-1 }
+
 // underWay returns what is remembered of a folder while a visit is under way, and after one that was cut short: nothing that saves a whole
-// listing, but UIDNEXT, by which the next one finds that the folder was set back.
+// listing, but UIDNEXT, by which the next one finds that the folder was set back. Messages counts such visits in a row.
 func underWay(listing *fetch.Listing, last ledger.Listing) ledger.Listing {
+	isKnown := listing.Validity == last.Validity
+	now := ledger.Listing{Validity: listing.Validity}
 	switch {
+	case listing.Reusable:
+		return ledger.Listing{}
 	case setBack(listing, last):
-		return ledger.Listing{Validity: last.Validity, Next: setBackNext}
-	case listing.Reusable, listing.NextGuessed, listing.Status.Next == 0:
+		now.Next = setBackNext
+	case listing.UIDNext != 0:
+		now.Next = max(listing.UIDNext, listing.Status.Next)
+	case isKnown:
+		now.Next = last.Next
+	}
+	if now.Next == 0 {
 		return ledger.Listing{}
 	}
-	return ledger.Listing{Validity: listing.Validity, Next: listing.Status.Next}
+	if isAgain := isKnown && last.Whole.IsZero() && last.Next != 0; isAgain {
+		now.Messages = min(last.Messages+1, sizeTries)
+	}
+	return now
 }
 
-// setBack reports whether a folder was set back since it was last seen, as to a copy of it: UIDNEXT never falls (RFC 9051 section 2.3.1.1),
-// so what has come since may have the UIDs of messages that the ledger knows.
+// setBack reports whether a folder was set back since it was last seen, as to a copy of it: UIDNEXT never falls (RFC 9051 section
+// 2.3.1.1), so what has come since may have the UIDs of messages that the ledger knows.
 func setBack(listing *fetch.Listing, last ledger.Listing) bool {
-	return !listing.Reusable && !listing.NextGuessed && listing.Validity == last.Validity && listing.Status.Next != 0 && listing.Status.Next < last.Next
+	isTold := !listing.Reusable && listing.UIDNext != 0
+	return isTold && listing.Validity == last.Validity && listing.UIDNext < last.Next
 }
 
 // notListedBefore leaves out the records of messages that are upstream and not in a partial listing, because they are as they were: what is
@@ -159,7 +178,7 @@ func (r *run) remember(ctx context.Context, at folderKey, listing *fetch.Listing
 		last: last, began: r.clock.began, account: r.clock.account, rules: r.pass.rulesOf(), disposal: p.disposal,
 	})
 	if setBack(listing, last) && !certain {
-		now, certain = ledger.Listing{}, true // all was looked at: the next visit need not be told again that the folder was set back
+		now, certain = underWay(listing, ledger.Listing{}), true // all was looked at
 	}
 	if !certain {
 		return nil

@@ -2,12 +2,15 @@ package transfer_test
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/fetch/fakeserver"
+	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/schedule/ledger"
 	"github.com/truehop/truehop/schedule/transfer"
 )
@@ -202,13 +205,19 @@ func TestSetBackIsNotForgotten(t *testing.T) {
 // TestMailUnderTheUIDOfOneThatWasToBeDeleted: a pass that delivers and cannot delete, and a server that comes back as an older copy, may leave
 // new mail under the UID of a message that is to be deleted.
 func TestMailUnderTheUIDOfOneThatWasToBeDeleted(t *testing.T) {
+	tellsNone := func(verb, args string) (string, bool) {
+		return "%T NO not now\r\n", verb == "UID FETCH" && !strings.Contains(args, "BODY")
+	}
 	for name, test := range map[string]struct {
-		then int
-		want []int
-		read bool
+		then  int
+		reply func(verb, args string) (string, bool)
+		want  []int
+		read  bool
 	}{
-		"another message": {33, []int{1, 2, 33}, true},
-		"the same one":    {2, []int{1, 2}, false},
+		"another message":                       {33, nil, []int{1, 2, 33}, true},
+		"the same one":                          {2, nil, []int{1, 2}, false},
+		"another, and the server tells no size": {33, tellsNone, []int{1, 2, 33}, true},
+		"the same one, and it tells no size":    {2, tellsNone, []int{1, 2}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -223,7 +232,7 @@ func TestMailUnderTheUIDOfOneThatWasToBeDeleted(t *testing.T) {
 			}
 			w.delivered(1, 2)
 			w.store = fakeserver.NewStore()
-			w.overInbox(&fakeserver.IMAP{})
+			w.overInbox(&fakeserver.IMAP{Reply: test.reply})
 			w.add(1)
 			w.add(test.then)
 			w.pass.Failed = true
@@ -240,7 +249,7 @@ func TestMailUnderTheUIDOfOneThatWasToBeDeleted(t *testing.T) {
 	}
 }
 
-// TestSearchInAFolderThatWasSetBack: new mail under a UID that is known is delivered only if the search finds it.
+// TestSearchInAFolderThatWasSetBack: new mail under a UID that is known is delivered once the search finds it, and not touched before.
 func TestSearchInAFolderThatWasSetBack(t *testing.T) {
 	w := newWorld(t)
 	w.pass.OnDelivered, w.pass.Search = fetch.Disposal{}, fetch.Search{{Key: fetch.Seen, Not: true}}
@@ -256,6 +265,158 @@ func TestSearchInAFolderThatWasSetBack(t *testing.T) {
 	w.add(2)
 	w.add(33)
 	w.see(true, 3)
+	for range 2 {
+		w.run()
+		w.delivered(1, 2, 3, 4)
+	}
+	w.pass.OnDelivered = fetch.Disposal{Action: fetch.Delete}
 	w.run()
-	w.delivered(1, 2, 3, 4)
+	w.left(1)
+	w.see(false, 3)
+	w.run()
+	w.delivered(1, 2, 3, 4, 33)
+	w.left(0)
+}
+
+// TestSetBackIsFoundInTheEnd: a folder stays one that was set back over visits that cannot look at all of it, whatever else happens to
+// what is remembered of it.
+func TestSetBackIsFoundInTheEnd(t *testing.T) {
+	for name, test := range map[string]struct {
+		// passes are made before the server is as it should be, unlike is how it is at these.
+		passes int
+		unlike func(w *world) *fakeserver.IMAP
+		want   []int
+	}{
+		"a message is counted and not listed": {1, func(*world) *fakeserver.IMAP {
+			return &fakeserver.IMAP{Without: []string{"ESEARCH"}, Reply: func(verb, _ string) (string, bool) {
+				return "* SEARCH 1 2\r\n%T OK\r\n", verb == "UID SEARCH"
+			}}
+		}, []int{1, 2, 3, 4, 33, 34}},
+		"records are replaced meanwhile": {1, func(w *world) *fakeserver.IMAP {
+			if err := w.ledger.SetLastListing(w.t.Context(), "work", "INBOX", ledger.Listing{Validity: validityOf(w), Next: 5, Messages: 4}); err != nil {
+				w.t.Fatal(err)
+			}
+			if err := w.ledger.Remove(w.t.Context(), []ledger.Key{{Account: "work", Folder: "INBOX", Validity: 9, UID: "9"}}); err != nil {
+				w.t.Fatal(err)
+			}
+			return &fakeserver.IMAP{Reply: func(verb, _ string) (string, bool) { return "%T NO not now\r\n", verb == "UID FETCH" }}
+		}, []int{1, 2, 3, 4, 33, 34}},
+		"sizes are never told": {5, func(*world) *fakeserver.IMAP {
+			return &fakeserver.IMAP{Reply: func(verb, args string) (string, bool) {
+				return "%T NO not ever\r\n", verb == "UID FETCH" && !strings.Contains(args, "BODY")
+			}}
+		}, []int{1, 2, 3, 4, 33, 34}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.pass.OnDelivered = fetch.Disposal{}
+			w.overInbox(&fakeserver.IMAP{})
+			for n := range 4 {
+				w.add(n + 1)
+			}
+			w.run()
+			w.run()
+			w.store = fakeserver.NewStore() // of which the copy held the first two
+			w.add(1)
+			w.add(2)
+			w.add(33) // under the UID of the third
+			w.overInbox(test.unlike(w))
+			for range test.passes {
+				_, _ = w.try()
+			}
+			w.add(34) // under that of the fourth: UIDNEXT is what it was
+			if test.passes == 1 {
+				w.overInbox(&fakeserver.IMAP{})
+			}
+			for range test.passes {
+				w.run()
+			}
+			for range 2 {
+				if got := slices.Sorted(slices.Values(w.numbers())); !slices.Equal(got, test.want) {
+					t.Errorf("the MTA took %v, want %v", got, test.want)
+				}
+				w.run()
+			}
+		})
+	}
+}
+
+// numbers are those of the messages that the MTA took.
+func (w *world) numbers() (got []int) {
+	for _, m := range w.mta.taken {
+		var n int
+		if _, err := fmt.Sscanf(m.subject(), "number %d", &n); err != nil {
+			w.t.Fatal(err)
+		}
+		got = append(got, n)
+	}
+	return got
+}
+
+func validityOf(w *world) uint32 {
+	validity, _ := w.store.Validity("")
+	return validity
+}
+
+// TestWaitingMessageInAFolderThatWasSetBack: the sizes are asked for at one pass, however long a message waits; new mail under the UID of the
+// one that waits is delivered.
+func TestWaitingMessageInAFolderThatWasSetBack(t *testing.T) {
+	w := newWorld(t)
+	w.pass.OnDelivered = fetch.Disposal{}
+	w.overInbox(&fakeserver.IMAP{})
+	w.mta.verdict = func(m *inject.Message, _ int) inject.Receipt {
+		if slices.Contains([]string{"sender2@example.org", "sender3@example.org"}, m.From) {
+			return inject.Receipt{Outcome: inject.Deferred, Stage: "RCPT", Reply: inject.Reply{Code: 451, Enhanced: "4.7.1", Text: "greylisted"}}
+		}
+		return inject.Receipt{Outcome: inject.Delivered, Stage: "dot", Reply: inject.Reply{Code: 250}}
+	}
+	for n := range 4 {
+		w.add(n + 1)
+	}
+	w.run()
+	w.store = fakeserver.NewStore()
+	asked := 0
+	w.overInbox(&fakeserver.IMAP{Reply: func(verb, args string) (string, bool) {
+		if verb == "UID FETCH" && !strings.Contains(args, "BODY") {
+			asked++
+		}
+		return "", false
+	}})
+	w.add(1)
+	w.add(2)  // waits
+	w.add(33) // under the UID of another that waits
+	for range 3 {
+		w.run()
+	}
+	w.delivered(1, 4, 33)
+	if asked != 1 {
+		t.Errorf("sizes were asked for %d times, want once", asked)
+	}
+}
+
+// TestMailUnderTheUIDsOfThoseThatWereLost: after a folder was set back, new mail gets the UIDs of messages that it has no more, one by one.
+func TestMailUnderTheUIDsOfThoseThatWereLost(t *testing.T) {
+	for name, disposal := range map[string]fetch.Disposal{"kept": {}, "flagged": {Action: fetch.Flag, Target: `\Seen`}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.pass.OnDelivered = disposal
+			w.overInbox(&fakeserver.IMAP{})
+			for n := range 4 {
+				w.add(n + 1)
+			}
+			w.run()
+			w.run()
+			w.store = fakeserver.NewStore()
+			w.overInbox(&fakeserver.IMAP{})
+			w.add(1)
+			w.run()
+			want := []int{1, 2, 3, 4}
+			for n := 32; n < 36; n++ {
+				w.add(n)
+				w.run()
+				want = append(want, n)
+				w.delivered(want...)
+			}
+		})
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/schedule/ledger"
@@ -57,21 +56,32 @@ func (r *run) checkSource(ctx context.Context, at folderKey) error {
 }
 
 // compare compares the open folder with the ledger. Where a UID may name another message than the record says, the sizes tell: in a folder
-// that was set back, and after a pass that went wrong, which may have left mail undeleted that a server set back meanwhile no more has.
-func (r *run) compare(ctx context.Context, at folderKey, known map[string][]ledger.Brief, rules listingRules) (*plan, error) {
+// that was set back, where a message had gone and its UID is listed again, and after a pass that went wrong, which may have left mail
+// undeleted that a server set back meanwhile no more has. What the server does not tell the size of is looked at. A server that tells none
+// is asked again at the next visit, up to the last try.
+func (r *run) compare(ctx context.Context, at folderKey, known map[string][]ledger.Brief, rules listingRules, lastTry bool) (*plan, error) {
 	listing := r.session.listing
-	hasRecord := func(ref fetch.Ref) bool { return len(known[ref.UID]) > 0 }
-	asked := listing.Refs
+	isDoubted := func(ref fetch.Ref) bool { return len(known[ref.UID]) > 0 }
+	var removals map[fetch.Ref]bool
 	if !rules.setBack {
 		todo := compare(at, listing, known, rules)
-		removals := todo.removals()
-		if !r.pass.Failed || len(removals) == 0 {
+		if r.pass.Failed {
+			removals = todo.removals()
+		}
+		if len(removals)+len(todo.listedAgain) == 0 {
 			return todo, nil
 		}
-		hasRecord = func(ref fetch.Ref) bool { return removals[ref] }
+		isDoubted = func(ref fetch.Ref) bool { return removals[ref] || todo.listedAgain[ref] }
 	}
-	asked = slices.DeleteFunc(slices.Clone(asked), func(ref fetch.Ref) bool { return !hasRecord(ref) })
-	for _, ref := range asked {
+	var unknown []fetch.Ref // of which the listing does not tell the size
+	rules.asked = map[fetch.Ref]bool{}
+	for _, ref := range listing.Refs {
+		if !isDoubted(ref) {
+			continue
+		}
+		if rules.asked[ref] = true; ref.Size <= 0 {
+			unknown = append(unknown, ref)
+		}
 		of := known[ref.UID]
 		for i := range of { // each has a size to compare with
 			of[i].Listed = cmp.Or(of[i].Listed, of[i].Size)
@@ -79,12 +89,18 @@ func (r *run) compare(ctx context.Context, at folderKey, known map[string][]ledg
 	}
 	r.sizesFailed = false // messages are told apart by this, so that it is worth another session
 	var err error
-	if rules.sizes, err = r.askSizes(ctx, asked); err != nil {
+	if rules.sizes, err = r.askSizes(ctx, unknown); err != nil {
 		return nil, err
 	}
-	rules.sized = len(rules.sizes) > 0 && !r.sizesFailed
+	isToldNone := len(unknown) > 0 && len(rules.sizes) == 0
+	unsized := isToldNone && !lastTry
+	if unsized {
+		rules.asked = removals
+	}
 	todo := compare(at, listing, known, rules)
-	todo.unsized = len(asked) > 0 && !rules.sized
+	if todo.unsized = unsized; unsized {
+		todo.back = nil
+	}
 	return todo, nil
 }
 

@@ -40,7 +40,7 @@ func (s suite) listingOutlivesTheProcess(t *testing.T) {
 	wantListing(t, l, "INBOX", ledger.Listing{})
 }
 
-// listingEndsWithItsRecords: where a record is removed, its message is new again, and the folder must be listed to find it. Other
+// listingEndsWithItsRecords: where a record is removed, its message is new again, and the whole folder must be listed to find it. Other
 // folders keep theirs.
 func (s suite) listingEndsWithItsRecords(t *testing.T) {
 	for name, remove := range map[string]func(l Home, r ledger.Record) error{
@@ -68,7 +68,7 @@ func (s suite) listingEndsWithItsRecords(t *testing.T) {
 			if err := remove(l, r); err != nil {
 				t.Fatal(err)
 			}
-			wantListing(t, l, "INBOX", ledger.Listing{})
+			wantListing(t, l, "INBOX", ledger.Listing{Validity: listing().Validity, Next: listing().Next}) // it may yet be seen to have been set back
 			wantListing(t, l, "Junk", listing())
 		})
 	}

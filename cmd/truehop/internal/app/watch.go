@@ -199,7 +199,7 @@ func (a *App) asNow(account *config.Account) *config.Account {
 
 // idle keeps one connection and watches until the connection ends, and returns why it did.
 func (a *App) idle(ctx context.Context, account *config.Account, w *watched, tell func(within time.Duration)) error {
-	account = a.asNow(account) // a password that was replaced would be refused, and providers lock accounts over that
+	account = a.asNow(account)         // a password that was replaced would be refused, and providers lock accounts over that
 	tell((maxWatched + 1) * loginTime) // after the other watchers, and a pass
 	mailbox, err := a.logInInTurn(ctx, account, aWatcher)
 	tell(loginTime)

@@ -228,7 +228,7 @@ func (s *service) pass(ctx context.Context, name string) error {
 		log.Pass(name, end)
 		return err
 	}
-	if refused.Waits {
+	if refused.Waits && summary == (transfer.Summary{}) { // else the pass had begun
 		log.LoginWaits(name, refused, end.Known)
 	} else {
 		log.Pass(name, end)

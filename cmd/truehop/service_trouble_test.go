@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"io"
 	"net"
 	"os"
@@ -112,11 +111,14 @@ func TestServeIsToldToEndBeforeItBegins(t *testing.T) {
 			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // where it does not end
-			defer cancel()
+			ctx := limited(t, 5*time.Minute) // where it does not end
 			p := command(t, ctx, "serve", "--config", path)
 			p.start(t)
-			<-asked
+			select {
+			case <-asked:
+			case <-ctx.Done():
+				t.Fatal("the database is not asked")
+			}
 			if err := p.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}

@@ -162,8 +162,7 @@ func (c *Client) selectAndSearch(folder string, before fetch.Status) (*fetch.Lis
 		Reusable:  b.validity == 0 || seen.unstable,
 		ReadOnly:  b.readOnly,
 		MarkError: markErr,
-		Unlisted:  unlisted,
-		UIDNext:   seen.next,
+		Unlisted:  unlisted, UIDNext: seen.next,
 	}
 	if complete := unlisted == 0 && earlier+len(uids) == int(seen.listed); complete && !listing.Reusable {
 		now.Next = max(now.Next, before.Next)

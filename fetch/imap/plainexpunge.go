@@ -46,7 +46,12 @@ func (s *settlement) plainExpunge(stored []result) error {
 		s.addFailures(s.c.g.unconfirmed(ours), err)
 		return nil
 	}
-	marks := len(ours) + len(without(marked, ours)) // an earlier session may have marked some whose turn is yet to come
+	// An earlier session may have marked some whose turn is yet to come, which went with these.
+	later := without(s.later, marked)
+	ours = append(ours, without(s.later, later)...)
+	s.later = later
+	slices.Sort(ours)
+	marks := len(ours) + len(without(marked, ours))
 	if more := s.c.g.noted().expunged - before - marks; more > 0 {
 		s.c.opts.Logger.LogAttrs(context.Background(), slog.LevelWarn, "EXPUNGE removed more than was ours: another client had just marked it",
 			slog.String("folder", fetch.Sanitize(s.c.box.name)), slog.Int("messages", more))

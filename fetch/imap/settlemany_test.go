@@ -3,6 +3,7 @@ package imap
 import (
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,17 +41,19 @@ func TestSettleManyAtASlowServer(t *testing.T) {
 		left, moved      int
 		failures         int
 		expunges, copies int
+		seen             int
 	}{
-		"delete":                               {d: fetch.Disposal{Action: fetch.Delete}, left: 1, expunges: 3},
-		"seen":                                 {d: fetch.Disposal{Action: fetch.Flag}, left: many + 1},
-		"move":                                 {d: done, left: 1, moved: many},
-		"copy":                                 {d: done, without: []string{"MOVE"}, left: 1, moved: many, expunges: 3, copies: 6},
-		"copy, and nothing says what":          {d: done, without: []string{"MOVE"}, instead: map[string]string{"UID COPY": "%T OK x\r\n"}, left: many + 1, failures: many, copies: 1},
-		"EXPUNGE":                              {d: fetch.Disposal{Action: fetch.Delete}, without: []string{"UIDPLUS"}, left: 1, expunges: 3},
-		"EXPUNGE, ours were marked before":     {d: fetch.Disposal{Action: fetch.Delete}, without: []string{"UIDPLUS"}, marked: many - 5, left: 1, expunges: 3},
-		"EXPUNGE, others have marked":          {d: fetch.Disposal{Action: fetch.Delete}, without: []string{"UIDPLUS"}, marked: many + 1, left: many + 1, failures: many},
-		"copy and EXPUNGE":                     {d: done, without: []string{"MOVE", "UIDPLUS"}, left: 1, moved: many, expunges: 3, copies: 3},
-		"copy and EXPUNGE, others have marked": {d: done, without: []string{"MOVE", "UIDPLUS"}, marked: many + 1, left: many + 1, failures: many},
+		"delete":                           {d: fetch.Disposal{Action: fetch.Delete}, left: 1, expunges: 3},
+		"seen":                             {d: fetch.Disposal{Action: fetch.Flag}, left: many + 1, seen: many},
+		"move":                             {d: done, left: 1, moved: many},
+		"copy":                             {d: done, without: []string{"MOVE"}, left: 1, moved: many, expunges: 3, copies: 6},
+		"copy, and nothing says what":      {d: done, without: []string{"MOVE"}, instead: map[string]string{"UID COPY": "%T OK x\r\n"}, left: many + 1, failures: many, copies: 1},
+		"EXPUNGE":                          {d: fetch.Disposal{Action: fetch.Delete}, without: []string{"UIDPLUS"}, left: 1, expunges: 3},
+		"EXPUNGE, ours were marked before": {d: fetch.Disposal{Action: fetch.Delete}, without: []string{"UIDPLUS"}, marked: many - 5, left: 1, expunges: 3},
+		"EXPUNGE, others have marked":      {d: fetch.Disposal{Action: fetch.Delete}, without: []string{"UIDPLUS"}, marked: many + 1, left: many + 1, failures: many},
+		"copy and EXPUNGE":                 {d: done, without: []string{"MOVE", "UIDPLUS"}, left: 1, moved: many, expunges: 3, copies: 3},
+		"copy and EXPUNGE, ours were marked before": {d: done, without: []string{"MOVE", "UIDPLUS"}, marked: many - 5, left: 1, moved: many - 1, expunges: 3, copies: 3},
+		"copy and EXPUNGE, others have marked":      {d: done, without: []string{"MOVE", "UIDPLUS"}, marked: many + 1, left: many + 1, failures: many},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -96,6 +99,15 @@ func TestSettleManyAtASlowServer(t *testing.T) {
 				}
 				if left, moved := len(box.UIDs("")), len(box.UIDs("Done")); left != test.left || moved != test.moved {
 					t.Errorf("%d are left and %d moved, want %d and %d", left, moved, test.left, test.moved)
+				}
+				seen := 0
+				for _, m := range box.List("") {
+					if slices.Contains(m.Flags, `\Seen`) {
+						seen++
+					}
+				}
+				if seen != test.seen {
+					t.Errorf("%d are marked as seen, want %d", seen, test.seen)
 				}
 				mu.Lock()
 				defer mu.Unlock()

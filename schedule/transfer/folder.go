@@ -41,7 +41,6 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 		r.report.emit(Event{Kind: Listed, Folder: folder, Plan: Counts{Listed: listing.Earlier, Known: listing.Earlier}})
 		return nil
 	}
-	isSetBack := setBack(listing, last)
 	todo, err := r.plan(ctx, at, v, last)
 	if err != nil {
 		return err
@@ -75,14 +74,22 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 	if lookedAtAll || nothingNew {
 		err = cmp.Or(err, r.findLost(ctx, there))
 	}
-	// What waits may never have been read, or by an older copy of the ledger have been delivered since.
-	readAll := lookedAtAll && err == nil && !there.unread && !todo.unsized
-	switch {
-	case readAll && todo.counts.Waiting == 0:
-	case readAll && isSetBack: // what waits is what it was, by its size
-		return p.Ledger.SetLastListing(ctx, at.account, at.name, underWay(listing, ledger.Listing{}))
-	default:
+	if readAll := lookedAtAll && err == nil && !there.unread && !todo.unsized; !readAll {
 		return err
+	}
+	return r.conclude(ctx, at, todo, last, before)
+}
+
+// conclude records what a visit that has looked at all of a folder has found. last is what was remembered of the folder, before the summary
+// when the visit began.
+func (r *run) conclude(ctx context.Context, at folderKey, todo *plan, last ledger.Listing, before Summary) error {
+	p, listing := r.pass, r.session.first
+	switch {
+	case todo.counts.Waiting == 0:
+	case setBack(listing, last): // what waits is what it was, by its size
+		return p.Ledger.SetLastListing(ctx, at.account, at.name, underWay(listing, ledger.Listing{}))
+	default: // what waits may never have been read, or by an older copy of the ledger have been delivered since
+		return nil
 	}
 	if todo.lastingUIDs { // else the UID may come to name another message, which must not pass for this one
 		if err := r.recordMarked(ctx, at, todo.marked); err != nil {

@@ -188,7 +188,8 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 		p.due = rules.disposal.soonest(p.due, known[ref.UID])
 		size := max(ref.Size, rules.sizes[ref])
 		c := classify(known[ref.UID], size, listing.Reusable || rules.setBack, rules)
-		unlike := rules.asked[ref] && (size == 0 || resized(&c.brief, size))
+		isOther := size == 0 || resized(&c.brief, size) // as far as can be told
+		unlike := rules.asked[ref] && isOther
 		if unlike || p.numberedAnew {
 			c.doubt(unlike)
 		}

@@ -52,7 +52,9 @@ type pipeline struct {
 	sizeAsked map[fetch.Ref]bool
 	// set are the messages that came of the set under way, unsure those of sets that did not all come, where the order of
 	// the answers is all that tells messages apart, and the last ones before a breach of the protocol.
+	// last is the last one that came in the session.
 	set, unsure []*message
+	last        *message
 
 	// stop ends retrieval and feeding. Its argument is what stops the pass.
 	stop context.CancelCauseFunc
@@ -183,7 +185,7 @@ func (w *pipeline) take(m fetch.Message) error {
 	}
 	w.retrieval.came(m.Ref)
 	w.run.came++
-	w.set = append(w.set, msg)
+	w.set, w.last = append(w.set, msg), msg
 	// What was suspected in this pass has come whole. What an earlier pass recorded goes with the verdict.
 	if b, suspected := w.suspected[m.Ref]; suspected {
 		delete(w.suspected, m.Ref)

@@ -113,7 +113,11 @@ func goesOn(err error) bool {
 	return slices.Contains([]fetch.Kind{fetch.NoFolder, fetch.Unsupported, fetch.Refused}, fetch.KindOf(err))
 }
 
-// settle marks and disposes upstream of what is ready, one command per kind of disposal.
+// settledAtOnce is how many messages are disposed of until that is recorded: what takes hours shows that it gets ahead, and a session that
+// ends then has not done it for nothing.
+const settledAtOnce = 5000
+
+// settle marks and disposes upstream of what is ready, one kind of disposal after the other.
 func (s *settler) settle(ctx context.Context, ready []settlement) error {
 	var found []settlement
 	for _, one := range ready {
@@ -149,26 +153,36 @@ func (s *settler) settle(ctx context.Context, ready []settlement) error {
 		}
 	}
 	for disposal, group := range groups {
-		refs := make([]fetch.Ref, len(group))
-		for i, one := range group {
-			refs[i] = one.now
-		}
-		failures, err := s.session.mailbox.Settle(ctx, disposal, refs)
-		failed := make(map[fetch.Ref]error, len(failures))
-		for _, f := range failures {
-			failed[f.Ref] = f.Err
-		}
-		if err != nil && !goesOn(err) {
-			return err
-		}
-		for _, one := range group {
-			if err := cmp.Or(failed[one.now], err); err != nil {
-				s.report.emit(Event{Kind: NotSettled, Ref: one.ref, Token: one.token, Disposal: disposal, Err: err})
-				s.setbacks.disposal = cmp.Or(s.setbacks.disposal, err)
-				continue
+		for part := range slices.Chunk(group, settledAtOnce) {
+			if err := s.dispose(ctx, disposal, part); err != nil {
+				return err
 			}
-			s.disposed = append(s.disposed, one)
 		}
+	}
+	return nil
+}
+
+// dispose carries out one kind of disposal.
+func (s *settler) dispose(ctx context.Context, disposal fetch.Disposal, group []settlement) error {
+	refs := make([]fetch.Ref, len(group))
+	for i, one := range group {
+		refs[i] = one.now
+	}
+	failures, err := s.session.mailbox.Settle(ctx, disposal, refs)
+	failed := make(map[fetch.Ref]error, len(failures))
+	for _, f := range failures {
+		failed[f.Ref] = f.Err
+	}
+	if err != nil && !goesOn(err) {
+		return err
+	}
+	for _, one := range group {
+		if err := cmp.Or(failed[one.now], err); err != nil {
+			s.report.emit(Event{Kind: NotSettled, Ref: one.ref, Token: one.token, Disposal: disposal, Err: err})
+			s.setbacks.disposal = cmp.Or(s.setbacks.disposal, err)
+			continue
+		}
+		s.disposed = append(s.disposed, one)
 	}
 	if s.session.listing.Reusable {
 		return nil // not before the session has ended

@@ -37,8 +37,17 @@ func (w *pipeline) retrieve(ctx context.Context) error {
 			continue
 		}
 		if err := w.settler.settle(ctx, w.takeReady()); err != nil {
+			w.doubtLast(err)
 			return err
 		}
+	}
+}
+
+// doubtLast has the last message that came in the session looked at again before anything becomes of it upstream, where what came behind it
+// broke the protocol: it may be the rest of the message, which a line of one dot has cut.
+func (w *pipeline) doubtLast(err error) {
+	if fetch.KindOf(err) == fetch.Protocol && w.last != nil {
+		w.unsure = append(w.unsure, w.last)
 	}
 }
 
@@ -51,8 +60,8 @@ func (w *pipeline) retrieveSet(ctx context.Context) error {
 	switch together := w.session.listing.Together && len(set) > 1; {
 	case err != nil && together:
 		w.unsure = append(w.unsure, w.set...)
-	case fetch.KindOf(err) == fetch.Protocol: // the text that broke it may be the rest of the last that came, which a line of one dot has cut
-		w.unsure = append(w.unsure, w.set[max(0, len(w.set)-1):]...)
+	default:
+		w.doubtLast(err)
 	}
 	var upstream *fetch.Error
 	switch {
@@ -123,6 +132,7 @@ func (w *pipeline) startAfresh(ctx context.Context) error {
 		return err
 	}
 	w.session.mustStay.Store(0) // nothing was retrieved in this one
+	w.last = nil
 	w.queue(carried...)
 	if w.session.listing.Validity != w.session.first.Validity {
 		return &fetch.Error{Kind: fetch.Protocol, Op: "go on in another session", Err: errors.New("UIDVALIDITY has changed")}

@@ -37,7 +37,11 @@ func openPools(cfg *config.Config, o Options, before map[string]*pools) (map[str
 	for _, in := range cfg.Targets() {
 		trusted := authorities(in) // read before they are put in force: of two changes close together none is missed
 		old := before[in.Name]
-		same := old != nil && old.target.Same(in) && bytes.Equal(old.authorities, trusted)
+		same := old != nil && old.target.Same(in)
+		isReread := same && old.target != in // else accounts of a table have changed alone, and no file is looked at
+		if isReread {
+			same = bytes.Equal(old.authorities, trusted)
+		}
 		if same && o.Trace == nil && !old.traced {
 			all[in.Name] = old
 			continue

@@ -162,7 +162,7 @@ func (c *Client) selectAndSearch(folder string, before fetch.Status) (*fetch.Lis
 		Reusable:  b.validity == 0 || seen.unstable,
 		ReadOnly:  b.readOnly,
 		MarkError: markErr,
-		Unlisted:  unlisted, UIDNext: seen.next,
+		Unlisted:  unlisted, UIDNext: nextOf(seen.next, uids),
 	}
 	if complete := unlisted == 0 && earlier+len(uids) == int(seen.listed); complete && !listing.Reusable {
 		now.Next = max(now.Next, before.Next)
@@ -172,6 +172,15 @@ func (c *Client) selectAndSearch(folder string, before fetch.Status) (*fetch.Lis
 		listing.Status = now
 	}
 	return listing, nil
+}
+
+// nextOf returns UIDNEXT as a server said it, 0 if it said none, and where it lists higher UIDs what must come behind these: there are
+// servers whose UIDNEXT stands still.
+func nextOf(said uint32, uids []uint32) uint32 {
+	if said == 0 || len(uids) == 0 {
+		return said
+	}
+	return max(said, slices.Max(uids)+1)
 }
 
 // answers are what a server said to SELECT and to the searches that went out with it.

@@ -45,7 +45,7 @@ func (c *Client) Settle(ctx context.Context, d fetch.Disposal, refs []fetch.Ref)
 			s.addFailures(s.uids, &fetch.Error{Kind: fetch.Refused, Op: "settle", Err: errors.New("the folder is read-only")})
 			return nil
 		}
-		return s.inTurn(len(refs), d)
+		return s.inTurn(ctx, len(refs), d)
 	})
 	if s == nil {
 		return nil, err
@@ -58,7 +58,7 @@ func (c *Client) Settle(ctx context.Context, d fetch.Disposal, refs []fetch.Ref)
 const settledAtOnce = 1000
 
 // inTurn settles the messages, so many at a time, of messages in all.
-func (s *settlement) inTurn(messages int, d fetch.Disposal) error {
+func (s *settlement) inTurn(ctx context.Context, messages int, d fetch.Disposal) error {
 	for s.later = s.all; len(s.later) > 0; {
 		n := min(len(s.later), settledAtOnce)
 		s.uids, s.later = s.later[:n], s.later[n:]
@@ -76,6 +76,7 @@ func (s *settlement) inTurn(messages int, d fetch.Disposal) error {
 		if err != nil {
 			return err
 		}
+		fetch.Progress(ctx)
 	}
 	return nil
 }

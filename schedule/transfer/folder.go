@@ -46,7 +46,7 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 		return err
 	}
 	if !p.DryRun {
-		if now := underWay(listing, last); now != last {
+		if now := underWay(listing, last, todo.unsized); now != last {
 			if err := p.Ledger.SetLastListing(ctx, at.account, at.name, now); err != nil {
 				return err
 			}
@@ -87,7 +87,7 @@ func (r *run) conclude(ctx context.Context, at folderKey, todo *plan, last ledge
 	switch {
 	case todo.counts.Waiting == 0:
 	case setBack(listing, last): // what waits is what it was, by its size
-		return p.Ledger.SetLastListing(ctx, at.account, at.name, underWay(listing, ledger.Listing{}))
+		return p.Ledger.SetLastListing(ctx, at.account, at.name, underWay(listing, ledger.Listing{}, false))
 	default: // what waits may never have been read, or by an older copy of the ledger have been delivered since
 		return nil
 	}
@@ -157,7 +157,8 @@ func (r *run) plan(ctx context.Context, at folderKey, v *visit, last ledger.List
 			return nil, err
 		}
 	}
-	todo, err := r.compare(ctx, at, known, rules, isLastTry(last))
+	lastTry := last.Whole.IsZero() && last.Messages >= sizeTries-1
+	todo, err := r.compare(ctx, at, known, rules, lastTry)
 	if err != nil {
 		return nil, err
 	}

@@ -86,11 +86,13 @@ type plan struct {
 	// second copy.
 	outdated bool
 	trust    ledger.Trust
-	// sizes are those of the listingRules; unsized says that the server did not tell them. listedAgain are the messages that are left alone, or
-	// are to go, by a record whose message had gone; doubted those that by their sizes may not be those of the records with their UIDs.
-	sizes                map[fetch.Ref]int64
-	unsized              bool
-	listedAgain, doubted map[fetch.Ref]bool
+	// sizes and unsized are those of the listingRules. listedAgain are the messages that are left alone, or are to go, by a record whose message
+	// had gone.
+	sizes       map[fetch.Ref]int64
+	unsized     bool
+	listedAgain map[fetch.Ref]bool
+	// doubted are those whose UIDs are no proof of what they are, confirmed those whose sizes are.
+	doubted, confirmed map[string]bool
 	// disposal says what becomes of its messages.
 	disposal disposalRules
 	// mark says that its delivered messages are to be marked upstream.
@@ -108,9 +110,11 @@ type listingRules struct {
 	sendingUntil time.Time
 	// setBack says that the server may have given UIDs anew, since the folder was set back. asked are the messages that it was asked for the
 	// sizes of, since a UID alone is no proof, and sizes what it told.
-	setBack  bool
-	asked    map[fetch.Ref]bool
-	sizes    map[fetch.Ref]int64
+	setBack bool
+	asked   map[fetch.Ref]bool
+	sizes   map[fetch.Ref]int64
+	// unsized says that the server did not tell them, and is to be asked again.
+	unsized  bool
 	now      time.Time
 	account  time.Duration // what the account's clock shows
 	lastPass time.Time     // when the last pass began, zero if there was none
@@ -128,7 +132,7 @@ type listingRules struct {
 func newPlan(listing *fetch.Listing, known map[string][]ledger.Brief, rules listingRules) *plan {
 	p := &plan{
 		known: known, listed: rules.uids, lastingUIDs: !listing.Reusable && !rules.setBack, sizes: rules.sizes, disposal: rules.disposal,
-		disposals: map[fetch.Disposal]int{}, starved: map[fetch.Ref]bool{}, leftOut: map[fetch.Ref]bool{}, listedAgain: map[fetch.Ref]bool{}, doubted: map[fetch.Ref]bool{}, mark: rules.mark && listing.MarkError == nil,
+		disposals: map[fetch.Disposal]int{}, starved: map[fetch.Ref]bool{}, leftOut: map[fetch.Ref]bool{}, listedAgain: map[fetch.Ref]bool{}, doubted: map[string]bool{}, confirmed: map[string]bool{}, unsized: rules.unsized, mark: rules.mark && listing.MarkError == nil,
 		partial: listing.Earlier > 0,
 	}
 	// Of a partial listing it is not known what has moved. What was flagged may leave the folder and come back at any time, and its record
@@ -180,7 +184,7 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 		}
 		if rules.chosen != nil && !rules.chosen[ref.UID] { // the search has not found it
 			p.leftOut[ref] = true
-			if len(known[ref.UID]) == 0 { // what has a record was chosen once, and goes on by that
+			if !slices.ContainsFunc(known[ref.UID], isNotRemoved) { // what has a record was chosen once, and goes on by that
 				p.counts.LeftOut++
 				continue
 			}
@@ -193,10 +197,16 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 		if unlike || p.numberedAnew {
 			c.doubt(unlike)
 		}
+		byUID := c.step == leaveAlone || c.step == disposeUnread
+		isLeft := byUID && !listing.Reusable && c.brief.Absent && c.brief.Hash != noHash
 		switch {
 		case c.isLook() && rules.asked[ref]:
-			p.doubted[ref] = true
-		case !c.isLook() && c.brief.Absent && c.brief.Hash != noHash:
+			p.doubted[ref.UID] = true
+		case rules.asked[ref]:
+			p.confirmed[ref.UID] = true
+		case isLeft && rules.unsized: // nothing is done by a UID that may be another's
+			c = classified{step: leaveAlone}
+		case isLeft:
 			p.listedAgain[ref] = true
 		}
 		if again := p.add(at, ref, c, rules); again {
@@ -290,7 +300,10 @@ func (p *plan) owesMark(ref fetch.Ref, s ledger.State, content [32]byte) bool {
 }
 
 // lasts reports whether the UID of a message is proof of what it is.
-func (p *plan) lasts(ref fetch.Ref) bool { return p.lastingUIDs && !p.doubted[ref] }
+func (p *plan) lasts(ref fetch.Ref) bool { return p.lastingUIDs && !p.doubted[ref.UID] }
+
+// isNotRemoved reports whether a record is not that of a message that was removed, whose UID another may have by now.
+func isNotRemoved(b ledger.Brief) bool { return !b.Absent || !b.Disposed }
 
 // removals are the messages that are to go by their UIDs alone.
 func (p *plan) removals() map[fetch.Ref]bool {
@@ -328,6 +341,9 @@ func (p *plan) notePresence(at folderKey, incomplete bool, rules listingRules) {
 		for _, b := range briefs {
 			inItsPlace := func(other ledger.Brief) bool { return other.Hash != b.Hash && !other.Absent }
 			switch key := at.key(uid, b.Hash); {
+			case listed && b.Absent && p.doubted[uid]: // its content tells
+			case listed && b.Absent && p.confirmed[uid]:
+				p.back = append(p.back, key)
 			case listed && b.Absent && b.Disposed, listed && b.Absent && slices.ContainsFunc(briefs, inItsPlace): // another may have the UID by now
 			case listed && b.Absent && p.lastingUIDs: // else only its content tells whether it is the same message
 				p.back = append(p.back, key)
@@ -432,7 +448,7 @@ func classify(briefs []ledger.Brief, size int64, reusable bool, rules listingRul
 	case reusable && b.Hash == noHash && b.State == ledger.Held && resized(&b, size):
 		c.step = look // likewise
 	case b.Hash == noHash: // held without being retrieved: nothing to compare, nothing to settle
-	case !reusable && hadGone:
+	case !reusable && hadGone && !isDone: // of what was flagged and listed again the size tells
 		c.step = look // a server that was set back may have given its UID to another
 	case !reusable && pending:
 		c.step = disposeUnread

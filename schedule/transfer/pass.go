@@ -153,7 +153,8 @@ type Pass struct {
 	compose func(m *message, beforeDot func(context.Context) error) *inject.Message
 	// Observe, if not nil, is called with every [Event], one at a time. It must not block for long.
 	Observe func(Event)
-	// Arriving, if not nil, is called while a message is read, with how many octets of it have come. It must not block.
+	// Arriving, if not nil, is called while a message is read, with how many octets of it have come, and with 0 while very many
+	// messages are settled. It must not block.
 	Arriving func(octets int64)
 }
 
@@ -258,7 +259,11 @@ func (p Pass) Run(ctx context.Context) (summary Summary, err error) {
 	}
 	defer func() { s.end() }() // of the last session, if there were several
 	r := &run{pass: &p, clock: clock{wall: p.Now}, report: report, session: s, setbacks: &setbacks{}, tries: maxSuspects}
-	r.settler = &settler{session: s, ledger: p.Ledger, report: report, setbacks: r.setbacks}
+	r.settler = &settler{session: s, ledger: p.Ledger, report: report, setbacks: r.setbacks, alive: func() {
+		if p.Arriving != nil {
+			p.Arriving(0)
+		}
+	}}
 	r.clock.began = r.clock.now()
 	if !p.DryRun {
 		if r.clock.account, err = p.Ledger.Tick(ctx, p.Account, r.clock.began); err != nil {

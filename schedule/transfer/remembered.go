@@ -125,12 +125,9 @@ const setBackNext = math.MaxUint32
 // sizeTries is how many visits in a row ask for sizes in vain, until one looks at the messages themselves.
 const sizeTries = 3
 
-// isLastTry reports whether that many visits have come to nothing.
-func isLastTry(last ledger.Listing) bool { return last.Whole.IsZero() && last.Messages >= sizeTries-1 }
-
 // underWay returns what is remembered of a folder while a visit is under way, and after one that was cut short: nothing that saves a whole
-// listing, but UIDNEXT, by which the next one finds that the folder was set back. Messages counts such visits in a row.
-func underWay(listing *fetch.Listing, last ledger.Listing) ledger.Listing {
+// listing, but UIDNEXT, by which the next one finds that the folder was set back. Messages counts visits in a row to which the server told no sizes.
+func underWay(listing *fetch.Listing, last ledger.Listing, unsized bool) ledger.Listing {
 	isKnown := listing.Validity == last.Validity
 	now := ledger.Listing{Validity: listing.Validity}
 	switch {
@@ -146,8 +143,11 @@ func underWay(listing *fetch.Listing, last ledger.Listing) ledger.Listing {
 	if now.Next == 0 {
 		return ledger.Listing{}
 	}
-	if isAgain := isKnown && last.Whole.IsZero() && last.Next != 0; isAgain {
-		now.Messages = min(last.Messages+1, sizeTries)
+	if unsized {
+		now.Messages = 1
+		if isAgain := isKnown && last.Whole.IsZero(); isAgain {
+			now.Messages = min(last.Messages+1, sizeTries)
+		}
 	}
 	return now
 }
@@ -178,7 +178,7 @@ func (r *run) remember(ctx context.Context, at folderKey, listing *fetch.Listing
 		last: last, began: r.clock.began, account: r.clock.account, rules: r.pass.rulesOf(), disposal: p.disposal,
 	})
 	if setBack(listing, last) && !certain {
-		now, certain = underWay(listing, ledger.Listing{}), true // all was looked at
+		now, certain = underWay(listing, ledger.Listing{}, false), true // all was looked at
 	}
 	if !certain {
 		return nil

@@ -341,6 +341,128 @@ func TestSetBackIsFoundInTheEnd(t *testing.T) {
 	}
 }
 
+// readNone wants the last pass to have retrieved nothing.
+func (w *world) readNone() {
+	w.t.Helper()
+	for _, e := range w.events {
+		if e.Kind == transfer.Retrieved {
+			w.t.Errorf("a message was read: %+v", e.Ref)
+		}
+	}
+}
+
+// TestUIDOfALostMessageIsNoProofOfANewOne: nothing is done to new mail under the UID of a message that was lost when the folder was set
+// back, before it is read, whatever the configuration says by then and the server tells.
+func TestUIDOfALostMessageIsNoProofOfANewOne(t *testing.T) {
+	for name, disposal := range map[string]fetch.Disposal{"deleted": {Action: fetch.Delete}, "flagged": {Action: fetch.Flag, Target: `\Seen`}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.pass.OnDelivered = fetch.Disposal{}
+			w.overInbox(&fakeserver.IMAP{})
+			w.add(1)
+			w.add(2)
+			w.run()
+			w.run()
+			w.store = fakeserver.NewStore()
+			tells := false
+			w.overInbox(&fakeserver.IMAP{Reply: func(verb, args string) (string, bool) {
+				return "%T NO not now\r\n", verb == "UID FETCH" && !strings.Contains(args, "BODY") && !tells
+			}})
+			w.add(1)
+			for range 4 {
+				w.run()
+			}
+			w.pass.OnDelivered = disposal
+			w.add(33)
+			w.run()
+			w.delivered(1, 2)
+			if m, ok := w.store.Get("", 2); !ok || len(m.Flags) > 0 {
+				t.Fatalf("the new message is there: %v, with %v", ok, m.Flags)
+			}
+			tells = true
+			w.run()
+			w.delivered(1, 2, 33)
+		})
+	}
+}
+
+// TestFolderThatShowsNothingOnce: where it is whole again, nothing is read, or flagged anew.
+func TestFolderThatShowsNothingOnce(t *testing.T) {
+	for name, disposal := range map[string]fetch.Disposal{"kept": {}, "flagged": {Action: fetch.Flag, Target: `\Seen`}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.pass.OnDelivered = disposal
+			w.overInbox(&fakeserver.IMAP{})
+			for n := range 3 {
+				w.add(n + 1)
+			}
+			w.run()
+			w.run()
+			store, validity := w.store, validityOf(w)
+			w.store = fakeserver.NewStore()
+			w.store.SetValidity("", validity)
+			w.overInbox(&fakeserver.IMAP{Counter: func(name string, truth uint64) uint64 {
+				if name == "UIDNEXT" {
+					return 4
+				}
+				return truth
+			}})
+			w.run()
+			w.store = store
+			sizes := 0
+			w.overInbox(&fakeserver.IMAP{Reply: func(verb, args string) (string, bool) {
+				if verb == "UID FETCH" {
+					sizes++
+				}
+				return "", false
+			}})
+			w.see(false, 1) // by a person
+			for range 3 {
+				w.run()
+				w.readNone()
+				if err := w.ledger.SetLastListing(t.Context(), "work", "INBOX", ledger.Listing{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.delivered(1, 2, 3)
+			if m, _ := w.store.Get("", 1); len(m.Flags) > 0 || sizes != 1 {
+				t.Errorf("the flags are %v, and sizes were asked for %d times, want once", m.Flags, sizes)
+			}
+		})
+	}
+}
+
+// TestUIDNEXTThatStandsStill: a server that says it wrong has not set the folder back.
+func TestUIDNEXTThatStandsStill(t *testing.T) {
+	w := newWorld(t)
+	w.pass.OnDelivered = fetch.Disposal{}
+	sizes := 0
+	w.overInbox(&fakeserver.IMAP{
+		Counter: func(name string, truth uint64) uint64 {
+			if name == "UIDNEXT" {
+				return 2
+			}
+			return truth
+		},
+		Reply: func(verb, args string) (string, bool) {
+			if verb == "UID FETCH" && !strings.Contains(args, "BODY") {
+				sizes++
+			}
+			return "", false
+		},
+	})
+	for n := range 4 {
+		w.add(n + 1)
+	}
+	for range 3 {
+		w.run()
+	}
+	w.delivered(1, 2, 3, 4)
+	if sizes != 0 {
+		t.Errorf("sizes were asked for %d times", sizes)
+	}
+}
+
 // numbers are those of the messages that the MTA took.
 func (w *world) numbers() (got []int) {
 	for _, m := range w.mta.taken {
@@ -417,6 +539,14 @@ func TestMailUnderTheUIDsOfThoseThatWereLost(t *testing.T) {
 				want = append(want, n)
 				w.delivered(want...)
 			}
+			if err := w.ledger.SetLastListing(t.Context(), "work", "INBOX", ledger.Listing{}); err != nil { // as once a day
+				t.Fatal(err)
+			}
+			for range 2 {
+				w.run()
+				w.delivered(want...)
+			}
+			w.readNone()
 		})
 	}
 }

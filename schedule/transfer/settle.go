@@ -101,6 +101,8 @@ type settler struct {
 	ledger   Ledger
 	report   *reporter
 	setbacks *setbacks
+	// alive is called while a disposal of very many messages goes on.
+	alive func()
 	// toldNotMarked says that the pass has told that a message could not be marked.
 	toldNotMarked bool
 	// disposed waits for the session's polite end, which makes deletions final.
@@ -113,9 +115,9 @@ func goesOn(err error) bool {
 	return slices.Contains([]fetch.Kind{fetch.NoFolder, fetch.Unsupported, fetch.Refused}, fetch.KindOf(err))
 }
 
-// settledAtOnce is how many messages are disposed of until that is recorded: what takes hours shows that it gets ahead, and a session that
-// ends then has not done it for nothing.
-const settledAtOnce = 5000
+// flaggedAtOnce is how many messages are flagged until that is recorded: a session that ends then has not done it for nothing. What is removed
+// shows that by itself, and has to be asked for together, for a server without UIDPLUS removes all that is marked.
+const flaggedAtOnce = 5000
 
 // settle marks and disposes upstream of what is ready, one kind of disposal after the other.
 func (s *settler) settle(ctx context.Context, ready []settlement) error {
@@ -153,7 +155,11 @@ func (s *settler) settle(ctx context.Context, ready []settlement) error {
 		}
 	}
 	for disposal, group := range groups {
-		for part := range slices.Chunk(group, settledAtOnce) {
+		atOnce := len(group)
+		if disposal.Action == fetch.Flag {
+			atOnce = flaggedAtOnce
+		}
+		for part := range slices.Chunk(group, atOnce) {
 			if err := s.dispose(ctx, disposal, part); err != nil {
 				return err
 			}
@@ -168,7 +174,7 @@ func (s *settler) dispose(ctx context.Context, disposal fetch.Disposal, group []
 	for i, one := range group {
 		refs[i] = one.now
 	}
-	failures, err := s.session.mailbox.Settle(ctx, disposal, refs)
+	failures, err := s.session.mailbox.Settle(fetch.WithProgress(ctx, s.alive), disposal, refs)
 	failed := make(map[fetch.Ref]error, len(failures))
 	for _, f := range failures {
 		failed[f.Ref] = f.Err

@@ -93,12 +93,12 @@ func (r *run) compare(ctx context.Context, at folderKey, known map[string][]ledg
 		return nil, err
 	}
 	isToldNone := len(unknown) > 0 && len(rules.sizes) == 0
-	unsized := isToldNone && !lastTry
-	if unsized {
+	isCutShort := isToldNone || r.session.over
+	if rules.unsized = isCutShort && !lastTry; rules.unsized {
 		rules.asked = removals
 	}
 	todo := compare(at, listing, known, rules)
-	if todo.unsized = unsized; unsized {
+	if rules.unsized {
 		todo.back = nil
 	}
 	return todo, nil

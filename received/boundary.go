@@ -103,6 +103,7 @@ func (w *walk) run() Boundary {
 // outside. What stands below may be the program's own invention as well, so it is no client's to be believed.
 func (w *walk) handedIn(i int, why string) Boundary {
 	nameless := w.chain.Hops[i].By == "" // a remark of qmail's; the field below is of the same host
+	passed := false                      // whether it came over hosts of the provider's before that
 below:
 	for j := i + 1; j < len(w.chain.Hops); j++ {
 		h := &w.chain.Hops[j]
@@ -114,13 +115,15 @@ below:
 		mx, own := w.trusts(j)
 		switch {
 		case h.Err != nil: // a sender may have seen to it that nobody can read the field that shows him
-		case !own && !nameless:
+		case !own && !nameless && !passed:
 			break below
+		case !own && !nameless: // a host that is not known gave it to one of the provider's
 		case h.Kind == Local:
 			continue
 		default:
 			b, v := w.peer(j, mx)
 			if v == goOn {
+				passed = true
 				continue
 			}
 			if b.Authenticated || b.Internal() {
@@ -239,7 +242,10 @@ func (w *walk) peer(i int, mx bool) (Boundary, verdict) {
 // owner names. A network of the built-in provider's is its balancer's, which hides the user's address.
 func (w *walk) relayLoggedIn(h *Hop) bool {
 	pr := w.policy.profile
-	if pr == nil {
+	switch {
+	case h.AddrUncertain: // it may be the user's word
+		return false
+	case pr == nil:
 		return w.listed(h.Addr)
 	}
 	own := slices.ContainsFunc(pr.nets, func(n string) bool { return netip.MustParsePrefix(n).Contains(h.Addr) })

@@ -111,6 +111,7 @@ func TestHandedIn(t *testing.T) {
 		{"a second program alone", pickup, OutcomeInternal},
 		{"a user who logged in", "Received: from pc (dsl.example.net [192.0.2.77]) by mx.example.org (Postfix) with ESMTPSA id 4B" + date, OutcomeInternal},
 		{"a user's browser", "Received: from 192.0.2.77 (SquirrelMail authenticated user u) by mx.example.org with HTTP" + date, OutcomeInternal},
+		{"a delivery by LMTP of what a host that is not known took", lmtp + line("evil.example", "evil.example [192.0.2.66]", "mx.elsewhere.example"), OutcomeAmbiguous},
 		{"a field of somebody else's", line("a", "b [198.51.100.7]", "mail.elsewhere.example"), OutcomeInternal},
 	} {
 		for _, p := range []Policy{own, auto} {

@@ -91,6 +91,8 @@ func TestHELOThatIsAnAddress(t *testing.T) {
 		{"Yahoo without TLS, and an address of somebody else's", "from 192.0.2.10 (EHLO [198.51.100.7]) by 10.253.233.86 with SMTP", "", false},
 		{"a name that is EHLO", "from 198.51.100.7 (EHLO [192.0.2.10]) by 10.253.233.86 with SMTP", "", false},
 		{"qmail", "from unknown (HELO [192.168.1.5]) (192.0.2.10) by mx.example.org with SMTP", "[192.168.1.5]", true},
+		{"a HELO that is a part of the client's own address", "from x([192.0.2.1]) (helo [192.0.2.10]) by mx.example.org with ESMTPS id 4B", "", false},
+		{"the same without brackets", "from x([192.0.2.1]) (helo 192.0.2.10) by mx.example.org with ESMTPS id 1", "", false},
 		{"chasquid, of a user", "from [198.51.100.7] by mx.example.org (chasquid) with ESMTPSA tls X (over submission, TLS-1.3, envelope from \"a@example.com\")", "", false},
 		{"the same with a comment of his", "from [198.51.100.7](x) by mx.example.org (chasquid) with ESMTPSA tls X (over submission, TLS-1.3, envelope from \"a@example.com\")", "", false},
 		{"the same in a comment of his", "from x([198.51.100.7]) by mx.example.org (chasquid) with ESMTPSA tls X (over submission, TLS-1.3, envelope from \"a@example.com\")", "", false},

@@ -162,10 +162,13 @@ func (p *parser) peerComment(c string) bool {
 	switch {
 	case isHeloComment(c) && !(socket && noHELO):
 		helo := strings.TrimSpace(c[4:])
-		_, _, bare := parseAddrPort(helo) // "name ip", of a writer without brackets, or an old client's HELO
+		a, _, bare := parseAddrPort(helo) // "name ip", of a writer without brackets, or an old client's HELO
+		if bare {
+			inside = a
+		}
 		again := bare && p.found.addr.IsValid() && !p.hop.AddrUncertain
 		if socket || again {
-			p.heloSocket(inside, helo)
+			p.heloSocket(inside)
 		}
 		p.setHelo(helo, c[0]|0x20 == 'e')
 		p.words = true
@@ -218,11 +221,11 @@ func (p *parser) peerComment(c string) bool {
 
 // heloSocket notes that a comment which seems to give an address as HELO may be the writer's own: a looked-up name that
 // is HELO, and the address. Then what stood before it are the client's words.
-func (p *parser) heloSocket(inside netip.Addr, helo string) {
+func (p *parser) heloSocket(inside netip.Addr) {
 	p.login = false
 	if p.found.addr.IsValid() {
 		p.twice = true
-		if !strings.Contains(helo, p.found.addr.String()) {
+		if inside != p.found.addr {
 			p.fail(ErrTwoAddresses)
 		}
 	}

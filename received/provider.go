@@ -18,6 +18,9 @@ func (p Provider) Policy(host string) Policy {
 		return Auto(host)
 	}
 	policy, _ := Profile(string(p))
+	if slices.Contains(inferring[:], policy.Provider) {
+		policy.org = registered(strings.ToLower(host))
+	}
 	return policy
 }
 

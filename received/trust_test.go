@@ -96,7 +96,7 @@ func TestBelief(t *testing.T) {
 				"Received: from bank.example (198.51.100.7) by X9.mail.protection.outlook.com (10.13.1.1)" + frontend, OutcomeClient, "2a01:111:f100:3002::66"},
 		{"a private MX, whose name and address hold the same number", []Policy{auto},
 			line("mx1.uni.example", "mx1.uni.example [10.1.1.1]", "store.uni.example") + line("out.sender.example", "out.sender.example [192.0.2.25]", "mx1.uni.example"), OutcomeClient, "192.0.2.25"},
-		{"a private MX of the account's domain, behind a store with a short name", []Policy{Auto("imap.uni.example")},
+		{"a private MX of the account's domain, behind a store with a short name", []Policy{Auto("imap.uni.example"), Provider("postfix").Policy("imap.uni.example")},
 			line("mx1.uni.example", "mx1.uni.example [10.1.1.1]", "inbox7") + line("out.sender.example", "out.sender.example [192.0.2.25]", "mx1.uni.example"), OutcomeClient, "192.0.2.25"},
 		{"a balancer with the name that a cloud gives it", []Policy{auto},
 			line("evil.example", "ip-10-0-1-5.eu-west-1.compute.internal [10.0.1.5]", "mx.uni.example") + forgery("ip-10-0-1-5.eu-west-1.compute.internal"), OutcomePrivatePeer, ""},

@@ -99,15 +99,11 @@ func (t *tx) outdateListing(account, folder string) error {
 	if err != nil {
 		return err
 	}
-	return t.setListing(account, folder, last.outdated())
-}
-
-// outdated returns what of a listing holds when records of its messages were removed.
-func (n Listing) outdated() Listing {
-	if n.Next == 0 {
-		return Listing{}
+	var kept Listing
+	if last.Next != 0 {
+		kept = Listing{Validity: last.Validity, Next: last.Next}
 	}
-	return Listing{Validity: n.Validity, Next: n.Next}
+	return t.setListing(account, folder, kept)
 }
 
 // checksum guards what a listing says: a damaged one could hide mail.

@@ -305,17 +305,6 @@ func (p *plan) lasts(ref fetch.Ref) bool { return p.lastingUIDs && !p.doubted[re
 // isNotRemoved reports whether a record is not that of a message that was removed, whose UID another may have by now.
 func isNotRemoved(b ledger.Brief) bool { return !b.Absent || !b.Disposed }
 
-// removals are the messages that are to go by their UIDs alone.
-func (p *plan) removals() map[fetch.Ref]bool {
-	found := map[fetch.Ref]bool{}
-	for i := range p.settle {
-		if s := &p.settle[i]; !stays(s.disposal.Action) {
-			found[s.ref] = true
-		}
-	}
-	return found
-}
-
 // knownSize returns what the listing or a record says of a message's size, 0 if neither says it.
 func (p *plan) knownSize(ref fetch.Ref) int64 {
 	size := listedSize(ref)

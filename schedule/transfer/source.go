@@ -62,11 +62,13 @@ func (r *run) checkSource(ctx context.Context, at folderKey) error {
 func (r *run) compare(ctx context.Context, at folderKey, known map[string][]ledger.Brief, rules listingRules, lastTry bool) (*plan, error) {
 	listing := r.session.listing
 	isDoubted := func(ref fetch.Ref) bool { return len(known[ref.UID]) > 0 }
-	var removals map[fetch.Ref]bool
+	removals := map[fetch.Ref]bool{}
 	if !rules.setBack {
 		todo := compare(at, listing, known, rules)
-		if r.pass.Failed {
-			removals = todo.removals()
+		for i := range todo.settle {
+			if s := &todo.settle[i]; r.pass.Failed && !stays(s.disposal.Action) {
+				removals[s.ref] = true
+			}
 		}
 		if len(removals)+len(todo.listedAgain) == 0 {
 			return todo, nil

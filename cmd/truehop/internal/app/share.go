@@ -108,16 +108,11 @@ func (s *shares) logIn(account string, logIn func() (fetch.Mailbox, error)) (fet
 		return mailbox, err
 	}
 	if mailbox, err = logIn(); err == nil {
-		s.madeRoom(account)
+		s.mu.Lock()
+		s.of(account).alone = true
+		s.mu.Unlock()
 	}
 	return mailbox, err
-}
-
-// madeRoom takes that a server which was busy let a pass in once the watchers had left.
-func (s *shares) madeRoom(account string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.of(account).alone = true
 }
 
 // end lets the watchers come back after a pass.

@@ -67,26 +67,27 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 	if done || ctx.Err() != nil {
 		return err
 	}
-	lookedAtAll := err == nil && !todo.onlyOverdue && listing.Unlisted == 0 && len(v.left) == 0
+	looked := err == nil && !todo.onlyOverdue && len(v.left) == 0
+	lookedAtAll := looked && listing.Unlisted == 0
 	nothingNew := todo.counts.New == 0 && listing.Unlisted == 0
 	// What has gone may be what is new under another name, which is known once all that is new was looked at.
 	// A server that does not list all it has says nothing about what it leaves out.
 	if lookedAtAll || nothingNew {
 		err = cmp.Or(err, r.findLost(ctx, there))
 	}
-	if readAll := lookedAtAll && err == nil && !there.unread && !todo.unsized; !readAll {
+	if readAll := looked && err == nil && !there.unread && !todo.unsized; !readAll {
 		return err
 	}
 	return r.conclude(ctx, at, todo, last, before)
 }
 
-// conclude records what a visit that has looked at all of a folder has found. last is what was remembered of the folder, before the summary
+// conclude records what a visit that has looked at all that a folder lists has found. last is what was remembered of the folder, before the summary
 // when the visit began.
 func (r *run) conclude(ctx context.Context, at folderKey, todo *plan, last ledger.Listing, before Summary) error {
 	p, listing := r.pass, r.session.first
 	switch {
-	case todo.counts.Waiting == 0:
-	case setBack(listing, last): // what waits is what it was, by its size
+	case todo.counts.Waiting == 0 && listing.Unlisted == 0:
+	case setBack(listing, last): // what waits is what it was, by its size, and what is not listed is asked for by its size once it is
 		return p.Ledger.SetLastListing(ctx, at.account, at.name, underWay(listing, ledger.Listing{}, false))
 	default: // what waits may never have been read, or by an older copy of the ledger have been delivered since
 		return nil

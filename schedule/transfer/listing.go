@@ -218,6 +218,10 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 	longestDueFirst := func(a, b fetch.Ref) int { return due[a].Compare(due[b]) }
 	slices.SortStableFunc(p.retries, longestDueFirst)
 	slices.SortStableFunc(p.suspects, longestDueFirst)
+	if len(p.doubted) > 0 { // what they name is not what the ledger has under them
+		p.asRecorded = maps.Clone(p.asRecorded)
+		maps.DeleteFunc(p.asRecorded, func(uid string, _ uidCount) bool { return p.doubted[uid] })
+	}
 	p.notePresence(at, listing.Unlisted > 0, rules)
 	return p
 }
@@ -328,21 +332,27 @@ func (p *plan) notePresence(at folderKey, incomplete bool, rules listingRules) {
 	for uid, briefs := range p.known {
 		listed := p.listed[uid].listed > 0
 		for _, b := range briefs {
-			inItsPlace := func(other ledger.Brief) bool { return other.Hash != b.Hash && !other.Absent }
+			another := slices.ContainsFunc(briefs, func(other ledger.Brief) bool { return other.Hash != b.Hash && !other.Absent })
+			// In a folder that was set back the UID may be another's soon, also where something else is not listed.
+			hasGone := !listed && !b.Absent
+			mayHaveGone := hasGone && incomplete && rules.setBack
+			doubtful := another || p.doubted[uid] // another has the UID, or may have it
 			switch key := at.key(uid, b.Hash); {
-			case listed && b.Absent && p.doubted[uid]: // its content tells
+			case listed && b.Absent && doubtful:
 			case listed && b.Absent && p.confirmed[uid]:
 				p.back = append(p.back, key)
-			case listed && b.Absent && b.Disposed, listed && b.Absent && slices.ContainsFunc(briefs, inItsPlace): // another may have the UID by now
+			case listed && b.Absent && b.Disposed, b.State == ledger.Lost: // another may have the UID by now
 			case listed && b.Absent && p.lastingUIDs: // else only its content tells whether it is the same message
 				p.back = append(p.back, key)
-			case !listed && !b.Absent && !incomplete:
+			case hasGone && !incomplete:
 				p.absent = append(p.absent, key)
 				disposal, _ := rules.disposal.of(b.State, rules.account-b.Ran, b.Judged)
 				mayHaveRemoved := rules.failed && !stays(disposal.Action) // the last pass, and not recorded it
 				if !b.Disposed && !mayHaveRemoved {
 					p.vanished++
 				}
+			case mayHaveGone && b.State.Final():
+				p.absent = append(p.absent, key)
 			}
 			if !listed && !b.Disposed {
 				p.mayHaveMoved = true

@@ -375,6 +375,7 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	rec := &id.record
 	if id.recognition == unrecognised && w.plan.leftOut[m.ref] && !id.known {
 		// Its UID was another's, whose record had it looked at. It has none, so that of the other must not stand for it once it is gone.
+		w.there.notRead(true) // the next visit counts it as left out
 		return true, p.Ledger.SetDisposed(w.lasting, others)
 	}
 	switch {
@@ -444,16 +445,22 @@ func (w *pipeline) recordsOf(m *message) ([]ledger.Record, error) {
 
 // noteOthers records that the messages which had this one's UID have gone, and returns their keys: the UID is this one's alone, and their
 // content is another.
-func (w *pipeline) noteOthers(ref fetch.Ref, content [32]byte) (gone []ledger.Key, err error) {
+func (w *pipeline) noteOthers(ref fetch.Ref, content [32]byte) (others []ledger.Key, err error) {
 	if w.pass.DryRun || w.plan.lasts(ref) || !w.plan.hasOwnUID(ref) {
 		return nil, nil
 	}
+	var gone []ledger.Key
 	for _, b := range w.plan.known[ref.UID] {
-		if b.Hash != content && !b.Absent && b.State.Final() {
-			gone = append(gone, w.folder.key(ref.UID, b.Hash))
+		if b.Hash == content || !b.State.Final() {
+			continue
+		}
+		key := w.folder.key(ref.UID, b.Hash)
+		others = append(others, key)
+		if !b.Absent {
+			gone = append(gone, key)
 		}
 	}
-	return gone, w.pass.Ledger.SetAbsent(w.lasting, gone, true)
+	return others, w.pass.Ledger.SetAbsent(w.lasting, gone, true)
 }
 
 // queueDisposal readies a retrieved message with a final verdict to be disposed of upstream.

@@ -463,6 +463,121 @@ func TestUIDNEXTThatStandsStill(t *testing.T) {
 	}
 }
 
+// TestSetBackUnderOtherUIDs: what the folder holds under the UIDs of other messages is known by its content.
+func TestSetBackUnderOtherUIDs(t *testing.T) {
+	w := newWorld(t)
+	w.pass.OnDelivered = fetch.Disposal{}
+	w.overInbox(&fakeserver.IMAP{})
+	for _, n := range []int{1, 22, 333, 44} {
+		w.store.Add("", mail(n%256, "X-Padding: "+strings.Repeat("x", n)))
+	}
+	w.run()
+	w.store.Remove("", 2)
+	w.run()
+	w.store = fakeserver.NewStore()
+	w.overInbox(&fakeserver.IMAP{})
+	for _, n := range []int{1, 333, 44} {
+		w.store.Add("", mail(n%256, "X-Padding: "+strings.Repeat("x", n)))
+	}
+	for range 2 {
+		w.run()
+		w.delivered(1, 22, 333%256, 44)
+	}
+}
+
+// TestSetBackTwice: a message that took the UID of another is not read again, however often the folder is set back.
+func TestSetBackTwice(t *testing.T) {
+	w := newWorld(t)
+	w.pass.OnDelivered = fetch.Disposal{}
+	w.overInbox(&fakeserver.IMAP{})
+	for n := range 4 {
+		w.add(n + 1)
+	}
+	w.run()
+	w.run()
+	w.store = fakeserver.NewStore()
+	w.overInbox(&fakeserver.IMAP{})
+	w.add(1)
+	w.add(22)
+	w.run()
+	if err := w.ledger.SetLastListing(t.Context(), "work", "INBOX", ledger.Listing{Validity: validityOf(w), Next: 9}); err != nil {
+		t.Fatal(err)
+	}
+	w.run()
+	for range 2 {
+		if err := w.ledger.SetLastListing(t.Context(), "work", "INBOX", ledger.Listing{}); err != nil {
+			t.Fatal(err)
+		}
+		w.run()
+		w.readNone()
+	}
+	w.delivered(1, 2, 3, 4, 22)
+}
+
+// TestLeftOutUnderTheUIDOfALostMessage: mail that the search leaves out is read once, and found when it fits.
+func TestLeftOutUnderTheUIDOfALostMessage(t *testing.T) {
+	w := newWorld(t)
+	w.pass.OnDelivered, w.pass.Search = fetch.Disposal{}, fetch.Search{{Key: fetch.Seen, Not: true}}
+	w.overInbox(&fakeserver.IMAP{})
+	for n := range 3 {
+		w.add(n + 1)
+	}
+	w.run()
+	w.run()
+	w.store = fakeserver.NewStore()
+	w.overInbox(&fakeserver.IMAP{})
+	w.add(1)
+	w.run()
+	w.add(22)
+	w.see(true, 2)
+	w.run()
+	for range 3 {
+		if s := w.run(); s.LeftOut != 1 {
+			t.Errorf("%d are left out, want 1", s.LeftOut)
+		}
+		w.readNone()
+	}
+	w.see(false, 2)
+	w.run()
+	w.delivered(1, 2, 3, 22)
+}
+
+// TestSetBackWithAMessageThatIsNeverListed: the sizes are asked for once all the same.
+func TestSetBackWithAMessageThatIsNeverListed(t *testing.T) {
+	w := newWorld(t)
+	w.pass.OnDelivered = fetch.Disposal{}
+	w.overInbox(&fakeserver.IMAP{})
+	for n := range 4 {
+		w.add(n + 1)
+	}
+	w.run()
+	w.run()
+	w.store = fakeserver.NewStore()
+	sizes := 0
+	w.overInbox(&fakeserver.IMAP{Without: []string{"ESEARCH"}, Reply: func(verb, args string) (string, bool) {
+		switch {
+		case verb == "UID SEARCH":
+			return "* SEARCH 1\r\n%T OK\r\n", true
+		case strings.HasSuffix(verb, "FETCH") && !strings.Contains(args, "BODY") && !strings.Contains(args, "SIZE"):
+			return "* 1 FETCH (UID 1)\r\n%T OK\r\n", true // of the other nothing is said
+		case verb == "UID FETCH" && !strings.Contains(args, "BODY"):
+			sizes++
+		}
+		return "", false
+	}})
+	w.add(1)
+	w.add(22)
+	for range 4 {
+		_, _ = w.try()
+	}
+	if sizes != 1 {
+		t.Errorf("sizes were asked for %d times, want once", sizes)
+	}
+	w.overInbox(&fakeserver.IMAP{})
+	w.run()
+	w.delivered(1, 2, 3, 4, 22)
+}
+
 // numbers are those of the messages that the MTA took.
 func (w *world) numbers() (got []int) {
 	for _, m := range w.mta.taken {

@@ -68,7 +68,7 @@ func TestHELORefused(t *testing.T) {
 		m := message(1)
 		m.Client.SMTP = true
 		r := injectAll(t, s.Dial, inject.Options{}, m)[0]
-		if r.Outcome != want || r.Stage != "HELO" || !r.Told || r.Reply.String() != reply {
+		if r.Outcome != want || r.Stage != "HELO" || !r.ClientGiven || r.Reply.String() != reply {
 			t.Errorf("%+v, err %v; want %v by %s", r, r.Err, want, reply)
 		}
 	}

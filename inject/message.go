@@ -129,11 +129,11 @@ type Receipt struct {
 	QueueID string
 	// Recipients has one entry for each of Message.To, in that order.
 	Recipients []RecipientReceipt
-	// Presented is what the MTA was told of the client, zero where it was told nothing. A PROXY header tells no name,
-	// XCLIENT and XFORWARD only what the MTA offers to take. Told says that it was told at all, if only that the client is
-	// unknown.
-	Presented Client
-	Told      bool
+	// Presented are the attributes of the client that the MTA was given, zero where it was given none. A PROXY header has no
+	// name, XCLIENT and XFORWARD only what the MTA offers to take. ClientGiven says that it was given any, if only that the
+	// client is unknown.
+	Presented   Client
+	ClientGiven bool
 	// Note says in what the dialogue differed from what was asked, or "".
 	Note string
 	// Err is nil where the MTA gave a verdict.

@@ -94,9 +94,9 @@ func (p *Pool) joined(session bool) {
 	}
 }
 
-// turnedAway reports whether err means that the MTA takes no more connections than are open, and records that. At a first
+// isFull reports whether err means that the MTA takes no more connections than are open, and records that. At a first
 // attempt the connections that are being opened count as open; again says that they have had time to finish.
-func (p *Pool) turnedAway(err *Error, again bool) bool {
+func (p *Pool) isFull(err *Error, again bool) bool {
 	if err == nil {
 		return false
 	}

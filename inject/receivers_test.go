@@ -116,7 +116,7 @@ func TestListenerWithoutPROXY(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := proxied{s: newServer(t, injecttest.Options{Record: true, Faults: []injecttest.Fault{f}})}
 			r := injectAll(t, p.dial, inject.Options{Carrier: inject.PROXYv1}, message(1))[0]
-			if r.Outcome != inject.Deferred || kindOf(r) != inject.Misconfigured || !r.BeforeClient || r.Told {
+			if r.Outcome != inject.Deferred || kindOf(r) != inject.Misconfigured || !r.BeforeClient || r.ClientGiven {
 				t.Fatalf("%+v, err %v", r, r.Err)
 			}
 			if !strings.Contains(r.Err.Hint(), "carrier: xclient") {

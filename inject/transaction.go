@@ -22,9 +22,9 @@ type transaction struct {
 
 	// last says that this is the session's last message.
 	last bool
-	// presented are the attributes of the client that the MTA was given; told says that it was given any.
+	// presented are the attributes of the client that the MTA was given; given says that it was given any.
 	presented Client
-	told      bool
+	given     bool
 	// introduced is the reply to XCLIENT.
 	introduced Reply
 	// sent are MAIL, RCPT and DATA.
@@ -184,7 +184,7 @@ func (t *transaction) present() *end {
 	case s.o.Carrier == XFORWARD:
 		return t.xforward()
 	case s.o.Carrier.byProxy(): // presented before the greeting, and named by EHLO
-		t.tell(append(slices.Clip(proxyAttributes), "HELO"))
+		t.notePresented(append(slices.Clip(proxyAttributes), "HELO"))
 	case s.o.XCLIENT == Off, s.o.XCLIENT == IfAvailable && s.ext.xclient == nil:
 		t.note("no XCLIENT: the MTA takes this host for the client")
 	default:
@@ -193,8 +193,8 @@ func (t *transaction) present() *end {
 	return t.reset()
 }
 
-// tell notes that the MTA was told these attributes of the client, by XCLIENT's names for them.
-func (t *transaction) tell(attributes []string) {
+// notePresented notes that the MTA was given these attributes of the client, by XCLIENT's names for them.
+func (t *transaction) notePresented(attributes []string) {
 	c, p := &t.client, Client{ESMTP: t.client.ESMTP, SMTP: t.client.SMTP}
 	for _, a := range attributes {
 		switch strings.ToUpper(a) {
@@ -217,7 +217,7 @@ func (t *transaction) tell(attributes []string) {
 			p.DestPort = c.DestPort
 		}
 	}
-	t.presented, t.told = p, true
+	t.presented, t.given = p, true
 }
 
 // reset ends an earlier mail transaction that is still open.
@@ -448,7 +448,7 @@ func (t *transaction) leave(e *end) {
 
 // receipt makes the receipt of the message. It is the only function that makes one; [Receipt.with] and [Receipt.and] combine two.
 func (t *transaction) receipt(e *end) Receipt {
-	r := Receipt{Outcome: e.outcome, Stage: e.stage, Reply: e.reply, Recipients: t.recipients, Presented: t.presented, Told: t.told,
+	r := Receipt{Outcome: e.outcome, Stage: e.stage, Reply: e.reply, Recipients: t.recipients, Presented: t.presented, ClientGiven: t.given,
 		Note: strings.Join(t.notes, "; "), Err: e.err, BeforeClient: e.beforeClient}
 	for i := range r.Recipients {
 		to := &r.Recipients[i]

@@ -19,13 +19,13 @@ type worker struct {
 	spare *spare
 	// promised says that the session, or the one being opened, is for a message that is expected and has not come yet.
 	promised bool
-	// turnedAway is when the MTA last took no further connection of this worker.
-	turnedAway time.Time
+	// refusedAt is when the MTA last took no further connection of this worker.
+	refusedAt time.Time
 }
 
-// turnedAwayPause is how long a worker that the MTA turned away leaves its messages to those with a session, before
+// fullPause is how long a worker that the MTA turned away leaves its messages to those with a session, before
 // it tries again.
-const turnedAwayPause = 5 * time.Second
+const fullPause = 5 * time.Second
 
 // spare is a session being opened by a goroutine of its own.
 type spare struct {
@@ -385,7 +385,7 @@ func (w *worker) open(ctx context.Context, j *job, client Client, waiting chan<-
 		ahead := begun && !w.spare.expected // it may have failed for reasons that are over
 		var coming <-chan opened
 		var later <-chan time.Time
-		if pause := time.Until(w.turnedAway.Add(turnedAwayPause)); !begun && pause > 0 && p.others() > 0 {
+		if pause := time.Until(w.refusedAt.Add(fullPause)); !begun && pause > 0 && p.others() > 0 {
 			later = time.After(pause)
 		} else {
 			if !begun {
@@ -399,8 +399,8 @@ func (w *worker) open(ctx context.Context, j *job, client Client, waiting chan<-
 			w.spare.cancel()
 			w.spare = nil
 			switch {
-			case !ahead && time.Now().Before(patience) && p.turnedAway(o.err, again):
-				w.turnedAway, again = time.Now(), true
+			case !ahead && time.Now().Before(patience) && p.isFull(o.err, again):
+				w.refusedAt, again = time.Now(), true
 			case !ahead:
 				w.adopt(o.session, false)
 				return o.err, true
@@ -433,7 +433,7 @@ func (p *Pool) undelivered(m *Message, err *Error, client Client, notes []string
 	case err.Kind == Unsendable:
 		e = withheld(err.Op, err.Text, err.Err)
 	case knewClient && err.Reply.Code != 0:
-		t.tell(proxyAttributes)
+		t.notePresented(proxyAttributes)
 		if err.Op == stageEHLO || err.Op == stageHELO {
 			t.presented.HELO = client.HELO
 		}

@@ -90,13 +90,13 @@ func (t *transaction) xclient() *end {
 		case reply.Code != 220:
 			e := xclientRefused(reply, t.client)
 			if e.err == nil { // the verdict is on the client
-				t.tell(s.ext.xclient)
+				t.notePresented(s.ext.xclient)
 			}
 			return e
 		}
 		t.introduced = reply
 	}
-	t.tell(append(slices.Clip(s.ext.xclient), "HELO"))
+	t.notePresented(append(slices.Clip(s.ext.xclient), "HELO"))
 	if s.introduced && s.o.OnReset != nil {
 		s.o.OnReset()
 	}

@@ -44,7 +44,7 @@ func (t *transaction) xforward() *end {
 			return misconfigured(reply, "XFORWARD was refused", "")
 		}
 	}
-	t.tell(s.ext.xforward)
+	t.notePresented(s.ext.xforward)
 	t.presented.NameTemporary = false
 	return nil
 }

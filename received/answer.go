@@ -83,7 +83,7 @@ func (w *walk) answer(i int, why string) Boundary {
 		Provider:  w.policy.Provider,
 		Outcome:   OutcomeClient,
 		Why:       h.By + " received the message from " + h.Addr.String() + ": " + why,
-		own:       kin(h),
+		own:       peerIsWriters(h),
 	}
 	if h.NameVerified {
 		b.Client.Name = h.Name

@@ -108,5 +108,5 @@ type Boundary struct {
 	Why       string // one sentence
 
 	cause error // of a field that cannot be read
-	own   bool  // the client belongs to the host that saw it; see kin
+	own   bool  // the client belongs to the host that saw it; see peerIsWriters
 }

@@ -75,10 +75,10 @@ func (s *Survey) Findings(least int) []string {
 	return found
 }
 
-// kin reports whether the peer of a hop belongs to its writer, by the name that the
+// peerIsWriters reports whether the peer of a hop belongs to its writer, by the name that the
 // writer recorded, or by an address of the same network. It decides nothing: one such
 // client may be a customer, a colleague, or a list. See [Survey].
-func kin(h *Hop) bool {
+func peerIsWriters(h *Hop) bool {
 	name := h.Name
 	if name == "" && !softwareOf(h.Form).verifies {
 		name = h.HELO

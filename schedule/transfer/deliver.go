@@ -142,20 +142,20 @@ func (w *pipeline) judge(m *message, receipt inject.Receipt) {
 	if w.pass.Recipient.From != "" {
 		recipient = strings.Join(m.attempt.recipients, " ")
 	}
-	if m.plain && d.trouble.what != "" {
-		d.trouble.what += " at the other listener"
+	if m.plain && d.cause.what != "" {
+		d.cause.what += " at the other listener"
 	}
 	w.mu.Lock()
 	many := false
 	if !m.attempt.standIn { // what became of it shows nothing of how clients fare
-		many = w.streak.add(d.trouble, client, recipient)
+		many = w.streak.add(d.cause, client, recipient)
 		if !m.plain { // nobody judges clients there
 			w.tally.add(d.record.State, &receipt)
 		}
 	}
 	w.mu.Unlock()
 	if many {
-		d.stop = d.trouble.err
+		d.stop = d.cause.err
 	}
 	if d.stop != nil {
 		w.stop(d.stop)

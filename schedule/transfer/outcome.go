@@ -87,14 +87,14 @@ type decision struct {
 	unused bool
 	// stop ends the pass, if it is not nil.
 	stop error
-	// trouble is what the message met that other messages may meet likewise.
-	trouble trouble
+	// cause is what the message met that other messages may meet likewise.
+	cause stopCause
 }
 
 // decide turns what the MTA said to an attempt into the message's record, and says whether the pass can go on.
 func decide(rec ledger.Record, a attempt, rules outcomeRules) decision {
 	r := &a.receipt
-	d := decision{trouble: troubleOf(rec.Account, r, rules.multidrop)}
+	d := decision{cause: stopCauseOf(rec.Account, r, rules.multidrop)}
 	askedToEnd := false
 	if r.Err != nil {
 		// The MTA cannot be reached or takes nothing from this host, whoever the client is, or the ledger cannot be written.

@@ -30,7 +30,7 @@
 //	reading.go     [Reader]: the client, the envelope and what else the header says
 //	present.go     [Present]: what the MTA is given of the client
 //	outcome.go     decide: what a reply means for the message
-//	trouble.go     troubleOf, streak: what stops the pass
+//	stop.go        stopCauseOf, streak: what stops the pass
 //	brake.go       [Brake.Holds]: whether refused mail may be disposed of
 //
 // A visit to a folder (folder.go) asks them in turn. The pipeline (pipeline.go) and the settler (settle.go)
@@ -297,7 +297,7 @@ func (p Pass) Run(ctx context.Context) (summary Summary, err error) {
 	}
 	var alike error
 	if !p.DryRun {
-		alike = r.tally.trouble(p.Account)
+		alike = r.tally.commonError(p.Account)
 	}
 	if r.came > 0 || report.summary.Held > 0 {
 		r.setbacks.broken = nil // it was single messages, which are told by their names

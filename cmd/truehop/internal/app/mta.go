@@ -59,10 +59,10 @@ func openPools(cfg *config.Config, o Options, before map[string]*pools) (map[str
 		if o.Reset != nil {
 			options.OnReset = func() { o.Reset(in.Name) }
 		}
-		p := &pools{target: in, authorities: trusted, traced: o.Trace != nil, mta: inject.NewPool(told(dial, in.Name, o.Session), options)}
+		p := &pools{target: in, authorities: trusted, traced: o.Trace != nil, mta: inject.NewPool(reporting(dial, in.Name, o.Session), options)}
 		if in.Plain != (config.Endpoint{}) {
 			dial, options := Plain(in)
-			p.plain = inject.NewPool(told(dial, in.Name, o.Session), options)
+			p.plain = inject.NewPool(reporting(dial, in.Name, o.Session), options)
 		}
 		all[in.Name] = p
 	}
@@ -81,8 +81,8 @@ func authorities(in *config.Target) []byte {
 	return held
 }
 
-// told is dial that tells of each connection.
-func told(dial inject.Dialer, target string, tell func(target string)) inject.Dialer {
+// reporting is dial that tells of each connection.
+func reporting(dial inject.Dialer, target string, tell func(target string)) inject.Dialer {
 	if tell == nil {
 		return dial
 	}

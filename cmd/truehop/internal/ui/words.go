@@ -39,7 +39,7 @@ func presented(r inject.Receipt) string {
 	switch {
 	case r.Presented.Addr.IsValid():
 		return r.Presented.Addr.String()
-	case r.Told:
+	case r.ClientGiven:
 		return "unavailable"
 	}
 	return "-"

@@ -8,43 +8,43 @@ import (
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
-// trouble is what one message met that may be the MTA's matter and not its own. No single message can show
+// stopCause is what one message met that may be the MTA's matter and not its own. No single message can show
 // that: a reply may be about its client, its sender, its content.
-type trouble struct {
+type stopCause struct {
 	// what is the same for all messages that meet the same trouble, "" for none.
 	what string
 	// err is what the pass ends with, if enough messages meet it.
 	err error
 }
 
-// troubleOf finds the trouble that a receipt tells of. What may be said of one client only, such as greylisting, is none.
-func troubleOf(account string, r *inject.Receipt, multidrop bool) trouble {
+// stopCauseOf finds what a receipt shows of that kind. What may be said of one client only, such as greylisting, is none.
+func stopCauseOf(account string, r *inject.Receipt, multidrop bool) stopCause {
 	if r.Err == nil {
 		// RFC 3463 section 3.4: X.3.1 is the system's storage. X.2.2 is that of one mailbox, and X.5.3 is about the
 		// number of recipients, though all of them come as 452.
 		if r.Outcome == inject.Deferred && r.Reply.Enhanced == "4.3.1" {
-			return trouble{"storage", &Error{Op: r.Stage, Text: "the MTA is out of storage: " + r.Reply.String(), Advice: "free space in the MTA's queue"}}
+			return stopCause{"storage", &Error{Op: r.Stage, Text: "the MTA is out of storage: " + r.Reply.String(), Advice: "free space in the MTA's queue"}}
 		}
 		if complaint := recipientComplaint(r, multidrop); complaint != "" {
-			return trouble{complaint, &Error{Op: "RCPT TO", Text: "the MTA does not take mail for the recipients of this account: " + r.Reply.String(),
+			return stopCause{complaint, &Error{Op: "RCPT TO", Text: "the MTA does not take mail for the recipients of this account: " + r.Reply.String(),
 				Advice: "correct recipients, or make the MTA responsible for their domain; then truehop retry " + account + " --all"}}
 		}
-		return trouble{}
+		return stopCause{}
 	}
 	switch r.Err.Kind {
 	case inject.Aborted, inject.Unsendable:
-		return trouble{}
+		return stopCause{}
 	case inject.Protocol, inject.Misconfigured:
 		// An attribute that the MTA does not take is the client's matter: an IPv6 address, for instance.
 		if r.Stage == "XCLIENT" && r.Reply.Code == 501 {
-			return trouble{}
+			return stopCause{}
 		}
 	}
-	return trouble{r.Err.Kind.String(), r.Err}
+	return stopCause{r.Err.Kind.String(), r.Err}
 }
 
-// troubleLimit is how many messages in a row must meet the same trouble before it is taken for the MTA's.
-const troubleLimit = 3
+// stopLimit is how many messages in a row must meet the same trouble before it is taken for the MTA's.
+const stopLimit = 3
 
 // streak is a row of messages that met the same trouble.
 type streak struct {
@@ -55,7 +55,7 @@ type streak struct {
 // add notes the trouble that a message met and reports whether the row is long enough now. Only messages of
 // different clients count, and where each message has a recipient of its own, for different recipients: one sender, or one
 // mailbox, can make any trouble for its own mail. All unknown clients count as one.
-func (s *streak) add(t trouble, client, recipient string) bool {
+func (s *streak) add(t stopCause, client, recipient string) bool {
 	if t.what != s.what {
 		*s = streak{what: t.what}
 	}
@@ -66,7 +66,7 @@ func (s *streak) add(t trouble, client, recipient string) bool {
 	if recipient != "" {
 		s.recipients = append(s.recipients, recipient)
 	}
-	return len(s.clients) >= troubleLimit
+	return len(s.clients) >= stopLimit
 }
 
 // recipientComplaint names what the MTA has against the recipients of the account, "" if nothing. Where each
@@ -119,8 +119,8 @@ func (t *tally) add(state ledger.State, r *inject.Receipt) {
 	t.mixed = t.mixed || r.Stage != t.first.Stage || r.Reply.Code != t.first.Reply.Code || r.Reply.Enhanced != t.first.Reply.Enhanced
 }
 
-// trouble returns the one error that all messages of a pass over an account amount to, nil if they do not.
-func (t *tally) trouble(account string) error {
+// commonError returns the one error that all messages of a pass over an account amount to, nil if they do not.
+func (t *tally) commonError(account string) error {
 	switch {
 	case t.misconfigured > 0 && t.misconfigured == t.fared:
 		return t.err

@@ -63,8 +63,8 @@ func TestPresentedIsWhatWasTold(t *testing.T) {
 			m := message(1)
 			m.Client = c.client
 			r := injectAll(t, dial, inject.Options{Carrier: c.carrier, XCLIENT: c.mode}, m)[0]
-			if told := c.mode == inject.Required; r.Presented != c.want || r.Told != told {
-				t.Errorf("told %v\n%+v, want\n%+v (%v by %v, err %v)", r.Told, r.Presented, c.want, r.Outcome, r.Reply, r.Err)
+			if told := c.mode == inject.Required; r.Presented != c.want || r.ClientGiven != told {
+				t.Errorf("told %v\n%+v, want\n%+v (%v by %v, err %v)", r.ClientGiven, r.Presented, c.want, r.Outcome, r.Reply, r.Err)
 			}
 		})
 	}

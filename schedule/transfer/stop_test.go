@@ -35,7 +35,7 @@ func TestStreak(t *testing.T) {
 			end := 0
 			for i, message := range strings.Fields(c.met) {
 				part := append(strings.Split(strings.ReplaceAll(message, "-", ""), "/"), "")
-				if s.add(trouble{what: part[0]}, part[1], part[2]) && end == 0 {
+				if s.add(stopCause{what: part[0]}, part[1], part[2]) && end == 0 {
 					end = i + 1
 				}
 			}
@@ -46,7 +46,7 @@ func TestStreak(t *testing.T) {
 	}
 }
 
-func TestTroubleOf(t *testing.T) {
+func TestStopCauseOf(t *testing.T) {
 	said := func(o inject.Outcome, stage string, code int, enhanced string) inject.Receipt {
 		return receiptOf(fared("a", o, stage, code, enhanced))
 	}
@@ -78,7 +78,7 @@ func TestTroubleOf(t *testing.T) {
 		{"told to end", failedReceipt("RCPT", inject.Aborted), ""},
 		{"it cannot be said", failedReceipt("MAIL", inject.Unsendable), ""},
 	} {
-		got := troubleOf("work", &c.receipt, false)
+		got := stopCauseOf("work", &c.receipt, false)
 		if got.what != c.want || (got.err == nil) != (c.want == "") {
 			t.Errorf("%s: %q with the error %v, want %q", c.name, got.what, got.err, c.want)
 		}
@@ -116,7 +116,7 @@ func TestTally(t *testing.T) {
 				sum.add(ledger.Deferred, &wanted)
 			}
 		}
-		err := sum.trouble("work")
+		err := sum.commonError("work")
 		switch {
 		case c.want == "" && err != nil, c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)

@@ -336,12 +336,12 @@ func (p *plan) notePresence(at folderKey, incomplete bool, rules listingRules) {
 			// In a folder that was set back the UID may be another's soon, also where something else is not listed.
 			hasGone := !listed && !b.Absent
 			mayHaveGone := hasGone && incomplete && rules.setBack
-			doubtful := another || p.doubted[uid] // another has the UID, or may have it
+			doubtful := another || p.doubted[uid] || b.State == ledger.Lost // another has the UID, or may have it
 			switch key := at.key(uid, b.Hash); {
 			case listed && b.Absent && doubtful:
 			case listed && b.Absent && p.confirmed[uid]:
 				p.back = append(p.back, key)
-			case listed && b.Absent && b.Disposed, b.State == ledger.Lost: // another may have the UID by now
+			case listed && b.Absent && b.Disposed: // another may have the UID by now
 			case listed && b.Absent && p.lastingUIDs: // else only its content tells whether it is the same message
 				p.back = append(p.back, key)
 			case hasGone && !incomplete:

@@ -55,7 +55,9 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	rec := &id.record
 	if id.recognition == unrecognised && w.plan.leftOut[m.ref] && !id.known {
 		// Its UID was another's, whose record had it looked at. It has none, so that of the other must not stand for it once it is gone.
-		w.there.notRead(true) // the next visit counts it as left out
+		if len(others) > 0 {
+			w.there.notRead(true) // the next visit counts it as left out
+		}
 		return true, p.Ledger.SetDisposed(w.lasting, others)
 	}
 	switch {

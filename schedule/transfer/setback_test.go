@@ -29,6 +29,26 @@ func (c closing) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// fill puts so many messages into the inbox of an IMAP server, and makes the passes until nothing is left to do.
+func (w *world) fill(messages int) {
+	w.t.Helper()
+	w.overInbox(&fakeserver.IMAP{})
+	for n := range messages {
+		w.add(n + 1)
+	}
+	w.run()
+	w.run()
+}
+
+// setBack puts a copy of the mailbox in its place, which holds these messages, under UIDs from 1 on.
+func (w *world) setBack(server *fakeserver.IMAP, messages ...int) {
+	w.store = fakeserver.NewStore()
+	w.overInbox(server)
+	for _, n := range messages {
+		w.add(n)
+	}
+}
+
 // TestUIDOfARemovedMessageIsGivenAgain: a mailbox that is set back, as to a copy of it, gives new mail the UIDs of messages that were
 // deleted, or lists those again. What is new is delivered before it is deleted, what is not is deleted alone.
 func TestUIDOfARemovedMessageIsGivenAgain(t *testing.T) {
@@ -176,12 +196,7 @@ func TestSetBackIsNotForgotten(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.pass.OnDelivered = fetch.Disposal{}
-			w.overInbox(&fakeserver.IMAP{})
-			for n := range 4 {
-				w.add(n + 1)
-			}
-			w.run()
-			w.run()
+			w.fill(4)
 			w.store = fakeserver.NewStore() // of which the copy held the first two
 			w.overInbox(&fakeserver.IMAP{
 				Wrap:  func(c net.Conn) net.Conn { return closing{c} },
@@ -253,17 +268,8 @@ func TestMailUnderTheUIDOfOneThatWasToBeDeleted(t *testing.T) {
 func TestSearchInAFolderThatWasSetBack(t *testing.T) {
 	w := newWorld(t)
 	w.pass.OnDelivered, w.pass.Search = fetch.Disposal{}, fetch.Search{{Key: fetch.Seen, Not: true}}
-	w.overInbox(&fakeserver.IMAP{})
-	for n := range 4 {
-		w.add(n + 1)
-	}
-	w.run()
-	w.run()
-	w.store = fakeserver.NewStore()
-	w.overInbox(&fakeserver.IMAP{})
-	w.add(1)
-	w.add(2)
-	w.add(33)
+	w.fill(4)
+	w.setBack(&fakeserver.IMAP{}, 1, 2, 33)
 	w.see(true, 3)
 	for range 2 {
 		w.run()
@@ -310,12 +316,7 @@ func TestSetBackIsFoundInTheEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.pass.OnDelivered = fetch.Disposal{}
-			w.overInbox(&fakeserver.IMAP{})
-			for n := range 4 {
-				w.add(n + 1)
-			}
-			w.run()
-			w.run()
+			w.fill(4)
 			w.store = fakeserver.NewStore() // of which the copy held the first two
 			w.add(1)
 			w.add(2)
@@ -392,12 +393,7 @@ func TestFolderThatShowsNothingOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.pass.OnDelivered = disposal
-			w.overInbox(&fakeserver.IMAP{})
-			for n := range 3 {
-				w.add(n + 1)
-			}
-			w.run()
-			w.run()
+			w.fill(3)
 			store, validity := w.store, validityOf(w)
 			w.store = fakeserver.NewStore()
 			w.store.SetValidity("", validity)
@@ -489,16 +485,8 @@ func TestSetBackUnderOtherUIDs(t *testing.T) {
 func TestSetBackTwice(t *testing.T) {
 	w := newWorld(t)
 	w.pass.OnDelivered = fetch.Disposal{}
-	w.overInbox(&fakeserver.IMAP{})
-	for n := range 4 {
-		w.add(n + 1)
-	}
-	w.run()
-	w.run()
-	w.store = fakeserver.NewStore()
-	w.overInbox(&fakeserver.IMAP{})
-	w.add(1)
-	w.add(22)
+	w.fill(4)
+	w.setBack(&fakeserver.IMAP{}, 1, 22)
 	w.run()
 	if err := w.ledger.SetLastListing(t.Context(), "work", "INBOX", ledger.Listing{Validity: validityOf(w), Next: 9}); err != nil {
 		t.Fatal(err)
@@ -518,15 +506,8 @@ func TestSetBackTwice(t *testing.T) {
 func TestLeftOutUnderTheUIDOfALostMessage(t *testing.T) {
 	w := newWorld(t)
 	w.pass.OnDelivered, w.pass.Search = fetch.Disposal{}, fetch.Search{{Key: fetch.Seen, Not: true}}
-	w.overInbox(&fakeserver.IMAP{})
-	for n := range 3 {
-		w.add(n + 1)
-	}
-	w.run()
-	w.run()
-	w.store = fakeserver.NewStore()
-	w.overInbox(&fakeserver.IMAP{})
-	w.add(1)
+	w.fill(3)
+	w.setBack(&fakeserver.IMAP{}, 1)
 	w.run()
 	w.add(22)
 	w.see(true, 2)
@@ -546,12 +527,7 @@ func TestLeftOutUnderTheUIDOfALostMessage(t *testing.T) {
 func TestSetBackWithAMessageThatIsNeverListed(t *testing.T) {
 	w := newWorld(t)
 	w.pass.OnDelivered = fetch.Disposal{}
-	w.overInbox(&fakeserver.IMAP{})
-	for n := range 4 {
-		w.add(n + 1)
-	}
-	w.run()
-	w.run()
+	w.fill(4)
 	w.store = fakeserver.NewStore()
 	sizes := 0
 	w.overInbox(&fakeserver.IMAP{Without: []string{"ESEARCH"}, Reply: func(verb, args string) (string, bool) {
@@ -637,15 +613,8 @@ func TestMailUnderTheUIDsOfThoseThatWereLost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.pass.OnDelivered = disposal
-			w.overInbox(&fakeserver.IMAP{})
-			for n := range 4 {
-				w.add(n + 1)
-			}
-			w.run()
-			w.run()
-			w.store = fakeserver.NewStore()
-			w.overInbox(&fakeserver.IMAP{})
-			w.add(1)
+			w.fill(4)
+			w.setBack(&fakeserver.IMAP{}, 1)
 			w.run()
 			want := []int{1, 2, 3, 4}
 			for n := 32; n < 36; n++ {

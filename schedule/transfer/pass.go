@@ -33,7 +33,7 @@
 //	stop.go        stopCauseOf, streak: what stops the pass
 //	brake.go       [Brake.Holds]: whether refused mail may be disposed of
 //
-// A visit to a folder (folder.go) asks them in turn. The pipeline (pipeline.go) and the settler (settle.go)
+// A visit to a folder (folder.go) asks them in turn. The pipeline (pipeline.go, recognise.go) and the settler (settle.go)
 // carry out what they say.
 package transfer
 

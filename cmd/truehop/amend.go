@@ -104,11 +104,18 @@ func ofOneMessage(records []ledger.Record, a *config.Account, uid string) ([]led
 	if inOnePlace(records) {
 		return records, nil
 	}
-	there := slices.DeleteFunc(slices.Clone(records), func(r ledger.Record) bool { return isLeftOver(r, a) })
+	flags := a.OnDelivered.Action == fetch.Flag || a.OnRefused.Disposal.Action == fetch.Flag
+	there := slices.DeleteFunc(slices.Clone(records), func(r ledger.Record) bool {
+		removed := r.Disposed && !flags // what was flagged is still there
+		return r.Absent || removed
+	})
 	if len(there) == 0 {
 		there = records
 	}
-	if inOnePlace(there) || areCopies(there) {
+	areCopies := !slices.ContainsFunc(there, func(r ledger.Record) bool { // of one content, which was read
+		return r.Hash != there[0].Hash || r.Hash == (ledger.Key{}).Hash
+	})
+	if inOnePlace(there) || areCopies {
 		return there, nil
 	}
 	var which strings.Builder
@@ -126,18 +133,4 @@ func inOnePlace(records []ledger.Record) bool {
 	return !slices.ContainsFunc(records, func(r ledger.Record) bool {
 		return r.Folder != records[0].Folder || r.Validity != records[0].Validity
 	})
-}
-
-// areCopies reports whether records have one content, which was read.
-func areCopies(records []ledger.Record) bool {
-	return !slices.ContainsFunc(records, func(r ledger.Record) bool {
-		return r.Hash != records[0].Hash || r.Hash == (ledger.Key{}).Hash
-	})
-}
-
-// isLeftOver reports whether a message is not upstream any more. One that was flagged there still is.
-func isLeftOver(r ledger.Record, a *config.Account) bool {
-	flags := a.OnDelivered.Action == fetch.Flag || a.OnRefused.Disposal.Action == fetch.Flag
-	removed := r.Disposed && !flags
-	return r.Absent || removed
 }

@@ -15,18 +15,6 @@ import (
 	"github.com/truehop/truehop/schedule/transfer"
 )
 
-// openMessages select what status lists message by message, in this order. Refused or deferred mail that was disposed of,
-// or taken away by somebody, wants nothing more; what was in doubt when it went may never have arrived.
-func openMessages() []ledger.Filter {
-	stuck := ledger.StatesWhere(func(s ledger.State) bool { return s.WantsPerson() && s != ledger.Lost })
-	return []ledger.Filter{
-		{States: stuck, Upstream: true},
-		{States: []ledger.State{ledger.Lost}, Unacknowledged: true},
-		{States: ledger.StatesWhere(ledger.State.InDoubt)},
-		{States: []ledger.State{ledger.Deferred}, Upstream: true},
-	}
-}
-
 // statusLimit bounds the messages listed for an account, of each group of states.
 const statusLimit = 1000
 
@@ -170,8 +158,16 @@ func readStatus(ctx context.Context, l app.Ledger, a *config.Account, target str
 	if err != nil {
 		return nil, err
 	}
+	// What is listed message by message, in this order. Refused or deferred mail that was disposed of, or taken away by
+	// somebody, wants nothing more; what was in doubt when it went may never have arrived.
+	stuck := ledger.StatesWhere(func(s ledger.State) bool { return s.WantsPerson() && s != ledger.Lost })
 	var open []ledger.Record
-	for _, f := range openMessages() {
+	for _, f := range []ledger.Filter{
+		{States: stuck, Upstream: true},
+		{States: []ledger.State{ledger.Lost}, Unacknowledged: true},
+		{States: ledger.StatesWhere(ledger.State.InDoubt)},
+		{States: []ledger.State{ledger.Deferred}, Upstream: true},
+	} {
 		f.Account, f.Limit = a.Name, statusLimit
 		found, err := l.List(ctx, f)
 		if err != nil {

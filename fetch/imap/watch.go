@@ -34,7 +34,13 @@ func (c *Client) Watch(ctx context.Context, period time.Duration) (arrived bool,
 			wait, longest := c.idle, maxIdle
 			polled := !c.CanWatch() || c.silent
 			if polled {
-				wait, longest = c.poll, pollEvery
+				longest = pollEvery
+				wait = func(period time.Duration) (arrived bool, err error) {
+					if c.await(period) {
+						return true, nil
+					}
+					return c.noop()
+				}
 			}
 			span := min(left, longest)
 			var err error
@@ -50,14 +56,6 @@ func (c *Client) Watch(ctx context.Context, period time.Duration) (arrived bool,
 		return c.checkValidity("IDLE")
 	})
 	return arrived, err
-}
-
-// poll waits, and then asks.
-func (c *Client) poll(period time.Duration) (arrived bool, err error) {
-	if c.await(period) {
-		return true, nil
-	}
-	return c.noop()
 }
 
 // askInstead has the server asked by NOOP in place of IDLE for the rest of the session.

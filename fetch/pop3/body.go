@@ -93,7 +93,8 @@ func (b *body) atEnd() error {
 		w.clock.restart()
 		wait = 1
 	}
-	if short && !b.more { // not by send: what is buffered may be the text
+	asks := short && !b.more
+	if asks { // not by send: what is buffered may be the text
 		w.trace("C", "NOOP")
 		if err := w.write("NOOP", []byte("NOOP\r\n")); err != nil {
 			return err
@@ -106,22 +107,17 @@ func (b *body) atEnd() error {
 		case !may:
 			return protocolError("RETR", "text behind the end of a message", next)
 		case !short, is, err != nil && b.more: // that error is the next message's
-			return b.afterNoop(short && !b.more)
+			if asks { // what the reply says does not matter
+				if _, err := w.reply("NOOP"); err != nil {
+					return err
+				}
+			}
+			return io.EOF
 		case err != nil:
 			return w.lost("NOOP", err)
 		}
 		wait = len(next) + 1
 	}
-}
-
-// afterNoop reads the reply to NOOP, if that was sent, and returns io.EOF. What the reply says does not matter.
-func (b *body) afterNoop(sent bool) error {
-	if sent {
-		if _, err := b.w.reply("NOOP"); err != nil {
-			return err
-		}
-	}
-	return io.EOF
 }
 
 // maxReplyBegin is how many octets are looked at for the begin of a reply.

@@ -106,14 +106,6 @@ func Unsettled(slab []Brief, group int, settled func([]Brief) bool) ([]Brief, in
 	return slab, len(slab)
 }
 
-// heading returns the columns of a Heading, or what stands for them in an older file.
-func (l *Ledger) heading() string {
-	if l.version < 6 {
-		return noHeading
-	}
-	return headingColumns
-}
-
 func (l *Ledger) readError(err error) error {
 	if err != nil && l.closing.Load() {
 		return errClosed()
@@ -213,7 +205,11 @@ func (l *Ledger) List(ctx context.Context, f Filter) ([]Record, error) {
 
 func (l *Ledger) records(ctx context.Context, where string, limit int, args ...any) (rs []Record, err error) {
 	defer func() { err = l.unchanged(ctx, err) }()
-	query := "SELECT account, folder, validity, " + shownColumns + ", " + l.heading() + ", " + rowColumns(l.version) + " FROM record" +
+	heading := headingColumns
+	if l.version < 6 {
+		heading = noHeading
+	}
+	query := "SELECT account, folder, validity, " + shownColumns + ", " + heading + ", " + rowColumns(l.version) + " FROM record" +
 		" JOIN (SELECT id, account, folder, validity FROM mailbox) ON id = mailbox" +
 		" WHERE " + where + " ORDER BY last DESC, mailbox, uid, hash"
 	if limit > 0 {

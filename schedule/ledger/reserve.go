@@ -23,17 +23,6 @@ const (
 	walSize = 2 << 20
 )
 
-// allocateWAL gives the WAL at path its space. Where it cannot, the reserve has
-// to suffice. Opening and closing this file drops no lock: SQLite locks the others.
-func allocateWAL(path string) {
-	f, err := os.OpenFile(path, os.O_WRONLY|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	_ = allocateBeyond(f, walSize)
-}
-
 // reserve is a file that only takes up space. When a verdict finds the disk
 // full it is removed, and the write is tried once more: what the MTA has
 // accepted can be recorded though the disk filled up meanwhile. Until the space

@@ -5,11 +5,14 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -179,7 +182,12 @@ func startWriter(ctx context.Context, path string, db *sql.DB, r *reserve, file 
 		t.close()
 		return nil, failed("cannot be written", path, err)
 	}
-	allocateWAL(path + "-wal")
+	// The WAL gets its space. Where it cannot, the reserve has to suffice. Opening and closing this file drops no lock: SQLite
+	// locks the others.
+	if f, err := os.OpenFile(path+"-wal", os.O_WRONLY|unix.O_NOFOLLOW, 0); err == nil {
+		_ = allocateBeyond(f, walSize)
+		_ = f.Close()
+	}
 	go w.run()
 	return w, nil
 }
@@ -252,19 +260,14 @@ func (w *writer) persist(group []*write) error {
 		if !errors.As(err, &waits) || kindOfCause(err) != Slow {
 			return err
 		}
-		if time.Since(began) >= busyPatience || !w.pause() {
+		if time.Since(began) >= busyPatience {
 			return err
 		}
-	}
-}
-
-// pause lets a moment pass before the next try. It returns false once the writer is to end.
-func (w *writer) pause() bool {
-	select {
-	case <-w.quit:
-		return false
-	case <-time.After(busyPause):
-		return true
+		select {
+		case <-w.quit:
+			return err
+		case <-time.After(busyPause):
+		}
 	}
 }
 

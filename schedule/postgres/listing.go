@@ -114,7 +114,11 @@ func (l *Ledger) briefs(ctx context.Context, settled func([]ledger.Brief) bool, 
 		if err := r.decode(); err != nil {
 			return err
 		}
-		b := r.brief()
+		b := ledger.Brief{
+			UID: r.UID, Hash: r.Hash, State: r.State, Disposed: r.Disposed, Absent: r.Absent, Attempts: r.Attempts, Doubts: r.Doubts,
+			Next: r.Next, Token: r.Token, First: r.First, Ran: r.Ran, Size: r.Size, Listed: r.Listed, Suspect: r.Breaks > 0,
+			DotSent: r.DotSent, Judged: r.Judged, Fingerprint: r.Fingerprint,
+		}
 		if group < len(slab) && slab[group].UID != b.UID {
 			slab, group = ledger.Unsettled(slab, group, settled)
 		}

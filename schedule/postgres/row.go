@@ -155,15 +155,6 @@ func (r *row) decode() error {
 	return nil
 }
 
-// brief is the part that a pass decides by.
-func (r *row) brief() ledger.Brief {
-	return ledger.Brief{
-		UID: r.UID, Hash: r.Hash, State: r.State, Disposed: r.Disposed, Absent: r.Absent, Attempts: r.Attempts, Doubts: r.Doubts,
-		Next: r.Next, Token: r.Token, First: r.First, Ran: r.Ran, Size: r.Size, Listed: r.Listed, Suspect: r.Breaks > 0,
-		DotSent: r.DotSent, Judged: r.Judged, Fingerprint: r.Fingerprint,
-	}
-}
-
 // shown is what a person is shown of a row.
 type shown struct {
 	folder, recipients, client, helo, sender, reply, queueid, why, author, subject, messageid []byte

@@ -184,7 +184,9 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 		}
 		if rules.chosen != nil && !rules.chosen[ref.UID] { // the search has not found it
 			p.leftOut[ref] = true
-			if !slices.ContainsFunc(known[ref.UID], isNotRemoved) { // what has a record was chosen once, and goes on by that
+			// What has a record was chosen once, and goes on by that; of a message that was removed another may have the UID by now.
+			isThere := func(b ledger.Brief) bool { return !b.Absent || !b.Disposed }
+			if !slices.ContainsFunc(known[ref.UID], isThere) {
 				p.counts.LeftOut++
 				continue
 			}
@@ -305,9 +307,6 @@ func (p *plan) owesMark(ref fetch.Ref, s ledger.State, content [32]byte) bool {
 
 // lasts reports whether the UID of a message is proof of what it is.
 func (p *plan) lasts(ref fetch.Ref) bool { return p.lastingUIDs && !p.doubted[ref.UID] }
-
-// isNotRemoved reports whether a record is not that of a message that was removed, whose UID another may have by now.
-func isNotRemoved(b ledger.Brief) bool { return !b.Absent || !b.Disposed }
 
 // knownSize returns what the listing or a record says of a message's size, 0 if neither says it.
 func (p *plan) knownSize(ref fetch.Ref) int64 {

@@ -246,7 +246,11 @@ func (w *spoolWriter) readAll(r io.Reader) error {
 			w.mem = slices.Grow(w.mem, bytes.MinRead)
 		}
 		n, err := r.Read(w.mem[len(w.mem):cap(w.mem)])
-		w.look(w.mem[len(w.mem) : len(w.mem)+n])
+		got := w.mem[len(w.mem) : len(w.mem)+n]
+		_, _ = w.sum.Write(got) // a hash never fails
+		w.eightBit = w.eightBit || hasEightBit(got)
+		w.nul = w.nul || bytes.IndexByte(got, 0) >= 0
+		w.size += int64(n)
 		w.mem = w.mem[:len(w.mem)+n]
 		ended := err == io.EOF // no error that wraps it: that is a connection that broke
 		if err := w.store(ended); err != nil {
@@ -261,20 +265,17 @@ func (w *spoolWriter) readAll(r io.Reader) error {
 	}
 }
 
-// look examines the next octets of the message.
-func (w *spoolWriter) look(p []byte) {
-	_, _ = w.sum.Write(p) // a hash never fails
-	w.eightBit = w.eightBit || hasEightBit(p)
-	w.nul = w.nul || bytes.IndexByte(p, 0) >= 0
-	w.size += int64(len(p))
-}
-
 // store moves to the file what is to be there: all of a message above the limit, whenever the memory is full and when it
 // has ended.
 func (w *spoolWriter) store(ended bool) error {
 	switch {
 	case w.file == nil && len(w.mem) > w.limit:
-		if err := w.create(); err != nil {
+		// The file has no name, so that nothing is left behind whatever becomes of the process.
+		var err error
+		if w.file, err = os.CreateTemp(w.dir, "spool-*"); err != nil {
+			return err
+		}
+		if err := os.Remove(w.file.Name()); err != nil {
 			return err
 		}
 	case w.file == nil, len(w.mem) < cap(w.mem) && !ended:
@@ -285,15 +286,6 @@ func (w *spoolWriter) store(ended bool) error {
 		w.mem = make([]byte, 0, copySize)
 	}
 	return err
-}
-
-// create creates a temporary file that has no name, so that nothing is left behind
-// whatever becomes of the process.
-func (w *spoolWriter) create() (err error) {
-	if w.file, err = os.CreateTemp(w.dir, "spool-*"); err != nil {
-		return err
-	}
-	return os.Remove(w.file.Name())
 }
 
 // hasEightBit reports whether p holds an octet above 127.

@@ -128,10 +128,6 @@ type home struct {
 	ended   bool
 }
 
-func accounts() []string {
-	return []string{"work", "home", "club", "gone", "a", "b", strings.Repeat("a", maxAccount)}
-}
-
 // open opens the record and locks the accounts. At the end of the test it is closed.
 func (p place) open(t *testing.T) *home {
 	t.Helper()
@@ -140,7 +136,7 @@ func (p place) open(t *testing.T) *home {
 		t.Fatalf("open: %v", err)
 	}
 	h := &home{Home: opened}
-	for _, account := range accounts() {
+	for _, account := range []string{"work", "home", "club", "gone", "a", "b", strings.Repeat("a", maxAccount)} {
 		h.unlocks = append(h.unlocks, must[func() error](t)(h.Lock(account)))
 	}
 	t.Cleanup(func() { h.end(t) })

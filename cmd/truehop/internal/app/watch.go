@@ -188,18 +188,13 @@ func (a *App) watch(ctx context.Context, account, upstream string, tell func(wit
 	}
 }
 
-// asNow returns an account as the configuration has it now. Another secret in the table, of which a watcher is not told, makes another
-// account that is the same otherwise; one that differs in more is watched by others soon.
-func (a *App) asNow(account *config.Account) *config.Account {
-	if now := a.setup().cfg.Accounts[account.Name]; now != nil && now.Same(account) {
-		return now
-	}
-	return account
-}
-
 // idle keeps one connection and watches until the connection ends, and returns why it did.
 func (a *App) idle(ctx context.Context, account *config.Account, w *watched, tell func(within time.Duration)) error {
-	account = a.asNow(account)         // a password that was replaced would be refused, and providers lock accounts over that
+	// A watcher is not told of another secret in the table, which makes another account that is the same otherwise. The password
+	// that was replaced would be refused, and providers lock accounts over that. An account that differs in more is watched by others soon.
+	if now := a.setup().cfg.Accounts[account.Name]; now != nil && now.Same(account) {
+		account = now
+	}
 	tell((maxWatched + 1) * loginTime) // after the other watchers, and a pass
 	mailbox, err := a.logInInTurn(ctx, account, aWatcher)
 	tell(loginTime)

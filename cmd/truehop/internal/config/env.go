@@ -16,12 +16,6 @@ type environment struct {
 	*report
 }
 
-// sets reports whether a variable of the environment sets a key.
-func sets(variable string) bool {
-	name, _, _ := strings.Cut(variable, "=")
-	return strings.HasPrefix(name, envPrefix) && name != "TRUEHOP_REQUIRE_SERVERS"
-}
-
 // variable returns the path and the value that a variable sets, "" if it sets none.
 func (e *environment) variable(name, s string) (string, any) {
 	// The switch of the test suite is no key.

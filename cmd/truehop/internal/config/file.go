@@ -111,8 +111,9 @@ func (f *file) private() error {
 	switch {
 	case k.private():
 		return nil
-	case k.ofGroup() && os.Geteuid() == 0:
-		// No word of chmod alone: a service whose group that is could not read the file any more. And root does not know who is in it.
+	case k.root && !k.ourGroup && k.mode&0o077 == 0o040 && os.Geteuid() == 0:
+		// A group that we are not in may read a file of root's, and nobody else may. No word of chmod alone: a service whose group
+		// that is could not read the file any more. And root does not know who is in it.
 		name, member := groupName(group)
 		return fmt.Errorf("mode %04o lets the group %s read it, and truehop runs as root, who is not in it: where the service is a user of that group, run it as that user, as by sudo -u %s truehop check; where it is root, chmod 600 %s",
 			f.mode.Perm(), name, member, strconv.Quote(f.path))
@@ -163,9 +164,6 @@ func (k keeping) private() bool {
 	// Those that every host has are no container's secrets.
 	return k.mount.tmpfs && !slices.Contains([]string{"", "/", "/run", "/tmp", "/var/tmp", "/dev/shm"}, k.mount.point)
 }
-
-// ofGroup reports whether a group that we are not in may read a file of root's, and nobody else may.
-func (k keeping) ofGroup() bool { return k.root && !k.ourGroup && k.mode&0o077 == 0o040 }
 
 // mountPoint returns the highest directory above path on the same file system, "" if it cannot be told.
 func mountPoint(path string) string {

@@ -44,6 +44,10 @@ func Load(path string, o Options) (*Config, error) {
 	if path == "" {
 		places := Places(o)
 		i := slices.IndexFunc(places, func(p string) bool { _, err := os.Lstat(p); return !errors.Is(err, fs.ErrNotExist) })
+		sets := func(variable string) bool {
+			name, _, _ := strings.Cut(variable, "=")
+			return strings.HasPrefix(name, envPrefix) && name != "TRUEHOP_REQUIRE_SERVERS"
+		}
 		switch {
 		case i < 0 && slices.ContainsFunc(o.Environ, sets):
 			return parse([]document{{name: "the environment"}}, o)

@@ -108,7 +108,9 @@ func (s *schema) mapping(n *yaml.Node, path string, t reflect.Type) map[string]a
 			s.add(s.at(key), path, "a key is a word, not %s", kindOf(key))
 			continue
 		}
-		if word, glued := firstWord(key.Value); glued && t.Kind() == reflect.Struct {
+		if i := strings.IndexAny(key.Value, ":= \t\"'"); i > 0 && t.Kind() == reflect.Struct {
+			// YAML takes password:x and password=x, where a blank is missing, for keys as a whole. What is behind the word is not to be shown.
+			word := key.Value[:i]
 			s.add(s.at(key), join(path, word), "is followed by something else than a colon and a blank; write %s: VALUE", clip(word))
 			continue
 		}
@@ -122,16 +124,6 @@ func (s *schema) mapping(n *yaml.Node, path string, t reflect.Type) map[string]a
 		}
 	}
 	return out
-}
-
-// firstWord returns the word that a key begins with, and whether more stands behind it: YAML takes password:x and password=x,
-// where a blank is missing, for keys as a whole, and what is behind the word is not to be shown.
-func firstWord(key string) (word string, more bool) {
-	i := strings.IndexAny(key, ":= \t\"'")
-	if i <= 0 {
-		return key, false
-	}
-	return key[:i], true
 }
 
 // member walks one key of a mapping and its value.

@@ -75,22 +75,12 @@ func (v *Verdicts) PrintDemo(w io.Writer, color bool, describe func(account stri
 		}
 		for i, line := range wrapped(e.State+": "+v.fate(e), columns) {
 			if rest, found := strings.CutPrefix(line, e.State); found && i == 0 {
-				line = paint(stateColour(e.State), e.State) + rest
+				colours := map[ledger.State]string{ledger.Delivered: sgrGreen, ledger.Deferred: sgrBold}
+				line = paint(cmp.Or(colours[ledger.State(e.State)], sgrRed), e.State) + rest
 			}
 			fmt.Fprintln(w, demoIndent+line)
 		}
 	}
-}
-
-// stateColour is that of a state in the demo.
-func stateColour(state string) string {
-	switch ledger.State(state) {
-	case ledger.Delivered:
-		return sgrGreen
-	case ledger.Deferred:
-		return sgrBold
-	}
-	return sgrRed
 }
 
 // fate says why a message has its state, and what became of it upstream.

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // isolated is set in the environment of a test that has network and mounts of its own.
@@ -209,10 +211,15 @@ func StartFilter(t *testing.T, into io.Writer, addr string, argv ...string) (sto
 		t.Fatal(err)
 	}
 	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
+	go func() { // it is not reaped before stop, so that its group's id is nobody else's when that is killed
+		defer close(ended)
+		for unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+		}
+	}()
 	stop = sync.OnceFunc(func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		<-ended
+		_ = cmd.Wait()
 	})
 	t.Cleanup(stop)
 	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
@@ -222,6 +229,7 @@ func StartFilter(t *testing.T, into io.Writer, addr string, argv ...string) (sto
 		}
 		select {
 		case <-ended:
+			stop() // so that all it said is in the log
 			t.Fatalf("%s ended: %s", argv[0], into)
 		default:
 		}

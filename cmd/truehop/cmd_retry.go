@@ -107,7 +107,7 @@ func retryMessages(ctx context.Context, l app.Ledger, a *config.Account, names [
 
 // dueAlready are the messages of an account that its next pass tries again anyway.
 func dueAlready(ctx context.Context, l app.Ledger, account string, now time.Time) (map[ledger.Key]bool, error) {
-	waiting := ledger.StatesWhere(func(s ledger.State) bool { return s == ledger.Deferred || s.InDoubt() })
+	waiting := ledger.StatesWhere(ledger.State.Waits)
 	records, err := l.List(ctx, ledger.Filter{Account: account, States: waiting})
 	due := map[ledger.Key]bool{}
 	for _, r := range records {

@@ -72,7 +72,7 @@ func (l *Ledger) beginJudged(ctx context.Context, r Record, replaced []Key, j Ju
 		r.Judged = tx.judgement
 		return tx.replace(&r, replaced)
 	}
-	return l.begin(ctx, write{apply: apply, settles: r.State.settles(), patient: patient})
+	return l.begin(ctx, write{apply: apply, mayUseReserve: r.State.endsAttempt(), patient: patient})
 }
 
 // judge records a judgement and leaves its number, or that of the last one where it is none, in t.judgement. Only the first of a

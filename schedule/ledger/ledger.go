@@ -237,17 +237,17 @@ func (l *Ledger) PutAll(ctx context.Context, rs []Record) error {
 
 // PutSeq is [Ledger.PutAll] for records that need not be in memory at once. It goes through them twice.
 func (l *Ledger) PutSeq(ctx context.Context, rs iter.Seq[Record]) error {
-	settles, none := true, true
+	allEnd, none := true, true
 	for r := range rs {
 		if err := checkAll(r); err != nil {
 			return err
 		}
-		settles, none = settles && r.State.settles(), false
+		allEnd, none = allEnd && r.State.endsAttempt(), false
 	}
 	if none {
 		return nil
 	}
-	return l.write(ctx, settles, func(tx *tx) error {
+	return l.write(ctx, allEnd, func(tx *tx) error {
 		for r := range rs {
 			if err := tx.put(&r); err != nil {
 				return err
@@ -263,7 +263,7 @@ func (l *Ledger) Replace(ctx context.Context, r Record, replaced []Key) error {
 	if err := checkAll(r); err != nil {
 		return err
 	}
-	return l.write(ctx, r.State.settles(), func(tx *tx) error { return tx.replace(&r, replaced) })
+	return l.write(ctx, r.State.endsAttempt(), func(tx *tx) error { return tx.replace(&r, replaced) })
 }
 
 // SetDisposed records that these messages are settled upstream, in one

@@ -92,6 +92,24 @@ func (s State) WantsPerson() bool {
 	return false
 }
 
+// Waits reports whether a pass tries a message in s again once its time has come.
+func (s State) Waits() bool {
+	switch s {
+	case Sending, Deferred, Doubt:
+		return true
+	}
+	return false
+}
+
+// Arrived reports whether a message in s is somewhere in whole: the MTA took it for all its recipients, or the quarantine has it.
+func (s State) Arrived() bool {
+	switch s {
+	case Delivered, Quarantined:
+		return true
+	}
+	return false
+}
+
 // InDoubt reports whether the MTA may have taken a message in s without truehop having seen the reply.
 func (s State) InDoubt() bool {
 	switch s {
@@ -101,9 +119,9 @@ func (s State) InDoubt() bool {
 	return false
 }
 
-// settles reports whether s is the result of an attempt. With the disk full such a record may use
+// endsAttempt reports whether s is the result of an attempt. With the disk full such a record may use
 // the space that is set aside. Sending begins an attempt, and Adopted can be written later.
-func (s State) settles() bool {
+func (s State) endsAttempt() bool {
 	switch s {
 	case Sending, Adopted:
 		return false

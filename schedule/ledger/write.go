@@ -31,8 +31,8 @@ const (
 // write is one caller's change on its way to the writer.
 type write struct {
 	apply func(*tx) error
-	// settles allows the write to use the reserve.
-	settles bool
+	// mayUseReserve is for the results of attempts.
+	mayUseReserve bool
 	// patient says that it may wait for company.
 	patient bool
 	done    chan error
@@ -91,8 +91,8 @@ func (l *Ledger) begin(ctx context.Context, each write) Pending {
 
 // write hands a change to the writer and waits until it is durable. Once the
 // writer has taken it, ctx no longer matters.
-func (l *Ledger) write(ctx context.Context, settles bool, apply func(*tx) error) error {
-	p := l.begin(ctx, write{apply: apply, settles: settles})
+func (l *Ledger) write(ctx context.Context, mayUseReserve bool, apply func(*tx) error) error {
+	p := l.begin(ctx, write{apply: apply, mayUseReserve: mayUseReserve})
 	if p.w == nil {
 		return p.err
 	}
@@ -273,16 +273,16 @@ func (w *writer) persist(group []*write) error {
 
 // turnAway fails the writes that must not use the reserve, and returns the rest. cause is why there is no room but that.
 func (w *writer) turnAway(group []*write, cause error) []*write {
-	var settling, beginning []*write
+	var ending, beginning []*write
 	for _, each := range group {
-		if each.settles {
-			settling = append(settling, each)
+		if each.mayUseReserve {
+			ending = append(ending, each)
 		} else {
 			beginning = append(beginning, each)
 		}
 	}
 	answer(beginning, failed("no delivery can begin", w.path, cause))
-	return settling
+	return ending
 }
 
 func answer(group []*write, err error) {

@@ -44,12 +44,11 @@ func (r disposalRules) of(s ledger.State, age time.Duration, judged int64) (d fe
 func (r disposalRules) soonest(due time.Duration, briefs []ledger.Brief) time.Duration {
 	for _, b := range briefs {
 		at := time.Duration(0)
-		arrived := b.State == ledger.Delivered || b.State == ledger.Quarantined
 		switch stays := b.Hash == noHash || b.Absent; {
 		case stays:
 		case b.State == ledger.Refused && r.onRefused.Action != fetch.Keep && !b.Disposed:
 			at = time.Millisecond
-		case arrived && r.deleteAfter > 0:
+		case b.State.Arrived() && r.deleteAfter > 0:
 			at = max(time.Millisecond, b.Ran+r.deleteAfter)
 		}
 		due = sooner(due, at)

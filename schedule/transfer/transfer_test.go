@@ -121,8 +121,8 @@ func TestRefusedIsKeptAndNotFetchedAgain(t *testing.T) {
 		w.clock = w.clock.Add(24 * time.Hour)
 		w.run()
 	}
-	if w.mta.tries != 1 {
-		t.Errorf("the refused message was tried %d times", w.mta.tries)
+	if w.mta.tries != 1 || w.retrieved != 1 {
+		t.Errorf("the refused message was tried %d times and retrieved %d times, want once", w.mta.tries, w.retrieved)
 	}
 	w.left(1)
 	w.states(map[ledger.State]int{ledger.Refused: 1})
@@ -148,6 +148,9 @@ func TestDeferredComesBackAndBlocksNothing(t *testing.T) {
 		t.Errorf("summary %+v, want one waiting", s)
 	}
 	w.delivered(2) // its time has not come
+	if w.retrieved != 2 {
+		t.Errorf("%d retrievals, want 2", w.retrieved)
+	}
 	w.clock = w.clock.Add(5 * time.Minute)
 	w.run()
 	w.delivered(2, 1)

@@ -63,7 +63,7 @@ func (c Connections) limits(carrier Carrier) (least, most int) {
 type pace struct {
 	least, most int
 	connections int // as many as there should be
-	settled     bool
+	steady      bool
 	// The last step: how many connections there were before it, the verdicts a second, and how many messages were deferred for each
 	// that was not. half is 0 before the first step, halfRate where that was not measured.
 	half                   int
@@ -137,14 +137,14 @@ func (p *pace) verdict(now time.Time, v paced) {
 		return
 	}
 	p.verdicts++
-	if p.settled && p.verdicts >= paceWindows*size {
-		p.settled, p.halfRate = false, 0
+	if p.steady && p.verdicts >= paceWindows*size {
+		p.steady, p.halfRate = false, 0
 		p.window(now)
 	}
 	took := max(now.Sub(p.began), time.Millisecond)
 	rate := float64(p.verdicts) / took.Seconds()
 	switch early := p.verdicts >= paceEarly*p.connections && took >= paceSlow && rate >= p.halfRate*paceClear; {
-	case p.settled:
+	case p.steady:
 		return
 	case p.verdicts >= size:
 	case !early:
@@ -159,7 +159,7 @@ func (p *pace) verdict(now time.Time, v paced) {
 		p.half, p.halfRate, p.halfDeferred = p.connections, rate, p.share
 		p.come(min(2*p.connections, p.most), false)
 	default:
-		p.settled = true
+		p.steady = true
 	}
 	p.window(now)
 }
@@ -174,11 +174,11 @@ func (p *pace) defersMore(messages int) bool {
 }
 
 // come changes how many connections there should be. What was deferred with another number says nothing about it.
-func (p *pace) come(connections int, settled bool) {
+func (p *pace) come(connections int, steady bool) {
 	if connections != p.connections {
 		p.deferred, p.done, p.share = 0, 0, 0
 	}
-	p.connections, p.settled = connections, settled
+	p.connections, p.steady = connections, steady
 }
 
 // window begins another window.
@@ -198,7 +198,7 @@ func (p *pace) left(connections int, lost bool) {
 	}
 	p.began = time.Time{}
 	if lost && connections >= p.half && p.defersMore(p.deferred+p.done) {
-		p.connections, p.settled = connections, true // and what was deferred still counts against those of the step that are left
+		p.connections, p.steady = connections, true // and what was deferred still counts against those of the step that are left
 		return
 	}
 	p.come(connections, false)

@@ -70,8 +70,8 @@ func TestPaceForgets(t *testing.T) {
 	}
 	now = now.Add(paceMemory)
 	p.verdict(now, paced{backlog: true})
-	if p.connections != 4 || p.settled {
-		t.Errorf("%d connections after a pause, settled %v; want 4, which may grow", p.connections, p.settled)
+	if p.connections != 4 || p.steady {
+		t.Errorf("%d connections after a pause, steady %v; want 4, which may grow", p.connections, p.steady)
 	}
 }
 
@@ -202,8 +202,8 @@ func TestPaceWhereDeferredMessagesComeLater(t *testing.T) {
 				}
 			}
 			verdicts(1000, false)
-			if p.connections != 16 || !p.settled {
-				t.Fatalf("%d connections, settled %v; want 16 for now", p.connections, p.settled)
+			if p.connections != 16 || !p.steady {
+				t.Fatalf("%d connections, steady %v; want 16 for now", p.connections, p.steady)
 			}
 			happens(&p)
 			if verdicts(60, true); p.connections != 8 {
@@ -230,8 +230,8 @@ func TestPaceWhereConnectionsAreLostToWhatIsDeferred(t *testing.T) {
 			p.verdict(now, paced{backlog: true})
 			now = now.Add(time.Second / time.Duration(10*min(p.connections, 6)))
 		}
-		if p.connections > 6 || !p.settled || deferred > 20 {
-			t.Errorf("%d deferred by each: %d connections, settled %v, and %d deferred; want at most 6 and 20", each, p.connections, p.settled, deferred)
+		if p.connections > 6 || !p.steady || deferred > 20 {
+			t.Errorf("%d deferred by each: %d connections, steady %v, and %d deferred; want at most 6 and 20", each, p.connections, p.steady, deferred)
 		}
 	}
 }

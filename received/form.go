@@ -224,7 +224,7 @@ func (p *parser) finish() {
 	}
 	isSeen := p.found.addr.IsValid() && !h.AddrUncertain
 	switch believed := h.Kind == HTTP || isSeen; {
-	case p.by.tellsLogin && hasPrefixFold(h.With, "ESMTP"): // classify knows it by the A
+	case p.by.writesLogin && hasPrefixFold(h.With, "ESMTP"): // classify knows it by the A
 	case p.submission, p.login && believed:
 		// A remark says that the client logged in. One in the peer's part needs the
 		// address before it, and not one that may be HELO, except for a browser, which has no HELO.

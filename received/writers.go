@@ -20,10 +20,10 @@ type software struct {
 	quotesHELO bool // the comment quotes the HELO: [address]:port "EHLO name"
 	account    bool // the comment tells of a login: account USER HELO name
 
-	verifies   bool // it looks a name up both ways, and says where they differ
-	esmtp      bool // all its sessions are ESMTP, whatever it calls them
-	tellsLogin bool // it writes the A of RFC 3848 for a client that logged in
-	hidesUsers bool // it shows the HELO alone of a client that logged in
+	verifies    bool // it looks a name up both ways, and says where they differ
+	esmtp       bool // all its sessions are ESMTP, whatever it calls them
+	writesLogin bool // it writes the A of RFC 3848 for a client that logged in
+	hidesUsers  bool // it shows the HELO alone of a client that logged in
 
 	storeHTTP       bool   // its stores speak HTTP; elsewhere HTTP is a user's browser
 	local           bool   // all its fields are of programs on its own host
@@ -40,8 +40,8 @@ var writers = [...]software{
 	{form: "smap", commaHELO: true},
 	{form: "google", domains: []string{".google.com", ".gmail.com"}, comments: true},
 	{form: "exchange", comments: true, esmtp: true, storeHTTP: true},
-	{form: "postfix", marks: []string{"Postfix"}, comments: true, verifies: true, tellsLogin: true, handIn: "from userid"},
-	{form: "exim", marks: []string{"Exim"}, verifies: true, tellsLogin: true, addrFirst: true, heloInside: true, nameFirst: true, dotPort: true},
+	{form: "postfix", marks: []string{"Postfix"}, comments: true, verifies: true, writesLogin: true, handIn: "from userid"},
+	{form: "exim", marks: []string{"Exim"}, verifies: true, writesLogin: true, addrFirst: true, heloInside: true, nameFirst: true, dotPort: true},
 	{form: "qmail", marks: []string{"qmail"}, remarks: true},
 	{form: "amavis", marks: []string{"amavisd"}, comments: true},
 	{form: "dovecot", marks: []string{"Dovecot"}},

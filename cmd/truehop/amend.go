@@ -112,7 +112,8 @@ func ofOneMessage(records []ledger.Record, a *config.Account, uid string) ([]led
 	if len(there) == 0 {
 		there = records
 	}
-	areCopies := !slices.ContainsFunc(there, func(r ledger.Record) bool { // of one content, which was read
+	// Copies have one content, which was read.
+	areCopies := !slices.ContainsFunc(there, func(r ledger.Record) bool {
 		return r.Hash != there[0].Hash || r.Hash == (ledger.Key{}).Hash
 	})
 	if inOnePlace(there) || areCopies {

@@ -151,17 +151,17 @@ func meant(ctx context.Context, mailbox fetch.Mailbox, have **fetch.Folders, key
 	if *have == nil {
 		return err
 	}
-	told := *e
+	amended := *e
 	switch similar := similarFolder(name, (*have).List); {
 	case similar != "":
-		told.Advice = fmt.Sprintf("did you mean %s? Correct %s", fetch.Sanitize(similar), key)
-	case told.Advice == "":
-		told.Advice = fmt.Sprintf("correct %s; the folders there are %s", key, folderNames((*have).List))
+		amended.Advice = fmt.Sprintf("did you mean %s? Correct %s", fetch.Sanitize(similar), key)
+	case amended.Advice == "":
+		amended.Advice = fmt.Sprintf("correct %s; the folders there are %s", key, folderNames((*have).List))
 	}
-	if !strings.Contains(told.Error(), name) { // a server need not name it
-		told.Op += " " + fetch.Sanitize(name)
+	if !strings.Contains(amended.Error(), name) { // a server need not name it
+		amended.Op += " " + fetch.Sanitize(name)
 	}
-	return &told
+	return &amended
 }
 
 // similarFolder returns the folder that was probably meant by name, "" if none comes close: the same name in another case or on another level of

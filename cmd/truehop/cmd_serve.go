@@ -39,12 +39,12 @@ func (p *program) serve(ctx context.Context) error {
 	p.signals.onWake(func() { offer(wakes) })
 	cfg, log, err := p.load(ctx)
 	if err != nil {
-		return unlessTold(ctx, err)
+		return unlessEnding(ctx, err)
 	}
 	s := newService(cfg, log)
 	s.hangups, s.wakes = hangups, wakes
 	if s.app, err = app.Open(ctx, cfg, s.options(ctx, log)); err != nil {
-		return unlessTold(ctx, err)
+		return unlessEnding(ctx, err)
 	}
 	if shared := s.app.Shared(); shared != nil {
 		s.fleet = newFleet(s, shared)
@@ -63,8 +63,8 @@ func (p *program) serve(ctx context.Context) error {
 	return err
 }
 
-// unlessTold returns why serve could not begin, nil where it was told to end meanwhile: that is its ordinary end.
-func unlessTold(ctx context.Context, err error) error {
+// unlessEnding returns why serve could not begin, nil where it was told to end meanwhile: that is its ordinary end.
+func unlessEnding(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
 	}

@@ -8,7 +8,7 @@
 // sessions with the MTA, the resolver (app.Open). app.App.Pass locks an account and turns its
 // configuration into a transfer.Pass. transfer.Pass.Run then takes each message along this path:
 //
-//	app.Upstream             connects and logs in, by imap.New or pop3.New, with a password or what
+//	transfer.Pass.Dial       connects and logs in, by imap.New or pop3.New, with a password or what
 //	                         oauth.Source hands out
 //	fetch.Mailbox.Open       lists a folder; transfer compares the list with the ledger, and stops before a
 //	                         flood of old mail

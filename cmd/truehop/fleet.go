@@ -66,8 +66,8 @@ type fleet struct {
 	// have.
 	next          map[string]time.Time
 	parting, left map[string]bool
-	// untold are the accounts of which the database does not know yet that they are to be served, true, or not any more.
-	untold map[string]bool
+	// unreported are the accounts of which the database does not know yet that they are to be served, true, or not any more.
+	unreported map[string]bool
 	// taken counts the leases that were taken.
 	taken int
 	// last is what the last look found.
@@ -76,7 +76,7 @@ type fleet struct {
 
 func newFleet(s *service, l sharing) *fleet {
 	return &fleet{service: s, ledger: l, look: fleetLook, poke: make(chan struct{}, 1),
-		next: map[string]time.Time{}, parting: map[string]bool{}, left: map[string]bool{}, untold: map[string]bool{}}
+		next: map[string]time.Time{}, parting: map[string]bool{}, left: map[string]bool{}, unreported: map[string]bool{}}
 }
 
 // shared is what a monitor is told.
@@ -112,8 +112,8 @@ func (f *fleet) share(ctx context.Context) {
 		names := f.service.names() // which must not be asked for under mu: a probe locks the other way round
 		f.mu.Lock()
 		for _, account := range names {
-			if _, newer := f.untold[account]; !newer {
-				f.untold[account] = true
+			if _, newer := f.unreported[account]; !newer {
+				f.unreported[account] = true
 			}
 		}
 		f.mu.Unlock()
@@ -142,14 +142,14 @@ func (f *fleet) share(ctx context.Context) {
 // tell tells the database which accounts are to be served by a change of the configuration. Where it is away, the next look that finds it does.
 func (f *fleet) tell(ctx context.Context) error {
 	f.mu.Lock()
-	untold := f.untold
-	f.untold = map[string]bool{}
+	unreported := f.unreported
+	f.unreported = map[string]bool{}
 	f.mu.Unlock()
-	if len(untold) == 0 {
+	if len(unreported) == 0 {
 		return nil
 	}
 	var come, gone []string
-	for account, served := range untold {
+	for account, served := range unreported {
 		if served {
 			come = append(come, account)
 		} else {
@@ -162,8 +162,8 @@ func (f *fleet) tell(ctx context.Context) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	maps.Copy(untold, f.untold) // which is newer
-	f.untold = untold
+	maps.Copy(unreported, f.unreported) // which is newer
+	f.unreported = unreported
 	return err
 }
 
@@ -351,10 +351,10 @@ func (f *fleet) change(ctx context.Context, come []*config.Account, gone []strin
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, account := range come {
-		f.untold[account.Name] = true
+		f.unreported[account.Name] = true
 	}
 	for _, account := range gone {
-		f.untold[account] = false
+		f.unreported[account] = false
 	}
 	offer(f.poke)
 }

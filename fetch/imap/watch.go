@@ -35,8 +35,8 @@ func (c *Client) Watch(ctx context.Context, period time.Duration) (arrived bool,
 			polled := !c.CanWatch() || c.silent
 			if polled {
 				longest = pollEvery
-				wait = func(period time.Duration) (arrived bool, err error) {
-					if c.await(period) {
+				wait = func(span time.Duration) (bool, error) {
+					if c.await(span) {
 						return true, nil
 					}
 					return c.noop()

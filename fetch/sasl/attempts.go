@@ -158,7 +158,7 @@ func advise(refused string, e *fetch.Error, hint string) error {
 	if !strings.HasPrefix(refused, "SCRAM-") && refused != CRAMMD5 && refused != APOP {
 		return e
 	}
-	told := *e
-	told.Advice = fmt.Sprintf(hint, refused)
-	return &told
+	amended := *e
+	amended.Advice = fmt.Sprintf(hint, refused)
+	return &amended
 }

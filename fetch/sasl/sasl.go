@@ -285,9 +285,9 @@ func Explain(client sasl.Client, err error) error {
 	if !ok || bearer.status == "" || !errors.As(err, &refused) {
 		return err
 	}
-	told := *refused
-	told.Text = fetch.Sanitize("status " + bearer.status + ", " + told.Text)
-	return &told
+	amended := *refused
+	amended.Text = fetch.Sanitize("status " + bearer.status + ", " + amended.Text)
+	return &amended
 }
 
 // maxChallenge bounds a server's challenge, in octets: it is far above any

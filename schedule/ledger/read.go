@@ -20,10 +20,10 @@ func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity ui
 	return l.BriefsBut(ctx, account, folder, validity, nil)
 }
 
-// BriefsBut returns what [Ledger.Briefs] does, but for the UIDs whose records are settled, which is told of each UID's in turn: those take no memory.
-// settled must not use the ledger. nil is for none.
-func (l *Ledger) BriefsBut(ctx context.Context, account, folder string, validity uint32, settled func([]Brief) bool) (map[string][]Brief, error) {
-	slab, err := l.briefs(ctx, account, folder, validity, settled, l.lives())
+// BriefsBut returns what [Ledger.Briefs] does, but for the UIDs whose records are at rest, as atRest reports: those take no memory. It is called
+// for each UID in turn, and must not use the ledger. nil is for none.
+func (l *Ledger) BriefsBut(ctx context.Context, account, folder string, validity uint32, atRest func([]Brief) bool) (map[string][]Brief, error) {
+	slab, err := l.briefs(ctx, account, folder, validity, atRest, l.lives())
 	if err != nil {
 		return nil, err
 	}
@@ -52,15 +52,15 @@ func byUID(slab []Brief) map[string][]Brief {
 	return byUID
 }
 
-// briefs returns the records that fit a condition and are not settled, by UID and content.
-func (l *Ledger) briefs(ctx context.Context, account, folder string, validity uint32, settled func([]Brief) bool, condition string, arg ...any) (slab []Brief, err error) {
+// briefs returns the records that fit a condition and are not at rest, by UID and content.
+func (l *Ledger) briefs(ctx context.Context, account, folder string, validity uint32, atRest func([]Brief) bool, condition string, arg ...any) (slab []Brief, err error) {
 	defer func() { err = l.unchanged(ctx, err) }()
 	from := ` FROM record WHERE mailbox =
 		(SELECT id FROM mailbox WHERE account = ? AND folder = ? AND validity = ?)
 		AND ` + condition + "\n"
 	args := append([]any{account, folder, int64(validity)}, arg...)
 	var count int // only a hint: the writer goes on
-	if settled == nil {
+	if atRest == nil {
 		if err := l.db.QueryRowContext(ctx, "SELECT count(*)"+from, args...).Scan(&count); err != nil {
 			return nil, l.readError(err)
 		}
@@ -89,18 +89,18 @@ func (l *Ledger) briefs(ctx context.Context, account, folder string, validity ui
 			return nil, l.readError(err)
 		}
 		if group < len(slab) && slab[group].UID != b.UID {
-			slab, group = Unsettled(slab, group, settled)
+			slab, group = WithoutThoseAtRest(slab, group, atRest)
 		}
 		slab = append(slab, b)
 	}
-	slab, _ = Unsettled(slab, group, settled)
+	slab, _ = WithoutThoseAtRest(slab, group, atRest)
 	return slab, l.readError(rows.Err())
 }
 
-// Unsettled returns a slab of briefs without those of its last UID, which begin at group, if they are settled, and where those of the next one
+// WithoutThoseAtRest returns a slab of briefs without those of its last UID, which begin at group, if they are at rest, and where those of the next one
 // begin. It is for homes of the record, see [Ledger.BriefsBut].
-func Unsettled(slab []Brief, group int, settled func([]Brief) bool) ([]Brief, int) {
-	if settled != nil && group < len(slab) && settled(slab[group:]) {
+func WithoutThoseAtRest(slab []Brief, group int, atRest func([]Brief) bool) ([]Brief, int) {
+	if atRest != nil && group < len(slab) && atRest(slab[group:]) {
 		return slab[:group], group
 	}
 	return slab, len(slab)

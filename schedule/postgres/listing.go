@@ -102,7 +102,7 @@ func (l *Ledger) briefsOf(ctx context.Context, account, folder string, validity 
 const lives = "(NOT (disposed AND absent))"
 
 // briefs returns the records of one generation of a folder for which a condition holds, by UID.
-func (l *Ledger) briefs(ctx context.Context, settled func([]ledger.Brief) bool, where string, args ...any) (map[string][]ledger.Brief, error) {
+func (l *Ledger) briefs(ctx context.Context, atRest func([]ledger.Brief) bool, where string, args ...any) (map[string][]ledger.Brief, error) {
 	var slab []ledger.Brief
 	group := 0 // where the records of the last UID begin
 	var r row
@@ -120,7 +120,7 @@ func (l *Ledger) briefs(ctx context.Context, settled func([]ledger.Brief) bool, 
 			DotSent: r.DotSent, Judged: r.Judged, Fingerprint: r.Fingerprint,
 		}
 		if group < len(slab) && slab[group].UID != b.UID {
-			slab, group = ledger.Unsettled(slab, group, settled)
+			slab, group = ledger.WithoutThoseAtRest(slab, group, atRest)
 		}
 		slab = append(slab, b)
 		return nil
@@ -130,7 +130,7 @@ func (l *Ledger) briefs(ctx context.Context, settled func([]ledger.Brief) bool, 
 	if err != nil {
 		return nil, err
 	}
-	slab, _ = ledger.Unsettled(slab, group, settled)
+	slab, _ = ledger.WithoutThoseAtRest(slab, group, atRest)
 	byUID := make(map[string][]ledger.Brief, len(slab))
 	for from := 0; from < len(slab); {
 		to := from + 1

@@ -49,10 +49,10 @@ func (l *Ledger) Briefs(ctx context.Context, account, folder string, validity ui
 	return l.BriefsBut(ctx, account, folder, validity, nil)
 }
 
-// BriefsBut returns what Briefs does, but for the UIDs whose records are settled, which is told of each UID's in turn, perhaps more than once where
-// the connection breaks: those take no memory. settled must not use the ledger. nil is for none.
-func (l *Ledger) BriefsBut(ctx context.Context, account, folder string, validity uint32, settled func([]ledger.Brief) bool) (map[string][]ledger.Brief, error) {
-	return l.briefs(ctx, settled, lives, account, []byte(folder), int64(validity))
+// BriefsBut returns what Briefs does, but for the UIDs whose records are at rest, as atRest reports: those take no memory. It is called
+// for each UID in turn, perhaps more than once where the connection breaks, and must not use the ledger. nil is for none.
+func (l *Ledger) BriefsBut(ctx context.Context, account, folder string, validity uint32, atRest func([]ledger.Brief) bool) (map[string][]ledger.Brief, error) {
+	return l.briefs(ctx, atRest, lives, account, []byte(folder), int64(validity))
 }
 
 // ByHash returns the records of a folder, of all generations, that have this content.

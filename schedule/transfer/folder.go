@@ -61,8 +61,8 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 	if err := r.limit(ctx, todo, v); err != nil {
 		return err
 	}
-	there := newPresence(at, listing, todo)
-	err = r.carry(ctx, at, todo, there)
+	found := newPresence(at, listing, todo)
+	err = r.carry(ctx, at, todo, found)
 	done := p.DryRun || v.again() // then the first visit, or the next pass, concludes
 	if done || ctx.Err() != nil {
 		return err
@@ -73,9 +73,9 @@ func (r *run) folder(ctx context.Context, folder string, v *visit) error {
 	// What has gone may be what is new under another name, which is known once all that is new was looked at.
 	// A server that does not list all it has says nothing about what it leaves out.
 	if lookedAtAll || nothingNew {
-		err = cmp.Or(err, r.findLost(ctx, there))
+		err = cmp.Or(err, r.findLost(ctx, found))
 	}
-	if readAll := looked && err == nil && !there.unread && !todo.unsized; !readAll {
+	if readAll := looked && err == nil && !found.unread && !todo.unsized; !readAll {
 		return err
 	}
 	return r.conclude(ctx, at, todo, last, before)
@@ -254,7 +254,7 @@ func (r *run) guard(ctx context.Context, at folderKey, p *plan) error {
 	if err != nil {
 		return err
 	}
-	known := len(p.known) + p.settled + r.session.listing.Earlier // a partial listing leaves out none but those that have a record
+	known := len(p.known) + p.atRest + r.session.listing.Earlier // a partial listing leaves out none but those that have a record
 	s := sighting{folder: at, generations: generations, listed: p.counts.Listed, unknown: p.counts.New, known: known, vanished: p.vanished}
 	// What could not be read under a new UIDVALIDITY is known by its UID since, and may be old mail all the same.
 	p.renumbered = s.renumbered()
@@ -267,7 +267,7 @@ func (r *run) guard(ctx context.Context, at folderKey, p *plan) error {
 		return err
 	}
 	s.passEndedWell, s.seen = !success.IsZero(), trust == ledger.Complete
-	onlyAdopted := len(p.known)+p.settled > 0 && !p.settledOtherwise
+	onlyAdopted := len(p.known)+p.atRest > 0 && !p.atRestOtherwise
 	for _, briefs := range p.known {
 		onlyAdopted = onlyAdopted && !slices.ContainsFunc(briefs, func(b ledger.Brief) bool { return b.State != ledger.Adopted })
 	}

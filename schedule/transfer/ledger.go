@@ -23,7 +23,7 @@ type Ledger interface {
 	Remove(ctx context.Context, keys []ledger.Key) error
 
 	Briefs(ctx context.Context, account, folder string, validity uint32) (map[string][]ledger.Brief, error)
-	BriefsBut(ctx context.Context, account, folder string, validity uint32, settled func([]ledger.Brief) bool) (map[string][]ledger.Brief, error)
+	BriefsBut(ctx context.Context, account, folder string, validity uint32, atRest func([]ledger.Brief) bool) (map[string][]ledger.Brief, error)
 	BriefsOf(ctx context.Context, account, folder string, validity uint32, uids []string) (map[string][]ledger.Brief, error)
 	Removed(ctx context.Context, account, folder string, validity uint32, uids []string) (map[string][]ledger.Brief, error)
 	ByHash(ctx context.Context, account, folder string, hash [sha256.Size]byte) ([]ledger.Record, error)

@@ -168,7 +168,7 @@ func (r *run) limit(ctx context.Context, p *plan, v *visit) error {
 	return nil
 }
 
-// sizes returns the sizes of the messages that may be taken. Where neither the listing nor a record tells them, the server is asked, for no
+// sizes returns the sizes of the messages that may be taken. Where neither the listing nor a record has them, the server is asked, for no
 // more than what the share could hold.
 func (r *run) sizes(ctx context.Context, p *plan, v *visit, fresh []fetch.Ref) (map[fetch.Ref]int64, error) {
 	if v.limit.Octets == 0 {
@@ -184,11 +184,11 @@ func (r *run) sizes(ctx context.Context, p *plan, v *visit, fresh []fetch.Ref) (
 					unknown = append(unknown, ref)
 				}
 			}
-			told, err := r.askSizes(ctx, unknown)
+			found, err := r.askSizes(ctx, unknown)
 			if err != nil {
 				return nil, err
 			}
-			maps.Copy(sizes, told) // a server that refuses to tell does not keep the mail
+			maps.Copy(sizes, found) // a server that refuses to say them does not keep the mail
 			for _, ref := range group {
 				sum += sizes[ref]
 			}

@@ -46,11 +46,11 @@ type plan struct {
 	overdueFor time.Duration
 	// onlyOverdue says that the pass retrieves the deletable messages and no others.
 	onlyOverdue bool
-	// known holds what the ledger has of every UID under this UIDVALIDITY, but for those that are settled.
+	// known holds what the ledger has of every UID under this UIDVALIDITY, but for those that are at rest.
 	known map[string][]ledger.Brief
-	// settled counts those, and settledOtherwise says that one of them was not just adopted.
-	settled          int
-	settledOtherwise bool
+	// atRest counts those, and atRestOtherwise says that one of them was not just adopted.
+	atRest          int
+	atRestOtherwise bool
 	// listed counts the messages of the listing by their UIDs, asRecorded those that may be what the ledger has under
 	// that UID: of another size they are not.
 	listed, asRecorded uidCounts
@@ -124,7 +124,7 @@ type listingRules struct {
 	mark bool
 	// chosen holds the UIDs that the search has found, nil where all are chosen.
 	chosen map[string]bool
-	// uids are those of the listing, where records of settled messages were left out by them.
+	// uids are those of the listing, where records of messages at rest were left out by them.
 	uids uidCounts
 }
 
@@ -144,7 +144,7 @@ func newPlan(listing *fetch.Listing, known map[string][]ledger.Brief, rules list
 	p.countUIDs(listing)
 	fresh := len(listing.Refs)
 	for _, one := range p.listed {
-		if one.settled {
+		if one.atRest {
 			fresh--
 		}
 	}
@@ -164,10 +164,10 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 			p.counts.Known++
 			continue
 		}
-		if is := p.listed[ref.UID]; is.settled {
+		if is := p.listed[ref.UID]; is.atRest {
 			p.counts.Known++
-			p.settled++
-			p.settledOtherwise = p.settledOtherwise || !is.adopted
+			p.atRest++
+			p.atRestOtherwise = p.atRestOtherwise || !is.adopted
 			continue
 		}
 		if !p.hasOwnUID(ref) {
@@ -185,8 +185,8 @@ func compare(at folderKey, listing *fetch.Listing, known map[string][]ledger.Bri
 		if rules.chosen != nil && !rules.chosen[ref.UID] { // the search has not found it
 			p.leftOut[ref] = true
 			// What has a record was chosen once, and goes on by that; of a message that was removed another may have the UID by now.
-			isThere := func(b ledger.Brief) bool { return !b.Absent || !b.Disposed }
-			if !slices.ContainsFunc(known[ref.UID], isThere) {
+			isNotRemoved := func(b ledger.Brief) bool { return !b.Absent || !b.Disposed }
+			if !slices.ContainsFunc(known[ref.UID], isNotRemoved) {
 				p.counts.LeftOut++
 				continue
 			}
@@ -322,7 +322,7 @@ func (p *plan) hasOwnUID(ref fetch.Ref) bool { return ref.UID != "" && p.listed[
 
 // isNew reports whether a message has a UID of its own that no record has.
 func (p *plan) isNew(ref fetch.Ref) bool {
-	return p.hasOwnUID(ref) && !p.listed[ref.UID].settled && len(p.known[ref.UID]) == 0
+	return p.hasOwnUID(ref) && !p.listed[ref.UID].atRest && len(p.known[ref.UID]) == 0
 }
 
 // notePresence finds the records whose messages have gone, or come back, since they were last looked for. Of a listing

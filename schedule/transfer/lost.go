@@ -63,23 +63,23 @@ type sizeUnder struct {
 
 // newPresence returns what a listing alone tells.
 func newPresence(at folderKey, listing *fetch.Listing, p *plan) *presence {
-	there := &presence{
+	found := &presence{
 		folder: at, listed: p.listed, lastingUIDs: p.lastingUIDs, numberedAnew: p.numberedAnew, renumbered: p.renumbered, leavesOut: len(p.leftOut) > 0 || p.partial, partial: p.partial, heldGone: p.heldGone,
 		contents: map[string][][32]byte{}, claimed: map[ledger.Key]bool{}, refused: map[string]int64{},
 		sizeOf: map[fetch.Ref]int64{}, sizes: map[int64]int{}, taken: map[sizeUnder]int{},
 	}
 	if !p.renumbered { // else nothing is told by its size, and there may be very many messages
-		return there
+		return found
 	}
 	for _, ref := range listing.Refs {
 		wasRead := slices.ContainsFunc(p.known[ref.UID], func(b ledger.Brief) bool { return b.Hash != noHash })
 		if !wasRead && !p.listed[ref.UID].read {
-			there.notReadYet = append(there.notReadYet, ref)
-			there.sizeOf[ref] = p.knownSize(ref)
-			there.sizes[there.sizeOf[ref]]++
+			found.notReadYet = append(found.notReadYet, ref)
+			found.sizeOf[ref] = p.knownSize(ref)
+			found.sizes[found.sizeOf[ref]]++
 		}
 	}
-	return there
+	return found
 }
 
 // sized notes how large a listed message is that no earlier pass has read.
@@ -272,8 +272,8 @@ func (r *run) noteUnreadBefore(ctx context.Context, p *presence) error {
 		return nil
 	}
 	unknown := slices.DeleteFunc(slices.Clone(p.notReadYet), func(ref fetch.Ref) bool { return p.sizeOf[ref] > 0 })
-	told, err := r.askSizes(ctx, unknown)
-	for ref, size := range told {
+	sizes, err := r.askSizes(ctx, unknown)
+	for ref, size := range sizes {
 		p.sized(ref, size)
 	}
 	return err

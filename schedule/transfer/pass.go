@@ -79,7 +79,7 @@ type Pass struct {
 	Dial func(context.Context) (fetch.Mailbox, error)
 	// MTA takes the messages.
 	MTA Injector
-	// Expect, if not nil, is told how many messages of a folder are likely to be injected before the first of them is retrieved, so
+	// Expect, if not nil, is called with how many messages of a folder are likely to be injected before the first of them is retrieved, so
 	// that the MTA can be reached meanwhile.
 	Expect func(messages int)
 	// Plain takes messages past the rules about clients: those for the quarantine, those that Client sends there
@@ -163,7 +163,7 @@ type Summary struct {
 	Listed        int // messages upstream
 	Asked         int // what a dry run asked the MTA about; it is counted by nothing else
 	Delivered     int
-	Deferred      int // told to come back by the MTA in this pass
+	Deferred      int // deferred by the MTA in this pass
 	Waiting       int // deferred earlier, their time not yet come
 	Refused       int
 	PartlyRefused int // some recipients have it, others were refused
@@ -315,11 +315,10 @@ func (r *run) noteWaiting(ctx context.Context) error {
 		if rec.State == ledger.Lost && rec.Acknowledged.IsZero() { // no person has taken note of it
 			r.report.summary.Lost++
 		}
-		waits := rec.State == ledger.Deferred || rec.State == ledger.Doubt
 		if rec.State == ledger.Sending {
-			rec.Next, waits = r.pass.SendingUntil, true
+			rec.Next = r.pass.SendingUntil
 		}
-		if !waits || rec.Absent || !rec.Next.After(r.clock.now()) {
+		if !rec.State.Waits() || rec.Absent || !rec.Next.After(r.clock.now()) {
 			continue
 		}
 		if next := &r.report.summary.Next; next.IsZero() || rec.Next.Before(*next) {
@@ -342,12 +341,12 @@ func (r *run) choose(ctx context.Context) ([]string, error) {
 	for _, why := range missing {
 		r.setbacks.passedOver(why)
 	}
-	there := map[string]bool{}
+	listed := map[string]bool{}
 	for _, f := range have.List {
-		there[f.Name] = true
+		listed[f.Name] = true
 	}
-	for _, name := range names { // opening it tells
-		there[name] = true
+	for _, name := range names { // opening it shows
+		listed[name] = true
 	}
 	waiting, err := r.pass.Ledger.Unfinished(ctx, r.pass.Account)
 	if err != nil {
@@ -357,7 +356,7 @@ func (r *run) choose(ctx context.Context) ([]string, error) {
 	told := map[string]bool{}
 	for i := range waiting {
 		rec := &waiting[i]
-		if there[rec.Folder] || !rec.Acknowledged.IsZero() {
+		if listed[rec.Folder] || !rec.Acknowledged.IsZero() {
 			continue
 		}
 		isElsewhere, err := r.isElsewhere(ctx, rec)

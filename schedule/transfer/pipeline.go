@@ -42,12 +42,12 @@ type pipeline struct {
 	judged int64
 
 	// retrieval says what to ask the upstream for, octets how much came of the last message, suspected which messages
-	// ended a session or were listed and not handed over. They are the retrieving goroutine's. there is what of the
+	// ended a session or were listed and not handed over. They are the retrieving goroutine's. presence is what of the
 	// ledger's messages the upstream still has; it is look's.
 	retrieval *retrieval
 	octets    int64
 	suspected map[fetch.Ref]breakage
-	there     *presence
+	presence  *presence
 	// sizeAsked are the messages whose sizes the server was asked for because they could not be read.
 	sizeAsked map[fetch.Ref]bool
 	// set are the messages that came of the set under way, unsure those of sets that did not all come, where the order of
@@ -79,13 +79,13 @@ type pipeline struct {
 
 // carry carries out a plan: it retrieves, injects, records and settles. It returns what stopped the pass, if
 // anything did, when nothing is under way any more.
-func (r *run) carry(ctx context.Context, at folderKey, p *plan, there *presence) error {
-	if err := r.noteUnreadBefore(ctx, there); err != nil {
+func (r *run) carry(ctx context.Context, at folderKey, p *plan, found *presence) error {
+	if err := r.noteUnreadBefore(ctx, found); err != nil {
 		return err
 	}
 	w := &pipeline{
 		pass: r.pass, clock: &r.clock, report: r.report, session: r.session, settler: r.settler, setbacks: r.setbacks, run: r, folder: at, plan: p, judged: r.judged,
-		retrieval: newRetrieval(p, r.pass.Batch, r.tries), suspected: map[fetch.Ref]breakage{}, there: there, sizeAsked: map[fetch.Ref]bool{},
+		retrieval: newRetrieval(p, r.pass.Batch, r.tries), suspected: map[fetch.Ref]breakage{}, presence: found, sizeAsked: map[fetch.Ref]bool{},
 		asked: ctx, lasting: context.WithoutCancel(ctx), arrivals: make(chan *message, aheadLimit), messages: make(chan *message), streak: &r.streak, tally: &r.tally,
 	}
 	planned := Event{Kind: Planned, Folder: at.name}
@@ -300,7 +300,7 @@ func (w *pipeline) free(m *message) {
 
 // notRetrieved reports and records a message that could not be retrieved.
 func (w *pipeline) notRetrieved(ref fetch.Ref, cause error) error {
-	w.there.notGiven(ref, len(w.plan.known[ref.UID]) > 0)
+	w.presence.notGiven(ref, len(w.plan.known[ref.UID]) > 0)
 	kind := fetch.KindOf(cause)
 	if kind == fetch.Gone && w.plan.onlyOverdue && w.setbacks.disposal == nil {
 		w.setbacks.disposal = cause // listed, and not to be had: the next pass must not wait for it

@@ -60,7 +60,7 @@ const (
 type Treatment uint8
 
 const (
-	// Asked: the MTA is asked, and told the client of the [Presentation].
+	// Asked: the MTA is asked, and given the client of the [Presentation].
 	Asked Treatment = iota
 	// AskedPlain: it goes through [Pass.Plain], where no rule asks for the client.
 	AskedPlain
@@ -75,7 +75,7 @@ var treatmentNames = [...]string{"present", "plain", "hold", "skip"}
 // String returns the treatment's name as explain shows it.
 func (t Treatment) String() string { return treatmentNames[t] }
 
-// Presentation is what the MTA is told of a message's client, if it is asked at all.
+// Presentation is what the MTA is given as a message's client, if it is asked at all.
 type Presentation struct {
 	Treatment Treatment
 	// Client is whom to present; without an address it is [UNAVAILABLE].
@@ -97,7 +97,7 @@ const (
 	tryAgain     = "; then truehop retry"
 )
 
-// Present decides what the MTA is told of the client that b shows in chain.
+// Present decides what the MTA is given as the client that b shows in chain.
 func Present(chain *received.Chain, b received.Boundary, rules ClientRules, now time.Time) Presentation {
 	switch {
 	case rules.Unfiltered:

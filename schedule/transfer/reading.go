@@ -29,7 +29,7 @@ type Reading struct {
 	Heading  ledger.Heading
 	Chain    *received.Chain
 	Boundary received.Boundary
-	// Run is what the MTA is told of the client.
+	// Run is what the MTA is given as the client.
 	Run Presentation
 	// Defect is why the header cannot be read, else nil. Then Run holds the message back, and the rest is empty.
 	Defect *Defect

@@ -15,12 +15,12 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	key := w.folder.key(m.ref.UID, m.spool.hash)
 	rules := identityRules{now: w.clock.now(), giveUp: p.Retry.GiveUp, disposal: w.plan.disposal, account: w.clock.account}
 	briefs := w.plan.known[m.ref.UID]
-	w.there.readAs(m.ref, m.spool.size)
+	w.presence.readAs(m.ref, m.spool.size)
 	if slices.ContainsFunc(briefs, func(b ledger.Brief) bool { return b.Hash == m.spool.whole }) {
 		m.spool.hash, key.Hash = m.spool.whole, m.spool.whole // recorded by an older version
 	}
 	if slices.ContainsFunc(briefs, func(b ledger.Brief) bool { return !b.State.Final() }) {
-		w.there.contents[m.ref.UID] = append(w.there.contents[m.ref.UID], m.spool.hash)
+		w.presence.contents[m.ref.UID] = append(w.presence.contents[m.ref.UID], m.spool.hash)
 	}
 	id, err := w.identify(m, key, rules)
 	if err != nil {
@@ -29,13 +29,13 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	isSending := func(b ledger.Brief) bool { return b.State == ledger.Sending && !b.Absent }
 	sending := id.record.State == ledger.Sending || slices.ContainsFunc(briefs, isSending)
 	if sending && p.SendingUntil.After(rules.now) {
-		w.there.notRead(true) // the next pass finds out what it is
+		w.presence.notRead(true) // the next pass finds out what it is
 		w.report.waiting(1)
 		return true, nil
 	}
 	hasRecordHere := id.recognition != unrecognised && id.recognition != elsewhere
 	if id.claimed == (ledger.Key{}) && !hasRecordHere {
-		id.replaces = append(id.replaces, w.there.succeed(m.ref)...)
+		id.replaces = append(id.replaces, w.presence.succeed(m.ref)...)
 	}
 	id.record.Fingerprint = m.spool.fingerprint
 	others, err := w.noteOthers(m.ref, key.Hash)
@@ -56,7 +56,7 @@ func (w *pipeline) recognise(m *message) (done bool, err error) {
 	if id.recognition == unrecognised && w.plan.leftOut[m.ref] && !id.known {
 		// Its UID was another's, whose record had it looked at. It has none, so that of the other must not stand for it once it is gone.
 		if len(others) > 0 {
-			w.there.notRead(true) // the next visit counts it as left out
+			w.presence.notRead(true) // the next visit counts it as left out
 		}
 		return true, p.Ledger.SetDisposed(w.lasting, others)
 	}
@@ -94,9 +94,9 @@ func (w *pipeline) identify(m *message, key ledger.Key, rules identityRules) (id
 		if err != nil {
 			return id, err
 		}
-		id = id.knownByContent(w.plan.notListedBefore(records, key), w.plan.asRecorded, w.there.claimed, rules)
+		id = id.knownByContent(w.plan.notListedBefore(records, key), w.plan.asRecorded, w.presence.claimed, rules)
 		if id.claimed != (ledger.Key{}) {
-			w.there.claim(id.claimed, m.ref)
+			w.presence.claim(id.claimed, m.ref)
 		}
 	}
 	if id.recognition == unrecognised && w.plan.hasOwnUID(m.ref) {

@@ -80,7 +80,7 @@ func (r *run) since(ctx context.Context, folder string) (since fetch.Status, las
 }
 
 // briefs returns what the ledger has of the open folder, of one that is not listed as a whole what it has of the messages listed. What it leaves
-// out of the former, being settled, it notes in the uids of rules.
+// out of the former, being at rest, it notes in the uids of rules.
 func (r *run) briefs(ctx context.Context, at folderKey, rules *listingRules) (known map[string][]ledger.Brief, err error) {
 	listing, p := r.session.listing, r.pass
 	mayNeedAll := listing.Reusable || p.MarkDelivered || len(p.Search) > 0 || rules.setBack
@@ -95,7 +95,7 @@ func (r *run) briefs(ctx context.Context, at folderKey, rules *listingRules) (kn
 		known, err = p.Ledger.Briefs(ctx, at.account, at.name, at.validity)
 	default:
 		rules.uids = uidCountsOf(listing.Refs)
-		known, err = p.Ledger.BriefsBut(ctx, at.account, at.name, at.validity, func(of []ledger.Brief) bool { return rules.uids.settle(of, *rules) })
+		known, err = p.Ledger.BriefsBut(ctx, at.account, at.name, at.validity, func(of []ledger.Brief) bool { return rules.uids.noteAtRest(of, *rules) })
 	}
 	if err != nil || listing.Reusable { // then its content tells what a message is
 		return known, err
@@ -103,7 +103,7 @@ func (r *run) briefs(ctx context.Context, at folderKey, rules *listingRules) (kn
 	// What was removed may be listed again, where a mailbox was set back.
 	var unknown []string
 	for i, ref := range listing.Refs {
-		if len(known[ref.UID]) == 0 && !rules.uids[ref.UID].settled {
+		if len(known[ref.UID]) == 0 && !rules.uids[ref.UID].atRest {
 			unknown = append(unknown, ref.UID)
 		}
 		if last := i == len(listing.Refs)-1; last || len(unknown) == batchSize {
@@ -155,8 +155,8 @@ func underWay(listing *fetch.Listing, last ledger.Listing, unsized bool) ledger.
 // setBack reports whether a folder was set back since it was last seen, as to a copy of it: UIDNEXT never falls (RFC 9051 section
 // 2.3.1.1), so what has come since may have the UIDs of messages that the ledger knows.
 func setBack(listing *fetch.Listing, last ledger.Listing) bool {
-	isTold := !listing.Reusable && listing.UIDNext != 0
-	return isTold && listing.Validity == last.Validity && listing.UIDNext < last.Next
+	saysNext := !listing.Reusable && listing.UIDNext != 0
+	return saysNext && listing.Validity == last.Validity && listing.UIDNext < last.Next
 }
 
 // notListedBefore leaves out the records of messages that are upstream and not in a partial listing, because they are as they were: what is

@@ -39,11 +39,11 @@ func (r *run) checkSource(ctx context.Context, at folderKey) error {
 			return err
 		}
 		refs := comparables(r.session.listing.Refs, known)
-		told, err := r.askSizes(ctx, refs)
+		sizes, err := r.askSizes(ctx, refs)
 		if err != nil {
 			return err
 		}
-		if !isSameMailbox(refs, told, known) {
+		if !isSameMailbox(refs, sizes, known) {
 			return &Error{Op: "list " + titleOf(at.name), Text: fmt.Sprintf("the ledger has records of %s, and this is %s: a UID may name another message here", last, p.Mailbox),
 				Advice: fmt.Sprintf("if it is the same mailbox under another name, truehop accept %s goes on; if it is another one, give the account another name", at.account)}
 		}
@@ -57,7 +57,7 @@ func (r *run) checkSource(ctx context.Context, at folderKey) error {
 
 // compare compares the open folder with the ledger. Where a UID may name another message than the record says, the sizes tell: in a folder
 // that was set back, where a message had gone and its UID is listed again, and after a pass that went wrong, which may have left mail
-// undeleted that a server set back meanwhile no more has. What the server does not tell the size of is looked at. A server that tells none
+// undeleted that a server set back meanwhile no more has. What the server does not say the size of is looked at. A server that says none
 // is asked again at the next visit, up to the last try.
 func (r *run) compare(ctx context.Context, at folderKey, known map[string][]ledger.Brief, rules listingRules, lastTry bool) (*plan, error) {
 	listing := r.session.listing
@@ -75,7 +75,7 @@ func (r *run) compare(ctx context.Context, at folderKey, known map[string][]ledg
 		}
 		isDoubted = func(ref fetch.Ref) bool { return removals[ref] || todo.listedAgain[ref] }
 	}
-	var unknown []fetch.Ref // of which the listing does not tell the size
+	var unknown []fetch.Ref // without a size in the listing
 	rules.asked = map[fetch.Ref]bool{}
 	for _, ref := range listing.Refs {
 		if !isDoubted(ref) {
@@ -94,8 +94,8 @@ func (r *run) compare(ctx context.Context, at folderKey, known map[string][]ledg
 	if rules.sizes, err = r.askSizes(ctx, unknown); err != nil {
 		return nil, err
 	}
-	isToldNone := len(unknown) > 0 && len(rules.sizes) == 0
-	isCutShort := isToldNone || r.session.over
+	saysNone := len(unknown) > 0 && len(rules.sizes) == 0
+	isCutShort := saysNone || r.session.over
 	if rules.unsized = isCutShort && !lastTry; rules.unsized {
 		rules.asked = removals
 	}
@@ -117,14 +117,14 @@ func comparables(refs []fetch.Ref, known map[string][]ledger.Brief) (found []fet
 	return found
 }
 
-// isSameMailbox reports whether a folder is the one that the records are of, by what the server told of sizes. Where there are no records
+// isSameMailbox reports whether a folder is the one that the records are of, by the sizes that the server says. Where there are no records
 // it is as good as that.
-func isSameMailbox(asked []fetch.Ref, told map[fetch.Ref]int64, known map[string][]ledger.Brief) bool {
+func isSameMailbox(asked []fetch.Ref, sizes map[fetch.Ref]int64, known map[string][]ledger.Brief) bool {
 	for _, ref := range asked {
 		b := &known[ref.UID][0]
-		if size, ok := told[ref]; ok && size != b.Size && size != b.Listed {
+		if size, ok := sizes[ref]; ok && size != b.Size && size != b.Listed {
 			return false
 		}
 	}
-	return len(known) == 0 || len(told) >= leastAlike
+	return len(known) == 0 || len(sizes) >= leastAlike
 }

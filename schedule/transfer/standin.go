@@ -55,11 +55,11 @@ func WhyNotStandIn(addr netip.Addr, never []netip.Prefix) string {
 	return "one that a host may have; want one of 192.0.0.8, 198.18.0.0/15, 192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24"
 }
 
-// NoClient is what happens to a message of which the MTA is not told the client itself.
+// NoClient is what happens to a message of which the MTA is not given the client itself.
 type NoClient uint8
 
 const (
-	// PresentStandIn tells the MTA a stand-in.
+	// PresentStandIn gives the MTA a stand-in.
 	PresentStandIn NoClient = iota
 	// SendPlain sends the message through [Pass.Plain], where no rule asks for the client.
 	SendPlain
@@ -67,11 +67,11 @@ const (
 	Hold
 	// Skip leaves it upstream for good, and nobody is asked to look.
 	Skip
-	// PresentUnavailable tells the MTA [UNAVAILABLE] in every attribute, also in ADDR.
+	// PresentUnavailable gives the MTA [UNAVAILABLE] in every attribute, also in ADDR.
 	PresentUnavailable
 )
 
-// noClient is a reason why the MTA is not told the client itself.
+// noClient is a reason why the MTA is not given the client itself.
 type noClient struct {
 	// why says it to a person, and help what else than the rule could change it.
 	why, help string

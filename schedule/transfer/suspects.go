@@ -138,10 +138,10 @@ func (w *pipeline) startAfresh(ctx context.Context) error {
 		return &fetch.Error{Kind: fetch.Protocol, Op: "go on in another session", Err: errors.New("UIDVALIDITY has changed")}
 	}
 	for _, ref := range w.retrieval.restart(w.session.listing.Refs, w.session.again) {
-		if _, told := w.suspected[ref]; !told {
+		if _, asked := w.suspected[ref]; !asked {
 			w.report.waiting(1)
 		}
-		w.there.notRead(len(w.plan.known[ref.UID]) > 0)
+		w.presence.notRead(len(w.plan.known[ref.UID]) > 0)
 	}
 	if err := w.settler.settle(ctx, w.takeReady()); err != nil {
 		return err
@@ -225,23 +225,23 @@ func (w *pipeline) learnSizes() error {
 	for _, ref := range w.session.first.Refs {
 		unread := slices.ContainsFunc(w.plan.known[ref.UID], func(b ledger.Brief) bool { return b.Hash == noHash && b.State != ledger.Adopted })
 		_, suspected := w.suspected[ref]
-		_, refused := w.there.refused[ref.UID]
+		_, refused := w.presence.refused[ref.UID]
 		wanted := unread || suspected || refused
 		if !wanted || w.sizeAsked[ref] || w.plan.knownSize(ref) > 0 {
 			continue
 		}
 		w.sizeAsked[ref] = true
-		if size := w.there.size(ref); size > 0 { // it was asked for after the UIDs changed
+		if size := w.presence.size(ref); size > 0 { // it was asked for after the UIDs changed
 			sizes[ref] = size
 		} else {
 			refs = append(refs, ref)
 		}
 	}
-	told, err := w.run.askSizes(w.feeding, refs)
+	answer, err := w.run.askSizes(w.feeding, refs)
 	if err != nil {
 		return err
 	}
-	maps.Copy(sizes, told)
+	maps.Copy(sizes, answer)
 	var records []ledger.Record
 	for ref, size := range sizes {
 		rec, err := w.lastUnretrieved(w.folder.key(ref.UID, noHash))
@@ -257,7 +257,7 @@ func (w *pipeline) learnSizes() error {
 	return w.pass.Ledger.PutAll(w.lasting, records)
 }
 
-// askSizes asks the server for the sizes of messages that its listing does not tell. What it does not say is left out. A server
+// askSizes asks the server for the sizes of messages that its listing does not have. What it does not say is left out. A server
 // that fails at the question, as it may at one of the messages, is not asked again in the pass, which goes on in another
 // session if need be. An error is the context's.
 func (r *run) askSizes(ctx context.Context, refs []fetch.Ref) (map[fetch.Ref]int64, error) {
@@ -266,7 +266,7 @@ func (r *run) askSizes(ctx context.Context, refs []fetch.Ref) (map[fetch.Ref]int
 	if !ok || unfit || len(refs) == 0 {
 		return nil, nil
 	}
-	told, err := sizer.Sizes(ctx, refs)
+	sizes, err := sizer.Sizes(ctx, refs)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -275,23 +275,23 @@ func (r *run) askSizes(ctx context.Context, refs []fetch.Ref) (map[fetch.Ref]int
 		r.session.end()
 		r.setbacks.broken = cmp.Or(r.setbacks.broken, err)
 	}
-	return told, nil
+	return sizes, nil
 }
 
 // sentenceSuspects decides about the suspects that have not come after all, and tells of them.
 func (w *pipeline) sentenceSuspects() error {
 	unasked := 0
 	for _, ref := range w.retrieval.suspects {
-		if _, told := w.suspected[ref]; !told {
+		if _, asked := w.suspected[ref]; !asked {
 			unasked++
 		}
 	}
 	w.report.waiting(unasked)
 	for _, ref := range w.retrieval.suspects {
-		w.there.notRead(len(w.plan.known[ref.UID]) > 0)
+		w.presence.notRead(len(w.plan.known[ref.UID]) > 0)
 	}
 	for ref := range w.suspected {
-		w.there.notGiven(ref, len(w.plan.known[ref.UID]) > 0)
+		w.presence.notGiven(ref, len(w.plan.known[ref.UID]) > 0)
 	}
 	lonely := len(w.plan.retrieve)+len(w.plan.retries)+len(w.plan.suspects) == 1
 	for _, b := range w.suspected {

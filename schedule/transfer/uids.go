@@ -12,9 +12,9 @@ import (
 type uidCount struct {
 	// listed is how many messages of the listing have the UID.
 	listed int32
-	// settled says that the message has its final verdict and stays as it is, and that its records are not kept in memory. read says that its content
+	// atRest says that the message has its final verdict and stays as it is, and that its records are not kept in memory. read says that its content
 	// is known, adopted that it was never delivered.
-	settled, read, adopted bool
+	atRest, read, adopted bool
 }
 
 // uidCounts are by UID.
@@ -31,10 +31,10 @@ func uidCountsOf(refs []fetch.Ref) uidCounts {
 	return all
 }
 
-// settle reports whether the records of a UID say that there is nothing to do with its message whatever the pass meets with, and notes that. It is
+// noteAtRest reports whether the records of a UID say that there is nothing to do with its message whatever the pass meets with, and notes that. It is
 // for UIDs that never come to name another message. A message that was not read is left out only where nothing is known of its size,
 // for by that it may be told apart under a new UID.
-func (all uidCounts) settle(briefs []ledger.Brief, rules listingRules) bool {
+func (all uidCounts) noteAtRest(briefs []ledger.Brief, rules listingRules) bool {
 	b := briefs[0]
 	one := all[b.UID]
 	disposal, _ := rules.disposal.of(b.State, rules.account-b.Ran, b.Judged)
@@ -42,19 +42,19 @@ func (all uidCounts) settle(briefs []ledger.Brief, rules listingRules) bool {
 	stays := flagged || disposal.Action == fetch.Keep
 	switch {
 	case len(briefs) != 1, b.UID == "", one.listed != 1: // shared, or not there
-		one.settled = false
+		one.atRest = false
 	case !b.State.Final(), b.Absent, !stays, rules.disposal.soonest(0, briefs) != 0:
-		one.settled = false
+		one.atRest = false
 	case b.Hash == noHash:
-		one.settled = b.State == ledger.Adopted && b.Size <= 0
+		one.atRest = b.State == ledger.Adopted && b.Size <= 0
 	default:
-		one.settled = true
+		one.atRest = true
 	}
-	if one.settled {
+	if one.atRest {
 		one.read, one.adopted = b.Hash != noHash, b.State == ledger.Adopted
 	}
 	if one.listed > 0 { // else it is not in the listing
 		all[b.UID] = one
 	}
-	return one.settled
+	return one.atRest
 }

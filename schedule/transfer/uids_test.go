@@ -13,9 +13,9 @@ import (
 	"github.com/truehop/truehop/schedule/ledger"
 )
 
-// TestSettledRecordsMakeNoDifference: whatever a record says, and whatever the rules are, a pass that leaves out the records of settled messages has to
+// TestRecordsAtRestMakeNoDifference: whatever a record says, and whatever the rules are, a pass that leaves out the records of messages at rest has to
 // do what one does that has them all.
-func TestSettledRecordsMakeNoDifference(t *testing.T) {
+func TestRecordsAtRestMakeNoDifference(t *testing.T) {
 	at := folderKey{account: "work", name: "INBOX", validity: 7}
 	rules := map[string]disposalRules{
 		"keep":         {},
@@ -61,18 +61,18 @@ func TestSettledRecordsMakeNoDifference(t *testing.T) {
 			want := compare(at, &listing, records, with)
 
 			with.uids = uidCountsOf(listing.Refs)
-			unsettled := map[string][]ledger.Brief{}
+			others := map[string][]ledger.Brief{}
 			for uid, of := range records {
-				if with.uids.settle(of, with) {
+				if with.uids.noteAtRest(of, with) {
 					left++
 				} else {
-					unsettled[uid] = of
+					others[uid] = of
 					kept++
 				}
 			}
-			got := compare(at, &listing, unsettled, with)
-			if len(got.known)+got.settled != len(want.known) {
-				t.Errorf("%s: %d records and %d settled, want %d", name, len(got.known), got.settled, len(want.known))
+			got := compare(at, &listing, others, with)
+			if len(got.known)+got.atRest != len(want.known) {
+				t.Errorf("%s: %d records and %d at rest, want %d", name, len(got.known), got.atRest, len(want.known))
 			}
 			same := func(what string, got, want any) {
 				if !reflect.DeepEqual(got, want) {
@@ -87,7 +87,7 @@ func TestSettledRecordsMakeNoDifference(t *testing.T) {
 			same("those to be looked for under new UIDs", newPresence(at, &listing, got).sizeOf, newPresence(at, &listing, want).sizeOf)
 			same("new ones", slices.DeleteFunc(slices.Clone(listing.Refs), got.isNew), slices.DeleteFunc(slices.Clone(listing.Refs), want.isNew))
 			for _, p := range []*plan{got, want} {
-				p.known, p.listed, p.asRecorded, p.settled, p.settledOtherwise = nil, nil, nil, 0, false
+				p.known, p.listed, p.asRecorded, p.atRest, p.atRestOtherwise = nil, nil, nil, 0, false
 			}
 			same("plans", got, want)
 		}

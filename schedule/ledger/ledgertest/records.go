@@ -108,8 +108,8 @@ func (s suite) identity(t *testing.T) {
 	}
 }
 
-// settledLeftOut: what the caller says is settled, by all the records of a UID, is left out, and everything else is there as it is in Briefs.
-func (s suite) settledLeftOut(t *testing.T) {
+// atRestLeftOut: what the caller says is at rest, by all the records of a UID, is left out, and everything else is there as it is in Briefs.
+func (s suite) atRestLeftOut(t *testing.T) {
 	l := s.fresh(t).open(t)
 	twin := record("2", ledger.Deferred)
 	twin.Hash = sha256.Sum256([]byte("other content"))
@@ -138,7 +138,7 @@ func (s suite) settledLeftOut(t *testing.T) {
 	}
 	all := must[map[string][]ledger.Brief](t)(l.BriefsBut(t.Context(), "work", "INBOX", 7, func([]ledger.Brief) bool { return true }))
 	if len(all) != 0 {
-		t.Errorf("all is settled, and got %+v", all)
+		t.Errorf("all is at rest, and got %+v", all)
 	}
 	removed := must[map[string][]ledger.Brief](t)(l.Removed(t.Context(), "work", "INBOX", 7, []string{"1", "5", "6"}))
 	if of := removed["5"]; len(removed) != 1 || len(of) != 1 || of[0].Hash != gone.Hash || !of[0].Disposed || !of[0].Absent {

@@ -28,7 +28,7 @@ type Home interface {
 	Remove(ctx context.Context, keys []ledger.Key) error
 
 	Briefs(ctx context.Context, account, folder string, validity uint32) (map[string][]ledger.Brief, error)
-	BriefsBut(ctx context.Context, account, folder string, validity uint32, settled func([]ledger.Brief) bool) (map[string][]ledger.Brief, error)
+	BriefsBut(ctx context.Context, account, folder string, validity uint32, atRest func([]ledger.Brief) bool) (map[string][]ledger.Brief, error)
 	Removed(ctx context.Context, account, folder string, validity uint32, uids []string) (map[string][]ledger.Brief, error)
 	BriefsOf(ctx context.Context, account, folder string, validity uint32, uids []string) (map[string][]ledger.Brief, error)
 	ByHash(ctx context.Context, account, folder string, hash [sha256.Size]byte) ([]ledger.Record, error)
@@ -110,7 +110,7 @@ func Run(t *testing.T, fresh func(*testing.T) (open func() (Home, error))) {
 		{"sources outlive the process", s.sourcesOutliveTheProcess},
 		{"listing ends with its records", s.listingEndsWithItsRecords},
 		{"briefs of some UIDs", s.briefsOfSomeUIDs},
-		{"settled left out", s.settledLeftOut},
+		{"at rest left out", s.atRestLeftOut},
 	} {
 		t.Run(one.name, one.run)
 	}

@@ -81,15 +81,15 @@ func authorities(in *config.Target) []byte {
 	return held
 }
 
-// reporting is dial that tells of each connection.
-func reporting(dial inject.Dialer, target string, tell func(target string)) inject.Dialer {
-	if tell == nil {
+// reporting is dial that reports each connection.
+func reporting(dial inject.Dialer, target string, report func(target string)) inject.Dialer {
+	if report == nil {
 		return dial
 	}
 	return func(ctx context.Context) (net.Conn, error) {
 		conn, err := dial(ctx)
 		if err == nil {
-			tell(target)
+			report(target)
 		}
 		return conn, err
 	}

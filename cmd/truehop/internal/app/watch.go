@@ -39,13 +39,13 @@ func (a *App) Watch(ctx context.Context, account *config.Account, wake chan<- st
 	for _, folder := range Watched(account) {
 		w := &watched{folder: folder, wake: wake}
 		a.watchers.Go(func() {
-			tell := func(within time.Duration) {
+			lasts := func(within time.Duration) {
 				if f := a.setup().opts.Watching; f != nil {
 					f(account.Name, w.folder, within)
 				}
 			}
-			defer tell(-1)
-			a.watch(ctx, account.Name, account.Upstream(), tell, func(ctx context.Context) error { return a.idle(ctx, account, w, tell) })
+			defer lasts(-1)
+			a.watch(ctx, account.Name, account.Upstream(), lasts, func(ctx context.Context) error { return a.idle(ctx, account, w, lasts) })
 		})
 	}
 }
@@ -138,13 +138,13 @@ func isInbox(folder string) bool { return strings.EqualFold(folder, "INBOX") }
 
 // watch keeps a connection with the upstream, and wakes when mail arrives. What arrives while there
 // is none wakes when there is one again. While the credentials stand refused it leaves the next login to a pass.
-func (a *App) watch(ctx context.Context, account, upstream string, tell func(within time.Duration), idle func(context.Context) error) {
+func (a *App) watch(ctx context.Context, account, upstream string, lasts func(within time.Duration), idle func(context.Context) error) {
 	pause, told := watchPause, false
 	for {
-		tell(0)
+		lasts(0)
 		slot := a.idles.Ask(upstream)
 		waits := func(time.Duration) {
-			tell(roomTime)
+			lasts(roomTime)
 			if f := a.setup().opts.NotWatching; f != nil && !told {
 				told = true
 				f(account, errNoRoom)
@@ -154,7 +154,7 @@ func (a *App) watch(ctx context.Context, account, upstream string, tell func(wit
 			slot.Give()
 			return
 		}
-		tell(0)
+		lasts(0)
 		connected, leave, ok := a.shares.join(ctx, account)
 		if !ok {
 			slot.Give()
@@ -177,27 +177,27 @@ func (a *App) watch(ctx context.Context, account, upstream string, tell func(wit
 		if time.Since(began) > maxWatchPause {
 			pause = watchPause
 		}
-		tell(pause)
+		lasts(pause)
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
 		}
-		tell(0)
+		lasts(0)
 		pause = min(2*pause, maxWatchPause)
 		a.logins.await(ctx, account)
 	}
 }
 
 // idle keeps one connection and watches until the connection ends, and returns why it did.
-func (a *App) idle(ctx context.Context, account *config.Account, w *watched, tell func(within time.Duration)) error {
+func (a *App) idle(ctx context.Context, account *config.Account, w *watched, lasts func(within time.Duration)) error {
 	// A watcher is not told of another secret in the table, which makes another account that is the same otherwise. The password
 	// that was replaced would be refused, and providers lock accounts over that. An account that differs in more is watched by others soon.
 	if now := a.setup().cfg.Accounts[account.Name]; now != nil && now.Same(account) {
 		account = now
 	}
-	tell((maxWatched + 1) * loginTime) // after the other watchers, and a pass
+	lasts((maxWatched + 1) * loginTime) // after the other watchers, and a pass
 	mailbox, err := a.logInInTurn(ctx, account, aWatcher)
-	tell(loginTime)
+	lasts(loginTime)
 	if err != nil {
 		return err
 	}
@@ -224,15 +224,15 @@ func (a *App) idle(ctx context.Context, account *config.Account, w *watched, tel
 		}
 	}
 	w.look(listing)
-	return attend(ctx, client, account, w, tell)
+	return attend(ctx, client, account, w, lasts)
 }
 
 // attend watches the open folder until the connection ends, and returns why it did.
-func attend(ctx context.Context, client *imap.Client, account *config.Account, w *watched, tell func(within time.Duration)) error {
+func attend(ctx context.Context, client *imap.Client, account *config.Account, w *watched, lasts func(within time.Duration)) error {
 	// Where IDLE is not to be had, a server that is slow may take its time for the reply to each question.
 	questions := account.IdleRenewal/time.Minute + 4
 	for {
-		tell(account.IdleRenewal + questions*account.Timeout)
+		lasts(account.IdleRenewal + questions*account.Timeout)
 		arrived, err := client.Watch(ctx, account.IdleRenewal)
 		if arrived {
 			w.arrived()

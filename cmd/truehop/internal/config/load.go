@@ -44,8 +44,8 @@ func Load(path string, o Options) (*Config, error) {
 	if path == "" {
 		places := Places(o)
 		i := slices.IndexFunc(places, func(p string) bool { _, err := os.Lstat(p); return !errors.Is(err, fs.ErrNotExist) })
-		sets := func(variable string) bool {
-			name, _, _ := strings.Cut(variable, "=")
+		sets := func(assignment string) bool { // a key; the switch of the test suite is none
+			name, _, _ := strings.Cut(assignment, "=")
 			return strings.HasPrefix(name, envPrefix) && name != "TRUEHOP_REQUIRE_SERVERS"
 		}
 		switch {

@@ -108,9 +108,9 @@ func (s *schema) mapping(n *yaml.Node, path string, t reflect.Type) map[string]a
 			s.add(s.at(key), path, "a key is a word, not %s", kindOf(key))
 			continue
 		}
-		if i := strings.IndexAny(key.Value, ":= \t\"'"); i > 0 && t.Kind() == reflect.Struct {
+		if end := strings.IndexAny(key.Value, ":= \t\"'"); end > 0 && t.Kind() == reflect.Struct {
 			// YAML takes password:x and password=x, where a blank is missing, for keys as a whole. What is behind the word is not to be shown.
-			word := key.Value[:i]
+			word := key.Value[:end]
 			s.add(s.at(key), join(path, word), "is followed by something else than a colon and a blank; write %s: VALUE", clip(word))
 			continue
 		}

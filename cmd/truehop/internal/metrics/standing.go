@@ -125,15 +125,16 @@ func (s *standing) overviews() ([]ledger.Overview, error) {
 
 // counted returns how many messages each account has, as of a moment ago, or nil where they could not be counted.
 func (s *standing) counted() map[string]map[ledger.State]int {
-	counts, told, tell := s.count()
-	if tell && s.record.NotCounted != nil {
-		s.record.NotCounted(told)
+	counts, err, isNews := s.count()
+	if isNews && s.record.NotCounted != nil {
+		s.record.NotCounted(err)
 	}
 	return counts
 }
 
-// count counts unless it has done so of late. told is why it could not, or nil, and tell says that this is news.
-func (s *standing) count() (counts map[string]map[ledger.State]int, told error, tell bool) {
+// count counts unless it has done so of late. err is why it could not, or nil, and isNews says that this has
+// changed.
+func (s *standing) count() (counts map[string]map[ledger.State]int, err error, isNews bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	began := time.Now()

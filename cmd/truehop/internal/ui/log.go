@@ -54,9 +54,8 @@ const (
 	logSMTP         = "smtp"
 )
 
-// Log is the program's log. Its methods are the only way to write to it, so that the list of events is closed:
-// Event writes what a pass reports, Begin nothing, and each other method one kind of event. The embedded logger is
-// for the packages that log the dialogue with an upstream.
+// Log is the program's log. Its methods write the events that have a kind: Event writes what a pass reports, Begin nothing, and
+// each other method one kind. The embedded logger is for the rest, as for the dialogues with upstreams and MTAs.
 type Log struct {
 	*slog.Logger
 	addresses config.AddressDetail

@@ -84,12 +84,14 @@ func (b *body) copyBuffered(p []byte) (int, error) {
 
 // atEnd returns io.EOF at the end of the message, and an error where text is behind it: a server that does not stuff dots, as GreenMail up to
 // 1.6.9 and mailpit before May 2024, has sent a line with one alone, and what came is half of the message. One that writes line by line may not
-// have sent the next by then. So where LIST has announced more than came, the begin of the next reply is waited for: of one that is
-// under way, or else of NOOP's. For a message that is whole, of a server that counts otherwise, that costs a round trip.
+// have sent the next by then. So where another reply is under way its begin is waited for: WildDuck up to 2025 sends it before the message has
+// ended, and then what was left of that. Where none is, and LIST has announced more than came, NOOP's is waited for. For a message that is whole,
+// of a server that counts otherwise, that costs a round trip.
 func (b *body) atEnd() error {
 	w, wait := b.w, 0
 	short := b.n < b.size
-	if short {
+	waits := short || b.more
+	if waits {
 		w.clock.restart()
 		wait = 1
 	}
@@ -106,7 +108,7 @@ func (b *body) atEnd() error {
 		switch {
 		case !may:
 			return protocolError("RETR", "text behind the end of a message", next)
-		case !short, is, err != nil && b.more: // that error is the next message's
+		case !waits, is, err != nil && b.more: // that error is the next message's
 			if asks { // what the reply says does not matter
 				if _, err := w.reply("NOOP"); err != nil {
 					return err

@@ -1,6 +1,9 @@
 package inject
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // others returns the recipients that may get the message without the one at which the MTA ended the session: by 421 or 521
 // to its RCPT, or by closing the connection behind a 4xx or 5xx. Else that one would keep the message from them at each try.
@@ -41,13 +44,23 @@ func (r Receipt) concernsAll() bool {
 	return r.BeforeClient || r.Err.Kind == Aborted
 }
 
-// and returns a receipt for the recipients of both.
+// and returns a receipt for the recipients of both, which says of the connection what the one says that decides the outcome.
 func (r Receipt) and(later Receipt) Receipt {
 	if len(r.Recipients) == 0 {
 		return later
 	}
-	later.Recipients = slices.Concat(r.Recipients, later.Recipients)
-	return later.decided(later)
+	all := slices.Concat(r.Recipients, later.Recipients)
+	of, other := later, r
+	earlier := outcomeOf(all) == r.Outcome
+	alike := later.Outcome == r.Outcome
+	if alike {
+		earlier = later.Err == nil // else the later one knows of the connection, too
+	}
+	if earlier {
+		of, other = r, later
+	}
+	of.Recipients, of.QueueID, of.Note = all, cmp.Or(of.QueueID, other.QueueID), cmp.Or(of.Note, other.Note)
+	return of.decided(of)
 }
 
 // decided has what became of the recipients decide the outcome, where later is the last receipt.

@@ -46,7 +46,7 @@ type Name struct {
 }
 
 const (
-	// deadAfter is how many lookups in a row must time out before the DNS is suspected to be dead.
+	// deadAfter is how many lookups in a row must fail before the DNS is suspected to be dead.
 	deadAfter = 3
 	// aliveAddr is looked up then. Resolvers answer for it by themselves (RFC 6303 section 4.3), so that no sender
 	// has a say in it: anybody can have an address whose name servers are silent.
@@ -180,11 +180,11 @@ func (r *Resolver) resolve(ctx context.Context, e *entry) {
 	if ctx.Err() != nil {
 		return
 	}
-	// After some lookups in a row that timed out it is found out whether it is the DNS that is silent or just those
-	// addresses' servers.
+	// After some lookups in a row that failed it is found out whether it is the DNS that is silent or just those
+	// addresses' servers. The system's resolver may have given up before our time was over.
 	r.mu.Lock()
 	r.silent++
-	if tctx.Err() == nil {
+	if tctx.Err() == nil && !e.name.Temporary {
 		r.silent = 0
 	}
 	suspected := r.silent >= deadAfter

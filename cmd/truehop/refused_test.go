@@ -20,6 +20,7 @@ import (
 	"github.com/truehop/truehop/cmd/truehop/internal/ui"
 	"github.com/truehop/truehop/fetch"
 	"github.com/truehop/truehop/fetch/fakeserver"
+	"github.com/truehop/truehop/inject"
 	"github.com/truehop/truehop/inject/injecttest"
 	"github.com/truehop/truehop/schedule/ledger"
 )
@@ -228,7 +229,7 @@ func TestServeDoesNotRepeatARefusedLoginAfterARestart(t *testing.T) {
 }
 
 // TestServeLeavesRefusedLoginsToTheLedger: the clock goes on with passes over an account that is refused, and the first after
-// a change logs in. Where the password cannot be read nothing is recorded, and the clock itself backs off.
+// a change logs in. Where the password cannot be read nothing is recorded, and the clock itself backs off, for minutes.
 func TestServeLeavesRefusedLoginsToTheLedger(t *testing.T) {
 	w := newRefusing(t, "pop3", "error")
 	cfg, err := config.Load(w.config, configOptions())
@@ -267,8 +268,8 @@ func TestServeLeavesRefusedLoginsToTheLedger(t *testing.T) {
 	if err := os.Remove(filepath.Join(w.dir, "password")); err != nil {
 		t.Fatal(err)
 	}
-	if err := loop.Pass(t.Context(), "work"); err == nil || !loop.Hard(err) {
-		t.Errorf("without a password the clock does not back off: %v", err)
+	if err := loop.Pass(t.Context(), "work"); err == nil || loop.Hard(err) || loop.Ours(err) {
+		t.Errorf("without a password the clock does not back off as for an upstream that is away: %v", err)
 	}
 	for _, c := range []struct {
 		err        error
@@ -282,6 +283,7 @@ func TestServeLeavesRefusedLoginsToTheLedger(t *testing.T) {
 		{&ledger.Error{Kind: ledger.Slow}, false, true},
 		{&ledger.Error{Kind: ledger.Fenced}, false, true},
 		{&fetch.Error{Kind: fetch.Unreachable}, false, false},
+		{&inject.Error{Kind: inject.Auth}, false, false},
 	} {
 		if hard, ours := loop.Hard(c.err), loop.Ours(c.err); hard != c.hard || ours != c.ours {
 			t.Errorf("%v is hard: %v, ours: %v; want %v, %v", c.err, hard, ours, c.hard, c.ours)

@@ -155,8 +155,9 @@ func (s *service) run(ctx context.Context, read func(now *config.Config) (*confi
 func (s *service) loop(ctx context.Context) *schedule.Loop {
 	loop := &schedule.Loop{
 		Parallel: s.cfg.Passes, PerHost: s.cfg.PassesPerHost, Updates: s.updates, Pass: s.pass,
-		// Repeating refused credentials locks accounts.
-		Hard: func(err error) bool { return exitCode(err) == exitCredentials || fetch.KindOf(err) == fetch.Auth },
+		// An upstream that is shown refused credentials again locks accounts. A secret that cannot be read is not shown to anybody, and
+		// the MTA is the postmaster's own: who has mended that does not wait for hours.
+		Hard: func(err error) bool { return fetch.KindOf(err) == fetch.Auth },
 		// All passes fail at once where the database is away; when it is back none is to wait for its account's next turn.
 		Ours: func(err error) bool {
 			kind := ledger.KindOf(err)

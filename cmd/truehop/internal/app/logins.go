@@ -126,7 +126,7 @@ func (l *logins) note(account string, err error) {
 		close(waiting)
 		delete(l.refused, account)
 	case refused:
-	case fetch.KindOf(err) == fetch.Auth, errors.As(err, &secret): // to try again soon makes it worse
+	case fetch.KindOf(err) == fetch.Auth, errors.As(err, &secret): // a pass finds out when that is over
 		if l.refused == nil {
 			l.refused = map[string]chan struct{}{}
 		}

@@ -48,8 +48,6 @@ type fleet struct {
 	look    time.Duration
 	// poke has something when an account has left the schedule.
 	poke chan struct{}
-	// away says that the last look failed. It is run's.
-	away bool
 	// alone says that the last look found no other service. It is run's.
 	alone bool
 	// looks counts the looks. It is run's.
@@ -62,6 +60,8 @@ type fleet struct {
 	strangers []string
 
 	mu sync.Mutex
+	// away is since when looks have failed, zero if the last one did not.
+	away time.Time
 	// next is when the clock starts the next pass over each account in the schedule; parting are those that are told to leave it, left those that
 	// have.
 	next          map[string]time.Time
@@ -133,8 +133,13 @@ func (f *fleet) share(ctx context.Context) {
 		take = max(take, f.beyond(standing))
 		err = errors.Join(declined, f.tell(ctx), f.take(ctx, take))
 	}
-	if failed := err != nil; failed != f.away && ctx.Err() == nil {
-		f.away = failed
+	if failed, was := err != nil, !f.away.IsZero(); failed != was && ctx.Err() == nil {
+		f.mu.Lock()
+		f.away = time.Time{}
+		if failed {
+			f.away = time.Now()
+		}
+		f.mu.Unlock()
 		f.service.logger().Sharing(err)
 	}
 }
@@ -180,11 +185,16 @@ func (f *fleet) note(standing postgres.Standing) {
 	}
 }
 
-// isDrained reports whether this service serves no account any more.
-func (f *fleet) isDrained() bool {
+// awayLimit is how long the database may be away from a service that serves no account before it is not ready.
+const awayLimit = time.Minute
+
+// servesNobody reports whether this service serves no account and takes none: it was drained, or the database has been away for too long and no
+// lease is left. One that has no account because the others have them all is ready to take theirs.
+func (f *fleet) servesNobody() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.last.Draining
+	cutOff := !f.away.IsZero() && time.Since(f.away) >= awayLimit && len(f.ledger.Held()) == 0
+	return f.last.Draining || cutOff
 }
 
 // beyond is how many accounts to take although this service has its share: those that the others had the time to take, and did not take. They

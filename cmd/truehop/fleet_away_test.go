@@ -45,6 +45,16 @@ func TestLeasesRunOutWhileTheDatabaseIsAway(t *testing.T) {
 	if watching.Err() == nil {
 		t.Error("it is watched still")
 	}
+	s.fleet, s.ready = f, true
+	for _, c := range []struct {
+		away  time.Duration
+		ready bool
+	}{{awayLimit / 2, true}, {2 * awayLimit, false}} {
+		f.away = time.Now().Add(-c.away)
+		if _, ready := s.health(); ready != c.ready {
+			t.Errorf("the database has been away for %v: ready %v, want %v", c.away, ready, c.ready)
+		}
+	}
 }
 
 // TestDrainedServiceIsNotReady: an orchestrator sees that a service makes no passes any more, and that it makes them again.

@@ -416,12 +416,12 @@ func (s *service) expose(at config.Endpoint) (*metrics.Server, error) {
 	return s.metrics.Listen(at.Network, at.Address, s.health)
 }
 
-// health is what an orchestrator is told, see [metrics.Health]. A service that was drained makes no passes until it is started again.
+// health is what an orchestrator is told, see [metrics.Health]. A service of a fleet that serves nobody makes no passes.
 func (s *service) health() (late []string, ready bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	drained := s.fleet != nil && s.fleet.isDrained()
-	return s.pulse.late(time.Now()), s.ready && !drained
+	idle := s.fleet != nil && s.fleet.servesNobody()
+	return s.pulse.late(time.Now()), s.ready && !idle
 }
 
 // names are the accounts that are served.

@@ -53,7 +53,12 @@ func telling(last ledger.Told, s transfer.Summary, err error, now time.Time) (Te
 	if errors.As(err, &refused) && refused.Times == 1 && !refused.Waits {
 		last = ledger.Told{}
 	}
-	return tellingOf(last, standing(s, err), now)
+	what := standing(s, err)
+	// That another process has the account, whose pass fails for longer than the schedule's interval, is no other failure.
+	if ledger.KindOf(err) == ledger.Busy && strings.HasPrefix(last.What, kindFailed) {
+		what = last.What
+	}
+	return tellingOf(last, what, now)
 }
 
 // tellingOf is telling about what stands in the words of [standing].

@@ -1,8 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,7 +32,7 @@ func (p *program) initCommand() *cobra.Command {
 open. A provider brings its host, port and TLS, see truehop providers. The password is not asked: the configuration names the file
 or the program that it comes from. The file is written with mode 0600, and never over another one.`,
 		Args: noArgs,
-		RunE: func(*cobra.Command, []string) error { return p.initialize(o) },
+		RunE: func(c *cobra.Command, _ []string) error { return p.initialize(c.Context(), o) },
 	}
 	f := c.Flags()
 	f.StringVarP(&o.output, "output", "o", "", "write `FILE`; default: that of --config, else truehop/truehop.yaml in $XDG_CONFIG_HOME or ~/.config")
@@ -51,17 +51,17 @@ or the program that it comes from. The file is written with mode 0600, and never
 }
 
 // initialize asks for what is missing, and writes a configuration that can be loaded.
-func (p *program) initialize(o initOptions) error {
+func (p *program) initialize(ctx context.Context, o initOptions) error {
 	path := o.output
 	if path == "" {
 		path = p.configPath
 	}
 	if path == "" {
-		dir, err := os.UserConfigDir()
-		if err != nil {
-			return unfit("there is no directory for configurations (%w); name a file with --output", err)
+		places := config.Places(configOptions()) // where all commands look: on macOS os.UserConfigDir is another directory
+		if len(places) == 1 {
+			return unfit("there is no home directory for the configuration; name a file with --output")
 		}
-		path = filepath.Join(dir, "truehop", "truehop.yaml")
+		path = places[0]
 	}
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return unfit("%s is there already, and init never writes over a file; name another one with --output", path)
@@ -70,7 +70,7 @@ func (p *program) initialize(o initOptions) error {
 		return usage("--provider %s: %s", o.Provider, wrong)
 	}
 	o.PasswordFile = fromHome(o.PasswordFile)
-	if err := p.ask(&o.Draft); err != nil {
+	if err := p.ask(ctx, &o.Draft); err != nil {
 		return err
 	}
 	text := o.YAML()
@@ -199,18 +199,20 @@ func flagsOf(open []question) string {
 }
 
 // ask asks at a terminal for what has no default, again where an answer cannot be used, and elsewhere says which flags are missing.
-func (p *program) ask(d *config.Draft) error {
+func (p *program) ask(ctx context.Context, d *config.Draft) error {
 	in, isFile := p.stdin.(*os.File)
 	person := isFile && isTerminal(in) && isTerminal(p.stdout)
 	open := questions(d)
 	if !person && len(open) > 0 {
 		return usage("init cannot ask here; give %s", flagsOf(open))
 	}
-	lines := bufio.NewReader(p.stdin)
 	for _, q := range open {
 		for {
 			fmt.Fprintf(p.stdout, "%s: ", q.text)
-			answer, err := lines.ReadString('\n')
+			answer, err := p.nextLine(ctx) // of a terminal, which gives one line at a time
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			*q.answer = strings.TrimSpace(answer)
 			if q.key == "password_file" {
 				*q.answer = fromHome(*q.answer)

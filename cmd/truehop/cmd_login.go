@@ -78,9 +78,18 @@ func (p *program) login(ctx context.Context, name string, headless bool) error {
 // maxPasted bounds what a person pastes, in octets.
 const maxPasted = 16 << 10
 
-// readLine reads a line from standard input, or until ctx ends: the program ends then, and a terminal that is being read
-// cannot be told.
+// readLine is nextLine for a command that needs a line to log in with.
 func (p *program) readLine(ctx context.Context) (string, error) {
+	line, err := p.nextLine(ctx)
+	if err != nil && ctx.Err() == nil {
+		return "", &fetch.Error{Kind: fetch.Auth, Op: "read the address", Err: err}
+	}
+	return line, err
+}
+
+// nextLine reads a line from standard input, or until ctx ends: the program ends then, and a terminal that is being read
+// cannot be closed.
+func (p *program) nextLine(ctx context.Context) (string, error) {
 	type read struct {
 		line string
 		err  error
@@ -95,10 +104,7 @@ func (p *program) readLine(ctx context.Context) (string, error) {
 	}()
 	select {
 	case r := <-came:
-		if r.err != nil {
-			return "", &fetch.Error{Kind: fetch.Auth, Op: "read the address", Err: r.err}
-		}
-		return r.line, nil
+		return r.line, r.err
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}

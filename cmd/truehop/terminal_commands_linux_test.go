@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,6 +44,21 @@ func (tty *terminal) ends(t *testing.T, p *process) {
 	tty.press(t, ctrlC)
 	if code := p.wait(t); code != exitOK {
 		t.Errorf("%q ended with %d, want 0", p.Args[1:], code)
+	}
+}
+
+// TestCtrlCAtAQuestion: one Ctrl-C ends init, which has written nothing.
+func TestCtrlCAtAQuestion(t *testing.T) {
+	written := filepath.Join(t.TempDir(), "truehop.yaml")
+	p, tty := onTerminal(t, "init", "--output", written)
+	p.start(t)
+	tty.awaitText(t, "User name at the upstream (often the whole address): ")
+	tty.press(t, ctrlC)
+	if code := p.wait(t); code != 130 {
+		t.Errorf("it ended with %d, want 130", code)
+	}
+	if _, err := os.Lstat(written); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file is there: %v", err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"strings"
@@ -178,6 +179,30 @@ func TestAuth(t *testing.T) {
 			}
 			if strings.Contains(trace.String(), password) || strings.Contains(trace.String(), "AGpvZQ") {
 				t.Errorf("trace holds the password:\n%s", trace.String())
+			}
+		})
+	}
+	for name, reply := range map[string]string{
+		"the command is quoted":           `500 5.5.1 Command unrecognized: "AUTH PLAIN AGpvZQBjYW5hcnktNDcxMQ=="`,
+		"a part of it":                    `500 5.5.1 unrecognized: AUTH PLAIN AGpvZQBjYW5hcn...`,
+		"the password is quoted":          "535 5.7.8 canary-4711 is not the password of joe",
+		"nothing is quoted":               "535 5.7.8 joe is not known",
+		"and the connection is closed":    "421 4.7.0 AGpvZQBjYW5hcnktNDcxMQ==",
+		"behind what is kept of a reply":  "535-" + strings.Repeat("x", 300) + "\r\n535-" + strings.Repeat("y", 300) + "\r\n535 canary-4711",
+		"where no reply is":               "canary-4711 is wrong",
+		"in the first of several replies": "535-canary-4711\r\n535 5.7.8 is wrong",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, injecttest.Options{Users: map[string]string{"joe": password}, Faults: []injecttest.Fault{{Stage: injecttest.AUTH, Reply: reply}}})
+			var shown strings.Builder
+			o := inject.Options{XCLIENT: inject.Off, Connections: 1, Auth: plain(password), Trace: func(_ uint64, line string) { shown.WriteString(line + "\n") }}
+			r := injectAll(t, s.Dial, o, message(1))[0]
+			fmt.Fprintf(&shown, "%v %+v", r.Err, r)
+			if strings.Contains(shown.String(), "canary") || strings.Contains(shown.String(), "AGpvZQ") {
+				t.Errorf("it is shown:\n%s", &shown)
+			}
+			if name == "nothing is quoted" && !strings.Contains(r.Err.Error(), "joe is not known") {
+				t.Errorf("what it said is not shown: %v", r.Err)
 			}
 		})
 	}

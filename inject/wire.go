@@ -1,8 +1,10 @@
 package inject
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -45,6 +47,8 @@ type wire struct {
 	out  []byte
 	// wrote says that we have written since we read, which acknowledged what we had read.
 	wrote bool
+	// hidden is the command under way if it holds a secret, else "".
+	hidden string
 	// negative counts the replies of 4xx and 5xx.
 	negative int
 	// err is the first failure. Nothing is written after it.
@@ -152,8 +156,19 @@ func (w *wire) read(d time.Duration) (Reply, []string, error) {
 	w.wrote = false
 	w.arm(d)
 	reply, lines, err := w.in.read()
+	broken := w.in.err // of a refusal: nothing can be said behind it
+	if w.hidden != "" {
+		for _, e := range []*error{&err, &broken} {
+			if *e != nil && repeats((*e).Error(), w.hidden) {
+				*e = fmt.Errorf("%w: %s", errMalformed, withheldText)
+			}
+		}
+		if reply.class() >= 4 && repeats(strings.Join(lines, "\n"), w.hidden) {
+			reply.Text, lines = withheldText, []string{withheldText}
+		}
+	}
 	w.fail(err)
-	w.fail(w.in.err) // of a refusal: nothing can be said behind it
+	w.fail(broken)
 	if reply.class() >= 4 {
 		w.negative++
 	}
@@ -186,12 +201,34 @@ func (w *wire) secret(d time.Duration, shown, line string) (Reply, []string, err
 	if err := w.inStep(); err != nil {
 		return Reply{}, nil, err
 	}
+	if shown != line {
+		w.hidden = line
+		defer func() { w.hidden = "" }()
+	}
 	w.putSecret(shown, line)
 	if _, err := w.flush(d); err != nil {
 		reply, err := w.lastReply(err)
 		return reply, nil, err
 	}
 	return w.read(d)
+}
+
+// withheldText stands for what an MTA says that repeats a secret.
+const withheldText = "(withheld: it repeats the credentials)"
+
+// repeats reports whether an MTA's words hold the last argument of a command, or what that is in base64: a server may quote what it
+// does not understand, in part perhaps. Behind the last NUL of PLAIN is the password (RFC 4616).
+func repeats(words, command string) bool {
+	const enough = 12 // octets of base64 that nothing else begins with
+	argument := command[strings.LastIndexByte(command, ' ')+1:]
+	octets, _ := base64.StdEncoding.DecodeString(argument)
+	secret := string(octets[bytes.LastIndexByte(octets, 0)+1:])
+	for _, part := range []string{argument[:min(len(argument), enough)], secret} {
+		if len(part) > 1 && strings.Contains(words, part) {
+			return true
+		}
+	}
+	return false
 }
 
 // lastReply reads the refusal that the server may have sent, such as 421 or 552, before err kept

@@ -439,6 +439,33 @@ func TestOwner(t *testing.T) {
 	}
 }
 
+// TestLinkedFileIsNotGivenAway: the owner of the directory may have linked a file of root's there.
+func TestLinkedFileIsNotGivenAway(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	const nobody = 65534
+	a := newAuthority()
+	o := options(t, a)
+	state := filepath.Dir(filepath.Dir(o.TokenFile))
+	must(t, os.Chown(state, nobody, nobody))
+	s := loggedIn(t, o)
+	token := get(t, s)
+	lock, roots := filepath.Join(filepath.Dir(o.TokenFile), ".work.lock"), filepath.Join(state, "roots")
+	must(t, os.WriteFile(roots, nil, 0o600))
+	must(t, os.Remove(lock))
+	must(t, os.Link(roots, lock))
+	_, err := oauth.New(o).Renew(t.Context(), token)
+	if err == nil || !strings.Contains(err.Error(), "has another name elsewhere") {
+		t.Errorf("%v", err)
+	}
+	info, err := os.Stat(roots)
+	must(t, err)
+	if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Uid != 0 {
+		t.Errorf("it belongs to %d", st.Uid)
+	}
+}
+
 // TestAddresses: nothing is sent without TLS, but on this host.
 func TestAddresses(t *testing.T) {
 	for address, good := range map[string]bool{

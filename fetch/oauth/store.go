@@ -136,7 +136,8 @@ func (s store) prepareDir() error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	f, err := os.Open(dir)
+	// What has its name by now may be a link of the owner's, to a directory that is not to be given away.
+	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}
@@ -156,6 +157,17 @@ func (s store) handOver(f *os.File) error {
 	owner, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || owner.Uid == 0 {
 		return nil
+	}
+	if info, err = f.Stat(); err != nil {
+		return err
+	}
+	// Nor a file of root's that the owner of the directory has linked there.
+	st, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !ok, st.Uid == owner.Uid:
+		return nil
+	case info.Mode().IsRegular() && st.Nlink > 1:
+		return fmt.Errorf("%s has another name elsewhere: remove it", f.Name())
 	}
 	return f.Chown(int(owner.Uid), int(owner.Gid))
 }

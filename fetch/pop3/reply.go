@@ -2,6 +2,7 @@ package pop3
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/truehop/truehop/fetch"
@@ -90,6 +91,14 @@ func (r reply) judged(op, words string, kind fetch.Kind) *fetch.Error {
 		e.Kind = kind
 	}
 	return e
+}
+
+// isGoodbye reports whether a refusal is what servers say that end a session because nothing was asked for in a long time (Dovecot: "Disconnected
+// for inactivity.", hMailServer: "Autologout; idle too long"), or because they stop. RFC 1939 has nothing be said then.
+func (r reply) isGoodbye() bool {
+	text := strings.ToLower(r.text)
+	says := func(words string) bool { return strings.Contains(text, words) }
+	return !r.ok && slices.ContainsFunc([]string{"inactivity", "autologout", "auto logout", "auto-logout", "idle too long", "idle for too long", "idle timeout", "shutting down"}, says)
 }
 
 // messageFailure classifies the refusal to retrieve or delete one message, whose words may be about that message only.

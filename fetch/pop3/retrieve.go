@@ -116,6 +116,9 @@ func (c *Client) pipeline(verb string, refs []fetch.Ref, each func(ref fetch.Ref
 		if err != nil {
 			return c.asSent(together, false, err)
 		}
+		if r.isGoodbye() { // said while nothing was asked for: it is no answer about this message, and none comes
+			return &fetch.Error{Kind: fetch.Unreachable, Op: verb, Text: fetch.Sanitize(r.text), Ends: true}
+		}
 		outstanding -= len(appendCommand(nil, verb, ref.Seq))
 		if together && r.ok && verb == "RETR" {
 			if err := c.notRefused(); err != nil {

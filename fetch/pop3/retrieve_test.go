@@ -143,12 +143,18 @@ func TestUnstuffedDotLineByLine(t *testing.T) {
 		"together, a signature": {together + first + "S= \"-\"\nS: - joe\nS: .\n" + second + "hangup", 0, fetch.Protocol, "text behind the end of a message"},
 		"together, whole":       {together + first + "S= \"+\"\nS: OK\nS: b\nS: .\nhangup", 2, 0, ""},
 		"together, no less than listed, and half of it": {strings.Replace(together, "1 9", "1 3", 1) + first + "S= \"b\"\nS: \nS: .\n" + second + "hangup", 0, fetch.Protocol, "text behind the end of a message"},
-		"together, hung up":                             {together + first + "close", 1, fetch.Unreachable, "RETR"},
+		"goodbye":           {oneAtATime + "C: RETR 1\nS: -ERR Disconnected for inactivity.\nclose", 0, fetch.Unreachable, "inactivity"},
+		"together, goodbye": {together + first + "S: -ERR Autologout; idle too long\nclose", 1, fetch.Unreachable, "Autologout"},
+		"together, hung up": {together + first + "close", 1, fetch.Unreachable, "RETR"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client, listing := play(t, test.script, plaintext())
 			whole := 0
 			err := client.Retrieve(t.Context(), listing.Refs, func(m fetch.Message) error {
+				if m.Err != nil {
+					t.Errorf("message %d is blamed: %v", m.Ref.Seq, m.Err)
+					return nil
+				}
 				_, err := io.Copy(io.Discard, m.Body)
 				if err == nil {
 					whole++

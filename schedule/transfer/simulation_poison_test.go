@@ -1,6 +1,7 @@
 package transfer_test
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"flag"
@@ -19,9 +20,9 @@ import (
 )
 
 var (
-	simSeeds = flag.Int("sim.seeds", poisonedHistories, "how many histories the simulation plays")
-	simFirst = flag.Int("sim.first", 1, "the first of these histories")
-	simSeed  = flag.Uint64("sim.seed", 0, "play this history alone, and trace it")
+	simSeeds = flag.Int("sim.seeds", 0, "how many histories TestSimulation and TestPoisonedSimulation play each; 0 is for the few of an ordinary run")
+	simFirst = flag.Int("sim.first", 1, "the first of the histories")
+	simSeed  = flag.Uint64("sim.seed", 0, "play this history alone; TestPoisonedSimulation traces it")
 )
 
 // fault is one thing that goes wrong.
@@ -113,12 +114,13 @@ func TestPoisonedSimulation(t *testing.T) {
 		})
 		return
 	}
+	seeds := cmp.Or(*simSeeds, poisonedHistories)
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // sessions come and go, and their buffers with them
 	const chunk = 50
 	var mu sync.Mutex
 	total := map[fault]int{}
 	t.Run("histories", func(t *testing.T) {
-		end := *simFirst + *simSeeds
+		end := *simFirst + seeds
 		for first := *simFirst; first < end; first += chunk {
 			t.Run(strconv.Itoa(first), func(t *testing.T) {
 				t.Parallel()
@@ -141,8 +143,8 @@ func TestPoisonedSimulation(t *testing.T) {
 			continue
 		}
 		t.Logf("%8d times  %s", total[f], f)
-		if least := *simSeeds / 100; total[f] < least {
-			t.Errorf("%q happened %d times in %d histories, want %d at least", f, total[f], *simSeeds, least)
+		if least := seeds / 100; total[f] < least {
+			t.Errorf("%q happened %d times in %d histories, want %d at least", f, total[f], seeds, least)
 		}
 	}
 }
@@ -161,7 +163,7 @@ func TestPoisonedSimulationOnPostgreSQL(t *testing.T) {
 		return false
 	}
 	played, died := 0, 0
-	enough := func() bool { return played >= max(*simSeeds/100, 1) && died > 0 }
+	enough := func() bool { return played >= max(cmp.Or(*simSeeds, poisonedHistories)/100, 1) && died > 0 }
 	const most = 20
 	for seed := uint64(*simFirst); !enough() && played < most; seed++ {
 		if dies(seed) {

@@ -1,13 +1,13 @@
 package transfer_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,22 +22,20 @@ import (
 )
 
 // TestSimulation plays seeded histories of mailbox, MTA and process with faults of all kinds, and holds
-// each against the promises. TRUEHOP_SEEDS sets how many, TRUEHOP_SEED plays one.
+// each against the promises. -sim.seeds sets how many, -sim.seed plays one.
 func TestSimulation(t *testing.T) {
-	seeds := histories
-	if n, err := strconv.Atoi(os.Getenv("TRUEHOP_SEEDS")); err == nil {
-		seeds = n
-	}
+	seeds := cmp.Or(*simSeeds, histories)
 	w := newWorld(t)
-	if seed, err := strconv.ParseUint(os.Getenv("TRUEHOP_SEED"), 10, 64); err == nil {
-		simulate(t, w, seed)
+	if *simSeed != 0 {
+		simulate(t, w, *simSeed)
 		return
 	}
 	asItWas := 0
-	for seed := range uint64(seeds) {
+	for n := range seeds {
+		seed := uint64(*simFirst + n)
 		asItWas += simulate(t, w, seed)
 		if t.Failed() {
-			t.Fatalf("seed %d: play it alone with TRUEHOP_SEED=%d", seed, seed)
+			t.Fatalf("seed %d: play it alone with -sim.seed=%d", seed, seed)
 		}
 	}
 	if t.Logf("%d passes found the list as it was", asItWas); asItWas < seeds/2 {

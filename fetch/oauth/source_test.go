@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -413,56 +412,6 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-// TestOwner: what root writes belongs to the user whose directory it is in, who has to read it.
-func TestOwner(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root can give files away")
-	}
-	const nobody = 65534
-	a := newAuthority()
-	o := options(t, a)
-	must(t, os.Chown(filepath.Dir(filepath.Dir(o.TokenFile)), nobody, nobody))
-	s := loggedIn(t, o)
-	for range 2 {
-		for _, name := range []string{"", "work", ".work.lock"} {
-			info, err := os.Stat(filepath.Join(filepath.Dir(o.TokenFile), name))
-			must(t, err)
-			if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Uid != nobody || info.Mode().Perm()&0o077 != 0 {
-				t.Errorf("%q: owner %d, mode %v", name, st.Uid, info.Mode())
-			}
-		}
-		_, err := oauth.New(o).Renew(t.Context(), get(t, s))
-		must(t, err)
-	}
-}
-
-// TestLinkedFileIsNotGivenAway: the owner of the directory may have linked a file of root's there.
-func TestLinkedFileIsNotGivenAway(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root can give files away")
-	}
-	const nobody = 65534
-	a := newAuthority()
-	o := options(t, a)
-	state := filepath.Dir(filepath.Dir(o.TokenFile))
-	must(t, os.Chown(state, nobody, nobody))
-	s := loggedIn(t, o)
-	token := get(t, s)
-	lock, roots := filepath.Join(filepath.Dir(o.TokenFile), ".work.lock"), filepath.Join(state, "roots")
-	must(t, os.WriteFile(roots, nil, 0o600))
-	must(t, os.Remove(lock))
-	must(t, os.Link(roots, lock))
-	_, err := oauth.New(o).Renew(t.Context(), token)
-	if err == nil || !strings.Contains(err.Error(), "has another name elsewhere") {
-		t.Errorf("%v", err)
-	}
-	info, err := os.Stat(roots)
-	must(t, err)
-	if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Uid != 0 {
-		t.Errorf("it belongs to %d", st.Uid)
 	}
 }
 
